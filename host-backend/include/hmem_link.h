@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem link: what a virtio-hmem device in QEMU and hmemd say to each other.
+ *
+ * A stream Unix socket on one host.  QEMU is the client and reconnects; hmemd
+ * is the server.  Each message is a hmem_link_header and len bytes of payload,
+ * in host byte order, except for hints and results, which are the wire structs
+ * of virtio_hmem.h as they stand.  Fields named padding are sent as zero.
+ *
+ * Order: the device sends HELLO (with the dirty map's file descriptor as
+ * SCM_RIGHTS), RANGES and STATE; the daemon answers WELCOME.  Before that
+ * the daemon sends nothing.  Then:
+ *
+ *   device to daemon                  daemon to device
+ *   STATE    whenever it changes      HINTS      a batch to move
+ *   RANGES   whenever they change     TRACK      start, change, stop tracking
+ *   RESULTS  of a batch               TICK_DONE  the map has been read
+ *   REJECT   a batch is not accepted
+ *   TICK     a window has ended
+ *
+ * Either side drops the connection on a message that breaks these rules, and
+ * says which one in its log.  A dropped or closed connection ends all batches
+ * that were under way on it; their results are lost to the daemon.
+ */
+#ifndef HMEM_LINK_H
+#define HMEM_LINK_H
+
+#include <stdint.h>
+
+#define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
+#define HMEM_LINK_VERSION	1u
+
+/* A payload is never longer than this many bytes. */
+#define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
+
+#define HMEM_LINK_MAX_TIERS	8u
+#define HMEM_LINK_MAX_RANGES	1024u
+/* Hints in a HINTS message: 1 .. this. */
+#define HMEM_LINK_MAX_HINTS	511u
+
+enum hmem_link_type {
+	/* device to daemon */
+	HMEM_LINK_HELLO = 1,		/* struct hmem_link_hello */
+	HMEM_LINK_RANGES = 2,		/* struct hmem_link_range[] */
+	HMEM_LINK_STATE = 3,		/* struct hmem_link_state */
+	HMEM_LINK_RESULTS = 4,		/* struct virtio_hmem_result_batch */
+	HMEM_LINK_REJECT = 5,		/* struct hmem_link_reject */
+	HMEM_LINK_TICK = 6,		/* struct hmem_link_tick */
+	/* daemon to device */
+	HMEM_LINK_WELCOME = 0x81,	/* struct hmem_link_welcome */
+	HMEM_LINK_HINTS = 0x82,		/* struct virtio_hmem_hint_batch */
+	HMEM_LINK_TRACK = 0x83,		/* struct hmem_link_track */
+	HMEM_LINK_TICK_DONE = 0x84,	/* struct hmem_link_tick_done */
+};
+
+struct hmem_link_header {
+	uint32_t type;		/* enum hmem_link_type */
+	uint32_t len;		/* bytes of payload that follow */
+};
+
+/* As struct virtio_hmem_tier; the fields have its meaning and units. */
+struct hmem_link_tier {
+	uint32_t pxm;
+	uint32_t kind;
+	uint32_t read_latency;
+	uint32_t write_latency;
+	uint32_t read_bandwidth;
+	uint32_t write_bandwidth;
+	uint64_t size;
+};
+
+struct hmem_link_hello {
+	uint32_t magic;
+	uint32_t version;
+	char vm[64];		/* QEMU's -name, or "qemu-PID"; NUL-terminated */
+	char device[64];	/* the device's id, or its QOM path's last part */
+	uint8_t uuid[16];	/* QEMU's -uuid; all zero: none */
+	uint32_t num_tiers;	/* 2 .. HMEM_LINK_MAX_TIERS */
+	uint32_t max_batches;	/* batches the daemon may have under way */
+	/*
+	 * Bytes in the dirty map, a multiple of 8.  It is an array of uint64_t:
+	 * bit g % 64 of word g / 64 says that GFN g was written.  The device
+	 * ORs bits in, atomically; the daemon takes a word by exchanging it for
+	 * zero, atomically.  Bits for GFNs that no range names mean nothing.
+	 */
+	uint64_t map_bytes;
+	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
+};
+
+/* Guest RAM that belongs to a tier.  Sorted by gfn, not overlapping. */
+struct hmem_link_range {
+	uint64_t gfn;
+	uint64_t num;		/* frames, at least 1 */
+	uint32_t tier;
+	uint32_t padding;
+};
+
+/* hmem_link_state.flags */
+#define HMEM_LINK_DRIVER_OK	(1u << 0)	/* the guest's driver is at work */
+#define HMEM_LINK_VM_RUNNING	(1u << 1)
+#define HMEM_LINK_MIGRATING	(1u << 2)	/* live migration: HINTS are rejected */
+#define HMEM_LINK_BROKEN	(1u << 3)	/* the guest broke the rules; reset it */
+
+/*
+ * Losing DRIVER_OK (reset, unload, reboot, unplug) ends all batches that are
+ * under way; no RESULTS follow for them.
+ */
+struct hmem_link_state {
+	uint32_t flags;
+	uint32_t padding;
+	uint64_t features;	/* negotiated; 0 without a driver */
+	uint64_t vtime_ns;	/* guest virtual time */
+};
+
+enum hmem_link_reject_code {
+	HMEM_LINK_REJECT_NO_DRIVER = 1,
+	HMEM_LINK_REJECT_MIGRATING = 2,
+	HMEM_LINK_REJECT_BUSY = 3,	/* more than max_batches under way */
+	HMEM_LINK_REJECT_INVALID = 4,	/* a hint names no guest memory or tier */
+};
+
+struct hmem_link_reject {
+	uint64_t id;		/* of the hint batch */
+	uint32_t code;		/* enum hmem_link_reject_code */
+	uint32_t hint;		/* REJECT_INVALID: index of the first bad hint */
+};
+
+/*
+ * Every window_ns of guest virtual time the device collects which pages were
+ * written since the window before, ORs them into the map and sends TICK.  The
+ * window after that ends only when TICK_DONE has come: a slow daemon gets
+ * longer windows, never a queue of them.
+ */
+struct hmem_link_track {
+	uint64_t window_ns;	/* 0: stop; else 1 ms .. 1 h */
+};
+
+struct hmem_link_tick {
+	uint64_t seq;		/* 1, 2, ... since tracking was started */
+	uint64_t vtime_ns;	/* guest virtual time of this tick */
+	uint64_t window_ns;	/* guest virtual time since the tick before */
+	uint64_t dirty;		/* pages found written in this window */
+};
+
+struct hmem_link_tick_done {
+	uint64_t seq;
+};
+
+struct hmem_link_welcome {
+	uint32_t magic;
+	uint32_t version;
+};
+
+#endif /* HMEM_LINK_H */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * virtio-hmem: heterogeneous memory device, the wire format.
+ *
+ * This is the one definition that device, driver and host daemon share; the
+ * words are those of "Heterogeneous Memory Device" in description.tex.  All
+ * fields are little-endian and naturally aligned, and padding is explicit.
+ *
+ * A GFN (guest frame number) is a guest physical address divided by 4096,
+ * whatever the page size of the guest.  A page of order n is 2^n frames,
+ * aligned to its own size.
+ */
+#ifndef _LINUX_VIRTIO_HMEM_H
+#define _LINUX_VIRTIO_HMEM_H
+
+#include <linux/types.h>
+
+/*
+ * Provisional: the committee has not assigned an ID.  63 is the last one that
+ * virtio-pci can express (PCI device ID 0x1040 + 63 = 0x107f).
+ */
+#define VIRTIO_ID_HMEM			63
+
+/*
+ * Feature bits
+ */
+
+/* The driver moves a page of order > 0 whole where the guest has it whole. */
+#define VIRTIO_HMEM_F_LARGE		0
+
+/*
+ * Virtqueues
+ */
+#define VIRTIO_HMEM_VQ_HINT		0	/* device to driver */
+#define VIRTIO_HMEM_VQ_RESULT		1	/* driver to device */
+#define VIRTIO_HMEM_VQ_MAX		2
+
+/*
+ * Configuration layout
+ */
+#define VIRTIO_HMEM_GFN_SHIFT		12	/* log2 of the bytes in a frame */
+#define VIRTIO_HMEM_MAX_ORDER		18	/* 1 GiB */
+#define VIRTIO_HMEM_MAX_TIERS		8
+
+/* virtio_hmem_tier.kind; informative, the figures say what matters */
+#define VIRTIO_HMEM_KIND_DRAM		0
+#define VIRTIO_HMEM_KIND_NVM		1
+#define VIRTIO_HMEM_KIND_CXL		2
+
+struct virtio_hmem_tier {
+	/* ACPI proximity domain of the NUMA node that this tier is. */
+	__le32 pxm;
+	/* VIRTIO_HMEM_KIND_* */
+	__u8 kind;
+	__u8 padding[3];
+	/* Unloaded latency, ns; 0: not known. */
+	__le32 read_latency;
+	__le32 write_latency;
+	/* Bandwidth, MiB/s; 0: not known. */
+	__le32 read_bandwidth;
+	__le32 write_bandwidth;
+	/* Bytes of guest memory in this tier when the guest started. */
+	__le64 size;
+	/* Zero; room for what later feature bits add to a tier. */
+	__le64 reserved[4];
+};
+
+struct virtio_hmem_config {
+	/* 2 .. VIRTIO_HMEM_MAX_TIERS; tiers[0] is the fastest.  Constant. */
+	__le16 num_tiers;
+	__u8 padding[6];
+	struct virtio_hmem_tier tiers[VIRTIO_HMEM_MAX_TIERS];
+};
+
+/*
+ * Hint virtqueue.  The driver posts device-writable buffers that hold at
+ * least VIRTIO_HMEM_MIN_HINTS hints; the device fills each with one batch.
+ */
+#define VIRTIO_HMEM_MIN_HINTS		256
+
+/* Move this page to that tier. */
+struct virtio_hmem_hint {
+	__le64 gfn;
+	__u8 order;
+	__u8 tier;
+	__u8 padding[6];
+};
+
+struct virtio_hmem_hint_batch {
+	/* Names the batch in its results; unique among unfinished batches. */
+	__le64 id;
+	/* 1 .. what fits the buffer */
+	__le32 num_hints;
+	/* Zero. */
+	__le32 flags;
+	struct virtio_hmem_hint hints[];
+};
+
+/*
+ * Result virtqueue.  The driver answers every batch with one or more
+ * device-readable result batches that together cover each hinted frame once.
+ */
+
+/* virtio_hmem_result.status */
+#define VIRTIO_HMEM_S_OK		0	/* the page is in the tier asked for */
+#define VIRTIO_HMEM_S_NACK		1	/* will not move: do not ask again soon */
+#define VIRTIO_HMEM_S_BUSY		2	/* did not move now: try later */
+#define VIRTIO_HMEM_S_ERROR		3	/* the hint breaks the rules */
+
+/* virtio_hmem_result.reason: why it is so.  The status follows from it. */
+#define VIRTIO_HMEM_R_MOVED		0	/* OK: moved to new_gfn */
+#define VIRTIO_HMEM_R_ALREADY		1	/* OK: was there before */
+#define VIRTIO_HMEM_R_FREE		2	/* NACK: holds no page, nothing to move */
+#define VIRTIO_HMEM_R_KERNEL		3	/* NACK: the guest kernel's own memory */
+#define VIRTIO_HMEM_R_HUGETLB		4	/* NACK: reserved huge page */
+#define VIRTIO_HMEM_R_KSM		5	/* NACK: merged page with many owners */
+#define VIRTIO_HMEM_R_INACCESSIBLE	6	/* NACK: secret from the kernel itself */
+#define VIRTIO_HMEM_R_UNSUPPORTED	7	/* NACK: its file system cannot move it */
+#define VIRTIO_HMEM_R_LARGE		8	/* NACK: part of a large page, cannot split */
+#define VIRTIO_HMEM_R_POISON		9	/* NACK: hardware memory error */
+#define VIRTIO_HMEM_R_PINNED		10	/* BUSY: in use by a device or system call */
+#define VIRTIO_HMEM_R_WRITEBACK		11	/* BUSY: on its way to storage */
+#define VIRTIO_HMEM_R_LOCKED		12	/* BUSY: locked, or its owner is */
+#define VIRTIO_HMEM_R_UNMAPPED		13	/* BUSY: no owner found, or just gone */
+#define VIRTIO_HMEM_R_OFF_LRU		14	/* BUSY: in transit inside the guest */
+#define VIRTIO_HMEM_R_NO_MEMORY		15	/* BUSY: no free page in the tier */
+#define VIRTIO_HMEM_R_STOPPED		16	/* BUSY: the driver is stopping */
+#define VIRTIO_HMEM_R_BAD_GFN		17	/* ERROR: no online memory there */
+#define VIRTIO_HMEM_R_BAD_TIER		18	/* ERROR: no such tier in the guest */
+#define VIRTIO_HMEM_R_BAD_ORDER		19	/* ERROR: too large, or gfn not aligned */
+#define VIRTIO_HMEM_R_MAX		20
+
+struct virtio_hmem_result {
+	/* Where the page was when hinted. */
+	__le64 gfn;
+	/* Where it is now; gfn, unless reason is VIRTIO_HMEM_R_MOVED. */
+	__le64 new_gfn;
+	/* At most the order hinted: a page that was split has many results. */
+	__u8 order;
+	__u8 status;
+	__u8 reason;
+	__u8 padding[5];
+};
+
+/* virtio_hmem_result_batch.flags */
+#define VIRTIO_HMEM_RESULT_LAST		(1u << 0)	/* finishes the batch */
+
+struct virtio_hmem_result_batch {
+	/* As in the hint batch. */
+	__le64 id;
+	__le32 num_results;
+	__le32 flags;
+	/*
+	 * Pages that the guest's own placement (NUMA balancing, demotion) moved
+	 * between nodes since the driver started; 0 if it cannot tell.
+	 */
+	__le64 foreign_moves;
+	struct virtio_hmem_result results[];
+};
+
+/* A result's status, given its reason. */
+static inline __u8 virtio_hmem_status(__u8 reason)
+{
+	if (reason <= VIRTIO_HMEM_R_ALREADY)
+		return VIRTIO_HMEM_S_OK;
+	if (reason <= VIRTIO_HMEM_R_POISON)
+		return VIRTIO_HMEM_S_NACK;
+	if (reason <= VIRTIO_HMEM_R_STOPPED)
+		return VIRTIO_HMEM_S_BUSY;
+	return VIRTIO_HMEM_S_ERROR;
+}
+
+/* For each side's build-time check that its compiler agrees. */
+#define VIRTIO_HMEM_ASSERT_LAYOUT(assert_size)				\
+	assert_size(struct virtio_hmem_tier, 64);			\
+	assert_size(struct virtio_hmem_config, 520);			\
+	assert_size(struct virtio_hmem_hint, 16);			\
+	assert_size(struct virtio_hmem_hint_batch, 16);			\
+	assert_size(struct virtio_hmem_result, 24);			\
+	assert_size(struct virtio_hmem_result_batch, 24)
+
+#endif /* _LINUX_VIRTIO_HMEM_H */
