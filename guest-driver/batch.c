@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A batch of hints: demotions first, so that they make the room that the
+ * promotions need.
+ */
+#include <linux/bitmap.h>
+#include <linux/delay.h>
+#include <linux/log2.h>
+#include <linux/memory_hotplug.h>
+
+#include "compat.h"
+#include "hmem.h"
+#include "trace.h"
+
+/* Frames whose results go into one: they follow each other, old and new. */
+struct hmem_run {
+	u64 gfn;
+	u64 new_gfn;
+	u64 nr;
+	u16 hint;
+	u8 reason;
+};
+
+/* Report a run in as few naturally aligned blocks as it takes. */
+static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
+{
+	while (run->nr) {
+		u64 align = run->gfn | run->new_gfn;
+		unsigned int order = ilog2(run->nr);
+		struct virtio_hmem_result res = {
+			.gfn = cpu_to_le64(run->gfn),
+			.new_gfn = cpu_to_le64(run->new_gfn),
+			.status = virtio_hmem_status(run->reason),
+			.reason = run->reason,
+		};
+
+		if (align)
+			order = min_t(unsigned int, order, __ffs64(align));
+		res.order = min_t(unsigned int, order, VIRTIO_HMEM_MAX_ORDER);
+		hmem_result_add(hm, &res);
+		hm->stats.reasons[run->reason] += 1ULL << res.order;
+		run->gfn += 1ULL << res.order;
+		run->new_gfn += 1ULL << res.order;
+		run->nr -= 1ULL << res.order;
+	}
+}
+
+/* Answer all items of the chunk and empty it. */
+static void hmem_chunk_report(struct hmem *hm)
+{
+	struct hmem_work_area *area = hm->area;
+	struct hmem_run run = {};
+	unsigned int i;
+
+	for (i = 0; i < area->nr_items; i++) {
+		struct hmem_item *item = &area->items[i];
+		bool moved = item->reason == VIRTIO_HMEM_R_MOVED;
+		u64 new_pfn = moved ? item->new_pfn : item->pfn;
+
+		if (!run.nr || run.hint != item->hint ||
+		    run.reason != item->reason ||
+		    run.gfn + run.nr != item->pfn ||
+		    run.new_gfn + run.nr != new_pfn) {
+			hmem_run_flush(hm, &run);
+			run.gfn = item->pfn;
+			run.new_gfn = new_pfn;
+			run.hint = item->hint;
+			run.reason = item->reason;
+		}
+		run.nr += hmem_item_pages(item);
+	}
+	hmem_run_flush(hm, &run);
+	area->nr_items = 0;
+}
+
+/* Worth another try in a moment? */
+static bool hmem_retry(const struct hmem_item *item)
+{
+	switch (item->reason) {
+	case VIRTIO_HMEM_R_LOCKED:
+	case VIRTIO_HMEM_R_UNMAPPED:
+	case VIRTIO_HMEM_R_OFF_LRU:
+	case VIRTIO_HMEM_R_PINNED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void hmem_chunk_run(struct hmem *hm)
+{
+	struct hmem_work_area *area = hm->area;
+	unsigned int i, nr, try;
+	bool again;
+
+	for (try = 0; try < HMEM_TRIES; try++) {
+		nr = 0;
+		for (i = 0; i < area->nr_items; i++) {
+			struct hmem_item *item = &area->items[i];
+
+			if (try && !hmem_retry(item))
+				continue;
+			if (READ_ONCE(hm->stop)) {
+				item->reason = VIRTIO_HMEM_R_STOPPED;
+				continue;
+			}
+			hmem_find(hm, item, try);
+			if (item->reason != HMEM_PENDING)
+				continue;
+			if (item->mm)
+				area->order[nr++] = item;
+			else
+				hmem_move_file(hm, item, try);
+			cond_resched();
+		}
+		hmem_move_anon(hm, nr);
+
+		again = false;
+		for (i = 0; i < area->nr_items && !again; i++)
+			again = hmem_retry(&area->items[i]);
+		if (!again)
+			break;
+		usleep_range(20, 100);
+	}
+	hmem_chunk_report(hm);
+}
+
+static void hmem_chunk_add(struct hmem *hm, unsigned int hint,
+			   unsigned long pfn, unsigned int order,
+			   unsigned int tier)
+{
+	struct hmem_work_area *area = hm->area;
+
+	area->items[area->nr_items++] = (struct hmem_item) {
+		.pfn = pfn,
+		.hint = hint,
+		.order = order,
+		.tier = tier,
+		.reason = HMEM_PENDING,
+	};
+	if (area->nr_items == HMEM_CHUNK)
+		hmem_chunk_run(hm);
+}
+
+/* Can the large folio at @pfn, if there is one, be moved as it is? */
+static bool hmem_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
+{
+	return virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LARGE) &&
+	       left >= HPAGE_PMD_NR && IS_ALIGNED(pfn, HPAGE_PMD_NR) &&
+	       hmem_is_large(pfn);
+}
+
+/* A reason to refuse the hint as a whole, or HMEM_PENDING. */
+static u8 hmem_hint_check(struct hmem *hm, const struct virtio_hmem_hint *hint)
+{
+	u64 gfn = le64_to_cpu(hint->gfn);
+
+	if (hint->order > VIRTIO_HMEM_MAX_ORDER ||
+	    !IS_ALIGNED(gfn, 1ULL << hint->order))
+		return VIRTIO_HMEM_R_BAD_ORDER;
+	/* One result of that order covers it, so the first frame must do. */
+	if (gfn >= 1ULL << (MAX_PHYSMEM_BITS - PAGE_SHIFT))
+		return VIRTIO_HMEM_R_BAD_GFN;
+	if (hint->tier >= hm->num_tiers ||
+	    hm->tier_nid[hint->tier] == NUMA_NO_NODE)
+		return VIRTIO_HMEM_R_BAD_TIER;
+	return HMEM_PENDING;
+}
+
+static bool hmem_is_demotion(struct hmem *hm, unsigned long pfn,
+			     unsigned int tier)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	return page && hmem_nid_tier(hm, page_to_nid(page)) < tier;
+}
+
+static void hmem_refuse(struct hmem *hm, const struct virtio_hmem_hint *hint,
+			u8 reason)
+{
+	struct virtio_hmem_result res = {
+		.gfn = hint->gfn,
+		.new_gfn = hint->gfn,
+		.order = hint->order,
+		.status = virtio_hmem_status(reason),
+		.reason = reason,
+	};
+
+	hm->stats.reasons[reason] += hint->order > VIRTIO_HMEM_MAX_ORDER ?
+				     1 : 1ULL << hint->order;
+	hmem_result_add(hm, &res);
+}
+
+static void hmem_hint_run(struct hmem *hm, unsigned int index,
+			  const struct virtio_hmem_hint *hint)
+{
+	unsigned long pfn = le64_to_cpu(hint->gfn);
+	u64 left = 1ULL << hint->order;
+
+	while (left) {
+		unsigned int order = hmem_take_whole(hm, pfn, left) ?
+				     HPAGE_PMD_ORDER : 0;
+
+		hmem_chunk_add(hm, index, pfn, order, hint->tier);
+		pfn += 1UL << order;
+		left -= 1ULL << order;
+	}
+}
+
+void hmem_batch_run(struct hmem *hm, const struct virtio_hmem_hint *hints,
+		    unsigned int num)
+{
+	u64 moved = hm->stats.promoted + hm->stats.demoted;
+	DECLARE_BITMAP(later, HMEM_HINTS_PER_BUF) = {};
+	unsigned int i;
+
+	hm->drained = false;
+	for (i = 0; i < num; i++) {
+		const struct virtio_hmem_hint *hint = &hints[i];
+		u8 reason = hmem_hint_check(hm, hint);
+
+		if (reason != HMEM_PENDING)
+			hmem_refuse(hm, hint, reason);
+		else if (hmem_is_demotion(hm, le64_to_cpu(hint->gfn),
+					  hint->tier))
+			hmem_hint_run(hm, i, hint);
+		else
+			__set_bit(i, later);
+	}
+	hmem_chunk_run(hm);
+	for_each_set_bit(i, later, num)
+		hmem_hint_run(hm, i, &hints[i]);
+	hmem_chunk_run(hm);
+
+	hm->stats.batches++;
+	hm->stats.hints += num;
+	trace_hmem_batch(hm->batch_id, num,
+			 hm->stats.promoted + hm->stats.demoted - moved);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All that differs between the kernels this driver builds for (6.1 and newer)
+ * stands here.  The driver is written against the newest of them; this header
+ * supplies what older ones lack.
+ */
+#ifndef HMEM_COMPAT_H
+#define HMEM_COMPAT_H
+
+#include <linux/highmem.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/version.h>
+#include <linux/virtio_config.h>
+#include <linux/vmstat.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "virtio_hmem needs Linux 6.1 or newer"
+#endif
+
+#if !IS_ENABLED(CONFIG_DEVICE_MIGRATION)
+#error "virtio_hmem needs CONFIG_DEVICE_MIGRATION"
+#endif
+
+/* Before 6.16 the flags in folio->mapping had the name of pages. */
+#ifndef FOLIO_MAPPING_ANON
+#define FOLIO_MAPPING_ANON	PAGE_MAPPING_ANON
+#define FOLIO_MAPPING_FLAGS	PAGE_MAPPING_FLAGS
+#endif
+
+/*
+ * Kernels with MIGRATE_PFN_COMPOUND move an anonymous large folio whole;
+ * older ones split it as soon as a part of it is to move.
+ */
+#ifdef MIGRATE_PFN_COMPOUND
+#define HMEM_CAN_MOVE_LARGE	true
+#else
+#define HMEM_CAN_MOVE_LARGE	false
+#define MIGRATE_PFN_COMPOUND	0UL
+#define MIGRATE_VMA_SELECT_COMPOUND 0
+#endif
+
+/* The index that folio->index of an anonymous folio counts from. */
+static inline pgoff_t hmem_vma_anon_pgoff(struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+	return vma_start_anon_pgoff(vma);
+#else
+	return vma->vm_pgoff;
+#endif
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+
+struct virtqueue_info {
+	const char *name;
+	vq_callback_t *callback;
+	bool ctx;
+};
+
+/* At most 4 queues. */
+static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
+				struct virtqueue *vqs[],
+				struct virtqueue_info info[],
+				struct irq_affinity *desc)
+{
+	vq_callback_t *callbacks[4];
+	const char *names[4];
+	unsigned int i;
+
+	if (WARN_ON(nvqs > ARRAY_SIZE(names)))
+		return -EINVAL;
+	for (i = 0; i < nvqs; i++) {
+		callbacks[i] = info[i].callback;
+		names[i] = info[i].name;
+	}
+	return virtio_find_vqs(vdev, nvqs, vqs, callbacks, names, desc);
+}
+#define virtio_find_vqs hmem_find_vqs
+
+/*
+ * 6.1 does not export folio_mapcount().  Of a large folio all references are
+ * taken for mappings: it cannot be told apart, and is refused as large anyway.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+static inline int hmem_folio_mapcount(struct folio *folio)
+{
+	return folio_test_large(folio) ? folio_ref_count(folio) :
+					 page_mapcount(&folio->page);
+}
+#define folio_mapcount hmem_folio_mapcount
+#endif
+
+static inline bool mapping_inaccessible(struct address_space *mapping)
+{
+	return false;
+}
+
+/* Copies without a way to survive a memory error in @from. */
+static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
+{
+	copy_highpage(to, from);
+	return 0;
+}
+#define copy_mc_highpage hmem_copy_mc_highpage
+
+#endif /* < 6.12 */
+
+/* Pages demoted by reclaim: a VM event at first, a node statistic later. */
+static inline unsigned long hmem_nr_demoted(unsigned long *events)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return global_node_page_state(PGDEMOTE_KSWAPD) +
+	       global_node_page_state(PGDEMOTE_DIRECT);
+#else
+	return events[PGDEMOTE_KSWAPD] + events[PGDEMOTE_DIRECT];
+#endif
+}
+
+#endif /* HMEM_COMPAT_H */

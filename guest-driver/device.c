@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio_hmem: driver for the virtio heterogeneous memory device
+ *
+ * The host tracks how hot each page of this guest is and sends hints: move
+ * this page to that tier (NUMA node) of memory.  The driver moves what it can
+ * while everything keeps running, and answers each hint with what it did.
+ *
+ * Hints are untrusted advice.  No hint may do more harm than to move a page
+ * from one node to another; frames that are free, kernel memory, pinned or not
+ * there at all are refused, with the reason.
+ *
+ * One worker does all the work, so there is no lock: see struct hmem.
+ */
+#include <linux/acpi.h>
+#include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+#define HMEM_HINT_BUF_SIZE						\
+	(sizeof(struct virtio_hmem_hint_batch) +			\
+	 HMEM_HINTS_PER_BUF * sizeof(struct virtio_hmem_hint))
+#define HMEM_RESULT_BUF_SIZE						\
+	(sizeof(struct virtio_hmem_result_batch) +			\
+	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result))
+
+static_assert(PAGE_SHIFT == VIRTIO_HMEM_GFN_SHIFT);
+static_assert(HMEM_HINTS_PER_BUF >= VIRTIO_HMEM_MIN_HINTS);
+static_assert(HMEM_CHUNK >= HPAGE_PMD_NR);
+
+/* The device broke the rules: leave it alone from now on. */
+static void hmem_broken(struct hmem *hm, const char *what)
+{
+	dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
+		what);
+	virtio_break_device(hm->vdev);
+}
+
+/*
+ * Results
+ */
+
+/* Take back what the device has read.  A buffer that is free, or NULL. */
+static struct hmem_result_buf *hmem_result_buf_free(struct hmem *hm)
+{
+	struct hmem_result_buf *buf;
+	unsigned int len, i;
+
+	while ((buf = virtqueue_get_buf(hm->vqs[VIRTIO_HMEM_VQ_RESULT], &len)))
+		buf->busy = false;
+	for (i = 0; i < HMEM_RESULT_BUFS; i++)
+		if (!hm->result_bufs[i].busy)
+			return &hm->result_bufs[i];
+	return NULL;
+}
+
+static void hmem_result_send(struct hmem *hm, bool last)
+{
+	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
+	struct hmem_result_buf *buf = hm->result_buf;
+	struct virtio_hmem_result_batch *batch = buf->batch;
+	struct scatterlist sg;
+	unsigned long foreign = hmem_foreign_moves(hm) - hm->foreign_base;
+
+	hm->stats.foreign_moves = foreign;
+	batch->foreign_moves = cpu_to_le64(foreign);
+	batch->flags = cpu_to_le32(last ? VIRTIO_HMEM_RESULT_LAST : 0);
+	sg_init_one(&sg, batch,
+		    struct_size(batch, results,
+				le32_to_cpu(batch->num_results)));
+	hm->result_buf = NULL;
+	if (virtqueue_add_outbuf(vq, &sg, 1, buf, GFP_KERNEL)) {
+		hmem_broken(hm, "result queue has no room for its buffers");
+		return;
+	}
+	buf->busy = true;
+	virtqueue_kick(vq);
+}
+
+/* Start the next buffer.  False if there will be none. */
+static bool hmem_result_next(struct hmem *hm)
+{
+	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
+	struct hmem_result_buf *buf;
+
+	wait_event_idle(hm->result_wait,
+			(buf = hmem_result_buf_free(hm)) ||
+			READ_ONCE(hm->stop) || virtqueue_is_broken(vq));
+	if (!buf || virtqueue_is_broken(vq))
+		return false;
+	buf->batch->id = cpu_to_le64(hm->batch_id);
+	buf->batch->num_results = 0;
+	hm->result_buf = buf;
+	return true;
+}
+
+void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
+{
+	struct virtio_hmem_result_batch *batch;
+	u32 n;
+
+	if (hm->result_buf) {
+		n = le32_to_cpu(hm->result_buf->batch->num_results);
+		if (n == HMEM_RESULTS_PER_BUF)
+			hmem_result_send(hm, false);
+	}
+	/* Without a buffer the device is gone, and nobody waits for results. */
+	if (!hm->result_buf && !hmem_result_next(hm))
+		return;
+	batch = hm->result_buf->batch;
+	n = le32_to_cpu(batch->num_results);
+	batch->results[n] = *res;
+	batch->num_results = cpu_to_le32(n + 1);
+}
+
+/*
+ * Hints
+ */
+
+static int hmem_hint_buf_post(struct hmem *hm, void *buf)
+{
+	struct scatterlist sg;
+
+	sg_init_one(&sg, buf, HMEM_HINT_BUF_SIZE);
+	return virtqueue_add_inbuf(hm->vqs[VIRTIO_HMEM_VQ_HINT], &sg, 1, buf,
+				   GFP_KERNEL);
+}
+
+static bool hmem_hint_buf_run(struct hmem *hm,
+			      struct virtio_hmem_hint_batch *batch,
+			      unsigned int len)
+{
+	u32 num;
+
+	if (len < sizeof(*batch) || len > HMEM_HINT_BUF_SIZE) {
+		hmem_broken(hm, "hint batch of impossible length");
+		return false;
+	}
+	num = le32_to_cpu(batch->num_hints);
+	if (!num || num > HMEM_HINTS_PER_BUF ||
+	    len < struct_size(batch, hints, num)) {
+		hmem_broken(hm, "hint batch shorter than its hints");
+		return false;
+	}
+	hm->batch_id = le64_to_cpu(batch->id);
+	hmem_batch_run(hm, batch->hints, num);
+	if (hm->result_buf)
+		hmem_result_send(hm, true);
+	return true;
+}
+
+static void hmem_work(struct work_struct *work)
+{
+	struct hmem *hm = container_of(work, struct hmem, work);
+	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_HINT];
+	unsigned int len;
+	void *buf;
+
+	while ((buf = virtqueue_get_buf(vq, &len))) {
+		if (!hmem_hint_buf_run(hm, buf, len))
+			return;
+		if (READ_ONCE(hm->stop))
+			continue;
+		if (hmem_hint_buf_post(hm, buf)) {
+			hmem_broken(hm, "hint queue has no room for its buffers");
+			return;
+		}
+		virtqueue_kick(vq);
+	}
+}
+
+static void hmem_hint_callback(struct virtqueue *vq)
+{
+	struct hmem *hm = vq->vdev->priv;
+
+	if (!READ_ONCE(hm->stop))
+		queue_work(hm->wq, &hm->work);
+}
+
+static void hmem_result_callback(struct virtqueue *vq)
+{
+	struct hmem *hm = vq->vdev->priv;
+
+	wake_up(&hm->result_wait);
+}
+
+/*
+ * Life cycle
+ */
+
+static int hmem_read_config(struct hmem *hm)
+{
+	struct device *dev = &hm->vdev->dev;
+	unsigned int i;
+	u16 num;
+
+	virtio_cread_le(hm->vdev, struct virtio_hmem_config, num_tiers, &num);
+	if (num < 2 || num > VIRTIO_HMEM_MAX_TIERS) {
+		dev_err(dev, "device has %u tiers: 2 to %u make sense\n", num,
+			VIRTIO_HMEM_MAX_TIERS);
+		return -EINVAL;
+	}
+	hm->num_tiers = num;
+	for (i = 0; i < num; i++) {
+		struct virtio_hmem_tier tier;
+		int nid;
+
+		virtio_cread_bytes(hm->vdev,
+				   offsetof(struct virtio_hmem_config,
+					    tiers[i]),
+				   &tier, sizeof(tier));
+		nid = pxm_to_node(le32_to_cpu(tier.pxm));
+		if (nid < 0 || nid >= MAX_NUMNODES ||
+		    !node_state(nid, N_MEMORY)) {
+			dev_warn(dev,
+				 "tier %u (proximity domain %u) has no memory here: hints for it are refused\n",
+				 i, le32_to_cpu(tier.pxm));
+			nid = NUMA_NO_NODE;
+		} else {
+			dev_info(dev, "tier %u is node %d\n", i, nid);
+		}
+		hm->tier_nid[i] = nid;
+	}
+	return 0;
+}
+
+/* Bring the device to work, from reset, with all buffers posted. */
+static int hmem_start(struct hmem *hm)
+{
+	struct virtqueue_info info[VIRTIO_HMEM_VQ_MAX] = {
+		[VIRTIO_HMEM_VQ_HINT] = { "hint", hmem_hint_callback },
+		[VIRTIO_HMEM_VQ_RESULT] = { "result", hmem_result_callback },
+	};
+	unsigned int i;
+	int rc;
+
+	rc = virtio_find_vqs(hm->vdev, VIRTIO_HMEM_VQ_MAX, hm->vqs, info, NULL);
+	if (rc) {
+		dev_err(&hm->vdev->dev, "no virtqueues: %d\n", rc);
+		return rc;
+	}
+	hm->foreign_base = hmem_foreign_moves(hm);
+	hm->result_buf = NULL;
+	for (i = 0; i < HMEM_RESULT_BUFS; i++)
+		hm->result_bufs[i].busy = false;
+	WRITE_ONCE(hm->stop, false);
+	virtio_device_ready(hm->vdev);
+	for (i = 0; i < HMEM_HINT_BUFS; i++)
+		if (hmem_hint_buf_post(hm, hm->hint_bufs[i]))
+			break;	/* a smaller queue takes fewer batches */
+	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_HINT]);
+	return 0;
+}
+
+/* Stop the worker where it is, and take all buffers from the device. */
+static void hmem_stop(struct hmem *hm)
+{
+	WRITE_ONCE(hm->stop, true);
+	wake_up(&hm->result_wait);
+	cancel_work_sync(&hm->work);
+	virtio_reset_device(hm->vdev);
+	/* A callback may have queued it again before the reset. */
+	cancel_work_sync(&hm->work);
+	hm->vdev->config->del_vqs(hm->vdev);
+}
+
+static void hmem_free(struct hmem *hm)
+{
+	unsigned int i;
+
+	for (i = 0; i < HMEM_HINT_BUFS; i++)
+		kfree(hm->hint_bufs[i]);
+	for (i = 0; i < HMEM_RESULT_BUFS; i++)
+		kfree(hm->result_bufs[i].batch);
+	kvfree(hm->area);
+	kfree(hm);
+}
+
+static struct hmem *hmem_alloc_device(struct virtio_device *vdev)
+{
+	struct hmem *hm = kzalloc(sizeof(*hm), GFP_KERNEL);
+	unsigned int i;
+
+	if (!hm)
+		return NULL;
+	hm->vdev = vdev;
+	INIT_WORK(&hm->work, hmem_work);
+	init_waitqueue_head(&hm->result_wait);
+	hm->area = kvzalloc(sizeof(*hm->area), GFP_KERNEL);
+	if (!hm->area)
+		goto fail;
+	for (i = 0; i < HMEM_HINT_BUFS; i++) {
+		hm->hint_bufs[i] = kzalloc(HMEM_HINT_BUF_SIZE, GFP_KERNEL);
+		if (!hm->hint_bufs[i])
+			goto fail;
+	}
+	for (i = 0; i < HMEM_RESULT_BUFS; i++) {
+		hm->result_bufs[i].batch = kzalloc(HMEM_RESULT_BUF_SIZE,
+						   GFP_KERNEL);
+		if (!hm->result_bufs[i].batch)
+			goto fail;
+	}
+	return hm;
+fail:
+	hmem_free(hm);
+	return NULL;
+}
+
+static int hmem_probe(struct virtio_device *vdev)
+{
+	struct hmem *hm;
+	int rc;
+
+	if (!vdev->config->get) {
+		dev_err(&vdev->dev, "device has no configuration\n");
+		return -EINVAL;
+	}
+	hm = hmem_alloc_device(vdev);
+	if (!hm)
+		return -ENOMEM;
+	vdev->priv = hm;
+
+	rc = hmem_read_config(hm);
+	if (rc)
+		goto out_free;
+	/* Freezable: no page moves while the system is going to sleep. */
+	hm->wq = alloc_ordered_workqueue("virtio_hmem", WQ_FREEZABLE);
+	if (!hm->wq) {
+		rc = -ENOMEM;
+		goto out_free;
+	}
+	hmem_stats_add(hm);
+	rc = hmem_start(hm);
+	if (rc)
+		goto out_destroy;
+	return 0;
+
+out_destroy:
+	hmem_stats_remove(hm);
+	destroy_workqueue(hm->wq);
+out_free:
+	hmem_free(hm);
+	return rc;
+}
+
+static void hmem_remove(struct virtio_device *vdev)
+{
+	struct hmem *hm = vdev->priv;
+
+	hmem_stop(hm);
+	hmem_stats_remove(hm);
+	destroy_workqueue(hm->wq);
+	hmem_free(hm);
+}
+
+/* Device IDs, features: a page that is large stays so on kernels that can. */
+static int hmem_validate(struct virtio_device *vdev)
+{
+	if (!HMEM_CAN_MOVE_LARGE || !thp_migration_supported())
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LARGE);
+	return 0;
+}
+
+#ifdef CONFIG_PM_SLEEP
+static int hmem_freeze(struct virtio_device *vdev)
+{
+	hmem_stop(vdev->priv);
+	return 0;
+}
+
+static int hmem_restore(struct virtio_device *vdev)
+{
+	return hmem_start(vdev->priv);
+}
+#endif
+
+static const struct virtio_device_id hmem_id_table[] = {
+	{ VIRTIO_ID_HMEM, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+MODULE_DEVICE_TABLE(virtio, hmem_id_table);
+
+static const unsigned int hmem_features[] = {
+	VIRTIO_HMEM_F_LARGE,
+};
+
+static const struct attribute_group *hmem_attr_groups[] = {
+	&hmem_attr_group,
+	NULL,
+};
+
+static struct virtio_driver hmem_driver = {
+	.feature_table = hmem_features,
+	.feature_table_size = ARRAY_SIZE(hmem_features),
+	.driver = {
+		.name = KBUILD_MODNAME,
+		.dev_groups = hmem_attr_groups,
+	},
+	.id_table = hmem_id_table,
+	.validate = hmem_validate,
+	.probe = hmem_probe,
+	.remove = hmem_remove,
+#ifdef CONFIG_PM_SLEEP
+	.freeze = hmem_freeze,
+	.restore = hmem_restore,
+#endif
+};
+
+#define HMEM_SIZE(type, size) static_assert(sizeof(type) == (size))
+VIRTIO_HMEM_ASSERT_LAYOUT(HMEM_SIZE);
+
+static int __init hmem_init(void)
+{
+	int rc;
+
+	hmem_stats_init();
+	rc = register_virtio_driver(&hmem_driver);
+	if (rc)
+		hmem_stats_exit();
+	return rc;
+}
+module_init(hmem_init);
+
+static void __exit hmem_exit(void)
+{
+	unregister_virtio_driver(&hmem_driver);
+	hmem_stats_exit();
+}
+module_exit(hmem_exit);
+
+MODULE_DESCRIPTION("Virtio heterogeneous memory driver");
+MODULE_LICENSE("GPL");

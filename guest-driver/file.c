@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Page cache and shmem, by page frame, one at a time.
+ *
+ * migrate_device_range() isolates, locks and unmaps the page, and
+ * migrate_device_finalize() maps and frees.  What lies between is left to the
+ * file system's own migrate_folio: migrate_device_pages(), made for pages
+ * without a file, would drop private data and leave the old page's mapping
+ * set.
+ */
+#include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/pagemap.h>
+
+#include "compat.h"
+#include "hmem.h"
+#include "trace.h"
+
+/* @folio is locked, unmapped and isolated. */
+static u8 hmem_move_locked(struct folio *dst, struct folio *folio,
+			   enum migrate_mode mode)
+{
+	struct address_space *mapping = folio->mapping;
+	int rc;
+
+	/*
+	 * Checked before, but unlocked.  The frame may even hold an anonymous
+	 * page by now: it goes straight back where it was.
+	 */
+	if (folio_test_anon(folio) || !mapping)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	if (folio_test_writeback(folio) || folio_test_swapcache(folio))
+		return VIRTIO_HMEM_R_WRITEBACK;
+	if (mapping_inaccessible(mapping))
+		return VIRTIO_HMEM_R_INACCESSIBLE;
+	if (!mapping->a_ops->migrate_folio)
+		return VIRTIO_HMEM_R_UNSUPPORTED;
+
+	rc = mapping->a_ops->migrate_folio(mapping, dst, folio, mode);
+	switch (rc) {
+	case 0:
+		/* Must be clear when the page is freed. */
+		folio->mapping = NULL;
+		return VIRTIO_HMEM_R_MOVED;
+	case -EAGAIN:
+		return VIRTIO_HMEM_R_PINNED;
+	case -EBUSY:
+		return VIRTIO_HMEM_R_LOCKED;
+	case -EHWPOISON:
+		return VIRTIO_HMEM_R_POISON;
+	default:
+		return VIRTIO_HMEM_R_UNSUPPORTED;
+	}
+}
+
+void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
+{
+	/* Wait for buffers only when not waiting has failed. */
+	enum migrate_mode mode = try ? MIGRATE_SYNC_LIGHT : MIGRATE_ASYNC;
+	struct folio *dst = hmem_alloc(hm, item->tier, 0);
+	unsigned long src_pfn = 0, dst_pfn = 0, new_pfn;
+	struct folio *folio;
+	u64 ns;
+
+	if (!dst) {
+		item->reason = VIRTIO_HMEM_R_NO_MEMORY;
+		return;
+	}
+	new_pfn = folio_pfn(dst);
+
+	ns = ktime_get_ns();
+	migrate_device_range(&src_pfn, item->pfn, 1);
+	if (!(src_pfn & MIGRATE_PFN_MIGRATE)) {
+		item->reason = hmem_why(item);
+		folio_put(dst);
+		return;
+	}
+	folio = page_folio(migrate_pfn_to_page(src_pfn));
+	folio_lock(dst);	/* new, so nobody else has it */
+	item->reason = hmem_move_locked(dst, folio, mode);
+	/* Finalize keeps the page that MIGRATE says, and drops the other. */
+	dst_pfn = migrate_pfn(new_pfn);
+	if (item->reason != VIRTIO_HMEM_R_MOVED)
+		src_pfn &= ~MIGRATE_PFN_MIGRATE;
+	migrate_device_finalize(&src_pfn, &dst_pfn, 1);
+	ns = ktime_get_ns() - ns;
+
+	hmem_stats_pause(hm, HMEM_KIND_FILE, ns, 1);
+	if (item->reason == VIRTIO_HMEM_R_MOVED)
+		hmem_moved(hm, item, new_pfn, HMEM_KIND_FILE);
+	trace_hmem_pause(HMEM_KIND_FILE, item->pfn, 1,
+			 item->reason == VIRTIO_HMEM_R_MOVED, ns);
+}

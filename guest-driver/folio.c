@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What is at a page frame?
+ *
+ * The host names any frame it likes, and frames change hands while we look.
+ * Every answer here is therefore a guess that is checked again, under the
+ * folio's lock, by whoever moves the page.
+ */
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/magic.h>
+#include <linux/memory_hotplug.h>
+#include <linux/pagemap.h>
+#include <linux/swap.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+/* A reference on the folio that @page is part of; NULL if that is free. */
+static struct folio *hmem_folio_get(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_try_get(folio))
+		return NULL;
+	/* It may have been freed and become part of another one before. */
+	if (unlikely(page_folio(page) != folio)) {
+		folio_put(folio);
+		return NULL;
+	}
+	return folio;
+}
+
+/* References that a folio has if only its mappings and caches use it. */
+static int hmem_expected_refs(struct folio *folio)
+{
+	int refs = folio_mapcount(folio) + 1;	/* and ours */
+
+	if (folio_test_swapcache(folio) ||
+	    (!folio_test_anon(folio) && folio->mapping))
+		refs += folio_nr_pages(folio) + folio_has_private(folio);
+	return refs;
+}
+
+/* A folio that is not on the LRU: on its way there, or never will be? */
+static u8 hmem_off_lru(struct folio *folio)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+
+	if (folio_test_reserved(folio) || !mapping)
+		return VIRTIO_HMEM_R_KERNEL;
+	switch (mapping & FOLIO_MAPPING_FLAGS) {
+	case 0:
+		return VIRTIO_HMEM_R_OFF_LRU;
+	case FOLIO_MAPPING_ANON:
+		return folio_mapped(folio) ? VIRTIO_HMEM_R_OFF_LRU :
+					     VIRTIO_HMEM_R_KERNEL;
+	default:	/* zsmalloc, balloon: the kernel's own movable pages */
+		return VIRTIO_HMEM_R_KERNEL;
+	}
+}
+
+static u8 hmem_check_file(struct folio *folio)
+{
+	struct address_space *mapping;
+	u8 reason = HMEM_PENDING;
+
+	if (folio_test_large(folio))
+		return VIRTIO_HMEM_R_LARGE;
+	/* Keeps the mapping, and with it the inode, in place. */
+	if (!folio_trylock(folio))
+		return VIRTIO_HMEM_R_LOCKED;
+	mapping = folio->mapping;
+	if (!mapping)
+		reason = VIRTIO_HMEM_R_UNMAPPED;
+	else if (folio_test_writeback(folio) || folio_test_swapcache(folio))
+		reason = VIRTIO_HMEM_R_WRITEBACK;
+	else if (mapping_inaccessible(mapping) ||
+		 mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
+		reason = VIRTIO_HMEM_R_INACCESSIBLE;
+	else if (!mapping->a_ops->migrate_folio)
+		reason = VIRTIO_HMEM_R_UNSUPPORTED;
+	folio_unlock(folio);
+	return reason;
+}
+
+void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
+{
+	struct page *page = pfn_to_online_page(item->pfn);
+	struct folio *folio;
+	u8 reason;
+
+	item->mm = NULL;
+	item->reason = HMEM_PENDING;
+	if (!page) {
+		item->reason = VIRTIO_HMEM_R_BAD_GFN;
+		return;
+	}
+	if (page_to_nid(page) == hm->tier_nid[item->tier]) {
+		item->reason = VIRTIO_HMEM_R_ALREADY;
+		return;
+	}
+	folio = hmem_folio_get(page);
+	if (!folio) {
+		item->reason = VIRTIO_HMEM_R_FREE;
+		return;
+	}
+
+	if (PageHWPoison(page))
+		reason = VIRTIO_HMEM_R_POISON;
+	else if (folio_test_hugetlb(folio))
+		reason = VIRTIO_HMEM_R_HUGETLB;
+	else if (folio_test_slab(folio) || page_has_type(&folio->page))
+		reason = VIRTIO_HMEM_R_KERNEL;
+	else if (!folio_test_lru(folio))
+		reason = hmem_off_lru(folio);
+	else
+		reason = HMEM_PENDING;
+
+	/*
+	 * Pages wait in the CPUs' LRU caches for as long as these do not fill
+	 * up.  migrate_vma_setup() drains all of them when it meets one such
+	 * page: costly, so do that once in a batch.
+	 */
+	if (reason == VIRTIO_HMEM_R_OFF_LRU && try && !hm->drained &&
+	    folio_test_anon(folio)) {
+		hm->drained = true;
+		reason = HMEM_PENDING;
+	}
+
+	if (reason == HMEM_PENDING) {
+		if (folio_test_ksm(folio))
+			reason = VIRTIO_HMEM_R_KSM;
+		else if (!folio_test_anon(folio))
+			reason = hmem_check_file(folio);
+		else if (folio_test_writeback(folio))
+			reason = VIRTIO_HMEM_R_WRITEBACK;
+		else
+			reason = hmem_find_owner(folio, page, try, &item->mm,
+						 &item->addr);
+	}
+	item->reason = reason;
+	folio_put(folio);
+}
+
+u8 hmem_why(const struct hmem_item *item)
+{
+	struct page *page = pfn_to_online_page(item->pfn);
+	struct folio *folio = page ? hmem_folio_get(page) : NULL;
+	u8 reason;
+
+	if (!folio)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	if (folio_test_writeback(folio))
+		reason = VIRTIO_HMEM_R_WRITEBACK;
+	else if (folio_test_locked(folio))
+		reason = VIRTIO_HMEM_R_LOCKED;
+	else if (!folio_test_lru(folio))
+		reason = VIRTIO_HMEM_R_OFF_LRU;
+	else if (folio_ref_count(folio) > hmem_expected_refs(folio))
+		reason = VIRTIO_HMEM_R_PINNED;
+	else if (folio_test_large(folio) && !item->order)
+		reason = VIRTIO_HMEM_R_LARGE;
+	else
+		reason = VIRTIO_HMEM_R_UNMAPPED;
+	folio_put(folio);
+	return reason;
+}
+
+bool hmem_is_large(unsigned long pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+	struct folio *folio = page ? hmem_folio_get(page) : NULL;
+	bool large;
+
+	if (!folio)
+		return false;
+	large = folio_test_anon(folio) && folio_pfn(folio) == pfn &&
+		folio_order(folio) == HPAGE_PMD_ORDER &&
+		folio_entire_mapcount(folio);
+	folio_put(folio);
+	return large;
+}
+
+struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
+{
+	/*
+	 * From that node or fail, quickly and quietly: reclaim would push out
+	 * what the host wants there.  The slowest tier has nowhere to demote
+	 * to, so there kswapd may make room for a later try.
+	 */
+	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOMEMALLOC |
+		    __GFP_NOWARN | __GFP_THISNODE;
+
+	if (tier == hm->num_tiers - 1)
+		gfp |= __GFP_KSWAPD_RECLAIM;
+	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
+}
+
+void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
+		enum hmem_kind kind)
+{
+	unsigned int from = hmem_nid_tier(hm, pfn_to_nid(item->pfn));
+
+	item->new_pfn = new_pfn;
+	item->reason = VIRTIO_HMEM_R_MOVED;
+	if (kind == HMEM_KIND_LARGE)
+		hm->stats.large_moved++;
+	if (from > item->tier)
+		hm->stats.promoted += hmem_item_pages(item);
+	else
+		hm->stats.demoted += hmem_item_pages(item);
+}

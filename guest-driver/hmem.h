@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio_hmem: what the parts of the driver share.
+ *
+ *   device.c  the virtio device: queues, buffers, life cycle
+ *   batch.c   one batch of hints in, its results out
+ *   folio.c   what kind of page is it, and why did it not move
+ *   anon.c    moves anonymous pages, by their owner's address space
+ *   file.c    moves page cache and shmem, by page frame
+ *   stats.c   counters in sysfs and debugfs
+ *
+ * Each calls only those below it.
+ */
+#ifndef HMEM_H
+#define HMEM_H
+
+#include <linux/build_bug.h>
+#include <linux/huge_mm.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+#include <linux/virtio.h>
+#include <linux/vm_event_item.h>
+#include <linux/workqueue.h>
+
+#include "virtio_hmem.h"
+
+/* Buffers posted on the hint queue; bounds the batches under way. */
+#define HMEM_HINT_BUFS		16
+/* Hints in one buffer: 8 KiB with the header. */
+#define HMEM_HINTS_PER_BUF	511
+/* Results in one buffer: just under 8 KiB with the header. */
+#define HMEM_RESULT_BUFS	8
+#define HMEM_RESULTS_PER_BUF	340
+
+/* Pages that are looked up together; at least one large folio's. */
+#define HMEM_CHUNK		512
+/* Pages that may be unmapped at the same time; see hmem_range_pages. */
+#define HMEM_MAX_RANGE		64
+/* Times that a page is tried before the host is told that it is busy. */
+#define HMEM_TRIES		4
+
+/* Not decided yet: item->reason while work on it goes on. */
+#define HMEM_PENDING		0xff
+
+/* One page to move: a base page, or a large folio as a whole. */
+struct hmem_item {
+	unsigned long pfn;	/* where it was when hinted */
+	unsigned long new_pfn;	/* where it is, once reason says that it moved */
+	/*
+	 * One place where the page is mapped, for anonymous pages; the mm is
+	 * held by mmget() from hmem_find() until hmem_move_anon() is done.
+	 */
+	struct mm_struct *mm;
+	unsigned long addr;
+	u16 hint;		/* index in the batch */
+	u8 order;		/* 0 or HPAGE_PMD_ORDER */
+	u8 tier;		/* to this one */
+	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
+};
+
+/* Histogram of access pauses: bucket n counts pages of 2^(n-1) .. 2^n - 1 ns. */
+#define HMEM_PAUSE_BUCKETS	32
+
+enum hmem_kind {
+	HMEM_KIND_ANON,
+	HMEM_KIND_LARGE,
+	HMEM_KIND_FILE,
+	HMEM_KINDS
+};
+
+/* Written by the worker alone, read by anyone at any time. */
+struct hmem_stats {
+	u64 batches;
+	u64 hints;
+	u64 promoted;			/* pages of 4 KiB, as the next two */
+	u64 demoted;
+	u64 reasons[VIRTIO_HMEM_R_MAX];
+	u64 large_moved;		/* large folios moved whole */
+	u64 foreign_moves;		/* as reported last, in pages */
+	u64 pause[HMEM_KINDS][HMEM_PAUSE_BUCKETS];
+};
+
+/* What the worker needs while it moves one chunk; too large for the stack. */
+struct hmem_work_area {
+	struct hmem_item items[HMEM_CHUNK];
+	struct hmem_item *order[HMEM_CHUNK];	/* items to move, sorted */
+	unsigned int nr_items;
+	unsigned long src[HMEM_CHUNK];		/* for migrate_vma_*() */
+	unsigned long dst[HMEM_CHUNK];
+	struct folio *folios[HMEM_MAX_RANGE];	/* destinations */
+	unsigned long events[NR_VM_EVENT_ITEMS];
+};
+
+struct hmem_result_buf {
+	bool busy;		/* with the device */
+	struct virtio_hmem_result_batch *batch;
+};
+
+/*
+ * A device.  Everything is set up in probe and freed in remove.  The worker is
+ * the only one to touch queues, buffers and the work area; it runs from the
+ * time the device is ready until stop is set and cancel_work_sync() returns.
+ */
+struct hmem {
+	struct virtio_device *vdev;
+	struct virtqueue *vqs[VIRTIO_HMEM_VQ_MAX];
+
+	unsigned int num_tiers;
+	/* Node of each tier; NUMA_NO_NODE: the guest has none with memory. */
+	int tier_nid[VIRTIO_HMEM_MAX_TIERS];
+
+	struct workqueue_struct *wq;
+	struct work_struct work;
+	/* Asks the worker to finish soon, answering what is left as stopped. */
+	bool stop;
+	/* The result queue's callback wakes the worker here. */
+	wait_queue_head_t result_wait;
+
+	void *hint_bufs[HMEM_HINT_BUFS];
+	struct hmem_result_buf result_bufs[HMEM_RESULT_BUFS];
+	/* The one being filled, or NULL, and the batch that it belongs to. */
+	struct hmem_result_buf *result_buf;
+	u64 batch_id;
+	/* The CPUs' LRU caches were drained for this batch. */
+	bool drained;
+	/* Sum of the guest's own moves when the driver started. */
+	unsigned long foreign_base;
+
+	struct hmem_work_area *area;
+	struct hmem_stats stats;
+	struct dentry *debugfs;
+};
+
+/* device.c */
+
+/*
+ * Add a result to the batch that is being answered, sending a buffer when it
+ * is full.  Sleeps until the device takes one.
+ */
+void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
+
+/* batch.c */
+
+/*
+ * Do what a batch asks and answer with results that cover each hinted frame
+ * exactly once.  Never fails: whatever cannot be done is answered so.
+ */
+void hmem_batch_run(struct hmem *hm, const struct virtio_hmem_hint *hints,
+		    unsigned int num);
+
+/* folio.c */
+
+/*
+ * Decide what to do with the page at item->pfn.  Either sets a final reason,
+ * or leaves it pending: with item->mm and ->addr where one anonymous mapping
+ * of it is (the mm held), or without an mm, for the page cache.  @try counts
+ * from 0 and makes the search for an owner go on where it stopped before.
+ */
+void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try);
+/* Why an attempt to move the page, just made, has failed: a reason. */
+u8 hmem_why(const struct hmem_item *item);
+/* The folio's head is here, it is anonymous and PMD-sized; a guess, unlocked. */
+bool hmem_is_large(unsigned long pfn);
+/* A destination page: in that tier or none. */
+struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order);
+/* Record that the page is at @new_pfn now. */
+void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
+		enum hmem_kind kind);
+
+/* anon.c */
+
+/*
+ * Move all items in area->order[0 .. nr), which hmem_find() has found owners
+ * for, and drop these.  Each item that moved has its reason set; the others
+ * say why not.  Sleeps.
+ */
+void hmem_move_anon(struct hmem *hm, unsigned int nr);
+/* Where a page is mapped: mm (held) and addr, or a reason why not known. */
+u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
+		   struct mm_struct **mm, unsigned long *addr);
+
+/* file.c */
+
+/* Move one page of the page cache.  Sets item->reason.  Sleeps. */
+void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try);
+
+/* stats.c */
+
+extern const struct attribute_group hmem_attr_group;
+void hmem_stats_add(struct hmem *hm);
+void hmem_stats_remove(struct hmem *hm);
+void hmem_stats_init(void);
+void hmem_stats_exit(void);
+/* Count @nr pages that nobody could use for @ns. */
+void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
+		      unsigned int nr);
+/* Pages that the guest itself has moved between nodes since boot. */
+unsigned long hmem_foreign_moves(struct hmem *hm);
+
+static inline unsigned int hmem_item_pages(const struct hmem_item *item)
+{
+	return 1U << item->order;
+}
+
+/* The tier of a node, or num_tiers if it is in none. */
+static inline unsigned int hmem_nid_tier(const struct hmem *hm, int nid)
+{
+	unsigned int tier;
+
+	for (tier = 0; tier < hm->num_tiers; tier++)
+		if (hm->tier_nid[tier] == nid)
+			break;
+	return tier;
+}
+
+#endif /* HMEM_H */

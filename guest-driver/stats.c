@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Counters: in sysfs what an administrator wants to see, in debugfs the rest.
+ * The worker writes them one by one; readers see each one whole, but not all
+ * of the same moment.
+ */
+#include <linux/debugfs.h>
+#include <linux/log2.h>
+#include <linux/seq_file.h>
+#include <linux/sysfs.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+static struct dentry *hmem_debugfs_root;
+
+static const char * const hmem_reason_names[VIRTIO_HMEM_R_MAX] = {
+	[VIRTIO_HMEM_R_MOVED]		= "moved",
+	[VIRTIO_HMEM_R_ALREADY]		= "already",
+	[VIRTIO_HMEM_R_FREE]		= "free",
+	[VIRTIO_HMEM_R_KERNEL]		= "kernel",
+	[VIRTIO_HMEM_R_HUGETLB]		= "hugetlb",
+	[VIRTIO_HMEM_R_KSM]		= "ksm",
+	[VIRTIO_HMEM_R_INACCESSIBLE]	= "inaccessible",
+	[VIRTIO_HMEM_R_UNSUPPORTED]	= "unsupported",
+	[VIRTIO_HMEM_R_LARGE]		= "large",
+	[VIRTIO_HMEM_R_POISON]		= "poison",
+	[VIRTIO_HMEM_R_PINNED]		= "pinned",
+	[VIRTIO_HMEM_R_WRITEBACK]	= "writeback",
+	[VIRTIO_HMEM_R_LOCKED]		= "locked",
+	[VIRTIO_HMEM_R_UNMAPPED]	= "unmapped",
+	[VIRTIO_HMEM_R_OFF_LRU]		= "off-lru",
+	[VIRTIO_HMEM_R_NO_MEMORY]	= "no-memory",
+	[VIRTIO_HMEM_R_STOPPED]		= "stopped",
+	[VIRTIO_HMEM_R_BAD_GFN]		= "bad-gfn",
+	[VIRTIO_HMEM_R_BAD_TIER]	= "bad-tier",
+	[VIRTIO_HMEM_R_BAD_ORDER]	= "bad-order",
+};
+
+static const char * const hmem_kind_names[HMEM_KINDS] = {
+	[HMEM_KIND_ANON]	= "anon",
+	[HMEM_KIND_LARGE]	= "large",
+	[HMEM_KIND_FILE]	= "file",
+};
+
+#define HMEM_COUNTER(name)						\
+static ssize_t name##_show(struct device *dev,				\
+			   struct device_attribute *attr, char *buf)	\
+{									\
+	struct hmem *hm = dev_to_virtio(dev)->priv;			\
+									\
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(hm->stats.name));	\
+}									\
+static DEVICE_ATTR_RO(name)
+
+HMEM_COUNTER(batches);
+HMEM_COUNTER(hints);
+HMEM_COUNTER(promoted);
+HMEM_COUNTER(demoted);
+HMEM_COUNTER(large_moved);
+HMEM_COUNTER(foreign_moves);
+
+static struct attribute *hmem_attrs[] = {
+	&dev_attr_batches.attr,
+	&dev_attr_hints.attr,
+	&dev_attr_promoted.attr,
+	&dev_attr_demoted.attr,
+	&dev_attr_large_moved.attr,
+	&dev_attr_foreign_moves.attr,
+	NULL,
+};
+
+const struct attribute_group hmem_attr_group = {
+	.name = "hmem",
+	.attrs = hmem_attrs,
+};
+
+/* Pages by reason. */
+static int reasons_show(struct seq_file *m, void *unused)
+{
+	struct hmem *hm = m->private;
+	unsigned int i;
+
+	for (i = 0; i < VIRTIO_HMEM_R_MAX; i++)
+		seq_printf(m, "%-12s %llu\n", hmem_reason_names[i],
+			   READ_ONCE(hm->stats.reasons[i]));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(reasons);
+
+/* "kind below-ns pages", for what is not zero. */
+static int pause_show(struct seq_file *m, void *unused)
+{
+	struct hmem *hm = m->private;
+	unsigned int kind, i;
+	u64 nr;
+
+	for (kind = 0; kind < HMEM_KINDS; kind++) {
+		for (i = 0; i < HMEM_PAUSE_BUCKETS; i++) {
+			nr = READ_ONCE(hm->stats.pause[kind][i]);
+			if (nr)
+				seq_printf(m, "%s %llu %llu\n",
+					   hmem_kind_names[kind],
+					   1ULL << i, nr);
+		}
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pause);
+
+void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
+		      unsigned int nr)
+{
+	unsigned int bucket = ns ? ilog2(ns) + 1 : 0;
+
+	bucket = min_t(unsigned int, bucket, HMEM_PAUSE_BUCKETS - 1);
+	hm->stats.pause[kind][bucket] += nr;
+}
+
+unsigned long hmem_foreign_moves(struct hmem *hm)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	unsigned long *events = hm->area->events;
+	unsigned long moves;
+
+	all_vm_events(events);
+	moves = hmem_nr_demoted(events);
+#ifdef CONFIG_NUMA_BALANCING
+	moves += events[NUMA_PAGE_MIGRATE];
+#endif
+	return moves;
+#else
+	return 0;
+#endif
+}
+
+void hmem_stats_add(struct hmem *hm)
+{
+	hm->debugfs = debugfs_create_dir(dev_name(&hm->vdev->dev),
+					 hmem_debugfs_root);
+	debugfs_create_file("reasons", 0400, hm->debugfs, hm, &reasons_fops);
+	debugfs_create_file("pause", 0400, hm->debugfs, hm, &pause_fops);
+}
+
+void hmem_stats_remove(struct hmem *hm)
+{
+	debugfs_remove_recursive(hm->debugfs);
+}
+
+void hmem_stats_init(void)
+{
+	hmem_debugfs_root = debugfs_create_dir("virtio_hmem", NULL);
+}
+
+void hmem_stats_exit(void)
+{
+	debugfs_remove_recursive(hmem_debugfs_root);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM virtio_hmem
+
+#if !defined(HMEM_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define HMEM_TRACE_H
+
+#include <linux/tracepoint.h>
+
+/* A batch of hints has been answered. */
+TRACE_EVENT(hmem_batch,
+	TP_PROTO(u64 id, unsigned int hints, u64 moved),
+	TP_ARGS(id, hints, moved),
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(unsigned int, hints)
+		__field(u64, moved)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->hints = hints;
+		__entry->moved = moved;
+	),
+	TP_printk("id=%llu hints=%u pages_moved=%llu",
+		  __entry->id, __entry->hints, __entry->moved)
+);
+
+/* Pages were unmapped together, for so long. */
+TRACE_EVENT(hmem_pause,
+	TP_PROTO(unsigned int kind, unsigned long pfn, unsigned int nr,
+		 unsigned int moved, u64 ns),
+	TP_ARGS(kind, pfn, nr, moved, ns),
+	TP_STRUCT__entry(
+		__field(unsigned int, kind)
+		__field(unsigned long, pfn)
+		__field(unsigned int, nr)
+		__field(unsigned int, moved)
+		__field(u64, ns)
+	),
+	TP_fast_assign(
+		__entry->kind = kind;
+		__entry->pfn = pfn;
+		__entry->nr = nr;
+		__entry->moved = moved;
+		__entry->ns = ns;
+	),
+	TP_printk("kind=%s pfn=0x%lx pages=%u moved=%u ns=%llu",
+		  __print_symbolic(__entry->kind,
+				   { 0, "anon" }, { 1, "large" }, { 2, "file" }),
+		  __entry->pfn, __entry->nr, __entry->moved, __entry->ns)
+);
+
+#endif /* HMEM_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_PATH .
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>
