@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where things are, and getting what is not there yet."""
+
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+TESTS = TOP / "tests"
+CACHE = pathlib.Path(
+    os.environ.get("HMEM_CACHE")
+    or pathlib.Path(
+        os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    ) / "virtio-hmem"
+).absolute()
+os.environ["HMEM_CACHE"] = str(CACHE)
+
+KERNELS = ("6.1", "6.12", "7.3")
+
+
+class Error(Exception):
+    """Something that is needed cannot be had; the text says what and why."""
+
+
+def tool(name, *args):
+    """Run tests/env/NAME, which prints a path on its last line."""
+    done = subprocess.run([TESTS / "env" / name, *args],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    if done.returncode or not done.stdout.strip():
+        raise Error(f"tests/env/{name} {' '.join(args)} failed:\n{done.stderr}")
+    return pathlib.Path(done.stdout.splitlines()[-1])
+
+
+@functools.lru_cache(None)
+def qemu():
+    """The QEMU under test; HMEM_QEMU=FILE names another."""
+    if os.environ.get("HMEM_QEMU"):
+        return pathlib.Path(os.environ["HMEM_QEMU"])
+    return tool("qemu") / "qemu-system-x86_64"
+
+
+@functools.lru_cache(None)
+def host_tools():
+    """The directory with hmemd and hmemctl."""
+    out = CACHE / "build" / "host"
+    done = subprocess.run(
+        ["make", "-s", "-C", TOP / "host-backend", f"OUT={out}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise Error(f"hmemd and hmemctl do not build:\n{done.stdout}")
+    return out
+
+
+@functools.lru_cache(None)
+def kernel(series):
+    return tool("kdir", series)
+
+
+@functools.lru_cache(None)
+def initramfs(series, module=True):
+    return tool("initramfs", series, *([] if module else ["--no-module"]))
+
+
+def program(name):
+    path = shutil.which(name)
+    if not path:
+        raise Error(f"{name} is not installed: run tests/env/packages")
+    return path

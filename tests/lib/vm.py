@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A virtual machine under test: boot it, run commands in it, judge its log."""
+
+import ctypes
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import env
+
+# What no kernel may print.
+BAD = re.compile(
+    r"BUG:|WARNING:|Oops|Bad page|possible circular locking|suspicious RCU"
+    r"|KASAN|general protection|INFO: task|inconsistent lock state"
+    r"|possible recursive locking|sleeping function called|kernel BUG"
+    r"|stack segment|double fault|Kernel panic|unreferenced object"
+    r"|ODEBUG|refcount_t|scheduling while atomic|page dumped because")
+# What the patterns above also match, though it is no fault.
+HARMLESS = re.compile(r"page_owner|KernelAddressSANitizer initialized|kasan: ")
+
+CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 slub_debug=FZP "
+           "page_poison=1 mitigations=off "
+           # Both count real time, of which a busy host may have little.
+           "watchdog_thresh=60 rcupdate.rcu_cpu_stall_suppress=1")
+
+MIB = 1 << 20
+
+# See tests/guest/progs/agent.h.
+RUN, KILL, ANSWER = 1, 2, 3
+READY, OUTPUT, EXIT, HINT = 0x81, 0x82, 0x83, 0x84
+HEADER = struct.Struct("<III")
+HINT_REQUEST = struct.Struct("<II")
+HINT_PAGE = struct.Struct("<QQiI")
+
+
+class VMError(Exception):
+    """The machine did not do what it was asked; the text says what and why."""
+
+
+def die_with_parent():
+    """In a child before exec: no machine outlives its test."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Process:
+    """A command in the guest.  Use wait(), or read output while it runs."""
+
+    def __init__(self, vm, number, command):
+        self.vm = vm
+        self.number = number
+        self.command = command
+        self.output = ""
+        self.status = None      # exit status; -N: killed by signal N
+
+    def wait(self, timeout=None, check=True):
+        """Wait for the end and return the output.  With check, a command that
+        failed is an error."""
+        with self.vm.changed:
+            self.vm.wait(lambda: self.status is not None, timeout,
+                         f"'{self.command}' to end")
+        if check and self.status:
+            raise VMError(f"'{self.command}' in the guest ended with status "
+                          f"{self.status}:\n{self.output[-4000:]}")
+        return self.output
+
+    def wait_for(self, text, timeout=None):
+        """Wait until the output has the text."""
+        with self.vm.changed:
+            self.vm.wait(lambda: text in self.output or self.status is not None,
+                         timeout, f"'{self.command}' to print '{text}'")
+            if text not in self.output:
+                raise VMError(
+                    f"'{self.command}' ended with status {self.status} before "
+                    f"it printed '{text}':\n{self.output[-4000:]}")
+
+    def kill(self):
+        self.vm.send(KILL, self.number)
+
+
+class VM:
+    """
+    A guest with a DRAM node (0, with the processors) and an NVM node (1).
+
+    directory    for sockets and logs; must have a short path
+    kernel       6.1, 6.12, 7.3 or debug
+    dram, nvm    MiB
+    cpus         virtual processors, which run truly in parallel unless icount
+    icount       guest time counts instructions: slower, but repeatable
+    hmem         socket of hmemd; "" for a device that nobody serves; None for
+                 no device
+    hmem_props   more properties of the device
+    module       virtio_hmem.ko is there to be loaded
+    append       more for the kernel's command line
+    args         more for QEMU's
+    disks        image files, which become /dev/vda, ...
+    on_hint      called with (tier, gfns) when a guest program asks for page
+                 moves; returns (gfn, new_gfn, reason) for each
+    """
+
+    def __init__(self, directory, kernel="6.12", dram=256, nvm=512, cpus=2,
+                 icount=False, hmem=None, hmem_props="", module=True,
+                 append="", args=(), disks=(), on_hint=None, name="vm"):
+        self.dir = pathlib.Path(directory)
+        self.kernel = kernel
+        self.dram, self.nvm, self.cpus = dram, nvm, cpus
+        self.icount = icount
+        self.hmem, self.hmem_props = hmem, hmem_props
+        self.module = module
+        self.append, self.args, self.disks = append, list(args), list(disks)
+        self.on_hint = on_hint
+        self.name = name
+        # A debug kernel is slow, and so is a machine that others use too.
+        self.timeout = 900 if kernel == "debug" else 300
+
+        self.console = self.dir / f"{name}-console.log"
+        self.qemu_log = self.dir / f"{name}-qemu.log"
+        self.process = None
+        # Guards everything below; notified when any of it changes.
+        self.changed = threading.Condition()
+        self.boots = 0          # how often the guest said that it is up
+        self.commands = {}      # those that run, by number
+        self.numbers = itertools.count(1)
+        self.qmp_answers = {}
+        self.events = []        # QMP events so far
+        self.gone = None        # why the machine is gone
+        self.killed = False     # ... and that this was asked for
+        self.send_lock = threading.Lock()   # one message at a time
+
+    # Setting up and taking down
+
+    def command_line(self):
+        kernel = env.kernel(self.kernel)
+        initrd = env.initramfs(self.kernel, self.module)
+        lb = "hmat-lb,initiator=0,hierarchy=memory"
+        tcg = "tcg,thread=single" if self.icount else "tcg,thread=multi"
+        line = [
+            str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-name", self.name,
+            "-M", "q35,hmat=on", "-cpu", "max,la57=off",
+            "-accel", os.environ.get("HMEM_ACCEL", tcg),
+            "-smp", str(self.cpus), "-m", f"{self.dram + self.nvm}M",
+            "-object", f"memory-backend-memfd,id=dram,size={self.dram}M,share=on",
+            "-object", f"memory-backend-memfd,id=nvm,size={self.nvm}M,share=on",
+            "-numa", f"node,nodeid=0,memdev=dram,cpus=0-{self.cpus - 1}",
+            "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
+            "-numa", f"{lb},target=0,data-type=access-latency,latency=80",
+            "-numa", f"{lb},target=0,data-type=access-bandwidth,bandwidth=80G",
+            "-numa", f"{lb},target=1,data-type=access-latency,latency=300",
+            "-numa", f"{lb},target=1,data-type=access-bandwidth,bandwidth=10G",
+            "-serial", f"file:{self.console}",
+            "-qmp", f"unix:{self.dir}/{self.name}.qmp,server=on,wait=off",
+            "-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=agent,path={self.dir}/{self.name}.agent,"
+                        "server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=hmem.agent",
+            "-device", "pcie-root-port,id=slot0,chassis=1",
+            "-device", "virtio-rng-pci",
+            "-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd),
+            "-append", f"{CMDLINE} {self.append}",
+        ]
+        if self.icount:
+            line += ["-icount", "shift=0,sleep=off"]
+        if self.hmem is not None:
+            if self.hmem:
+                line += ["-chardev", self.chardev()]
+            props = self.device()
+            line += ["-device", ",".join(
+                [props.pop("driver")] + [f"{k}={v}" for k, v in props.items()])]
+        for i, disk in enumerate(self.disks):
+            line += ["-drive", f"if=none,id=disk{i},format=raw,file={disk}",
+                     "-device", f"virtio-blk-pci,drive=disk{i}"]
+        return line + self.args
+
+    def chardev(self):
+        return f"socket,id=hm,path={self.hmem},reconnect-ms=200"
+
+    def device(self):
+        """The device's properties, as for QMP's device_add."""
+        props = {"driver": "virtio-hmem-pci", "id": "hmem0", "bus": "slot0"}
+        if self.hmem:
+            props["chardev"] = "hm"
+        for prop in filter(None, self.hmem_props.split(",")):
+            key, _, value = prop.partition("=")
+            props[key] = value
+        return props
+
+    def start(self, wait=True):
+        """Boot, and with wait until commands can be run."""
+        line = self.command_line()
+        (self.dir / f"{self.name}-command").write_text(" \\\n  ".join(line) + "\n")
+        with open(self.qemu_log, "ab") as log:
+            self.process = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent)
+        self.qmp_socket = self.connect("qmp")
+        self.agent_socket = self.connect("agent")
+        for target in (self.read_qmp, self.read_agent):
+            threading.Thread(target=target, daemon=True).start()
+        self.qmp("qmp_capabilities")
+        if wait:
+            self.wait_boot()
+        return self
+
+    def connect(self, name):
+        while True:
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(f"{self.dir}/{self.name}.{name}")
+                return s
+            except OSError:
+                s.close()
+                if self.process.poll() is not None:
+                    raise VMError(f"QEMU did not start:\n{self.logs()}") from None
+                time.sleep(0.02)
+
+    def wait_boot(self, boots=1):
+        with self.changed:
+            self.wait(lambda: self.boots >= boots, None, "the guest to boot")
+
+    def reboot(self):
+        """Reboot the guest and wait until it is up again."""
+        self.qmp("set-action", reboot="reset")
+        boots = self.boots
+        self.spawn("sync; reboot -f")
+        self.wait_boot(boots + 1)
+        with self.changed:
+            for p in self.commands.values():
+                p.status = -signal.SIGKILL
+            self.commands.clear()
+
+    def kill(self):
+        """End QEMU at once."""
+        if self.process and self.process.poll() is None:
+            self.killed = True
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+
+    def power_off(self):
+        """Shut the guest down in an orderly way, and QEMU with it."""
+        self.killed = True
+        self.spawn("sync; umount -a -r 2>/dev/null; poweroff -f")
+        try:
+            self.process.wait(self.timeout)
+        except subprocess.TimeoutExpired:
+            raise VMError("the guest does not power off") from None
+
+    def finish(self):
+        """Judge the machine: raises an error for any complaint of the guest's
+        kernel or of QEMU, and if the machine has died.  Then end it."""
+        died = self.process.poll() is not None and not self.killed
+        if not died and not self.killed and self.boots:
+            try:
+                (self.dir / f"{self.name}-dmesg.log").write_text(
+                    self.run("dmesg", timeout=60))
+            except VMError:
+                pass            # hung or dead; the console tells
+        self.kill()
+        faults = self.faults()
+        if faults:
+            raise VMError(f"the guest's kernel complains:\n{faults}")
+        if died:
+            raise VMError(f"QEMU ended with status {self.process.returncode}:\n"
+                          f"{self.logs()}")
+
+    def faults(self):
+        """The guest's complaints, with what follows each; "" if none."""
+        for log in (self.console, self.dir / f"{self.name}-dmesg.log"):
+            lines = log.read_text("utf-8", "replace").splitlines() \
+                if log.exists() else []
+            for i, text in enumerate(lines):
+                if BAD.search(text) and not HARMLESS.search(text):
+                    return "\n".join(lines[i:i + 40])
+        return ""
+
+    def logs(self):
+        text = ""
+        for log in (self.qemu_log, self.console):
+            if log.exists():
+                text += log.read_text("utf-8", "replace")[-3000:]
+        return text
+
+    # Waiting; callers hold self.changed
+
+    def wait(self, condition, timeout, what):
+        end = time.monotonic() + (timeout or self.timeout)
+        while not condition():
+            if self.gone or self.process.poll() is not None:
+                raise VMError(f"waiting for {what}: the machine is gone\n"
+                              f"{self.faults() or self.logs()}")
+            left = end - time.monotonic()
+            if left <= 0:
+                raise VMError(f"waited in vain for {what}\n{self.faults()}")
+            self.changed.wait(min(left, 1))
+
+    # QMP
+
+    def read_qmp(self):
+        with self.qmp_socket.makefile("rb") as stream:
+            for line in stream:
+                message = json.loads(line)
+                with self.changed:
+                    if "event" in message:
+                        self.events.append(message)
+                    elif "id" in message:
+                        self.qmp_answers[message["id"]] = message
+                    self.changed.notify_all()
+        with self.changed:
+            self.gone = self.gone or "QMP closed"
+            self.changed.notify_all()
+
+    def qmp(self, execute, **arguments):
+        """A QMP command; underscores in argument names stand for dashes."""
+        number = next(self.numbers)
+        message = {"execute": execute, "id": number}
+        if arguments:
+            message["arguments"] = {k.replace("_", "-"): v
+                                    for k, v in arguments.items()}
+        with self.send_lock:
+            self.qmp_socket.sendall(json.dumps(message).encode() + b"\n")
+        with self.changed:
+            self.wait(lambda: number in self.qmp_answers, None, execute)
+            answer = self.qmp_answers.pop(number)
+        if "error" in answer:
+            raise VMError(f"QMP {execute}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def wait_event(self, name, since=0, **match):
+        """Wait for a QMP event with this data, from self.events[since:]."""
+        def found():
+            return [e for e in self.events[since:] if e["event"] == name and
+                    all(e.get("data", {}).get(k) == v for k, v in match.items())]
+        with self.changed:
+            self.wait(found, None, f"event {name}")
+            return found()[0]
+
+    def qom(self, name, device="hmem0"):
+        """A property of the device, by its id."""
+        path = device if device.startswith("/") else f"/machine/peripheral/{device}"
+        return self.qmp("qom-get", path=path, property=name)
+
+    def unplug(self, device="hmem0"):
+        since = len(self.events)
+        self.qmp("device_del", id=device)
+        self.wait_event("DEVICE_DELETED", since, device=device)
+
+    def plug(self):
+        """Plug the device back in that unplug() took out."""
+        self.qmp("device_add", **self.device())
+
+    # Commands in the guest
+
+    def send(self, kind, number, data=b""):
+        with self.send_lock:
+            self.agent_socket.sendall(HEADER.pack(kind, number, len(data)) + data)
+
+    def spawn(self, command):
+        """Start a shell command in the guest; returns a Process."""
+        process = Process(self, next(self.numbers), command)
+        with self.changed:
+            self.commands[process.number] = process
+        self.send(RUN, process.number, command.encode())
+        return process
+
+    def run(self, command, timeout=None, check=True):
+        """Run a shell command in the guest; returns its output."""
+        return self.spawn(command).wait(timeout, check)
+
+    def status(self, command):
+        """Run a shell command in the guest; returns its exit status."""
+        process = self.spawn(command)
+        process.wait(check=False)
+        return process.status
+
+    def read_agent(self):
+        decoders = {}
+        with self.agent_socket.makefile("rb") as stream:
+            while True:
+                head = stream.read(HEADER.size)
+                if len(head) < HEADER.size:
+                    break
+                kind, number, length = HEADER.unpack(head)
+                data = stream.read(length)
+                if kind == HINT:
+                    threading.Thread(target=self.answer_hint, daemon=True,
+                                     args=(number, data)).start()
+                    continue
+                with self.changed:
+                    process = self.commands.get(number)
+                    if kind == READY:
+                        self.boots += 1
+                    elif kind == OUTPUT and process:
+                        decoders[number] = decoders.get(number, b"") + data
+                        process.output = decoders[number].decode("utf-8", "replace")
+                    elif kind == EXIT and process:
+                        process.status = os.waitstatus_to_exitcode(
+                            struct.unpack("<I", data)[0])
+                        del self.commands[number]
+                        decoders.pop(number, None)
+                    self.changed.notify_all()
+        with self.changed:
+            self.gone = self.gone or "agent closed"
+            self.changed.notify_all()
+
+    def answer_hint(self, number, data):
+        tier, count = HINT_REQUEST.unpack_from(data)
+        gfns = struct.unpack_from(f"<{count}Q", data, HINT_REQUEST.size)
+        pages = ()
+        try:
+            if self.on_hint:
+                pages = self.on_hint(tier, gfns)
+        except Exception as e:      # the guest's program reports it
+            with open(self.qemu_log, "a") as log:
+                log.write(f"hint for {count} pages: {e}\n")
+        answer = HINT_REQUEST.pack(len(pages), 0) + b"".join(
+            HINT_PAGE.pack(gfn, new, reason, 0) for gfn, new, reason in pages)
+        self.send(ANSWER, number, answer)
