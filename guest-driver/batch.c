@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/memory_hotplug.h>
+#include <linux/sort.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -45,15 +46,32 @@ static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 	}
 }
 
-/* Answer all items of the chunk and empty it. */
+static int hmem_seq_cmp(const void *a, const void *b)
+{
+	const struct hmem_item *x = *(const struct hmem_item **)a;
+	const struct hmem_item *y = *(const struct hmem_item **)b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x < y ? -1 : 1;
+}
+
+/*
+ * Answer all items of the chunk and empty it.  Those that moved go in the order
+ * in which they did, since one may have taken the frame that another one left.
+ */
 static void hmem_chunk_report(struct hmem *hm)
 {
 	struct hmem_work_area *area = hm->area;
 	struct hmem_run run = {};
 	unsigned int i;
 
+	for (i = 0; i < area->nr_items; i++)
+		area->order[i] = &area->items[i];
+	sort(area->order, area->nr_items, sizeof(*area->order), hmem_seq_cmp,
+	     NULL);
 	for (i = 0; i < area->nr_items; i++) {
-		struct hmem_item *item = &area->items[i];
+		struct hmem_item *item = area->order[i];
 		bool moved = item->reason == VIRTIO_HMEM_R_MOVED;
 		u64 new_pfn = moved ? item->new_pfn : item->pfn;
 
@@ -71,6 +89,7 @@ static void hmem_chunk_report(struct hmem *hm)
 	}
 	hmem_run_flush(hm, &run);
 	area->nr_items = 0;
+	area->nr_moved = 0;
 }
 
 /* Worth another try in a moment? */
@@ -207,9 +226,9 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 	}
 }
 
-void hmem_batch_run(struct hmem *hm, const struct virtio_hmem_hint *hints,
-		    unsigned int num)
+void hmem_batch_run(struct hmem *hm, unsigned int num)
 {
+	const struct virtio_hmem_hint *hints = hm->area->hints;
 	u64 moved = hm->stats.promoted + hm->stats.demoted;
 	DECLARE_BITMAP(later, HMEM_HINTS_PER_BUF) = {};
 	unsigned int i;

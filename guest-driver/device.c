@@ -147,7 +147,8 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 		return false;
 	}
 	hm->batch_id = le64_to_cpu(batch->id);
-	hmem_batch_run(hm, batch->hints, num);
+	memcpy(hm->area->hints, batch->hints, flex_array_size(batch, hints, num));
+	hmem_batch_run(hm, num);
 	if (hm->result_buf)
 		hmem_result_send(hm, true);
 	return true;
@@ -351,13 +352,19 @@ static void hmem_remove(struct virtio_device *vdev)
 {
 	struct hmem *hm = vdev->priv;
 
+	/* Let the worker answer what it has as stopped. */
+	WRITE_ONCE(hm->stop, true);
+	wake_up(&hm->result_wait);
+	queue_work(hm->wq, &hm->work);
+	flush_work(&hm->work);
+
 	hmem_stop(hm);
 	hmem_stats_remove(hm);
 	destroy_workqueue(hm->wq);
 	hmem_free(hm);
 }
 
-/* Device IDs, features: a page that is large stays so on kernels that can. */
+/* Before features are negotiated: leave out what this kernel cannot do. */
 static int hmem_validate(struct virtio_device *vdev)
 {
 	if (!HMEM_CAN_MOVE_LARGE || !thp_migration_supported())

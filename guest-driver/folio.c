@@ -203,6 +203,7 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 	unsigned int from = hmem_nid_tier(hm, pfn_to_nid(item->pfn));
 
 	item->new_pfn = new_pfn;
+	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	if (kind == HMEM_KIND_LARGE)
 		hm->stats.large_moved++;

@@ -52,6 +52,7 @@ struct hmem_item {
 	 */
 	struct mm_struct *mm;
 	unsigned long addr;
+	u32 seq;		/* n: the n-th of its chunk to move; 0: did not */
 	u16 hint;		/* index in the batch */
 	u8 order;		/* 0 or HPAGE_PMD_ORDER */
 	u8 tier;		/* to this one */
@@ -82,9 +83,12 @@ struct hmem_stats {
 
 /* What the worker needs while it moves one chunk; too large for the stack. */
 struct hmem_work_area {
+	/* The batch, out of the device's reach. */
+	struct virtio_hmem_hint hints[HMEM_HINTS_PER_BUF];
 	struct hmem_item items[HMEM_CHUNK];
-	struct hmem_item *order[HMEM_CHUNK];	/* items to move, sorted */
+	struct hmem_item *order[HMEM_CHUNK];	/* items, sorted as needed */
 	unsigned int nr_items;
+	u32 nr_moved;				/* of the chunk */
 	unsigned long src[HMEM_CHUNK];		/* for migrate_vma_*() */
 	unsigned long dst[HMEM_CHUNK];
 	struct folio *folios[HMEM_MAX_RANGE];	/* destinations */
@@ -142,11 +146,10 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
 /* batch.c */
 
 /*
- * Do what a batch asks and answer with results that cover each hinted frame
- * exactly once.  Never fails: whatever cannot be done is answered so.
+ * Do what area->hints[0 .. num) ask for and answer with results that cover each
+ * hinted frame exactly once.  Never fails: what cannot be done is answered so.
  */
-void hmem_batch_run(struct hmem *hm, const struct virtio_hmem_hint *hints,
-		    unsigned int num);
+void hmem_batch_run(struct hmem *hm, unsigned int num);
 
 /* folio.c */
 
