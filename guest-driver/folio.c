@@ -60,6 +60,22 @@ static u8 hmem_off_lru(struct folio *folio)
 	}
 }
 
+/*
+ * Put what waits in the CPUs' LRU caches, which can be for long, onto the LRU.
+ * lru_add_drain_all() is not exported, but migrate_device_range() calls it
+ * when it meets a page that is not on the LRU: show it one of ours.
+ */
+static void hmem_drain_lru(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	unsigned long src;
+
+	if (!page)
+		return;
+	migrate_device_range(&src, page_to_pfn(page), 1);
+	__free_page(page);
+}
+
 static u8 hmem_check_file(struct folio *folio)
 {
 	struct address_space *mapping;
@@ -117,15 +133,12 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	else
 		reason = HMEM_PENDING;
 
-	/*
-	 * Pages wait in the CPUs' LRU caches for as long as these do not fill
-	 * up.  migrate_vma_setup() drains all of them when it meets one such
-	 * page: costly, so do that once in a batch.
-	 */
-	if (reason == VIRTIO_HMEM_R_OFF_LRU && try && !hm->drained &&
-	    folio_test_anon(folio)) {
+	/* Costly, so once in a batch, and not before it has proved needed. */
+	if (reason == VIRTIO_HMEM_R_OFF_LRU && try && !hm->drained) {
 		hm->drained = true;
-		reason = HMEM_PENDING;
+		hmem_drain_lru();
+		if (folio_test_lru(folio))
+			reason = HMEM_PENDING;
 	}
 
 	if (reason == HMEM_PENDING) {
