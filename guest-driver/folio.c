@@ -89,7 +89,7 @@ static u8 hmem_check_file(struct folio *folio)
 	mapping = folio->mapping;
 	if (!mapping)
 		reason = VIRTIO_HMEM_R_UNMAPPED;
-	else if (folio_test_writeback(folio) || folio_test_swapcache(folio))
+	else if (folio_test_swapcache(folio))
 		reason = VIRTIO_HMEM_R_WRITEBACK;
 	else if (mapping_inaccessible(mapping) ||
 		 mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
@@ -100,6 +100,27 @@ static u8 hmem_check_file(struct folio *folio)
 	return reason;
 }
 
+/* Can it be moved, as far as can be seen without touching it? */
+static u8 hmem_check(struct folio *folio, struct page *page)
+{
+	if (PageHWPoison(page))
+		return VIRTIO_HMEM_R_POISON;
+	if (folio_test_hugetlb(folio))
+		return VIRTIO_HMEM_R_HUGETLB;
+	if (folio_test_slab(folio) || page_has_type(&folio->page))
+		return VIRTIO_HMEM_R_KERNEL;
+	if (!folio_test_lru(folio))
+		return hmem_off_lru(folio);
+	if (folio_test_ksm(folio))
+		return VIRTIO_HMEM_R_KSM;
+	if (folio_test_writeback(folio))
+		return VIRTIO_HMEM_R_WRITEBACK;
+	/* It would be unmapped, found pinned and mapped again. */
+	if (folio_ref_count(folio) > hmem_expected_refs(folio))
+		return VIRTIO_HMEM_R_PINNED;
+	return folio_test_anon(folio) ? HMEM_PENDING : hmem_check_file(folio);
+}
+
 void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
@@ -107,7 +128,6 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	u8 reason;
 
 	item->mm = NULL;
-	item->reason = HMEM_PENDING;
 	if (!page) {
 		item->reason = VIRTIO_HMEM_R_BAD_GFN;
 		return;
@@ -122,36 +142,20 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 
-	if (PageHWPoison(page))
-		reason = VIRTIO_HMEM_R_POISON;
-	else if (folio_test_hugetlb(folio))
-		reason = VIRTIO_HMEM_R_HUGETLB;
-	else if (folio_test_slab(folio) || page_has_type(&folio->page))
-		reason = VIRTIO_HMEM_R_KERNEL;
-	else if (!folio_test_lru(folio))
-		reason = hmem_off_lru(folio);
-	else
-		reason = HMEM_PENDING;
-
-	/* Costly, so once in a batch, and not before it has proved needed. */
-	if (reason == VIRTIO_HMEM_R_OFF_LRU && try && !hm->drained) {
+	reason = hmem_check(folio, page);
+	/*
+	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
+	 * Draining them is costly: once in a batch, and not on the first try.
+	 */
+	if ((reason == VIRTIO_HMEM_R_OFF_LRU ||
+	     reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
 		hm->drained = true;
 		hmem_drain_lru();
-		if (folio_test_lru(folio))
-			reason = HMEM_PENDING;
+		reason = hmem_check(folio, page);
 	}
-
-	if (reason == HMEM_PENDING) {
-		if (folio_test_ksm(folio))
-			reason = VIRTIO_HMEM_R_KSM;
-		else if (!folio_test_anon(folio))
-			reason = hmem_check_file(folio);
-		else if (folio_test_writeback(folio))
-			reason = VIRTIO_HMEM_R_WRITEBACK;
-		else
-			reason = hmem_find_owner(folio, page, try, &item->mm,
-						 &item->addr);
-	}
+	if (reason == HMEM_PENDING && folio_test_anon(folio))
+		reason = hmem_find_owner(folio, page, try, &item->mm,
+					 &item->addr);
 	item->reason = reason;
 	folio_put(folio);
 }
