@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# virtio-hmem: `make help` says what there is.
+#
+# Everything that is fetched or built lies in $(HMEM_CACHE), never in here.
+
+HMEM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/virtio-hmem
+export HMEM_CACHE
+ifdef QEMU_SRC
+export QEMU_SRC
+endif
+
+PREFIX ?= /usr/local
+DEMO_KERNEL ?= 6.12
+TESTS ?=
+host := $(HMEM_CACHE)/build/host
+
+# Downloads and builds take turns by themselves.
+.NOTPARALLEL:
+
+all: qemu module host
+
+help:
+	@echo 'make demo                 see it work: DEMO_KERNEL=6.1|6.12|7.3'
+	@echo 'make check                all tests; TESTS="NAME..." for some of them'
+	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
+	@echo 'make                      qemu, module and host:'
+	@echo '  make qemu               QEMU with the device; QEMU_SRC=DIR for your own'
+	@echo '  make module             virtio_hmem.ko; KDIR=DIR for the kernel to use,'
+	@echo '                          else those of the tests: 6.1, 6.12 and 7.3'
+	@echo '  make host               hmemd and hmemctl'
+	@echo 'make install              hmemd, hmemctl and manual pages into $$(PREFIX)'
+	@echo 'make clean                remove builds, keep downloads'
+	@echo
+	@echo 'HMEM_CACHE=$(HMEM_CACHE)'
+
+packages:
+	@tests/env/packages
+
+qemu: packages
+	tests/env/qemu
+
+module: packages
+ifdef KDIR
+	$(MAKE) -C guest-driver KDIR=$(KDIR) OUT=$(HMEM_CACHE)/build/module
+else
+	@for k in 6.1 6.12 7.3; do tests/env/module $$k || exit; done
+endif
+
+host: packages
+	$(MAKE) -C host-backend OUT=$(host)
+
+check: packages
+	@tests/run $(TESTS)
+
+check-debug-kernel: packages
+	@tests/run --debug-kernel $(TESTS)
+
+demo: packages
+	@tests/demo/demo $(DEMO_KERNEL)
+
+install: host
+	$(MAKE) -C host-backend OUT=$(host) PREFIX=$(PREFIX) install
+
+clean:
+	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
+	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo
+
+.PHONY: all help packages qemu module host check check-debug-kernel demo \
+	install clean

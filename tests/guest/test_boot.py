@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest finds its tiers and its driver, as an unmodified system does."""
+
+from guest import test
+
+
+@test()
+def sees_two_nodes(rig):
+    """The topology all tests stand on: DRAM with the processors, and NVM
+    without, which HMAT says is slower."""
+    vm = rig.boot(ready=False, hmem=None, module=False)
+    nodes = "/sys/devices/system/node"
+    assert vm.run(f"cat {nodes}/has_cpu").strip() == "0"
+    assert vm.run(f"cat {nodes}/has_memory").strip() == "0-1"
+    latency = [int(vm.run(f"cat {nodes}/node{n}/access0/initiators/read_latency"))
+               for n in (0, 1)]
+    assert latency == [80, 300], latency
+
+
+@test()
+def loads_by_modalias(rig):
+    """Nobody names the module: the device's alias brings it in."""
+    vm = rig.boot()
+    assert vm.run("cat /sys/module/virtio_hmem/refcnt").strip() == "0"
+    driver = vm.run("basename $(readlink /sys/bus/virtio/drivers/virtio_hmem/"
+                    "virtio*/driver)").strip()
+    assert driver == "virtio_hmem", driver
+    state = rig.daemon.status()
+    assert state["driver"] == "ok" and state["running"], state
+    assert [t["kind"] for t in state["tiers"]] == ["dram", "nvm"], state
+    assert [t["bytes"] >> 20 for t in state["tiers"]] == [256, 512], state
+
+
+@test()
+def lives_without_hmemd(rig):
+    """A device that nobody serves does no harm, and is served once somebody
+    comes."""
+    vm = rig.boot(ready=False)
+    vm.run("ls /sys/bus/virtio/drivers/virtio_hmem/virtio*")
+    rig.daemon.wait_ready()
+
+
+@test(debug=True)
+def unloads_and_reloads(rig):
+    vm = rig.boot()
+    for _ in range(5 * rig.rounds):
+        vm.run("rmmod virtio_hmem")
+        rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] == "none",
+                        "the driver to go")
+        vm.run("modprobe virtio_hmem")
+        rig.daemon.wait_ready()
