@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <liburing.h>
+
+#include "hmemctl.h"
+
+enum verdict { OK, WARN, FAIL };
+
+static const char *const words[] = { "ok", "warn", "fail" };
+static json *checks;
+static bool failed;
+
+/* @fmt: what was found and, unless it is OK, what to do about it. */
+__attribute__((format(printf, 3, 4)))
+static void check(enum verdict v, const char *what, const char *fmt, ...)
+{
+	json *c = json_object_new_object();
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_object_object_add(c, "check", json_object_new_string(what));
+	json_object_object_add(c, "verdict", json_object_new_string(words[v]));
+	json_object_object_add(c, "text", json_object_new_string(text));
+	json_object_array_add(checks, c);
+	failed |= v == FAIL;
+}
+
+static void check_io_uring(void)
+{
+	struct io_uring ring;
+	int ret = io_uring_queue_init(2, &ring, 0);
+
+	if (ret < 0) {
+		check(FAIL, "io_uring", "not available (%s): hmemd needs it, see "
+		      "/proc/sys/kernel/io_uring_disabled and the seccomp filter",
+		      strerror(-ret));
+		return;
+	}
+	io_uring_queue_exit(&ring);
+	check(OK, "io_uring", "available");
+}
+
+static void check_memfd(void)
+{
+	int fd = memfd_create("hmemctl", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, 4096) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+		check(FAIL, "memfd", "cannot be sealed (%s): QEMU cannot share its "
+		      "dirty map, use a kernel with memfd", strerror(errno));
+	else
+		check(OK, "memfd", "can be sealed");
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_kvm(void)
+{
+	if (!access("/dev/kvm", R_OK | W_OK))
+		check(OK, "kvm", "/dev/kvm can be used");
+	else
+		check(WARN, "kvm", "/dev/kvm: %s; guests run emulated: load kvm, or "
+		      "join its group", strerror(errno));
+}
+
+static void check_vm(json *vm)
+{
+	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
+	char what[128];
+
+	snprintf(what, sizeof(what), "vm %s", name);
+	if (!strcmp(driver, "broken"))
+		check(FAIL, what, "its driver broke the rules: see QEMU's log, then "
+		      "reset the guest");
+	else if (strcmp(driver, "ok"))
+		check(WARN, what, "no driver at work: load virtio_hmem in the guest");
+	else
+		check(OK, what, "driver at work, policy %s, %s",
+		      text_of(vm, "policy"), text_of(vm, "activity"));
+	if (num_of(vm, "foreign_moves"))
+		check(WARN, what, "the guest moved %s pages by itself: switch off its "
+		      "own placement, sysctl kernel.numa_balancing=0 and echo 0 > "
+		      "/sys/kernel/mm/numa/demotion_enabled",
+		      text_of(vm, "foreign_moves"));
+	if (known(vm, "last_error"))
+		check(WARN, what, "last error: %s; hmemctl stats --reset forgets it",
+		      text_of(vm, "last_error"));
+}
+
+static void check_hmemd(void)
+{
+	const char *why;
+	json *info, *h, *status, *vms;
+
+	if (hmemd_connect(&why) < 0) {
+		check(FAIL, "hmemd", "%s", why);
+		return;
+	}
+	info = ask(new_request("info", NULL));
+	h = field(info, "hmemd");
+	check(OK, "hmemd", "version %s, process %s", text_of(h, "version"),
+	      text_of(h, "pid"));
+	if (num_of(h, "dropped"))
+		check(WARN, "link", "%s connections were dropped for a fault, the last "
+		      "one of %s", text_of(h, "dropped"), text_of(h, "last_fault"));
+	status = ask(new_request("status", NULL));
+	vms = field(status, "vms");
+	if (!json_object_array_length(vms))
+		check(WARN, "vms", "none is connected: start QEMU with -chardev "
+		      "socket,id=hmem,path=%s,reconnect=1 -device "
+		      "virtio-hmem-pci,chardev=hmem,...", text_of(h, "vm_socket"));
+	for (size_t i = 0; i < json_object_array_length(vms); i++)
+		check_vm(json_object_array_get_idx(vms, i));
+	json_object_put(status);
+	json_object_put(info);
+}
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	if (key == ARGP_KEY_ARG)
+		argp_error(state, "what is '%s'?", arg);
+	return ARGP_ERR_UNKNOWN;
+}
+
+static const struct argp argp = {
+	.parser = parse_opt,
+	.doc = "Check that everything is as it should be, and say what to do if not.",
+	.children = global_argp,
+};
+
+int cmd_doctor(int argc, char **argv)
+{
+	struct table t = {
+		.columns = 3,
+		.column = { { "CHECK", false }, { "IS", false }, { "WHY", false } },
+	};
+
+	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	checks = json_object_new_array();
+	check_io_uring();
+	check_memfd();
+	check_kvm();
+	check_hmemd();
+	if (globals.json) {
+		json *o = json_object_new_object();
+
+		json_object_object_add(o, "checks", checks);
+		print_json(o);
+		return failed ? EXIT_ERROR : EXIT_OK;
+	}
+	for (size_t i = 0; i < json_object_array_length(checks); i++) {
+		json *c = json_object_array_get_idx(checks, i);
+
+		table_row(&t, (const char *[]) {
+			text_of(c, "check"), text_of(c, "verdict"), text_of(c, "text"),
+		});
+	}
+	table_print(&t);
+	json_object_put(checks);
+	return failed ? EXIT_ERROR : EXIT_OK;
+}

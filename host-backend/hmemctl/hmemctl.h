@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the subcommands of hmemctl share. */
+#ifndef HMEMCTL_H
+#define HMEMCTL_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <json-c/json.h>
+
+#define HMEMCTL_VERSION		"0.1"
+
+/* Exit status, see hmemctl(1). */
+enum {
+	EXIT_OK = 0,
+	EXIT_ERROR = 1,
+	EXIT_USAGE = 2,
+	EXIT_PARTIAL = 3,
+	EXIT_UNSUPPORTED = 77,
+};
+
+typedef struct json_object json;
+
+/* The options that every subcommand has. */
+struct globals {
+	const char *socket;
+	bool json, raw, quiet, verbose;
+	int timeout_ms;			/* of an answer; -1: none */
+	bool timeout_set;
+};
+
+extern struct globals globals;
+
+/* A child for each subcommand's argp, so that global options go anywhere. */
+extern const struct argp_child global_argp[];
+
+/* One file each. */
+int cmd_list(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+
+/* Say what is wrong and exit. */
+__attribute__((noreturn, format(printf, 2, 3)))
+void die(int status, const char *fmt, ...);
+
+/* --- talking to hmemd: client.c --- */
+
+/* Connected, or -1 with the reason in @why: of static storage. */
+int hmemd_connect(const char **why);
+
+/* { "version": 1, "verb": @verb, "vm": @vm unless NULL } */
+json *new_request(const char *verb, const char *vm);
+
+/* Send @req, and free it; connects first.  Dies of what goes wrong. */
+void send_request(json *req);
+
+/* The next line of the answer; dies of an error in it, or of none. */
+json *next_answer(void);
+
+/* Both: for answers of one line. */
+json *ask(json *req);
+
+/* Print @o as JSON with "version" first, and free it. */
+void print_json(json *o);
+
+/* --- reading answers; what is missing reads as NULL, 0, false, "-" --- */
+
+json *field(json *o, const char *key);
+const char *text_of(json *o, const char *key);
+uint64_t num_of(json *o, const char *key);
+bool flag_of(json *o, const char *key);
+/* Does it have a value that is known? */
+bool known(json *o, const char *key);
+
+/* --- printing: table.c --- */
+
+#define TABLE_MAX_COLUMNS	10
+
+struct table {
+	unsigned int columns;
+	struct column {
+		const char *title;
+		bool right;
+	} column[TABLE_MAX_COLUMNS];
+	char ***rows;
+	size_t num_rows;
+};
+
+/* Print all of @t and free its rows; the titles not with --quiet. */
+void table_print(struct table *t);
+
+/* Add a row of t->columns strings, which are copied. */
+void table_row(struct table *t, const char *const *cells);
+
+/* A number as it is, a size humanised unless --raw; "-" if not known. */
+const char *cell_num(json *o, const char *key, char *buf, size_t size);
+const char *cell_size(json *o, const char *key, char *buf, size_t size);
+
+#endif /* HMEMCTL_H */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "hmemctl.h"
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	if (key == ARGP_KEY_ARG)
+		argp_error(state, "what is '%s'?", arg);
+	return ARGP_ERR_UNKNOWN;
+}
+
+static const struct argp argp = {
+	.parser = parse_opt,
+	.doc = "The VMs that are connected.",
+	.children = global_argp,
+};
+
+int cmd_list(int argc, char **argv)
+{
+	struct table t = {
+		.columns = 8,
+		.column = {
+			{ "VM", false }, { "DEVICE", false }, { "DRIVER", false },
+			{ "STATE", false }, { "POLICY", false }, { "TIERS", true },
+			{ "MEMORY", true }, { "BATCHES", true },
+		},
+	};
+	json *o, *vms;
+
+	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	o = ask(new_request("list", NULL));
+	if (globals.json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	vms = field(o, "vms");
+	for (size_t i = 0; i < json_object_array_length(vms); i++) {
+		json *vm = json_object_array_get_idx(vms, i);
+		char tiers[24], size[24], batches[48];
+
+		snprintf(batches, sizeof(batches), "%s/%s", text_of(vm, "batches"),
+			 text_of(vm, "max_batches"));
+		table_row(&t, (const char *[]) {
+			text_of(vm, "name"), text_of(vm, "device"),
+			text_of(vm, "driver"),
+			flag_of(vm, "migrating") ? "migrating" :
+			flag_of(vm, "running") ? "running" : "paused",
+			text_of(vm, "policy"),
+			cell_num(vm, "num_tiers", tiers, sizeof(tiers)),
+			cell_size(vm, "bytes", size, sizeof(size)), batches,
+		});
+	}
+	table_print(&t);
+	json_object_put(o);
+	return EXIT_OK;
+}

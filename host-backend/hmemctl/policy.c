@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "hmemctl.h"
+
+#define MAX_WORDS	32
+
+struct args {
+	char *words[MAX_WORDS];
+	unsigned int num;
+};
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	struct args *args = state->input;
+
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	if (args->num == MAX_WORDS)
+		argp_error(state, "too much");
+	args->words[args->num++] = arg;
+	return 0;
+}
+
+static const struct argp argp = {
+	.parser = parse_opt,
+	.args_doc = "[VM] get\n[VM] set KEY=VALUE...",
+	.doc = "See and set what moves a VM's pages by itself."
+	       "\vname=off: nothing moves unless asked by hand.  name=observe: the "
+	       "same, but the temperature is kept.  name=writes: the pages written "
+	       "most go to tier 0.  See hmemctl(1) for the other keys.",
+	.children = global_argp,
+};
+
+static bool is_verb(const char *word)
+{
+	return !strcmp(word, "get") || !strcmp(word, "set");
+}
+
+int cmd_policy(int argc, char **argv)
+{
+	struct args args = { 0 };
+	struct table t = {
+		.columns = 2,
+		.column = { { "KEY", false }, { "VALUE", true } },
+	};
+	unsigned int at = 0;
+	const char *vm = NULL;
+	bool set = false;
+	json *req, *o;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	if (at < args.num && !is_verb(args.words[at]))
+		vm = args.words[at++];
+	if (at < args.num) {
+		if (!is_verb(args.words[at]))
+			die(EXIT_USAGE, "policy: '%s' is neither get nor set",
+			    args.words[at]);
+		set = !strcmp(args.words[at++], "set");
+	}
+	if (set ? at == args.num : at < args.num)
+		die(EXIT_USAGE, set ? "policy set: name KEY=VALUE, see hmemctl policy get" :
+		    "policy get: nothing more is expected");
+	req = new_request("policy", vm);
+	if (set) {
+		json *pairs = json_object_new_object();
+
+		for (; at < args.num; at++) {
+			char *value = strchr(args.words[at], '=');
+
+			if (!value)
+				die(EXIT_USAGE, "policy set: '%s' is not KEY=VALUE",
+				    args.words[at]);
+			*value++ = '\0';
+			json_object_object_add(pairs, args.words[at],
+					       json_object_new_string(value));
+		}
+		json_object_object_add(req, "set", pairs);
+	}
+	o = ask(req);
+	if (globals.json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	json_object_object_foreach(field(o, "policy"), key, value) {
+		table_row(&t, (const char *[]) { key, json_object_get_string(value) });
+	}
+	if (!set || !globals.quiet)
+		table_print(&t);
+	json_object_put(o);
+	return EXIT_OK;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "hmemctl.h"
+#include "size.h"
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	const char **vm = state->input;
+
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	if (*vm)
+		argp_error(state, "what is '%s'?", arg);
+	*vm = arg;
+	return 0;
+}
+
+static const struct argp argp = {
+	.parser = parse_opt,
+	.args_doc = "[VM]",
+	.doc = "Tiers of a VM, or of all, how hot they are, and what is going on.",
+	.children = global_argp,
+};
+
+/* Pages per second as a size per second. */
+static const char *rate(json *vm, const char *key, char *buf, size_t size)
+{
+	char s[32];
+	double pages;
+
+	if (!known(vm, key))
+		return "-";
+	pages = json_object_get_double(field(vm, key));
+	if (globals.raw)
+		snprintf(buf, size, "%.0f B/s", pages * 4096);
+	else
+		snprintf(buf, size, "%s/s",
+			 hmem_format_size(pages * 4096, s, sizeof(s)));
+	return buf;
+}
+
+static void print_tiers(json *tiers)
+{
+	struct table t = {
+		.columns = 8,
+		.column = {
+			{ "TIER", true }, { "NODE", true }, { "KIND", false },
+			{ "SIZE", true }, { "PAGES", true }, { "HOT", true },
+			{ "WARM", true }, { "COLD", true },
+		},
+	};
+
+	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
+		json *tier = json_object_array_get_idx(tiers, i);
+		char b[6][24];
+
+		table_row(&t, (const char *[]) {
+			cell_num(tier, "tier", b[0], sizeof(b[0])),
+			text_of(tier, "pxm"),
+			text_of(tier, "kind"),
+			cell_size(tier, "bytes", b[1], sizeof(b[1])),
+			cell_num(tier, "pages", b[2], sizeof(b[2])),
+			cell_num(tier, "hot", b[3], sizeof(b[3])),
+			cell_num(tier, "warm", b[4], sizeof(b[4])),
+			cell_num(tier, "cold", b[5], sizeof(b[5])),
+		});
+	}
+	table_print(&t);
+}
+
+static void print_vm(json *vm)
+{
+	char up[48], down[48];
+
+	printf("VM %s: device %s, driver %s, %s, policy %s\n", text_of(vm, "name"),
+	       text_of(vm, "device"), text_of(vm, "driver"),
+	       flag_of(vm, "running") ? "running" : "paused",
+	       text_of(vm, "policy"));
+	print_tiers(field(vm, "tiers"));
+	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
+	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
+	printf("windows     %s of %s ms\n", text_of(vm, "windows"),
+	       num_of(vm, "window_ms") ? text_of(vm, "window_ms") : "-");
+	printf("activity    %s\n", text_of(vm, "activity"));
+	printf("last error  %s\n", text_of(vm, "last_error"));
+}
+
+int cmd_status(int argc, char **argv)
+{
+	const char *vm = NULL;
+	json *o, *vms;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &vm);
+	o = ask(new_request("status", vm));
+	if (globals.json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	vms = field(o, "vms");
+	for (size_t i = 0; i < json_object_array_length(vms); i++) {
+		if (i)
+			putchar('\n');
+		print_vm(json_object_array_get_idx(vms, i));
+	}
+	if (!json_object_array_length(vms) && !globals.quiet)
+		fprintf(stderr, "hmemctl: no VM is connected: try hmemctl doctor\n");
+	json_object_put(o);
+	return EXIT_OK;
+}

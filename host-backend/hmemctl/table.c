@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hmemctl.h"
+#include "size.h"
+
+void table_row(struct table *t, const char *const *cells)
+{
+	char **row = calloc(t->columns, sizeof(*row));
+	char ***rows = realloc(t->rows, (t->num_rows + 1) * sizeof(*rows));
+
+	if (!row || !rows)
+		die(EXIT_ERROR, "no memory for a table");
+	for (unsigned int i = 0; i < t->columns; i++) {
+		row[i] = strdup(cells[i]);
+		if (!row[i])
+			die(EXIT_ERROR, "no memory for a table");
+	}
+	t->rows = rows;
+	t->rows[t->num_rows++] = row;
+}
+
+static void print_cell(const struct table *t, unsigned int i, const char *text,
+		       int width)
+{
+	const char *gap = i ? "  " : "";
+
+	if (t->column[i].right)
+		printf("%s%*s", gap, width, text);
+	else if (i + 1 < t->columns)
+		printf("%s%-*s", gap, width, text);
+	else
+		printf("%s%s", gap, text);
+}
+
+void table_print(struct table *t)
+{
+	int width[TABLE_MAX_COLUMNS] = { 0 };
+
+	for (unsigned int i = 0; i < t->columns; i++) {
+		if (!globals.quiet)
+			width[i] = strlen(t->column[i].title);
+		for (size_t r = 0; r < t->num_rows; r++) {
+			int len = strlen(t->rows[r][i]);
+
+			if (len > width[i])
+				width[i] = len;
+		}
+	}
+	for (unsigned int i = 0; i < t->columns && !globals.quiet; i++)
+		print_cell(t, i, t->column[i].title, width[i]);
+	if (!globals.quiet)
+		putchar('\n');
+	for (size_t r = 0; r < t->num_rows; r++) {
+		for (unsigned int i = 0; i < t->columns; i++) {
+			print_cell(t, i, t->rows[r][i], width[i]);
+			free(t->rows[r][i]);
+		}
+		free(t->rows[r]);
+		putchar('\n');
+	}
+	free(t->rows);
+	t->rows = NULL;
+	t->num_rows = 0;
+}
+
+const char *cell_num(json *o, const char *key, char *buf, size_t size)
+{
+	if (!known(o, key))
+		return "-";
+	snprintf(buf, size, "%" PRIu64, num_of(o, key));
+	return buf;
+}
+
+const char *cell_size(json *o, const char *key, char *buf, size_t size)
+{
+	if (globals.raw || !known(o, key))
+		return cell_num(o, key, buf, size);
+	return hmem_format_size(num_of(o, key), buf, size);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "log.h"
+
+#define IN_START	4096
+
+static void conn_complete(struct io *io, enum io_op op, int res);
+
+static void receive(struct conn *c)
+{
+	struct io_uring_sqe *sqe = loop_sqe(c->loop);
+
+	c->iov.iov_base = c->in + c->in_len;
+	c->iov.iov_len = c->in_size - c->in_len;
+	c->msg = (struct msghdr) { .msg_iov = &c->iov, .msg_iovlen = 1 };
+	if (c->takes_fds) {
+		c->msg.msg_control = c->control;
+		c->msg.msg_controllen = sizeof(c->control);
+	}
+	io_uring_prep_recvmsg(sqe, c->fd, &c->msg, MSG_CMSG_CLOEXEC);
+	loop_queue(c->loop, &c->io, IO_RECV, sqe);
+}
+
+int conn_init(struct conn *c, struct loop *loop, int fd)
+{
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
+	int ret = -ENOMEM;
+
+	c->loop = loop;
+	c->fd = fd;
+	c->passed_fd = -1;
+	c->io.complete = conn_complete;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		c->pid = cred.pid;
+	c->in_size = c->in_max < IN_START ? c->in_max : IN_START;
+	c->in = malloc(c->in_size);
+	if (c->in)
+		ret = loop_add(loop, &c->io);
+	if (ret < 0) {
+		free(c->in);
+		close(fd);
+		return ret;
+	}
+	loop->num_conns++;
+	receive(c);
+	return 0;
+}
+
+static void release(struct conn *c)
+{
+	loop_remove(c->loop, &c->io);
+	c->loop->num_conns--;
+	close(c->fd);
+	if (c->passed_fd >= 0)
+		close(c->passed_fd);
+	free(c->in);
+	free(c->out);
+	free(c->sending);
+	c->ops->release(c);
+}
+
+void conn_drop(struct conn *c, bool fault, const char *why)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	/* Whatever the kernel still has of ours completes because of this. */
+	shutdown(c->fd, SHUT_RDWR);
+	c->ops->closed(c, why, fault);
+	if (!c->io.pending)
+		release(c);
+}
+
+void conn_consume(struct conn *c, size_t len)
+{
+	c->in_len -= len;
+	memmove(c->in, c->in + len, c->in_len);
+}
+
+size_t conn_queued(const struct conn *c)
+{
+	return c->out_len + (c->sending_len - c->sending_at);
+}
+
+static void flush(struct conn *c)
+{
+	struct io_uring_sqe *sqe;
+
+	if (c->sending_at == c->sending_len) {
+		char *buf = c->sending;
+		size_t size = c->sending_size;
+
+		if (!c->out_len)
+			return;
+		c->sending = c->out;
+		c->sending_size = c->out_size;
+		c->sending_len = c->out_len;
+		c->sending_at = 0;
+		c->out = buf;
+		c->out_size = size;
+		c->out_len = 0;
+	}
+	sqe = loop_sqe(c->loop);
+	io_uring_prep_send(sqe, c->fd, c->sending + c->sending_at,
+			   c->sending_len - c->sending_at, MSG_NOSIGNAL);
+	loop_queue(c->loop, &c->io, IO_SEND, sqe);
+}
+
+void conn_send(struct conn *c, const void *data, size_t len)
+{
+	bool idle = c->sending_at == c->sending_len && !c->out_len;
+
+	if (c->closing)
+		return;
+	if (conn_queued(c) + len > c->out_max) {
+		conn_drop(c, true, "it does not read what is sent to it");
+		return;
+	}
+	if (c->out_len + len > c->out_size) {
+		size_t size = c->out_size ? c->out_size : IN_START;
+		char *buf;
+
+		while (size < c->out_len + len)
+			size *= 2;
+		buf = realloc(c->out, size);
+		if (!buf) {
+			conn_drop(c, true, "no memory for what is to be sent");
+			return;
+		}
+		c->out = buf;
+		c->out_size = size;
+	}
+	memcpy(c->out + c->out_len, data, len);
+	c->out_len += len;
+	if (idle)
+		flush(c);
+}
+
+/* Keep one file descriptor for who wants it; more than one is a fault. */
+static int take_fds(struct conn *c, struct hmem_err *err)
+{
+	int extra = 0;
+
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(&c->msg); m;
+	     m = CMSG_NXTHDR(&c->msg, m)) {
+		unsigned int num;
+
+		if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
+			continue;
+		num = (m->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (unsigned int i = 0; i < num; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(m) + i * sizeof(int), sizeof(fd));
+			if (c->takes_fds && c->passed_fd < 0) {
+				c->passed_fd = fd;
+			} else {
+				close(fd);
+				extra++;
+			}
+		}
+	}
+	if (extra || c->msg.msg_flags & MSG_CTRUNC)
+		return hmem_fail(err, EPROTO, "it sent more file descriptors than one");
+	return 0;
+}
+
+static void received(struct conn *c, int res)
+{
+	struct hmem_err err;
+
+	if (res <= 0) {
+		if (c->takes_fds && res == 0 && c->msg.msg_controllen)
+			take_fds(c, NULL);
+		conn_drop(c, !io_is_normal(IO_RECV, res),
+			  res ? strerror(-res) : "closed by the peer");
+		return;
+	}
+	c->in_len += res;
+	if (c->takes_fds && take_fds(c, &err) < 0) {
+		conn_drop(c, true, err.msg);
+		return;
+	}
+	if (c->ops->received(c, &err) < 0) {
+		conn_drop(c, true, err.msg);
+		return;
+	}
+	if (c->closing)
+		return;
+	if (c->in_len == c->in_size) {
+		size_t size = c->in_size * 2 < c->in_max ? c->in_size * 2 : c->in_max;
+		char *buf = size > c->in_size ? realloc(c->in, size) : NULL;
+
+		if (!buf) {
+			conn_drop(c, true, "a message is too long");
+			return;
+		}
+		c->in = buf;
+		c->in_size = size;
+	}
+	receive(c);
+}
+
+static void sent(struct conn *c, int res)
+{
+	if (res <= 0) {
+		conn_drop(c, !io_is_normal(IO_SEND, res),
+			  res ? strerror(-res) : "nothing can be sent");
+		return;
+	}
+	c->sending_at += res;
+	flush(c);
+	if (c->ops->sent && !conn_queued(c))
+		c->ops->sent(c);
+}
+
+static void conn_complete(struct io *io, enum io_op op, int res)
+{
+	struct conn *c = (struct conn *)io;
+
+	/* A handler may drop the connection: it must not be released below us. */
+	io->pending++;
+	if (!c->closing) {
+		if (op == IO_RECV)
+			received(c, res);
+		else
+			sent(c, res);
+	} else if (op == IO_RECV && res >= 0 && c->takes_fds) {
+		take_fds(c, NULL);
+	}
+	io->pending--;
+	if (c->closing && !io->pending)
+		release(c);
+}

@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: a JSON object a line each way, see hmemd(8).
+ *
+ * Every request is answered by a line with "final": true, or by some lines
+ * without and then one with it.  Errors carry "error": { code, message }.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "job.h"
+#include "log.h"
+#include "size.h"
+#include "vm.h"
+
+#define MAX_REQUEST	(8u * 1024 * 1024)
+#define MAX_REPLY	(8u * 1024 * 1024)
+/* Jobs of a client that has this much to read wait for it. */
+#define FULL		(MAX_REPLY / 4)
+#define PROGRESS_MS	200
+#define MAX_DEPTH	8
+
+struct client {
+	struct conn conn;
+	struct hmemd *d;
+	TAILQ_ENTRY(client) link;
+};
+
+typedef struct json_object json;
+
+static void put_u64(json *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static void put_str(json *o, const char *key, const char *v)
+{
+	json_object_object_add(o, key, v && *v ? json_object_new_string(v) : NULL);
+}
+
+static void put_bool(json *o, const char *key, bool v)
+{
+	json_object_object_add(o, key, json_object_new_boolean(v));
+}
+
+/* A value that is not known yet is null. */
+static void put_rate(json *o, const char *key, double v, bool known)
+{
+	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+}
+
+/* Send @o and free it. */
+static void reply(struct client *client, json *o, bool final)
+{
+	const char *text;
+
+	json_object_object_add(o, "version", json_object_new_int(1));
+	if (final)
+		put_bool(o, "final", true);
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	if (text) {
+		conn_send(&client->conn, text, strlen(text));
+		conn_send(&client->conn, "\n", 1);
+	} else {
+		conn_drop(&client->conn, true, "no memory for an answer");
+	}
+	json_object_put(o);
+}
+
+__attribute__((format(printf, 3, 4)))
+static void reply_error(struct client *client, const char *code,
+			const char *fmt, ...)
+{
+	json *o = json_object_new_object(), *e = json_object_new_object();
+	char msg[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	put_str(e, "code", code);
+	put_str(e, "message", msg);
+	json_object_object_add(o, "error", e);
+	reply(client, o, true);
+}
+
+/* --- what VMs look like --- */
+
+static const char *driver_name(const struct vm *vm)
+{
+	if (vm->state.flags & HMEM_LINK_BROKEN)
+		return "broken";
+	return vm->state.flags & HMEM_LINK_DRIVER_OK ? "ok" : "none";
+}
+
+static json *vm_json(const struct vm *vm)
+{
+	json *o = json_object_new_object();
+	char uuid[40] = "";
+	uint64_t frames = 0;
+	bool has_uuid = false;
+
+	for (unsigned int i = 0; i < 16; i++) {
+		has_uuid |= vm->hello.uuid[i];
+		snprintf(uuid + strlen(uuid), 4, "%s%02x",
+			 i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			 vm->hello.uuid[i]);
+	}
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+		frames += vm->pages.frames[i];
+	put_str(o, "name", vm->name);
+	put_str(o, "device", vm->hello.device);
+	put_str(o, "uuid", has_uuid ? uuid : NULL);
+	put_u64(o, "pid", vm->conn.pid);
+	put_u64(o, "connected_s", (loop_now() - vm->connected) / 1000);
+	put_str(o, "driver", driver_name(vm));
+	put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
+	put_bool(o, "migrating", vm->state.flags & HMEM_LINK_MIGRATING);
+	put_u64(o, "features", vm->state.features);
+	put_u64(o, "num_tiers", vm->hello.num_tiers);
+	put_u64(o, "bytes", frames << VIRTIO_HMEM_GFN_SHIFT);
+	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
+	put_u64(o, "batches", vm->under_way);
+	put_u64(o, "max_batches", vm->num_batches);
+	put_u64(o, "jobs", vm->num_jobs);
+	put_str(o, "activity", vm_activity(vm));
+	return o;
+}
+
+static json *tier_json(const struct vm *vm, unsigned int tier)
+{
+	/* By heat: below 1/16 is cold, from 1/2 on is hot. */
+	static const unsigned int bands[] = { 0, HMEM_BUCKETS / 16,
+					      HMEM_BUCKETS / 2, HMEM_BUCKETS };
+	static const char *const names[] = { "cold", "warm", "hot" };
+	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
+	json *o = json_object_new_object();
+
+	put_u64(o, "tier", tier);
+	put_u64(o, "pxm", t->pxm);
+	put_str(o, "kind", hmem_kind_name(t->kind));
+	put_u64(o, "start_bytes", t->size);
+	put_u64(o, "bytes", vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
+	put_u64(o, "pages", vm->pages.frames[tier]);
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int b = bands[i]; b < bands[i + 1]; b++)
+			sum += vm->pages.hist[tier][b];
+		json_object_object_add(o, names[i], vm->pages.windows ?
+				       json_object_new_uint64(sum) : NULL);
+	}
+	put_u64(o, "read_latency_ns", t->read_latency);
+	put_u64(o, "write_latency_ns", t->write_latency);
+	put_u64(o, "read_bandwidth_mib_s", t->read_bandwidth);
+	put_u64(o, "write_bandwidth_mib_s", t->write_bandwidth);
+	return o;
+}
+
+static json *status_json(const struct vm *vm)
+{
+	json *o = vm_json(vm), *tiers = json_object_new_array();
+
+	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
+		json_object_array_add(tiers, tier_json(vm, i));
+	json_object_object_add(o, "tiers", tiers);
+	put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
+	put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
+	put_u64(o, "window_ms", vm->track_ns / 1000000);
+	put_u64(o, "windows", vm->pages.windows);
+	put_u64(o, "vtime_ns", vm->last_vtime ? vm->last_vtime :
+		vm->state.vtime_ns);
+	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
+	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
+	put_str(o, "last_error", vm->last_error);
+	return o;
+}
+
+static json *reasons_json(const uint64_t *reasons)
+{
+	json *o = json_object_new_object();
+
+	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++)
+		put_u64(o, hmem_reason_name(i), reasons[i]);
+	return o;
+}
+
+static json *stats_json(const struct vm *vm)
+{
+	const struct vm_stats *s = &vm->stats;
+	json *o = json_object_new_object(), *c = json_object_new_object();
+	json *r = json_object_new_object();
+
+	put_u64(c, "ticks", s->ticks);
+	put_u64(c, "dirty_pages", s->dirty);
+	put_u64(c, "plans", s->plans);
+	put_u64(c, "batches", s->batches);
+	put_u64(c, "batches_done", s->batches_done);
+	put_u64(c, "batches_lost", s->batches_lost);
+	put_u64(c, "hints", s->hints);
+	put_u64(c, "results", s->results);
+	put_u64(c, "retries", s->retries);
+	put_u64(c, "unanswered", s->unanswered);
+	put_u64(c, "promoted", s->promoted);
+	put_u64(c, "demoted", s->demoted);
+	put_u64(c, "foreign_moves", vm->foreign_moves - vm->foreign_base);
+	for (unsigned int i = 1; i <= HMEM_LINK_REJECT_INVALID; i++)
+		put_u64(r, hmem_reject_name(i), s->rejects[i]);
+	put_str(o, "vm", vm->name);
+	json_object_object_add(o, "counters", c);
+	json_object_object_add(o, "reasons", reasons_json(s->reasons));
+	json_object_object_add(o, "rejects", r);
+	return o;
+}
+
+static json *policy_json(struct vm *vm)
+{
+	json *o = json_object_new_object(), *p = json_object_new_object();
+
+	put_str(p, "name", hmem_policy_name(vm->policy.kind));
+	for (size_t i = 0; i < hmem_num_tunables; i++)
+		put_u64(p, hmem_tunables[i].name,
+			*hmem_tunable_in(&vm->policy, &hmem_tunables[i]));
+	put_str(o, "vm", vm->name);
+	json_object_object_add(o, "policy", p);
+	return o;
+}
+
+/* --- reading requests --- */
+
+static json *get(json *req, const char *key, enum json_type type)
+{
+	json *v;
+
+	if (!json_object_object_get_ex(req, key, &v) ||
+	    !json_object_is_type(v, type))
+		return NULL;
+	return v;
+}
+
+static const char *get_str(json *req, const char *key)
+{
+	json *v = get(req, key, json_type_string);
+
+	return v ? json_object_get_string(v) : NULL;
+}
+
+static bool get_flag(json *req, const char *key)
+{
+	json *v = get(req, key, json_type_boolean);
+
+	return v && json_object_get_boolean(v);
+}
+
+/* @def if there is none; false if it is no number from 0 to @max. */
+static bool get_num(json *req, const char *key, int64_t def, int64_t max,
+		    int64_t *num)
+{
+	json *v;
+
+	*num = def;
+	if (!json_object_object_get_ex(req, key, &v))
+		return def >= 0;
+	if (!json_object_is_type(v, json_type_int))
+		return false;
+	*num = json_object_get_int64(v);
+	return *num >= 0 && *num <= max;
+}
+
+/* The VM a request is about; replies with an error and returns NULL if none. */
+static struct vm *find_vm(struct client *client, json *req)
+{
+	const char *name = get_str(req, "vm");
+	struct hmemd *d = client->d;
+	struct vm *vm, *only = NULL;
+	unsigned int num = 0;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm_ready(vm))
+			continue;
+		if (name && !strcmp(vm->name, name))
+			return vm;
+		only = vm;
+		num++;
+	}
+	if (name)
+		reply_error(client, "no-such-vm", "no VM '%.80s' is connected: see "
+			    "hmemctl list", name);
+	else if (!num)
+		reply_error(client, "no-such-vm", "no VM is connected: start QEMU with "
+			    "-chardev socket,id=hmem,path=%s,reconnect=1 -device "
+			    "virtio-hmem-pci,chardev=hmem,...", d->vm_socket);
+	else if (num > 1)
+		reply_error(client, "which-vm", "%u VMs are connected: name one, see "
+			    "hmemctl list", num);
+	else
+		return only;
+	return NULL;
+}
+
+/* --- verbs --- */
+
+static void do_info(struct client *client, json *req)
+{
+	json *o = json_object_new_object(), *h = json_object_new_object();
+	struct hmemd *d = client->d;
+
+	(void)req;
+	put_str(h, "version", HMEMD_VERSION);
+	put_u64(h, "pid", getpid());
+	put_u64(h, "uptime_s", (loop_now() - d->started) / 1000);
+	put_str(h, "vm_socket", d->vm_socket);
+	put_str(h, "control_socket", d->control_socket);
+	put_str(h, "policy", hmem_policy_name(d->policy.kind));
+	put_u64(h, "max_vms", d->max_vms);
+	put_u64(h, "max_guest_bytes", d->max_frames << VIRTIO_HMEM_GFN_SHIFT);
+	put_u64(h, "dropped", d->dropped);
+	put_str(h, "last_fault", d->last_fault);
+	json_object_object_add(o, "hmemd", h);
+	reply(client, o, true);
+}
+
+/* @json_of each VM, or of the one named. */
+static void do_vms(struct client *client, json *req,
+		   json *(*json_of)(const struct vm *))
+{
+	json *o, *vms;
+	struct vm *vm;
+
+	if (get_str(req, "vm")) {
+		vm = find_vm(client, req);
+		if (!vm)
+			return;
+		vms = json_object_new_array();
+		json_object_array_add(vms, json_of(vm));
+	} else {
+		vms = json_object_new_array();
+		TAILQ_FOREACH(vm, &client->d->vms, link) {
+			if (vm_ready(vm))
+				json_object_array_add(vms, json_of(vm));
+		}
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "vms", vms);
+	reply(client, o, true);
+}
+
+static void do_list(struct client *client, json *req)
+{
+	do_vms(client, req, vm_json);
+}
+
+static void do_status(struct client *client, json *req)
+{
+	do_vms(client, req, status_json);
+}
+
+static void do_stats(struct client *client, json *req)
+{
+	struct vm *vm = find_vm(client, req);
+
+	if (!vm)
+		return;
+	reply(client, stats_json(vm), true);
+	if (get_flag(req, "reset"))
+		vm_reset_stats(vm);
+}
+
+static void do_policy(struct client *client, json *req)
+{
+	struct vm *vm = find_vm(client, req);
+	json *set = get(req, "set", json_type_object);
+	struct hmem_policy policy;
+	struct hmem_err err;
+
+	if (!vm)
+		return;
+	if (set) {
+		policy = vm->policy;
+		json_object_object_foreach(set, key, value) {
+			const char *text = json_object_get_string(value);
+
+			if (hmem_policy_set(&policy, key, text ? text : "", &err) < 0) {
+				reply_error(client, "usage", "%s", err.msg);
+				return;
+			}
+		}
+		vm->policy = policy;
+		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
+			hmem_policy_name(policy.kind));
+		vm_policy_changed(vm);
+	}
+	reply(client, policy_json(vm), true);
+}
+
+/* All memory but what is in the tier asked for. */
+static struct span *all_spans(const struct vm *vm, uint32_t tier, size_t *num)
+{
+	struct span *spans = calloc(vm->pages.num_ranges + 1, sizeof(*spans));
+
+	*num = 0;
+	for (uint32_t i = 0; spans && i < vm->pages.num_ranges; i++) {
+		const struct hmem_pages_range *r = &vm->pages.ranges[i];
+
+		if (r->tier != tier)
+			spans[(*num)++] = (struct span) { r->gfn, r->num };
+	}
+	return spans;
+}
+
+static struct span *read_spans(json *ranges, size_t *num, struct hmem_err *err)
+{
+	size_t n = ranges ? json_object_array_length(ranges) : 0;
+	struct span *spans;
+
+	if (!n || n > JOB_MAX_SPANS) {
+		hmem_fail(err, EINVAL, "migrate: name 1 to %u ranges of frames, or all",
+			  JOB_MAX_SPANS);
+		return NULL;
+	}
+	spans = calloc(n, sizeof(*spans));
+	if (!spans) {
+		hmem_fail(err, ENOMEM, "migrate: no memory for %zu ranges", n);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		json *r = json_object_array_get_idx(ranges, i);
+		int64_t v[2];
+
+		for (size_t k = 0; k < 2; k++) {
+			json *x = r && json_object_is_type(r, json_type_array) &&
+				  json_object_array_length(r) == 2 ?
+				  json_object_array_get_idx(r, k) : NULL;
+
+			v[k] = x && json_object_is_type(x, json_type_int) ?
+			       json_object_get_int64(x) : -1;
+		}
+		if (v[0] < 0 || v[1] < 1 || v[0] >= (int64_t)HMEM_MAX_GFN ||
+		    v[1] > (int64_t)HMEM_MAX_GFN - v[0]) {
+			hmem_fail(err, EINVAL, "migrate: range %zu is not [ first frame, "
+				  "number of frames ] below frame %#" PRIx64, i,
+				  HMEM_MAX_GFN);
+			free(spans);
+			return NULL;
+		}
+		spans[i] = (struct span) { v[0], v[1] };
+	}
+	*num = n;
+	return spans;
+}
+
+static json *job_json(const struct job *job)
+{
+	json *o = json_object_new_object();
+
+	put_str(o, "vm", job->vm->name);
+	put_u64(o, "job", job->id);
+	put_u64(o, "to", job->tier);
+	put_u64(o, "pages", job->total);
+	put_u64(o, "done", job->done);
+	put_u64(o, "outside", job->outside);
+	put_u64(o, "hints", job->asked);
+	return o;
+}
+
+static void dry_run(struct client *client, struct job *job)
+{
+	json *o = json_object_new_object(), *m = job_json(job);
+	json *tiers = json_object_new_array();
+	uint64_t from[HMEM_LINK_MAX_TIERS] = { 0 }, hints = 0;
+	const struct vm *vm = job->vm;
+	struct sent sent[HMEM_LINK_MAX_HINTS];
+	uint32_t n;
+
+	while ((n = job_next(job, sent, HMEM_LINK_MAX_HINTS))) {
+		hints += n;
+		for (uint32_t i = 0; i < n; i++)
+			from[hmem_pages_tier(&vm->pages, sent[i].gfn)] +=
+				UINT64_C(1) << sent[i].order;
+	}
+	from[job->tier] += job->reasons[VIRTIO_HMEM_R_ALREADY];
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+		json_object_array_add(tiers, json_object_new_uint64(from[i]));
+	put_u64(m, "hints", hints);
+	json_object_object_add(m, "from_tiers", tiers);
+	put_bool(m, "dry_run", true);
+	json_object_object_add(o, "migrate", m);
+	reply(client, o, true);
+}
+
+static void do_migrate(struct client *client, json *req)
+{
+	int64_t to, order, retries;
+	const char *blocked;
+	struct hmem_err err;
+	struct span *spans;
+	struct job *job;
+	struct vm *vm = find_vm(client, req);
+	size_t num;
+
+	if (!vm)
+		return;
+	if (!get_num(req, "to", -1, vm->hello.num_tiers - 1, &to)) {
+		reply_error(client, "usage", "migrate: vm '%s' has tiers 0 to %" PRIu32
+			    ": name one of them", vm->name, vm->hello.num_tiers - 1);
+		return;
+	}
+	if (!get_num(req, "order", 0, VIRTIO_HMEM_MAX_ORDER, &order) ||
+	    !get_num(req, "retries", 3, JOB_MAX_RETRIES, &retries)) {
+		reply_error(client, "usage", "migrate: order is 0 to %d, retries 0 to %u",
+			    VIRTIO_HMEM_MAX_ORDER, JOB_MAX_RETRIES);
+		return;
+	}
+	blocked = vm_blocked(vm);
+	if (blocked && !get_flag(req, "dry_run")) {
+		reply_error(client, "blocked", "vm '%s': %s", vm->name, blocked);
+		return;
+	}
+	if (vm->num_jobs >= VM_MAX_JOBS) {
+		reply_error(client, "busy", "vm '%s': %u jobs are under way: wait for "
+			    "one to end", vm->name, vm->num_jobs);
+		return;
+	}
+	if (get_flag(req, "all")) {
+		spans = all_spans(vm, to, &num);
+		if (!spans)
+			hmem_fail(&err, ENOMEM, "migrate: no memory for the ranges");
+	} else {
+		spans = read_spans(get(req, "ranges", json_type_array), &num, &err);
+	}
+	job = spans ? job_new(vm, spans, num, get_flag(req, "strict"), to, order,
+			      &err) : NULL;
+	if (!job) {
+		reply_error(client, "usage", "%s", err.msg);
+		return;
+	}
+	if (!job->total) {
+		reply_error(client, "usage", "vm '%s': no guest memory is in the range: "
+			    "see hmemctl status", vm->name);
+		job_free(job);
+		return;
+	}
+	job->retries = retries;
+	job->id = ++client->d->jobs;
+	if (get_flag(req, "dry_run")) {
+		dry_run(client, job);
+		job_free(job);
+		return;
+	}
+	job->results = get_flag(req, "results");
+	TAILQ_INSERT_TAIL(&vm->jobs, job, link);
+	vm->num_jobs++;
+	if (get_flag(req, "wait")) {
+		job->client = client;
+	} else {
+		json *o = json_object_new_object();
+
+		json_object_object_add(o, "migrate", job_json(job));
+		reply(client, o, true);
+	}
+	vm_feed(vm);
+}
+
+bool client_is_full(const struct client *client)
+{
+	return conn_queued(&client->conn) > FULL;
+}
+
+void client_job_progress(struct job *job)
+{
+	json *o, *p;
+
+	if (loop_now() < job->reported + PROGRESS_MS || client_is_full(job->client))
+		return;
+	job->reported = loop_now();
+	o = json_object_new_object();
+	p = json_object_new_object();
+	put_u64(p, "pages", job->total);
+	put_u64(p, "done", job->done);
+	json_object_object_add(o, "progress", p);
+	reply(job->client, o, false);
+}
+
+void client_job_results(struct job *job,
+			const struct virtio_hmem_result_batch *batch)
+{
+	json *o = json_object_new_object(), *a = json_object_new_array();
+
+	for (uint32_t i = 0; i < le32toh(batch->num_results); i++) {
+		const struct virtio_hmem_result *res = &batch->results[i];
+		json *r = json_object_new_object();
+
+		put_u64(r, "gfn", le64toh(res->gfn));
+		put_u64(r, "new_gfn", le64toh(res->new_gfn));
+		put_u64(r, "order", res->order);
+		put_str(r, "reason", hmem_reason_name(res->reason));
+		json_object_array_add(a, r);
+	}
+	json_object_object_add(o, "results", a);
+	reply(job->client, o, false);
+}
+
+void client_job_done(struct job *job)
+{
+	json *o = json_object_new_object(), *m = job_json(job);
+
+	json_object_object_add(m, "reasons", reasons_json(job->reasons));
+	put_str(m, "failed", job->failed);
+	json_object_object_add(o, "migrate", m);
+	reply(job->client, o, true);
+}
+
+/* --- the connection --- */
+
+static const struct {
+	const char *name;
+	void (*run)(struct client *client, json *req);
+} verbs[] = {
+	{ "info", do_info },
+	{ "list", do_list },
+	{ "status", do_status },
+	{ "stats", do_stats },
+	{ "policy", do_policy },
+	{ "migrate", do_migrate },
+};
+
+static void request(struct client *client, const char *line, size_t len)
+{
+	struct json_tokener *tok = json_tokener_new_ex(MAX_DEPTH);
+	json *req = tok ? json_tokener_parse_ex(tok, line, len) : NULL;
+	const char *verb = NULL;
+	json *version;
+
+	if (!tok || !req || !json_object_is_type(req, json_type_object) ||
+	    json_tokener_get_parse_end(tok) != len) {
+		reply_error(client, "protocol", "a request is one JSON object on one "
+			    "line: %s", !tok ? "no memory" : req ? "this is more or less" :
+			    json_tokener_error_desc(json_tokener_get_error(tok)));
+		goto out;
+	}
+	if (json_object_object_get_ex(req, "version", &version) &&
+	    json_object_get_int(version) != 1) {
+		reply_error(client, "protocol", "this hmemd speaks version 1: use "
+			    "hmemctl and hmemd of one release");
+		goto out;
+	}
+	verb = get_str(req, "verb");
+	for (size_t i = 0; verb && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!strcmp(verb, verbs[i].name)) {
+			verbs[i].run(client, req);
+			goto out;
+		}
+	}
+	reply_error(client, "unsupported", "this hmemd knows no verb '%.40s'",
+		    verb ? verb : "");
+out:
+	json_object_put(req);
+	if (tok)
+		json_tokener_free(tok);
+}
+
+static int client_received(struct conn *c, struct hmem_err *err)
+{
+	struct client *client = (struct client *)c;
+	size_t at = 0;
+	char *end;
+
+	(void)err;
+	while (!c->closing && (end = memchr(c->in + at, '\n', c->in_len - at))) {
+		size_t len = end - (c->in + at);
+
+		if (len)
+			request(client, c->in + at, len);
+		at += len + 1;
+	}
+	conn_consume(c, at);
+	return 0;
+}
+
+static void client_closed(struct conn *c, const char *why, bool fault)
+{
+	struct client *client = (struct client *)c;
+	struct hmemd *d = client->d;
+	struct vm *vm;
+	struct job *job;
+
+	log_msg(fault ? LOG_WARN : LOG_DEBUG, "control client (process %d): %s",
+		(int)c->pid, why);
+	/* Who does not wait any more does not want the rest of it. */
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		TAILQ_FOREACH(job, &vm->jobs, link) {
+			if (job->client == client) {
+				job->client = NULL;
+				job_cancel(job);
+				hmemd_soon(d);
+			}
+		}
+	}
+	TAILQ_REMOVE(&d->clients, client, link);
+	d->num_clients--;
+}
+
+static void client_release(struct conn *c)
+{
+	free(c);
+}
+
+static const struct conn_ops client_ops = {
+	.received = client_received,
+	.closed = client_closed,
+	.release = client_release,
+};
+
+void client_accept(struct hmemd *d, int fd)
+{
+	struct client *client;
+
+	client = d->num_clients < HMEM_MAX_CLIENTS ? calloc(1, sizeof(*client)) : NULL;
+	if (!client) {
+		log_msg(LOG_WARN, "a control client is turned away: %u are connected",
+			d->num_clients);
+		close(fd);
+		return;
+	}
+	client->d = d;
+	client->conn.ops = &client_ops;
+	client->conn.in_max = MAX_REQUEST;
+	client->conn.out_max = MAX_REPLY;
+	if (conn_init(&client->conn, &d->loop, fd) < 0) {
+		log_msg(LOG_ERR, "a control client is turned away: no memory");
+		free(client);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&d->clients, client, link);
+	d->num_clients++;
+}

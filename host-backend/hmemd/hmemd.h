@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the daemon share. */
+#ifndef HMEMD_H
+#define HMEMD_H
+
+#include <sys/queue.h>
+
+#include "listener.h"
+#include "loop.h"
+#include "policy.h"
+
+#define HMEMD_VERSION		"0.1"
+#define HMEM_MAX_CLIENTS	64u
+
+struct vm;
+struct client;
+
+struct hmemd {
+	struct loop loop;
+	/* By name, in the order they came. */
+	TAILQ_HEAD(, vm) vms;
+	TAILQ_HEAD(, client) clients;
+	unsigned int num_vms, num_clients;
+	uint64_t started;		/* loop_now() */
+	uint64_t dropped;		/* VM connections, for a fault */
+	uint64_t jobs;			/* the last one's number */
+
+	/* From the command line. */
+	const char *vm_socket, *control_socket;
+	struct hmem_policy policy;	/* of a VM that connects */
+	unsigned int max_vms;
+	uint64_t max_frames;		/* of one VM */
+	/* Where the last VM that was turned away came to grief. */
+	char last_fault[256];
+
+	struct listener vm_listener, control_listener;
+	/* Something waits for a little time to pass. */
+	struct io soon;
+	struct io second;
+};
+
+/* Call vm_soon() for every VM in a tenth of a second. */
+void hmemd_soon(struct hmemd *d);
+
+/* Accepted connections; both take over @fd. */
+void vm_accept(struct hmemd *d, int fd);
+void client_accept(struct hmemd *d, int fd);
+
+#endif /* HMEMD_H */

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job.h"
+#include "log.h"
+
+#define RETRY_MS	100
+/* More busy pages than this are not asked for again. */
+#define MAX_BUSY	(1u << 20)
+
+static int by_gfn(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return (x->gfn > y->gfn) - (x->gfn < y->gfn);
+}
+
+/* Sort, and join what touches or overlaps: every frame is asked for once. */
+static size_t tidy(struct span *spans, size_t num)
+{
+	size_t n = 0;
+
+	qsort(spans, num, sizeof(*spans), by_gfn);
+	for (size_t i = 0; i < num; i++) {
+		struct span *last = n ? &spans[n - 1] : NULL;
+
+		if (last && spans[i].gfn <= last->gfn + last->num) {
+			uint64_t end = spans[i].gfn + spans[i].num;
+
+			if (end > last->gfn + last->num)
+				last->num = end - last->gfn;
+		} else {
+			spans[n++] = spans[i];
+		}
+	}
+	return n;
+}
+
+/*
+ * Where is the frame?  *@run: how many from it on, up to @num, share the
+ * answer: a tier, or -1 for no guest memory.
+ */
+static int locate(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
+		  uint64_t *run)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+	uint32_t lo = 0, hi = p->num_ranges;
+
+	*run = num;
+	if (r) {
+		if (*run > r->num - (gfn - r->gfn))
+			*run = r->num - (gfn - r->gfn);
+		return r->tier;
+	}
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (p->ranges[mid].gfn > gfn)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	if (lo < p->num_ranges && *run > p->ranges[lo].gfn - gfn)
+		*run = p->ranges[lo].gfn - gfn;
+	return -1;
+}
+
+struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
+		    uint32_t tier, uint32_t order, struct hmem_err *err)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job) {
+		free(spans);
+		hmem_fail(err, ENOMEM, "no memory for a job");
+		return NULL;
+	}
+	job->vm = vm;
+	job->spans = spans;
+	job->num_spans = tidy(spans, num);
+	job->tier = tier;
+	job->order = order;
+	for (size_t i = 0; i < job->num_spans; i++) {
+		uint64_t gfn = spans[i].gfn, left = spans[i].num, run;
+
+		for (; left; gfn += run, left -= run) {
+			if (locate(&vm->pages, gfn, left, &run) >= 0)
+				job->total += run;
+			else
+				job->outside += run;
+		}
+	}
+	if (strict) {
+		job->total += job->outside;
+		job->done += job->outside;
+		job->reasons[VIRTIO_HMEM_R_BAD_GFN] += job->outside;
+	}
+	return job;
+}
+
+void job_free(struct job *job)
+{
+	free(job->spans);
+	free(job->busy);
+	free(job->again);
+	free(job);
+}
+
+static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
+{
+	uint32_t n = 0;
+
+	while (n < max && job->at < job->num_spans) {
+		const struct span *s = &job->spans[job->at];
+		uint64_t gfn = s->gfn + job->off, run;
+		unsigned int order = job->order;
+		int tier;
+
+		if (job->off == s->num) {
+			job->at++;
+			job->off = 0;
+			continue;
+		}
+		tier = locate(&job->vm->pages, gfn, s->num - job->off, &run);
+		if (tier < 0 || tier == (int)job->tier) {
+			/* Nothing to ask: a frame's tier does not change. */
+			if (tier >= 0) {
+				job->done += run;
+				job->reasons[VIRTIO_HMEM_R_ALREADY] += run;
+			}
+			job->off += run;
+			continue;
+		}
+		while (gfn & ((UINT64_C(1) << order) - 1) ||
+		       run < UINT64_C(1) << order)
+			order--;
+		sent[n++] = (struct sent) {
+			.gfn = gfn,
+			.order = order,
+			.tier = job->tier,
+		};
+		job->off += UINT64_C(1) << order;
+	}
+	return n;
+}
+
+static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (; n < max && job->next_again < job->num_again; job->next_again++) {
+		const struct job_retry *r = &job->again[job->next_again];
+
+		sent[n++] = (struct sent) {
+			.gfn = r->gfn,
+			.order = r->order,
+			.tier = job->tier,
+			.tries = r->tries,
+		};
+	}
+	return n;
+}
+
+uint32_t job_next(struct job *job, struct sent *sent, uint32_t max)
+{
+	uint32_t n;
+
+	if (job->cancelled)
+		return 0;
+	n = next_fresh(job, sent, max);
+	if (!n)
+		n = next_again(job, sent, max);
+	if (!n && !job->in_flight && job->num_busy) {
+		/* A round is over: give what was busy a moment. */
+		if (!job->not_before)
+			job->not_before = loop_now() + RETRY_MS;
+		if (loop_now() < job->not_before) {
+			hmemd_soon(job->vm->d);
+			return 0;
+		}
+		free(job->again);
+		job->again = job->busy;
+		job->num_again = job->num_busy;
+		job->next_again = 0;
+		job->busy = NULL;
+		job->num_busy = job->size_busy = 0;
+		job->not_before = 0;
+		n = next_again(job, sent, max);
+	}
+	job->asked += n;
+	return n;
+}
+
+static bool add_busy(struct job *job, uint64_t gfn, unsigned int order,
+		     unsigned int tries)
+{
+	if (job->num_busy == job->size_busy) {
+		size_t size = job->size_busy ? job->size_busy * 2 : 256;
+		struct job_retry *busy;
+
+		if (size > MAX_BUSY)
+			return false;
+		busy = realloc(job->busy, size * sizeof(*busy));
+		if (!busy)
+			return false;
+		job->busy = busy;
+		job->size_busy = size;
+	}
+	job->busy[job->num_busy++] = (struct job_retry) {
+		.gfn = gfn,
+		.order = order,
+		.tries = tries,
+	};
+	return true;
+}
+
+void job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+		unsigned int order, unsigned int reason)
+{
+	if (virtio_hmem_status(reason) == VIRTIO_HMEM_S_BUSY &&
+	    reason != VIRTIO_HMEM_R_STOPPED && s->tries < job->retries &&
+	    !job->cancelled && add_busy(job, gfn, order, s->tries + 1)) {
+		job->vm->stats.retries++;
+		return;
+	}
+	job->done += UINT64_C(1) << order;
+	job->reasons[reason] += UINT64_C(1) << order;
+}
+
+void job_put_back(struct job *job, const struct sent *s)
+{
+	if (!job->cancelled && !add_busy(job, s->gfn, s->order, s->tries))
+		job->cancelled = true;
+}
+
+bool job_finished(const struct job *job)
+{
+	if (job->in_flight)
+		return false;
+	return job->cancelled ||
+	       (job->at == job->num_spans && job->next_again == job->num_again &&
+		!job->num_busy);
+}
+
+void job_cancel(struct job *job)
+{
+	job->cancelled = true;
+}
+
+void job_finish(struct job *job)
+{
+	struct vm *vm = job->vm;
+
+	TAILQ_REMOVE(&vm->jobs, job, link);
+	vm->num_jobs--;
+	log_msg(job->failed ? LOG_WARN : LOG_INFO,
+		"vm '%s': job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
+		PRIu64 " pages answered, %" PRIu64 " moved%s%s",
+		vm->name, job->id, job->tier, job->done, job->total,
+		job->reasons[VIRTIO_HMEM_R_MOVED],
+		job->failed ? ": " : job->cancelled ? ": cancelled" : "",
+		job->failed ? job->failed : "");
+	if (job->client)
+		client_job_done(job);
+	job_free(job);
+}

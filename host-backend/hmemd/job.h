@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Pages that someone asked to be moved by hand. */
+#ifndef HMEMD_JOB_H
+#define HMEMD_JOB_H
+
+#include "vm.h"
+
+#define JOB_MAX_SPANS	(1u << 18)
+#define JOB_MAX_RETRIES	100u
+#define VM_MAX_JOBS	64u
+
+struct span {
+	uint64_t gfn, num;
+};
+
+struct job_retry {
+	uint64_t gfn;
+	uint8_t order, tries;
+};
+
+struct job {
+	TAILQ_ENTRY(job) link;
+	struct vm *vm;
+	/* Who waits for it; NULL: nobody, the log tells. */
+	struct client *client;
+	uint64_t id;
+	uint32_t tier;
+	uint32_t order;			/* pages are asked for in one piece up to this */
+	uint32_t retries;		/* of a page that is busy */
+	bool results;			/* the client wants each page's */
+	bool cancelled;
+	const char *failed;		/* why it ended early */
+
+	/* Sorted, apart; at/off is the next frame. */
+	struct span *spans;
+	size_t num_spans, at;
+	uint64_t off;
+	/* Busy pages of this round, and of the round before, being asked again. */
+	struct job_retry *busy, *again;
+	size_t num_busy, size_busy, num_again, next_again;
+	uint64_t not_before;		/* loop_now() */
+
+	uint64_t total, done;		/* frames; done ones have a reason */
+	uint64_t outside;		/* frames that are no guest memory */
+	uint64_t asked;			/* hints sent, again or not */
+	uint64_t reasons[VIRTIO_HMEM_R_MAX];	/* frames */
+	unsigned int in_flight;		/* batches */
+	uint64_t reported;		/* loop_now() of the last progress */
+};
+
+/*
+ * Make a job of @num spans, which it takes over (even on failure) and sorts.
+ * Frames outside guest memory are counted as bad-gfn if @strict.
+ */
+struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
+		    uint32_t tier, uint32_t order, struct hmem_err *err);
+void job_free(struct job *job);
+
+/* Fill in the next hints, sorted by nothing; 0 if there are none now. */
+uint32_t job_next(struct job *job, struct sent *sent, uint32_t max);
+
+/* A page was answered for good or is to be asked for again. */
+void job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+		unsigned int order, unsigned int reason);
+
+/* The hint was not looked at: ask again, at no cost. */
+void job_put_back(struct job *job, const struct sent *s);
+
+/* Nothing is under way, and there is nothing more to ask for. */
+bool job_finished(const struct job *job);
+
+/* Take it off its VM; tell its client (see control.c); free it. */
+void job_finish(struct job *job);
+
+/* Stop asking; it finishes when what is under way is answered. */
+void job_cancel(struct job *job);
+
+/* In control.c: tell the client. */
+void client_job_progress(struct job *job);
+void client_job_results(struct job *job,
+			const struct virtio_hmem_result_batch *batch);
+void client_job_done(struct job *job);
+/* Does it read slower than the results come? */
+bool client_is_full(const struct client *client);
+
+#endif /* HMEMD_JOB_H */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hmemd.h"
+#include "listener.h"
+#include "log.h"
+
+int listener_default_dir(char *buf, size_t size, struct hmem_err *err)
+{
+	const char *run = geteuid() ? getenv("XDG_RUNTIME_DIR") : "/run";
+
+	if (!run || !*run)
+		return hmem_fail(err, ENOENT, "XDG_RUNTIME_DIR is not set: name the "
+				 "sockets with --vm-socket and --socket");
+	snprintf(buf, size, "%s/hmemd", run);
+	if (mkdir(buf, geteuid() ? 0700 : 0755) < 0 && errno != EEXIST)
+		return hmem_fail(err, errno, "cannot make %.150s: %s", buf,
+				 strerror(errno));
+	return 0;
+}
+
+static void accept_next(struct listener *l)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&l->d->loop);
+
+	io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
+	loop_queue(&l->d->loop, &l->io, IO_ACCEPT, sqe);
+}
+
+static void accepted(struct io *io, enum io_op op, int res)
+{
+	struct listener *l = (struct listener *)io;
+
+	if (res >= 0)
+		l->accept(l->d, res);
+	else if (!io_is_normal(op, res))
+		log_msg(LOG_WARN, "%s: %s: %s", l->path, io_op_name(op),
+			strerror(-res));
+	l->paused = res == -EMFILE || res == -ENFILE || res == -ENOMEM ||
+		    res == -ENOBUFS;
+	if (!l->d->loop.stop && !l->paused)
+		accept_next(l);
+}
+
+void listener_resume(struct listener *l)
+{
+	if (l->paused)
+		accept_next(l);
+	l->paused = false;
+}
+
+/* Whoever holds the lock owns the socket: no races between two that start. */
+static int lock(struct listener *l, struct hmem_err *err)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+
+	snprintf(path, sizeof(path), "%s.lock", l->path);
+	l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (l->lock_fd < 0)
+		return hmem_fail(err, errno, "cannot open %.150s: %s", path,
+				 strerror(errno));
+	if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return hmem_fail(err, EBUSY, "another hmemd has %.150s: stop it, or "
+				 "name another socket", l->path);
+	return 0;
+}
+
+static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct stat st;
+	mode_t mask;
+	int ret;
+
+	if (!lstat(l->path, &st)) {
+		if (!S_ISSOCK(st.st_mode))
+			return hmem_fail(err, EEXIST, "%.150s is there and is no socket: "
+					 "remove it, or name another", l->path);
+		unlink(l->path);
+	}
+	strcpy(addr.sun_path, l->path);
+	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		return hmem_fail(err, errno, "no socket: %s", strerror(errno));
+	mask = umask(0777 & ~mode);
+	ret = bind(l->fd, (struct sockaddr *)&addr, sizeof(addr));
+	umask(mask);
+	if (ret < 0 || listen(l->fd, 64) < 0)
+		return hmem_fail(err, errno, "cannot listen on %.150s: %s", l->path,
+				 strerror(errno));
+	return 0;
+}
+
+int listener_open(struct listener *l, struct hmemd *d, const char *path,
+		  mode_t mode, void (*accept)(struct hmemd *d, int fd),
+		  struct hmem_err *err)
+{
+	int ret;
+
+	*l = (struct listener) {
+		.io.complete = accepted,
+		.d = d,
+		.path = path,
+		.fd = -1,
+		.lock_fd = -1,
+		.accept = accept,
+	};
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return hmem_fail(err, ENAMETOOLONG, "the socket's path is too long: "
+				 "%.150s", path);
+	ret = lock(l, err);
+	if (!ret)
+		ret = bind_path(l, mode, err);
+	if (!ret) {
+		ret = loop_add(&d->loop, &l->io);
+		if (ret)
+			hmem_fail(err, -ret, "no memory");
+	}
+	if (ret < 0) {
+		if (l->fd >= 0)
+			close(l->fd);
+		if (l->lock_fd >= 0)
+			close(l->lock_fd);
+		l->fd = -1;
+		return ret;
+	}
+	accept_next(l);
+	return 0;
+}
+
+void listener_close(struct listener *l)
+{
+	if (l->fd < 0)
+		return;
+	unlink(l->path);
+	close(l->fd);
+	close(l->lock_fd);
+	l->fd = -1;
+}

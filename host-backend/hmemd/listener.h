@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A listening Unix socket, and where it is by default. */
+#ifndef HMEMD_LISTENER_H
+#define HMEMD_LISTENER_H
+
+#include <sys/types.h>
+
+#include "loop.h"
+
+struct hmemd;
+
+struct listener {
+	struct io io;
+	struct hmemd *d;
+	const char *path;
+	int fd, lock_fd;
+	/* Out of descriptors or memory: others have to go first. */
+	bool paused;
+	void (*accept)(struct hmemd *d, int fd);
+};
+
+/*
+ * Bind @path, which only one hmemd can have at a time, with access @mode, and
+ * begin to accept.  A socket left behind by one that is gone is replaced.
+ */
+int listener_open(struct listener *l, struct hmemd *d, const char *path,
+		  mode_t mode, void (*accept)(struct hmemd *d, int fd),
+		  struct hmem_err *err);
+/* Accept again, if it is paused. */
+void listener_resume(struct listener *l);
+void listener_close(struct listener *l);
+
+/* Make the directory that the default sockets are in. */
+int listener_default_dir(char *buf, size_t size, struct hmem_err *err);
+
+#endif /* HMEMD_LISTENER_H */

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "loop.h"
+#include "log.h"
+
+#define RING_ENTRIES	256
+#define MAX_SLOTS	(1u << 24)
+
+/* How each operation may end without anything being wrong. */
+static const struct {
+	const char *name;
+	int normal[4];
+} ops[IO_OP_MAX] = {
+	[IO_ACCEPT] = { "accept", { ECANCELED, ECONNABORTED } },
+	[IO_RECV] = { "receive", { ECANCELED, ECONNRESET, EINTR } },
+	[IO_SEND] = { "send", { ECANCELED, ECONNRESET, EPIPE } },
+	[IO_TIMEOUT] = { "timeout", { ECANCELED, ETIME } },
+	[IO_SIGNAL] = { "signal", { ECANCELED, EINTR } },
+};
+
+const char *io_op_name(enum io_op op)
+{
+	return op < IO_OP_MAX && ops[op].name ? ops[op].name : "request";
+}
+
+bool io_is_normal(enum io_op op, int res)
+{
+	if (res >= 0)
+		return true;
+	for (unsigned int i = 0; i < 4; i++) {
+		if (ops[op].normal[i] == -res)
+			return true;
+	}
+	return false;
+}
+
+/* user_data: 8 bits operation, 24 bits slot, 32 bits generation */
+static uint64_t encode(enum io_op op, uint32_t slot, uint32_t gen)
+{
+	return (uint64_t)op << 56 | (uint64_t)slot << 32 | gen;
+}
+
+uint64_t loop_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int loop_init(struct loop *loop, struct hmem_err *err)
+{
+	/* Every request completes once: CQEs are as many as SQEs under way. */
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+		.cq_entries = 16 * RING_ENTRIES,
+	};
+	int ret;
+
+	memset(loop, 0, sizeof(*loop));
+	ret = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
+	if (ret < 0)
+		return hmem_fail(err, -ret, "cannot set up io_uring: %s; see "
+				 "/proc/sys/kernel/io_uring_disabled and the "
+				 "seccomp filter of the container", strerror(-ret));
+	return 0;
+}
+
+void loop_exit(struct loop *loop)
+{
+	io_uring_queue_exit(&loop->ring);
+	free(loop->slots);
+}
+
+int loop_add(struct loop *loop, struct io *io)
+{
+	struct loop_slot *slots;
+	uint32_t i;
+
+	for (i = 0; i < loop->num_slots; i++) {
+		if (!loop->slots[i].io)
+			goto found;
+	}
+	if (i >= MAX_SLOTS)
+		return -ENOMEM;
+	slots = realloc(loop->slots, (i + 16) * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	memset(slots + i, 0, 16 * sizeof(*slots));
+	loop->slots = slots;
+	loop->num_slots = i + 16;
+found:
+	loop->slots[i].io = io;
+	loop->slots[i].gen++;
+	io->slot = i;
+	io->pending = 0;
+	return 0;
+}
+
+void loop_remove(struct loop *loop, struct io *io)
+{
+	loop->slots[io->slot].io = NULL;
+}
+
+struct io_uring_sqe *loop_sqe(struct loop *loop)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&loop->ring)))
+		io_uring_submit(&loop->ring);
+	return sqe;
+}
+
+void loop_queue(struct loop *loop, struct io *io, enum io_op op,
+		struct io_uring_sqe *sqe)
+{
+	io_uring_sqe_set_data64(sqe, encode(op, io->slot,
+					    loop->slots[io->slot].gen));
+	io->pending++;
+}
+
+static void deliver(struct loop *loop, uint64_t data, int res)
+{
+	enum io_op op = data >> 56;
+	uint32_t slot = data >> 32 & (MAX_SLOTS - 1), gen = data;
+	struct io *io;
+
+	if (slot >= loop->num_slots || loop->slots[slot].gen != gen ||
+	    !loop->slots[slot].io)
+		return;
+	io = loop->slots[slot].io;
+	io->pending--;
+	io->complete(io, op, res);
+}
+
+int loop_turn(struct loop *loop, struct hmem_err *err)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	ret = io_uring_submit_and_wait(&loop->ring, 1);
+	if (ret < 0 && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN)
+		return hmem_fail(err, -ret, "io_uring: %s", strerror(-ret));
+	while (!io_uring_peek_cqe(&loop->ring, &cqe)) {
+		uint64_t data = cqe->user_data;
+		int res = cqe->res;
+
+		/* Seen first: the handler may queue more. */
+		io_uring_cqe_seen(&loop->ring, cqe);
+		deliver(loop, data, res);
+	}
+	return 0;
+}

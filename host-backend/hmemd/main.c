@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmemd: places the memory of all VMs on this host; see hmemd(8). */
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "hmemd.h"
+#include "log.h"
+#include "link.h"
+#include "size.h"
+#include "vm.h"
+
+#define SOON_MS		100
+
+const char *argp_program_version = "hmemd " HMEMD_VERSION;
+
+enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST };
+
+static const struct argp_option options[] = {
+	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
+	{ "vm-socket", OPT_VM_SOCKET, "PATH", 0, "Socket that VMs connect to", 0 },
+	{ "policy", 'p', "NAME[,K=V...]", 0,
+	  "Policy of a VM that connects (off, observe, writes) and its tunables", 0 },
+	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
+	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
+	  "Most memory that one VM may have (16T)", 0 },
+	{ "verbose", 'v', NULL, 0, "Say more", 0 },
+	{ 0 }
+};
+
+static void parse_policy(struct argp_state *state, struct hmemd *d, char *arg)
+{
+	char *save, *word = strtok_r(arg, ",", &save);
+	struct hmem_err err;
+
+	if (!word || hmem_policy_set(&d->policy, "name", word, &err) < 0)
+		argp_error(state, "--policy: %s", word ? err.msg : "no name");
+	while ((word = strtok_r(NULL, ",", &save))) {
+		char *value = strchr(word, '=');
+
+		if (!value)
+			argp_error(state, "--policy: '%s' is not KEY=VALUE", word);
+		*value++ = '\0';
+		if (hmem_policy_set(&d->policy, word, value, &err) < 0)
+			argp_error(state, "--policy: %s", err.msg);
+	}
+}
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	struct hmemd *d = state->input;
+	struct hmem_err err;
+	uint64_t num;
+
+	switch (key) {
+	case 's':
+		d->control_socket = arg;
+		break;
+	case OPT_VM_SOCKET:
+		d->vm_socket = arg;
+		break;
+	case 'p':
+		parse_policy(state, d, arg);
+		break;
+	case OPT_MAX_VMS:
+		if (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 || !num ||
+		    num > 65536)
+			argp_error(state, "--max-vms: 1 to 65536, not '%s'", arg);
+		d->max_vms = num;
+		break;
+	case OPT_MAX_GUEST:
+		if (hmem_parse_size(arg, strlen(arg), &num, &err) < 0)
+			argp_error(state, "--max-guest: %s", err.msg);
+		d->max_frames = num >> VIRTIO_HMEM_GFN_SHIFT;
+		if (!d->max_frames || d->max_frames > HMEM_MAX_GFN)
+			argp_error(state, "--max-guest: 4K to 256T, not '%s'", arg);
+		break;
+	case 'v':
+		log_set_level(LOG_DEBUG);
+		break;
+	case ARGP_KEY_ARG:
+		argp_error(state, "what is '%s'?", arg);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse_opt,
+	.doc = "Places the memory of the VMs on this host in its tiers.",
+};
+
+/* --- time --- */
+
+static void arm(struct hmemd *d, struct io *io, struct __kernel_timespec *ts)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&d->loop);
+
+	io_uring_prep_timeout(sqe, ts, 0, 0);
+	loop_queue(&d->loop, io, IO_TIMEOUT, sqe);
+}
+
+void hmemd_soon(struct hmemd *d)
+{
+	static struct __kernel_timespec ts = { .tv_nsec = SOON_MS * 1000000 };
+
+	if (!d->soon.pending)
+		arm(d, &d->soon, &ts);
+}
+
+static void arm_second(struct hmemd *d)
+{
+	static struct __kernel_timespec ts = { .tv_sec = 1 };
+
+	arm(d, &d->second, &ts);
+}
+
+static void on_soon(struct io *io, enum io_op op, int res)
+{
+	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, soon));
+	struct vm *vm, *next;
+
+	(void)op, (void)res;
+	for (vm = TAILQ_FIRST(&d->vms); vm; vm = next) {
+		next = TAILQ_NEXT(vm, link);
+		vm_feed(vm);
+	}
+}
+
+static void on_second(struct io *io, enum io_op op, int res)
+{
+	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, second));
+	struct vm *vm, *next;
+
+	(void)op, (void)res;
+	for (vm = TAILQ_FIRST(&d->vms); vm; vm = next) {
+		next = TAILQ_NEXT(vm, link);
+		vm_second(vm);
+	}
+	listener_resume(&d->vm_listener);
+	listener_resume(&d->control_listener);
+	arm_second(d);
+}
+
+/* --- signals --- */
+
+struct signals {
+	struct io io;
+	struct hmemd *d;
+	int fd;
+	struct signalfd_siginfo info;
+};
+
+static void on_signal(struct io *io, enum io_op op, int res)
+{
+	struct signals *s = (struct signals *)io;
+
+	(void)op, (void)res;
+	s->d->loop.stop = true;
+}
+
+static int watch_signals(struct signals *s, struct hmemd *d)
+{
+	struct io_uring_sqe *sqe;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	s->d = d;
+	s->io.complete = on_signal;
+	s->fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (s->fd < 0 || loop_add(&d->loop, &s->io) < 0)
+		return -1;
+	sqe = loop_sqe(&d->loop);
+	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
+	loop_queue(&d->loop, &s->io, IO_SIGNAL, sqe);
+	return 0;
+}
+
+/* Say goodbye, and let the kernel give back every buffer. */
+static void drop_all(struct hmemd *d)
+{
+	struct hmem_err err;
+
+	while (!TAILQ_EMPTY(&d->clients))
+		conn_drop((struct conn *)TAILQ_FIRST(&d->clients), false,
+			  "hmemd stops");
+	while (!TAILQ_EMPTY(&d->vms))
+		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
+	while (d->loop.num_conns && loop_turn(&d->loop, &err) >= 0)
+		;
+}
+
+int main(int argc, char **argv)
+{
+	static char vm_path[128], control_path[128];
+	struct hmemd d = {
+		.max_vms = 256,
+		.max_frames = UINT64_C(1) << 32,
+		.vm_listener.fd = -1,
+		.control_listener.fd = -1,
+	};
+	struct signals signals = { 0 };
+	struct hmem_err err = { "" };
+	char dir[100];
+	int ret;
+
+	hmem_policy_init(&d.policy);
+	TAILQ_INIT(&d.vms);
+	TAILQ_INIT(&d.clients);
+	argp_err_exit_status = 2;
+	argp_parse(&argp, argc, argv, 0, NULL, &d);
+	d.started = loop_now();
+
+	ret = loop_init(&d.loop, &err);
+	if (ret < 0)
+		goto fail;
+	if (!d.vm_socket || !d.control_socket) {
+		ret = listener_default_dir(dir, sizeof(dir), &err);
+		if (ret < 0)
+			goto fail;
+		snprintf(vm_path, sizeof(vm_path), "%s/vm.sock", dir);
+		snprintf(control_path, sizeof(control_path), "%s/control.sock", dir);
+		if (!d.vm_socket)
+			d.vm_socket = vm_path;
+		if (!d.control_socket)
+			d.control_socket = control_path;
+	}
+	d.soon.complete = on_soon;
+	d.second.complete = on_second;
+	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.soon) < 0 ||
+	    loop_add(&d.loop, &d.second) < 0) {
+		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
+		goto fail;
+	}
+	ret = listener_open(&d.control_listener, &d, d.control_socket, 0600, client_accept, &err);
+	if (!ret)
+		ret = listener_open(&d.vm_listener, &d, d.vm_socket, 0660, vm_accept, &err);
+	if (ret < 0)
+		goto fail;
+	arm_second(&d);
+	log_msg(LOG_INFO, "ready: VMs connect to %s, hmemctl to %s", d.vm_socket,
+		d.control_socket);
+
+	while (!d.loop.stop && !ret)
+		ret = loop_turn(&d.loop, &err);
+	log_msg(LOG_INFO, "stopping");
+	drop_all(&d);
+fail:
+	if (ret < 0)
+		log_msg(LOG_ERR, "%s", err.msg);
+	listener_close(&d.vm_listener);
+	listener_close(&d.control_listener);
+	if (d.loop.slots)
+		loop_exit(&d.loop);
+	return ret < 0 ? 1 : 0;
+}

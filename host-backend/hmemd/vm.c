@@ -1,0 +1,797 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "job.h"
+#include "log.h"
+#include "vm.h"
+
+/* Hints wait here rather than in a queue to a device that does not read. */
+#define MAX_QUEUED	(256u * 1024)
+
+void vm_error(struct vm *vm, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(vm->last_error, sizeof(vm->last_error), fmt, ap);
+	va_end(ap);
+	log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm->last_error);
+}
+
+static void send_msg(struct vm *vm, uint32_t type, const void *payload,
+		     uint32_t len)
+{
+	struct hmem_link_header hdr = { .type = type, .len = len };
+
+	conn_send(&vm->conn, &hdr, sizeof(hdr));
+	conn_send(&vm->conn, payload, len);
+}
+
+const char *vm_blocked(const struct vm *vm)
+{
+	if (!vm_ready(vm))
+		return "the device has not introduced itself yet";
+	if (vm->state.flags & HMEM_LINK_BROKEN)
+		return "its driver broke the rules: reset the guest";
+	if (!(vm->state.flags & HMEM_LINK_DRIVER_OK))
+		return "no driver at work: load virtio_hmem in the guest";
+	if (vm->state.flags & HMEM_LINK_MIGRATING)
+		return "live migration is under way: wait for its end";
+	return NULL;
+}
+
+const char *vm_activity(const struct vm *vm)
+{
+	const char *blocked = vm_blocked(vm);
+
+	if (blocked)
+		return blocked;
+	if (!(vm->state.flags & HMEM_LINK_VM_RUNNING))
+		return "the guest is paused";
+	if (!TAILQ_EMPTY(&vm->jobs))
+		return "moving pages by hand";
+	if (vm->policy.kind == HMEM_POLICY_OFF)
+		return "policy is off: nothing moves unless asked by hand";
+	if (!vm->stats.ticks)
+		return "waiting for the first window to end";
+	if (vm->policy.kind == HMEM_POLICY_OBSERVE)
+		return "policy is observe: nothing moves unless asked by hand";
+	if (vm->under_way)
+		return "moving pages";
+	return "idle: tier 0 holds the hottest pages";
+}
+
+/* --- batches --- */
+
+static struct batch *find_batch(struct vm *vm, uint64_t id)
+{
+	for (uint32_t i = 0; id && i < vm->num_batches; i++) {
+		if (vm->batches[i].id == id)
+			return &vm->batches[i];
+	}
+	return NULL;
+}
+
+static struct batch *free_batch(struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->num_batches; i++) {
+		if (!vm->batches[i].id)
+			return &vm->batches[i];
+	}
+	return NULL;
+}
+
+static uint64_t frames_of(const struct sent *s)
+{
+	return UINT64_C(1) << s->order;
+}
+
+static int by_gfn(const void *a, const void *b)
+{
+	const struct sent *x = a, *y = b;
+
+	return (x->gfn > y->gfn) - (x->gfn < y->gfn);
+}
+
+/* The hint that @gfn is part of, or NULL. */
+static struct sent *find_sent(struct batch *b, uint64_t gfn)
+{
+	uint32_t lo = 0, hi = b->num;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		struct sent *s = &b->sent[mid];
+
+		if (gfn < s->gfn)
+			hi = mid;
+		else if (gfn - s->gfn >= frames_of(s))
+			lo = mid + 1;
+		else
+			return s;
+	}
+	return NULL;
+}
+
+static void end_batch(struct vm *vm, struct batch *b)
+{
+	for (uint32_t i = 0; i < b->num; i++)
+		hmem_pages_unsent(&vm->pages, b->sent[i].gfn, b->sent[i].order);
+	if (b->job)
+		b->job->in_flight--;
+	b->id = 0;
+	b->job = NULL;
+	vm->under_way--;
+}
+
+/* No answers will come to what is under way, and nothing more is asked. */
+static void lose_batches(struct vm *vm, const char *why)
+{
+	struct job *job, *next;
+
+	for (uint32_t i = 0; i < vm->num_batches; i++) {
+		if (vm->batches[i].id) {
+			end_batch(vm, &vm->batches[i]);
+			vm->stats.batches_lost++;
+		}
+	}
+	vm->plan.num_promote = vm->plan.num_demote = 0;
+	vm->plan.next_promote = vm->plan.next_demote = 0;
+	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
+		next = TAILQ_NEXT(job, link);
+		job->failed = why;
+		job_finish(job);
+	}
+}
+
+/* Policy's hints: by the plan. */
+static uint32_t plan_next(struct vm *vm, struct sent *sent)
+{
+	struct virtio_hmem_hint hints[HMEM_LINK_MAX_HINTS];
+	uint32_t n = hmem_plan_batch(&vm->plan, hints, HMEM_LINK_MAX_HINTS);
+
+	for (uint32_t i = 0; i < n; i++)
+		sent[i] = (struct sent) {
+			.gfn = le64toh(hints[i].gfn),
+			.tier = hints[i].tier,
+		};
+	return n;
+}
+
+static void send_batch(struct vm *vm, struct batch *b)
+{
+	_Alignas(8) char buf[sizeof(struct virtio_hmem_hint_batch) +
+			     HMEM_LINK_MAX_HINTS * sizeof(struct virtio_hmem_hint)];
+	struct virtio_hmem_hint_batch *msg = (void *)buf;
+
+	b->id = vm->next_id++;
+	b->left = 0;
+	msg->id = htole64(b->id);
+	msg->num_hints = htole32(b->num);
+	msg->flags = 0;
+	for (uint32_t i = 0; i < b->num; i++) {
+		struct sent *s = &b->sent[i];
+
+		msg->hints[i] = (struct virtio_hmem_hint) {
+			.gfn = htole64(s->gfn),
+			.order = s->order,
+			.tier = s->tier,
+		};
+		b->left += frames_of(s);
+		hmem_pages_sent(&vm->pages, s->gfn, s->order);
+	}
+	/* The order matters to the driver; the answers are looked up. */
+	qsort(b->sent, b->num, sizeof(b->sent[0]), by_gfn);
+	vm->under_way++;
+	vm->stats.batches++;
+	vm->stats.hints += b->num;
+	send_msg(vm, HMEM_LINK_HINTS, msg,
+		 sizeof(*msg) + b->num * sizeof(msg->hints[0]));
+}
+
+void vm_feed(struct vm *vm)
+{
+	struct job *job, *next;
+	struct batch *b;
+
+	while (!vm->conn.closing && !vm_blocked(vm) &&
+	       conn_queued(&vm->conn) < MAX_QUEUED && (b = free_batch(vm))) {
+		b->num = 0;
+		TAILQ_FOREACH(job, &vm->jobs, link) {
+			if (job->client && client_is_full(job->client)) {
+				hmemd_soon(vm->d);
+				continue;
+			}
+			b->num = job_next(job, b->sent, HMEM_LINK_MAX_HINTS);
+			if (b->num)
+				break;
+		}
+		if (job)
+			job->in_flight++;
+		else
+			b->num = plan_next(vm, b->sent);
+		if (!b->num)
+			break;
+		b->job = job;
+		send_batch(vm, b);
+	}
+	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
+		next = TAILQ_NEXT(job, link);
+		if (job_finished(job))
+			job_finish(job);
+	}
+}
+
+/* --- tracking --- */
+
+static void track(struct vm *vm)
+{
+	struct hmem_link_track msg = { 0 };
+
+	if (vm->policy.kind != HMEM_POLICY_OFF)
+		msg.window_ns = (uint64_t)vm->policy.window * 1000000;
+	if (msg.window_ns == vm->track_ns || !vm_ready(vm))
+		return;
+	vm->track_ns = msg.window_ns;
+	vm->last_seq = 0;
+	send_msg(vm, HMEM_LINK_TRACK, &msg, sizeof(msg));
+}
+
+void vm_policy_changed(struct vm *vm)
+{
+	/* What was planned under the old one is not wanted any more. */
+	vm->plan.num_promote = vm->plan.num_demote = 0;
+	vm->plan.next_promote = vm->plan.next_demote = 0;
+	track(vm);
+}
+
+static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
+		   struct hmem_err *err)
+{
+	struct hmem_link_tick_done done = { .seq = tick->seq };
+	struct hmem_policy *policy = &vm->policy;
+	uint32_t room;
+	int ret;
+
+	ret = hmem_link_check_tick(tick, err);
+	if (ret < 0)
+		return ret;
+	/* One that was on its way when tracking was stopped. */
+	if (!vm->track_ns)
+		return 0;
+	/* Tracking that was started anew counts from 1 again. */
+	if (vm->last_seq && tick->seq != 1 && tick->seq != vm->last_seq + 1)
+		return hmem_fail(err, EPROTO, "TICK: seq %" PRIu64 " follows %" PRIu64,
+				 tick->seq, vm->last_seq);
+	vm->last_seq = tick->seq;
+	vm->last_vtime = tick->vtime_ns;
+	vm->stats.ticks++;
+	vm->stats.dirty += tick->dirty;
+	hmem_pages_update(&vm->pages, &vm->dirty.tracker, policy->decay);
+	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
+
+	if (policy->kind != HMEM_POLICY_WRITES || vm_blocked(vm))
+		return 0;
+	room = vm->no_room ? vm->no_room + policy->headroom : 0;
+	vm->no_room = 0;
+	ret = hmem_plan_make(&vm->plan, &vm->pages,
+			     hmem_plan_budget(policy->rate, tick->window_ns),
+			     HMEM_HEAT_MAX * policy->hysteresis / 100, room, err);
+	/* No memory for a plan is no fault of the device's. */
+	if (ret < 0)
+		vm_error(vm, "%s", err->msg);
+	else if (vm->plan.num_promote || vm->plan.num_demote)
+		vm->stats.plans++;
+	vm_feed(vm);
+	return 0;
+}
+
+/* --- what the device says --- */
+
+static void clean_name(char *to, size_t size, const char *from)
+{
+	size_t i;
+
+	for (i = 0; from[i] && i < size - 1; i++)
+		to[i] = from[i] > ' ' && from[i] < 0x7f ? from[i] : '_';
+	to[i] = '\0';
+}
+
+static struct vm *named(struct hmemd *d, const char *name)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!strcmp(vm->name, name))
+			return vm;
+	}
+	return NULL;
+}
+
+/* "web"; the next one that calls itself so is "web-2". */
+static void set_name(struct vm *vm)
+{
+	char base[64], name[sizeof(vm->name)];
+
+	clean_name(base, sizeof(base), vm->hello.vm);
+	if (!base[0])
+		strcpy(base, "vm");
+	strcpy(name, base);
+	for (unsigned int i = 2; named(vm->d, name); i++)
+		snprintf(name, sizeof(name), "%s-%u", base, i);
+	strcpy(vm->name, name);
+	clean_name(vm->hello.device, sizeof(vm->hello.device), vm->hello.device);
+}
+
+/*
+ * Map what the device sent.  It must not be able to shrink below us, or a
+ * window would end in SIGBUS: hence the seal, and no other file system.
+ */
+static int map_dirty(struct vm *vm, struct hmem_err *err)
+{
+	uint64_t bytes = vm->hello.map_bytes;
+	int fd = vm->conn.passed_fd, seals;
+	struct statfs fs;
+	struct stat st;
+	void *map;
+
+	if (fd < 0)
+		return hmem_fail(err, EPROTO, "HELLO: no file descriptor came along");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not a memfd "
+				 "of small pages");
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not sealed "
+				 "with F_SEAL_SHRINK");
+	if ((uint64_t)st.st_size < bytes)
+		return hmem_fail(err, EPROTO, "HELLO: the dirty map is %" PRIu64
+				 " bytes long, not the %" PRIu64 " declared",
+				 (uint64_t)st.st_size, bytes);
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return hmem_fail(err, errno, "HELLO: cannot map the dirty map: %s",
+				 strerror(errno));
+	vm->map = map;
+	hmem_tracker_dirty_init(&vm->dirty, vm->map, bytes);
+	close(fd);
+	vm->conn.passed_fd = -1;
+	return 0;
+}
+
+static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
+		    struct hmem_err *err)
+{
+	int ret;
+
+	if (vm->have_hello)
+		return hmem_fail(err, EPROTO, "HELLO: a second one");
+	ret = hmem_link_check_hello(hello, err);
+	if (ret < 0)
+		return ret;
+	vm->hello = *hello;
+	ret = map_dirty(vm, err);
+	if (ret < 0)
+		return ret;
+	vm->num_batches = hello->max_batches < VM_MAX_BATCHES ?
+			  hello->max_batches : VM_MAX_BATCHES;
+	vm->batches = calloc(vm->num_batches, sizeof(*vm->batches));
+	if (!vm->batches)
+		return hmem_fail(err, ENOMEM, "no memory for its batches");
+	set_name(vm);
+	vm->have_hello = true;
+	return 0;
+}
+
+static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
+		     uint32_t num, struct hmem_err *err)
+{
+	int ret = hmem_link_check_ranges(ranges, num, vm->hello.map_bytes,
+					 vm->hello.num_tiers, err);
+
+	if (ret < 0)
+		return ret;
+	if (vm->have_ranges)
+		ret = hmem_pages_resize(&vm->pages, ranges, num,
+					vm->d->max_frames, err);
+	else
+		ret = hmem_pages_init(&vm->pages, ranges, num,
+				      vm->hello.num_tiers, vm->d->max_frames, err);
+	if (ret < 0)
+		return ret;
+	/* Made for other ranges; the next window makes a new one. */
+	vm->plan.num_promote = vm->plan.num_demote = 0;
+	vm->plan.next_promote = vm->plan.next_demote = 0;
+	vm->have_ranges = true;
+	return 0;
+}
+
+static void log_state(struct vm *vm, uint32_t old)
+{
+	uint32_t now = vm->state.flags, diff = old ^ now;
+
+	if (diff & HMEM_LINK_DRIVER_OK)
+		log_msg(LOG_INFO, "vm '%s': driver %s", vm->name,
+			now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
+	if (diff & HMEM_LINK_MIGRATING)
+		log_msg(LOG_INFO, "vm '%s': live migration %s", vm->name,
+			now & HMEM_LINK_MIGRATING ? "begins" : "is over");
+	if (diff & now & HMEM_LINK_BROKEN)
+		vm_error(vm, "its driver broke the rules: reset the guest");
+	if (diff & HMEM_LINK_VM_RUNNING)
+		log_msg(LOG_DEBUG, "vm '%s': %s", vm->name,
+			now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
+}
+
+static int on_state(struct vm *vm, const struct hmem_link_state *state,
+		    struct hmem_err *err)
+{
+	uint32_t old = vm->state.flags;
+	int ret = hmem_link_check_state(state, err);
+
+	if (ret < 0)
+		return ret;
+	vm->state = *state;
+	vm->have_state = true;
+	log_state(vm, old);
+	if (old & HMEM_LINK_DRIVER_OK && !(state->flags & HMEM_LINK_DRIVER_OK))
+		lose_batches(vm, "the guest's driver went away");
+	vm_feed(vm);
+	return 0;
+}
+
+/* What a result says is within what was asked, and not said before. */
+static struct sent *match(struct vm *vm, struct batch *b,
+			  const struct virtio_hmem_result *res,
+			  struct hmem_err *err)
+{
+	uint64_t gfn = le64toh(res->gfn), frames;
+	struct sent *s;
+
+	if (hmem_link_check_result(res, err) < 0)
+		return NULL;
+	frames = UINT64_C(1) << res->order;
+	s = find_sent(b, gfn);
+	if (!s || gfn - s->gfn + frames > frames_of(s)) {
+		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " order %u is not "
+			  "in batch %" PRIu64, gfn, res->order, b->id);
+		return NULL;
+	}
+	if (s->answered + frames > frames_of(s)) {
+		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " of batch %" PRIu64
+			  " is answered twice", gfn, b->id);
+		return NULL;
+	}
+	if (res->reason == VIRTIO_HMEM_R_MOVED &&
+	    !hmem_pages_has(&vm->pages, le64toh(res->new_gfn), res->order)) {
+		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " moved to %#" PRIx64
+			  ", which is no guest memory", gfn,
+			  (uint64_t)le64toh(res->new_gfn));
+		return NULL;
+	}
+	s->answered += frames;
+	return s;
+}
+
+static void apply(struct vm *vm, const struct sent *s, bool by_policy,
+		  const struct virtio_hmem_result *res, uint16_t heat)
+{
+	uint64_t gfn = le64toh(res->gfn), new_gfn = le64toh(res->new_gfn);
+	uint64_t frames = UINT64_C(1) << res->order;
+	struct hmem_pages *p = &vm->pages;
+	int from, to;
+
+	vm->stats.reasons[res->reason] += frames;
+	switch (res->status) {
+	case VIRTIO_HMEM_S_OK:
+		if (res->reason != VIRTIO_HMEM_R_MOVED) {
+			hmem_pages_unsent(p, gfn, res->order);
+			break;
+		}
+		from = hmem_pages_tier(p, gfn);
+		to = hmem_pages_tier(p, new_gfn);
+		hmem_pages_moved(p, gfn, new_gfn, res->order, heat);
+		if (from > to)
+			vm->stats.promoted += frames;
+		else if (from >= 0 && from < to)
+			vm->stats.demoted += frames;
+		break;
+	case VIRTIO_HMEM_S_BUSY:
+		hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);
+		if (by_policy && s->tier == 0 &&
+		    res->reason == VIRTIO_HMEM_R_NO_MEMORY)
+			vm->no_room += frames;
+		break;
+	default:
+		hmem_pages_refused(p, gfn, res->order,
+				   res->reason == VIRTIO_HMEM_R_FREE ?
+				   HMEM_REFUSED_FREE : HMEM_REFUSED_NACK);
+		break;
+	}
+}
+
+static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
+		      uint32_t len, struct hmem_err *err)
+{
+	struct sent *sent[HMEM_LINK_MAX_PAYLOAD / sizeof(msg->results[0])];
+	uint16_t heat[HMEM_LINK_MAX_PAYLOAD / sizeof(msg->results[0])];
+	uint64_t id = le64toh(msg->id), foreign = le64toh(msg->foreign_moves);
+	uint32_t num;
+	struct batch *b;
+	struct job *job;
+
+	if (hmem_link_check_results(msg, len, err) < 0)
+		return -EPROTO;
+	num = le32toh(msg->num_results);
+	b = find_batch(vm, id);
+	if (!b)
+		return hmem_fail(err, EPROTO, "RESULTS: batch %" PRIu64
+				 " is not under way", id);
+	job = b->job;
+	/* All is checked, and the heats looked up, before any is applied. */
+	for (uint32_t i = 0; i < num; i++) {
+		sent[i] = match(vm, b, &msg->results[i], err);
+		if (!sent[i])
+			return -EPROTO;
+		heat[i] = hmem_pages_heat(&vm->pages,
+					  le64toh(msg->results[i].gfn));
+	}
+	for (uint32_t i = 0; i < num; i++) {
+		const struct virtio_hmem_result *res = &msg->results[i];
+
+		apply(vm, sent[i], !job, res, heat[i]);
+		b->left -= UINT64_C(1) << res->order;
+		if (job)
+			job_answer(job, sent[i], le64toh(res->gfn), res->order,
+				   res->reason);
+	}
+	vm->stats.results += num;
+	/* A driver that was loaded anew counts from 0 again. */
+	if (foreign < vm->foreign_moves)
+		vm->foreign_base = 0;
+	vm->foreign_moves = foreign;
+	if (job && job->client && job->results)
+		client_job_results(job, msg);
+	if (le32toh(msg->flags) & VIRTIO_HMEM_RESULT_LAST) {
+		if (b->left) {
+			vm_error(vm, "batch %" PRIu64 " is finished, but %" PRIu32
+				 " frames have no answer", id, b->left);
+			vm->stats.unanswered += b->left;
+		}
+		vm->stats.batches_done++;
+		end_batch(vm, b);
+	}
+	if (job && job->client)
+		client_job_progress(job);
+	vm_feed(vm);
+	return 0;
+}
+
+static int on_reject(struct vm *vm, const struct hmem_link_reject *msg,
+		     struct hmem_err *err)
+{
+	struct batch *b;
+	struct job *job;
+
+	if (hmem_link_check_reject(msg, err) < 0)
+		return -EPROTO;
+	b = find_batch(vm, msg->id);
+	if (!b)
+		return hmem_fail(err, EPROTO, "REJECT: batch %" PRIu64
+				 " is not under way", msg->id);
+	if (msg->code == HMEM_LINK_REJECT_INVALID && msg->hint >= b->num)
+		return hmem_fail(err, EPROTO, "REJECT: batch %" PRIu64
+				 " has no hint %" PRIu32, msg->id, msg->hint);
+	vm->stats.rejects[msg->code]++;
+	vm_error(vm, "batch %" PRIu64 " was rejected: %s", msg->id,
+		 hmem_reject_name(msg->code));
+	job = b->job;
+	if (job) {
+		if (msg->code == HMEM_LINK_REJECT_INVALID) {
+			job->failed = "the device rejected a hint: its memory changed, "
+				      "ask again";
+			job_cancel(job);
+		}
+		for (uint32_t i = 0; i < b->num; i++)
+			job_put_back(job, &b->sent[i]);
+	}
+	end_batch(vm, b);
+	/* Not at once: what is in the way needs time to pass. */
+	hmemd_soon(vm->d);
+	return 0;
+}
+
+static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
+		    struct hmem_err *err)
+{
+	const void *payload = hdr + 1;
+	bool was_ready = vm_ready(vm);
+	int ret;
+
+	if (!vm->have_hello && hdr->type != HMEM_LINK_HELLO)
+		return hmem_fail(err, EPROTO, "%s before HELLO",
+				 hmem_link_type_name(hdr->type));
+	switch (hdr->type) {
+	case HMEM_LINK_HELLO:
+		return on_hello(vm, payload, err);
+	case HMEM_LINK_RANGES:
+		ret = on_ranges(vm, payload,
+				hdr->len / sizeof(struct hmem_link_range), err);
+		break;
+	case HMEM_LINK_STATE:
+		ret = on_state(vm, payload, err);
+		break;
+	default:
+		if (!was_ready)
+			return hmem_fail(err, EPROTO, "%s before RANGES and STATE",
+					 hmem_link_type_name(hdr->type));
+		switch (hdr->type) {
+		case HMEM_LINK_RESULTS:
+			return on_results(vm, payload, hdr->len, err);
+		case HMEM_LINK_REJECT:
+			return on_reject(vm, payload, err);
+		default:
+			return on_tick(vm, payload, err);
+		}
+	}
+	if (!ret && !was_ready && vm_ready(vm)) {
+		struct hmem_link_welcome welcome = {
+			.magic = HMEM_LINK_MAGIC,
+			.version = HMEM_LINK_VERSION,
+		};
+		uint64_t frames = 0;
+
+		for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+			frames += vm->pages.frames[i];
+		log_msg(LOG_INFO, "vm '%s': connected, device '%s', process %d, "
+			"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->name,
+			vm->hello.device, (int)vm->conn.pid, frames >> 8,
+			vm->hello.num_tiers);
+		send_msg(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
+		track(vm);
+		vm_feed(vm);
+	}
+	return ret;
+}
+
+static int vm_received(struct conn *c, struct hmem_err *err)
+{
+	struct vm *vm = (struct vm *)c;
+	size_t at = 0;
+	int ret = 0;
+
+	while (!c->closing && c->in_len - at >= sizeof(struct hmem_link_header)) {
+		/* Aligned: every valid message is a multiple of 8 long. */
+		const struct hmem_link_header *hdr = (void *)(c->in + at);
+
+		ret = hmem_link_check_header(hdr, err);
+		if (ret < 0 || c->in_len - at < sizeof(*hdr) + hdr->len)
+			break;
+		ret = dispatch(vm, hdr, err);
+		if (ret < 0)
+			break;
+		at += sizeof(*hdr) + hdr->len;
+	}
+	conn_consume(c, at);
+	/* One that came with anything but a HELLO. */
+	if (!ret && vm->have_hello && c->passed_fd >= 0)
+		ret = hmem_fail(err, EPROTO, "a file descriptor after HELLO");
+	return ret;
+}
+
+static void vm_sent(struct conn *c)
+{
+	vm_feed((struct vm *)c);
+}
+
+static void vm_closed(struct conn *c, const char *why, bool fault)
+{
+	struct vm *vm = (struct vm *)c;
+	struct hmemd *d = vm->d;
+
+	log_msg(fault ? LOG_WARN : LOG_INFO, "vm '%s' (process %d): %s: %s",
+		vm->name, (int)c->pid, fault ? "dropped" : "disconnected", why);
+	if (fault) {
+		d->dropped++;
+		snprintf(d->last_fault, sizeof(d->last_fault), "vm '%s': %.160s",
+			 vm->name, why);
+	}
+	lose_batches(vm, "the VM disconnected");
+	TAILQ_REMOVE(&d->vms, vm, link);
+	d->num_vms--;
+}
+
+static void vm_release(struct conn *c)
+{
+	struct vm *vm = (struct vm *)c;
+
+	if (vm->map)
+		munmap(vm->map, vm->hello.map_bytes);
+	hmem_pages_free(&vm->pages);
+	hmem_plan_free(&vm->plan);
+	free(vm->batches);
+	free(vm);
+}
+
+static const struct conn_ops vm_ops = {
+	.received = vm_received,
+	.sent = vm_sent,
+	.closed = vm_closed,
+	.release = vm_release,
+};
+
+void vm_accept(struct hmemd *d, int fd)
+{
+	struct vm *vm;
+
+	if (d->num_vms >= d->max_vms) {
+		log_msg(LOG_WARN, "a VM is turned away: %u are connected, see "
+			"--max-vms", d->num_vms);
+		close(fd);
+		return;
+	}
+	vm = calloc(1, sizeof(*vm));
+	if (!vm) {
+		log_msg(LOG_ERR, "a VM is turned away: no memory");
+		close(fd);
+		return;
+	}
+	vm->d = d;
+	strcpy(vm->name, "?");
+	vm->connected = loop_now();
+	vm->policy = d->policy;
+	vm->next_id = 1;
+	TAILQ_INIT(&vm->jobs);
+	vm->conn.ops = &vm_ops;
+	vm->conn.takes_fds = true;
+	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;
+	vm->conn.out_max = 2 * MAX_QUEUED;
+	if (conn_init(&vm->conn, &d->loop, fd) < 0) {
+		log_msg(LOG_ERR, "a VM is turned away: no memory");
+		free(vm);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&d->vms, vm, link);
+	d->num_vms++;
+}
+
+void vm_second(struct vm *vm)
+{
+	uint64_t now = loop_now();
+
+	if (!vm_ready(vm)) {
+		if (now - vm->connected > VM_HELLO_MS)
+			conn_drop(&vm->conn, true, "it did not introduce itself "
+				  "in time");
+		return;
+	}
+	if (vm->sampled && now > vm->sampled) {
+		double s = (now - vm->sampled) / 1000.0;
+
+		vm->promote_rate = (vm->stats.promoted - vm->sampled_promoted) / s;
+		vm->demote_rate = (vm->stats.demoted - vm->sampled_demoted) / s;
+		vm->have_rates = true;
+	}
+	vm->sampled = now;
+	vm->sampled_promoted = vm->stats.promoted;
+	vm->sampled_demoted = vm->stats.demoted;
+}
+
+void vm_reset_stats(struct vm *vm)
+{
+	memset(&vm->stats, 0, sizeof(vm->stats));
+	vm->foreign_base = vm->foreign_moves;
+	vm->sampled = 0;
+	vm->have_rates = false;
+	vm->last_error[0] = '\0';
+}

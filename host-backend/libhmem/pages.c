@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pages.h"
+
+/*
+ * What a page's state is made of.  UNTIL is the window, modulo 1023 and plus
+ * one, up to which it is refused; 0: it is not.  The sweep clears past ones
+ * before the clock comes round.
+ */
+#define STATE_IN_FLIGHT		0x8000u
+#define STATE_FREE		0x4000u
+#define STATE_LEVEL_SHIFT	10
+#define STATE_LEVEL		(0xfu << STATE_LEVEL_SHIFT)
+#define STATE_UNTIL		0x3ffu
+#define CLOCK			1023u
+
+/* A refusal at level n is for 2^n windows. */
+static const struct {
+	unsigned int first, last;
+} levels[] = {
+	[HMEM_REFUSED_BUSY] = { 1, 6 },
+	[HMEM_REFUSED_FREE] = { 3, 8 },
+	[HMEM_REFUSED_NACK] = { 6, 8 },
+};
+/* A page that has just moved stays for this many windows. */
+#define SETTLE		2u
+/* Each window looks through one of this many parts; well below CLOCK - 2^8. */
+#define SWEEP_PARTS	128u
+
+static unsigned int stamp(uint64_t window)
+{
+	return window % CLOCK + 1;
+}
+
+/* Windows until @state's refusal ends; 0: it has, or there is none. */
+static unsigned int refused_for(const struct hmem_pages *p, uint16_t state)
+{
+	unsigned int until = state & STATE_UNTIL, left;
+
+	if (!until)
+		return 0;
+	left = (until + CLOCK - stamp(p->windows)) % CLOCK;
+	return left <= CLOCK / 2 ? left : 0;
+}
+
+static void mark_live(struct hmem_pages *p, uint64_t slot)
+{
+	p->live[slot / 64 / 64] |= UINT64_C(1) << (slot / 64 % 64);
+}
+
+static void set_live(struct hmem_pages *p, uint64_t slot, bool live)
+{
+	if (live)
+		mark_live(p, slot);
+	else
+		p->live[slot / 64 / 64] &= ~(UINT64_C(1) << (slot / 64 % 64));
+}
+
+static bool is_live(const struct hmem_pages *p, uint64_t slot)
+{
+	return p->live[slot / 64 / 64] >> (slot / 64 % 64) & 1;
+}
+
+static uint64_t live_words(uint64_t num_slots)
+{
+	return (num_slots / 64 + 63) / 64;
+}
+
+int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
+		    uint32_t num_ranges, uint32_t num_tiers,
+		    uint64_t max_frames, struct hmem_err *err)
+{
+	uint64_t slot = 0, frames = 0;
+
+	memset(p, 0, sizeof(*p));
+	for (uint32_t i = 0; i < num_ranges; i++) {
+		/* No overflow: ranges do not overlap and are below 2^36. */
+		frames += ranges[i].num;
+	}
+	if (frames > max_frames)
+		return hmem_fail(err, E2BIG, "%" PRIu64 " MiB of guest memory, more "
+				 "than the %" PRIu64 " MiB that hmemd tracks; "
+				 "see --max-guest", frames >> 8, max_frames >> 8);
+
+	p->ranges = calloc(num_ranges, sizeof(*p->ranges));
+	if (!p->ranges)
+		goto nomem;
+	p->num_ranges = num_ranges;
+	p->num_tiers = num_tiers;
+	for (uint32_t i = 0; i < num_ranges; i++) {
+		p->ranges[i].gfn = ranges[i].gfn;
+		p->ranges[i].num = ranges[i].num;
+		p->ranges[i].tier = ranges[i].tier;
+		p->ranges[i].slot = slot + ranges[i].gfn % 64;
+		slot = p->ranges[i].slot + ranges[i].num;
+		slot = (slot + 63) / 64 * 64;
+		p->frames[ranges[i].tier] += ranges[i].num;
+		p->hist[ranges[i].tier][0] += ranges[i].num;
+	}
+	p->num_slots = slot;
+	/* Large ones are mapped, so frames never used take no memory. */
+	p->heat = calloc(slot + 64, sizeof(*p->heat));
+	p->state = calloc(slot + 64, sizeof(*p->state));
+	p->live = calloc(live_words(slot) + 1, sizeof(*p->live));
+	if (p->heat && p->state && p->live)
+		return 0;
+nomem:
+	hmem_pages_free(p);
+	return hmem_fail(err, ENOMEM, "no memory for a table of %" PRIu64
+			 " frames: start hmemd with more, or fewer VMs", frames);
+}
+
+void hmem_pages_free(struct hmem_pages *p)
+{
+	free(p->ranges);
+	free(p->heat);
+	free(p->state);
+	free(p->live);
+	memset(p, 0, sizeof(*p));
+}
+
+uint64_t hmem_pages_bytes(const struct hmem_pages *p)
+{
+	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
+	       live_words(p->num_slots) * sizeof(*p->live) +
+	       p->num_ranges * sizeof(*p->ranges);
+}
+
+const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
+					       uint64_t gfn)
+{
+	uint32_t lo = 0, hi = p->num_ranges;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		const struct hmem_pages_range *r = &p->ranges[mid];
+
+		if (gfn < r->gfn)
+			hi = mid;
+		else if (gfn - r->gfn >= r->num)
+			lo = mid + 1;
+		else
+			return r;
+	}
+	return NULL;
+}
+
+bool hmem_pages_has(const struct hmem_pages *p, uint64_t gfn, unsigned int order)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+
+	return r && r->num - (gfn - r->gfn) >= UINT64_C(1) << order;
+}
+
+int hmem_pages_tier(const struct hmem_pages *p, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+
+	return r ? (int)r->tier : -1;
+}
+
+static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+
+	return r ? (int64_t)(r->slot + (gfn - r->gfn)) : -1;
+}
+
+uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
+{
+	int64_t slot = slot_of(p, gfn);
+
+	return slot < 0 ? 0 : p->heat[slot];
+}
+
+/* Copy what @old knows of frames that @p has too; equal blocks by memcpy. */
+static void keep_history(struct hmem_pages *p, const struct hmem_pages *old)
+{
+	for (uint32_t i = 0, j = 0; i < p->num_ranges && j < old->num_ranges; ) {
+		const struct hmem_pages_range *n = &p->ranges[i];
+		const struct hmem_pages_range *o = &old->ranges[j];
+		uint64_t n_end = n->gfn + n->num, o_end = o->gfn + o->num;
+		uint64_t from = n->gfn > o->gfn ? n->gfn : o->gfn;
+		uint64_t to = n_end < o_end ? n_end : o_end;
+
+		for (uint64_t gfn = from; gfn < to; ) {
+			uint64_t next = (gfn / 64 + 1) * 64;
+			uint64_t ns = n->slot + (gfn - n->gfn);
+			uint64_t os = o->slot + (gfn - o->gfn);
+
+			if (next > to)
+				next = to;
+			/* Blocks never used stay unbacked on both sides. */
+			if (is_live(old, os)) {
+				memcpy(&p->heat[ns], &old->heat[os],
+				       (next - gfn) * sizeof(*p->heat));
+				memcpy(&p->state[ns], &old->state[os],
+				       (next - gfn) * sizeof(*p->state));
+				mark_live(p, ns);
+			}
+			gfn = next;
+		}
+		if (n_end < o_end)
+			i++;
+		else
+			j++;
+	}
+}
+
+int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges,
+		      uint32_t num_ranges, uint64_t max_frames,
+		      struct hmem_err *err)
+{
+	struct hmem_pages fresh;
+	int ret = hmem_pages_init(&fresh, ranges, num_ranges, p->num_tiers,
+				  max_frames, err);
+
+	if (ret < 0)
+		return ret;
+	keep_history(&fresh, p);
+	fresh.windows = p->windows;
+	hmem_pages_free(p);
+	*p = fresh;
+	return 0;
+}
+
+bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
+		     bool (*fn)(const struct hmem_pages *p,
+				const struct hmem_block *b, void *arg),
+		     void *arg)
+{
+	for (uint32_t i = 0; i < p->num_ranges; i++) {
+		const struct hmem_pages_range *r = &p->ranges[i];
+		uint64_t first = r->slot / 64, last = (r->slot + r->num - 1) / 64;
+		struct hmem_block b = { .tier = r->tier };
+
+		for (uint64_t block = first > from / 64 ? first : from / 64;
+		     block <= last && block * 64 < to; block++) {
+			b.slot = block * 64;
+			b.gfn = r->gfn - r->slot % 64 + (block - first) * 64;
+			b.mask = UINT64_MAX;
+			if (block == first)
+				b.mask &= UINT64_MAX << (r->slot % 64);
+			if (block == last)
+				b.mask &= UINT64_MAX >>
+					  (63 - (r->slot + r->num - 1) % 64);
+			b.live = is_live(p, b.slot);
+			if (!fn(p, &b, arg))
+				return false;
+		}
+	}
+	return true;
+}
+
+static void cool(uint16_t *heat, unsigned int decay)
+{
+	unsigned int up = (1u << decay) - 1;
+
+	/* Rounded up, so that a page not used becomes quite cold one day. */
+	for (unsigned int i = 0; i < 64; i++)
+		heat[i] -= (heat[i] + up) >> decay;
+}
+
+static bool any(const uint16_t *v)
+{
+	uint16_t all = 0;
+
+	for (unsigned int i = 0; i < 64; i++)
+		all |= v[i];
+	return all;
+}
+
+static void update_block(struct hmem_pages *p, uint64_t slot, uint64_t used,
+			 unsigned int decay)
+{
+	uint16_t *heat = &p->heat[slot], *state = &p->state[slot];
+	uint16_t warmed[64];
+
+	for (uint64_t w = used; w; w &= w - 1) {
+		unsigned int i = __builtin_ctzll(w);
+
+		warmed[i] = heat[i] + ((HMEM_HEAT_MAX - heat[i]) >> decay);
+		/* It was free and is not any more: worth asking for again. */
+		if (state[i] & STATE_FREE)
+			state[i] &= STATE_IN_FLIGHT;
+	}
+	cool(heat, decay);
+	for (uint64_t w = used; w; w &= w - 1) {
+		unsigned int i = __builtin_ctzll(w);
+
+		heat[i] = warmed[i];
+	}
+	set_live(p, slot, any(heat) || any(state));
+}
+
+struct update {
+	struct hmem_pages *p;
+	struct hmem_tracker *t;
+	unsigned int decay;
+};
+
+static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
+		      void *arg)
+{
+	struct update *u = arg;
+	struct hmem_pages *p = u->p;
+	uint64_t *hist = p->hist[b->tier];
+	uint64_t used = u->t->ops->take(u->t, b->gfn, b->mask);
+
+	if (!used && !b->live) {
+		hist[0] += __builtin_popcountll(b->mask);
+		return true;
+	}
+	/* Slots outside the mask stand for no frame, and stay zero. */
+	update_block(p, b->slot, used, u->decay);
+	for (uint64_t w = b->mask; w; w &= w - 1)
+		hist[HMEM_BUCKET(cp->heat[b->slot + __builtin_ctzll(w)])]++;
+	return true;
+}
+
+/* Clear refusals that are over, and let old ones count for less. */
+static void sweep(struct hmem_pages *p)
+{
+	uint64_t blocks = p->num_slots / 64;
+	uint64_t num = (blocks + SWEEP_PARTS - 1) / SWEEP_PARTS;
+
+	for (; num; num--, p->sweep++) {
+		uint16_t *state;
+
+		if (p->sweep >= blocks)
+			p->sweep = 0;
+		if (!is_live(p, p->sweep * 64))
+			continue;
+		state = &p->state[p->sweep * 64];
+		for (unsigned int i = 0; i < 64; i++) {
+			if (!state[i] || refused_for(p, state[i]))
+				continue;
+			if (state[i] & STATE_UNTIL)
+				state[i] &= ~(STATE_UNTIL | STATE_FREE);
+			else if (state[i] & STATE_LEVEL)
+				state[i] -= 1u << STATE_LEVEL_SHIFT;
+		}
+	}
+}
+
+void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
+		       unsigned int decay)
+{
+	struct update u = { .p = p, .t = t, .decay = decay };
+
+	p->windows++;
+	memset(p->hist, 0, sizeof(p->hist));
+	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
+	sweep(p);
+}
+
+bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
+{
+	uint16_t state = p->state[slot];
+
+	return !(state & STATE_IN_FLIGHT) && !refused_for(p, state);
+}
+
+void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+
+		if (slot >= 0) {
+			p->state[slot] |= STATE_IN_FLIGHT;
+			mark_live(p, slot);
+		}
+	}
+}
+
+void hmem_pages_unsent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+
+		if (slot >= 0)
+			p->state[slot] &= ~STATE_IN_FLIGHT;
+	}
+}
+
+void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
+			enum hmem_refusal how)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+		unsigned int level;
+
+		/* Another page has moved in meanwhile: it refused nothing. */
+		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
+			continue;
+		level = (p->state[slot] & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+		if (level < levels[how].first)
+			level = levels[how].first;
+		else if (level < levels[how].last)
+			level++;
+		p->state[slot] = level << STATE_LEVEL_SHIFT |
+				 stamp(p->windows + (1u << level)) |
+				 (how == HMEM_REFUSED_FREE ? STATE_FREE : 0);
+		mark_live(p, slot);
+	}
+}
+
+static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
+		     uint16_t heat)
+{
+	int64_t from = slot_of(p, gfn), to = slot_of(p, new_gfn);
+
+	/* Still in flight: no other page has moved in, so nothing is here. */
+	if (from >= 0 && p->state[from] & STATE_IN_FLIGHT) {
+		p->heat[from] = 0;
+		p->state[from] = 0;
+	}
+	if (to >= 0) {
+		p->heat[to] = heat;
+		p->state[to] = stamp(p->windows + SETTLE);
+		mark_live(p, to);
+	}
+}
+
+void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
+		      unsigned int order, uint16_t heat)
+{
+	if (!order) {
+		move_one(p, gfn, new_gfn, heat);
+		return;
+	}
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++, new_gfn++)
+		move_one(p, gfn, new_gfn, hmem_pages_heat(p, gfn));
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The page table: how hot each frame of a VM is, and whether asking the guest
+ * to move it makes sense now.
+ *
+ * Four bytes a frame, indexed densely over the VM's ranges, so that holes take
+ * no memory.  Frames come in blocks of 64, one word of a tracker's map; a
+ * block that is cold and has nothing else to remember is not live, and costs
+ * a window one bit.
+ *
+ * Not thread-safe: one thread owns a table.
+ */
+#ifndef HMEM_PAGES_H
+#define HMEM_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "hmem_link.h"
+#include "tracker.h"
+
+/* Heat is a fixed-point average of "used in this window": 0 .. this. */
+#define HMEM_HEAT_MAX		65535u
+/* Heats are sorted by their upper bits. */
+#define HMEM_BUCKETS		256u
+#define HMEM_BUCKET(heat)	((heat) >> 8)
+
+/* How a page that did not move is to be treated. */
+enum hmem_refusal {
+	HMEM_REFUSED_BUSY,	/* ask again in a few windows */
+	HMEM_REFUSED_FREE,	/* ask again once it has been used */
+	HMEM_REFUSED_NACK,	/* ask again after a long time */
+};
+
+struct hmem_pages_range {
+	uint64_t gfn, num;
+	/* Of @gfn; gfn and slot are equal modulo 64. */
+	uint64_t slot;
+	uint32_t tier;
+};
+
+struct hmem_pages {
+	struct hmem_pages_range *ranges;
+	uint32_t num_ranges;
+	uint32_t num_tiers;
+	/* A multiple of 64; a few at the ends of ranges stand for no frame. */
+	uint64_t num_slots;
+	uint16_t *heat;
+	/* HMEM_STATE_*: in flight, refused until when, how often. */
+	uint16_t *state;
+	/* One bit a block: a heat or a state in it is not zero. */
+	uint64_t *live;
+	/* Frames in each tier. */
+	uint64_t frames[HMEM_LINK_MAX_TIERS];
+	/* Frames by tier and heat at the end of the last window. */
+	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
+	/* Windows so far; the clock that refusals are measured with. */
+	uint64_t windows;
+	/* Next block whose refusals are looked through for old ones. */
+	uint64_t sweep;
+	/* Next slot to pick from, so that not always the same pages are. */
+	uint64_t cursor;
+};
+
+/*
+ * Set up @p for the frames in @ranges, which hmem_link_check_ranges() found
+ * good.  Fails with -E2BIG if they are more than @max_frames and with -ENOMEM;
+ * @p is then empty, and may be freed all the same.
+ */
+int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
+		    uint32_t num_ranges, uint32_t num_tiers,
+		    uint64_t max_frames, struct hmem_err *err);
+
+/*
+ * The VM has other ranges now: frames that stay keep what is known of them,
+ * even if their tier is another.  On failure @p is as it was.
+ */
+int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges,
+		      uint32_t num_ranges, uint64_t max_frames,
+		      struct hmem_err *err);
+
+void hmem_pages_free(struct hmem_pages *p);
+
+/* Bytes of memory that @p takes when every frame has been used. */
+uint64_t hmem_pages_bytes(const struct hmem_pages *p);
+
+/* The range that @gfn is in, or NULL. */
+const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
+					       uint64_t gfn);
+
+/* Are all frames of the page in one range? */
+bool hmem_pages_has(const struct hmem_pages *p, uint64_t gfn, unsigned int order);
+
+/* The tier of a frame, or -1 if it is not guest memory. */
+int hmem_pages_tier(const struct hmem_pages *p, uint64_t gfn);
+
+/* 0 for what is not guest memory. */
+uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn);
+
+/*
+ * A window has ended: take the samples from @t, warm what was used, cool what
+ * was not, each by 1/2^@decay (1 .. 8) of the way.
+ */
+void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
+		       unsigned int decay);
+
+/* May the page in @slot be asked for? */
+bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);
+
+/* A page has been asked for: until it is answered, do not ask again. */
+void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order);
+
+/* No answer will come: forget that it was asked for. */
+void hmem_pages_unsent(struct hmem_pages *p, uint64_t gfn, unsigned int order);
+
+/* The page did not move. */
+void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
+			enum hmem_refusal how);
+
+/*
+ * The page moved: what is known of it moves with it, and the frames it left
+ * have no history.  @heat is what to carry over: a single page's heat as it
+ * was before any result of the same message was applied, so that the order of
+ * results in an exchange (A to B, B to A) does not matter.  Ignored, and taken
+ * from the table, for @order > 0.
+ */
+void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
+		      unsigned int order, uint16_t heat);
+
+/* 64 frames at most, all of one range. */
+struct hmem_block {
+	uint64_t slot;		/* of the block's first frame, a multiple of 64 */
+	uint64_t gfn;		/* likewise */
+	uint64_t mask;		/* which of the 64 are the range's */
+	uint32_t tier;
+	bool live;		/* if not: all are cold and eligible */
+};
+
+/*
+ * Call @fn for every block with slots in [@from, @to), by rising GFN, until it
+ * returns false; returns false then.
+ */
+bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
+		     bool (*fn)(const struct hmem_pages *p,
+				const struct hmem_block *b, void *arg),
+		     void *arg);
+
+#endif /* HMEM_PAGES_H */

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan.h"
+
+#define PAGES_PER_MIB	256u
+
+/* Bucket sort: count each bucket, decide how many to take of it, then place. */
+struct side {
+	uint64_t count[HMEM_BUCKETS];
+	/* Still to be taken from each bucket, and where the next one goes. */
+	uint32_t take[HMEM_BUCKETS];
+	uint32_t place[HMEM_BUCKETS];
+	uint32_t taken;
+	struct hmem_move *moves;
+	/* Buckets that matter. */
+	unsigned int min, max;
+};
+
+struct sorter {
+	struct side hot;	/* of the slower tiers */
+	struct side cold;	/* of tier 0 */
+	/* Left to place; the walk ends early when there is nothing more. */
+	uint32_t left;
+	uint64_t last_slot;
+};
+
+uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
+{
+	/* No overflow: a window is at most an hour, 2^42 ns; a rate 2^16. */
+	uint64_t ms = window_ns / 1000000;
+	uint64_t pages;
+
+	if (ms > 3600000)
+		ms = 3600000;
+	pages = (uint64_t)rate * PAGES_PER_MIB * ms / 1000;
+	return pages < HMEM_PLAN_MAX ? pages : HMEM_PLAN_MAX;
+}
+
+static struct side *side_of(struct sorter *s, const struct hmem_block *b)
+{
+	return b->tier == 0 ? &s->cold : &s->hot;
+}
+
+static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
+		     void *arg)
+{
+	struct side *side = side_of(arg, b);
+
+	if (!b->live) {
+		side->count[0] += __builtin_popcountll(b->mask);
+		return true;
+	}
+	for (uint64_t w = b->mask; w; w &= w - 1) {
+		uint64_t slot = b->slot + __builtin_ctzll(w);
+		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
+
+		if (bucket >= side->min && hmem_pages_eligible(p, slot))
+			side->count[bucket]++;
+	}
+	return true;
+}
+
+/*
+ * Hottest against coldest, a bucket of each at a time, until they are too
+ * close or @n pairs are found; then @room more of the coldest.
+ */
+static void choose(struct sorter *s, uint32_t n, unsigned int apart,
+		   uint32_t room)
+{
+	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
+	uint64_t hot = s->hot.count[hi], cold = s->cold.count[lo];
+
+	while (n) {
+		uint64_t m = n;
+
+		while (!hot && hi > 0)
+			hot = s->hot.count[--hi];
+		while (!cold && lo < HMEM_BUCKETS - 1)
+			cold = s->cold.count[++lo];
+		if (hi < lo + apart || !hot || !cold)
+			break;
+		if (m > hot)
+			m = hot;
+		if (m > cold)
+			m = cold;
+		s->hot.take[hi] += m;
+		s->cold.take[lo] += m;
+		hot -= m;
+		cold -= m;
+		n -= m;
+	}
+	while (room) {
+		uint64_t m = room;
+
+		while (!cold && lo < HMEM_BUCKETS - 1)
+			cold = s->cold.count[++lo];
+		/* What is warm stays, however full the tier is. */
+		if (!cold || lo >= apart)
+			break;
+		if (m > cold)
+			m = cold;
+		s->cold.take[lo] += m;
+		cold -= m;
+		room -= m;
+	}
+}
+
+/* Where each bucket's pages go, first to last. */
+static void place_from(struct side *side, bool hottest_first)
+{
+	uint32_t at = 0;
+
+	for (unsigned int i = 0; i < HMEM_BUCKETS; i++) {
+		unsigned int bucket = hottest_first ? HMEM_BUCKETS - 1 - i : i;
+
+		side->place[bucket] = at;
+		at += side->take[bucket];
+	}
+	side->taken = at;
+}
+
+static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
+		    void *arg)
+{
+	struct sorter *s = arg;
+	struct side *side = side_of(s, b);
+
+	if (!b->live && !side->take[0])
+		return true;
+	for (uint64_t w = b->mask; w; w &= w - 1) {
+		unsigned int i = __builtin_ctzll(w);
+		uint64_t slot = b->slot + i;
+		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
+
+		if (!side->take[bucket] || !hmem_pages_eligible(p, slot))
+			continue;
+		side->take[bucket]--;
+		side->moves[side->place[bucket]++] = (struct hmem_move) {
+			.gfn = b->gfn + i,
+			.tier = b->tier,
+			.heat = p->heat[slot],
+		};
+		s->last_slot = slot;
+		if (!--s->left)
+			return false;
+	}
+	return true;
+}
+
+void hmem_plan_free(struct hmem_plan *plan)
+{
+	free(plan->promote);
+	free(plan->demote);
+	memset(plan, 0, sizeof(*plan));
+}
+
+static int grow(struct hmem_plan *plan, uint32_t need)
+{
+	struct hmem_move *p, *d;
+
+	if (need <= plan->cap)
+		return 0;
+	p = calloc(need, sizeof(*p));
+	d = calloc(need, sizeof(*d));
+	if (!p || !d) {
+		free(p);
+		free(d);
+		return -ENOMEM;
+	}
+	hmem_plan_free(plan);
+	plan->promote = p;
+	plan->demote = d;
+	plan->cap = need;
+	return 0;
+}
+
+int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
+		   uint32_t budget, uint32_t hysteresis, uint32_t room,
+		   struct hmem_err *err)
+{
+	struct sorter s = { 0 };
+	unsigned int apart = HMEM_BUCKET(hysteresis);
+	uint32_t most;
+
+	plan->num_promote = plan->num_demote = 0;
+	plan->next_promote = plan->next_demote = 0;
+	/* A bucket is coarser than the heat: equal buckets are never apart. */
+	if (apart < 1)
+		apart = 1;
+	s.hot.min = apart;
+
+	hmem_pages_walk(p, 0, p->num_slots, count_fn, &s);
+	/* Nothing slower than this bucket is promoted, refused or not. */
+	s.hot.count[0] = 0;
+	if (room > budget / 2)
+		room = budget / 2;
+	choose(&s, (budget - room) / 2, apart, room);
+	place_from(&s.hot, true);
+	place_from(&s.cold, false);
+
+	most = s.hot.taken > s.cold.taken ? s.hot.taken : s.cold.taken;
+	if (!most)
+		return 0;
+	if (grow(plan, most) < 0)
+		return hmem_fail(err, ENOMEM, "no memory for a plan of %u moves: "
+				 "lower the policy's rate", most);
+	s.hot.moves = plan->promote;
+	s.cold.moves = plan->demote;
+	s.left = s.hot.taken + s.cold.taken;
+	if (p->cursor >= p->num_slots)
+		p->cursor = 0;
+	/* From where the last plan ended, and round. */
+	if (hmem_pages_walk(p, p->cursor, p->num_slots, pick_fn, &s))
+		hmem_pages_walk(p, 0, p->cursor, pick_fn, &s);
+	p->cursor = s.last_slot / 64 * 64;
+	plan->num_promote = s.hot.taken;
+	plan->num_demote = s.cold.taken;
+	return 0;
+}
+
+static struct virtio_hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)
+{
+	return (struct virtio_hmem_hint) {
+		.gfn = htole64(m->gfn),
+		.tier = tier,
+	};
+}
+
+uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
+			 uint32_t max)
+{
+	uint32_t pairs = plan->num_promote - plan->next_promote;
+	uint32_t demotions = plan->num_demote - plan->next_demote;
+	uint32_t n = 0;
+
+	/* There is a demotion for every promotion. */
+	if (pairs > max / 2)
+		pairs = max / 2;
+	if (demotions > max - pairs)
+		demotions = max - pairs;
+	/* Not all at once: those to come need their promotions beside them. */
+	if (plan->next_promote + pairs < plan->num_promote && demotions > pairs)
+		demotions = pairs;
+	for (uint32_t i = 0; i < demotions; i++) {
+		uint32_t at = plan->next_demote++;
+		/* The page goes where its counterpart comes from. */
+		uint32_t to = at < plan->num_promote ? plan->promote[at].tier : 1;
+
+		hints[n++] = hint_of(&plan->demote[at], to);
+	}
+	for (uint32_t i = 0; i < pairs; i++)
+		hints[n++] = hint_of(&plan->promote[plan->next_promote++], 0);
+	return n;
+}

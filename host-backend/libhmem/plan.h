@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plan of one window: which pages of the slower tiers to exchange for
+ * which of tier 0.  The hottest go for the coldest, as long as the difference
+ * is worth it: how hot a page must be follows from how much room tier 0 has,
+ * there is no threshold to tune.
+ */
+#ifndef HMEM_PLAN_H
+#define HMEM_PLAN_H
+
+#include "pages.h"
+#include "virtio_hmem.h"
+
+/* One plan never moves more pages than this: 4 GiB. */
+#define HMEM_PLAN_MAX		(1u << 20)
+
+struct hmem_move {
+	uint64_t gfn;
+	uint32_t tier;		/* where the page is now */
+	uint16_t heat;
+};
+
+struct hmem_plan {
+	/* Hottest bucket first. */
+	struct hmem_move *promote;
+	/* Coldest bucket first; those beyond the promotions only make room. */
+	struct hmem_move *demote;
+	uint32_t num_promote, num_demote;
+	/* What hmem_plan_batch() has handed out. */
+	uint32_t next_promote, next_demote;
+	/* Room in the arrays. */
+	uint32_t cap;
+};
+
+/* Zero is an empty plan. */
+void hmem_plan_free(struct hmem_plan *plan);
+
+/*
+ * Make @plan, which is emptied first, from the table as it is: at most @budget
+ * moves in all.  A page is promoted only if hotter by @hysteresis (of
+ * HMEM_HEAT_MAX) than the page that makes room for it.  @room: pages to demote
+ * besides, because the guest found tier 0 full.  Pages in flight or refused
+ * are left out.  -ENOMEM: the plan is empty.
+ */
+int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
+		   uint32_t budget, uint32_t hysteresis, uint32_t room,
+		   struct hmem_err *err);
+
+/*
+ * Take the next hints, demotions first so that they make room for the
+ * promotions beside them.  Returns how many; 0: the plan is done.
+ */
+uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
+			 uint32_t max);
+
+/* Pages that may be moved in a window of @window_ns at @rate MiB/s. */
+uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns);
+
+#endif /* HMEM_PLAN_H */
