@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: the message stream to and from hmemd, over a chardev.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "chardev/char-socket.h"
+#include "standard-headers/linux/virtio_hmem.h"
+#include "hw/virtio/virtio-hmem-link.h"
+#include "trace.h"
+
+static bool hmem_link_len_ok(uint32_t type, uint32_t len)
+{
+    const size_t batch = sizeof(struct virtio_hmem_hint_batch);
+    const size_t hint = sizeof(struct virtio_hmem_hint);
+
+    switch (type) {
+    case HMEM_LINK_WELCOME:
+        return len == sizeof(struct hmem_link_welcome);
+    case HMEM_LINK_HINTS:
+        return len >= batch + hint &&
+               len <= batch + hint * HMEM_LINK_MAX_HINTS &&
+               (len - batch) % hint == 0;
+    case HMEM_LINK_TRACK:
+        return len == sizeof(struct hmem_link_track);
+    case HMEM_LINK_TICK_DONE:
+        return len == sizeof(struct hmem_link_tick_done);
+    default:
+        return false;
+    }
+}
+
+static void hmem_link_check_header(HmemLink *link)
+{
+    const struct hmem_link_header *header = &link->rx->header;
+
+    if (!hmem_link_len_ok(header->type, header->len)) {
+        hmem_link_drop(link, "message of type 0x%x with %u bytes",
+                       header->type, header->len);
+    } else if ((header->type == HMEM_LINK_WELCOME) == link->welcome) {
+        hmem_link_drop(link, link->welcome ? "a second WELCOME" :
+                       "message of type 0x%x before WELCOME", header->type);
+    }
+}
+
+static void hmem_link_receive(HmemLink *link)
+{
+    const struct hmem_link_header *header = &link->rx->header;
+
+    trace_virtio_hmem_link_receive(link->name, header->type, header->len);
+    if (header->type == HMEM_LINK_WELCOME) {
+        const struct hmem_link_welcome *welcome = (void *)link->rx->payload;
+
+        if (welcome->magic != HMEM_LINK_MAGIC) {
+            hmem_link_drop(link, "WELCOME with magic 0x%x, which is not "
+                           "hmemd's", welcome->magic);
+        } else if (welcome->version != HMEM_LINK_VERSION) {
+            hmem_link_drop(link, "hmemd speaks version %u of the link, this "
+                           "QEMU version %u", welcome->version,
+                           HMEM_LINK_VERSION);
+        } else {
+            link->welcome = true;
+        }
+        return;
+    }
+    link->ops->message(link->opaque, header->type, link->rx->payload,
+                       header->len);
+}
+
+/* Bytes until the header, or after it the payload, is complete. */
+static size_t hmem_link_missing(HmemLink *link)
+{
+    const size_t header = sizeof(link->rx->header);
+
+    if (link->rx_len < header) {
+        return header - link->rx_len;
+    }
+    return header + link->rx->header.len - link->rx_len;
+}
+
+static int hmem_link_can_read(void *opaque)
+{
+    HmemLink *link = opaque;
+
+    return link->up ? hmem_link_missing(link) : 0;
+}
+
+static void hmem_link_read(void *opaque, const uint8_t *buf, int size)
+{
+    HmemLink *link = opaque;
+
+    while (link->up && size > 0) {
+        size_t n = MIN(size, hmem_link_missing(link));
+
+        memcpy((uint8_t *)link->rx + link->rx_len, buf, n);
+        link->rx_len += n;
+        buf += n;
+        size -= n;
+
+        if (link->rx_len == sizeof(link->rx->header)) {
+            hmem_link_check_header(link);
+        } else if (hmem_link_missing(link) == 0) {
+            link->rx_len = 0;
+            hmem_link_receive(link);
+        }
+    }
+}
+
+static gboolean hmem_link_writable(void *unused, GIOCondition condition,
+                                   void *opaque);
+
+static void hmem_link_flush(HmemLink *link)
+{
+    while (link->up && link->tx_done < link->tx->len) {
+        int n = qemu_chr_fe_write(&link->chr, link->tx->data + link->tx_done,
+                                  link->tx->len - link->tx_done);
+
+        if (n > 0 && link->up) {
+            link->tx_done += n;
+        } else if (link->up && n < 0 && errno != EAGAIN) {
+            /* The connection is dead, or as good as. */
+            link->up = false;
+            qemu_bh_schedule(link->drop_bh);
+        } else if (link->up) {
+            if (!link->watch) {
+                link->watch = qemu_chr_fe_add_watch(&link->chr,
+                                                    G_IO_OUT | G_IO_HUP,
+                                                    hmem_link_writable, link);
+            }
+            return;
+        }
+    }
+    g_byte_array_set_size(link->tx, 0);
+    link->tx_done = 0;
+}
+
+static gboolean hmem_link_writable(void *unused, GIOCondition condition,
+                                   void *opaque)
+{
+    HmemLink *link = opaque;
+
+    link->watch = 0;
+    hmem_link_flush(link);
+    return G_SOURCE_REMOVE;
+}
+
+void hmem_link_send(HmemLink *link, enum hmem_link_type type,
+                    const void *payload, size_t len)
+{
+    const struct hmem_link_header header = { .type = type, .len = len };
+    size_t waiting = link->up ? link->tx->len - link->tx_done : 0;
+
+    assert(len <= HMEM_LINK_MAX_PAYLOAD);
+    if (!link->up) {
+        return;
+    }
+    if (waiting + sizeof(header) + len > HMEM_LINK_MAX_BACKLOG) {
+        hmem_link_drop(link, "hmemd does not read: %zu bytes wait for it",
+                       waiting);
+        return;
+    }
+    trace_virtio_hmem_link_send(link->name, type, len, waiting);
+    if (link->tx_done) {
+        g_byte_array_remove_range(link->tx, 0, link->tx_done);
+        link->tx_done = 0;
+    }
+    g_byte_array_append(link->tx, (const uint8_t *)&header, sizeof(header));
+    g_byte_array_append(link->tx, payload, len);
+    if (!link->watch) {
+        hmem_link_flush(link);
+    }
+}
+
+void hmem_link_send_fd(HmemLink *link, enum hmem_link_type type,
+                       const void *payload, size_t len, int fd)
+{
+    if (!link->up) {
+        return;
+    }
+    assert(link->tx->len == 0);
+    if (qemu_chr_fe_set_msgfds(&link->chr, &fd, 1) < 0) {
+        if (!link->unusable) {
+            hmem_link_drop(link, "chardev '%s' cannot pass file descriptors: "
+                           "use a unix socket", link->chr.chr->label);
+        }
+        /* Say it once, not on each reconnect. */
+        link->unusable = true;
+        link->up = false;
+        qemu_bh_schedule(link->drop_bh);
+        return;
+    }
+    hmem_link_send(link, type, payload, len);
+}
+
+static void hmem_link_drop_bh(void *opaque)
+{
+    HmemLink *link = opaque;
+
+    qemu_chr_fe_disconnect(&link->chr);
+}
+
+void hmem_link_drop(HmemLink *link, const char *fmt, ...)
+{
+    g_autofree char *why = NULL;
+    va_list ap;
+
+    if (!link->up) {
+        return;
+    }
+    va_start(ap, fmt);
+    why = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+
+    error_report("virtio-hmem '%s': connection to hmemd dropped: %s",
+                 link->name, why);
+    link->num_dropped++;
+    link->up = false;
+    qemu_bh_schedule(link->drop_bh);
+}
+
+/* Also called from within a write that fails; the chardev is locked then. */
+static void hmem_link_reset(HmemLink *link)
+{
+    link->up = false;
+    link->welcome = false;
+    link->rx_len = 0;
+    link->tx_done = 0;
+    g_byte_array_set_size(link->tx, 0);
+    if (link->watch) {
+        g_source_remove(link->watch);
+        link->watch = 0;
+    }
+    qemu_bh_cancel(link->drop_bh);
+}
+
+static void hmem_link_event(void *opaque, QEMUChrEvent event)
+{
+    HmemLink *link = opaque;
+
+    switch (event) {
+    case CHR_EVENT_OPENED:
+        hmem_link_reset(link);
+        trace_virtio_hmem_link_opened(link->name);
+        link->num_opened++;
+        link->up = true;
+        link->ops->opened(link->opaque);
+        break;
+    case CHR_EVENT_CLOSED:
+        trace_virtio_hmem_link_closed(link->name);
+        hmem_link_reset(link);
+        link->ops->closed(link->opaque);
+        break;
+    default:
+        break;
+    }
+}
+
+bool hmem_link_realize(HmemLink *link, const char *name,
+                       const HmemLinkOps *ops, void *opaque, Error **errp)
+{
+    Chardev *chr = link->chr.chr;
+
+    if (chr && !object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_SOCKET)) {
+        error_setg(errp, "chardev '%s' cannot pass file descriptors: use a "
+                   "unix socket", chr->label);
+        return false;
+    }
+    link->name = g_strdup(name);
+    link->ops = ops;
+    link->opaque = opaque;
+    link->rx = g_malloc(sizeof(*link->rx));
+    link->tx = g_byte_array_new();
+    link->drop_bh = qemu_bh_new(hmem_link_drop_bh, link);
+    return true;
+}
+
+void hmem_link_start(HmemLink *link)
+{
+    qemu_chr_fe_set_handlers(&link->chr, hmem_link_can_read, hmem_link_read,
+                             hmem_link_event, NULL, link, NULL, true);
+}
+
+void hmem_link_unrealize(HmemLink *link)
+{
+    qemu_chr_fe_set_handlers(&link->chr, NULL, NULL, NULL, NULL, NULL, NULL,
+                             false);
+    hmem_link_reset(link);
+    qemu_chr_fe_disconnect(&link->chr);
+    qemu_bh_delete(link->drop_bh);
+    g_byte_array_unref(link->tx);
+    g_free(link->rx);
+    g_free(link->name);
+    link->drop_bh = NULL;
+    link->tx = NULL;
+    link->rx = NULL;
+    link->name = NULL;
+}

@@ -1,0 +1,1128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: heterogeneous memory device.
+ *
+ * hmemd decides which pages belong into which memory tier of the guest, and
+ * the guest's driver moves them.  The device stands between the two and trusts
+ * neither: it checks hints before the guest sees them, and results before
+ * hmemd does.  It has no policy of its own.
+ *
+ * What hmemd gets wrong costs it the connection (hmem_link_drop()), what the
+ * guest gets wrong breaks the device until the guest resets it
+ * (virtio_hmem_violation()).  The guest runs on in either case.
+ *
+ * The device never keeps a buffer of the guest's: it takes one when it has
+ * hints to put in.  So a reset, an unplug or a migration finds all of them in
+ * the rings.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/iov.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/uuid.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "migration/misc.h"
+#include "migration/vmstate.h"
+#include "system/system.h"
+#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-hmem.h"
+#include "trace.h"
+
+#define HMEM_ASSERT_SIZE(type, size) QEMU_BUILD_BUG_ON(sizeof(type) != (size))
+VIRTIO_HMEM_ASSERT_LAYOUT(HMEM_ASSERT_SIZE);
+QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
+
+#define VIRTIO_HMEM_QUEUE_SIZE 128
+
+/* The smallest buffer that the driver may post for hints. */
+#define VIRTIO_HMEM_MIN_HINT_BUFFER                                         \
+    (sizeof(struct virtio_hmem_hint_batch) +                                \
+     VIRTIO_HMEM_MIN_HINTS * sizeof(struct virtio_hmem_hint))
+
+/* A result batch is passed on as one message. */
+#define VIRTIO_HMEM_MAX_RESULTS                                             \
+    ((HMEM_LINK_MAX_PAYLOAD - sizeof(struct virtio_hmem_result_batch)) /    \
+     sizeof(struct virtio_hmem_result))
+
+static const char *const virtio_hmem_reject_names[] = {
+    [HMEM_LINK_REJECT_NO_DRIVER] = "no-driver",
+    [HMEM_LINK_REJECT_MIGRATING] = "migrating",
+    [HMEM_LINK_REJECT_BUSY] = "busy",
+    [HMEM_LINK_REJECT_INVALID] = "invalid",
+};
+
+static const char *const virtio_hmem_status_names[] = {
+    [VIRTIO_HMEM_S_OK] = "ok",
+    [VIRTIO_HMEM_S_NACK] = "nack",
+    [VIRTIO_HMEM_S_BUSY] = "busy",
+    [VIRTIO_HMEM_S_ERROR] = "error",
+};
+
+static const char *const virtio_hmem_reason_names[VIRTIO_HMEM_R_MAX] = {
+    [VIRTIO_HMEM_R_MOVED] = "moved",
+    [VIRTIO_HMEM_R_ALREADY] = "already",
+    [VIRTIO_HMEM_R_FREE] = "free",
+    [VIRTIO_HMEM_R_KERNEL] = "kernel",
+    [VIRTIO_HMEM_R_HUGETLB] = "hugetlb",
+    [VIRTIO_HMEM_R_KSM] = "ksm",
+    [VIRTIO_HMEM_R_INACCESSIBLE] = "inaccessible",
+    [VIRTIO_HMEM_R_UNSUPPORTED] = "unsupported",
+    [VIRTIO_HMEM_R_LARGE] = "large",
+    [VIRTIO_HMEM_R_POISON] = "poison",
+    [VIRTIO_HMEM_R_PINNED] = "pinned",
+    [VIRTIO_HMEM_R_WRITEBACK] = "writeback",
+    [VIRTIO_HMEM_R_LOCKED] = "locked",
+    [VIRTIO_HMEM_R_UNMAPPED] = "unmapped",
+    [VIRTIO_HMEM_R_OFF_LRU] = "off-lru",
+    [VIRTIO_HMEM_R_NO_MEMORY] = "no-memory",
+    [VIRTIO_HMEM_R_STOPPED] = "stopped",
+    [VIRTIO_HMEM_R_BAD_GFN] = "bad-gfn",
+    [VIRTIO_HMEM_R_BAD_TIER] = "bad-tier",
+    [VIRTIO_HMEM_R_BAD_ORDER] = "bad-order",
+};
+
+static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
+
+    return vdev->status & VIRTIO_CONFIG_S_DRIVER_OK && !vdev->broken;
+}
+
+/* Moving pages would rewrite the memory that is being sent. */
+static bool virtio_hmem_is_migrating(VirtIOHMEM *hmem)
+{
+    return hmem->migrating || migration_in_incoming_postcopy();
+}
+
+/*
+ * Batches and parts
+ */
+
+static void virtio_hmem_free_batch(VirtIOHMEM *hmem, VirtIOHMEMBatch *batch)
+{
+    QTAILQ_REMOVE(&hmem->batches, batch, entry);
+    hmem->num_batches--;
+    g_free(batch->hints);
+    g_free(batch);
+}
+
+/* Nobody waits for results any more. */
+static void virtio_hmem_end_batches(VirtIOHMEM *hmem)
+{
+    VirtIOHMEMBatch *batch, *next;
+    int i;
+
+    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
+        hmem->parts[i].batch = NULL;
+    }
+    QTAILQ_FOREACH_SAFE(batch, &hmem->batches, entry, next) {
+        virtio_hmem_free_batch(hmem, batch);
+    }
+}
+
+/* The driver has gone, and no results can come any more. */
+static void virtio_hmem_end_parts(VirtIOHMEM *hmem)
+{
+    virtio_hmem_end_batches(hmem);
+    memset(hmem->parts, 0, sizeof(hmem->parts));
+}
+
+static VirtIOHMEMPart *virtio_hmem_find_part(VirtIOHMEM *hmem, uint64_t id)
+{
+    int i;
+
+    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
+        if (hmem->parts[i].id == id) {
+            return &hmem->parts[i];
+        }
+    }
+    return NULL;
+}
+
+static uint32_t virtio_hmem_outstanding(VirtIOHMEM *hmem)
+{
+    uint32_t num = 0;
+    int i;
+
+    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
+        num += hmem->parts[i].id != 0;
+    }
+    return num;
+}
+
+/*
+ * To hmemd
+ */
+
+static void virtio_hmem_send_state(VirtIOHMEM *hmem)
+{
+    hmem->state.vtime_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    hmem_link_send(&hmem->link, HMEM_LINK_STATE, &hmem->state,
+                   sizeof(hmem->state));
+}
+
+/* Tell hmemd if something has changed, and draw the conclusions. */
+static void virtio_hmem_update_state(VirtIOHMEM *hmem)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
+    const uint32_t old_flags = hmem->state.flags;
+    const uint64_t old_features = hmem->state.features;
+    uint32_t flags = 0;
+
+    if (virtio_hmem_driver_ok(hmem)) {
+        flags |= HMEM_LINK_DRIVER_OK;
+    } else {
+        virtio_hmem_end_parts(hmem);
+    }
+    if (vdev->vm_running) {
+        flags |= HMEM_LINK_VM_RUNNING;
+    }
+    if (hmem->migrating) {
+        flags |= HMEM_LINK_MIGRATING;
+    }
+    /* Not while a reset is on its way. */
+    if (vdev->broken && vdev->status) {
+        flags |= HMEM_LINK_BROKEN;
+    }
+    hmem->state.flags = flags;
+    hmem->state.features = flags & HMEM_LINK_DRIVER_OK ?
+        vdev->guest_features : 0;
+    if (flags != old_flags || hmem->state.features != old_features) {
+        trace_virtio_hmem_state(flags, hmem->state.features);
+        virtio_hmem_send_state(hmem);
+    }
+}
+
+static void G_GNUC_PRINTF(2, 3)
+virtio_hmem_violation(VirtIOHMEM *hmem, const char *fmt, ...)
+{
+    g_autofree char *what = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    what = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    virtio_error(VIRTIO_DEVICE(hmem), "virtio-hmem: protocol violation: %s",
+                 what);
+}
+
+static void virtio_hmem_reject(VirtIOHMEM *hmem, uint64_t cookie,
+                               enum hmem_link_reject_code code, uint32_t hint)
+{
+    const struct hmem_link_reject reject = {
+        .id = cookie,
+        .code = code,
+        .hint = hint,
+    };
+
+    trace_virtio_hmem_reject(cookie, code, hint);
+    hmem->stats.rejected[code]++;
+    hmem_link_send(&hmem->link, HMEM_LINK_REJECT, &reject, sizeof(reject));
+}
+
+static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
+{
+    struct hmem_link_hello hello = {
+        .magic = HMEM_LINK_MAGIC,
+        .version = HMEM_LINK_VERSION,
+        .num_tiers = hmem->memory.num_tiers,
+        .max_batches = VIRTIO_HMEM_MAX_BATCHES,
+        .map_bytes = hmem->dirty.map_bytes,
+    };
+    const char *vm = qemu_get_vm_name();
+    int i;
+
+    if (vm) {
+        g_strlcpy(hello.vm, vm, sizeof(hello.vm));
+    } else {
+        snprintf(hello.vm, sizeof(hello.vm), "qemu-%d", (int)getpid());
+    }
+    g_strlcpy(hello.device, hmem->link.name, sizeof(hello.device));
+    if (qemu_uuid_set) {
+        memcpy(hello.uuid, qemu_uuid.data, sizeof(hello.uuid));
+    }
+    for (i = 0; i < hmem->memory.num_tiers; i++) {
+        hello.tiers[i] = hmem->memory.tiers[i].info;
+    }
+    hmem_link_send_fd(&hmem->link, HMEM_LINK_HELLO, &hello, sizeof(hello),
+                      hmem->dirty.fd);
+}
+
+static void virtio_hmem_send_ranges(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+    const GArray *ranges = hmem->memory.ranges;
+    g_autofree struct hmem_link_range *links =
+        g_new(struct hmem_link_range, ranges->len);
+    int i;
+
+    QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_RANGES * sizeof(*links) >
+                      HMEM_LINK_MAX_PAYLOAD);
+    for (i = 0; i < ranges->len; i++) {
+        links[i] = g_array_index(ranges, HmemRange, i).link;
+        trace_virtio_hmem_range(links[i].gfn, links[i].num, links[i].tier);
+    }
+    hmem_link_send(&hmem->link, HMEM_LINK_RANGES, links,
+                   ranges->len * sizeof(*links));
+}
+
+static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem_link_send(&hmem->link, HMEM_LINK_TICK, tick, sizeof(*tick));
+}
+
+/*
+ * Hints, from hmemd to the guest
+ */
+
+/*
+ * Fill one buffer with what fits of @batch, as a part of its own.  False: the
+ * device is broken.
+ */
+static bool virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem,
+                             VirtIOHMEMBatch *batch, VirtIOHMEMPart *part)
+{
+    const size_t size = iov_size(elem->in_sg, elem->in_num);
+    const struct virtio_hmem_hint *hints = &batch->hints[batch->next];
+    struct virtio_hmem_hint_batch header = { };
+    uint64_t frames = 0;
+    uint32_t i, num;
+
+    if (elem->out_num) {
+        virtio_hmem_violation(hmem, "hint buffer with device-readable parts");
+        return false;
+    }
+    if (size < VIRTIO_HMEM_MIN_HINT_BUFFER) {
+        virtio_hmem_violation(hmem, "hint buffer of %zu bytes, less than %zu",
+                              size, VIRTIO_HMEM_MIN_HINT_BUFFER);
+        return false;
+    }
+
+    num = MIN(batch->num_hints - batch->next,
+              (size - sizeof(header)) / sizeof(*hints));
+    for (i = 0; i < num; i++) {
+        frames += 1ull << hints[i].order;
+    }
+    header.id = cpu_to_le64(hmem->next_id);
+    header.num_hints = cpu_to_le32(num);
+    iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
+    iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), hints,
+                 num * sizeof(*hints));
+    virtqueue_push(hmem->hint_vq, elem, sizeof(header) + num * sizeof(*hints));
+    trace_virtio_hmem_hints(hmem->next_id, batch->cookie, num, frames);
+
+    *part = (VirtIOHMEMPart) {
+        .id = hmem->next_id++,
+        .frames = frames,
+        .batch = batch,
+    };
+    batch->num_parts++;
+    batch->next += num;
+    if (batch->next == batch->num_hints) {
+        g_free(batch->hints);
+        batch->hints = NULL;
+    }
+    return true;
+}
+
+/* Put waiting hints into the buffers that the driver has posted. */
+static void virtio_hmem_deliver(VirtIOHMEM *hmem)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
+    VirtIOHMEMBatch *batch;
+    bool filled = false;
+
+    if (!vdev->vm_running || !virtio_hmem_driver_ok(hmem) ||
+        virtio_hmem_is_migrating(hmem)) {
+        return;
+    }
+    QTAILQ_FOREACH(batch, &hmem->batches, entry) {
+        while (batch->hints) {
+            VirtIOHMEMPart *part = virtio_hmem_find_part(hmem, 0);
+            VirtQueueElement *elem = part ?
+                virtqueue_pop(hmem->hint_vq, sizeof(*elem)) : NULL;
+
+            if (!elem) {
+                goto out;
+            }
+            if (!virtio_hmem_fill(hmem, elem, batch, part)) {
+                virtqueue_detach_element(hmem->hint_vq, elem, 0);
+                g_free(elem);
+                goto out;
+            }
+            g_free(elem);
+            filled = true;
+        }
+    }
+out:
+    if (filled) {
+        virtio_notify(vdev, hmem->hint_vq);
+    }
+    if (vdev->broken) {
+        virtio_hmem_update_state(hmem);
+    }
+}
+
+static void virtio_hmem_handle_hint_vq(VirtIODevice *vdev, VirtQueue *vq)
+{
+    virtio_hmem_deliver(VIRTIO_HMEM(vdev));
+}
+
+static bool virtio_hmem_hint_ok(VirtIOHMEM *hmem,
+                                const struct virtio_hmem_hint *hint)
+{
+    return hint->tier < hmem->memory.num_tiers &&
+           hmem_memory_has_page(&hmem->memory, le64_to_cpu(hint->gfn),
+                                hint->order);
+}
+
+static void virtio_hmem_receive_hints(VirtIOHMEM *hmem,
+                                      struct virtio_hmem_hint_batch *from,
+                                      uint32_t len)
+{
+    const uint64_t cookie = le64_to_cpu(from->id);
+    const uint32_t num = le32_to_cpu(from->num_hints);
+    VirtIOHMEMBatch *batch;
+    uint32_t i;
+
+    if (len != sizeof(*from) + (uint64_t)num * sizeof(from->hints[0])) {
+        hmem_link_drop(&hmem->link, "HINTS says %u hints in %u bytes", num,
+                       len);
+        return;
+    }
+    if (from->flags) {
+        hmem_link_drop(&hmem->link, "HINTS with flags 0x%x",
+                       le32_to_cpu(from->flags));
+        return;
+    }
+    QTAILQ_FOREACH(batch, &hmem->batches, entry) {
+        if (batch->cookie == cookie) {
+            hmem_link_drop(&hmem->link, "HINTS with id %" PRIu64
+                           ", which is under way", cookie);
+            return;
+        }
+    }
+
+    if (!virtio_hmem_driver_ok(hmem)) {
+        virtio_hmem_update_state(hmem);
+        virtio_hmem_reject(hmem, cookie, HMEM_LINK_REJECT_NO_DRIVER, 0);
+        return;
+    }
+    if (virtio_hmem_is_migrating(hmem)) {
+        virtio_hmem_reject(hmem, cookie, HMEM_LINK_REJECT_MIGRATING, 0);
+        return;
+    }
+    if (hmem->num_batches == VIRTIO_HMEM_MAX_BATCHES) {
+        virtio_hmem_reject(hmem, cookie, HMEM_LINK_REJECT_BUSY, 0);
+        return;
+    }
+    for (i = 0; i < num; i++) {
+        if (!virtio_hmem_hint_ok(hmem, &from->hints[i])) {
+            virtio_hmem_reject(hmem, cookie, HMEM_LINK_REJECT_INVALID, i);
+            return;
+        }
+        memset(from->hints[i].padding, 0, sizeof(from->hints[i].padding));
+    }
+
+    batch = g_new0(VirtIOHMEMBatch, 1);
+    batch->cookie = cookie;
+    batch->num_hints = num;
+    batch->hints = g_memdup2(from->hints, num * sizeof(from->hints[0]));
+    QTAILQ_INSERT_TAIL(&hmem->batches, batch, entry);
+    hmem->num_batches++;
+    hmem->stats.batches++;
+    hmem->stats.hints += num;
+    virtio_hmem_deliver(hmem);
+}
+
+/*
+ * Results, from the guest to hmemd
+ */
+
+/* NULL, or what is wrong with it. */
+static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
+                                            const struct virtio_hmem_result *r)
+{
+    const uint64_t gfn = le64_to_cpu(r->gfn);
+    const uint64_t new_gfn = le64_to_cpu(r->new_gfn);
+
+    if (r->reason >= VIRTIO_HMEM_R_MAX) {
+        return "unknown reason";
+    }
+    if (r->status != virtio_hmem_status(r->reason)) {
+        return "status that does not follow from its reason";
+    }
+    if (!hmem_memory_has_page(&hmem->memory, gfn, r->order)) {
+        return "gfn that is no page of the guest";
+    }
+    if (new_gfn != gfn &&
+        (r->reason != VIRTIO_HMEM_R_MOVED ||
+         !hmem_memory_has_page(&hmem->memory, new_gfn, r->order))) {
+        return "new_gfn where the page cannot be";
+    }
+    return NULL;
+}
+
+/*
+ * Check a whole result batch before any of it has effect.
+ *
+ * Which frames were hinted is not remembered, only how many: results may not
+ * answer more than that, and those of a finished batch must answer all.  A
+ * guest that answers for other pages than it was asked for misinforms hmemd
+ * about its own memory, which it can do anyway.
+ */
+static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
+                                      const VirtIOHMEMPart *part,
+                                      const struct virtio_hmem_result_batch *b,
+                                      uint64_t *frames)
+{
+    const uint32_t num = le32_to_cpu(b->num_results);
+    const uint32_t flags = le32_to_cpu(b->flags);
+    uint32_t i;
+
+    *frames = 0;
+    for (i = 0; i < num; i++) {
+        const struct virtio_hmem_result *r = &b->results[i];
+        const char *wrong = virtio_hmem_check_result(hmem, r);
+
+        if (wrong) {
+            virtio_hmem_violation(hmem, "result %u of %u (gfn 0x%" PRIx64
+                                  ", order %u, status %u, reason %u) has a %s",
+                                  i, num, le64_to_cpu(r->gfn), r->order,
+                                  r->status, r->reason, wrong);
+            return false;
+        }
+        /* At most 2729 times 2^18. */
+        *frames += 1ull << r->order;
+    }
+    if (*frames > part->frames - part->answered) {
+        virtio_hmem_violation(hmem, "results for %" PRIu64 " frames, %" PRIu64
+                              " of batch %" PRIu64 " are open", *frames,
+                              part->frames - part->answered, part->id);
+        return false;
+    }
+    if (flags & VIRTIO_HMEM_RESULT_LAST &&
+        *frames != part->frames - part->answered) {
+        virtio_hmem_violation(hmem, "last results of batch %" PRIu64 " leave %"
+                              PRIu64 " frames open", part->id,
+                              part->frames - part->answered - *frames);
+        return false;
+    }
+    return true;
+}
+
+/* Account for checked results and pass them on under hmemd's name. */
+static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
+                                       struct virtio_hmem_result_batch *b,
+                                       uint64_t frames)
+{
+    const uint32_t num = le32_to_cpu(b->num_results);
+    const bool last = le32_to_cpu(b->flags) & VIRTIO_HMEM_RESULT_LAST;
+    VirtIOHMEMBatch *batch = part->batch;
+    uint32_t i;
+
+    trace_virtio_hmem_results(part->id, num, frames, last);
+    for (i = 0; i < num; i++) {
+        struct virtio_hmem_result *r = &b->results[i];
+
+        memset(r->padding, 0, sizeof(r->padding));
+        hmem->stats.frames_by_status[r->status] += 1ull << r->order;
+        hmem->stats.frames_by_reason[r->reason] += 1ull << r->order;
+    }
+    hmem->stats.results += num;
+    hmem->stats.foreign_moves = le64_to_cpu(b->foreign_moves);
+
+    part->answered += frames;
+    if (last) {
+        memset(part, 0, sizeof(*part));
+    }
+    if (!batch) {
+        return;
+    }
+    if (last) {
+        batch->num_parts--;
+        /* hmemd's batch is finished when the last of its parts is. */
+        if (batch->num_parts || batch->hints) {
+            b->flags = 0;
+        }
+    }
+    b->id = cpu_to_le64(batch->cookie);
+    if (b->flags) {
+        virtio_hmem_free_batch(hmem, batch);
+    }
+    if (num || b->flags) {
+        hmem_link_send(&hmem->link, HMEM_LINK_RESULTS, b,
+                       sizeof(*b) + num * sizeof(b->results[0]));
+    }
+}
+
+/* False: the device is broken. */
+static bool virtio_hmem_handle_results(VirtIOHMEM *hmem,
+                                       const VirtQueueElement *elem)
+{
+    const size_t size = iov_size(elem->out_sg, elem->out_num);
+    g_autofree struct virtio_hmem_result_batch *b = NULL;
+    struct virtio_hmem_result_batch header;
+    VirtIOHMEMPart *part;
+    uint32_t num, flags;
+    uint64_t frames;
+    size_t len;
+
+    if (elem->in_num) {
+        virtio_hmem_violation(hmem, "results with device-writable parts");
+        return false;
+    }
+    if (iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header)) !=
+        sizeof(header)) {
+        virtio_hmem_violation(hmem, "results of %zu bytes, less than a header",
+                              size);
+        return false;
+    }
+    num = le32_to_cpu(header.num_results);
+    flags = le32_to_cpu(header.flags);
+    len = sizeof(header) + (uint64_t)num * sizeof(b->results[0]);
+    if (num > VIRTIO_HMEM_MAX_RESULTS) {
+        virtio_hmem_violation(hmem, "%u results at once, more than %zu", num,
+                              VIRTIO_HMEM_MAX_RESULTS);
+        return false;
+    }
+    if (len > size) {
+        virtio_hmem_violation(hmem, "%u results in %zu bytes", num, size);
+        return false;
+    }
+    if (flags & ~VIRTIO_HMEM_RESULT_LAST) {
+        virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
+        return false;
+    }
+    part = header.id ? virtio_hmem_find_part(hmem, le64_to_cpu(header.id)) :
+        NULL;
+    if (!part) {
+        virtio_hmem_violation(hmem, "results of batch %" PRIu64 ", which is "
+                              "not under way", le64_to_cpu(header.id));
+        return false;
+    }
+
+    /* From here on the guest cannot change it any more. */
+    b = g_malloc(len);
+    *b = header;
+    iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), b->results,
+               len - sizeof(header));
+    if (!virtio_hmem_check_results(hmem, part, b, &frames)) {
+        return false;
+    }
+    virtio_hmem_accept_results(hmem, part, b, frames);
+    return true;
+}
+
+static void virtio_hmem_handle_result_vq(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+    VirtQueueElement *elem;
+    bool done = false;
+
+    if (!vdev->vm_running || !virtio_hmem_driver_ok(hmem)) {
+        return;
+    }
+    while ((elem = virtqueue_pop(vq, sizeof(*elem)))) {
+        if (!virtio_hmem_handle_results(hmem, elem)) {
+            virtqueue_detach_element(vq, elem, 0);
+            g_free(elem);
+            break;
+        }
+        virtqueue_push(vq, elem, 0);
+        g_free(elem);
+        done = true;
+    }
+    if (done) {
+        virtio_notify(vdev, vq);
+    }
+    if (vdev->broken) {
+        virtio_hmem_update_state(hmem);
+        return;
+    }
+    /* Finished parts make room. */
+    virtio_hmem_deliver(hmem);
+}
+
+/*
+ * From hmemd
+ */
+
+static void virtio_hmem_link_opened(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem->dirty.max_seq = 0;
+    virtio_hmem_send_hello(hmem);
+    virtio_hmem_send_ranges(hmem);
+    virtio_hmem_send_state(hmem);
+}
+
+static void virtio_hmem_link_closed(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    virtio_hmem_end_batches(hmem);
+    hmem_dirty_stop(&hmem->dirty);
+}
+
+static void virtio_hmem_link_message(void *opaque, uint32_t type,
+                                     void *payload, uint32_t len)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    switch (type) {
+    case HMEM_LINK_HINTS:
+        virtio_hmem_receive_hints(hmem, payload, len);
+        break;
+    case HMEM_LINK_TRACK: {
+        const struct hmem_link_track *track = payload;
+
+        if (track->window_ns == 0) {
+            hmem_dirty_stop(&hmem->dirty);
+        } else if (track->window_ns >= HMEM_DIRTY_MIN_WINDOW &&
+                   track->window_ns <= HMEM_DIRTY_MAX_WINDOW) {
+            hmem_dirty_start(&hmem->dirty, track->window_ns);
+        } else {
+            hmem_link_drop(&hmem->link, "TRACK with a window of %" PRIu64
+                           " ns", track->window_ns);
+        }
+        break;
+    }
+    case HMEM_LINK_TICK_DONE: {
+        const struct hmem_link_tick_done *done = payload;
+
+        if (!hmem_dirty_done(&hmem->dirty, done->seq)) {
+            hmem_link_drop(&hmem->link, "TICK_DONE for tick %" PRIu64
+                           ", which was not sent", done->seq);
+        }
+        break;
+    }
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static const HmemLinkOps virtio_hmem_link_ops = {
+    .opened = virtio_hmem_link_opened,
+    .closed = virtio_hmem_link_closed,
+    .message = virtio_hmem_link_message,
+};
+
+/*
+ * Device
+ */
+
+static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
+                                        MigrationEvent *event, Error **errp)
+{
+    VirtIOHMEM *hmem = container_of(notifier, VirtIOHMEM, migration_notifier);
+
+    hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP;
+    virtio_hmem_update_state(hmem);
+    virtio_hmem_deliver(hmem);
+    return 0;
+}
+
+static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
+                                               uint8_t status)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+
+    /* Called for a change of the run state, too. */
+    vdev->status = status;
+    virtio_hmem_update_state(hmem);
+    virtio_hmem_handle_result_vq(vdev, hmem->result_vq);
+    return HMEM_SET_STATUS_OK;
+}
+
+static void virtio_hmem_get_config(VirtIODevice *vdev, uint8_t *config)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+
+    memcpy(config, &hmem->config, sizeof(hmem->config));
+}
+
+static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
+                                         Error **errp)
+{
+    virtio_add_feature(&features, VIRTIO_HMEM_F_LARGE);
+    return features;
+}
+
+static void virtio_hmem_init_config(VirtIOHMEM *hmem)
+{
+    int i;
+
+    hmem->config.num_tiers = cpu_to_le16(hmem->memory.num_tiers);
+    for (i = 0; i < hmem->memory.num_tiers; i++) {
+        const struct hmem_link_tier *from = &hmem->memory.tiers[i].info;
+
+        hmem->config.tiers[i] = (struct virtio_hmem_tier) {
+            .pxm = cpu_to_le32(from->pxm),
+            .kind = from->kind,
+            .read_latency = cpu_to_le32(from->read_latency),
+            .write_latency = cpu_to_le32(from->write_latency),
+            .read_bandwidth = cpu_to_le32(from->read_bandwidth),
+            .write_bandwidth = cpu_to_le32(from->write_bandwidth),
+            .size = cpu_to_le64(from->size),
+        };
+    }
+}
+
+/* The id that the user gave, which the transport has. */
+static const char *virtio_hmem_name(DeviceState *dev)
+{
+    DeviceState *proxy = qdev_get_parent_bus(dev)->parent;
+
+    if (dev->id) {
+        return dev->id;
+    }
+    if (proxy && proxy->id) {
+        return proxy->id;
+    }
+    return object_get_canonical_path_component(OBJECT(proxy ?: dev));
+}
+
+static void virtio_hmem_realize(DeviceState *dev, Error **errp)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
+
+    if (!hmem_memory_realize(&hmem->memory, hmem->kinds, errp) ||
+        !hmem_link_realize(&hmem->link, virtio_hmem_name(dev),
+                           &virtio_hmem_link_ops, hmem, errp)) {
+        return;
+    }
+    hmem_memory_start(&hmem->memory, virtio_hmem_send_ranges, hmem);
+    if (!hmem_dirty_realize(&hmem->dirty, &hmem->memory, virtio_hmem_tick,
+                            hmem, errp)) {
+        hmem_link_unrealize(&hmem->link);
+        hmem_memory_unrealize(&hmem->memory);
+        return;
+    }
+
+    virtio_init(vdev, VIRTIO_ID_HMEM, sizeof(struct virtio_hmem_config));
+    hmem->hint_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
+                                     virtio_hmem_handle_hint_vq);
+    hmem->result_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
+                                       virtio_hmem_handle_result_vq);
+    virtio_hmem_init_config(hmem);
+    hmem->next_id = 1;
+    migration_add_notifier(&hmem->migration_notifier,
+                           virtio_hmem_migration_notify);
+    virtio_hmem_update_state(hmem);
+    hmem_link_start(&hmem->link);
+}
+
+static void virtio_hmem_unrealize(DeviceState *dev)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(dev);
+    VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
+
+    migration_remove_notifier(&hmem->migration_notifier);
+    hmem_link_unrealize(&hmem->link);
+    hmem_dirty_unrealize(&hmem->dirty);
+    virtio_hmem_end_parts(hmem);
+    hmem_memory_unrealize(&hmem->memory);
+    virtio_delete_queue(hmem->hint_vq);
+    virtio_delete_queue(hmem->result_vq);
+    virtio_cleanup(vdev);
+}
+
+/*
+ * Migration: the parts that the guest is working on.  Batches are between this
+ * QEMU and its hmemd, and stay behind.
+ */
+
+typedef struct VirtIOHMEMMigChecks {
+    VirtIOHMEM *parent;
+    uint32_t num_tiers;
+    uint32_t pxm[VIRTIO_HMEM_MAX_TIERS];
+    uint64_t size[VIRTIO_HMEM_MAX_TIERS];
+} VirtIOHMEMMigChecks;
+
+static int virtio_hmem_mig_checks_pre_save(void *opaque)
+{
+    VirtIOHMEMMigChecks *tmp = opaque;
+    const HmemMemory *memory = &tmp->parent->memory;
+    int i;
+
+    memset(tmp->pxm, 0, sizeof(tmp->pxm));
+    memset(tmp->size, 0, sizeof(tmp->size));
+    tmp->num_tiers = memory->num_tiers;
+    for (i = 0; i < memory->num_tiers; i++) {
+        tmp->pxm[i] = memory->tiers[i].info.pxm;
+        tmp->size[i] = memory->tiers[i].info.size;
+    }
+    return 0;
+}
+
+/* The guest has read its configuration space, and does not read it again. */
+static int virtio_hmem_mig_checks_post_load(void *opaque, int version_id)
+{
+    VirtIOHMEMMigChecks *tmp = opaque;
+    const HmemMemory *memory = &tmp->parent->memory;
+    int i;
+
+    if (tmp->num_tiers != memory->num_tiers) {
+        error_report("virtio-hmem: number of tiers changed from %u to %u",
+                     tmp->num_tiers, memory->num_tiers);
+        return -EINVAL;
+    }
+    for (i = 0; i < memory->num_tiers; i++) {
+        const struct hmem_link_tier *info = &memory->tiers[i].info;
+
+        if (tmp->pxm[i] != info->pxm || tmp->size[i] != info->size) {
+            error_report("virtio-hmem: tier %d changed from 0x%" PRIx64
+                         " bytes on node %u to 0x%" PRIx64 " bytes on node %u",
+                         i, tmp->size[i], tmp->pxm[i], info->size, info->pxm);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_virtio_hmem_mig_checks = {
+    .name = "virtio-hmem-device/checks",
+    .pre_save = virtio_hmem_mig_checks_pre_save,
+    .post_load = virtio_hmem_mig_checks_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(num_tiers, VirtIOHMEMMigChecks),
+        VMSTATE_UINT32_ARRAY(pxm, VirtIOHMEMMigChecks, VIRTIO_HMEM_MAX_TIERS),
+        VMSTATE_UINT64_ARRAY(size, VirtIOHMEMMigChecks, VIRTIO_HMEM_MAX_TIERS),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static const VMStateDescription vmstate_virtio_hmem_part = {
+    .name = "virtio-hmem-device/part",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(id, VirtIOHMEMPart),
+        VMSTATE_UINT64(frames, VirtIOHMEMPart),
+        VMSTATE_UINT64(answered, VirtIOHMEMPart),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static int virtio_hmem_post_load(void *opaque, int version_id)
+{
+    VirtIOHMEM *hmem = opaque;
+    const uint64_t max_frames =
+        (uint64_t)HMEM_LINK_MAX_HINTS << VIRTIO_HMEM_MAX_ORDER;
+    int i, j;
+
+    if (hmem->next_id == 0) {
+        error_report("virtio-hmem: the next batch has no id");
+        return -EINVAL;
+    }
+    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
+        VirtIOHMEMPart *part = &hmem->parts[i];
+
+        part->batch = NULL;
+        if (part->id >= hmem->next_id || part->frames > max_frames ||
+            part->answered > part->frames || (part->id && !part->frames)) {
+            error_report("virtio-hmem: batch %" PRIu64 " with %" PRIu64 " of %"
+                         PRIu64 " frames answered makes no sense", part->id,
+                         part->answered, part->frames);
+            return -EINVAL;
+        }
+        for (j = 0; part->id && j < i; j++) {
+            if (hmem->parts[j].id == part->id) {
+                error_report("virtio-hmem: batch %" PRIu64 " comes twice",
+                             part->id);
+                return -EINVAL;
+            }
+        }
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_virtio_hmem_device = {
+    .name = "virtio-hmem-device",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = virtio_hmem_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_WITH_TMP(VirtIOHMEM, VirtIOHMEMMigChecks,
+                         vmstate_virtio_hmem_mig_checks),
+        VMSTATE_UINT64(next_id, VirtIOHMEM),
+        VMSTATE_STRUCT_ARRAY(parts, VirtIOHMEM, VIRTIO_HMEM_MAX_PARTS, 1,
+                             vmstate_virtio_hmem_part, VirtIOHMEMPart),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static const VMStateDescription vmstate_virtio_hmem = {
+    .name = "virtio-hmem",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_VIRTIO_DEVICE,
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+/*
+ * Properties
+ */
+
+static bool virtio_hmem_get_connected(Object *obj, Error **errp)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+
+    return hmem->link.up && hmem->link.welcome;
+}
+
+static char *virtio_hmem_get_driver(Object *obj, Error **errp)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+
+    if (VIRTIO_DEVICE(obj)->broken) {
+        return g_strdup("broken");
+    }
+    return g_strdup(virtio_hmem_driver_ok(hmem) ? "ok" : "none");
+}
+
+static void virtio_hmem_get_outstanding(Object *obj, Visitor *v,
+                                        const char *name, void *opaque,
+                                        Error **errp)
+{
+    uint32_t num = virtio_hmem_outstanding(VIRTIO_HMEM(obj));
+
+    visit_type_uint32(v, name, &num, errp);
+}
+
+/* A struct of counters, one for each of @names that is not NULL. */
+static bool virtio_hmem_visit_counters(Visitor *v, const char *name,
+                                       const char *const *names, int num,
+                                       uint64_t *counters, Error **errp)
+{
+    bool ok = true;
+    int i;
+
+    if (!visit_start_struct(v, name, NULL, 0, errp)) {
+        return false;
+    }
+    for (i = 0; ok && i < num; i++) {
+        ok = !names[i] || visit_type_uint64(v, names[i], &counters[i], errp);
+    }
+    ok = ok && visit_check_struct(v, errp);
+    visit_end_struct(v, NULL);
+    return ok;
+}
+
+static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+    VirtIOHMEMStats stats = hmem->stats;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        { "connections", hmem->link.num_opened },
+        { "connections-dropped", hmem->link.num_dropped },
+        { "batches", stats.batches },
+        { "hints", stats.hints },
+        { "results", stats.results },
+        { "foreign-moves", stats.foreign_moves },
+        { "ticks", hmem->dirty.num_ticks },
+        { "dirty-pages", hmem->dirty.num_dirty },
+    };
+    bool ok = true;
+    int i;
+
+    if (!visit_start_struct(v, name, NULL, 0, errp)) {
+        return;
+    }
+    for (i = 0; ok && i < ARRAY_SIZE(counters); i++) {
+        uint64_t value = counters[i].value;
+
+        ok = visit_type_uint64(v, counters[i].name, &value, errp);
+    }
+    ok = ok && virtio_hmem_visit_counters(
+        v, "rejected", virtio_hmem_reject_names,
+        ARRAY_SIZE(virtio_hmem_reject_names), stats.rejected, errp);
+    ok = ok && virtio_hmem_visit_counters(
+        v, "frames-by-status", virtio_hmem_status_names,
+        ARRAY_SIZE(virtio_hmem_status_names), stats.frames_by_status, errp);
+    ok = ok && virtio_hmem_visit_counters(
+        v, "frames-by-reason", virtio_hmem_reason_names,
+        ARRAY_SIZE(virtio_hmem_reason_names), stats.frames_by_reason, errp);
+    if (ok) {
+        visit_check_struct(v, errp);
+    }
+    visit_end_struct(v, NULL);
+}
+
+static void virtio_hmem_instance_init(Object *obj)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+
+    QTAILQ_INIT(&hmem->batches);
+    hmem->dirty.fd = -1;
+}
+
+static const Property virtio_hmem_properties[] = {
+    DEFINE_PROP_CHR(VIRTIO_HMEM_CHARDEV_PROP, VirtIOHMEM, link.chr),
+    DEFINE_PROP_STRING(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, kinds),
+};
+
+static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
+
+    device_class_set_props(dc, virtio_hmem_properties);
+    dc->vmsd = &vmstate_virtio_hmem;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    vdc->realize = virtio_hmem_realize;
+    vdc->unrealize = virtio_hmem_unrealize;
+    vdc->get_config = virtio_hmem_get_config;
+    vdc->get_features = virtio_hmem_get_features;
+    vdc->set_status = virtio_hmem_set_status;
+    vdc->vmsd = &vmstate_virtio_hmem_device;
+
+    object_class_property_add_bool(klass, VIRTIO_HMEM_CONNECTED_PROP,
+                                   virtio_hmem_get_connected, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_CONNECTED_PROP,
+                                          "whether hmemd is connected");
+    object_class_property_add_str(klass, VIRTIO_HMEM_DRIVER_PROP,
+                                  virtio_hmem_get_driver, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_DRIVER_PROP,
+                                          "the guest's driver: none, ok or "
+                                          "broken");
+    object_class_property_add(klass, VIRTIO_HMEM_OUTSTANDING_PROP, "uint32",
+                              virtio_hmem_get_outstanding, NULL, NULL, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_OUTSTANDING_PROP,
+                                          "hint batches that the guest is "
+                                          "working on");
+    object_class_property_add(klass, VIRTIO_HMEM_STATS_PROP, "struct",
+                              virtio_hmem_get_stats, NULL, NULL, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_STATS_PROP,
+                                          "counters since the device was "
+                                          "created");
+}
+
+static const TypeInfo virtio_hmem_info = {
+    .name = TYPE_VIRTIO_HMEM,
+    .parent = TYPE_VIRTIO_DEVICE,
+    .instance_size = sizeof(VirtIOHMEM),
+    .instance_init = virtio_hmem_instance_init,
+    .class_init = virtio_hmem_class_init,
+};
+
+static void virtio_hmem_register_types(void)
+{
+    type_register_static(&virtio_hmem_info);
+}
+
+type_init(virtio_hmem_register_types)

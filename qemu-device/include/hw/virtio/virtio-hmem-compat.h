@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What differs between the QEMU versions that virtio-hmem is built with
+ * (10.0 and later), all in one place.
+ */
+#ifndef HW_VIRTIO_HMEM_COMPAT_H
+#define HW_VIRTIO_HMEM_COMPAT_H
+
+#if __has_include("system/memory.h")
+#include "system/memory.h"
+#include "system/address-spaces.h"
+#else
+#include "exec/memory.h"
+#include "exec/address-spaces.h"
+#endif
+
+#if __has_include("hw/core/qdev-properties.h")
+#include "hw/core/qdev-properties.h"
+#include "hw/core/qdev-properties-system.h"
+#include "hw/core/boards.h"
+#else
+#include "hw/qdev-properties.h"
+#include "hw/qdev-properties-system.h"
+#include "hw/boards.h"
+#endif
+
+#define HMEM_QEMU_AT_LEAST(major, minor)                                    \
+    (QEMU_VERSION_MAJOR > (major) ||                                        \
+     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
+
+/* 10.1: class_init takes constant data, set_status can fail. */
+#if HMEM_QEMU_AT_LEAST(10, 1)
+typedef const void HmemClassData;
+typedef int HmemSetStatusRet;
+#define HMEM_SET_STATUS_OK 0
+#else
+typedef void HmemClassData;
+typedef void HmemSetStatusRet;
+#define HMEM_SET_STATUS_OK
+#endif
+
+#endif

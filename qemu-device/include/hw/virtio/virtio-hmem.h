@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: heterogeneous memory device.
+ */
+#ifndef HW_VIRTIO_HMEM_H
+#define HW_VIRTIO_HMEM_H
+
+#include "standard-headers/linux/virtio_hmem.h"
+#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-hmem-dirty.h"
+#include "hw/virtio/virtio-hmem-link.h"
+#include "hw/virtio/virtio-hmem-memory.h"
+#include "qemu/notify.h"
+#include "qom/object.h"
+
+#define TYPE_VIRTIO_HMEM "virtio-hmem"
+OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
+
+#define VIRTIO_HMEM_CHARDEV_PROP "chardev"
+#define VIRTIO_HMEM_KINDS_PROP "kinds"
+#define VIRTIO_HMEM_CONNECTED_PROP "connected"
+#define VIRTIO_HMEM_DRIVER_PROP "driver-state"
+#define VIRTIO_HMEM_OUTSTANDING_PROP "outstanding"
+#define VIRTIO_HMEM_STATS_PROP "stats"
+
+/* Batches from hmemd that may be under way. */
+#define VIRTIO_HMEM_MAX_BATCHES 64
+/*
+ * Hint batches that the guest may be working on: a batch from hmemd takes two
+ * of the smallest buffers that the driver may post.
+ */
+#define VIRTIO_HMEM_MAX_PARTS (2 * VIRTIO_HMEM_MAX_BATCHES)
+
+/* A batch that hmemd waits for.  Ends with the connection. */
+typedef struct VirtIOHMEMBatch {
+    /* hmemd's name for it */
+    uint64_t cookie;
+    /* Parts of it that the guest has and has not finished. */
+    uint32_t num_parts;
+    /* Hints from @next on still wait for a buffer; freed after the last. */
+    uint32_t num_hints;
+    uint32_t next;
+    struct virtio_hmem_hint *hints;
+    QTAILQ_ENTRY(VirtIOHMEMBatch) entry;
+} VirtIOHMEMBatch;
+
+/* A hint batch, as the guest knows it.  Ends with the driver. */
+typedef struct VirtIOHMEMPart {
+    /* 0: this slot is free */
+    uint64_t id;
+    /* How many frames were hinted, and how many of them are answered. */
+    uint64_t frames;
+    uint64_t answered;
+    /* Who wants the results; NULL: nobody any more */
+    VirtIOHMEMBatch *batch;
+} VirtIOHMEMPart;
+
+/* Since the device was created.  Host state: not migrated. */
+typedef struct VirtIOHMEMStats {
+    uint64_t batches;
+    uint64_t hints;
+    uint64_t rejected[HMEM_LINK_REJECT_INVALID + 1];
+    uint64_t results;
+    /* Frames of those results. */
+    uint64_t frames_by_status[VIRTIO_HMEM_S_ERROR + 1];
+    uint64_t frames_by_reason[VIRTIO_HMEM_R_MAX];
+    /* The driver's count, as of its last result batch. */
+    uint64_t foreign_moves;
+} VirtIOHMEMStats;
+
+/* All fields are protected by the BQL. */
+struct VirtIOHMEM {
+    VirtIODevice parent_obj;
+
+    VirtQueue *hint_vq;
+    VirtQueue *result_vq;
+
+    char *kinds;
+    HmemMemory memory;
+    HmemLink link;
+    HmemDirty dirty;
+    struct virtio_hmem_config config;
+
+    /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */
+    QTAILQ_HEAD(, VirtIOHMEMBatch) batches;
+    uint32_t num_batches;
+    VirtIOHMEMPart parts[VIRTIO_HMEM_MAX_PARTS];
+    uint64_t next_id;
+
+    /* Outgoing live migration is under way. */
+    bool migrating;
+    NotifierWithReturn migration_notifier;
+
+    /* What hmemd was last told. */
+    struct hmem_link_state state;
+
+    VirtIOHMEMStats stats;
+};
+
+#endif
