@@ -58,6 +58,8 @@ json *new_request(const char *verb, const char *vm)
 
 	json_object_object_add(req, "version", json_object_new_int(1));
 	json_object_object_add(req, "verb", json_object_new_string(verb));
+	if (!vm)
+		vm = globals.vm;
 	if (vm)
 		json_object_object_add(req, "vm", json_object_new_string(vm));
 	return req;

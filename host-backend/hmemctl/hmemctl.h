@@ -26,6 +26,7 @@ typedef struct json_object json;
 /* The options that every subcommand has. */
 struct globals {
 	const char *socket;
+	const char *vm;			/* -d; NULL: the only one */
 	bool json, raw, quiet, verbose;
 	int timeout_ms;			/* of an answer; -1: none */
 	bool timeout_set;
@@ -53,7 +54,7 @@ void die(int status, const char *fmt, ...);
 /* Connected, or -1 with the reason in @why: of static storage. */
 int hmemd_connect(const char **why);
 
-/* { "version": 1, "verb": @verb, "vm": @vm unless NULL } */
+/* About @vm, or the one named by -d, or none. */
 json *new_request(const char *verb, const char *vm);
 
 /* Send @req, and free it; connects first.  Dies of what goes wrong. */

@@ -27,6 +27,7 @@ enum { OPT_RAW = 512, OPT_TIMEOUT };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "hmemd's control socket", -2 },
+	{ "vm", 'd', "VM", 0, "The VM, where a command is about one", -2 },
 	{ "output", 'o', "FORMAT", 0, "table or json", -2 },
 	{ "raw", OPT_RAW, NULL, 0, "Sizes in bytes", -2 },
 	{ "quiet", 'q', NULL, 0, "No titles, no progress", -2 },
@@ -56,6 +57,9 @@ static error_t parse_global(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case 's':
 		globals.socket = arg;
+		break;
+	case 'd':
+		globals.vm = arg;
 		break;
 	case 'o':
 		if (strcmp(arg, "json") && strcmp(arg, "table"))

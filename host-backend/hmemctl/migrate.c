@@ -10,7 +10,7 @@
 #include "size.h"
 
 enum {
-	OPT_TO = 256, OPT_GPA, OPT_GFN, OPT_GFN_LIST, OPT_ORDER, OPT_WAIT,
+	OPT_TO = 256, OPT_ALL, OPT_GPA, OPT_GFN, OPT_GFN_LIST, OPT_ORDER, OPT_WAIT,
 	OPT_DRY_RUN, OPT_RETRIES, OPT_RESULTS
 };
 
@@ -25,6 +25,7 @@ static const struct argp_option options[] = {
 	{ "to", OPT_TO, "TIER", 0, "Tier to move to: its number, or its kind", 0 },
 	{ "gpa", OPT_GPA, "RANGE", 0,
 	  "START-END or START+SIZE of guest-physical memory (K, M, G, T), or all", 0 },
+	{ "all", OPT_ALL, NULL, 0, "The same as --gpa all", 0 },
 	{ "gfn", OPT_GFN, "LIST", 0, "Frames: N or N-M (inclusive), with commas", 0 },
 	{ "gfn-list", OPT_GFN_LIST, "FILE", 0, "Likewise, from a file or -", 0 },
 	{ "order", OPT_ORDER, "N", 0, "Ask for pages of up to 2^N frames (0)", 0 },
@@ -46,7 +47,7 @@ static void add_range(struct args *args, uint64_t first, uint64_t num)
 
 static void parse_gpa(struct args *args, const char *s)
 {
-	const char *mid = strpbrk(s, "-+");
+	const char *mid = strpbrk(s, "-:+");
 	uint64_t start, end;
 	struct hmem_err err;
 
@@ -137,6 +138,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_GPA:
 		parse_gpa(args, arg);
+		break;
+	case OPT_ALL:
+		parse_gpa(args, "all");
 		break;
 	case OPT_GFN:
 		parse_gfns(args, arg);

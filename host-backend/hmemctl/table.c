@@ -23,21 +23,28 @@ void table_row(struct table *t, const char *const *cells)
 	t->rows[t->num_rows++] = row;
 }
 
-static void print_cell(const struct table *t, unsigned int i, const char *text,
-		       int width)
+/* Nothing to the right of the last cell that has something in it. */
+static void print_row(const struct table *t, const char *const *cells,
+		      const int *width)
 {
-	const char *gap = i ? "  " : "";
+	int blanks = 0;
 
-	if (t->column[i].right)
-		printf("%s%*s", gap, width, text);
-	else if (i + 1 < t->columns)
-		printf("%s%-*s", gap, width, text);
-	else
-		printf("%s%s", gap, text);
+	for (unsigned int i = 0; i < t->columns; i++) {
+		int len = strlen(cells[i]), pad = width[i] - len;
+
+		blanks += (i ? 2 : 0) + (t->column[i].right ? pad : 0);
+		if (len) {
+			printf("%*s%s", blanks, "", cells[i]);
+			blanks = 0;
+		}
+		blanks += t->column[i].right ? 0 : pad;
+	}
+	putchar('\n');
 }
 
 void table_print(struct table *t)
 {
+	const char *titles[TABLE_MAX_COLUMNS];
 	int width[TABLE_MAX_COLUMNS] = { 0 };
 
 	for (unsigned int i = 0; i < t->columns; i++) {
@@ -50,17 +57,15 @@ void table_print(struct table *t)
 				width[i] = len;
 		}
 	}
-	for (unsigned int i = 0; i < t->columns && !globals.quiet; i++)
-		print_cell(t, i, t->column[i].title, width[i]);
+	for (unsigned int i = 0; i < t->columns; i++)
+		titles[i] = t->column[i].title;
 	if (!globals.quiet)
-		putchar('\n');
+		print_row(t, titles, width);
 	for (size_t r = 0; r < t->num_rows; r++) {
-		for (unsigned int i = 0; i < t->columns; i++) {
-			print_cell(t, i, t->rows[r][i], width[i]);
+		print_row(t, (const char *const *)t->rows[r], width);
+		for (unsigned int i = 0; i < t->columns; i++)
 			free(t->rows[r][i]);
-		}
 		free(t->rows[r]);
-		putchar('\n');
 	}
 	free(t->rows);
 	t->rows = NULL;

@@ -84,6 +84,7 @@ struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 	job->num_spans = tidy(spans, num);
 	job->tier = tier;
 	job->order = order;
+	job->strict = strict;
 	for (size_t i = 0; i < job->num_spans; i++) {
 		uint64_t gfn = spans[i].gfn, left = spans[i].num, run;
 
@@ -126,8 +127,8 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 			continue;
 		}
 		tier = locate(&job->vm->pages, gfn, s->num - job->off, &run);
-		if (tier < 0 || tier == (int)job->tier) {
-			/* Nothing to ask: a frame's tier does not change. */
+		if (tier < 0 || (tier == (int)job->tier && !job->strict)) {
+			/* Nothing to ask. */
 			if (tier >= 0) {
 				job->done += run;
 				job->reasons[VIRTIO_HMEM_R_ALREADY] += run;

@@ -27,6 +27,7 @@ struct job {
 	uint32_t tier;
 	uint32_t order;			/* pages are asked for in one piece up to this */
 	uint32_t retries;		/* of a page that is busy */
+	bool strict;			/* its frames were named one by one */
 	bool results;			/* the client wants each page's */
 	bool cancelled;
 	const char *failed;		/* why it ended early */
@@ -50,7 +51,8 @@ struct job {
 
 /*
  * Make a job of @num spans, which it takes over (even on failure) and sorts.
- * Frames outside guest memory are counted as bad-gfn if @strict.
+ * @strict: frames outside guest memory count as bad-gfn, and those that are in
+ * the tier already are asked for, too: the guest knows better what they hold.
  */
 struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 		    uint32_t tier, uint32_t order, struct hmem_err *err);
