@@ -51,21 +51,10 @@ static void virtio_hmem_pci_class_init(ObjectClass *klass, HmemClassData *data)
 
 static void virtio_hmem_pci_instance_init(Object *obj)
 {
-    static const char *const aliases[] = {
-        VIRTIO_HMEM_CONNECTED_PROP,
-        VIRTIO_HMEM_DRIVER_PROP,
-        VIRTIO_HMEM_OUTSTANDING_PROP,
-        VIRTIO_HMEM_STATS_PROP,
-    };
     VirtIOHMEMPCI *hmem_pci = VIRTIO_HMEM_PCI(obj);
-    int i;
 
     virtio_instance_init_common(obj, &hmem_pci->vdev, sizeof(hmem_pci->vdev),
                                 TYPE_VIRTIO_HMEM);
-    for (i = 0; i < ARRAY_SIZE(aliases); i++) {
-        object_property_add_alias(obj, aliases[i], OBJECT(&hmem_pci->vdev),
-                                  aliases[i]);
-    }
 }
 
 static const VirtioPCIDeviceTypeInfo virtio_hmem_pci_info = {
