@@ -59,7 +59,7 @@ struct hmem_pages {
 	uint64_t windows;
 	/* Next block whose refusals are looked through for old ones. */
 	uint64_t sweep;
-	/* Next slot to pick from, so that not always the same pages are. */
+	/* Where to pick from next, so that not always the same pages are. */
 	uint64_t cursor;
 };
 

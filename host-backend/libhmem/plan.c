@@ -25,7 +25,7 @@ struct sorter {
 	struct side cold;	/* of tier 0 */
 	/* Left to place; the walk ends early when there is nothing more. */
 	uint32_t left;
-	uint64_t last_slot;
+	uint64_t last_cold;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -144,7 +144,8 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 			.tier = b->tier,
 			.heat = p->heat[slot],
 		};
-		s->last_slot = slot;
+		if (side == &s->cold)
+			s->last_cold = slot;
 		if (!--s->left)
 			return false;
 	}
@@ -213,10 +214,10 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	s.left = s.hot.taken + s.cold.taken;
 	if (p->cursor >= p->num_slots)
 		p->cursor = 0;
-	/* From where the last plan ended, and round. */
+	/* From where the last plan found cold pages, and round. */
 	if (hmem_pages_walk(p, p->cursor, p->num_slots, pick_fn, &s))
 		hmem_pages_walk(p, 0, p->cursor, pick_fn, &s);
-	p->cursor = s.last_slot / 64 * 64;
+	p->cursor = s.last_cold / 64 * 64;
 	plan->num_promote = s.hot.taken;
 	plan->num_demote = s.cold.taken;
 	return 0;
