@@ -24,8 +24,9 @@ class Daemon:
     """hmemd with its sockets in the directory; it moves nothing by itself
     unless told to (policy)."""
 
-    def __init__(self, directory, name="hmemd"):
+    def __init__(self, directory, name="hmemd", sanitize=True):
         self.dir = pathlib.Path(directory)
+        self.tools = env.host_tools(sanitize)
         self.name = name
         self.log = self.dir / f"{name}.log"
         self.vm_socket = self.dir / VM_SOCKET
@@ -36,7 +37,7 @@ class Daemon:
     def start(self, *args):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [env.host_tools() / "hmemd", "--vm-socket", self.vm_socket,
+                [self.tools / "hmemd", "--vm-socket", self.vm_socket,
                  "--socket", self.control_socket, *args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=die_with_parent)
@@ -75,8 +76,9 @@ class Daemon:
     def ctl(self, *args, stdin=None, ok=(0,)):
         """hmemctl -o json ARGS; returns what it printed, parsed."""
         done = subprocess.run(
-            [env.host_tools() / "hmemctl", "-s", self.control_socket,
-             "-o", "json", *map(str, args)],
+            [self.tools / "hmemctl", "-s", self.control_socket,
+             "-o", "json", "--timeout", "600",
+             *map(str, args)],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True, text=True)
         if done.returncode not in ok:

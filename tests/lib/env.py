@@ -43,11 +43,12 @@ def qemu():
 
 
 @functools.lru_cache(None)
-def host_tools():
-    """The directory with hmemd and hmemctl."""
-    out = CACHE / "build" / "host"
+def host_tools(sanitize=True):
+    """The directory with hmemd and hmemctl; built with sanitizers for tests."""
+    out = CACHE / "build" / ("host-sanitize" if sanitize else "host")
     done = subprocess.run(
-        ["make", "-s", "-C", TOP / "host-backend", f"OUT={out}"],
+        ["make", "-s", "-C", TOP / "host-backend", f"OUT={out}",
+         *(["SANITIZE=1"] if sanitize else [])],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True)
     if done.returncode:

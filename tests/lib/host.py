@@ -13,11 +13,12 @@ def make(directory, *variables):
 def jobs(kernels):
     """(name, command, timeout in seconds, needs, environment) of each."""
     tools = env.TESTS / "env"
-    # The first of each kind fetches and builds all there is to build.
     yield "build/qemu", [tools / "qemu"], 3600, (), {}
     yield "build/host", make("host-backend", f"OUT={HOST}"), 600, (), {}
     yield ("build/host-clang",
            make("host-backend", f"OUT={HOST}-clang", "CC=clang"), 600, (), {})
+    yield ("build/host-sanitize",
+           make("host-backend", f"OUT={HOST}-sanitize", "SANITIZE=1"), 600, (), {})
     for k in kernels:
         yield (f"build/guest@{k}", [tools / "initramfs", k],
                7200 if k == "debug" else 1800, (), {})

@@ -26,10 +26,15 @@ BAD = re.compile(
 # What the patterns above also match, though it is no fault.
 HARMLESS = re.compile(r"page_owner|KernelAddressSANitizer initialized|kasan: ")
 
-CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 slub_debug=FZP "
-           "page_poison=1 mitigations=off "
-           # Both count real time, of which a busy host may have little.
-           "watchdog_thresh=60 rcupdate.rcu_cpu_stall_suppress=1")
+CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
+           # These count real time, of which a busy host may have little.
+           "watchdog_thresh=60 rcupdate.rcu_cpu_stall_suppress=1 "
+           "sysctl.kernel.hung_task_timeout_secs=600")
+# Finds what touches freed memory, where KASAN is not there to do it better.
+POISON = "slub_debug=FZP page_poison=1"
+
+# MiB that the debug kernel needs for itself (KASAN's shadow), on node 0.
+DEBUG_DRAM = 128
 
 MIB = 1 << 20
 
@@ -91,7 +96,7 @@ class VM:
 
     directory    for sockets and logs; must have a short path
     kernel       6.1, 6.12, 7.3 or debug
-    dram, nvm    MiB
+    dram, nvm    MiB; the debug kernel gets DEBUG_DRAM more for itself
     cpus         virtual processors, which run truly in parallel unless icount
     icount       guest time counts instructions: slower, but repeatable
     hmem         socket of hmemd; "" for a device that nobody serves; None for
@@ -111,10 +116,15 @@ class VM:
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm, self.cpus = dram, nvm, cpus
+        poison = POISON
+        if kernel == "debug":
+            self.dram += DEBUG_DRAM
+            poison = ""
         self.icount = icount
         self.hmem, self.hmem_props = hmem, hmem_props
         self.module = module
-        self.append, self.args, self.disks = append, list(args), list(disks)
+        self.append = f"{CMDLINE} {poison} {append}"
+        self.args, self.disks = list(args), list(disks)
         self.on_hint = on_hint
         self.name = name
         # A debug kernel is slow, and so is a machine that others use too.
@@ -165,7 +175,7 @@ class VM:
             "-device", "pcie-root-port,id=slot0,chassis=1",
             "-device", "virtio-rng-pci",
             "-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd),
-            "-append", f"{CMDLINE} {self.append}",
+            "-append", self.append,
         ]
         if self.icount:
             line += ["-icount", "shift=0,sleep=off"]
