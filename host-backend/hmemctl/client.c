@@ -97,7 +97,8 @@ void send_request(json *req)
 /* A line in conn.buf, NUL-terminated. */
 static const char *next_line(void)
 {
-	memmove(conn.buf, conn.buf + conn.used, conn.len - conn.used);
+	if (conn.used)
+		memmove(conn.buf, conn.buf + conn.used, conn.len - conn.used);
 	conn.len -= conn.used;
 	conn.used = 0;
 	for (;;) {
