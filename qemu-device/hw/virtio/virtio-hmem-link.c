@@ -289,6 +289,8 @@ void hmem_link_unrealize(HmemLink *link)
                              false);
     hmem_link_reset(link);
     qemu_chr_fe_disconnect(&link->chr);
+    /* For the next device at once, not when the last reference to us goes. */
+    qemu_chr_fe_deinit(&link->chr, false);
     qemu_bh_delete(link->drop_bh);
     g_byte_array_unref(link->tx);
     g_free(link->rx);

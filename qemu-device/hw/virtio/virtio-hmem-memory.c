@@ -12,6 +12,22 @@
 #include "system/numa.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
+/* NodeInfo has it, too, but only with HMAT. */
+static bool hmem_node_has_cpu(const MachineState *ms, int node)
+{
+    const CPUArchIdList *cpus = ms->possible_cpus;
+    int i;
+
+    for (i = 0; cpus && i < cpus->len; i++) {
+        const CpuInstanceProperties *props = &cpus->cpus[i].props;
+
+        if (props->has_node_id && props->node_id == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the HMAT says about @target as seen from @initiator; 0: nothing. */
 static uint64_t hmem_hmat(const NumaState *numa, int type, int access_type,
                           int initiator, int target)
@@ -62,11 +78,11 @@ static void hmem_tier_init(HmemTier *tier, const NumaState *numa,
  * By latency where the HMAT knows all of them; then nodes with CPUs before
  * nodes without; then as numbered.
  */
-static bool hmem_tier_faster(const NumaState *numa, const HmemTier *a,
+static bool hmem_tier_faster(const MachineState *ms, const HmemTier *a,
                              const HmemTier *b, bool by_latency)
 {
-    bool a_cpu = numa->nodes[a->info.pxm].has_cpu;
-    bool b_cpu = numa->nodes[b->info.pxm].has_cpu;
+    bool a_cpu = hmem_node_has_cpu(ms, a->info.pxm);
+    bool b_cpu = hmem_node_has_cpu(ms, b->info.pxm);
 
     if (by_latency && a->info.read_latency != b->info.read_latency) {
         return a->info.read_latency < b->info.read_latency;
@@ -115,14 +131,15 @@ static bool hmem_memory_set_kinds(HmemMemory *memory, const char *kinds,
 
 bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
 {
-    const NumaState *numa = MACHINE(qdev_get_machine())->numa_state;
+    const MachineState *ms = MACHINE(qdev_get_machine());
+    const NumaState *numa = ms->numa_state;
     bool by_latency = true;
     int initiator = 0;
     int node, i;
 
     memory->num_tiers = 0;
     while (numa && initiator < numa->num_nodes - 1 &&
-           !numa->nodes[initiator].has_cpu) {
+           !hmem_node_has_cpu(ms, initiator)) {
         initiator++;
     }
     for (node = 0; numa && node < numa->num_nodes; node++) {
@@ -152,7 +169,7 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
         int j = i;
 
         while (j > 0 &&
-               hmem_tier_faster(numa, &tier, &memory->tiers[j - 1],
+               hmem_tier_faster(ms, &tier, &memory->tiers[j - 1],
                                 by_latency)) {
             memory->tiers[j] = memory->tiers[j - 1];
             j--;

@@ -452,7 +452,7 @@ static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
     const uint64_t new_gfn = le64_to_cpu(r->new_gfn);
 
     if (r->reason >= VIRTIO_HMEM_R_MAX) {
-        return "unknown reason";
+        return "reason that does not exist";
     }
     if (r->status != virtio_hmem_status(r->reason)) {
         return "status that does not follow from its reason";

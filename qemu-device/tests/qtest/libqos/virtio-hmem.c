@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libqos driver for virtio-hmem: the guest's side of the device.
+ */
+
+#include "qemu/osdep.h"
+#include "../libqtest.h"
+#include "qemu/module.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_hmem.h"
+#include "qgraph.h"
+#include "virtio-hmem.h"
+
+void qvirtio_hmem_start(QVirtioHMEM *hmem)
+{
+    uint64_t features = qvirtio_get_features(hmem->vdev);
+
+    features &= ~(QVIRTIO_F_BAD_FEATURE |
+                  (1ull << VIRTIO_RING_F_EVENT_IDX));
+    qvirtio_set_features(hmem->vdev, features);
+    hmem->hint_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
+                                     VIRTIO_HMEM_VQ_HINT);
+    hmem->result_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
+                                       VIRTIO_HMEM_VQ_RESULT);
+    qvirtio_set_driver_ok(hmem->vdev);
+}
+
+void qvirtio_hmem_stop(QVirtioHMEM *hmem)
+{
+    qvirtio_reset(hmem->vdev);
+    qvirtqueue_cleanup(hmem->vdev->bus, hmem->hint_vq, hmem->alloc);
+    qvirtqueue_cleanup(hmem->vdev->bus, hmem->result_vq, hmem->alloc);
+    hmem->hint_vq = NULL;
+    hmem->result_vq = NULL;
+}
+
+uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len)
+{
+    uint64_t addr = guest_alloc(hmem->alloc, MAX(len, 1));
+    uint32_t head = qvirtqueue_add(hmem->qts, hmem->hint_vq, addr, len, true,
+                                   false);
+
+    qvirtqueue_kick(hmem->qts, hmem->vdev, hmem->hint_vq, head);
+    return addr;
+}
+
+uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
+                             uint32_t len)
+{
+    uint64_t addr = guest_alloc(hmem->alloc, MAX(len, 1));
+    uint32_t head;
+
+    if (len) {
+        qtest_memwrite(hmem->qts, addr, data, len);
+    }
+    head = qvirtqueue_add(hmem->qts, hmem->result_vq, addr, len, false, false);
+    qvirtqueue_kick(hmem->qts, hmem->vdev, hmem->result_vq, head);
+    return addr;
+}
+
+static void *qvirtio_hmem_pci_get_driver(void *object, const char *interface)
+{
+    QVirtioHMEMPCI *hmem_pci = object;
+
+    if (!g_strcmp0(interface, "pci-device")) {
+        return hmem_pci->pci_vdev.pdev;
+    }
+    if (!g_strcmp0(interface, "virtio-hmem")) {
+        return &hmem_pci->hmem;
+    }
+    if (!g_strcmp0(interface, "virtio")) {
+        return &hmem_pci->pci_vdev.vdev;
+    }
+    fprintf(stderr, "%s not present in virtio-hmem-pci\n", interface);
+    g_assert_not_reached();
+}
+
+static void *virtio_hmem_pci_create(void *pci_bus, QGuestAllocator *alloc,
+                                    void *addr)
+{
+    QVirtioHMEMPCI *hmem_pci = g_new0(QVirtioHMEMPCI, 1);
+    QOSGraphObject *obj = &hmem_pci->pci_vdev.obj;
+
+    virtio_pci_init(&hmem_pci->pci_vdev, pci_bus, addr);
+    hmem_pci->hmem.qts = ((QPCIBus *)pci_bus)->qts;
+    hmem_pci->hmem.alloc = alloc;
+    hmem_pci->hmem.vdev = &hmem_pci->pci_vdev.vdev;
+    obj->get_driver = qvirtio_hmem_pci_get_driver;
+    return obj;
+}
+
+static void virtio_hmem_register_nodes(void)
+{
+    QPCIAddress addr = {
+        .devfn = QPCI_DEVFN(4, 0),
+    };
+    QOSGraphEdgeOptions opts = {
+        .extra_device_opts = "addr=04.0",
+        .before_cmd_line =
+            "-m 128M"
+            " -object memory-backend-ram,id=hmem-fast,size=64M"
+            " -object memory-backend-ram,id=hmem-slow,size=64M"
+            " -numa node,nodeid=0,memdev=hmem-fast"
+            " -numa node,nodeid=1,memdev=hmem-slow",
+    };
+
+    add_qpci_address(&opts, &addr);
+    qos_node_create_driver("virtio-hmem-pci", virtio_hmem_pci_create);
+    qos_node_consumes("virtio-hmem-pci", "pci-bus", &opts);
+    qos_node_produces("virtio-hmem-pci", "pci-device");
+    qos_node_produces("virtio-hmem-pci", "virtio");
+    qos_node_produces("virtio-hmem-pci", "virtio-hmem");
+}
+
+libqos_init(virtio_hmem_register_nodes);

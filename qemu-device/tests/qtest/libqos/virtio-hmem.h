@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libqos driver for virtio-hmem: the guest's side of the device.
+ */
+#ifndef TESTS_LIBQOS_VIRTIO_HMEM_H
+#define TESTS_LIBQOS_VIRTIO_HMEM_H
+
+#include "qgraph.h"
+#include "virtio.h"
+#include "virtio-pci.h"
+
+typedef struct QVirtioHMEM {
+    QTestState *qts;
+    QGuestAllocator *alloc;
+    QVirtioDevice *vdev;
+    QVirtQueue *hint_vq;
+    QVirtQueue *result_vq;
+} QVirtioHMEM;
+
+typedef struct QVirtioHMEMPCI {
+    QVirtioPCIDevice pci_vdev;
+    QVirtioHMEM hmem;
+} QVirtioHMEMPCI;
+
+/* Negotiate all features but those that libqos does not speak; DRIVER_OK. */
+void qvirtio_hmem_start(QVirtioHMEM *hmem);
+
+/* Reset the device and forget the queues. */
+void qvirtio_hmem_stop(QVirtioHMEM *hmem);
+
+/* Post a hint buffer of @len bytes; returns its address. */
+uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len);
+
+/* Queue @len bytes of @data on the result queue; returns the address. */
+uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
+                             uint32_t len);
+
+#endif

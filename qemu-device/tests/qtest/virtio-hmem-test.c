@@ -1,0 +1,2151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: the device between a fake hmemd and a fake driver.
+ *
+ * The test is both of them.  It never relies on how long something takes: to
+ * see that a message was handled it waits for what must follow, and the
+ * deadlines are only there so that a hung test ends.
+ */
+
+#include "qemu/osdep.h"
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "qemu/atomic.h"
+#include "qemu/bitops.h"
+#include "qemu/host-utils.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "libqtest.h"
+#include "libqos/libqos-pc.h"
+#include "libqos/pci-pc.h"
+#include "libqos/virtio-hmem.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_hmem.h"
+#include "hw/virtio/hmem_link.h"
+
+#define DEADLINE_MS (300 * 1000)
+#define DEADLINE_US (DEADLINE_MS * 1000ll)
+#define MS 1000000ull
+
+/* Tier 0 is 128 MiB with the firmware's hole under 1 MiB, tier 1 follows. */
+#define HOLE 0xc0
+#define FAST 0x200
+#define SLOW 0x8000
+#define END 0x10000
+
+#define NODES                                                               \
+    " -m 256M -smp 1 -nodefaults"                                           \
+    " -object memory-backend-memfd,id=m0,size=128M"                         \
+    " -object memory-backend-memfd,id=m1,size=128M"
+#define NUMA                                                                \
+    " -numa node,nodeid=0,memdev=m0,cpus=0"                                 \
+    " -numa node,nodeid=1,memdev=m1,initiator=0"
+#define LB(target, type, what)                                              \
+    " -numa hmat-lb,initiator=0,target=" #target ",hierarchy=memory,"       \
+    "data-type=" type "," what
+#define HMAT                                                                \
+    LB(0, "access-latency", "latency=80")                                   \
+    LB(1, "read-latency", "latency=300")                                    \
+    LB(1, "write-latency", "latency=500")                                   \
+    LB(0, "access-bandwidth", "bandwidth=20G")                              \
+    LB(1, "read-bandwidth", "bandwidth=6G")                                 \
+    LB(1, "write-bandwidth", "bandwidth=2G")
+#define MACHINE "-machine pc,hmat=on" NODES NUMA HMAT
+#define UUID "12345678-9abc-def0-1234-56789abcdef0"
+#define DEVICE_PATH "/machine/peripheral/hmem0"
+#define SLOT 4
+
+/*
+ * hmemd
+ */
+
+typedef struct Daemon {
+    char *dir;
+    char *path;
+    int listener;
+    int fd;
+    struct hmem_link_hello hello;
+    struct hmem_link_state state;
+    struct hmem_link_range ranges[16];
+    uint32_t num_ranges;
+    uint64_t *map;
+} Daemon;
+
+static Daemon *daemon_new(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    Daemon *d = g_new0(Daemon, 1);
+
+    d->dir = g_dir_make_tmp("virtio-hmem-XXXXXX", NULL);
+    g_assert_nonnull(d->dir);
+    d->path = g_build_filename(d->dir, "hmemd.sock", NULL);
+    g_assert_cmpint(g_strlcpy(addr.sun_path, d->path, sizeof(addr.sun_path)),
+                    <, sizeof(addr.sun_path));
+    d->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(d->listener, >=, 0);
+    g_assert_cmpint(bind(d->listener, (void *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(listen(d->listener, 1), ==, 0);
+    d->fd = -1;
+    return d;
+}
+
+static void daemon_close(Daemon *d)
+{
+    if (d->map) {
+        munmap(d->map, d->hello.map_bytes);
+        d->map = NULL;
+    }
+    if (d->fd >= 0) {
+        close(d->fd);
+        d->fd = -1;
+    }
+}
+
+static void daemon_free(Daemon *d)
+{
+    daemon_close(d);
+    close(d->listener);
+    unlink(d->path);
+    rmdir(d->dir);
+    g_free(d->path);
+    g_free(d->dir);
+    g_free(d);
+}
+
+static void wait_readable(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    g_assert_cmpint(poll(&p, 1, DEADLINE_MS), ==, 1);
+}
+
+/* Read all of it; false at the end of the stream. */
+static bool daemon_read(Daemon *d, void *buf, size_t len, int *fd)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        union {
+            struct cmsghdr header;
+            char space[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct iovec iov = {
+            .iov_base = (char *)buf + done,
+            .iov_len = len - done,
+        };
+        struct msghdr msg = {
+            .msg_iov = &iov,
+            .msg_iovlen = 1,
+            .msg_control = control.space,
+            .msg_controllen = sizeof(control),
+        };
+        struct cmsghdr *cmsg;
+        ssize_t n;
+
+        wait_readable(d->fd);
+        n = recvmsg(d->fd, &msg, MSG_CMSG_CLOEXEC);
+        if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+            return false;
+        }
+        g_assert_cmpint(n, >, 0);
+        cmsg = CMSG_FIRSTHDR(&msg);
+        if (cmsg) {
+            g_assert_nonnull(fd);
+            g_assert_cmpint(cmsg->cmsg_type, ==, SCM_RIGHTS);
+            memcpy(fd, CMSG_DATA(cmsg), sizeof(*fd));
+        }
+        done += n;
+    }
+    return true;
+}
+
+/* The next message, which has to be of this type; the caller frees it. */
+static void *daemon_recv(Daemon *d, uint32_t type, uint32_t *len, int *fd)
+{
+    struct hmem_link_header header;
+    g_autofree uint8_t *payload = NULL;
+
+    g_assert_true(daemon_read(d, &header, sizeof(header), fd));
+    g_assert_cmphex(header.type, ==, type);
+    g_assert_cmpint(header.len, <=, HMEM_LINK_MAX_PAYLOAD);
+    payload = g_malloc(header.len);
+    g_assert_true(daemon_read(d, payload, header.len, fd));
+    if (len) {
+        *len = header.len;
+    }
+    return g_steal_pointer(&payload);
+}
+
+static void daemon_recv_to(Daemon *d, uint32_t type, void *to, uint32_t size)
+{
+    uint32_t len;
+    g_autofree void *payload = daemon_recv(d, type, &len, NULL);
+
+    g_assert_cmpint(len, ==, size);
+    memcpy(to, payload, size);
+}
+
+static void daemon_recv_state(Daemon *d, uint32_t flags)
+{
+    daemon_recv_to(d, HMEM_LINK_STATE, &d->state, sizeof(d->state));
+    g_assert_cmphex(d->state.flags, ==, flags);
+}
+
+static void daemon_send_raw(Daemon *d, const void *buf, size_t len)
+{
+    g_assert_cmpint(send(d->fd, buf, len, MSG_NOSIGNAL), ==, len);
+}
+
+static void daemon_send(Daemon *d, uint32_t type, const void *payload,
+                        uint32_t len)
+{
+    const struct hmem_link_header header = { .type = type, .len = len };
+
+    daemon_send_raw(d, &header, sizeof(header));
+    daemon_send_raw(d, payload, len);
+}
+
+static void daemon_welcome(Daemon *d)
+{
+    const struct hmem_link_welcome welcome = {
+        .magic = HMEM_LINK_MAGIC,
+        .version = HMEM_LINK_VERSION,
+    };
+
+    daemon_send(d, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
+}
+
+/* A new connection, and all that the device says before it hears anything. */
+static void daemon_accept(Daemon *d)
+{
+    g_autofree struct hmem_link_range *ranges = NULL;
+    g_autofree struct hmem_link_hello *hello = NULL;
+    uint32_t len;
+    int fd = -1;
+
+    daemon_close(d);
+    wait_readable(d->listener);
+    d->fd = accept(d->listener, NULL, NULL);
+    g_assert_cmpint(d->fd, >=, 0);
+
+    hello = daemon_recv(d, HMEM_LINK_HELLO, &len, &fd);
+    g_assert_cmpint(len, ==, sizeof(*hello));
+    d->hello = *hello;
+    g_assert_cmpint(fd, >=, 0);
+    d->map = mmap(NULL, d->hello.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                  fd, 0);
+    g_assert_true(d->map != MAP_FAILED);
+    /* It cannot be made to fault under QEMU's or hmemd's feet. */
+    g_assert_cmpint(ftruncate(fd, 0), ==, -1);
+    close(fd);
+
+    ranges = daemon_recv(d, HMEM_LINK_RANGES, &len, NULL);
+    d->num_ranges = len / sizeof(*ranges);
+    g_assert_cmpint(d->num_ranges, <=, ARRAY_SIZE(d->ranges));
+    g_assert_cmpint(len % sizeof(*ranges), ==, 0);
+    memcpy(d->ranges, ranges, len);
+
+    daemon_recv_to(d, HMEM_LINK_STATE, &d->state, sizeof(d->state));
+}
+
+/* The device hangs up (after whatever it had still to say). */
+static void daemon_expect_drop(Daemon *d)
+{
+    char c;
+
+    while (daemon_read(d, &c, 1, NULL)) {
+    }
+}
+
+static struct virtio_hmem_hint hint(uint64_t gfn, uint8_t order, uint8_t tier)
+{
+    return (struct virtio_hmem_hint) {
+        .gfn = cpu_to_le64(gfn),
+        .order = order,
+        .tier = tier,
+    };
+}
+
+static void daemon_hints(Daemon *d, uint64_t id,
+                         const struct virtio_hmem_hint *hints, uint32_t num)
+{
+    const size_t len = sizeof(struct virtio_hmem_hint_batch) +
+        num * sizeof(*hints);
+    g_autofree struct virtio_hmem_hint_batch *batch = g_malloc0(len);
+
+    batch->id = cpu_to_le64(id);
+    batch->num_hints = cpu_to_le32(num);
+    memcpy(batch->hints, hints, num * sizeof(*hints));
+    daemon_send(d, HMEM_LINK_HINTS, batch, len);
+}
+
+static void daemon_hint(Daemon *d, uint64_t id, uint64_t gfn, uint8_t order,
+                        uint8_t tier)
+{
+    struct virtio_hmem_hint h = hint(gfn, order, tier);
+
+    daemon_hints(d, id, &h, 1);
+}
+
+static void daemon_recv_reject(Daemon *d, uint64_t id, uint32_t code,
+                               uint32_t index)
+{
+    struct hmem_link_reject reject;
+
+    daemon_recv_to(d, HMEM_LINK_REJECT, &reject, sizeof(reject));
+    g_assert_cmpint(reject.id, ==, id);
+    g_assert_cmpint(reject.code, ==, code);
+    g_assert_cmpint(reject.hint, ==, index);
+}
+
+/* All messages so far were handled.  Only without a driver. */
+static void daemon_barrier(Daemon *d)
+{
+    daemon_hint(d, UINT64_MAX, FAST, 0, 0);
+    daemon_recv_reject(d, UINT64_MAX, HMEM_LINK_REJECT_NO_DRIVER, 0);
+}
+
+static void daemon_track(Daemon *d, uint64_t window_ns)
+{
+    const struct hmem_link_track track = { .window_ns = window_ns };
+
+    daemon_send(d, HMEM_LINK_TRACK, &track, sizeof(track));
+}
+
+static void daemon_tick_done(Daemon *d, uint64_t seq)
+{
+    const struct hmem_link_tick_done done = { .seq = seq };
+
+    daemon_send(d, HMEM_LINK_TICK_DONE, &done, sizeof(done));
+}
+
+static void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
+                             uint64_t dirty)
+{
+    struct hmem_link_tick tick;
+
+    daemon_recv_to(d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    g_assert_cmpint(tick.seq, ==, seq);
+    g_assert_cmpint(tick.window_ns, ==, window_ns);
+    g_assert_cmpint(tick.dirty, ==, dirty);
+}
+
+/* Exactly these pages are in the map; take them out. */
+static void daemon_take_map(Daemon *d, const uint64_t *gfns, int num)
+{
+    uint64_t word, found = 0;
+    int i;
+
+    for (i = 0; i < num; i++) {
+        g_assert_cmphex(d->map[gfns[i] / 64] & (1ull << gfns[i] % 64), !=, 0);
+    }
+    for (word = 0; word < d->hello.map_bytes / sizeof(*d->map); word++) {
+        found += ctpop64(qatomic_xchg(&d->map[word], 0));
+    }
+    g_assert_cmpint(found, ==, num);
+}
+
+/*
+ * Machine
+ */
+
+typedef struct Test {
+    QOSState *qs;
+    QTestState *qts;
+    Daemon *d;
+    QVirtioPCIDevice *pci;
+    QVirtioHMEM hmem;
+} Test;
+
+static QVirtioPCIDevice *find_device(QOSState *qs, int slot)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(slot, 0) };
+    QVirtioPCIDevice *pci = virtio_pci_new(qs->pcibus, &addr);
+
+    g_assert_nonnull(pci);
+    g_assert_cmpint(pci->vdev.device_type, ==, VIRTIO_ID_HMEM);
+    qvirtio_pci_device_enable(pci);
+    qvirtio_start_device(&pci->vdev);
+    return pci;
+}
+
+/* A machine with the device, connected and welcome, and no driver yet. */
+static void setup_machine(Test *t, const char *extra)
+{
+    t->d = daemon_new();
+    t->qs = qtest_pc_boot(MACHINE " -name hmem-test -uuid " UUID
+                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          "addr=%d %s", t->d->path, SLOT, extra);
+    t->qts = t->qs->qts;
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+}
+
+static void setup(Test *t)
+{
+    setup_machine(t, "");
+    t->pci = find_device(t->qs, SLOT);
+    t->hmem = (QVirtioHMEM) {
+        .qts = t->qts,
+        .alloc = &t->qs->alloc,
+        .vdev = &t->pci->vdev,
+    };
+}
+
+static void start_driver(Test *t)
+{
+    qvirtio_hmem_start(&t->hmem);
+    daemon_recv_state(t->d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+    g_assert_cmphex(t->d->state.features, ==,
+                    t->pci->vdev.bus->get_guest_features(t->hmem.vdev));
+    g_assert_true(t->d->state.features & (1ull << VIRTIO_HMEM_F_LARGE));
+}
+
+static void setup_driver(Test *t)
+{
+    setup(t);
+    start_driver(t);
+}
+
+static void teardown(Test *t)
+{
+    if (t->pci) {
+        qos_object_destroy((QOSGraphObject *)t->pci);
+    }
+    qtest_shutdown(t->qs);
+    daemon_free(t->d);
+}
+
+static QDict *get_stats(QTestState *qts)
+{
+    return qtest_qmp_assert_success_ref(
+        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
+        " 'property': 'stats' } }", DEVICE_PATH);
+}
+
+/* A counter, by its path: "ticks", "rejected.busy". */
+static uint64_t get_stat(QTestState *qts, const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, ".", 2);
+    QDict *stats = get_stats(qts);
+    QDict *dict = names[1] ? qdict_get_qdict(stats, names[0]) : stats;
+    uint64_t value;
+
+    g_assert_nonnull(dict);
+    value = qdict_get_int(dict, names[1] ?: names[0]);
+    qobject_unref(stats);
+    return value;
+}
+
+static void assert_property(QTestState *qts, const char *name,
+                            const char *value)
+{
+    QDict *response = qtest_qmp(
+        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
+        " 'property': %s } }", DEVICE_PATH, name);
+
+    g_assert_cmpstr(qdict_get_try_str(response, "return"), ==, value);
+    qobject_unref(response);
+}
+
+static uint64_t get_outstanding(QTestState *qts)
+{
+    QDict *response = qtest_qmp(
+        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
+        " 'property': 'outstanding' } }", DEVICE_PATH);
+    uint64_t value = qdict_get_int(response, "return");
+
+    qobject_unref(response);
+    return value;
+}
+
+/*
+ * Driver
+ */
+
+/* Wait for the device to use the buffer @index; returns its id. */
+static uint64_t recv_hints(Test *t, uint64_t addr, uint32_t index,
+                           const struct virtio_hmem_hint *hints, uint32_t num)
+{
+    const size_t len = sizeof(struct virtio_hmem_hint_batch) +
+        num * sizeof(*hints);
+    g_autofree struct virtio_hmem_hint_batch *batch = g_malloc(len);
+    uint32_t used;
+
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.hint_vq, index, &used,
+                           DEADLINE_US);
+    g_assert_cmpint(used, ==, len);
+    qtest_memread(t->qts, addr, batch, len);
+    g_assert_cmpint(le32_to_cpu(batch->num_hints), ==, num);
+    g_assert_cmpint(batch->flags, ==, 0);
+    g_assert_cmpmem(batch->hints, num * sizeof(*hints), hints,
+                    num * sizeof(*hints));
+    return le64_to_cpu(batch->id);
+}
+
+/* One hint through the whole device; returns the id that the guest sees. */
+static uint64_t pass_hint(Test *t, uint64_t cookie, uint64_t gfn,
+                          uint8_t order, uint8_t tier)
+{
+    struct virtio_hmem_hint h = hint(gfn, order, tier);
+    uint32_t index = t->hmem.hint_vq->free_head;
+    uint64_t addr = qvirtio_hmem_post(&t->hmem, 8192);
+
+    daemon_hints(t->d, cookie, &h, 1);
+    return recv_hints(t, addr, index, &h, 1);
+}
+
+typedef struct Results {
+    struct virtio_hmem_result_batch b;
+    struct virtio_hmem_result r[4];
+} Results;
+
+static void set_result(Results *m, int i, uint64_t gfn, uint64_t new_gfn,
+                       uint8_t order, uint8_t reason)
+{
+    m->r[i] = (struct virtio_hmem_result) {
+        .gfn = cpu_to_le64(gfn),
+        .new_gfn = cpu_to_le64(new_gfn),
+        .order = order,
+        .status = virtio_hmem_status(reason),
+        .reason = reason,
+    };
+}
+
+static void set_batch(Results *m, uint64_t id, uint32_t num, bool last)
+{
+    m->b = (struct virtio_hmem_result_batch) {
+        .id = cpu_to_le64(id),
+        .num_results = cpu_to_le32(num),
+        .flags = cpu_to_le32(last ? VIRTIO_HMEM_RESULT_LAST : 0),
+        .foreign_moves = cpu_to_le64(1234),
+    };
+}
+
+static uint32_t results_len(const Results *m)
+{
+    return sizeof(m->b) + le32_to_cpu(m->b.num_results) * sizeof(m->r[0]);
+}
+
+static void send_results(Test *t, const Results *m)
+{
+    uint32_t index = t->hmem.result_vq->free_head;
+
+    qvirtio_hmem_result(&t->hmem, m, results_len(m));
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.result_vq, index,
+                           NULL, DEADLINE_US);
+}
+
+/* hmemd sees what the guest sent, under its own name for the batch. */
+static void daemon_recv_results(Daemon *d, const Results *sent,
+                                uint64_t cookie, bool last)
+{
+    Results m;
+
+    daemon_recv_to(d, HMEM_LINK_RESULTS, &m, results_len(sent));
+    g_assert_cmpint(le64_to_cpu(m.b.id), ==, cookie);
+    g_assert_cmpint(m.b.num_results, ==, sent->b.num_results);
+    g_assert_cmpint(le32_to_cpu(m.b.flags), ==,
+                    last ? VIRTIO_HMEM_RESULT_LAST : 0);
+    g_assert_cmpint(m.b.foreign_moves, ==, sent->b.foreign_moves);
+    g_assert_cmpmem(m.r, results_len(sent) - sizeof(m.b), sent->r,
+                    results_len(sent) - sizeof(m.b));
+}
+
+/* The device has found fault with the guest, and can be started again. */
+static void expect_broken(Test *t)
+{
+    daemon_recv_state(t->d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+    assert_property(t->qts, "driver-state", "broken");
+    g_assert_cmphex(t->hmem.vdev->bus->get_status(t->hmem.vdev) &
+                    VIRTIO_CONFIG_S_NEEDS_RESET, !=, 0);
+    g_assert_cmpint(get_outstanding(t->qts), ==, 0);
+
+    daemon_hint(t->d, 99, FAST, 0, 1);
+    daemon_recv_reject(t->d, 99, HMEM_LINK_REJECT_NO_DRIVER, 0);
+
+    qvirtio_hmem_stop(&t->hmem);
+    daemon_recv_state(t->d, HMEM_LINK_VM_RUNNING);
+    qvirtio_start_device(t->hmem.vdev);
+    start_driver(t);
+    pass_hint(t, 100, FAST, 0, 1);
+}
+
+/*
+ * Configuration
+ */
+
+#define CONFIG(field) offsetof(struct virtio_hmem_config, field)
+
+static void test_config(void)
+{
+    Test t = { };
+    QVirtioDevice *vdev;
+
+    setup(&t);
+    vdev = t.hmem.vdev;
+    qvirtio_set_features(vdev, 1ull << VIRTIO_F_VERSION_1);
+    g_assert_cmpint(qvirtio_config_readw(vdev, CONFIG(num_tiers)), ==, 2);
+#define TIER(i, field, value)                                               \
+    g_assert_cmpint(qvirtio_config_readl(vdev, CONFIG(tiers[i].field)), ==, \
+                    value)
+    TIER(0, pxm, 0);
+    TIER(0, kind, VIRTIO_HMEM_KIND_DRAM);
+    TIER(0, read_latency, 80);
+    TIER(0, write_latency, 80);
+    TIER(0, read_bandwidth, 20 * 1024);
+    TIER(0, write_bandwidth, 20 * 1024);
+    TIER(1, pxm, 1);
+    TIER(1, kind, VIRTIO_HMEM_KIND_NVM);
+    TIER(1, read_latency, 300);
+    TIER(1, write_latency, 500);
+    TIER(1, read_bandwidth, 6 * 1024);
+    TIER(1, write_bandwidth, 2 * 1024);
+    TIER(2, pxm, 0);
+    TIER(2, read_latency, 0);
+#undef TIER
+    g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[0].size)), ==,
+                    128 * MiB);
+    g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[1].size)), ==,
+                    128 * MiB);
+    g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[2].size)), ==, 0);
+    assert_property(t.qts, "driver-state", "none");
+    teardown(&t);
+}
+
+/* What the tiers' nodes and kinds are, given a command line. */
+static void check_tiers(const char *cmdline, const uint32_t *pxms,
+                        const uint8_t *kinds, int num)
+{
+    QOSState *qs = qtest_pc_boot("%s", cmdline);
+    QVirtioPCIDevice *pci = find_device(qs, SLOT);
+    QVirtioDevice *vdev = &pci->vdev;
+    int i;
+
+    qvirtio_set_features(vdev, 1ull << VIRTIO_F_VERSION_1);
+    g_assert_cmpint(qvirtio_config_readw(vdev, CONFIG(num_tiers)), ==, num);
+    for (i = 0; i < num; i++) {
+        g_assert_cmpint(qvirtio_config_readl(vdev, CONFIG(tiers[i].pxm)), ==,
+                        pxms[i]);
+        g_assert_cmpint(qvirtio_config_readb(vdev, CONFIG(tiers[i].kind)), ==,
+                        kinds[i]);
+    }
+    qos_object_destroy((QOSGraphObject *)pci);
+    qtest_shutdown(qs);
+}
+
+static void test_config_order_cpus(void)
+{
+    static const uint32_t pxms[] = { 1, 0 };
+    static const uint8_t kinds[] = {
+        VIRTIO_HMEM_KIND_DRAM, VIRTIO_HMEM_KIND_NVM,
+    };
+
+    check_tiers("-machine pc" NODES
+                " -numa node,nodeid=0,memdev=m0"
+                " -numa node,nodeid=1,memdev=m1,cpus=0"
+                " -device virtio-hmem-pci,addr=4", pxms, kinds, 2);
+}
+
+static void test_config_order_latency(void)
+{
+    static const uint32_t pxms[] = { 2, 0, 1 };
+    static const uint8_t kinds[] = {
+        VIRTIO_HMEM_KIND_DRAM, VIRTIO_HMEM_KIND_CXL, VIRTIO_HMEM_KIND_NVM,
+    };
+
+    check_tiers("-machine pc,hmat=on -m 384M -smp 1 -nodefaults"
+                " -object memory-backend-ram,id=m0,size=128M"
+                " -object memory-backend-ram,id=m1,size=128M"
+                " -object memory-backend-ram,id=m2,size=128M"
+                " -numa node,nodeid=0,memdev=m0,cpus=0"
+                " -numa node,nodeid=1,memdev=m1,initiator=0"
+                " -numa node,nodeid=2,memdev=m2,initiator=0"
+                LB(0, "access-latency", "latency=80")
+                LB(1, "access-latency", "latency=300")
+                LB(2, "access-latency", "latency=60")
+                " -device virtio-hmem-pci,addr=4,kinds=dram:cxl:nvm",
+                pxms, kinds, 3);
+}
+
+/*
+ * Realize
+ */
+
+typedef struct RealizeError {
+    const char *name;
+    const char *machine;
+    const char *args;
+    const char *error;
+} RealizeError;
+
+static const RealizeError realize_errors[] = {
+    {
+        "no-nodes", "-machine pc -nodefaults", "{}",
+        "heterogeneous memory takes at least two NUMA nodes with a memory "
+        "backend, the machine has 0: use '-numa node,memdev=...'",
+    }, {
+        "one-node",
+        "-machine pc -nodefaults -m 128M"
+        " -object memory-backend-ram,id=m0,size=128M"
+        " -numa node,nodeid=0,memdev=m0 -numa node,nodeid=1", "{}",
+        "heterogeneous memory takes at least two NUMA nodes with a memory "
+        "backend, the machine has 1: use '-numa node,memdev=...'",
+    }, {
+        "kinds-unknown", MACHINE, "{ 'kinds': 'dram:tape' }",
+        "'kinds' has 'tape', which is none of dram, nvm and cxl",
+    }, {
+        "kinds-number", MACHINE, "{ 'kinds': 'dram' }",
+        "'kinds' names 1 tiers, but the machine has 2 NUMA nodes with a "
+        "memory backend",
+    }, {
+        "chardev-kind", MACHINE " -chardev null,id=c", "{ 'chardev': 'c' }",
+        "chardev 'c' cannot pass file descriptors: use a unix socket",
+    },
+};
+
+static void test_realize_error(const void *data)
+{
+    const RealizeError *e = data;
+    QTestState *qts = qtest_init(e->machine);
+    QDict *args = qdict_from_jsonf_nofail(e->args, NULL);
+    QDict *response, *error;
+    int i;
+
+    qdict_put_str(args, "driver", "virtio-hmem-pci");
+    qdict_put_str(args, "id", "hmem0");
+    /* Twice: the first failure must leave nothing behind. */
+    for (i = 0; i < 2; i++) {
+        response = qtest_qmp(qts, "{ 'execute': 'device_add',"
+                             " 'arguments': %p }", qobject_ref(args));
+        error = qdict_get_qdict(response, "error");
+        g_assert_nonnull(error);
+        g_assert_cmpstr(qdict_get_str(error, "desc"), ==, e->error);
+        qobject_unref(response);
+    }
+    qobject_unref(args);
+    qtest_quit(qts);
+}
+
+/*
+ * Link
+ */
+
+static void test_link_hello(void)
+{
+    Test t = { };
+    const struct hmem_link_hello *hello;
+
+    setup(&t);
+    hello = &t.d->hello;
+    g_assert_cmphex(hello->magic, ==, HMEM_LINK_MAGIC);
+    g_assert_cmpint(hello->version, ==, HMEM_LINK_VERSION);
+    g_assert_cmpstr(hello->vm, ==, "hmem-test");
+    g_assert_cmpstr(hello->device, ==, "hmem0");
+    g_assert_cmphex(hello->uuid[0], ==, 0x12);
+    g_assert_cmphex(hello->uuid[15], ==, 0xf0);
+    g_assert_cmpint(hello->num_tiers, ==, 2);
+    g_assert_cmpint(hello->max_batches, ==, 64);
+    g_assert_cmpint(hello->map_bytes % 8, ==, 0);
+    g_assert_cmpint(hello->map_bytes, >=, END / 8);
+    g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
+    g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
+    g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);
+    g_assert_cmpint(hello->tiers[1].write_bandwidth, ==, 2048);
+    g_assert_cmpint(hello->tiers[0].size, ==, 128 * MiB);
+
+    g_assert_cmpint(t.d->num_ranges, ==, 3);
+    g_assert_cmphex(t.d->ranges[0].gfn, ==, 0);
+    g_assert_cmphex(t.d->ranges[0].num, ==, HOLE);
+    g_assert_cmpint(t.d->ranges[0].tier, ==, 0);
+    g_assert_cmphex(t.d->ranges[1].gfn, ==, 0x100);
+    g_assert_cmphex(t.d->ranges[1].num, ==, SLOW - 0x100);
+    g_assert_cmpint(t.d->ranges[1].tier, ==, 0);
+    g_assert_cmphex(t.d->ranges[2].gfn, ==, SLOW);
+    g_assert_cmphex(t.d->ranges[2].num, ==, END - SLOW);
+    g_assert_cmpint(t.d->ranges[2].tier, ==, 1);
+
+    g_assert_cmphex(t.d->state.flags, ==, HMEM_LINK_VM_RUNNING);
+    g_assert_cmphex(t.d->state.features, ==, 0);
+    teardown(&t);
+}
+
+static void test_link_reconnect(void)
+{
+    Test t = { };
+
+    setup(&t);
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "connections"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "connections-dropped"), ==, 0);
+    g_assert_true(qtest_qom_get_bool(t.qts, DEVICE_PATH, "connected"));
+    teardown(&t);
+}
+
+/* QEMU runs on without hmemd, and finds it when it starts. */
+static void test_link_late(void)
+{
+    Daemon *d = daemon_new();
+    QOSState *qs;
+    char *elsewhere = g_strdup_printf("%s.later", d->path);
+
+    g_assert_cmpint(rename(d->path, elsewhere), ==, 0);
+    qs = qtest_pc_boot(MACHINE " -chardev socket,id=c,path=%s,reconnect-ms=20"
+                       " -device virtio-hmem-pci,id=hmem0,chardev=c", d->path);
+    g_assert_false(qtest_qom_get_bool(qs->qts, DEVICE_PATH, "connected"));
+    g_assert_cmpint(rename(elsewhere, d->path), ==, 0);
+    daemon_accept(d);
+    g_assert_cmpint(strncmp(d->hello.vm, "qemu-", 5), ==, 0);
+    qtest_shutdown(qs);
+    daemon_free(d);
+    g_free(elsewhere);
+}
+
+/* A socket, but not one that passes file descriptors. */
+static void test_link_tcp(void)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    socklen_t len = sizeof(addr);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    Daemon d = { .fd = -1 };
+    QTestState *qts;
+
+    g_assert_cmpint(bind(listener, (void *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(listen(listener, 1), ==, 0);
+    g_assert_cmpint(getsockname(listener, (void *)&addr, &len), ==, 0);
+    qts = qtest_initf(MACHINE " -chardev socket,id=c,host=127.0.0.1,port=%d,"
+                      "reconnect-ms=20"
+                      " -device virtio-hmem-pci,id=hmem0,chardev=c",
+                      ntohs(addr.sin_port));
+    wait_readable(listener);
+    d.fd = accept(listener, NULL, NULL);
+    daemon_expect_drop(&d);
+    g_assert_cmpint(get_stat(qts, "connections-dropped"), ==, 1);
+    close(d.fd);
+    close(listener);
+    qtest_quit(qts);
+}
+
+typedef struct BadMessage {
+    const char *name;
+    /* Sent instead of a correct WELCOME. */
+    bool first;
+    uint32_t type;
+    uint32_t len;
+    uint64_t payload[6];
+} BadMessage;
+
+#define MAGIC_VERSION(magic, version) ((magic) | (uint64_t)(version) << 32)
+#define NUM_FLAGS(num, flags) ((num) | (uint64_t)(flags) << 32)
+
+static const BadMessage bad_messages[] = {
+    { "first-not-welcome", true, HMEM_LINK_TRACK, 8, { 10 * MS } },
+    { "welcome-magic", true, HMEM_LINK_WELCOME, 8, { MAGIC_VERSION(1, 1) } },
+    { "welcome-version", true, HMEM_LINK_WELCOME, 8,
+      { MAGIC_VERSION(HMEM_LINK_MAGIC, HMEM_LINK_VERSION + 1) } },
+    { "welcome-len", true, HMEM_LINK_WELCOME, 16, { 0 } },
+    { "welcome-twice", false, HMEM_LINK_WELCOME, 8,
+      { MAGIC_VERSION(HMEM_LINK_MAGIC, HMEM_LINK_VERSION) } },
+    { "unknown-type", false, 0x99, 8, { 0 } },
+    { "own-type", false, HMEM_LINK_HELLO, 8, { 0 } },
+    { "huge", false, HMEM_LINK_HINTS, UINT32_MAX, { 0 } },
+    { "empty", false, HMEM_LINK_TRACK, 0, { 0 } },
+    { "hints-none", false, HMEM_LINK_HINTS, 16, { 1, NUM_FLAGS(0, 0) } },
+    { "hints-odd", false, HMEM_LINK_HINTS, 40,
+      { 1, NUM_FLAGS(1, 0), FAST, 0, 0 } },
+    { "hints-too-many", false, HMEM_LINK_HINTS, 16 + 16 * 512, { 1, 512 } },
+    { "hints-num-more", false, HMEM_LINK_HINTS, 32,
+      { 1, NUM_FLAGS(2, 0), FAST, 0 } },
+    { "hints-num-less", false, HMEM_LINK_HINTS, 48,
+      { 1, NUM_FLAGS(1, 0), FAST, 0, FAST, 0 } },
+    { "hints-num-wraps", false, HMEM_LINK_HINTS, 32,
+      { 1, NUM_FLAGS(0x10000001, 0), FAST, 0 } },
+    { "hints-flags", false, HMEM_LINK_HINTS, 32,
+      { 1, NUM_FLAGS(1, 1), FAST, 0 } },
+    { "track-short", false, HMEM_LINK_TRACK, 8, { MS - 1 } },
+    { "track-long", false, HMEM_LINK_TRACK, 8, { 3600 * 1000 * MS + 1 } },
+    { "track-len", false, HMEM_LINK_TRACK, 16, { MS, 0 } },
+    { "tick-done", false, HMEM_LINK_TICK_DONE, 8, { 1 } },
+    { "tick-done-zero", false, HMEM_LINK_TICK_DONE, 8, { 0 } },
+};
+
+static void test_link_bad(const void *data)
+{
+    const BadMessage *bad = data;
+    const struct hmem_link_header header = {
+        .type = bad->type,
+        .len = bad->len,
+    };
+    Test t = { };
+
+    setup(&t);
+    if (bad->first) {
+        daemon_accept(t.d);
+    }
+    daemon_send_raw(t.d, &header, sizeof(header));
+    daemon_send_raw(t.d, bad->payload, MIN(bad->len, sizeof(bad->payload)));
+    daemon_expect_drop(t.d);
+    g_assert_cmpint(get_stat(t.qts, "connections-dropped"), ==, 1);
+
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    daemon_barrier(t.d);
+    teardown(&t);
+}
+
+/* A message comes whole, whatever pieces the socket makes of it. */
+static void test_link_pieces(void)
+{
+    Test t = { };
+    struct {
+        struct hmem_link_header header;
+        struct virtio_hmem_hint_batch batch;
+        struct virtio_hmem_hint hint;
+    } m = {
+        .header = { HMEM_LINK_HINTS, 32 },
+        .batch = { .id = cpu_to_le64(7), .num_hints = cpu_to_le32(1) },
+        .hint = hint(FAST, 0, 1),
+    };
+    int i;
+
+    setup(&t);
+    for (i = 0; i < sizeof(m); i++) {
+        daemon_send_raw(t.d, (char *)&m + i, 1);
+        qtest_qmp_assert_success(t.qts, "{ 'execute': 'query-status' }");
+    }
+    daemon_recv_reject(t.d, 7, HMEM_LINK_REJECT_NO_DRIVER, 0);
+    teardown(&t);
+}
+
+/*
+ * Hints
+ */
+
+static void test_hints_no_driver(void)
+{
+    Test t = { };
+
+    setup(&t);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "rejected.no-driver"), ==, 1);
+    teardown(&t);
+}
+
+static void test_hints_deliver(void)
+{
+    const struct virtio_hmem_hint hints[] = {
+        hint(SLOW + 5, 0, 0), hint(FAST, 9, 1), hint(SLOW, 15, 0),
+        hint(END - 1, 0, 0), hint(HOLE - 1, 0, 1),
+    };
+    struct virtio_hmem_hint dirty[ARRAY_SIZE(hints)];
+    uint64_t addr, id, id2;
+    Test t = { };
+
+    setup_driver(&t);
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    /* Padding means nothing, and the guest does not get to see it. */
+    memcpy(dirty, hints, sizeof(hints));
+    dirty[0].padding[3] = 0xaa;
+    daemon_hints(t.d, 42, dirty, ARRAY_SIZE(hints));
+    id = recv_hints(&t, addr, 0, hints, ARRAY_SIZE(hints));
+    g_assert_cmpint(get_outstanding(t.qts), ==, 1);
+
+    id2 = pass_hint(&t, 43, FAST, 0, 1);
+    g_assert_cmpint(id, !=, id2);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "batches"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "hints"), ==, 6);
+    teardown(&t);
+}
+
+/* Hints wait for a buffer, in order. */
+static void test_hints_wait(void)
+{
+    struct virtio_hmem_hint a = hint(FAST, 0, 1);
+    struct virtio_hmem_hint b = hint(SLOW, 0, 0);
+    uint64_t addr;
+    Test t = { };
+
+    setup_driver(&t);
+    daemon_hints(t.d, 1, &a, 1);
+    daemon_hints(t.d, 2, &b, 1);
+    /* Handled behind the two: they are there. */
+    daemon_hint(t.d, 3, END, 0, 0);
+    daemon_recv_reject(t.d, 3, HMEM_LINK_REJECT_INVALID, 0);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    recv_hints(&t, addr, 0, &a, 1);
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    recv_hints(&t, addr, 1, &b, 1);
+    teardown(&t);
+}
+
+/* A batch that takes two buffers is finished when both are. */
+static void test_hints_split(void)
+{
+    struct virtio_hmem_hint hints[HMEM_LINK_MAX_HINTS];
+    const uint32_t len = sizeof(struct virtio_hmem_hint_batch) +
+        VIRTIO_HMEM_MIN_HINTS * sizeof(hints[0]);
+    g_autofree struct virtio_hmem_result_batch *b = NULL;
+    g_autofree struct virtio_hmem_result_batch *got = NULL;
+    const uint32_t num[2] = { 256, 255 };
+    uint64_t addr[2], id[2];
+    uint32_t size, i;
+    Test t = { };
+    int part;
+
+    setup_driver(&t);
+    for (i = 0; i < ARRAY_SIZE(hints); i++) {
+        hints[i] = hint(FAST + i, 0, 1);
+    }
+    addr[0] = qvirtio_hmem_post(&t.hmem, len);
+    addr[1] = qvirtio_hmem_post(&t.hmem, len);
+    daemon_hints(t.d, 77, hints, ARRAY_SIZE(hints));
+    id[0] = recv_hints(&t, addr[0], 0, hints, 256);
+    /* Both were used before the driver was told. */
+    g_assert_true(qvirtqueue_get_buf(t.qts, t.hmem.hint_vq, NULL, NULL));
+    qtest_memread(t.qts, addr[1], &id[1], sizeof(id[1]));
+    id[1] = le64_to_cpu(id[1]);
+    g_assert_cmpint(id[0], !=, id[1]);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 2);
+
+    b = g_malloc0(sizeof(*b) + 256 * sizeof(b->results[0]));
+    for (part = 1; part >= 0; part--) {
+        b->id = cpu_to_le64(id[part]);
+        b->num_results = cpu_to_le32(num[part]);
+        b->flags = cpu_to_le32(VIRTIO_HMEM_RESULT_LAST);
+        for (i = 0; i < num[part]; i++) {
+            b->results[i].gfn = hints[part * 256 + i].gfn;
+            b->results[i].new_gfn = hints[part * 256 + i].gfn;
+            b->results[i].reason = VIRTIO_HMEM_R_FREE;
+            b->results[i].status = VIRTIO_HMEM_S_NACK;
+        }
+        qvirtio_hmem_result(&t.hmem, b, sizeof(*b) +
+                            num[part] * sizeof(b->results[0]));
+        g_free(got);
+        got = daemon_recv(t.d, HMEM_LINK_RESULTS, &size, NULL);
+        g_assert_cmpint(size, ==, sizeof(*b) +
+                        num[part] * sizeof(b->results[0]));
+        g_assert_cmpint(le64_to_cpu(got->id), ==, 77);
+        g_assert_cmpint(got->flags, ==,
+                        part ? 0 : VIRTIO_HMEM_RESULT_LAST);
+    }
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    teardown(&t);
+}
+
+static void test_hints_invalid(void)
+{
+    const struct virtio_hmem_hint good = hint(FAST, 0, 1);
+    const struct virtio_hmem_hint bad[] = {
+        /* the hole, the first byte behind, far away, and where sums wrap */
+        hint(HOLE, 0, 1), hint(0xff, 0, 1), hint(END, 0, 0),
+        hint(1ull << 40, 0, 0), hint(UINT64_MAX, 0, 0),
+        hint(UINT64_MAX << 18, 18, 0),
+        /* reaches into the hole, or behind the end */
+        hint(0x80, 7, 1), hint(0, 9, 1), hint(SLOW, 16, 0),
+        /* not aligned, or no such order */
+        hint(FAST + 1, 1, 1), hint(0, 19, 1), hint(0, 64, 1), hint(0, 255, 1),
+        /* no such tier */
+        hint(FAST, 0, 2), hint(FAST, 0, 255),
+    };
+    Test t = { };
+    int i;
+
+    setup_driver(&t);
+    qvirtio_hmem_post(&t.hmem, 8192);
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct virtio_hmem_hint hints[] = { good, good, bad[i], good };
+
+        daemon_hints(t.d, i, hints, ARRAY_SIZE(hints));
+        daemon_recv_reject(t.d, i, HMEM_LINK_REJECT_INVALID, 2);
+    }
+    g_assert_cmpint(get_stat(t.qts, "rejected.invalid"), ==, ARRAY_SIZE(bad));
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    g_assert_cmpint(get_stat(t.qts, "batches"), ==, 0);
+    teardown(&t);
+}
+
+static void test_hints_busy(void)
+{
+    Test t = { };
+    Results m;
+    uint64_t i, id;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 0, FAST, 0, 1);
+    for (i = 1; i < t.d->hello.max_batches; i++) {
+        daemon_hint(t.d, i, FAST, 0, 1);
+    }
+    daemon_hint(t.d, 1000, FAST, 0, 1);
+    daemon_recv_reject(t.d, 1000, HMEM_LINK_REJECT_BUSY, 0);
+
+    /* A finished one makes room. */
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, FAST, SLOW, 0, VIRTIO_HMEM_R_MOVED);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 0, true);
+    daemon_hint(t.d, 1001, FAST, 0, 1);
+    daemon_hint(t.d, 1002, FAST, 0, 1);
+    daemon_recv_reject(t.d, 1002, HMEM_LINK_REJECT_BUSY, 0);
+    g_assert_cmpint(get_stat(t.qts, "rejected.busy"), ==, 2);
+    teardown(&t);
+}
+
+/* Two unfinished batches of one name. */
+static void test_hints_twice(void)
+{
+    Test t = { };
+
+    setup_driver(&t);
+    daemon_hint(t.d, 5, FAST, 0, 1);
+    daemon_hint(t.d, 5, FAST, 0, 1);
+    daemon_expect_drop(t.d);
+    daemon_accept(t.d);
+    g_assert_cmpint(get_stat(t.qts, "connections-dropped"), ==, 1);
+    teardown(&t);
+}
+
+/* While the VM is stopped the guest's memory stays as it is. */
+static void test_hints_stopped(void)
+{
+    struct virtio_hmem_hint h = hint(FAST, 0, 1);
+    uint64_t addr;
+    Test t = { };
+
+    setup_driver(&t);
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    qtest_qmp_assert_success(t.qts, "{ 'execute': 'stop' }");
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK);
+    daemon_hints(t.d, 1, &h, 1);
+    daemon_hint(t.d, 2, END, 0, 0);
+    daemon_recv_reject(t.d, 2, HMEM_LINK_REJECT_INVALID, 0);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    qtest_qmp_assert_success(t.qts, "{ 'execute': 'cont' }");
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+    recv_hints(&t, addr, 0, &h, 1);
+    teardown(&t);
+}
+
+/*
+ * Results
+ */
+
+static void test_results_ok(void)
+{
+    Test t = { };
+    Results m;
+    uint64_t id;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 0xdeadbeef, SLOW, 2, 0);
+
+    /* A large page that was split, in two messages and three answers. */
+    set_batch(&m, id, 2, false);
+    set_result(&m, 0, SLOW + 1, FAST + 7, 0, VIRTIO_HMEM_R_MOVED);
+    set_result(&m, 1, SLOW + 2, SLOW + 2, 1, VIRTIO_HMEM_R_PINNED);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 0xdeadbeef, false);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 1);
+
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 0xdeadbeef, true);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+
+    g_assert_cmpint(get_stat(t.qts, "results"), ==, 3);
+    g_assert_cmpint(get_stat(t.qts, "foreign-moves"), ==, 1234);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-status.ok"), ==, 1);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-status.busy"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-status.nack"), ==, 1);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.moved"), ==, 1);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.pinned"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.free"), ==, 1);
+    teardown(&t);
+}
+
+/* All that matters is in the buffer's bytes, not in how they are cut. */
+static void test_results_scattered(void)
+{
+    Test t = { };
+    Results m;
+    uint64_t id, addr;
+    uint32_t head, i;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 3, SLOW, 0, 0);
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    addr = guest_alloc(t.hmem.alloc, sizeof(m));
+    qtest_memwrite(t.qts, addr, &m, sizeof(m));
+    head = t.hmem.result_vq->free_head;
+    for (i = 0; i < results_len(&m); i += 6) {
+        qvirtqueue_add(t.qts, t.hmem.result_vq, addr + i, 6, false,
+                       i + 6 < results_len(&m));
+    }
+    qvirtqueue_kick(t.qts, t.hmem.vdev, t.hmem.result_vq, head);
+    daemon_recv_results(t.d, &m, 3, true);
+    teardown(&t);
+}
+
+/* hmemd has gone; nobody minds what the guest still has to say. */
+static void test_results_orphan(void)
+{
+    Test t = { };
+    Results m;
+    uint64_t id;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 3, SLOW, 0, 0);
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    send_results(&t, &m);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.moved"), ==, 1);
+
+    /* The name is free again, and the next message is the new batch's. */
+    id = pass_hint(&t, 3, SLOW, 0, 0);
+    set_batch(&m, id, 1, true);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 3, true);
+    teardown(&t);
+}
+
+/* hmemd does not read: it is hung up on, nobody waits, nothing grows. */
+static void test_results_backlog(void)
+{
+    const uint32_t max = (HMEM_LINK_MAX_PAYLOAD -
+                          sizeof(struct virtio_hmem_result_batch)) /
+        sizeof(struct virtio_hmem_result);
+    g_autofree struct virtio_hmem_result_batch *b =
+        g_malloc0(HMEM_LINK_MAX_PAYLOAD);
+    uint64_t gfn, id, cookie;
+    uint32_t i, num;
+    Test t = { };
+
+    setup_driver(&t);
+    for (cookie = 0; cookie < 3; cookie++) {
+        id = pass_hint(&t, cookie, SLOW, 15, 0);
+        for (gfn = SLOW; gfn < END; gfn += num) {
+            num = MIN(max, END - gfn);
+            b->id = cpu_to_le64(id);
+            b->num_results = cpu_to_le32(num);
+            b->flags = cpu_to_le32(gfn + num == END ?
+                                   VIRTIO_HMEM_RESULT_LAST : 0);
+            for (i = 0; i < num; i++) {
+                b->results[i].gfn = cpu_to_le64(gfn + i);
+                b->results[i].new_gfn = cpu_to_le64(gfn + i);
+                b->results[i].status = VIRTIO_HMEM_S_NACK;
+                b->results[i].reason = VIRTIO_HMEM_R_KERNEL;
+            }
+            i = t.hmem.result_vq->free_head;
+            guest_free(t.hmem.alloc,
+                       qvirtio_hmem_result(&t.hmem, b, sizeof(*b) +
+                                           num * sizeof(b->results[0])));
+            qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.result_vq, i,
+                                   NULL, DEADLINE_US);
+        }
+        if (get_stat(t.qts, "connections-dropped")) {
+            break;
+        }
+    }
+    g_assert_cmpint(get_stat(t.qts, "connections-dropped"), ==, 1);
+    daemon_expect_drop(t.d);
+
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    pass_hint(&t, 7, FAST, 0, 1);
+    teardown(&t);
+}
+
+/*
+ * What a guest may get wrong.  Each function sends something that is not
+ * right, given the id of an unfinished batch: an order-2 page at SLOW.
+ */
+
+static void bad_send(Test *t, const Results *m)
+{
+    qvirtio_hmem_result(&t->hmem, m, results_len(m));
+}
+
+static void bad_one(Test *t, uint64_t id, struct virtio_hmem_result result)
+{
+    Results m;
+
+    set_batch(&m, id, 2, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    m.r[1] = result;
+    bad_send(t, &m);
+}
+
+#define RESULT(g, n, o, s, r)                                               \
+    (struct virtio_hmem_result) {                                           \
+        .gfn = cpu_to_le64(g), .new_gfn = cpu_to_le64(n), .order = o,       \
+        .status = VIRTIO_HMEM_S_##s, .reason = r,                           \
+    }
+
+static void bad_empty(Test *t, uint64_t id)
+{
+    qvirtio_hmem_result(&t->hmem, NULL, 0);
+}
+
+static void bad_short(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 0, false);
+    qvirtio_hmem_result(&t->hmem, &m, sizeof(m.b) - 1);
+}
+
+static void bad_truncated(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 2, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    set_result(&m, 1, SLOW + 1, SLOW + 1, 0, VIRTIO_HMEM_R_FREE);
+    qvirtio_hmem_result(&t->hmem, &m, results_len(&m) - 1);
+}
+
+static void bad_num_wraps(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 0, false);
+    /* 24 times this is 2^32 + 8 */
+    m.b.num_results = cpu_to_le32(178956971);
+    qvirtio_hmem_result(&t->hmem, &m, sizeof(m));
+}
+
+static void bad_too_many(Test *t, uint64_t id)
+{
+    const uint32_t len = sizeof(struct virtio_hmem_result_batch) +
+        2730 * sizeof(struct virtio_hmem_result);
+    g_autofree Results *m = g_malloc0(len);
+
+    set_batch(m, id, 2730, false);
+    qvirtio_hmem_result(&t->hmem, m, len);
+}
+
+static void bad_flags(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    m.b.flags = cpu_to_le32(2);
+    bad_send(t, &m);
+}
+
+static void bad_id(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id + 1, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    bad_send(t, &m);
+}
+
+static void bad_id_zero(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, 0, 0, true);
+    bad_send(t, &m);
+}
+
+static void bad_id_finished(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, SLOW, 2, VIRTIO_HMEM_R_FREE);
+    send_results(t, &m);
+    daemon_recv_results(t->d, &m, 1, true);
+    bad_send(t, &m);
+}
+
+static void bad_more_than_hinted(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 2, false);
+    set_result(&m, 0, SLOW, SLOW, 2, VIRTIO_HMEM_R_FREE);
+    set_result(&m, 1, SLOW + 4, SLOW + 4, 0, VIRTIO_HMEM_R_FREE);
+    bad_send(t, &m);
+}
+
+static void bad_more_later(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 2, VIRTIO_HMEM_R_FREE);
+    send_results(t, &m);
+    daemon_recv_results(t->d, &m, 1, false);
+    bad_send(t, &m);
+}
+
+static void bad_last_early(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, SLOW, 1, VIRTIO_HMEM_R_FREE);
+    bad_send(t, &m);
+}
+
+static void bad_gfn(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(END, END, 0, NACK, VIRTIO_HMEM_R_FREE));
+}
+
+static void bad_gfn_huge(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(UINT64_MAX, UINT64_MAX, 0, NACK,
+                          VIRTIO_HMEM_R_FREE));
+}
+
+static void bad_gfn_hole(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(HOLE, HOLE, 0, ERROR, VIRTIO_HMEM_R_BAD_GFN));
+}
+
+static void bad_new_gfn(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 1, END, 0, OK, VIRTIO_HMEM_R_MOVED));
+}
+
+static void bad_new_gfn_order(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 2, FAST + 1, 1, OK, VIRTIO_HMEM_R_MOVED));
+}
+
+static void bad_new_gfn_not_moved(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 1, FAST, 0, BUSY, VIRTIO_HMEM_R_PINNED));
+}
+
+static void bad_order(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW, SLOW, 200, NACK, VIRTIO_HMEM_R_FREE));
+}
+
+static void bad_align(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 1, SLOW + 1, 1, NACK, VIRTIO_HMEM_R_FREE));
+}
+
+static void bad_reason(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 1, SLOW + 1, 0, ERROR, VIRTIO_HMEM_R_MAX));
+}
+
+static void bad_status(Test *t, uint64_t id)
+{
+    bad_one(t, id, RESULT(SLOW + 1, SLOW + 1, 0, OK, VIRTIO_HMEM_R_PINNED));
+}
+
+static void bad_status_unknown(Test *t, uint64_t id)
+{
+    struct virtio_hmem_result r =
+        RESULT(SLOW + 1, SLOW + 1, 0, OK, VIRTIO_HMEM_R_ALREADY);
+
+    r.status = 77;
+    bad_one(t, id, r);
+}
+
+/* Descriptors that the device is to write, on a queue that it only reads. */
+static void bad_result_writable(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.result_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 4096, true, false);
+
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+}
+
+static void bad_result_mixed(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.result_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 24, false, true);
+
+    qvirtqueue_add(t->qts, vq, addr + 24, 24, true, false);
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+}
+
+static void bad_result_nowhere(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.result_vq;
+    uint32_t head = qvirtqueue_add(t->qts, vq, 1ull << 50, 48, false, false);
+
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+}
+
+static void bad_result_loop(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.result_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 24, false, true);
+
+    /* The descriptor's next is itself. */
+    qtest_writew(t->qts, vq->desc + 16 * head + 14, head);
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+}
+
+static void bad_result_head(Test *t, uint64_t id)
+{
+    qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.result_vq, 0xfffe);
+}
+
+static void bad_result_indirect(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.result_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 17, false, false);
+
+    /* A table of one descriptor and a bit. */
+    qtest_writew(t->qts, vq->desc + 16 * head + 12, VRING_DESC_F_INDIRECT);
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+}
+
+static void bad_hint_buffer(Test *t, uint32_t len)
+{
+    /* It is looked at when there are hints to put in. */
+    qvirtio_hmem_post(&t->hmem, len);
+    daemon_hint(t->d, 2, FAST, 0, 1);
+}
+
+static void bad_hint_short(Test *t, uint64_t id)
+{
+    bad_hint_buffer(t, sizeof(struct virtio_hmem_hint_batch) +
+                    VIRTIO_HMEM_MIN_HINTS * sizeof(struct virtio_hmem_hint) -
+                    1);
+}
+
+static void bad_hint_tiny(Test *t, uint64_t id)
+{
+    bad_hint_buffer(t, 1);
+}
+
+static void bad_hint_empty(Test *t, uint64_t id)
+{
+    bad_hint_buffer(t, 0);
+}
+
+static void bad_hint_readable(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.hint_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 8192);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 8192, false, false);
+
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+    daemon_hint(t->d, 2, FAST, 0, 1);
+}
+
+static void bad_hint_mixed(Test *t, uint64_t id)
+{
+    QVirtQueue *vq = t->hmem.hint_vq;
+    uint64_t addr = guest_alloc(t->hmem.alloc, 16384);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, 16, false, true);
+
+    qvirtqueue_add(t->qts, vq, addr + 4096, 8192, true, false);
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+    daemon_hint(t->d, 2, FAST, 0, 1);
+}
+
+static const struct BadGuest {
+    const char *name;
+    void (*act)(Test *t, uint64_t id);
+} bad_guests[] = {
+    { "empty", bad_empty },
+    { "short", bad_short },
+    { "truncated", bad_truncated },
+    { "num-wraps", bad_num_wraps },
+    { "too-many", bad_too_many },
+    { "flags", bad_flags },
+    { "id", bad_id },
+    { "id-zero", bad_id_zero },
+    { "id-finished", bad_id_finished },
+    { "more-than-hinted", bad_more_than_hinted },
+    { "more-later", bad_more_later },
+    { "last-early", bad_last_early },
+    { "gfn", bad_gfn },
+    { "gfn-huge", bad_gfn_huge },
+    { "gfn-hole", bad_gfn_hole },
+    { "new-gfn", bad_new_gfn },
+    { "new-gfn-order", bad_new_gfn_order },
+    { "new-gfn-not-moved", bad_new_gfn_not_moved },
+    { "order", bad_order },
+    { "align", bad_align },
+    { "reason", bad_reason },
+    { "status", bad_status },
+    { "status-unknown", bad_status_unknown },
+    { "result-writable", bad_result_writable },
+    { "result-mixed", bad_result_mixed },
+    { "result-nowhere", bad_result_nowhere },
+    { "result-loop", bad_result_loop },
+    { "result-head", bad_result_head },
+    { "result-indirect", bad_result_indirect },
+    { "hint-short", bad_hint_short },
+    { "hint-tiny", bad_hint_tiny },
+    { "hint-empty", bad_hint_empty },
+    { "hint-readable", bad_hint_readable },
+    { "hint-mixed", bad_hint_mixed },
+};
+
+static void test_bad_guest(const void *data)
+{
+    const struct BadGuest *bad = data;
+    Test t = { };
+
+    setup_driver(&t);
+    bad->act(&t, pass_hint(&t, 1, SLOW, 2, 0));
+    expect_broken(&t);
+    teardown(&t);
+}
+
+/*
+ * Reset and unplug
+ */
+
+static void test_reset(void)
+{
+    Test t = { };
+    Results m;
+    uint64_t id;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 1, SLOW, 0, 0);
+    daemon_hint(t.d, 2, FAST, 0, 1);
+    daemon_hint(t.d, 3, END, 0, 0);
+    daemon_recv_reject(t.d, 3, HMEM_LINK_REJECT_INVALID, 0);
+
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmphex(t.d->state.features, ==, 0);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+
+    /* Both names are free again, and the old id is not known any more. */
+    qvirtio_start_device(t.hmem.vdev);
+    start_driver(&t);
+    g_assert_cmpint(pass_hint(&t, 1, SLOW, 0, 0), !=, id);
+    pass_hint(&t, 2, SLOW, 0, 0);
+    set_batch(&m, id, 1, true);
+    set_result(&m, 0, SLOW, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    bad_send(&t, &m);
+    expect_broken(&t);
+    teardown(&t);
+}
+
+static void test_system_reset(void)
+{
+    Test t = { };
+
+    setup_driver(&t);
+    pass_hint(&t, 1, SLOW, 0, 0);
+    qtest_system_reset(t.qts);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    daemon_barrier(t.d);
+    teardown(&t);
+}
+
+/* Out and in again, with batches under way and tracking on. */
+static void test_unplug(void)
+{
+    Test t = { };
+    int i;
+
+    setup_driver(&t);
+    for (i = 0; i < 3; i++) {
+        daemon_track(t.d, 10 * MS);
+        pass_hint(&t, 1, SLOW, 0, 0);
+        daemon_hint(t.d, 2, FAST, 0, 1);
+        qpci_unplug_acpi_device_test(t.qts, "hmem0", SLOT);
+        daemon_expect_drop(t.d);
+        qtest_clock_step(t.qts, 20 * MS);
+        qos_object_destroy((QOSGraphObject *)t.pci);
+
+        qtest_qmp_device_add(t.qts, "virtio-hmem-pci", "hmem0",
+                             "{ 'chardev': 'hmemd', 'addr': '04.0' }");
+        daemon_accept(t.d);
+        daemon_welcome(t.d);
+        t.pci = find_device(t.qs, SLOT);
+        t.hmem.vdev = &t.pci->vdev;
+        start_driver(&t);
+    }
+    teardown(&t);
+}
+
+/*
+ * Dirty pages
+ */
+
+static void touch(Test *t, uint64_t gfn)
+{
+    qtest_writeb(t->qts, (gfn << VIRTIO_HMEM_GFN_SHIFT) + 123, 1);
+}
+
+static void test_dirty_windows(void)
+{
+    static const uint64_t first[] = {
+        0, HOLE - 1, 0x100, FAST, FAST + 1, SLOW - 1, SLOW, SLOW + 0x1234, END - 1,
+    };
+    static const uint64_t second[] = { FAST + 63, FAST + 64 };
+    Test t = { };
+    int i;
+
+    setup(&t);
+    touch(&t, FAST + 9);
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    for (i = 0; i < ARRAY_SIZE(first); i++) {
+        touch(&t, first[i]);
+        touch(&t, first[i]);
+    }
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 1, 10 * MS, ARRAY_SIZE(first));
+    daemon_take_map(t.d, first, ARRAY_SIZE(first));
+
+    /* hmemd takes its time: one longer window, not many. */
+    touch(&t, second[0]);
+    for (i = 0; i < 5; i++) {
+        qtest_clock_step(t.qts, 10 * MS);
+    }
+    touch(&t, second[1]);
+    daemon_tick_done(t.d, 1);
+    daemon_recv_tick(t.d, 2, 50 * MS, 2);
+    daemon_take_map(t.d, second, 2);
+
+    /* An answer in time brings no tick forward. */
+    daemon_tick_done(t.d, 2);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 3, 10 * MS, 0);
+    daemon_take_map(t.d, NULL, 0);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 3);
+    g_assert_cmpint(get_stat(t.qts, "dirty-pages"), ==,
+                    ARRAY_SIZE(first) + 2);
+    teardown(&t);
+}
+
+/* Bits that hmemd has not taken stay in the map. */
+static void test_dirty_keep(void)
+{
+    static const uint64_t gfns[] = { FAST, SLOW };
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, MS);
+    daemon_barrier(t.d);
+    touch(&t, gfns[0]);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 1, MS, 1);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    touch(&t, gfns[1]);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 2, MS, 1);
+    daemon_take_map(t.d, gfns, 2);
+    teardown(&t);
+}
+
+/* What the device itself writes for the guest counts as well. */
+static void test_dirty_dma(void)
+{
+    struct virtio_hmem_hint h = hint(SLOW, 0, 0);
+    struct hmem_link_tick tick;
+    uint64_t addr, gfn;
+    Test t = { };
+
+    setup_driver(&t);
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    gfn = addr >> VIRTIO_HMEM_GFN_SHIFT;
+    daemon_track(t.d, MS);
+    daemon_hints(t.d, 1, &h, 1);
+    recv_hints(&t, addr, 0, &h, 1);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_to(t.d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    g_assert_cmphex(t.d->map[gfn / 64] & (1ull << gfn % 64), !=, 0);
+    teardown(&t);
+}
+
+static void test_dirty_change(void)
+{
+    static const uint64_t gfn = FAST;
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, 100 * MS);
+    daemon_barrier(t.d);
+    touch(&t, gfn);
+    qtest_clock_step(t.qts, 10 * MS);
+    /* Shorter windows: this one ends now, and what it found is kept. */
+    daemon_track(t.d, 10 * MS);
+    daemon_recv_tick(t.d, 1, 10 * MS, 1);
+    daemon_take_map(t.d, &gfn, 1);
+
+    /* Stopped, an answer may be late; nothing is found. */
+    daemon_track(t.d, 0);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    touch(&t, gfn);
+    qtest_clock_step(t.qts, 100 * MS);
+
+    /* Started again: from the beginning. */
+    daemon_track(t.d, 20 * MS);
+    daemon_barrier(t.d);
+    touch(&t, SLOW);
+    qtest_clock_step(t.qts, 20 * MS);
+    daemon_recv_tick(t.d, 1, 20 * MS, 1);
+    teardown(&t);
+}
+
+/* Tracking ends with the connection. */
+static void test_dirty_disconnect(void)
+{
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, MS);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 1, MS, 0);
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 1);
+    /* Ticks of the connection before cannot be answered. */
+    daemon_tick_done(t.d, 1);
+    daemon_expect_drop(t.d);
+    teardown(&t);
+}
+
+/* A paused VM does not age. */
+static void test_dirty_paused(void)
+{
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, MS);
+    daemon_barrier(t.d);
+    qtest_qmp_assert_success(t.qts, "{ 'execute': 'stop' }");
+    daemon_recv_state(t.d, 0);
+    touch(&t, FAST);
+    daemon_barrier(t.d);
+    qtest_qmp_assert_success(t.qts, "{ 'execute': 'cont' }");
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 0);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 1, MS, 1);
+    teardown(&t);
+}
+
+/*
+ * Migration
+ */
+
+static void set_bandwidth(QTestState *qts, uint64_t bytes)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate-set-parameters',"
+                             " 'arguments': { 'max-bandwidth': %" PRIu64
+                             " } }", bytes);
+}
+
+static void wait_migration(QTestState *qts, const char *wanted)
+{
+    for (;;) {
+        QDict *response = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
+        QDict *info = qdict_get_qdict(response, "return");
+        const char *status = qdict_get_try_str(info, "status");
+        bool done = !g_strcmp0(status, wanted);
+
+        g_assert_cmpstr(status, !=, "failed");
+        qobject_unref(response);
+        if (done) {
+            return;
+        }
+        g_usleep(1000);
+    }
+}
+
+/* The same machine once more, waiting for the first; with an hmemd too. */
+static void setup_target(Test *to, const char *uri)
+{
+    g_autofree char *incoming = g_strdup_printf("-incoming %s", uri);
+
+    setup_machine(to, incoming);
+    g_assert_cmphex(to->d->state.flags, ==, 0);
+}
+
+/* The driver has moved with its machine. */
+static void move_driver(Test *from, Test *to)
+{
+    to->pci = g_memdup2(from->pci, sizeof(*from->pci));
+    to->pci->pdev = g_memdup2(from->pci->pdev, sizeof(*from->pci->pdev));
+    to->pci->pdev->bus = to->qs->pcibus;
+    migrate_allocator(&from->qs->alloc, &to->qs->alloc);
+    to->hmem = from->hmem;
+    to->hmem.qts = to->qts;
+    to->hmem.alloc = &to->qs->alloc;
+    to->hmem.vdev = &to->pci->vdev;
+    to->hmem.hint_vq->vdev = to->hmem.vdev;
+    to->hmem.result_vq->vdev = to->hmem.vdev;
+}
+
+static void start_migration(Test *from, const char *uri)
+{
+    qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+}
+
+static void test_migration(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    struct virtio_hmem_hint h = hint(FAST, 0, 1);
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+    uint64_t id[2], addr, last;
+    uint32_t index;
+    Results m;
+
+    setup_driver(&from);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+
+    /* One batch in half, one untouched, and a buffer for the target. */
+    id[0] = pass_hint(&from, 1, SLOW, 1, 0);
+    id[1] = pass_hint(&from, 2, FAST, 0, 1);
+    set_batch(&m, id[0], 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    send_results(&from, &m);
+    daemon_recv_results(from.d, &m, 1, false);
+    index = from.hmem.hint_vq->free_head;
+    addr = qvirtio_hmem_post(&from.hmem, 8192);
+
+    /* Slow, so that there is something to see while it goes on. */
+    set_bandwidth(from.qts, 4096);
+    start_migration(&from, uri);
+    daemon_recv_state(from.d, running | HMEM_LINK_MIGRATING);
+    daemon_hint(from.d, 3, FAST, 0, 1);
+    daemon_recv_reject(from.d, 3, HMEM_LINK_REJECT_MIGRATING, 0);
+    set_bandwidth(from.qts, 1ull << 40);
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    move_driver(&from, &to);
+    daemon_recv_state(to.d, running);
+    g_assert_cmpint(get_outstanding(to.qts), ==, 2);
+
+    /* The target's hmemd knows nothing of them, but the device does. */
+    set_batch(&m, id[0], 1, true);
+    set_result(&m, 0, SLOW + 1, SLOW + 1, 0, VIRTIO_HMEM_R_FREE);
+    send_results(&to, &m);
+    set_batch(&m, id[1], 1, true);
+    set_result(&m, 0, FAST, FAST, 0, VIRTIO_HMEM_R_FREE);
+    send_results(&to, &m);
+    g_assert_cmpint(get_outstanding(to.qts), ==, 0);
+    daemon_hints(to.d, 1, &h, 1);
+    last = recv_hints(&to, addr, index, &h, 1);
+    g_assert_cmpint(last, >, id[1]);
+
+    /* What was answered on the source counts. */
+    set_batch(&m, id[0], 1, true);
+    bad_send(&to, &m);
+    daemon_recv_state(to.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+    teardown(&to);
+    teardown(&from);
+}
+
+/* Given up: as if nothing had been. */
+static void test_migration_cancel(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    struct virtio_hmem_hint h = hint(FAST, 0, 1);
+    g_autofree char *uri = NULL;
+    Test from = { };
+    uint64_t addr;
+
+    setup_driver(&from);
+    uri = g_strdup_printf("file:%s/migration", from.d->dir);
+    /* Waits for a buffer, and gets none before the migration is over. */
+    daemon_hints(from.d, 1, &h, 1);
+    daemon_hint(from.d, 2, END, 0, 0);
+    daemon_recv_reject(from.d, 2, HMEM_LINK_REJECT_INVALID, 0);
+    set_bandwidth(from.qts, 4096);
+    start_migration(&from, uri);
+    daemon_recv_state(from.d, running | HMEM_LINK_MIGRATING);
+    addr = qvirtio_hmem_post(&from.hmem, 8192);
+    g_assert_cmpint(get_outstanding(from.qts), ==, 0);
+    qtest_qmp_assert_success(from.qts, "{ 'execute': 'migrate_cancel' }");
+    daemon_recv_state(from.d, running);
+    recv_hints(&from, addr, 0, &h, 1);
+    unlink(uri + strlen("file:"));
+    teardown(&from);
+}
+
+/* Tiers in another order: the guest would not notice, so QEMU has to. */
+static void test_migration_tiers(void)
+{
+    g_autofree char *uri = NULL;
+    QTestState *to;
+    Test from = { };
+
+    setup(&from);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    to = qtest_initf("-machine pc,hmat=on" NODES NUMA
+                     LB(0, "access-latency", "latency=300")
+                     LB(1, "access-latency", "latency=80")
+                     " -device virtio-hmem-pci,id=hmem0,addr=%d -incoming %s",
+                     SLOT, uri);
+    start_migration(&from, uri);
+    qtest_set_expected_status(to, EXIT_FAILURE);
+    qtest_wait_qemu(to);
+    qtest_quit(to);
+    teardown(&from);
+}
+
+/* Tracking takes nothing from migration, nor the other way round. */
+static void test_migration_dirty(void)
+{
+    static const uint64_t gfns[] = { FAST + 100, SLOW + 100 };
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+
+    setup(&from);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+    daemon_track(from.d, MS);
+    daemon_barrier(from.d);
+    touch(&from, gfns[0]);
+    touch(&from, gfns[1]);
+
+    /* Migration collects its dirty pages; ours are still there. */
+    qtest_qmp_assert_success(
+        from.qts, "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
+        " 'capabilities': [ { 'capability': 'pause-before-switchover',"
+        " 'state': true } ] } }");
+    set_bandwidth(from.qts, 4096);
+    start_migration(&from, uri);
+    daemon_recv_state(from.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_MIGRATING);
+    wait_migration(from.qts, "active");
+    qtest_clock_step(from.qts, MS);
+    daemon_recv_tick(from.d, 1, MS, 2);
+    daemon_take_map(from.d, gfns, 2);
+
+    /* All of memory has been sent once, and nothing is left to send. */
+    set_bandwidth(from.qts, 1ull << 40);
+    wait_migration(from.qts, "pre-switchover");
+    daemon_recv_state(from.d, HMEM_LINK_MIGRATING);
+    qtest_writeq(from.qts, gfns[0] << VIRTIO_HMEM_GFN_SHIFT, 0x1122334455);
+    qtest_writeq(from.qts, gfns[1] << VIRTIO_HMEM_GFN_SHIFT, 0x66778899aa);
+    /* Starting anew takes all dirty bits of ours. */
+    daemon_track(from.d, 0);
+    daemon_track(from.d, MS);
+    daemon_barrier(from.d);
+    qtest_qmp_assert_success(
+        from.qts, "{ 'execute': 'migrate-continue',"
+        " 'arguments': { 'state': 'pre-switchover' } }");
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    g_assert_cmphex(qtest_readq(to.qts, gfns[0] << VIRTIO_HMEM_GFN_SHIFT), ==,
+                    0x1122334455);
+    g_assert_cmphex(qtest_readq(to.qts, gfns[1] << VIRTIO_HMEM_GFN_SHIFT), ==,
+                    0x66778899aa);
+    teardown(&to);
+    teardown(&from);
+}
+
+/*
+ * All of them
+ */
+
+static void add_data_tests(void)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(realize_errors); i++) {
+        g_autofree char *name = g_strdup_printf("virtio-hmem/realize/%s",
+                                                realize_errors[i].name);
+
+        qtest_add_data_func(name, &realize_errors[i], test_realize_error);
+    }
+    for (i = 0; i < ARRAY_SIZE(bad_messages); i++) {
+        g_autofree char *name = g_strdup_printf("virtio-hmem/link/bad/%s",
+                                                bad_messages[i].name);
+
+        qtest_add_data_func(name, &bad_messages[i], test_link_bad);
+    }
+    for (i = 0; i < ARRAY_SIZE(bad_guests); i++) {
+        g_autofree char *name = g_strdup_printf("virtio-hmem/guest/bad/%s",
+                                                bad_guests[i].name);
+
+        qtest_add_data_func(name, &bad_guests[i], test_bad_guest);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*func)(void);
+    } tests[] = {
+        { "config/hmat", test_config },
+        { "config/order/cpus", test_config_order_cpus },
+        { "config/order/latency", test_config_order_latency },
+        { "link/hello", test_link_hello },
+        { "link/reconnect", test_link_reconnect },
+        { "link/late", test_link_late },
+        { "link/tcp", test_link_tcp },
+        { "link/pieces", test_link_pieces },
+        { "hints/no-driver", test_hints_no_driver },
+        { "hints/deliver", test_hints_deliver },
+        { "hints/wait", test_hints_wait },
+        { "hints/split", test_hints_split },
+        { "hints/invalid", test_hints_invalid },
+        { "hints/busy", test_hints_busy },
+        { "hints/twice", test_hints_twice },
+        { "hints/stopped", test_hints_stopped },
+        { "results/ok", test_results_ok },
+        { "results/scattered", test_results_scattered },
+        { "results/orphan", test_results_orphan },
+        { "results/backlog", test_results_backlog },
+        { "reset/device", test_reset },
+        { "reset/system", test_system_reset },
+        { "unplug", test_unplug },
+        { "dirty/windows", test_dirty_windows },
+        { "dirty/keep", test_dirty_keep },
+        { "dirty/dma", test_dirty_dma },
+        { "dirty/change", test_dirty_change },
+        { "dirty/disconnect", test_dirty_disconnect },
+        { "dirty/paused", test_dirty_paused },
+        { "migration/live", test_migration },
+        { "migration/cancel", test_migration_cancel },
+        { "migration/tiers", test_migration_tiers },
+        { "migration/dirty", test_migration_dirty },
+    };
+    int i;
+
+    g_test_init(&argc, &argv, NULL);
+    for (i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_autofree char *name = g_strdup_printf("virtio-hmem/%s",
+                                                tests[i].name);
+
+        qtest_add_func(name, tests[i].func);
+    }
+    add_data_tests();
+    return g_test_run();
+}
