@@ -255,11 +255,9 @@ static int judge(json *m)
 
 	if (known(m, "failed"))
 		return EXIT_ERROR;
-	json_object_object_foreach(reasons, key, value) {
-		if (strcmp(key, "moved") && strcmp(key, "already") &&
-		    strcmp(key, "free") && json_object_get_uint64(value))
-			return EXIT_PARTIAL;
-	}
+	if (num_of(reasons, "moved") + num_of(reasons, "already") +
+	    num_of(reasons, "free") != num_of(m, "pages"))
+		return EXIT_PARTIAL;
 	return EXIT_OK;
 }
 

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "peer.h"
+
+/* Long enough for any machine; only a test that fails waits for it. */
+#define PATIENCE_MS	60000
+
+void peer_connect(struct peer *p, const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	memset(p, 0, sizeof(*p));
+	p->map_fd = -1;
+	strcpy(addr.sun_path, path);
+	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)),
+			   errno);
+}
+
+void peer_close(struct peer *p)
+{
+	if (p->map)
+		munmap(p->map, PEER_FRAMES / 8);
+	if (p->map_fd >= 0)
+		close(p->map_fd);
+	if (p->fd >= 0)
+		close(p->fd);
+	p->fd = p->map_fd = -1;
+	p->map = NULL;
+}
+
+int peer_memfd(uint64_t bytes, int seals)
+{
+	int fd = memfd_create("peer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_return_code(fd, errno);
+	assert_return_code(ftruncate(fd, bytes), errno);
+	if (seals)
+		assert_return_code(fcntl(fd, F_ADD_SEALS, seals), errno);
+	return fd;
+}
+
+void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
+{
+	*hello = (struct hmem_link_hello) {
+		.magic = HMEM_LINK_MAGIC,
+		.version = HMEM_LINK_VERSION,
+		.device = "hmem0",
+		.num_tiers = 2,
+		.max_batches = PEER_BATCHES,
+		.map_bytes = PEER_FRAMES / 8,
+		.tiers = {
+			{ .pxm = 0, .kind = VIRTIO_HMEM_KIND_DRAM,
+			  .read_latency = 80, .size = PEER_TIER * 4096ull },
+			{ .pxm = 1, .kind = VIRTIO_HMEM_KIND_NVM,
+			  .read_latency = 300, .size = PEER_TIER * 4096ull },
+		},
+	};
+	snprintf(hello->vm, sizeof(hello->vm), "%s", name);
+}
+
+/* hmemd may have dropped us: that shows when reading. */
+void peer_send_raw(struct peer *p, const void *data, size_t len)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t n = send(p->fd, at, len, MSG_NOSIGNAL);
+
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+			return;
+		assert_true(n > 0);
+		at += n;
+		len -= n;
+	}
+}
+
+void peer_send(struct peer *p, uint32_t type, const void *payload, uint32_t len)
+{
+	struct hmem_link_header hdr = { .type = type, .len = len };
+
+	peer_send_raw(p, &hdr, sizeof(hdr));
+	peer_send_raw(p, payload, len);
+}
+
+void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
+		     const int *fds, unsigned int num_fds)
+{
+	struct hmem_link_header hdr = { HMEM_LINK_HELLO, sizeof(*hello) };
+	_Alignas(size_t) char control[CMSG_SPACE(8 * sizeof(int))] = { 0 };
+	struct iovec iov[2] = {
+		{ &hdr, sizeof(hdr) }, { (void *)hello, sizeof(*hello) },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct cmsghdr *cmsg;
+
+	if (num_fds) {
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(num_fds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(num_fds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, num_fds * sizeof(int));
+	}
+	assert_int_equal(sendmsg(p->fd, &msg, MSG_NOSIGNAL),
+			 sizeof(hdr) + sizeof(*hello));
+}
+
+void peer_send_ranges(struct peer *p)
+{
+	static const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = PEER_TIER, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
+	};
+
+	peer_send(p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+}
+
+void peer_send_state(struct peer *p, uint32_t flags)
+{
+	struct hmem_link_state state = { .flags = flags };
+
+	peer_send(p, HMEM_LINK_STATE, &state, sizeof(state));
+}
+
+void peer_send_tick(struct peer *p, uint64_t seq)
+{
+	struct hmem_link_tick tick = {
+		.seq = seq,
+		.vtime_ns = seq * 1000000000,
+		.window_ns = 1000000000,
+		.dirty = 1,
+	};
+
+	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
+}
+
+void peer_handshake(struct peer *p, const char *path, const char *name)
+{
+	struct hmem_link_welcome *welcome;
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+
+	peer_connect(p, path);
+	p->map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK | F_SEAL_GROW);
+	p->map = mmap(NULL, PEER_FRAMES / 8, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      p->map_fd, 0);
+	assert_true(p->map != MAP_FAILED);
+	peer_fill_hello(&hello, name);
+	peer_send_hello(p, &hello, &p->map_fd, 1);
+	peer_send_ranges(p);
+	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_read(p, &msg);
+	assert_int_equal(msg.hdr.type, HMEM_LINK_WELCOME);
+	assert_int_equal(msg.hdr.len, sizeof(*welcome));
+	welcome = (void *)msg.payload;
+	assert_int_equal(welcome->magic, HMEM_LINK_MAGIC);
+	assert_int_equal(welcome->version, HMEM_LINK_VERSION);
+}
+
+/* False: closed. */
+static bool read_all(struct peer *p, void *data, size_t len)
+{
+	char *at = data;
+
+	while (len) {
+		struct pollfd pfd = { .fd = p->fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&pfd, 1, PATIENCE_MS) != 1)
+			fail_msg("hmemd neither says anything nor closes");
+		n = recv(p->fd, at, len, 0);
+		if (n <= 0)
+			return false;
+		at += n;
+		len -= n;
+	}
+	return true;
+}
+
+static bool read_msg(struct peer *p, struct peer_msg *msg)
+{
+	if (!read_all(p, &msg->hdr, sizeof(msg->hdr)))
+		return false;
+	assert_in_range(msg->hdr.len, 0, HMEM_LINK_MAX_PAYLOAD);
+	return read_all(p, msg->payload, msg->hdr.len);
+}
+
+void peer_read(struct peer *p, struct peer_msg *msg)
+{
+	if (!read_msg(p, msg))
+		fail_msg("hmemd closed the connection");
+}
+
+void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type)
+{
+	do
+		peer_read(p, msg);
+	while (msg->hdr.type != type);
+}
+
+void peer_expect_drop(struct peer *p)
+{
+	struct peer_msg msg;
+
+	while (read_msg(p, &msg))
+		;
+	peer_close(p);
+}
+
+void peer_answer(struct peer *p, const struct peer_msg *msg)
+{
+	const struct virtio_hmem_hint_batch *batch = (const void *)msg->payload;
+	uint32_t num = le32toh(batch->num_hints);
+	_Alignas(8) char buf[sizeof(struct virtio_hmem_result_batch) +
+			     HMEM_LINK_MAX_HINTS * sizeof(struct virtio_hmem_result)];
+	struct virtio_hmem_result_batch *out = (void *)buf;
+
+	assert_int_equal(msg->hdr.len, sizeof(*batch) + num * sizeof(batch->hints[0]));
+	assert_in_range(num, 1, HMEM_LINK_MAX_HINTS);
+	*out = (struct virtio_hmem_result_batch) {
+		.id = batch->id,
+		.num_results = htole32(num),
+		.flags = htole32(VIRTIO_HMEM_RESULT_LAST),
+		.foreign_moves = htole64(p->foreign_moves),
+	};
+	for (uint32_t i = 0; i < num; i++) {
+		const struct virtio_hmem_hint *hint = &batch->hints[i];
+		uint64_t gfn = le64toh(hint->gfn);
+		unsigned int reason;
+
+		assert_in_range(gfn, 0, PEER_FRAMES - 1);
+		assert_in_range(hint->tier, 0, 1);
+		reason = p->reason ? p->reason(p, hint) : VIRTIO_HMEM_R_MOVED;
+		p->asked[gfn]++;
+		out->results[i] = (struct virtio_hmem_result) {
+			.gfn = hint->gfn,
+			.new_gfn = reason == VIRTIO_HMEM_R_MOVED ?
+				   htole64(gfn ^ PEER_TIER) : hint->gfn,
+			.order = hint->order,
+			.status = virtio_hmem_status(reason),
+			.reason = reason,
+		};
+	}
+	p->hints += num;
+	p->batches++;
+	peer_send(p, HMEM_LINK_RESULTS, out,
+		  sizeof(*out) + num * sizeof(out->results[0]));
+}
+
+void peer_serve(struct peer *p)
+{
+	struct peer_msg msg;
+
+	peer_read(p, &msg);
+	if (msg.hdr.type == HMEM_LINK_HINTS)
+		peer_answer(p, &msg);
+}

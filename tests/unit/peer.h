@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A device on the link, and the guest behind it, as a test wants them. */
+#ifndef HMEM_UNIT_PEER_H
+#define HMEM_UNIT_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hmem_link.h"
+#include "virtio_hmem.h"
+
+/* Two tiers of this many frames, one above the other. */
+#define PEER_TIER	8192u
+#define PEER_FRAMES	(2 * PEER_TIER)
+#define PEER_BATCHES	4u
+
+struct peer {
+	int fd, map_fd;
+	uint64_t *map;
+	/* Hints answered, and batches. */
+	unsigned int hints, batches;
+	uint64_t foreign_moves;
+	/* How often each frame was hinted. */
+	unsigned char asked[PEER_FRAMES];
+	/* The reason that a hint is answered with; NULL: all pages move. */
+	unsigned int (*reason)(struct peer *p, const struct virtio_hmem_hint *hint);
+};
+
+/* A message as it comes. */
+struct peer_msg {
+	struct hmem_link_header hdr;
+	_Alignas(8) char payload[HMEM_LINK_MAX_PAYLOAD];
+};
+
+/* All of these fail the test if they cannot do what they say. */
+
+void peer_connect(struct peer *p, const char *path);
+void peer_close(struct peer *p);
+
+/* A memfd of @bytes with @seals. */
+int peer_memfd(uint64_t bytes, int seals);
+
+void peer_fill_hello(struct hmem_link_hello *hello, const char *name);
+void peer_send_raw(struct peer *p, const void *data, size_t len);
+void peer_send(struct peer *p, uint32_t type, const void *payload, uint32_t len);
+/* With file descriptors, if any. */
+void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
+		     const int *fds, unsigned int num_fds);
+void peer_send_ranges(struct peer *p);
+void peer_send_state(struct peer *p, uint32_t flags);
+void peer_send_tick(struct peer *p, uint64_t seq);
+
+/* All of it, to WELCOME, with the driver at work. */
+void peer_handshake(struct peer *p, const char *path, const char *name);
+
+void peer_read(struct peer *p, struct peer_msg *msg);
+/* Read until a message of that type comes. */
+void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type);
+/* Read until hmemd has closed the connection. */
+void peer_expect_drop(struct peer *p);
+
+/* Answer a batch of hints as a guest would. */
+void peer_answer(struct peer *p, const struct peer_msg *msg);
+/* Read a message; answer it if it is a batch. */
+void peer_serve(struct peer *p);
+
+#endif /* HMEM_UNIT_PEER_H */

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "run.h"
+
+#define PATIENCE_MS	60000
+#define MAX_ARGS	32
+
+static const char *program(const char *name)
+{
+	const char *path = getenv(name);
+
+	if (!path)
+		fail_msg("%s must say where it is: run make check", name);
+	return path;
+}
+
+static pid_t spawn(struct daemon *d, const char *const *args)
+{
+	const char *argv[MAX_ARGS] = {
+		program("HMEMD"), "-v", "--vm-socket", d->vm_socket, "--socket",
+		d->control_socket,
+	};
+	unsigned int n = 6;
+	pid_t pid;
+
+	for (; args && *args; args++)
+		argv[n++] = *args;
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (!pid) {
+		int log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(log, STDOUT_FILENO);
+		dup2(log, STDERR_FILENO);
+		execv(argv[0], (char **)argv);
+		_exit(127);
+	}
+	return pid;
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void daemon_restart(struct daemon *d, const char *const *args)
+{
+	d->pid = spawn(d, args);
+	/* The VM socket is the last thing to appear; it must answer, too. */
+	for (unsigned int i = 0; ; i++) {
+		struct ctl *c = test_malloc(sizeof(*c));
+		int status;
+
+		assert_in_range(i, 0, PATIENCE_MS / 10);
+		ctl_run(c, d, NULL, "list");
+		status = c->status;
+		test_free(c);
+		if (!status && !access(d->vm_socket, F_OK))
+			return;
+		assert_int_equal(waitpid(d->pid, NULL, WNOHANG), 0);
+		usleep(10000);
+	}
+}
+
+void daemon_start(struct daemon *d, const char *const *args)
+{
+	strcpy(d->dir, "/tmp/hmem-unit-XXXXXX");
+	assert_non_null(mkdtemp(d->dir));
+	snprintf(d->vm_socket, sizeof(d->vm_socket), "%s/vm.sock", d->dir);
+	snprintf(d->control_socket, sizeof(d->control_socket), "%s/control.sock",
+		 d->dir);
+	snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
+	daemon_restart(d, args);
+}
+
+static void show_log(struct daemon *d)
+{
+	char line[1024];
+	FILE *f = fopen(d->log, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		fprintf(stderr, "hmemd: %s", line);
+	if (f)
+		fclose(f);
+}
+
+void daemon_stop(struct daemon *d)
+{
+	char path[80];
+	int status;
+
+	kill(d->pid, SIGTERM);
+	status = wait_for(d->pid);
+	if (status)
+		show_log(d);
+	assert_int_equal(status, 0);
+	/* Its sockets are gone; the locks stay. */
+	assert_int_not_equal(access(d->vm_socket, F_OK), 0);
+	assert_int_not_equal(access(d->control_socket, F_OK), 0);
+	snprintf(path, sizeof(path), "%s.lock", d->vm_socket);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s.lock", d->control_socket);
+	unlink(path);
+	unlink(d->log);
+	assert_return_code(rmdir(d->dir), errno);
+}
+
+void daemon_kill(struct daemon *d)
+{
+	kill(d->pid, SIGKILL);
+	assert_int_equal(wait_for(d->pid), 128 + SIGKILL);
+}
+
+int daemon_second(struct daemon *d)
+{
+	return wait_for(spawn(d, NULL));
+}
+
+pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
+{
+	const char *argv[MAX_ARGS] = {
+		program("HMEMCTL"), "-s", d->control_socket,
+	};
+	int out[2], err[2], n = 3;
+	char copy[4096], *save;
+	pid_t pid;
+
+	c->out_len = c->err_len = 0;
+	snprintf(copy, sizeof(copy), "%s", line);
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[n++] = w;
+	assert_return_code(pipe2(out, O_CLOEXEC), errno);
+	assert_return_code(pipe2(err, O_CLOEXEC), errno);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (!pid) {
+		int null = open("/dev/null", O_RDONLY);
+
+		/* It exits in the middle of things, and need not tidy up. */
+		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		execv(argv[0], (char **)argv);
+		_exit(127);
+	}
+	close(out[1]);
+	close(err[1]);
+	fds[0] = out[0];
+	fds[1] = err[0];
+	return pid;
+}
+
+static bool pump(int fd, char *buf, size_t *len, size_t size)
+{
+	ssize_t n;
+
+	assert_in_range(*len, 0, size - 2);
+	n = read(fd, buf + *len, size - 1 - *len);
+	if (n <= 0)
+		return false;
+	*len += n;
+	return true;
+}
+
+void ctl_finish(struct ctl *c, pid_t pid, int fds[2], struct peer *const *peers)
+{
+	struct pollfd pfd[8] = {
+		{ .fd = fds[0], .events = POLLIN }, { .fd = fds[1], .events = POLLIN },
+	};
+	unsigned int n = 2;
+
+	for (; peers && peers[n - 2]; n++)
+		pfd[n] = (struct pollfd) { .fd = peers[n - 2]->fd, .events = POLLIN };
+	while (pfd[0].fd >= 0 || pfd[1].fd >= 0) {
+		if (poll(pfd, n, PATIENCE_MS) <= 0)
+			fail_msg("hmemctl does not end");
+		if (pfd[0].revents &&
+		    !pump(fds[0], c->out, &c->out_len, sizeof(c->out)))
+			pfd[0].fd = -1;
+		if (pfd[1].revents &&
+		    !pump(fds[1], c->err, &c->err_len, sizeof(c->err)))
+			pfd[1].fd = -1;
+		for (unsigned int i = 2; i < n; i++) {
+			if (pfd[i].revents)
+				peer_serve(peers[i - 2]);
+		}
+	}
+	close(fds[0]);
+	close(fds[1]);
+	c->out[c->out_len] = c->err[c->err_len] = '\0';
+	c->status = wait_for(pid);
+}
+
+void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,
+	     const char *line)
+{
+	int fds[2];
+	pid_t pid = ctl_start(c, d, line, fds);
+
+	ctl_finish(c, pid, fds, peers);
+}

@@ -1,0 +1,974 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The real hmemd and hmemctl, with devices that behave, and some that do not. */
+#include "unit.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "run.h"
+
+struct fixture {
+	struct daemon d;
+	struct peer web;
+	struct ctl ctl;
+	/* web answers whatever hmemctl is asked. */
+	bool serve;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	daemon_start(&f->d, NULL);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_close(&f->web);
+	daemon_stop(&f->d);
+	free(f);
+	return 0;
+}
+
+/* hmemctl ends with @status; meanwhile web answers if there may be hints. */
+static void ctl(struct fixture *f, int status, const char *line)
+{
+	bool serve = f->web.fd >= 0 && (f->serve || strstr(line, "--wait"));
+	struct peer *peers[] = { serve ? &f->web : NULL, NULL };
+
+	ctl_run(&f->ctl, &f->d, peers, line);
+	if (f->ctl.status != status)
+		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, f->ctl.status,
+			 status, f->ctl.out, f->ctl.err);
+}
+
+/* As ctl(), and what it printed, parsed; released by the caller. */
+static struct json_object *ctl_json(struct fixture *f, int status, const char *line)
+{
+	char with[4096];
+	struct json_object *o;
+
+	snprintf(with, sizeof(with), "-o json %s", line);
+	ctl(f, status, with);
+	o = json_tokener_parse(f->ctl.out);
+	assert_non_null(o);
+	return o;
+}
+
+/* The number at a path of keys like "vms.0.tiers.1.hot"; -1: null or none. */
+static int64_t num_at(struct json_object *o, const char *path)
+{
+	char copy[128], *save;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (char *k = strtok_r(copy, ".", &save); k; k = strtok_r(NULL, ".", &save)) {
+		if (json_object_is_type(o, json_type_array))
+			o = json_object_array_get_idx(o, atoi(k));
+		else if (!json_object_object_get_ex(o, k, &o))
+			return -1;
+	}
+	return o ? json_object_get_int64(o) : -1;
+}
+
+static int64_t ask(struct fixture *f, const char *line, const char *path)
+{
+	struct json_object *o = ctl_json(f, 0, line);
+	int64_t n = num_at(o, path);
+
+	json_object_put(o);
+	return n;
+}
+
+static bool out_has(struct fixture *f, const char *text)
+{
+	return strstr(f->ctl.out, text) || strstr(f->ctl.err, text);
+}
+
+/* hmemd is alive, and has served web all along. */
+static void web_is_well(struct fixture *f)
+{
+	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
+	assert_true(out_has(f, "moved"));
+}
+
+static void handshake(void **state)
+{
+	struct fixture *f = *state;
+	struct peer slow;
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	char *byte;
+
+	ctl(f, 0, "list");
+	assert_true(out_has(f, "web"));
+	/* A byte at a time, and in the other order that is allowed. */
+	peer_connect(&slow, f->d.vm_socket);
+	slow.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	peer_fill_hello(&hello, "slow vm\n");
+	peer_send_hello(&slow, &hello, &slow.map_fd, 1);
+	struct { struct hmem_link_header h; struct hmem_link_state s; } st = {
+		{ HMEM_LINK_STATE, sizeof(st.s) }, { .flags = 0 },
+	};
+	byte = (char *)&st;
+	for (size_t i = 0; i < sizeof(st); i++)
+		peer_send_raw(&slow, byte + i, 1);
+	peer_send_ranges(&slow);
+	peer_read(&slow, &msg);
+	assert_int_equal(msg.hdr.type, HMEM_LINK_WELCOME);
+	/* Its name is made printable. */
+	ctl(f, 0, "list");
+	assert_true(out_has(f, "slow_vm_"));
+	ctl(f, 1, "migrate -d slow_vm_ --all --to 0");
+	assert_true(out_has(f, "load virtio_hmem"));
+	peer_close(&slow);
+	web_is_well(f);
+}
+
+/* Odd ones are locked for good, others the first time, frame 0 is pinned. */
+static unsigned int some_reason(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	uint64_t gfn = le64toh(hint->gfn);
+
+	if (gfn % 100 == 7)
+		return VIRTIO_HMEM_R_KERNEL;
+	if (gfn % 100 == 8)
+		return VIRTIO_HMEM_R_LOCKED;
+	if (gfn % 100 == 9 && p->asked[gfn] < 2)
+		return VIRTIO_HMEM_R_WRITEBACK;
+	if (gfn % 100 == 10)
+		return VIRTIO_HMEM_R_STOPPED;
+	return VIRTIO_HMEM_R_MOVED;
+}
+
+static void migrate(void **state)
+{
+	struct fixture *f = *state;
+	struct json_object *o;
+	unsigned int batches;
+
+	f->web.reason = some_reason;
+	o = ctl_json(f, 3, "migrate --gpa 0-4000K --to nvm --wait --retries 2");
+	assert_int_equal(num_at(o, "version"), 1);
+	assert_int_equal(num_at(o, "migrate.pages"), 1000);
+	assert_int_equal(num_at(o, "migrate.done"), 1000);
+	assert_int_equal(num_at(o, "migrate.reasons.moved"), 970);
+	assert_int_equal(num_at(o, "migrate.reasons.kernel"), 10);
+	assert_int_equal(num_at(o, "migrate.reasons.locked"), 10);
+	assert_int_equal(num_at(o, "migrate.reasons.writeback"), 0);
+	assert_int_equal(num_at(o, "migrate.reasons.stopped"), 10);
+	json_object_put(o);
+	/* Refused for good: once; busy: with the retries; stopping: once. */
+	assert_int_equal(f->web.asked[7], 1);
+	assert_int_equal(f->web.asked[8], 3);
+	assert_int_equal(f->web.asked[9], 3);
+	assert_int_equal(f->web.asked[10], 1);
+	/* Each page's, the last one holds. */
+	o = ctl_json(f, 3, "migrate --gfn 7,11-13,0x5000 --to 1 --wait --results");
+	assert_int_equal(num_at(o, "migrate.pages"), 5);
+	assert_int_equal(num_at(o, "migrate.reasons.bad-gfn"), 1);
+	assert_int_equal(num_at(o, "results.0.gfn"), 7);
+	assert_int_equal(num_at(o, "results.1.gfn"), 11);
+	assert_int_equal(num_at(o, "results.1.new_gfn"), 11 + PEER_TIER);
+	json_object_put(o);
+	assert_int_equal(ask(f, "stats", "reasons.moved"), 973);
+	assert_int_equal(ask(f, "stats", "counters.demoted"), 973);
+	assert_int_equal(ask(f, "stats --reset", "counters.demoted"), 973);
+	assert_int_equal(ask(f, "stats", "counters.demoted"), 0);
+	/* Nothing is asked for what is there already, or by a dry run. */
+	batches = f->web.batches;
+	assert_int_equal(ask(f, "migrate --gpa 0-16M --to 0 --wait",
+			     "migrate.reasons.already"), 4096);
+	ctl(f, 0, "migrate --all --to 0 --dry-run");
+	assert_true(out_has(f, "8192 pages would be asked for in 8192 hints"));
+	ctl(f, 0, "migrate --all --to 0 --dry-run --order 9");
+	assert_true(out_has(f, "8192 pages would be asked for in 16 hints"));
+	assert_int_equal(f->web.batches, batches);
+	/* In the background. */
+	f->web.reason = NULL;
+	ctl(f, 0, "migrate --gfn 0x100 --to 1");
+	while (f->web.asked[0x100] < 2)
+		peer_serve(&f->web);
+	while (ask(f, "stats", "counters.demoted") < 1)
+		;
+}
+
+static void usage(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		int status;
+		const char *line, *says;
+	} cases[] = {
+		{ 2, "", "which command" },
+		{ 2, "fly", "no command 'fly'" },
+		{ 2, "list more", "more" },
+		{ 2, "--output yaml list", "yaml" },
+		{ 2, "--timeout 0 list", "--timeout" },
+		{ 2, "migrate", "--to" },
+		{ 2, "migrate --to 1", "--gpa" },
+		{ 2, "migrate --to 1 --gpa 5", "START-END" },
+		{ 2, "migrate --to 1 --gpa 8K-4K", "ends before" },
+		{ 2, "migrate --to 1 --gpa 1-5", "whole pages" },
+		{ 2, "migrate --to 1 --gpa 0+x", "size" },
+		{ 2, "migrate --to 1 --gpa 0+999999999T", "too large" },
+		{ 2, "migrate --to 1 --gpa 128M+4K", "no guest memory" },
+		{ 2, "migrate --to 1 --gfn 5-3", "end before" },
+		{ 2, "migrate --to 1 --gfn x", "number" },
+		{ 2, "migrate --to 1 --gfn 68719476736", "range 0" },
+		{ 2, "migrate --to 2 --all", "tiers 0 to 1" },
+		{ 2, "migrate --to fast --all", "no tier 'fast'" },
+		{ 2, "migrate --to 1 --all --order 19", "--order" },
+		{ 2, "migrate --to 1 --all --retries 101", "--retries" },
+		{ 2, "migrate --to 1 --all --results", "--wait" },
+		{ 1, "migrate --to 1 --gfn-list /nonexistent", "/nonexistent" },
+		{ 1, "migrate nobody --to 1 --all", "hmemctl list" },
+		{ 1, "status nobody", "nobody" },
+		{ 1, "policy fly", "no VM 'fly'" },
+		{ 2, "policy web fly", "neither" },
+		{ 2, "policy get more", "nothing more" },
+		{ 2, "policy set", "KEY=VALUE" },
+		{ 2, "policy set rate", "KEY=VALUE" },
+		{ 2, "policy set speed=1", "window, rate" },
+		{ 2, "policy set rate=0", "from 1 to 65536" },
+		{ 2, "policy set rate=100 name=x", "off, observe" },
+		{ 1, "--socket /nonexistent list", "start hmemd" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ctl(f, cases[i].status, cases[i].line);
+		if (!strstr(f->ctl.err, cases[i].says) || f->ctl.out_len)
+			fail_msg("hmemctl %s does not say '%s' but:\n%s%s",
+				 cases[i].line, cases[i].says, f->ctl.err, f->ctl.out);
+	}
+	/* All of a set or nothing. */
+	assert_int_equal(ask(f, "policy get", "policy.rate"), 200);
+	ctl(f, 0, "--help");
+	ctl(f, 0, "migrate --help");
+	ctl(f, 0, "--version");
+}
+
+static void serve_until(struct fixture *f, uint32_t type, struct peer_msg *msg)
+{
+	for (;;) {
+		peer_read(&f->web, msg);
+		if (msg->hdr.type == type)
+			return;
+		if (msg->hdr.type == HMEM_LINK_HINTS)
+			peer_answer(&f->web, msg);
+	}
+}
+
+static bool in_hints(const struct peer_msg *msg, uint64_t gfn, unsigned int tier)
+{
+	const struct virtio_hmem_hint_batch *b = (const void *)msg->payload;
+
+	for (uint32_t i = 0; i < le32toh(b->num_hints); i++) {
+		if (le64toh(b->hints[i].gfn) == gfn && b->hints[i].tier == tier)
+			return true;
+	}
+	return false;
+}
+
+static void the_loop(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_track *track;
+	struct peer_msg msg;
+	bool promoted = false;
+	uint64_t seq;
+
+	ctl(f, 0, "policy set name=writes window=500 rate=400 hysteresis=30");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	track = (void *)msg.payload;
+	assert_int_equal(track->window_ns, 500000000);
+	/* One page of the slow tier is written in every window. */
+	for (seq = 1; seq <= 6 && !promoted; seq++) {
+		f->web.map[(PEER_TIER + 77) / 64] |= UINT64_C(1) << (77 % 64);
+		peer_send_tick(&f->web, seq);
+		peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+		assert_int_equal(((struct hmem_link_tick_done *)msg.payload)->seq, seq);
+		assert_int_equal(f->web.map[(PEER_TIER + 77) / 64], 0);
+		/* Twice is worth a move, once is not. */
+		if (seq >= 2) {
+			peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+			promoted = in_hints(&msg, PEER_TIER + 77, 0);
+			assert_true(promoted);
+			peer_answer(&f->web, &msg);
+		}
+	}
+	while (ask(f, "stats", "counters.promoted") < 1)
+		;
+	assert_int_equal(ask(f, "stats", "counters.demoted"), 1);
+	assert_int_equal(ask(f, "stats", "counters.ticks"), 2);
+	/* It is hot where it is now, and nothing else is: it has its history. */
+	f->web.map[77 / 64] |= UINT64_C(1) << (77 % 64);
+	peer_send_tick(&f->web, seq++);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	assert_int_equal(ask(f, "status", "vms.0.tiers.0.hot"), 1);
+	assert_int_equal(ask(f, "status", "vms.0.tiers.0.warm"), 0);
+	assert_int_equal(ask(f, "status", "vms.0.tiers.1.cold"), PEER_TIER);
+	/* Off: tracking stops, and a tick that was under way is no fault. */
+	ctl(f, 0, "policy set name=off");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	assert_int_equal(((struct hmem_link_track *)msg.payload)->window_ns, 0);
+	peer_send_tick(&f->web, seq);
+	web_is_well(f);
+}
+
+/* Pages that are refused are not asked for again in the next window. */
+static unsigned int all_kernel(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	(void)p, (void)hint;
+	return VIRTIO_HMEM_R_KERNEL;
+}
+
+static void refused_are_left(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	f->web.reason = all_kernel;
+	ctl(f, 0, "policy set name=writes");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		f->web.map[(PEER_TIER + 77) / 64] |= UINT64_C(1) << (77 % 64);
+		peer_send_tick(&f->web, seq);
+		serve_until(f, HMEM_LINK_TICK_DONE, &msg);
+	}
+	assert_int_equal(ask(f, "stats", "counters.ticks"), 20);
+	assert_int_equal(f->web.asked[PEER_TIER + 77], 1);
+}
+
+static void driver_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+	struct peer *nobody[] = { NULL };
+	int fds[2];
+	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
+	unsigned int n;
+
+	/* Four batches come, and no more, while none is answered. */
+	for (n = 0; n < PEER_BATCHES; n++)
+		peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING);
+	ctl_finish(&f->ctl, pid, fds, nobody);
+	assert_int_equal(f->ctl.status, 1);
+	assert_true(out_has(f, "driver went away"));
+	assert_int_equal(ask(f, "stats", "counters.batches_lost"), PEER_BATCHES);
+	ctl(f, 1, "migrate --all --to 1 --wait");
+	assert_true(out_has(f, "load virtio_hmem"));
+	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+	ctl(f, 1, "doctor");
+	assert_true(out_has(f, "reset the guest"));
+	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING | HMEM_LINK_DRIVER_OK);
+	while (ask(f, "list", "vms.0.features") < 0)
+		;
+	ctl(f, 0, "migrate --all --to 1 --wait --retries 0");
+	web_is_well(f);
+	/* And when the whole VM goes. */
+	pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
+	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	peer_close(&f->web);
+	ctl_finish(&f->ctl, pid, fds, nobody);
+	assert_int_equal(f->ctl.status, 1);
+	assert_true(out_has(f, "disconnected"));
+	/* doctor and status have something to say about nothing, too. */
+	ctl(f, 0, "status");
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "start QEMU"));
+}
+
+static void rejects(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_reject reject = { .code = HMEM_LINK_REJECT_BUSY };
+	struct peer *web[] = { &f->web, NULL };
+	struct peer_msg msg;
+	int fds[2];
+	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --gfn 0-99 --to 1 --wait", fds);
+
+	/* A batch that is turned away comes again, and nothing is lost. */
+	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	memcpy(&reject.id, msg.payload, sizeof(reject.id));
+	peer_send(&f->web, HMEM_LINK_REJECT, &reject, sizeof(reject));
+	ctl_finish(&f->ctl, pid, fds, web);
+	assert_int_equal(f->ctl.status, 0);
+	assert_int_equal(ask(f, "stats", "rejects.busy"), 1);
+	assert_int_equal(ask(f, "stats", "reasons.moved"), 100);
+	/* One that is wrong ends the job. */
+	pid = ctl_start(&f->ctl, &f->d, "migrate --gfn 0-99 --to 1 --wait", fds);
+	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	memcpy(&reject.id, msg.payload, sizeof(reject.id));
+	reject.code = HMEM_LINK_REJECT_INVALID;
+	peer_send(&f->web, HMEM_LINK_REJECT, &reject, sizeof(reject));
+	ctl_finish(&f->ctl, pid, fds, web);
+	assert_int_equal(f->ctl.status, 1);
+	web_is_well(f);
+}
+
+/* Someone who stops waiting does not want the rest. */
+static void client_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+	int fds[2];
+	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
+
+	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	kill(pid, SIGKILL);
+	close(fds[0]);
+	close(fds[1]);
+	waitpid(pid, NULL, 0);
+	peer_answer(&f->web, &msg);
+	f->serve = true;
+	while (ask(f, "list", "vms.0.jobs"))
+		;
+	assert_in_range(f->web.batches, 1, 2 * PEER_BATCHES);
+}
+
+static void two_vms(void **state)
+{
+	struct fixture *f = *state;
+	struct peer other;
+	struct peer *both[] = { &f->web, &other, NULL };
+
+	peer_handshake(&other, f->d.vm_socket, "web");
+	ctl(f, 2, "stats");
+	assert_true(out_has(f, "name one"));
+	assert_int_equal(ask(f, "list", "vms.1.max_batches"), PEER_BATCHES);
+	ctl_run(&f->ctl, &f->d, both, "migrate web-2 --all --to 1 --wait");
+	assert_int_equal(f->ctl.status, 0);
+	assert_int_equal(other.hints, PEER_TIER);
+	assert_int_equal(f->web.hints, 0);
+	/* The name is free again once its VM has gone. */
+	peer_close(&f->web);
+	while (ask(f, "list", "vms.1.pid") >= 0)
+		;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	web_is_well(f);
+	peer_close(&other);
+}
+
+/* A device that breaks a rule is dropped, and web lives on. */
+static void dropped(struct fixture *f, struct peer *p)
+{
+	peer_expect_drop(p);
+	web_is_well(f);
+}
+
+static void bad_hellos(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_hello good, h;
+	struct peer p;
+	int fds[2];
+
+	peer_fill_hello(&good, "bad");
+	fds[0] = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	fds[1] = fds[0];
+
+	/* None, two, five file descriptors. */
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &good, NULL, 0);
+	dropped(f, &p);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &good, fds, 2);
+	dropped(f, &p);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &good, (int[]) { fds[0], 0, 1, 2, fds[0] }, 5);
+	dropped(f, &p);
+	/* Each field that matters. */
+	for (unsigned int i = 0; i < 6; i++) {
+		h = good;
+		switch (i) {
+		case 0: h.magic = 0; break;
+		case 1: h.version = 7; break;
+		case 2: memset(h.vm, 'x', sizeof(h.vm)); break;
+		case 3: h.num_tiers = 77; break;
+		case 4: h.max_batches = 0; break;
+		case 5: h.map_bytes += 8; break;
+		}
+		peer_connect(&p, f->d.vm_socket);
+		peer_send_hello(&p, &h, fds, 1);
+		dropped(f, &p);
+	}
+	close(fds[0]);
+	/* Not sealed; no memfd at all; a file, a pipe. */
+	fds[0] = peer_memfd(PEER_FRAMES / 8, 0);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &good, fds, 1);
+	dropped(f, &p);
+	close(fds[0]);
+	fds[0] = open("/dev/null", O_RDWR);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &good, fds, 1);
+	dropped(f, &p);
+	close(fds[0]);
+	/* It says why in its log, and in doctor. */
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "connections were dropped"));
+}
+
+static void bad_order(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_hello hello;
+	struct peer p;
+	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+
+	peer_fill_hello(&hello, "bad");
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_ranges(&p);
+	dropped(f, &p);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &hello, &fd, 1);
+	peer_send_tick(&p, 1);
+	dropped(f, &p);
+	peer_connect(&p, f->d.vm_socket);
+	peer_send_hello(&p, &hello, &fd, 1);
+	peer_send_hello(&p, &hello, &fd, 1);
+	dropped(f, &p);
+	/* A file descriptor that nothing asks for. */
+	peer_handshake(&p, f->d.vm_socket, "bad");
+	peer_send_hello(&p, &hello, &fd, 1);
+	dropped(f, &p);
+	/* Ticks that do not count. */
+	peer_handshake(&p, f->d.vm_socket, "bad");
+	ctl(f, 0, "policy bad set name=observe");
+	peer_send_tick(&p, 5);
+	peer_send_tick(&p, 7);
+	dropped(f, &p);
+	close(fd);
+}
+
+/* What a guest may say about a batch, and cannot mean. */
+static void lying_results(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int lie = 0; lie < 8; lie++) {
+		struct {
+			struct virtio_hmem_result_batch head;
+			struct virtio_hmem_result r[2];
+		} out = { .head = { .num_results = htole32(2) } };
+		const struct virtio_hmem_hint_batch *b;
+		struct hmem_link_header hdr = { HMEM_LINK_RESULTS, sizeof(out) };
+		struct peer *nobody[] = { NULL };
+		struct peer_msg msg;
+		struct peer p;
+		int fds[2];
+		pid_t pid;
+
+		peer_handshake(&p, f->d.vm_socket, "liar");
+		pid = ctl_start(&f->ctl, &f->d,
+				"migrate liar --gfn 16-31 --order 4 --to 1 --wait", fds);
+		peer_expect(&p, &msg, HMEM_LINK_HINTS);
+		b = (void *)msg.payload;
+		assert_int_equal(le32toh(b->num_hints), 1);
+		out.head.id = b->id;
+		for (unsigned int i = 0; i < 2; i++)
+			out.r[i] = (struct virtio_hmem_result) {
+				.gfn = htole64(16 + 8 * i),
+				.new_gfn = htole64(PEER_TIER + 16 + 8 * i),
+				.order = 3,
+			};
+		switch (lie) {
+		case 0: out.head.id = htole64(4711); break;
+		case 1: out.r[1].gfn = htole64(32); break;	/* not asked */
+		case 2: out.r[1].gfn = out.r[0].gfn;		/* twice, */
+			out.r[1].order = 4; break;		/* and more */
+		case 3: out.r[1].new_gfn = htole64(PEER_FRAMES); break;
+		case 4: out.r[1].new_gfn = htole64(PEER_TIER - 8 + 4); break;
+		case 5: out.r[1].status = VIRTIO_HMEM_S_BUSY; break;
+		case 6: out.r[1].reason = 200; break;
+		case 7: out.head.num_results = htole32(3); break;
+		}
+		peer_send_raw(&p, &hdr, sizeof(hdr));
+		peer_send_raw(&p, &out, sizeof(out));
+		peer_expect_drop(&p);
+		ctl_finish(&f->ctl, pid, fds, nobody);
+		assert_int_equal(f->ctl.status, 1);
+		/* Nothing of it had any effect. */
+		web_is_well(f);
+	}
+}
+
+/* A batch that ends with frames left out is noted, and the job ends. */
+static void missing_results(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_hmem_result_batch out = {
+		.flags = htole32(VIRTIO_HMEM_RESULT_LAST),
+	};
+	struct peer *nobody[] = { NULL };
+	struct peer_msg msg;
+	int fds[2];
+	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --gfn 0-4 --to 1 --wait", fds);
+
+	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+	memcpy(&out.id, msg.payload, sizeof(out.id));
+	peer_send(&f->web, HMEM_LINK_RESULTS, &out, sizeof(out));
+	ctl_finish(&f->ctl, pid, fds, nobody);
+	assert_int_equal(f->ctl.status, 3);
+	assert_int_equal(ask(f, "stats", "counters.unanswered"), 5);
+	web_is_well(f);
+}
+
+/* Mutations of a good conversation: whatever comes, hmemd and web live on. */
+static void mutations(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_hello hello;
+	uint64_t rnd = 2024;
+	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+
+	peer_fill_hello(&hello, "mutant");
+	for (unsigned int round = 0; round < 400; round++) {
+		char buf[4096];
+		size_t len = 0;
+		struct peer p;
+
+#define ADD(type, obj) do {						\
+		struct hmem_link_header h = { type, sizeof(obj) };	\
+		memcpy(buf + len, &h, sizeof(h));			\
+		memcpy(buf + len + sizeof(h), &(obj), sizeof(obj));	\
+		len += sizeof(h) + sizeof(obj);				\
+	} while (0)
+		struct hmem_link_range ranges[2] = {
+			{ 0, PEER_TIER, 0, 0 }, { PEER_TIER, PEER_TIER, 1, 0 },
+		};
+		struct hmem_link_state st = { .flags = 3 };
+		struct hmem_link_tick tick = { 1, 1, 1, 1 };
+		struct hmem_link_reject reject = { 1, 1, 0 };
+		struct virtio_hmem_result_batch res = { .flags = htole32(1) };
+
+		ADD(HMEM_LINK_RANGES, ranges);
+		ADD(HMEM_LINK_STATE, st);
+		ADD(HMEM_LINK_TICK, tick);
+		ADD(HMEM_LINK_RANGES, ranges);
+		ADD(HMEM_LINK_REJECT, reject);
+		ADD(HMEM_LINK_RESULTS, res);
+		for (unsigned int i = unit_random(&rnd) % 6; i; i--) {
+			uint64_t x = unit_random(&rnd);
+			size_t at = x % len & ~(size_t)(x >> 60 & 1 ? 3 : 0);
+
+			if (x >> 61 & 1)
+				buf[at] ^= 1 << (x >> 32 & 7);
+			else
+				buf[at] = x >> 40 & 1 ? 0xff : x >> 32;
+		}
+		peer_connect(&p, f->d.vm_socket);
+		peer_send_hello(&p, &hello, &fd, 1);
+		peer_send_raw(&p, buf, len - unit_random(&rnd) % 40);
+		/* Whether it was dropped, or is waiting for more, does not matter. */
+		shutdown(p.fd, SHUT_WR);
+		peer_expect_drop(&p);
+		if (round % 50 == 0)
+			web_is_well(f);
+	}
+	/* And plain noise. */
+	for (unsigned int round = 0; round < 50; round++) {
+		uint64_t noise[64];
+		struct peer p;
+
+		for (unsigned int i = 0; i < 64; i++)
+			noise[i] = unit_random(&rnd);
+		peer_connect(&p, f->d.vm_socket);
+		peer_send_raw(&p, noise, sizeof(noise));
+		shutdown(p.fd, SHUT_WR);
+		peer_expect_drop(&p);
+	}
+	web_is_well(f);
+	close(fd);
+}
+
+static void new_ranges(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_range less[] = {
+		{ .gfn = 0, .num = 100, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = 50, .tier = 1 },
+	};
+
+	peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
+	while (ask(f, "status", "vms.0.tiers.0.pages") != 100)
+		;
+	assert_int_equal(ask(f, "migrate --all --to 0 --wait", "migrate.pages"), 50);
+	less[1].gfn = 99;
+	peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
+	peer_expect_drop(&f->web);
+}
+
+static void restart(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	assert_int_equal(daemon_second(&f->d), 1);
+	web_is_well(f);
+	/* It leaves its sockets behind, and the next one takes them over. */
+	daemon_kill(&f->d);
+	peer_expect_drop(&f->web);
+	ctl(f, 1, "list");
+	assert_true(out_has(f, "start hmemd"));
+	daemon_restart(&f->d, (const char *[]) { "--policy", "observe,window=50", NULL });
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	assert_int_equal(((struct hmem_link_track *)msg.payload)->window_ns, 50000000);
+	web_is_well(f);
+}
+
+static void limits(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct peer a, b;
+	struct hmem_link_hello hello;
+
+	(void)state;
+	daemon_start(&f->d, (const char *[]) { "--max-vms=1", "--max-guest=32M", NULL });
+	/* Both tiers together are 64M. */
+	peer_connect(&a, f->d.vm_socket);
+	peer_fill_hello(&hello, "big");
+	a.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	peer_send_hello(&a, &hello, &a.map_fd, 1);
+	peer_connect(&b, f->d.vm_socket);
+	peer_expect_drop(&b);
+	peer_send_ranges(&a);
+	peer_expect_drop(&a);
+	f->web.fd = -1;
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "--max-guest"));
+	daemon_stop(&f->d);
+	free(f);
+}
+
+/* --- the control socket, byte by byte --- */
+
+static int control_connect(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, f->d.control_socket);
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
+/* The line that comes back, or "" if hmemd hangs up. */
+static void control_ask(int fd, const char *request, size_t len, char *line,
+			size_t size)
+{
+	size_t n = 0;
+
+	while (len) {
+		ssize_t sent = send(fd, request, len, MSG_NOSIGNAL);
+
+		if (sent < 0)
+			break;
+		request += sent;
+		len -= sent;
+	}
+	while (n < size - 1 && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
+		n++;
+	line[n] = '\0';
+}
+
+static void control_garbage(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bad[] = {
+		"x\n", "{\n", "[]\n", "{}\n", "null\n", "{\"verb\":1}\n",
+		"{\"verb\":\"fly\"}\n", "{\"verb\":\"list\"} x\n",
+		"{\"verb\":\"list\",\"version\":2}\n",
+		"[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]\n",
+		"{\"verb\":\"migrate\"}\n", "{\"verb\":\"migrate\",\"to\":-1}\n",
+		"{\"verb\":\"migrate\",\"to\":1}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":7}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[]]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[1]]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[1,0]]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[-1,1]]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[1,9223372036854775807]]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[null]}\n",
+		"{\"verb\":\"migrate\",\"to\":1,\"all\":true,\"order\":99}\n",
+		"{\"verb\":\"policy\",\"set\":{\"rate\":{}}}\n",
+		"{\"verb\":\"policy\",\"set\":{\"rate\":null}}\n",
+		"\0\n",
+	};
+	size_t huge = 9 << 20;
+	char line[65536], *big;
+	uint64_t rnd = 5;
+	int fd = control_connect(f);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		size_t len = bad[i][0] ? strlen(bad[i]) : 2;
+		struct json_object *o;
+
+		/* Each gets an answer, on the same connection. */
+		control_ask(fd, bad[i], len, line, sizeof(line));
+		o = json_tokener_parse(line);
+		if (!o || !json_object_object_get_ex(o, "error", NULL))
+			fail_msg("%s is answered with %s", bad[i], line);
+		json_object_put(o);
+	}
+	close(fd);
+	/* One that never ends is hung up on. */
+	big = test_malloc(huge);
+	memset(big, ' ', huge);
+	fd = control_connect(f);
+	control_ask(fd, big, huge, line, sizeof(line));
+	assert_string_equal(line, "");
+	close(fd);
+	test_free(big);
+	for (unsigned int i = 0; i < 300; i++) {
+		char text[] = "{\"verb\":\"migrate\",\"to\":1,\"ranges\":[[1,2]],"
+			      "\"dry_run\":true,\"vm\":\"web\"}\n";
+		size_t at = unit_random(&rnd) % (sizeof(text) - 2);
+
+		text[at] = unit_random(&rnd);
+		fd = control_connect(f);
+		send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+		close(fd);
+	}
+	web_is_well(f);
+}
+
+/* --- what people see --- */
+
+/* What the golden file has under "== @name"; with GOLDEN_UPDATE=1, @got. */
+static void read_golden(const char *name, const char *got, char *want, size_t size)
+{
+	const char *path = getenv("GOLDEN");
+	bool update = getenv("GOLDEN_UPDATE"), in = false;
+	FILE *file = fopen(path, update ? "a" : "r");
+	char line[256], title[64];
+
+	if (!file)
+		fail_msg("cannot open %s", path);
+	if (update) {
+		fprintf(file, "== %s\n%s", name, got);
+		snprintf(want, size, "%s", got);
+	}
+	snprintf(title, sizeof(title), "== %s\n", name);
+	while (!update && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, "== ", 3))
+			in = !strcmp(line, title);
+		else if (in)
+			snprintf(want + strlen(want), size - strlen(want), "%s", line);
+	}
+	fclose(file);
+}
+
+/* Against the golden file, at 80 columns. */
+static void golden(struct fixture *f, const char *name, const char *line)
+{
+	char want[8192] = "";
+
+	ctl_run(&f->ctl, &f->d, (struct peer *[]) {
+		strstr(line, "--wait") ? &f->web : NULL, NULL
+	}, line);
+	/* Rates begin to be known at some moment. */
+	for (char *p = f->ctl.out; (p = strstr(p, "moted ")); p++) {
+		char *end = strchr(p, '\n'), *value = p + 6;
+
+		value += strspn(value, " ");
+		if (!strncmp(value, "0 B/s", 5)) {
+			*value = '-';
+			memmove(value + 1, end, strlen(end) + 1);
+		}
+	}
+	for (char *p = f->ctl.out; *p; ) {
+		char *end = strchr(p, '\n');
+
+		assert_non_null(end);
+		assert_in_range(end - p, 0, 80);
+		assert_true(end == p || end[-1] != ' ');
+		p = end + 1;
+	}
+	read_golden(name, f->ctl.out, want, sizeof(want));
+	assert_string_equal(f->ctl.out, want);
+}
+
+static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	uint64_t gfn = le64toh(hint->gfn);
+
+	(void)p;
+	return gfn % 4 ? VIRTIO_HMEM_R_MOVED : gfn / 4 % VIRTIO_HMEM_R_MAX;
+}
+
+static void golden_output(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	golden(f, "list", "list");
+	golden(f, "status", "status");
+	golden(f, "policy", "policy get");
+	golden(f, "dry-run", "migrate --gpa 0+16M --to 1 --dry-run");
+	f->web.reason = golden_reason;
+	f->web.foreign_moves = 3;
+	golden(f, "migrate", "migrate --gpa 0+16M --to 1 --wait --retries 0");
+	assert_int_equal(f->ctl.status, 3);
+	golden(f, "stats", "stats");
+	golden(f, "stats-verbose", "stats -v");
+	golden(f, "policy-set", "policy set name=observe window=250");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	f->web.map[0] = 0xff;
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	golden(f, "status-observe", "status web");
+	golden(f, "status-raw", "status web --raw");
+	golden(f, "list-quiet", "list -q");
+	golden(f, "policy-json", "-o json policy get");
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "numa_balancing=0"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(handshake),
+		TEST(migrate),
+		TEST(usage),
+		TEST(the_loop),
+		TEST(refused_are_left),
+		TEST(driver_goes),
+		TEST(rejects),
+		TEST(client_goes),
+		TEST(two_vms),
+		TEST(bad_hellos),
+		TEST(bad_order),
+		TEST(lying_results),
+		TEST(missing_results),
+		TEST(mutations),
+		TEST(new_ranges),
+		TEST(restart),
+		cmocka_unit_test(limits),
+		TEST(control_garbage),
+		TEST(golden_output),
+	};
+
+	return cmocka_run_group_tests_name("hmemd", tests, NULL, NULL);
+}

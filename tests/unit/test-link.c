@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The checks of what devices say, against rules written down once more. */
+#include "unit.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link.h"
+#include "peer.h"
+
+static void headers(void **state)
+{
+	static const struct {
+		uint32_t type, len;
+		bool ok;
+	} cases[] = {
+		{ HMEM_LINK_HELLO, sizeof(struct hmem_link_hello), true },
+		{ HMEM_LINK_HELLO, sizeof(struct hmem_link_hello) - 8, false },
+		{ HMEM_LINK_HELLO, sizeof(struct hmem_link_hello) + 8, false },
+		{ HMEM_LINK_RANGES, 0, false },
+		{ HMEM_LINK_RANGES, 24, true },
+		{ HMEM_LINK_RANGES, 36, false },
+		{ HMEM_LINK_RANGES, 24 * HMEM_LINK_MAX_RANGES, true },
+		{ HMEM_LINK_RANGES, 24 * (HMEM_LINK_MAX_RANGES + 1), false },
+		{ HMEM_LINK_STATE, 24, true },
+		{ HMEM_LINK_STATE, 23, false },
+		{ HMEM_LINK_RESULTS, 0, false },
+		{ HMEM_LINK_RESULTS, 23, false },
+		{ HMEM_LINK_RESULTS, 24, true },
+		{ HMEM_LINK_RESULTS, 25, false },
+		{ HMEM_LINK_RESULTS, 24 * 2730, true },
+		{ HMEM_LINK_RESULTS, 24 * 2731, false },
+		{ HMEM_LINK_REJECT, 16, true },
+		{ HMEM_LINK_REJECT, 24, false },
+		{ HMEM_LINK_TICK, 32, true },
+		{ HMEM_LINK_TICK, 0, false },
+		{ 0, 0, false }, { 7, 16, false },
+		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
+		{ UINT32_MAX, UINT32_MAX, false },
+		{ HMEM_LINK_RESULTS, UINT32_MAX, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hmem_link_header hdr = { cases[i].type, cases[i].len };
+		struct hmem_err err = { "" };
+
+		assert_int_equal(hmem_link_check_header(&hdr, &err),
+				 cases[i].ok ? 0 : -EPROTO);
+		assert_int_equal(!err.msg[0], cases[i].ok);
+	}
+}
+
+static void hellos(void **state)
+{
+	struct hmem_link_hello good, h;
+
+	(void)state;
+	peer_fill_hello(&good, "web");
+	assert_int_equal(hmem_link_check_hello(&good, NULL), 0);
+#define BAD(change) do {						\
+		struct hmem_err err = { "" };				\
+		h = good;						\
+		change;							\
+		assert_int_equal(hmem_link_check_hello(&h, &err), -EPROTO); \
+		assert_true(err.msg[0]);				\
+	} while (0)
+	BAD(h.magic++);
+	BAD(h.version = 2);
+	BAD(h.version = 0);
+	BAD(memset(h.vm, 'x', sizeof(h.vm)));
+	BAD(memset(h.device, 'x', sizeof(h.device)));
+	BAD(h.num_tiers = 1);
+	BAD(h.num_tiers = 9);
+	BAD(h.num_tiers = UINT32_MAX);
+	BAD(h.max_batches = 0);
+	BAD(h.map_bytes = 0);
+	BAD(h.map_bytes = 12);
+	BAD(h.map_bytes = HMEM_MAX_GFN / 8 + 8);
+	BAD(h.map_bytes = UINT64_MAX - 7);
+#undef BAD
+}
+
+static void range_lists(void **state)
+{
+	static const struct {
+		struct hmem_link_range r[3];
+		bool ok;
+	} cases[] = {
+		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, true },
+		{ { { 1, 1, 0, 0 }, { 2, 1, 1, 0 }, { 255, 1, 1, 0 } }, true },
+		{ { { 0, 64, 0, 0 }, { 63, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { 128, 64, 1, 0 }, { 64, 64, 1, 0 } }, false },
+		{ { { 0, 0, 0, 0 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { 64, 64, 2, 0 }, { 200, 56, 1, 0 } }, false },
+		{ { { 0, 64, 0, 1 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 200, 57, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 256, 1, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { 64, UINT64_MAX - 63, 1, 0 },
+		    { 200, 56, 1, 0 } }, false },
+		{ { { 0, 64, 0, 0 }, { UINT64_MAX, 2, 1, 0 }, { 200, 1, 1, 0 } },
+		  false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(hmem_link_check_ranges(cases[i].r, 3, 256 / 8, 2, NULL),
+				 cases[i].ok ? 0 : -EPROTO);
+}
+
+static bool result_ok(const struct virtio_hmem_result *r)
+{
+	uint64_t gfn = le64toh(r->gfn), to = le64toh(r->new_gfn);
+	uint64_t size;
+
+	if (r->reason >= VIRTIO_HMEM_R_MAX || r->order > VIRTIO_HMEM_MAX_ORDER)
+		return false;
+	if (r->status != virtio_hmem_status(r->reason))
+		return false;
+	if (gfn >= HMEM_MAX_GFN || to >= HMEM_MAX_GFN)
+		return false;
+	size = UINT64_C(1) << r->order;
+	if (r->status != VIRTIO_HMEM_S_ERROR && (gfn % size || to % size))
+		return false;
+	return gfn == to || r->reason == VIRTIO_HMEM_R_MOVED;
+}
+
+/* Any reason, status, order and address: values at edges more than others. */
+static void results(void **state)
+{
+	uint64_t rnd = 11;
+	unsigned int good = 0, bad = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 200000; i++) {
+		uint64_t x = unit_random(&rnd);
+		uint64_t gfn = unit_random(&rnd) >> (x % 2 ? 28 : 40);
+		struct virtio_hmem_result r = {
+			.order = x >> 8 & 7 ? 0 : x >> 16 & 31,
+			.reason = x >> 24 & 31,
+			.status = x >> 32 & 3,
+			.gfn = htole64(gfn),
+			.new_gfn = htole64(x >> 40 & 1 ? gfn : gfn ^ (x >> 44)),
+		};
+		bool ok;
+
+		if (x >> 41 & 3)
+			r.status = virtio_hmem_status(r.reason);
+		ok = result_ok(&r);
+		assert_int_equal(hmem_link_check_result(&r, NULL), ok ? 0 : -EPROTO);
+		good += ok;
+		bad += !ok;
+	}
+	assert_true(good > 1000 && bad > 1000);
+}
+
+static void result_batches(void **state)
+{
+	struct virtio_hmem_result_batch b = { 0 };
+
+	(void)state;
+	assert_int_equal(hmem_link_check_results(&b, 24, NULL), -EPROTO);
+	b.flags = htole32(VIRTIO_HMEM_RESULT_LAST);
+	assert_int_equal(hmem_link_check_results(&b, 24, NULL), 0);
+	b.num_results = htole32(1);
+	assert_int_equal(hmem_link_check_results(&b, 24, NULL), -EPROTO);
+	assert_int_equal(hmem_link_check_results(&b, 48, NULL), 0);
+	b.num_results = htole32(UINT32_MAX);
+	assert_int_equal(hmem_link_check_results(&b, 48, NULL), -EPROTO);
+}
+
+static void small_ones(void **state)
+{
+	struct hmem_link_state s = { .padding = 1 };
+	struct hmem_link_tick t = { .seq = 0 };
+
+	(void)state;
+	assert_int_equal(hmem_link_check_state(&s, NULL), -EPROTO);
+	s.padding = 0;
+	assert_int_equal(hmem_link_check_state(&s, NULL), 0);
+	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
+	t.seq = UINT64_MAX;
+	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
+	for (uint32_t code = 0; code < 10; code++) {
+		struct hmem_link_reject r = { .code = code };
+
+		assert_int_equal(hmem_link_check_reject(&r, NULL),
+				 code >= 1 && code <= 4 ? 0 : -EPROTO);
+	}
+}
+
+/* Every reason has a name of its own, and statuses are as the header says. */
+static void names(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++) {
+		const char *name = hmem_reason_name(i);
+
+		assert_non_null(name);
+		for (const char *c = name; *c; c++)
+			assert_true((*c >= 'a' && *c <= 'z') || *c == '-');
+		for (unsigned int k = 0; k < i; k++)
+			assert_string_not_equal(name, hmem_reason_name(k));
+	}
+	assert_null(hmem_reason_name(VIRTIO_HMEM_R_MAX));
+	assert_string_equal(hmem_reason_name(VIRTIO_HMEM_R_OFF_LRU), "off-lru");
+	assert_string_equal(hmem_reason_name(VIRTIO_HMEM_R_BAD_ORDER), "bad-order");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(headers),
+		cmocka_unit_test(hellos),
+		cmocka_unit_test(range_lists),
+		cmocka_unit_test(results),
+		cmocka_unit_test(result_batches),
+		cmocka_unit_test(small_ones),
+		cmocka_unit_test(names),
+	};
+
+	return cmocka_run_group_tests_name("link", tests, NULL, NULL);
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The page table: temperature, history, refusals. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pages.h"
+
+#define FRAMES	4096u
+
+/* Unaligned, with a hole, and two ranges in one word of the map. */
+static const struct hmem_link_range ranges[] = {
+	{ .gfn = 10, .num = 1000, .tier = 0 },
+	{ .gfn = 1010, .num = 500, .tier = 1 },
+	{ .gfn = 3000, .num = 1001, .tier = 1 },
+};
+
+struct fixture {
+	uint64_t map[FRAMES / 64];
+	struct hmem_tracker_dirty dirty;
+	struct hmem_pages pages;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	hmem_tracker_dirty_init(&f->dirty, f->map, sizeof(f->map));
+	assert_int_equal(hmem_pages_init(&f->pages, ranges, 3, 2, FRAMES, NULL), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hmem_pages_free(&f->pages);
+	free(f);
+	return 0;
+}
+
+static void write_frame(struct fixture *f, uint64_t gfn)
+{
+	f->map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+}
+
+static void window(struct fixture *f)
+{
+	hmem_pages_update(&f->pages, &f->dirty.tracker, 2);
+}
+
+static void finds_frames(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+		int tier = -1;
+
+		for (unsigned int i = 0; i < 3; i++) {
+			if (gfn >= ranges[i].gfn &&
+			    gfn < ranges[i].gfn + ranges[i].num)
+				tier = ranges[i].tier;
+		}
+		assert_int_equal(hmem_pages_tier(&f->pages, gfn), tier);
+	}
+	assert_true(hmem_pages_has(&f->pages, 1008, 1));
+	/* Contiguous, but not one range: no page lies across. */
+	assert_false(hmem_pages_has(&f->pages, 1008, 2));
+	assert_false(hmem_pages_has(&f->pages, UINT64_MAX, 0));
+	assert_int_equal(f->pages.frames[0], 1000);
+	assert_int_equal(f->pages.frames[1], 1501);
+}
+
+static void refuses_too_much(void **state)
+{
+	struct hmem_link_range huge = { .gfn = 0, .num = UINT64_C(1) << 35 };
+	struct hmem_pages p;
+	struct hmem_err err;
+
+	(void)state;
+	assert_int_equal(hmem_pages_init(&p, &huge, 1, 2, UINT64_C(1) << 34, &err),
+			 -E2BIG);
+	assert_non_null(strstr(err.msg, "--max-guest"));
+	hmem_pages_free(&p);
+}
+
+static void four_bytes_a_page(void **state)
+{
+	struct hmem_link_range tib = { .gfn = 0, .num = UINT64_C(1) << 28 };
+	struct hmem_pages p;
+
+	(void)state;
+	assert_int_equal(hmem_pages_init(&p, &tib, 1, 2, UINT64_C(1) << 28, NULL), 0);
+	assert_true(hmem_pages_bytes(&p) < (UINT64_C(1) << 28) * 41 / 10);
+	hmem_pages_free(&p);
+}
+
+/* Against the same average in floating point. */
+static void heat_is_an_average(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rnd = 1;
+	double want = 0;
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		bool used = unit_random(&rnd) % 3 == 0;
+		double got;
+
+		if (used)
+			write_frame(f, 77);
+		window(f);
+		want += ((used ? HMEM_HEAT_MAX : 0) - want) / 4;
+		got = hmem_pages_heat(&f->pages, 77);
+		/* Rounded down, by less than 1 a window, which decays, too. */
+		assert_true(got <= want + 0.001 && got > want - 5);
+	}
+}
+
+static void heat_has_limits(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t heat = 0;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		write_frame(f, 3000);
+		window(f);
+		assert_true(hmem_pages_heat(&f->pages, 3000) >= heat);
+		heat = hmem_pages_heat(&f->pages, 3000);
+	}
+	assert_true(heat > HMEM_HEAT_MAX - 8);
+	for (unsigned int i = 0; i < 100; i++)
+		window(f);
+	assert_int_equal(hmem_pages_heat(&f->pages, 3000), 0);
+}
+
+/* A block that is cold again is not looked at any more. */
+static void cold_blocks_rest(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t live = 0;
+
+	write_frame(f, 100);
+	write_frame(f, 4000);
+	window(f);
+	for (unsigned int i = 0; i <= FRAMES / 64 / 64; i++)
+		live |= f->pages.live[i];
+	assert_int_equal(__builtin_popcountll(live), 2);
+	for (unsigned int i = 0; i < 100; i++)
+		window(f);
+	for (unsigned int i = 0; i <= FRAMES / 64 / 64; i++)
+		assert_int_equal(f->pages.live[i], 0);
+}
+
+/* Ranges that share a word each get their bits; what is no memory, nobody. */
+static void windows_take_all_bits(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+		write_frame(f, gfn);
+	window(f);
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+		bool ram = hmem_pages_tier(&f->pages, gfn) >= 0;
+
+		assert_int_equal(hmem_pages_heat(&f->pages, gfn),
+				 ram ? HMEM_HEAT_MAX / 4 : 0);
+		assert_int_equal(f->map[gfn / 64] >> (gfn % 64) & 1, !ram);
+	}
+}
+
+static void histogram_adds_up(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rnd = 7;
+
+	for (unsigned int w = 0; w < 50; w++) {
+		for (unsigned int i = 0; i < 300; i++)
+			write_frame(f, unit_random(&rnd) % FRAMES);
+		window(f);
+		for (unsigned int tier = 0; tier < 2; tier++) {
+			uint64_t want[HMEM_BUCKETS] = { 0 };
+
+			for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+				if (hmem_pages_tier(&f->pages, gfn) == (int)tier)
+					want[HMEM_BUCKET(hmem_pages_heat(
+						&f->pages, gfn))]++;
+			}
+			assert_memory_equal(want, f->pages.hist[tier], sizeof(want));
+		}
+	}
+}
+
+static uint16_t warm(struct fixture *f, uint64_t gfn, unsigned int windows)
+{
+	while (windows--) {
+		write_frame(f, gfn);
+		window(f);
+	}
+	return hmem_pages_heat(&f->pages, gfn);
+}
+
+static void sent(struct fixture *f, uint64_t gfn)
+{
+	hmem_pages_sent(&f->pages, gfn, 0);
+}
+
+static void moved(struct fixture *f, uint64_t gfn, uint64_t new_gfn, uint16_t heat)
+{
+	hmem_pages_moved(&f->pages, gfn, new_gfn, 0, heat);
+}
+
+static void history_moves(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t heat = warm(f, 3100, 3);
+
+	sent(f, 3100);
+	moved(f, 3100, 50, heat);
+	assert_int_equal(hmem_pages_heat(&f->pages, 50), heat);
+	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
+	/* And is averaged on where it is now. */
+	window(f);
+	assert_true(hmem_pages_heat(&f->pages, 50) < heat);
+	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
+}
+
+/*
+ * Chains, each in every order that its results can come in: frame i's page
+ * moves to to[i], all being asked for at once.
+ */
+static void check_chain(struct fixture *f, const uint64_t *from,
+			const uint64_t *to, unsigned int n)
+{
+	unsigned int order[4] = { 0, 1, 2, 3 };
+	unsigned int orders = n == 2 ? 2 : 6;
+
+	for (unsigned int k = 0; k < orders; k++) {
+		uint16_t heat[4];
+
+		for (unsigned int i = 0; i < n; i++) {
+			heat[i] = warm(f, from[i], i + 1);
+			assert_true(heat[i] > 0);
+		}
+		for (unsigned int i = 0; i < n; i++)
+			heat[i] = hmem_pages_heat(&f->pages, from[i]);
+		for (unsigned int i = 0; i < n; i++)
+			sent(f, from[i]);
+		for (unsigned int i = 0; i < n; i++) {
+			unsigned int j = order[i];
+
+			moved(f, from[j], to[j], heat[j]);
+		}
+		for (unsigned int i = 0; i < n; i++)
+			assert_int_equal(hmem_pages_heat(&f->pages, to[i]), heat[i]);
+		for (unsigned int i = 0; i < n; i++) {
+			bool entered = false;
+
+			for (unsigned int j = 0; j < n; j++)
+				entered |= to[j] == from[i];
+			if (!entered)
+				assert_int_equal(hmem_pages_heat(&f->pages, from[i]), 0);
+		}
+		for (unsigned int i = 0; i < 100; i++)
+			window(f);
+		/* The next permutation of three, or of two. */
+		unsigned int a = k % 2 && n > 2 ? 0 : n - 2, t = order[a];
+
+		order[a] = order[a + 1];
+		order[a + 1] = t;
+	}
+}
+
+static void exchanges_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+
+	/* Demoted to a free frame, and another promoted to where it was. */
+	check_chain(f, (uint64_t[]) { 20, 3020 }, (uint64_t[]) { 3500, 20 }, 2);
+	/* A true exchange. */
+	check_chain(f, (uint64_t[]) { 21, 3021 }, (uint64_t[]) { 3021, 21 }, 2);
+	/* Three that follow each other, and three in a ring. */
+	check_chain(f, (uint64_t[]) { 22, 3022, 3023 },
+		    (uint64_t[]) { 3600, 22, 3022 }, 3);
+	check_chain(f, (uint64_t[]) { 24, 3024, 3025 },
+		    (uint64_t[]) { 3025, 24, 3024 }, 3);
+}
+
+static void large_pages_move(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t heat = warm(f, 3077, 2);
+
+	hmem_pages_sent(&f->pages, 3072, 4);
+	hmem_pages_moved(&f->pages, 3072, 64, 4, 0);
+	assert_int_equal(hmem_pages_heat(&f->pages, 69), heat);
+	assert_int_equal(hmem_pages_heat(&f->pages, 3077), 0);
+	assert_int_equal(hmem_pages_heat(&f->pages, 68), 0);
+}
+
+static bool eligible(struct fixture *f, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
+
+	return hmem_pages_eligible(&f->pages, r->slot + gfn - r->gfn);
+}
+
+/* Windows until the page may be asked for again. */
+static unsigned int pause_of(struct fixture *f, uint64_t gfn,
+			     enum hmem_refusal how)
+{
+	unsigned int n = 0;
+
+	sent(f, gfn);
+	assert_false(eligible(f, gfn));
+	hmem_pages_refused(&f->pages, gfn, 0, how);
+	while (!eligible(f, gfn)) {
+		window(f);
+		n++;
+		assert_true(n < 2000);
+	}
+	return n;
+}
+
+static void refusals_back_off(void **state)
+{
+	struct fixture *f = *state;
+	static const unsigned int busy[] = { 2, 4, 8, 16, 32, 64, 64, 64 };
+	static const unsigned int nack[] = { 64, 128, 256, 256 };
+
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(pause_of(f, 500, HMEM_REFUSED_BUSY), busy[i]);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(pause_of(f, 501, HMEM_REFUSED_NACK), nack[i]);
+	/* Others are not concerned. */
+	assert_true(eligible(f, 502));
+}
+
+/* However long ago: the clock that refusals are kept with comes round. */
+static void refusals_stay_over(void **state)
+{
+	struct fixture *f = *state;
+
+	pause_of(f, 500, HMEM_REFUSED_NACK);
+	for (unsigned int i = 0; i < 5000; i++) {
+		window(f);
+		assert_true(eligible(f, 500));
+	}
+	/* And are forgotten in the end. */
+	assert_int_equal(f->pages.live[0], 0);
+	assert_int_equal(pause_of(f, 500, HMEM_REFUSED_BUSY), 2);
+}
+
+static void free_pages_come_back(void **state)
+{
+	struct fixture *f = *state;
+
+	sent(f, 600);
+	hmem_pages_refused(&f->pages, 600, 0, HMEM_REFUSED_FREE);
+	sent(f, 601);
+	hmem_pages_refused(&f->pages, 601, 0, HMEM_REFUSED_NACK);
+	assert_false(eligible(f, 600));
+	write_frame(f, 600);
+	write_frame(f, 601);
+	window(f);
+	assert_true(eligible(f, 600));
+	assert_false(eligible(f, 601));
+}
+
+static void moved_pages_settle(void **state)
+{
+	struct fixture *f = *state;
+
+	sent(f, 3100);
+	moved(f, 3100, 50, 1);
+	assert_false(eligible(f, 50));
+	assert_true(eligible(f, 3100));
+	window(f);
+	window(f);
+	assert_true(eligible(f, 50));
+}
+
+/* Results of what is no memory, or was not asked for, do no harm. */
+static void odd_results(void **state)
+{
+	struct fixture *f = *state;
+
+	hmem_pages_sent(&f->pages, 2000, 9);
+	hmem_pages_refused(&f->pages, 2000, 9, HMEM_REFUSED_NACK);
+	hmem_pages_moved(&f->pages, 2000, 2500, 9, 0);
+	moved(f, UINT64_MAX, UINT64_MAX - 1, 5);
+	hmem_pages_refused(&f->pages, 100, 0, HMEM_REFUSED_NACK);
+	assert_true(eligible(f, 100));
+}
+
+static void resize_keeps_history(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_range fresh[] = {
+		{ .gfn = 0, .num = 300, .tier = 1 },
+		{ .gfn = 700, .num = 700, .tier = 0 },
+		{ .gfn = 2990, .num = 500, .tier = 1 },
+	};
+	uint16_t heat[FRAMES];
+	uint64_t rnd = 3;
+
+	for (unsigned int w = 0; w < 10; w++) {
+		for (unsigned int i = 0; i < 500; i++)
+			write_frame(f, unit_random(&rnd) % FRAMES);
+		window(f);
+	}
+	sent(f, 3100);
+	hmem_pages_refused(&f->pages, 3100, 0, HMEM_REFUSED_NACK);
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+		heat[gfn] = hmem_pages_heat(&f->pages, gfn);
+	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+		assert_int_equal(hmem_pages_heat(&f->pages, gfn),
+				 hmem_pages_tier(&f->pages, gfn) < 0 ? 0 : heat[gfn]);
+	assert_int_equal(hmem_pages_tier(&f->pages, 1200), 0);
+	assert_int_equal(hmem_pages_tier(&f->pages, 650), -1);
+	assert_false(eligible(f, 3100));
+	/* Too much: nothing changes. */
+	fresh[2].num = FRAMES;
+	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), -E2BIG);
+	assert_int_equal(hmem_pages_heat(&f->pages, 720), heat[720]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(finds_frames),
+		cmocka_unit_test(refuses_too_much),
+		cmocka_unit_test(four_bytes_a_page),
+		TEST(heat_is_an_average),
+		TEST(heat_has_limits),
+		TEST(cold_blocks_rest),
+		TEST(windows_take_all_bits),
+		TEST(histogram_adds_up),
+		TEST(history_moves),
+		TEST(exchanges_in_any_order),
+		TEST(large_pages_move),
+		TEST(refusals_back_off),
+		TEST(refusals_stay_over),
+		TEST(free_pages_come_back),
+		TEST(moved_pages_settle),
+		TEST(odd_results),
+		TEST(resize_keeps_history),
+	};
+
+	return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The plan of a window, against one made by sorting all pages; policies. */
+#include "unit.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan.h"
+#include "policy.h"
+#include "size.h"
+
+#define FAST	1000u
+#define SLOW	3000u
+#define FRAMES	(FAST + SLOW)
+
+static const struct hmem_link_range ranges[] = {
+	{ .gfn = 0, .num = FAST, .tier = 0 },
+	{ .gfn = FAST, .num = SLOW - 500, .tier = 1 },
+	{ .gfn = FAST + SLOW - 500, .num = 500, .tier = 2 },
+};
+
+struct fixture {
+	struct hmem_pages pages;
+	struct hmem_plan plan;
+	uint64_t map[FRAMES / 64 + 1];
+	struct hmem_tracker_dirty dirty;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(hmem_pages_init(&f->pages, ranges, 3, 3, FRAMES, NULL), 0);
+	hmem_tracker_dirty_init(&f->dirty, f->map, sizeof(f->map));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hmem_plan_free(&f->plan);
+	hmem_pages_free(&f->pages);
+	free(f);
+	return 0;
+}
+
+static uint64_t slot_of(struct fixture *f, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
+
+	return r->slot + gfn - r->gfn;
+}
+
+/* As a move would: the heat is there, and the block is known to be live. */
+static void set_heat(struct fixture *f, uint64_t gfn, uint16_t heat)
+{
+	f->pages.heat[slot_of(f, gfn)] = heat;
+	f->pages.live[slot_of(f, gfn) / 64 / 64] |=
+		UINT64_C(1) << (slot_of(f, gfn) / 64 % 64);
+}
+
+static int rising(const void *a, const void *b)
+{
+	return *(const unsigned int *)a - *(const unsigned int *)b;
+}
+
+static int falling(const void *a, const void *b)
+{
+	return rising(b, a);
+}
+
+/* By sorting: the buckets of the pages to promote and to demote. */
+static unsigned int naive(struct fixture *f, uint32_t pairs, unsigned int apart,
+			  unsigned int *up, unsigned int *down)
+{
+	unsigned int hot[SLOW], cold[FAST], num_hot = 0, num_cold = 0, n;
+
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+		unsigned int bucket = HMEM_BUCKET(hmem_pages_heat(&f->pages, gfn));
+
+		if (!hmem_pages_eligible(&f->pages, slot_of(f, gfn)))
+			continue;
+		if (gfn < FAST)
+			cold[num_cold++] = bucket;
+		else
+			hot[num_hot++] = bucket;
+	}
+	qsort(hot, num_hot, sizeof(*hot), falling);
+	qsort(cold, num_cold, sizeof(*cold), rising);
+	for (n = 0; n < pairs && n < num_hot && n < num_cold; n++) {
+		if (hot[n] < cold[n] + apart)
+			break;
+		up[n] = hot[n];
+		down[n] = cold[n];
+	}
+	return n;
+}
+
+static void check_moves(struct fixture *f, const struct hmem_move *moves,
+			uint32_t num, const unsigned int *want)
+{
+	bool seen[FRAMES] = { false };
+
+	for (uint32_t i = 0; i < num; i++) {
+		const struct hmem_move *m = &moves[i];
+
+		assert_int_equal(HMEM_BUCKET(m->heat), want[i]);
+		assert_int_equal(m->heat, hmem_pages_heat(&f->pages, m->gfn));
+		assert_int_equal((int)m->tier, hmem_pages_tier(&f->pages, m->gfn));
+		assert_true(hmem_pages_eligible(&f->pages, slot_of(f, m->gfn)));
+		assert_false(seen[m->gfn]);
+		seen[m->gfn] = true;
+	}
+}
+
+static void same_as_sorting(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rnd = 42;
+
+	for (unsigned int round = 0; round < 300; round++) {
+		unsigned int up[FRAMES], down[FRAMES], n;
+		unsigned int apart = 1 + unit_random(&rnd) % 100;
+		uint32_t pairs = unit_random(&rnd) % 1500;
+		/* Few values, many, only cold: ties and edges of all kinds. */
+		unsigned int spread = 1u << unit_random(&rnd) % 17;
+		unsigned int refused = unit_random(&rnd) % 4;
+
+		memset(f->pages.heat, 0, f->pages.num_slots * 2);
+		memset(f->pages.state, 0, f->pages.num_slots * 2);
+		memset(f->pages.live, 0, (f->pages.num_slots / 64 + 63) / 64 * 8);
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+			uint64_t r = unit_random(&rnd);
+
+			if (r % 5 < 3)
+				set_heat(f, gfn, r / 16 % spread);
+			if (refused && r / 7 % 10 < refused) {
+				hmem_pages_sent(&f->pages, gfn, 0);
+				if (r & 1024)
+					hmem_pages_refused(&f->pages, gfn, 0,
+							   HMEM_REFUSED_BUSY);
+			}
+		}
+		n = naive(f, pairs, apart, up, down);
+		assert_int_equal(hmem_plan_make(&f->plan, &f->pages, 2 * pairs,
+						apart << 8, 0, NULL), 0);
+		assert_int_equal(f->plan.num_promote, n);
+		assert_int_equal(f->plan.num_demote, n);
+		check_moves(f, f->plan.promote, n, up);
+		check_moves(f, f->plan.demote, n, down);
+	}
+}
+
+static void equal_pages_stay(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+		set_heat(f, gfn, 40000);
+	hmem_plan_make(&f->plan, &f->pages, FRAMES, 0, 0, NULL);
+	assert_int_equal(f->plan.num_promote, 0);
+	assert_int_equal(f->plan.num_demote, 0);
+}
+
+static void hysteresis_holds_back(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FAST; gfn++)
+		set_heat(f, gfn, 20000);
+	set_heat(f, FAST + 5, 20000 + 9000);
+	set_heat(f, FAST + 6, 20000 + 12000);
+	hmem_plan_make(&f->plan, &f->pages, FRAMES, 10000, 0, NULL);
+	assert_int_equal(f->plan.num_promote, 1);
+	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
+}
+
+static void budget_and_room(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
+		set_heat(f, gfn, 60000);
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 0, NULL);
+	assert_int_equal(f->plan.num_promote, 50);
+	assert_int_equal(f->plan.num_demote, 50);
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 20, NULL);
+	assert_int_equal(f->plan.num_promote, 40);
+	assert_int_equal(f->plan.num_demote, 60);
+	/* Room is never all of it, or nothing would ever be promoted. */
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 100000, NULL);
+	assert_int_equal(f->plan.num_promote, 25);
+	assert_int_equal(f->plan.num_demote, 75);
+	hmem_plan_make(&f->plan, &f->pages, 0, 1000, 0, NULL);
+	assert_int_equal(f->plan.num_promote + f->plan.num_demote, 0);
+
+	assert_int_equal(hmem_plan_budget(200, 1000000000), 200 * 256);
+	assert_int_equal(hmem_plan_budget(200, 10000000), 512);
+	assert_int_equal(hmem_plan_budget(1, 1000000), 0);
+	assert_int_equal(hmem_plan_budget(65536, UINT64_MAX), HMEM_PLAN_MAX);
+}
+
+/* Not the same cold pages each time. */
+static void picks_go_round(void **state)
+{
+	struct fixture *f = *state;
+	bool seen[FAST] = { false };
+	unsigned int num = 0;
+
+	set_heat(f, FAST, 60000);
+	for (unsigned int i = 0; i < 40; i++) {
+		hmem_plan_make(&f->plan, &f->pages, 200, 1000, 100, NULL);
+		assert_true(f->plan.num_demote >= 100);
+		for (uint32_t k = 0; k < f->plan.num_demote; k++)
+			seen[f->plan.demote[k].gfn] = true;
+	}
+	for (unsigned int i = 0; i < FAST; i++)
+		num += seen[i];
+	assert_int_equal(num, FAST);
+}
+
+/* Batches hold everything once, and never a promotion without its demotion. */
+static void batches_pair_up(void **state)
+{
+	struct fixture *f = *state;
+	static const uint32_t sizes[] = { 2, 3, 7, 64, 511 };
+
+	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
+		set_heat(f, gfn, 60000);
+	for (unsigned int s = 0; s < 5; s++) {
+		bool seen[FRAMES] = { false };
+		int room = 0;
+		uint32_t n, total = 0;
+
+		hmem_plan_make(&f->plan, &f->pages, 1100, 1000, 100, NULL);
+		assert_int_equal(f->plan.num_promote, 500);
+		assert_int_equal(f->plan.num_demote, 600);
+		for (;;) {
+			struct virtio_hmem_hint hints[511];
+			bool promoting = false;
+
+			n = hmem_plan_batch(&f->plan, hints, sizes[s]);
+			if (!n)
+				break;
+			assert_true(n <= sizes[s]);
+			for (uint32_t i = 0; i < n; i++) {
+				uint64_t gfn = le64toh(hints[i].gfn);
+
+				assert_false(seen[gfn]);
+				seen[gfn] = true;
+				assert_int_equal(hints[i].order, 0);
+				if (gfn < FAST) {
+					assert_false(promoting);
+					assert_true(hints[i].tier == 1 ||
+						    hints[i].tier == 2);
+					room++;
+				} else {
+					assert_int_equal(hints[i].tier, 0);
+					promoting = true;
+					room--;
+				}
+				assert_true(room >= 0);
+			}
+			total += n;
+		}
+		assert_int_equal(total, 1100);
+	}
+}
+
+/* The loop, with a guest that does as it is told, finds the hot set. */
+static void loop_converges(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t moved = 0, late = 0;
+
+	for (unsigned int w = 0; w < 60; w++) {
+		struct virtio_hmem_hint hints[511];
+		uint32_t n;
+
+		/* What is hot are the pages first found in 1500 .. 1999. */
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+			bool hot = w == 0 ? gfn >= 1500 && gfn < 2000 :
+				   hmem_pages_heat(&f->pages, gfn) > 0;
+
+			if (hot)
+				f->map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+		}
+		hmem_pages_update(&f->pages, &f->dirty.tracker, 2);
+		hmem_plan_make(&f->plan, &f->pages, 200, 20000, 0, NULL);
+		while ((n = hmem_plan_batch(&f->plan, hints, 511))) {
+			uint32_t half = n / 2;
+			uint16_t heat[511];
+
+			for (uint32_t i = 0; i < n; i++) {
+				hmem_pages_sent(&f->pages, le64toh(hints[i].gfn), 0);
+				heat[i] = hmem_pages_heat(&f->pages,
+							  le64toh(hints[i].gfn));
+			}
+			/* Pairs swap their frames. */
+			for (uint32_t i = 0; i < half; i++) {
+				uint64_t a = le64toh(hints[i].gfn);
+				uint64_t b = le64toh(hints[half + i].gfn);
+
+				hmem_pages_moved(&f->pages, a, b, 0, heat[i]);
+				hmem_pages_moved(&f->pages, b, a, 0, heat[half + i]);
+			}
+			moved += n;
+			if (w > 30)
+				late += n;
+		}
+	}
+	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
+		assert_int_equal(hmem_pages_heat(&f->pages, gfn), 0);
+	/* Each page moved once, and then there was peace. */
+	assert_int_equal(moved, 1000);
+	assert_int_equal(late, 0);
+}
+
+static void policy_checks(void **state)
+{
+	struct hmem_policy p, old;
+	struct hmem_err err;
+	static const char *const bad[][2] = {
+		{ "name", "fast" }, { "name", "" }, { "rate", "0" },
+		{ "rate", "65537" }, { "rate", "-1" }, { "rate", "1x" },
+		{ "rate", "" }, { "rate", " 5" }, { "rate", "99999999999999999999" },
+		{ "window", "0" }, { "window", "3600001" }, { "hysteresis", "101" },
+		{ "hysteresis", "0" }, { "decay", "9" }, { "decay", "0" },
+		{ "headroom", "1048577" }, { "rates", "5" }, { "", "5" },
+	};
+
+	(void)state;
+	hmem_policy_init(&p);
+	assert_int_equal(p.kind, HMEM_POLICY_OFF);
+	old = p;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(hmem_policy_set(&p, bad[i][0], bad[i][1], &err),
+				 -EINVAL);
+		assert_memory_equal(&p, &old, sizeof(p));
+	}
+	hmem_policy_set(&p, "nonsense", "1", &err);
+	for (size_t i = 0; i < hmem_num_tunables; i++)
+		assert_non_null(strstr(err.msg, hmem_tunables[i].name));
+	assert_int_equal(hmem_policy_set(&p, "name", "writes", &err), 0);
+	assert_int_equal(hmem_policy_set(&p, "rate", "65536", &err), 0);
+	assert_int_equal(hmem_policy_set(&p, "window", "1", &err), 0);
+	assert_int_equal(p.kind, HMEM_POLICY_WRITES);
+	assert_int_equal(p.rate, 65536);
+	assert_int_equal(p.window, 1);
+}
+
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		uint64_t bytes;
+	} cases[] = {
+		{ "0", 0, 0 }, { "4096", 0, 4096 }, { "0x1000", 0, 4096 },
+		{ "4K", 0, 4096 }, { "4k", 0, 4096 }, { "2M", 0, 2 << 20 },
+		{ "1G", 0, 1 << 30 }, { "3t", 0, UINT64_C(3) << 40 },
+		{ "0xfG", 0, UINT64_C(15) << 30 },
+		{ "18446744073709551615", 0, UINT64_MAX },
+		{ "18446744073709551616", -ERANGE, 0 },
+		{ "0x10000000000000000", -ERANGE, 0 },
+		{ "16777216T", -ERANGE, 0 },
+		{ "", -EINVAL, 0 }, { "K", -EINVAL, 0 }, { "4KB", -EINVAL, 0 },
+		{ "-4", -EINVAL, 0 }, { "0x", -EINVAL, 0 }, { "1.5G", -EINVAL, 0 },
+		{ " 4", -EINVAL, 0 }, { "4 ", -EINVAL, 0 }, { "4P", -EINVAL, 0 },
+	};
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} formats[] = {
+		{ 0, "0 B" }, { 1023, "1023 B" }, { 4096, "4 KiB" },
+		{ 1536, "1.5 KiB" }, { UINT64_C(3) << 30, "3 GiB" },
+		{ UINT64_C(5) << 40, "5 TiB" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 1;
+		struct hmem_err err;
+
+		assert_int_equal(hmem_parse_size(cases[i].text, strlen(cases[i].text),
+						 &bytes, &err), cases[i].ret);
+		if (!cases[i].ret)
+			assert_true(bytes == cases[i].bytes);
+	}
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		char buf[32];
+
+		assert_string_equal(hmem_format_size(formats[i].bytes, buf,
+						     sizeof(buf)), formats[i].text);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(same_as_sorting),
+		TEST(equal_pages_stay),
+		TEST(hysteresis_holds_back),
+		TEST(budget_and_room),
+		TEST(picks_go_round),
+		TEST(batches_pair_up),
+		TEST(loop_converges),
+		cmocka_unit_test(policy_checks),
+		cmocka_unit_test(sizes),
+	};
+
+	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}

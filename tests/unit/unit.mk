@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The unit tests; included by host-backend/Makefile when it builds sanitized.
+# Each test-*.c is a program of its own, with cmocka.
+
+HELPERS := $(OUT)/obj/unit/peer.o $(OUT)/obj/unit/run.o
+UNIT := $(patsubst $(TESTS)/%.c,$(OUT)/%,$(sort $(wildcard $(TESTS)/test-*.c)))
+
+$(OUT)/obj/unit/%.o: $(TESTS)/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HMEM_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(UNIT): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c
+
+.SECONDARY: $(UNIT:$(OUT)/%=$(OUT)/obj/unit/%.o)
+
+check: $(UNIT) $(PROGRAMS)
+	@for t in $(UNIT); do \
+		echo "# $${t##*/}"; \
+		HMEMD=$(OUT)/hmemd HMEMCTL=$(OUT)/hmemctl \
+		GOLDEN=$(TESTS)/golden.txt CMOCKA_MESSAGE_OUTPUT=TAP $$t || exit 1; \
+	done
+
+# After a change to what hmemctl prints: look at the difference before it goes in.
+golden:
+	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(TESTS)/golden.txt
+	$(MAKE) -f $(SRC)Makefile SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
