@@ -7,6 +7,13 @@
  * file system's own migrate_folio: migrate_device_pages(), made for pages
  * without a file, would drop private data and leave the old page's mapping
  * set.
+ *
+ * migrate_device_range() takes its own reference and lock, so ours must be
+ * dropped before, and for an instant nothing keeps the page.  If in that
+ * instant it is freed and becomes an anonymous page, that page is put back at
+ * once.  It would take the exit of its last owner within the call to make that
+ * unsafe; to rule that out as well takes folio_isolate_lru(), which is not
+ * exported.
  */
 #include <linux/fs.h>
 #include <linux/ktime.h>
