@@ -28,7 +28,7 @@ def loads_by_modalias(rig):
     state = rig.daemon.status()
     assert state["driver"] == "ok" and state["running"], state
     assert [t["kind"] for t in state["tiers"]] == ["dram", "nvm"], state
-    assert [t["bytes"] >> 20 for t in state["tiers"]] == [vm.dram, vm.nvm], state
+    assert [t["start_bytes"] >> 20 for t in state["tiers"]] == [vm.dram, vm.nvm], state
 
 
 @test()

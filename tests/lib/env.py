@@ -44,7 +44,9 @@ def qemu():
 
 @functools.lru_cache(None)
 def host_tools(sanitize=True):
-    """The directory with hmemd and hmemctl; built with sanitizers for tests."""
+    """The directory with hmemd and hmemctl; built with sanitizers for tests,
+    unless HMEM_SANITIZE=0."""
+    sanitize = sanitize and os.environ.get("HMEM_SANITIZE") != "0"
     out = CACHE / "build" / ("host-sanitize" if sanitize else "host")
     done = subprocess.run(
         ["make", "-s", "-C", TOP / "host-backend", f"OUT={out}",

@@ -3,8 +3,6 @@
 
 import env
 
-HOST = env.CACHE / "build" / "host"
-
 
 def make(directory, *variables):
     return ["make", "-s", "-C", env.TOP / directory, *variables]
@@ -13,15 +11,35 @@ def make(directory, *variables):
 def jobs(kernels):
     """(name, command, timeout in seconds, needs, environment) of each."""
     tools = env.TESTS / "env"
+    host = env.CACHE / "build" / "host"
+    sanitized = env.CACHE / "build" / "host-sanitize"
     yield "build/qemu", [tools / "qemu"], 3600, (), {}
-    yield "build/host", make("host-backend", f"OUT={HOST}"), 600, (), {}
+    yield "build/host", make("host-backend", f"OUT={host}"), 600, (), {}
     yield ("build/host-clang",
-           make("host-backend", f"OUT={HOST}-clang", "CC=clang"), 600, (), {})
+           make("host-backend", f"OUT={host}-clang", "CC=clang"), 600, (), {})
     yield ("build/host-sanitize",
-           make("host-backend", f"OUT={HOST}-sanitize", "SANITIZE=1"), 600, (), {})
+           make("host-backend", "SANITIZE=1", f"OUT={sanitized}"), 600, (), {})
     for k in kernels:
         yield (f"build/guest@{k}", [tools / "initramfs", k],
                7200 if k == "debug" else 1800, (), {})
+
+    # Unit tests, each a program of its own, under the sanitizers.
+    unit = sorted(p.stem for p in (env.TESTS / "unit").glob("test-*.c"))
+    yield ("build/unit",
+           make("host-backend", "SANITIZE=1", f"OUT={sanitized}",
+                *(f"{sanitized}/{u}" for u in unit)),
+           600, ("build/host-sanitize",), {})
+    for u in unit:
+        yield (f"unit/{u.removeprefix('test-')}", [sanitized / u], 300,
+               ("build/unit",),
+               {"HMEMD": str(sanitized / "hmemd"),
+                "HMEMCTL": str(sanitized / "hmemctl"),
+                "GOLDEN": str(env.TESTS / "unit" / "golden"),
+                "CMOCKA_MESSAGE_OUTPUT": "TAP"})
+
+    # The device's own tests, on a QEMU without a guest.
+    yield "qtest/virtio-hmem", [env.TESTS / "lib" / "qtest"], 600, \
+        ("build/qemu",), {}
 
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):

@@ -103,6 +103,7 @@ class VM:
                  no device
     hmem_props   more properties of the device
     module       virtio_hmem.ko is there to be loaded
+    poison       have the kernel poison freed memory, to find who still uses it
     append       more for the kernel's command line
     args         more for QEMU's
     disks        image files, which become /dev/vda, ...
@@ -112,18 +113,17 @@ class VM:
 
     def __init__(self, directory, kernel="6.12", dram=256, nvm=512, cpus=2,
                  icount=False, hmem=None, hmem_props="", module=True,
-                 append="", args=(), disks=(), on_hint=None, name="vm"):
+                 poison=True, append="", args=(), disks=(), on_hint=None, name="vm"):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm, self.cpus = dram, nvm, cpus
-        poison = POISON
         if kernel == "debug":
             self.dram += DEBUG_DRAM
-            poison = ""
+            poison = False
         self.icount = icount
         self.hmem, self.hmem_props = hmem, hmem_props
         self.module = module
-        self.append = f"{CMDLINE} {poison} {append}"
+        self.append = f"{CMDLINE} {POISON if poison else ''} {append}"
         self.args, self.disks = list(args), list(disks)
         self.on_hint = on_hint
         self.name = name
