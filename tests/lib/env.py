@@ -69,7 +69,8 @@ def initramfs(series, module=True):
 
 
 def program(name):
-    path = shutil.which(name)
+    """Where a program is; also of those that not every user's PATH has."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if not path:
         raise Error(f"{name} is not installed: run tests/env/packages")
     return path
