@@ -6,7 +6,12 @@
 #ifndef HW_VIRTIO_HMEM_COMPAT_H
 #define HW_VIRTIO_HMEM_COMPAT_H
 
-#if __has_include("system/memory.h")
+#define HMEM_QEMU_AT_LEAST(major, minor)                                    \
+    (QEMU_VERSION_MAJOR > (major) ||                                        \
+     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
+
+/* 10.1: exec/ became system/. */
+#if HMEM_QEMU_AT_LEAST(10, 1)
 #include "system/memory.h"
 #include "system/address-spaces.h"
 #else
@@ -14,7 +19,15 @@
 #include "exec/address-spaces.h"
 #endif
 
-#if __has_include("hw/core/qdev-properties.h")
+/* 10.2: the front end of a chardev is called so. */
+#if HMEM_QEMU_AT_LEAST(10, 2)
+#define HmemChardev CharFrontend
+#else
+#define HmemChardev CharBackend
+#endif
+
+/* 11.0: part of hw/ became hw/core/. */
+#if HMEM_QEMU_AT_LEAST(11, 0)
 #include "hw/core/qdev-properties.h"
 #include "hw/core/qdev-properties-system.h"
 #include "hw/core/boards.h"
@@ -23,10 +36,6 @@
 #include "hw/qdev-properties-system.h"
 #include "hw/boards.h"
 #endif
-
-#define HMEM_QEMU_AT_LEAST(major, minor)                                    \
-    (QEMU_VERSION_MAJOR > (major) ||                                        \
-     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
 /* 10.1: class_init takes constant data, set_status can fail. */
 #if HMEM_QEMU_AT_LEAST(10, 1)

@@ -32,7 +32,7 @@ typedef struct HmemLinkOps {
 } HmemLinkOps;
 
 typedef struct HmemLink {
-    CharBackend chr;
+    HmemChardev chr;
     const HmemLinkOps *ops;
     void *opaque;
     /* Names the device in error messages. */
