@@ -34,7 +34,7 @@ def jobs(kernels):
                ("build/unit",),
                {"HMEMD": str(sanitized / "hmemd"),
                 "HMEMCTL": str(sanitized / "hmemctl"),
-                "GOLDEN": str(env.TESTS / "unit" / "golden"),
+                "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
 
     # The device's own tests, on a QEMU without a guest.
