@@ -312,7 +312,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	uint64_t used = u->t->ops->take(u->t, b->gfn, b->mask);
 
 	if (!used && !b->live) {
-		hist[0] += __builtin_popcountll(b->mask);
+		hist[0] += hmem_block_frames(b);
 		return true;
 	}
 	/* Slots outside the mask stand for no frame, and stay zero. */

@@ -137,6 +137,12 @@ struct hmem_block {
 	bool live;		/* if not: all are cold and eligible */
 };
 
+/* Most are whole, and counting bits is a call on machines of the baseline. */
+static inline unsigned int hmem_block_frames(const struct hmem_block *b)
+{
+	return b->mask == UINT64_MAX ? 64 : __builtin_popcountll(b->mask);
+}
+
 /*
  * Call @fn for every block with slots in [@from, @to), by rising GFN, until it
  * returns false; returns false then.

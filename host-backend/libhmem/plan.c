@@ -51,7 +51,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	struct side *side = side_of(arg, b);
 
 	if (!b->live) {
-		side->count[0] += __builtin_popcountll(b->mask);
+		side->count[0] += hmem_block_frames(b);
 		return true;
 	}
 	for (uint64_t w = b->mask; w; w &= w - 1) {

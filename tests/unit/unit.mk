@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The unit tests; included by host-backend/Makefile when it builds sanitized.
-# Each test-*.c is a program of its own, with cmocka.
+# The unit tests and benchmarks; included by host-backend/Makefile.  Each
+# test-*.c and bench-*.c is a program of its own.
 
 HELPERS := $(OUT)/obj/unit/peer.o $(OUT)/obj/unit/run.o
 UNIT := $(patsubst $(TESTS)/%.c,$(OUT)/%,$(sort $(wildcard $(TESTS)/test-*.c)))
+BENCH := $(patsubst $(TESTS)/%.c,$(OUT)/%,$(sort $(wildcard $(TESTS)/bench-*.c)))
 
 $(OUT)/obj/unit/%.o: $(TESTS)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HMEM_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(UNIT): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
+$(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c
 
-.SECONDARY: $(UNIT:$(OUT)/%=$(OUT)/obj/unit/%.o)
+.SECONDARY: $(patsubst $(OUT)/%,$(OUT)/obj/unit/%.o,$(UNIT) $(BENCH))
 
+ifdef SANITIZE
 check: $(UNIT) $(PROGRAMS)
 	@for t in $(UNIT); do \
 		echo "# $${t##*/}"; \
@@ -28,3 +30,4 @@ check: $(UNIT) $(PROGRAMS)
 golden:
 	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(TESTS)/golden.txt
 	$(MAKE) -f $(SRC)Makefile SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
+endif
