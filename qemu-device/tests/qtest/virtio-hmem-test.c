@@ -1749,6 +1749,47 @@ static void test_dirty_windows(void)
     teardown(&t);
 }
 
+/*
+ * Tier 0 is in three pieces, around the hole under 1 MiB and the one under
+ * 4 GiB: where a page is in its node is not where the guest has it.
+ */
+static void test_dirty_pieces(void)
+{
+    static const uint64_t gfns[] = {
+        FAST, 0xbffff, 0x100000, 0x100001, 0x13ffff, 0x140000, 0x15ffff,
+    };
+    static const struct hmem_link_range ranges[] = {
+        { .gfn = 0, .num = HOLE, .tier = 0 },
+        { .gfn = 0x100, .num = 0xbff00, .tier = 0 },
+        { .gfn = 0x100000, .num = 0x40000, .tier = 0 },
+        { .gfn = 0x140000, .num = 0x20000, .tier = 1 },
+    };
+    Test t = { .d = daemon_new() };
+    int i;
+
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 4608M -smp 1 -nodefaults"
+                         " -object memory-backend-memfd,id=m0,size=4G"
+                         " -object memory-backend-memfd,id=m1,size=512M" NUMA
+                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd",
+                         t.d->path);
+    t.qts = t.qs->qts;
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    g_assert_cmpmem(t.d->ranges, t.d->num_ranges * sizeof(ranges[0]), ranges,
+                    sizeof(ranges));
+
+    daemon_track(t.d, MS);
+    daemon_barrier(t.d);
+    for (i = 0; i < ARRAY_SIZE(gfns); i++) {
+        touch(&t, gfns[i]);
+    }
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 1, MS, ARRAY_SIZE(gfns));
+    daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+    teardown(&t);
+}
+
 /* Bits that hmemd has not taken stay in the map. */
 static void test_dirty_keep(void)
 {
@@ -2133,6 +2174,7 @@ int main(int argc, char **argv)
         { "reset/system", test_system_reset },
         { "unplug", test_unplug },
         { "dirty/windows", test_dirty_windows },
+        { "dirty/pieces", test_dirty_pieces },
         { "dirty/keep", test_dirty_keep },
         { "dirty/dma", test_dirty_dma },
         { "dirty/change", test_dirty_change },

@@ -96,8 +96,9 @@ static void virtio_hmem_register_nodes(void)
     };
     QOSGraphEdgeOptions opts = {
         .extra_device_opts = "addr=04.0",
+        /* No default devices: their firmware is often not there. */
         .before_cmd_line =
-            "-m 128M"
+            "-nodefaults -m 128M"
             " -object memory-backend-ram,id=hmem-fast,size=64M"
             " -object memory-backend-ram,id=hmem-slow,size=64M"
             " -numa node,nodeid=0,memdev=hmem-fast"
