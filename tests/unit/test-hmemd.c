@@ -565,10 +565,10 @@ static void lying_results(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned int lie = 0; lie < 8; lie++) {
-		struct {
-			struct virtio_hmem_result_batch head;
-			struct virtio_hmem_result r[2];
-		} out = { .head = { .num_results = htole32(2) } };
+		_Alignas(8) char out[sizeof(struct virtio_hmem_result_batch) +
+				     2 * sizeof(struct virtio_hmem_result)] = "";
+		struct virtio_hmem_result_batch *head = (void *)out;
+		struct virtio_hmem_result *r = head->results;
 		const struct virtio_hmem_hint_batch *b;
 		struct hmem_link_header hdr = { HMEM_LINK_RESULTS, sizeof(out) };
 		struct peer *nobody[] = { NULL };
@@ -583,26 +583,27 @@ static void lying_results(void **state)
 		peer_expect(&p, &msg, HMEM_LINK_HINTS);
 		b = (void *)msg.payload;
 		assert_int_equal(le32toh(b->num_hints), 1);
-		out.head.id = b->id;
+		head->num_results = htole32(2);
+		head->id = b->id;
 		for (unsigned int i = 0; i < 2; i++)
-			out.r[i] = (struct virtio_hmem_result) {
+			r[i] = (struct virtio_hmem_result) {
 				.gfn = htole64(16 + 8 * i),
 				.new_gfn = htole64(PEER_TIER + 16 + 8 * i),
 				.order = 3,
 			};
 		switch (lie) {
-		case 0: out.head.id = htole64(4711); break;
-		case 1: out.r[1].gfn = htole64(32); break;	/* not asked */
-		case 2: out.r[1].gfn = out.r[0].gfn;		/* twice, */
-			out.r[1].order = 4; break;		/* and more */
-		case 3: out.r[1].new_gfn = htole64(PEER_FRAMES); break;
-		case 4: out.r[1].new_gfn = htole64(PEER_TIER - 8 + 4); break;
-		case 5: out.r[1].status = VIRTIO_HMEM_S_BUSY; break;
-		case 6: out.r[1].reason = 200; break;
-		case 7: out.head.num_results = htole32(3); break;
+		case 0: head->id = htole64(4711); break;
+		case 1: r[1].gfn = htole64(32); break;	/* not asked */
+		case 2: r[1].gfn = r[0].gfn;		/* twice, */
+			r[1].order = 4; break;		/* and more */
+		case 3: r[1].new_gfn = htole64(PEER_FRAMES); break;
+		case 4: r[1].new_gfn = htole64(PEER_TIER - 8 + 4); break;
+		case 5: r[1].status = VIRTIO_HMEM_S_BUSY; break;
+		case 6: r[1].reason = 200; break;
+		case 7: head->num_results = htole32(3); break;
 		}
 		peer_send_raw(&p, &hdr, sizeof(hdr));
-		peer_send_raw(&p, &out, sizeof(out));
+		peer_send_raw(&p, out, sizeof(out));
 		peer_expect_drop(&p);
 		ctl_finish(&f->ctl, pid, fds, nobody);
 		assert_int_equal(f->ctl.status, 1);
