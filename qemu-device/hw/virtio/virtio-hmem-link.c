@@ -118,18 +118,21 @@ static void hmem_link_flush(HmemLink *link)
         int n = qemu_chr_fe_write(&link->chr, link->tx->data + link->tx_done,
                                   link->tx->len - link->tx_done);
 
-        if (n > 0 && link->up) {
+        if (!link->up) {
+            /* It was closed meanwhile. */
+            return;
+        }
+        if (n > 0) {
             link->tx_done += n;
-        } else if (link->up && n < 0 && errno != EAGAIN) {
+        } else if (n < 0 && errno != EAGAIN) {
             /* The connection is dead, or as good as. */
             link->up = false;
-            qemu_bh_schedule(link->drop_bh);
-        } else if (link->up) {
-            if (!link->watch) {
-                link->watch = qemu_chr_fe_add_watch(&link->chr,
-                                                    G_IO_OUT | G_IO_HUP,
-                                                    hmem_link_writable, link);
-            }
+            qemu_bh_schedule(link->bh);
+            return;
+        } else {
+            link->watch = qemu_chr_fe_add_watch(&link->chr,
+                                                G_IO_OUT | G_IO_HUP,
+                                                hmem_link_writable, link);
             return;
         }
     }
@@ -147,31 +150,41 @@ static gboolean hmem_link_writable(void *unused, GIOCondition condition,
     return G_SOURCE_REMOVE;
 }
 
+static void hmem_link_bh(void *opaque)
+{
+    HmemLink *link = opaque;
+
+    if (!link->up) {
+        qemu_chr_fe_disconnect(&link->chr);
+    } else if (!link->watch) {
+        hmem_link_flush(link);
+    }
+}
+
 void hmem_link_send(HmemLink *link, enum hmem_link_type type,
                     const void *payload, size_t len)
 {
     const struct hmem_link_header header = { .type = type, .len = len };
-    size_t waiting = link->up ? link->tx->len - link->tx_done : 0;
+    size_t waiting;
 
     assert(len <= HMEM_LINK_MAX_PAYLOAD);
     if (!link->up) {
         return;
     }
+    waiting = link->tx->len - link->tx_done;
     if (waiting + sizeof(header) + len > HMEM_LINK_MAX_BACKLOG) {
         hmem_link_drop(link, "hmemd does not read: %zu bytes wait for it",
                        waiting);
         return;
     }
     trace_virtio_hmem_link_send(link->name, type, len, waiting);
-    if (link->tx_done) {
+    if (link->tx_done > link->tx->len / 2) {
         g_byte_array_remove_range(link->tx, 0, link->tx_done);
         link->tx_done = 0;
     }
     g_byte_array_append(link->tx, (const uint8_t *)&header, sizeof(header));
     g_byte_array_append(link->tx, payload, len);
-    if (!link->watch) {
-        hmem_link_flush(link);
-    }
+    qemu_bh_schedule(link->bh);
 }
 
 void hmem_link_send_fd(HmemLink *link, enum hmem_link_type type,
@@ -189,17 +202,10 @@ void hmem_link_send_fd(HmemLink *link, enum hmem_link_type type,
         /* Say it once, not on each reconnect. */
         link->unusable = true;
         link->up = false;
-        qemu_bh_schedule(link->drop_bh);
+        qemu_bh_schedule(link->bh);
         return;
     }
     hmem_link_send(link, type, payload, len);
-}
-
-static void hmem_link_drop_bh(void *opaque)
-{
-    HmemLink *link = opaque;
-
-    qemu_chr_fe_disconnect(&link->chr);
 }
 
 void hmem_link_drop(HmemLink *link, const char *fmt, ...)
@@ -218,7 +224,7 @@ void hmem_link_drop(HmemLink *link, const char *fmt, ...)
                  link->name, why);
     link->num_dropped++;
     link->up = false;
-    qemu_bh_schedule(link->drop_bh);
+    qemu_bh_schedule(link->bh);
 }
 
 /* Also called from within a write that fails; the chardev is locked then. */
@@ -228,12 +234,14 @@ static void hmem_link_reset(HmemLink *link)
     link->welcome = false;
     link->rx_len = 0;
     link->tx_done = 0;
-    g_byte_array_set_size(link->tx, 0);
+    /* Gives its memory back, too. */
+    g_byte_array_unref(link->tx);
+    link->tx = g_byte_array_new();
     if (link->watch) {
         g_source_remove(link->watch);
         link->watch = 0;
     }
-    qemu_bh_cancel(link->drop_bh);
+    qemu_bh_cancel(link->bh);
 }
 
 static void hmem_link_event(void *opaque, QEMUChrEvent event)
@@ -273,7 +281,7 @@ bool hmem_link_realize(HmemLink *link, const char *name,
     link->opaque = opaque;
     link->rx = g_malloc(sizeof(*link->rx));
     link->tx = g_byte_array_new();
-    link->drop_bh = qemu_bh_new(hmem_link_drop_bh, link);
+    link->bh = qemu_bh_new(hmem_link_bh, link);
     return true;
 }
 
@@ -291,11 +299,11 @@ void hmem_link_unrealize(HmemLink *link)
     qemu_chr_fe_disconnect(&link->chr);
     /* For the next device at once, not when the last reference to us goes. */
     qemu_chr_fe_deinit(&link->chr, false);
-    qemu_bh_delete(link->drop_bh);
+    qemu_bh_delete(link->bh);
     g_byte_array_unref(link->tx);
     g_free(link->rx);
     g_free(link->name);
-    link->drop_bh = NULL;
+    link->bh = NULL;
     link->tx = NULL;
     link->rx = NULL;
     link->name = NULL;

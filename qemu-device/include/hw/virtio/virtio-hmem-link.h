@@ -14,10 +14,11 @@
 #include "hw/virtio/virtio-hmem-compat.h"
 
 /*
- * Bytes that may wait for hmemd to read them.  A connection that falls behind
+ * Bytes that may wait for hmemd to read them: twice what a guest can hand over
+ * at once, a queue of 128 result batches.  A connection that falls behind
  * further is dropped: neither the guest nor QEMU waits for hmemd.
  */
-#define HMEM_LINK_MAX_BACKLOG (1024u * 1024)
+#define HMEM_LINK_MAX_BACKLOG (2 * 128 * HMEM_LINK_MAX_PAYLOAD)
 
 typedef struct HmemLinkOps {
     /* Connected: send HELLO, RANGES and STATE. */
@@ -57,8 +58,12 @@ typedef struct HmemLink {
     size_t tx_done;
     guint watch;
 
-    /* Closes the connection outside of the chardev's own callbacks. */
-    QEMUBH *drop_bh;
+    /*
+     * Writes, and closes a connection that was given up.  Nothing else does:
+     * a write can find the connection closed, and who sends something is not
+     * prepared to have it end under his hands.
+     */
+    QEMUBH *bh;
 
     /* Statistics, since the device was created. */
     uint64_t num_opened;
@@ -79,8 +84,8 @@ void hmem_link_start(HmemLink *link);
 void hmem_link_unrealize(HmemLink *link);
 
 /*
- * Send a message, or queue it.  @len is at most HMEM_LINK_MAX_PAYLOAD.
- * Without a connection it is dropped.
+ * Queue a message.  @len is at most HMEM_LINK_MAX_PAYLOAD.  Without a
+ * connection it is dropped.
  */
 void hmem_link_send(HmemLink *link, enum hmem_link_type type,
                     const void *payload, size_t len);
