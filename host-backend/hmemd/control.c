@@ -20,9 +20,9 @@
 #include "vm.h"
 
 #define MAX_REQUEST	(8u * 1024 * 1024)
-#define MAX_REPLY	(8u * 1024 * 1024)
+#define MAX_REPLY	(32u * 1024 * 1024)
 /* Jobs of a client that has this much to read wait for it. */
-#define FULL		(MAX_REPLY / 4)
+#define FULL		(MAX_REPLY / 16)
 #define PROGRESS_MS	200
 #define MAX_DEPTH	8
 

@@ -11,6 +11,8 @@
 #define RETRY_MS	100
 /* More busy pages than this are not asked for again. */
 #define MAX_BUSY	(1u << 20)
+/* Frames in a batch whose results the client wants to see. */
+#define MAX_RESULTS	1024u
 
 static int by_gfn(const void *a, const void *b)
 {
@@ -111,8 +113,20 @@ void job_free(struct job *job)
 	free(job);
 }
 
+/*
+ * May a hint of @order join those of a batch?  A page that is split has a result
+ * for each part: a client that wants them all must be able to keep up.
+ */
+static bool fits(const struct job *job, uint32_t n, uint64_t *frames,
+		 unsigned int order)
+{
+	*frames += UINT64_C(1) << order;
+	return !n || !job->results || *frames <= MAX_RESULTS;
+}
+
 static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 {
+	uint64_t frames = 0;
 	uint32_t n = 0;
 
 	while (n < max && job->at < job->num_spans) {
@@ -139,6 +153,8 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 		while (gfn & ((UINT64_C(1) << order) - 1) ||
 		       run < UINT64_C(1) << order)
 			order--;
+		if (!fits(job, n, &frames, order))
+			break;
 		sent[n++] = (struct sent) {
 			.gfn = gfn,
 			.order = order,
@@ -151,11 +167,14 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 
 static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 {
+	uint64_t frames = 0;
 	uint32_t n = 0;
 
 	for (; n < max && job->next_again < job->num_again; job->next_again++) {
 		const struct job_retry *r = &job->again[job->next_again];
 
+		if (!fits(job, n, &frames, r->order))
+			break;
 		sent[n++] = (struct sent) {
 			.gfn = r->gfn,
 			.order = r->order,

@@ -200,6 +200,15 @@ static void migrate(void **state)
 	ctl(f, 0, "migrate --all --to 0 --dry-run --order 9");
 	assert_true(out_has(f, "8192 pages would be asked for in 16 hints"));
 	assert_int_equal(f->web.batches, batches);
+	/* All results of large pages, in batches that a client can keep up with. */
+	f->web.reason = NULL;
+	batches = f->web.batches;
+	o = ctl_json(f, 0, "migrate --all --to 0 --wait --order 9 --results");
+	assert_int_equal(num_at(o, "migrate.reasons.moved"), PEER_TIER);
+	assert_int_equal(num_at(o, "results.15.order"), 9);
+	assert_int_equal(num_at(o, "results.16.order"), -1);
+	assert_int_equal(f->web.batches - batches, PEER_TIER / 1024);
+	json_object_put(o);
 	/* In the background. */
 	f->web.reason = NULL;
 	ctl(f, 0, "migrate --gfn 0x100 --to 1");
