@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Anonymous memory moves while it is written, read, forked, cut and torn down:
+no write is lost.  The program (progs/anon.c) counts; what it prints says what
+moved."""
+
+import re
+
+from guest import test
+
+# The guest's own placement would move pages back.
+ALONE = "numa_balancing=disable"
+# It would make huge pages again of what was split.
+KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
+MIB = 64
+PAGES = MIB * 256
+
+
+def torture(rig, *how, rounds=2, before="true"):
+    vm = rig.boot(append=ALONE, on_hint=lambda tier, gfns:
+                  rig.daemon.migrate(gfns, tier, order=9))
+    vm.run(before)
+    output = vm.run(f"anon {MIB} {rounds * rig.rounds} {' '.join(how)}")
+    print(output)
+    end = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output[output.index("\nend"):])}
+    # All of it went there and back, by way of the driver.  Copies that writers
+    # make after a fork are in DRAM to begin with.
+    moved = rig.daemon.stats()["reasons"]["moved"]
+    sysfs = "cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/"
+    promoted, demoted = (int(vm.run(sysfs + name)) for name in ("promoted", "demoted"))
+    assert promoted + demoted == moved, (promoted, demoted, moved)
+    least = rounds // 2 * PAGES
+    assert demoted >= 0.98 * least, (promoted, demoted)
+    assert promoted >= (0.98 if "calm" in how else 0.3) * least, (promoted, demoted)
+    return vm, end
+
+
+@test(debug=True, timeout=600)
+def small_pages(rig):
+    """With forks, cuts and exits, in base pages."""
+    _, end = torture(rig)
+    assert end["huge_before_kib"] == 0, end
+
+
+@test(debug=True, timeout=600)
+def huge_pages(rig):
+    """With forks, cuts and exits, in huge pages: these are split by forks."""
+    _, end = torture(rig, "thp")
+    assert end["huge_before_kib"] == MIB * 1024, end
+
+
+@test(timeout=600)
+def whole_huge_pages(rig):
+    """Huge pages that nothing splits move whole where the kernel can do that,
+    and else in pieces."""
+    vm, end = torture(rig, "thp", "calm", before=f"echo {1 << 30} > {KHUGEPAGED}")
+    assert end["huge_before_kib"] == MIB * 1024, end
+    large = int(vm.run("cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/large_moved"))
+    if vm.kernel == "7.3":
+        assert end["huge_after_kib"] == end["huge_before_kib"], end
+        assert large >= 2 * PAGES // 512, large
+    else:
+        assert end["huge_after_kib"] == 0, end
+        assert large == 0, large
+
+
+@test(kernels=("6.12",))
+def competing_mover(rig):
+    """NUMA balancing in the guest moves pages back: that is seen and told."""
+    vm = rig.boot(append="numa_balancing=enable")
+    vm.run("anon 16 4 calm", check=False)
+    found = rig.daemon.stats()["counters"]["foreign_moves"]
+    said = int(vm.run("cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/foreign_moves"))
+    assert found > 0 and said >= found, (found, said)
