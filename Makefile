@@ -4,6 +4,7 @@
 # Everything that is fetched or built lies in $(HMEM_CACHE), never in here.
 
 HMEM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/virtio-hmem
+override HMEM_CACHE := $(abspath $(HMEM_CACHE))
 export HMEM_CACHE
 ifdef QEMU_SRC
 export QEMU_SRC

@@ -23,8 +23,6 @@ BAD = re.compile(
     r"|possible recursive locking|sleeping function called|kernel BUG"
     r"|stack segment|double fault|Kernel panic|unreferenced object"
     r"|ODEBUG|refcount_t|scheduling while atomic|page dumped because")
-# What the patterns above also match, though it is no fault.
-HARMLESS = re.compile(r"page_owner|KernelAddressSANitizer initialized|kasan: ")
 
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
            # These count real time, of which a busy host may have little.
@@ -327,7 +325,7 @@ class VM:
             lines = log.read_text("utf-8", "replace").splitlines() \
                 if log.exists() else []
             for i, text in enumerate(lines):
-                if BAD.search(text) and not HARMLESS.search(text):
+                if BAD.search(text):
                     return "\n".join(lines[i:i + 40])
         return ""
 
