@@ -130,6 +130,13 @@ struct virtio_hmem_hint_batch {
 #define VIRTIO_HMEM_R_BAD_ORDER		19	/* ERROR: too large, or gfn not aligned */
 #define VIRTIO_HMEM_R_MAX		20
 
+/* What people see of them, by number. */
+#define VIRTIO_HMEM_REASON_NAMES					\
+	"moved", "already", "free", "kernel", "hugetlb", "ksm",		\
+	"inaccessible", "unsupported", "large", "poison", "pinned",	\
+	"writeback", "locked", "unmapped", "off-lru", "no-memory",	\
+	"stopped", "bad-gfn", "bad-tier", "bad-order"
+
 struct virtio_hmem_result {
 	/* Where the page was when hinted. */
 	__le64 gfn;

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -14,10 +15,8 @@ VM_SOCKET = "hmem.sock"
 CONTROL_SOCKET = "ctl.sock"
 
 # VIRTIO_HMEM_R_*, by the names that driver and hmemctl give them.
-REASONS = ("moved", "already", "free", "kernel", "hugetlb", "ksm",
-           "inaccessible", "unsupported", "large", "poison", "pinned",
-           "writeback", "locked", "unmapped", "off-lru", "no-memory", "stopped",
-           "bad-gfn", "bad-tier", "bad-order")
+REASONS = re.findall(r'"(.*?)"', (env.TOP / "spec/virtio_hmem.h")
+                     .read_text().split("VIRTIO_HMEM_REASON_NAMES")[1])
 
 
 class Daemon:

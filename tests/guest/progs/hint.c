@@ -160,26 +160,7 @@ size_t hint_on_node(const void *addr, size_t n, int node)
 const char *hint_reason(int reason)
 {
 	static const char *const name[VIRTIO_HMEM_R_MAX] = {
-		[VIRTIO_HMEM_R_MOVED] = "moved",
-		[VIRTIO_HMEM_R_ALREADY] = "already",
-		[VIRTIO_HMEM_R_FREE] = "free",
-		[VIRTIO_HMEM_R_KERNEL] = "kernel",
-		[VIRTIO_HMEM_R_HUGETLB] = "hugetlb",
-		[VIRTIO_HMEM_R_KSM] = "ksm",
-		[VIRTIO_HMEM_R_INACCESSIBLE] = "inaccessible",
-		[VIRTIO_HMEM_R_UNSUPPORTED] = "unsupported",
-		[VIRTIO_HMEM_R_LARGE] = "large",
-		[VIRTIO_HMEM_R_POISON] = "poison",
-		[VIRTIO_HMEM_R_PINNED] = "pinned",
-		[VIRTIO_HMEM_R_WRITEBACK] = "writeback",
-		[VIRTIO_HMEM_R_LOCKED] = "locked",
-		[VIRTIO_HMEM_R_UNMAPPED] = "unmapped",
-		[VIRTIO_HMEM_R_OFF_LRU] = "off-lru",
-		[VIRTIO_HMEM_R_NO_MEMORY] = "no-memory",
-		[VIRTIO_HMEM_R_STOPPED] = "stopped",
-		[VIRTIO_HMEM_R_BAD_GFN] = "bad-gfn",
-		[VIRTIO_HMEM_R_BAD_TIER] = "bad-tier",
-		[VIRTIO_HMEM_R_BAD_ORDER] = "bad-order",
+		VIRTIO_HMEM_REASON_NAMES
 	};
 
 	return reason >= 0 && reason < VIRTIO_HMEM_R_MAX ? name[reason] : "none";
