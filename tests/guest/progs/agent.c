@@ -310,11 +310,12 @@ int main(void)
 	for (;;) {
 		struct pollfd fds[2 + MAX_PEERS];
 
+		/* First: it closes descriptors, whose numbers come again. */
+		reap();
 		fds[0] = (struct pollfd){ port, POLLIN, 0 };
 		fds[1] = (struct pollfd){ hints, POLLIN, 0 };
 		for (int i = 0; i < MAX_PEERS; i++)
 			fds[2 + i] = (struct pollfd){ peers[i].fd, POLLIN, 0 };
-		reap();
 		if (ppoll(fds, 2 + MAX_PEERS, NULL, &none) < 0)
 			continue;
 		if (fds[0].revents & (POLLIN | POLLHUP) && from_host() < 0)
