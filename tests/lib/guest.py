@@ -93,12 +93,13 @@ class Rig:
             self.daemon.wait_ready(machine.name)
         return machine
 
-    def disk(self, name, size):
-        """An image file of so many MiB with an empty ext4 file system."""
+    def disk(self, name, size, *options):
+        """An image file of so many MiB with an empty ext4 file system, made
+        with more of mkfs.ext4's options."""
         path = self.dir / name
         with open(path, "wb") as f:
             f.truncate(size * vm.MIB)
-        subprocess.run([env.program("mkfs.ext4"), "-q", "-F", path], check=True,
+        subprocess.run([env.program("mkfs.ext4"), "-q", "-F", *options, path], check=True,
                        stdin=subprocess.DEVNULL)
         return path
 

@@ -2,7 +2,7 @@
 /*
  * Anonymous memory that is moved back and forth while it is in full use:
  *
- *   anon MIB ROUNDS [thp] [calm]
+ *   anon MIB ROUNDS|STOPFILE [thp] [calm]
  *
  * Threads write it, each write counted, and read it.  With "calm" that is all;
  * otherwise also, children are forked that check their snapshot and write to
@@ -10,7 +10,8 @@
  * their pages move.  "thp" asks for huge pages.
  *
  * After each round all but a few pages must be on the node asked for, and at
- * the end no write may be missing.  Prints what it did; status 0 if all is well.
+ * the end no write may be missing.  With a file instead of rounds, others do the
+ * moving, until it exists.  Prints what it did; status 0 if all is well.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -387,7 +388,7 @@ int main(int argc, char **argv)
 	char *p;
 
 	if (argc < 3)
-		errx(2, "usage: anon MIB ROUNDS [thp] [calm]");
+		errx(2, "usage: anon MIB ROUNDS|STOPFILE [thp] [calm]");
 	bytes = strtoul(argv[1], NULL, 0) << 20;
 	rounds = atoi(argv[2]);
 	for (int i = 3; i < argc; i++) {
@@ -430,6 +431,8 @@ int main(int argc, char **argv)
 		move_all(tier, true);
 		pthread_rwlock_unlock(&storm);
 	}
+	while (argv[2][0] == '/' && access(argv[2], F_OK) < 0 && !failed)
+		usleep(20000);
 	stop = true;
 	while (num)
 		pthread_join(threads[--num], NULL);

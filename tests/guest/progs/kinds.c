@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Pages of one kind: makes some, asks for their move to the other node, and
+ * tells what came of it and whether their data is unharmed:
+ *
+ *   kinds KIND [FILE]
+ *
+ * prints "REASON=pages ... [NAME=value ...]"; status 1 if data is harmed, 77 if
+ * this kernel has no such pages.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/io_uring.h>
+#include <linux/kernel-page-flags.h>
+
+#include "hint.h"
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+
+#define N	256		/* pages, unless there is a reason for less */
+#define SKIP	77
+#define HUGE	(2ul << 20)
+
+static const char *file;	/* the second argument */
+
+/* Any content will do that is not all the same. */
+static void fill(void *p, size_t pages)
+{
+	for (size_t i = 0; i < pages * HINT_PAGE / 8; i++)
+		((uint64_t *)p)[i] = i * 0x9e3779b97f4a7c15u;
+}
+
+static void check(const void *p, size_t pages)
+{
+	for (size_t i = 0; i < pages * HINT_PAGE / 8; i++)
+		if (((const volatile uint64_t *)p)[i] != i * 0x9e3779b97f4a7c15u)
+			errx(1, "word %zu of page %zu is %#lx", i % 512, i / 512,
+			     ((const uint64_t *)p)[i]);
+}
+
+static void *map(size_t bytes, int flags, int fd)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	if (p == MAP_FAILED)
+		err(1, "mmap");
+	return p;
+}
+
+static char *anon(size_t pages)
+{
+	char *p = map(pages * HINT_PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(p, pages * HINT_PAGE, MADV_NOHUGEPAGE);
+	fill(p, pages);
+	return p;
+}
+
+static void tell(const struct hint_result *results, size_t n)
+{
+	for (int r = -1; r < VIRTIO_HMEM_R_MAX; r++) {
+		size_t num = 0;
+
+		for (size_t i = 0; i < n; i++)
+			num += results[i].reason == r;
+		if (num)
+			printf("%s=%zu ", hint_reason(r), num);
+	}
+	fflush(stdout);
+}
+
+static void hint_gfns_to(const uint64_t *gfns, size_t n, unsigned int tier)
+{
+	struct hint_result *results = calloc(n, sizeof(*results));
+
+	if (!results || hint_migrate(gfns, n, tier, results) < 0)
+		errx(1, "the host could not pass on %zu hints", n);
+	tell(results, n);
+	free(results);
+}
+
+/* Hint pages of this process that are in memory, and say where they are then. */
+static void hint(const void *p, size_t pages, unsigned int tier)
+{
+	uint64_t *gfns = calloc(pages, sizeof(*gfns));
+	size_t missing = 0;
+
+	if (!gfns)
+		err(1, "memory");
+	hint_gfns(p, pages, gfns);
+	for (size_t i = 0; i < pages; i++)
+		missing += !gfns[i];
+	if (missing)
+		errx(1, "%zu of %zu pages are not in memory", missing, pages);
+	hint_gfns_to(gfns, pages, tier);
+	printf("there=%zu ", hint_on_node(p, pages, tier));
+	free(gfns);
+}
+
+static uint64_t read_u64(int fd, uint64_t index)
+{
+	uint64_t v = 0;
+
+	if (pread(fd, &v, sizeof(v), index * sizeof(v)) != sizeof(v))
+		return 1ull << KPF_NOPAGE;
+	return v;
+}
+
+static size_t count_flag(const void *p, size_t pages, int flag)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	uint64_t *gfns = calloc(pages, sizeof(*gfns));
+	size_t n = 0;
+
+	if (fd < 0 || !gfns)
+		err(1, "kpageflags");
+	hint_gfns(p, pages, gfns);
+	for (size_t i = 0; i < pages; i++)
+		n += gfns[i] && read_u64(fd, gfns[i]) >> flag & 1;
+	close(fd);
+	free(gfns);
+	return n;
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		err(errno == ENOENT ? SKIP : 1, "%s", path);
+	close(fd);
+}
+
+static void do_anon(void)
+{
+	char *p = anon(N);
+
+	hint(p, N, 1);
+	check(p, N);
+}
+
+static void do_mlocked(void)
+{
+	char *p = anon(N);
+
+	if (mlock(p, N * HINT_PAGE) < 0)
+		err(1, "mlock");
+	hint(p, N, 1);
+	check(p, N);
+	printf("mlocked=%zu ", count_flag(p, N, KPF_UNEVICTABLE));
+}
+
+/* In a pipe that nobody reads: referenced for good. */
+static void do_piped(void)
+{
+	enum { PIPE = 16 };
+	char *p = anon(PIPE), *q = malloc(PIPE * HINT_PAGE);
+	struct iovec v = { p, PIPE * HINT_PAGE };
+	int fds[2];
+
+	if (!q || pipe(fds) < 0 || vmsplice(fds[1], &v, 1, 0) != (ssize_t)v.iov_len)
+		err(1, "vmsplice");
+	hint(p, PIPE, 1);
+	check(p, PIPE);
+	for (size_t got = 0; got < PIPE * HINT_PAGE; ) {
+		ssize_t n = read(fds[0], q + got, PIPE * HINT_PAGE - got);
+
+		if (n <= 0)
+			err(1, "read from the pipe");
+		got += n;
+	}
+	check(q, PIPE);
+	/* And now they can move. */
+	printf("then ");
+	hint(p, PIPE, 1);
+	check(p, PIPE);
+}
+
+/* Pinned for long, as for a device. */
+static void do_pinned(void)
+{
+	struct io_uring_params params = { 0 };
+	char *p = anon(N);
+	struct iovec v = { p, N * HINT_PAGE };
+	int ring = syscall(SYS_io_uring_setup, 4, &params);
+
+	if (ring < 0)
+		err(SKIP, "io_uring");
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &v, 1) < 0)
+		err(1, "io_uring_register");
+	hint(p, N, 1);
+	check(p, N);
+}
+
+static void do_ksm(void)
+{
+	char *p = anon(N);
+
+	for (size_t i = 1; i < N; i++)
+		memcpy(p + i * HINT_PAGE, p, HINT_PAGE);
+	if (madvise(p, N * HINT_PAGE, MADV_MERGEABLE) < 0)
+		err(errno == EINVAL ? SKIP : 1, "madvise");
+	write_file("/sys/kernel/mm/ksm/pages_to_scan", "10000");
+	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "10");
+	write_file("/sys/kernel/mm/ksm/run", "1");
+	while (count_flag(p, N, KPF_KSM) < N)
+		usleep(20000);
+	write_file("/sys/kernel/mm/ksm/run", "0");
+	hint(p, N, 1);
+	for (size_t i = 0; i < N; i++)
+		check(p + i * HINT_PAGE, 1);
+}
+
+static void do_hugetlb(void)
+{
+	char *p;
+
+	write_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+		   "4");
+	p = map(HUGE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
+	fill(p, HUGE / HINT_PAGE);
+	hint(p, HUGE / HINT_PAGE, 1);
+	check(p, HUGE / HINT_PAGE);
+}
+
+static void do_secret(void)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+	char *p;
+
+	if (fd < 0)
+		err(SKIP, "memfd_secret");
+	if (ftruncate(fd, N * HINT_PAGE) < 0)
+		err(1, "ftruncate");
+	p = map(N * HINT_PAGE, MAP_SHARED, fd);
+	fill(p, N);
+	hint(p, N, 1);
+	check(p, N);
+}
+
+/*
+ * In the swap cache: paged out while shared by two processes, so that the first
+ * one that reads it back does not have it alone.
+ */
+static void do_swapped(void)
+{
+	char *p = anon(N);
+	size_t cached;
+	pid_t pid = fork();
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	if (madvise(p, N * HINT_PAGE, MADV_PAGEOUT) < 0)
+		err(1, "madvise");
+	check(p, N);
+	cached = count_flag(p, N, KPF_SWAPCACHE);
+	hint(p, N, 1);
+	check(p, N);
+	printf("swapcache=%zu ", cached);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	check(p, N);
+}
+
+/* A page that the hardware is said to have lost. */
+static void do_poisoned(void)
+{
+	enum { LOST = 8 };
+	char *p = anon(LOST);
+	uint64_t gfns[LOST];
+
+	hint_gfns(p, LOST, gfns);
+	if (madvise(p, LOST * HINT_PAGE, MADV_HWPOISON) < 0)
+		err(errno == EINVAL ? SKIP : 1, "madvise");
+	hint_gfns_to(gfns, LOST, 1);
+}
+
+/* In the given file, through its mapping, written and on its disk. */
+static void do_file(void)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *p;
+
+	if (fd < 0 || posix_fallocate(fd, 0, N * HINT_PAGE))
+		err(1, "%s", file);
+	p = map(N * HINT_PAGE, MAP_SHARED, fd);
+	fill(p, N);
+	if (fsync(fd) < 0)
+		err(1, "%s", file);
+	check(p, N);
+	hint(p, N, 1);
+	check(p, N);
+}
+
+/*
+ * In the given file, on its way to a disk that takes no more data from some
+ * point on, until told by the file /run/go: the host makes it so once it reads
+ * "ready", and ends it once it reads "hinted".
+ */
+static void do_writeback(void)
+{
+	enum { BIG = 4 * N };
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *p;
+
+	if (fd < 0)
+		err(1, "%s", file);
+	p = malloc(BIG * HINT_PAGE);
+	fill(p, BIG);
+	if (write(fd, p, BIG * HINT_PAGE) != (ssize_t)(BIG * HINT_PAGE) || fsync(fd) < 0)
+		err(1, "%s", file);
+	free(p);
+	p = map(BIG * HINT_PAGE, MAP_SHARED, fd);
+	printf("ready\n");
+	fflush(stdout);
+	while (access("/run/go", F_OK) < 0)
+		usleep(10000);
+	fill(p, BIG);
+	/* What comes first uses up what the disk still takes. */
+	for (int part = 0; part < BIG / N; part++)
+		if (sync_file_range(fd, part * N * HINT_PAGE, N * HINT_PAGE,
+				    SYNC_FILE_RANGE_WRITE) < 0)
+			err(1, "sync_file_range");
+	hint(p + (BIG - N) * HINT_PAGE, N, 1);
+	printf("hinted\n");
+	fflush(stdout);
+	if (fsync(fd) < 0)
+		err(1, "%s", file);
+	check(p, BIG);
+	printf("then ");
+	hint(p + (BIG - N) * HINT_PAGE, N, 1);
+	check(p, BIG);
+}
+
+/* Frames of the kernel's own, by their flags: all of this kind on node 0. */
+static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	uint64_t *gfns = calloc(max, sizeof(*gfns));
+	size_t n = 0;
+
+	if (fd < 0 || !gfns)
+		err(1, "kpageflags");
+	/* Node 0 has the lowest 256 MiB. */
+	for (uint64_t pfn = 256; n < max && pfn < (256ul << 20) / HINT_PAGE; pfn++) {
+		uint64_t flags = read_u64(fd, pfn);
+
+		if (!(flags >> KPF_NOPAGE & 1) && match(flags))
+			gfns[n++] = pfn;
+	}
+	close(fd);
+	if (n < 8)
+		errx(SKIP, "only %zu such pages", n);
+	hint_gfns_to(gfns, n, 1);
+	printf("found=%zu ", n);
+	free(gfns);
+}
+
+static bool is_slab(uint64_t f)
+{
+	return f >> KPF_SLAB & 1;
+}
+
+static bool is_pgtable(uint64_t f)
+{
+	return f >> KPF_PGTABLE & 1;
+}
+
+static bool is_reserved(uint64_t f)
+{
+	return f >> 32 & 1;	/* KPF_RESERVED, which has no name in the header */
+}
+
+static bool is_buddy(uint64_t f)
+{
+	return f >> KPF_BUDDY & 1;
+}
+
+static bool is_kernel(uint64_t f)
+{
+	/* In use with nothing said about what for, or the inside of a free block. */
+	return f == 0;
+}
+
+static void do_slab(void)
+{
+	hint_flagged(is_slab, N);
+}
+
+static void do_pgtable(void)
+{
+	hint_flagged(is_pgtable, N);
+}
+
+static void do_reserved(void)
+{
+	hint_flagged(is_reserved, N);
+}
+
+static void do_free(void)
+{
+	hint_flagged(is_buddy, N);
+}
+
+static void do_kernel(void)
+{
+	hint_flagged(is_kernel, N);
+}
+
+/* Where memory is that has been taken offline: the frame is the argument. */
+static void do_frame(void)
+{
+	uint64_t gfns[N];
+
+	for (size_t i = 0; i < N; i++)
+		gfns[i] = strtoull(file, NULL, 0) + i;
+	hint_gfns_to(gfns, N, 0);
+}
+
+/* A file's huge page: the file must be on a tmpfs with huge=always. */
+static void do_huge_file(void)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *p;
+
+	if (fd < 0 || ftruncate(fd, 2 * HUGE) < 0)
+		err(1, "%s", file);
+	p = map(HUGE, MAP_SHARED, fd);
+	fill(p, HUGE / HINT_PAGE);
+	if (count_flag(p, HUGE / HINT_PAGE, KPF_THP) < HUGE / HINT_PAGE)
+		errx(SKIP, "no huge page in %s", file);
+	hint(p, HUGE / HINT_PAGE, 1);
+	check(p, HUGE / HINT_PAGE);
+}
+
+/* Shared by fork, unwritten: mapped twice. */
+static void do_shared(void)
+{
+	char *p = anon(N);
+	int status, go[2];
+	char c;
+	pid_t pid;
+
+	if (pipe(go) < 0)
+		err(1, "pipe");
+	pid = fork();
+	if (!pid) {
+		if (read(go[0], &c, 1) != 1)
+			_exit(1);
+		check(p, N);
+		printf("child=%zu ", hint_on_node(p, N, 1));
+		fflush(stdout);
+		_exit(0);
+	}
+	hint(p, N, 1);
+	check(p, N);
+	if (write(go[1], "", 1) != 1)
+		err(1, "pipe");
+	waitpid(pid, &status, 0);
+	if (status)
+		errx(1, "the child ended with status %#x", status);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} kinds[] = {
+	{ "anon", do_anon }, { "shared", do_shared }, { "mlocked", do_mlocked },
+	{ "piped", do_piped }, { "pinned", do_pinned }, { "ksm", do_ksm },
+	{ "hugetlb", do_hugetlb }, { "secret", do_secret },
+	{ "swapped", do_swapped }, { "poisoned", do_poisoned },
+	{ "file", do_file }, { "writeback", do_writeback },
+	{ "huge-file", do_huge_file }, { "slab", do_slab },
+	{ "pgtable", do_pgtable }, { "reserved", do_reserved },
+	{ "free", do_free }, { "kernel", do_kernel }, { "frame", do_frame },
+};
+
+int main(int argc, char **argv)
+{
+	file = argc > 2 ? argv[2] : "";
+	for (size_t i = 0; argc > 1 && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (!strcmp(argv[1], kinds[i].name)) {
+			kinds[i].run();
+			putchar('\n');
+			return 0;
+		}
+	}
+	errx(2, "usage: kinds KIND [FILE]");
+}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Page cache moves while files are written, read, mapped, synced, truncated and
+punched: contents stay exact, and the file system's check is clean.  The program
+is progs/files.c."""
+
+import re
+
+from guest import test
+
+MIB = 24
+
+
+def torture(rig, vm, directory, rounds=6):
+    output = vm.run(f"files {directory} {MIB} {rounds * rig.rounds}")
+    print(output)
+    lines = [(kind, {k: int(v) for k, v in re.findall(r"([\w-]+)=(\d+)", rest)})
+             for kind, rest in re.findall(r"^(\w+) (.*)$", output, re.M)]
+    settled = {c["tier"]: c for kind, c in lines if kind == "settle"}
+    busy = sum(c.get("moved", 0) for kind, c in lines if kind == "storm")
+    return settled, busy
+
+
+def assert_moved(settled, busy):
+    assert busy > 2000, busy
+    for tier, counts in settled.items():
+        assert counts["there"] > counts["cached"] * 0.9 > 3000, (tier, counts)
+    # There and back again.
+    assert settled[0].get("moved", 0) > settled[0]["cached"] * 0.9, settled
+
+
+@test(debug=True, timeout=600)
+def tmpfs(rig):
+    vm = rig.boot(append="numa_balancing=disable")
+    vm.run("mkdir /dev/shm/t")
+    assert_moved(*torture(rig, vm, "/dev/shm/t"))
+    vm.run("files /dev/shm/t check")
+
+
+def ext4(rig, block):
+    disk = rig.disk("files.img", 64, "-b", str(block))
+    vm = rig.boot(append="numa_balancing=disable", disks=[disk])
+    vm.run("modprobe ext4; mount -t ext4 /dev/vda /mnt")
+    settled, busy = torture(rig, vm, "/mnt")
+    # What the guest thinks is there, and what the disk has.
+    vm.run("echo 3 > /proc/sys/vm/drop_caches; files /mnt check")
+    vm.run("umount /mnt && mount -t ext4 -o ro /dev/vda /mnt && files /mnt check && "
+           "umount /mnt")
+    vm.power_off()
+    rig.fsck(disk)
+    return settled, busy
+
+
+@test(debug=True, kernels=("6.1", "6.12"), timeout=600)
+def ext4_small_blocks(rig):
+    """Several buffers to a page."""
+    assert_moved(*ext4(rig, 1024))
+
+
+@test(debug=True, kernels=("6.1", "6.12"), timeout=600)
+def ext4_blocks_of_a_page(rig):
+    assert_moved(*ext4(rig, 4096))
+
+
+@test(kernels=("7.3",), timeout=600)
+def ext4_large_folios(rig):
+    """Newer kernels cache much of a file in large folios, which do not move:
+    they are refused as such, and the rest moves."""
+    settled, busy = ext4(rig, 4096)
+    assert busy > 0, busy
+    for counts in settled.values():
+        assert counts["there"] + counts.get("large", 0) > counts["cached"] * 0.9, counts

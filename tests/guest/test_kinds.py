@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each kind of page moves, or is refused for its own reason, and is unharmed
+either way; driver, device and hmemd count it under that reason alike.  The
+program is progs/kinds.c."""
+
+import re
+
+from guest import test
+
+APPEND = "numa_balancing=disable secretmem.enable=1"
+MNT = "mount -t {} none -o {} /mnt/{}"
+
+
+def counts(text):
+    return {k: int(v) for k, v in re.findall(r"([\w-]+)=(\d+)", text)}
+
+
+def reasons(vm):
+    text = vm.run("cat /sys/kernel/debug/virtio_hmem/*/reasons")
+    return {k: int(v) for k, v in re.findall(r"(\S+) +(\d+)", text)}
+
+
+def kind(rig, vm, name, reason, args="", share=1.0):
+    """Run it; at least this share of its pages must have that reason.  Returns
+    all that it printed, or None if this kernel has no such pages."""
+    before = reasons(vm)
+    process = vm.spawn(f"kinds {name} {args}")
+    output = process.wait(check=False).strip()
+    print(f"{name}: {output}")
+    if process.status == 77:
+        return None
+    assert process.status == 0, f"{name}: {output}"
+    found = counts(output.split("then")[0])
+    total = sum(v for k, v in found.items() if k in before)
+    assert found.get(reason, 0) >= max(1, total * share), f"{name}: {output}"
+    after = reasons(vm)
+    # It was the driver who said so, and no one else.
+    assert after[reason] - before[reason] >= found[reason], (name, before, after)
+    device = vm.qom("stats")["frames-by-reason"]
+    assert device == after, (name, device, after)
+    daemon = rig.daemon.stats()["reasons"]
+    assert daemon == after, (name, daemon, after)
+    return counts(output)
+
+
+@test(debug=True, timeout=600)
+def memory_of_processes(rig):
+    vm = rig.boot(append=APPEND)
+    vm.run("modprobe zram; echo 64M > /sys/block/zram0/disksize && "
+           "mkswap /dev/zram0 && swapon /dev/zram0")
+    # What the program allocates is in DRAM.
+    got = kind(rig, vm, "anon", "moved", share=0.98)
+    assert got["there"] > 250, got
+    got = kind(rig, vm, "shared", "moved", share=0.98)
+    assert got["child"] > 250, got
+    got = kind(rig, vm, "mlocked", "moved", share=0.98)
+    assert got["there"] > 250 and got["mlocked"] > 200, got
+    got = kind(rig, vm, "piped", "pinned")
+    assert got["moved"] == got["there"] == 16, got
+    got = kind(rig, vm, "pinned", "pinned")
+    assert got["there"] == 0, got
+    got = kind(rig, vm, "swapped", "moved", share=0.9)
+    assert got["swapcache"] > 200, got
+    assert kind(rig, vm, "ksm", "ksm")["there"] == 0
+    assert kind(rig, vm, "hugetlb", "hugetlb")["there"] == 0
+    assert kind(rig, vm, "secret", "inaccessible")["there"] == 0
+    kind(rig, vm, "poisoned", "poison")
+
+
+@test(debug=True)
+def memory_of_the_kernel(rig):
+    vm = rig.boot(append=APPEND)
+    for name in ("slab", "pgtable", "reserved"):
+        kind(rig, vm, name, "kernel", share=0.9)
+    kind(rig, vm, "kernel", "kernel", share=0)
+    kind(rig, vm, "free", "free", share=0.9)
+
+
+@test(debug=True)
+def memory_that_is_offline(rig):
+    """The host knows of it, the guest does not use it."""
+    vm = rig.boot(append=APPEND)
+    block = int(vm.run("cat /sys/devices/system/memory/block_size_bytes"), 16)
+    memory = "/sys/devices/system/node/node1"
+    numbers = sorted(int(n) for n in re.findall(
+        r"memory(\d+)", vm.run(f"ls -d {memory}/memory*")))
+    # The last ones are those that nothing has used yet.
+    for number in reversed(numbers):
+        if vm.status(f"echo offline > {memory}/memory{number}/state") == 0:
+            break
+    else:
+        raise AssertionError("no block of memory can be taken offline")
+    kind(rig, vm, "frame", "bad-gfn", args=hex(number * block >> 12))
+    vm.run(f"echo online_movable > {memory}/memory{number}/state")
+    kind(rig, vm, "frame", "free", args=hex(number * block >> 12))
+
+
+@test(debug=True)
+def files(rig):
+    disk = rig.disk("kinds.img", 64)
+    vm = rig.boot(append=APPEND, disks=[disk])
+    vm.run("mkdir /mnt/ramfs /mnt/tmpfs /mnt/huge /mnt/ext4; modprobe ext4")
+    for fs, options in (("ramfs", "mode=700"), ("tmpfs", "huge=never")):
+        vm.run(MNT.format(fs, options, fs))
+    vm.run(MNT.format("tmpfs", "huge=always", "huge"))
+    vm.run("mount -t ext4 /dev/vda /mnt/ext4")
+    assert kind(rig, vm, "file", "moved", "/mnt/tmpfs/f", 0.9)["there"] > 220
+    kind(rig, vm, "file", "unsupported", "/mnt/ramfs/f", 0.9)
+    kind(rig, vm, "huge-file", "large", "/mnt/huge/f")
+    if rig.kernel == "7.3":
+        # In large folios.
+        kind(rig, vm, "file", "large", "/mnt/ext4/f", 0.5)
+    else:
+        assert kind(rig, vm, "file", "moved", "/mnt/ext4/f", 0.9)["there"] > 220
+    writeback(vm)
+    vm.run("umount /mnt/ext4")
+    vm.power_off()
+    rig.fsck(disk)
+
+
+def writeback(vm):
+    """On a disk that takes data very slowly, until it is told to go on."""
+    def throttle(rate):
+        vm.qmp("human-monitor-command",
+               command_line=f"block_set_io_throttle disk0 0 0 {rate} 0 0 0")
+    process = vm.spawn("kinds writeback /mnt/ext4/w")
+    process.wait_for("ready")
+    throttle(4096)
+    vm.run("touch /run/go")
+    process.wait_for("hinted")
+    throttle(0)
+    output = process.wait()
+    print(f"writeback: {output}")
+    found = counts(output.split("ready")[1].split("hinted")[0])
+    # Large folios are refused first, as such.
+    assert found.get("writeback", 0) + found.get("large", 0) == 256, output
+    assert vm.kernel == "7.3" or found["writeback"] == 256, output
+    after = counts(output.split("then")[1])
+    assert "writeback" not in after, output

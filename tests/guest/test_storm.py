@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every frame of the machine is hinted to both tiers, again and again, while
+programs start, use memory in all ways and exit.  The guest's kernel must not
+complain (panic_on_warn=1 slub_debug=FZP page_poison=1), nor any program."""
+
+import re
+
+from guest import test
+from vm import VMError
+
+ROUNDS = 3
+STOP = "/run/stop"
+KSM = "/sys/kernel/mm/ksm"
+# Where there is no memory: PCI's hole, and the end of the world.
+HOLES = ((0xc0000000, 0xc0100000), (0xfee00000, 0xfee01000),
+         (0x400_00000000, 0x400_00100000), ((1 << 48) - 4096, 1 << 48))
+
+
+def storm(rig, vm, commands=("true",)):
+    """Run the program with all of the memory on the move; returns what moved."""
+    for command in (f"echo 1 > {KSM}/run; echo 1000 > {KSM}/pages_to_scan",
+                    "mkdir -p /dev/shm/storm /tmp/storm", *commands):
+        vm.run(command)
+    directories = vm.run("ls -d /dev/shm/storm /tmp/storm /mnt/storm 2>/dev/null",
+                         check=False).split()
+    rounds = 1 if rig.debug else ROUNDS     # it is slow
+    process = vm.spawn(f"storm {STOP} {' '.join(directories)}")
+    moved = [0, 0]
+    for number in range(2 * rounds * rig.rounds):
+        tier = not number & 1
+        moved[tier] += rig.daemon.migrate_all(int(tier))["moved"]
+        assert process.status is None, process.output
+        nowhere(rig)
+    vm.run(f"touch {STOP}")
+    output = process.wait()
+    print(output)
+    done = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output)}
+    assert len(done) == 8 and all(done.values()), done
+    # Most of what programs use can move.
+    assert min(moved) > 1000 * rounds * rig.rounds, moved
+    return moved
+
+
+def nowhere(rig):
+    """Frames that do not exist are turned down before the guest hears of them."""
+    before = rig.vms[0].qom("stats")["hints"]
+    for start, end in HOLES:
+        try:
+            reasons = rig.daemon.migrate_range(start, end, 1)
+            assert not any(v for k, v in reasons.items() if k != "bad-gfn"), reasons
+        except VMError as e:
+            assert "no guest memory" in str(e), e
+    assert rig.vms[0].qom("stats")["hints"] == before
+
+
+@test(debug=True, timeout=600)
+def every_frame(rig):
+    vm = rig.boot(dram=128, nvm=256, append="numa_balancing=disable")
+    storm(rig, vm)
+    alike(rig, vm)
+
+
+@test(debug=True, timeout=600)
+def every_frame_with_all_that_moves(rig):
+    """The same with the guest's own movers at work (NUMA balancing, compaction,
+    khugepaged, swapping, KSM), and files on a disk."""
+    disk = rig.disk("storm.img", 64)
+    vm = rig.boot(dram=128, nvm=256, disks=[disk])
+    thp = "/sys/kernel/mm/transparent_hugepage"
+    storm(rig, vm, (
+        "modprobe ext4; mount -t ext4 /dev/vda /mnt && mkdir /mnt/storm",
+        "modprobe zram; echo 64M > /sys/block/zram0/disksize && mkswap /dev/zram0 && "
+        "swapon /dev/zram0",
+        f"echo always > {thp}/enabled; echo 100 > {thp}/khugepaged/scan_sleep_millisecs",
+        "(while [ ! -e /run/stop ]; do echo 1 > /proc/sys/vm/compact_memory; "
+        "echo 1 > /proc/sys/vm/drop_caches; sleep 0.3; done) >/dev/null 2>&1 &"))
+    alike(rig, vm)
+    vm.run("umount /mnt")
+    vm.power_off()
+    rig.fsck(disk)
+
+
+def alike(rig, vm):
+    """Driver, device and hmemd have counted the same results."""
+    text = vm.run("cat /sys/kernel/debug/virtio_hmem/*/reasons")
+    driver = {k: int(v) for k, v in re.findall(r"(\S+) +(\d+)", text)}
+    device = vm.qom("stats")["frames-by-reason"]
+    daemon = rig.daemon.stats()["reasons"]
+    assert driver == device == daemon, (driver, device, daemon)
+    assert vm.qom("outstanding") == 0
