@@ -77,6 +77,7 @@ static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 	}
 	return virtio_find_vqs(vdev, nvqs, vqs, callbacks, names, desc);
 }
+
 #define virtio_find_vqs hmem_find_vqs
 
 /*
@@ -89,6 +90,7 @@ static inline int hmem_folio_mapcount(struct folio *folio)
 	return folio_test_large(folio) ? folio_ref_count(folio) :
 					 page_mapcount(&folio->page);
 }
+
 #define folio_mapcount hmem_folio_mapcount
 #endif
 
@@ -103,6 +105,7 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 	copy_highpage(to, from);
 	return 0;
 }
+
 #define copy_mc_highpage hmem_copy_mc_highpage
 
 #endif /* < 6.12 */
