@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest whose driver breaks the rules (tests/guest/evil) harms only itself: its
+device is broken until it is reset, and nobody else minds."""
+
+import base64
+import subprocess
+
+import env
+from guest import test
+
+# How, and what the device then says.
+BROKEN = {
+    "short": "less than a header",
+    "cut": "results in",
+    "huge": "results at once",
+    "many": "results at once",
+    "unknown": "not under way",
+    "zero-id": "not under way",
+    "flags": "flags 0x",
+    "status": "status",
+    "reason": "reason 200",
+    "order": "order 63",
+    "gfn": "gfn 0x",
+    "new-gfn": "new",
+    "missing": "open",
+    "twice": "not under way",
+    "endless": "open",
+    "writable": "device-writable",
+    "loop": "",
+    "nowhere": "",
+    "small-buffer": "hint buffer of 64 bytes",
+    "readable-buffer": "",
+}
+ODD = ("honest", "liar")
+START, END = 0x1000000, 0x1100000       # what is hinted
+
+
+def install(vm):
+    module = subprocess.run([env.TESTS / "guest" / "evil" / "build", vm.kernel],
+                            check=True, stdout=subprocess.PIPE,
+                            text=True).stdout.splitlines()[-1]
+    with open(module, "rb") as f:
+        data = base64.b64encode(f.read()).decode()
+    for i in range(0, len(data), 1 << 16):
+        vm.run(f"echo {data[i:i + (1 << 16)]} | base64 -d >> /tmp/evil.ko")
+
+
+@test(timeout=600)
+def breaks_every_rule(rig):
+    vm = rig.boot(append="numa_balancing=disable")
+    install(vm)
+    vm.run("rmmod virtio_hmem")
+    for mode in (*ODD, *BROKEN):
+        log = vm.qemu_log.stat().st_size
+        vm.run(f"insmod /tmp/evil.ko mode={mode}")
+        hint(rig)
+        if mode in ODD:
+            rig.daemon.wait(lambda: vm.qom("outstanding") == 0, f"{mode} to answer")
+            assert vm.qom("driver-state") == "ok", mode
+        else:
+            rig.daemon.wait(lambda m=mode: vm.qom("driver-state") == "broken",
+                            f"{mode} to break the device", 60)
+            rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] == "broken",
+                            "hmemd to know", 60)
+            said = vm.qemu_log.read_bytes()[log:].decode()
+            assert said.strip() and BROKEN[mode] in said, (mode, said)
+        vm.run("rmmod evil")
+        assert vm.qom("driver-state") == "none", mode
+        assert vm.qom("outstanding") == 0, mode
+    # And a driver that keeps to them finds all in order.
+    vm.run("modprobe virtio_hmem")
+    rig.daemon.wait_ready()
+    output = vm.run("anon 8 2 calm")
+    assert "settle" in output
+    assert rig.daemon.stats()["reasons"]["moved"] >= 4000
+
+
+def hint(rig):
+    """Without waiting: there may never be an answer."""
+    rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] != "none", "a driver")
+    rig.daemon.ctl("-d", "vm0", "migrate", "--gpa", f"{START:#x}:{END:#x}", "--to", 1,
+                   ok=(0, 1, 3))
