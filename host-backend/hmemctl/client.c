@@ -144,9 +144,11 @@ static int status_of(const char *code)
 
 json *next_answer(void)
 {
-	const char *line = next_line();
-	json *o = json_tokener_parse(line), *error;
+	/* Kept, so that it is no leak when what it says ends the program. */
+	static json *o;
+	json *error;
 
+	o = json_tokener_parse(next_line());
 	if (!o || !json_object_is_type(o, json_type_object) ||
 	    num_of(o, "version") != 1)
 		die(EXIT_UNSUPPORTED, "hmemd does not speak version 1: use hmemctl "
