@@ -90,8 +90,15 @@ static bool hmem_result_next(struct hmem *hm)
 	wait_event_idle(hm->result_wait,
 			(buf = hmem_result_buf_free(hm)) ||
 			READ_ONCE(hm->stop) || virtqueue_is_broken(vq));
-	if (!buf || virtqueue_is_broken(vq))
+	/* A device that works needs but a moment; one that does not, for ever. */
+	if (!buf)
+		wait_event_idle_timeout(hm->result_wait,
+					(buf = hmem_result_buf_free(hm)) ||
+					virtqueue_is_broken(vq), HZ);
+	if (!buf || virtqueue_is_broken(vq)) {
+		hm->results_lost = true;
 		return false;
+	}
 	buf->batch->id = cpu_to_le64(hm->batch_id);
 	buf->batch->num_results = 0;
 	hm->result_buf = buf;
@@ -109,7 +116,7 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 			hmem_result_send(hm, false);
 	}
 	/* Without a buffer the device is gone, and nobody waits for results. */
-	if (!hm->result_buf && !hmem_result_next(hm))
+	if (hm->results_lost || (!hm->result_buf && !hmem_result_next(hm)))
 		return;
 	batch = hm->result_buf->batch;
 	n = le32_to_cpu(batch->num_results);
@@ -147,6 +154,7 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 		return false;
 	}
 	hm->batch_id = le64_to_cpu(batch->id);
+	hm->results_lost = false;
 	memcpy(hm->area->hints, batch->hints, flex_array_size(batch, hints, num));
 	hmem_batch_run(hm, num);
 	if (hm->result_buf)

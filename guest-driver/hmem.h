@@ -125,6 +125,8 @@ struct hmem {
 	/* The one being filled, or NULL, and the batch that it belongs to. */
 	struct hmem_result_buf *result_buf;
 	u64 batch_id;
+	/* Some of its results could not be sent: it cannot be finished. */
+	bool results_lost;
 	/* The CPUs' LRU caches were drained for this batch. */
 	bool drained;
 	/* Sum of the guest's own moves when the driver started. */
