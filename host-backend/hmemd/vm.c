@@ -444,8 +444,10 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 	vm->state = *state;
 	vm->have_state = true;
 	log_state(vm, old);
-	if (old & HMEM_LINK_DRIVER_OK && !(state->flags & HMEM_LINK_DRIVER_OK))
+	if (old & HMEM_LINK_DRIVER_OK && !(state->flags & HMEM_LINK_DRIVER_OK)) {
 		lose_batches(vm, "the guest's driver went away");
+		vm->lost_id = vm->next_id;
+	}
 	vm_feed(vm);
 	return 0;
 }
@@ -534,6 +536,8 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		return -EPROTO;
 	num = le32toh(msg->num_results);
 	b = find_batch(vm, id);
+	if (!b && id < vm->lost_id)
+		return 0;
 	if (!b)
 		return hmem_fail(err, EPROTO, "RESULTS: batch %" PRIu64
 				 " is not under way", id);
@@ -586,6 +590,8 @@ static int on_reject(struct vm *vm, const struct hmem_link_reject *msg,
 	if (hmem_link_check_reject(msg, err) < 0)
 		return -EPROTO;
 	b = find_batch(vm, msg->id);
+	if (!b && msg->id < vm->lost_id)
+		return 0;
 	if (!b)
 		return hmem_fail(err, EPROTO, "REJECT: batch %" PRIu64
 				 " is not under way", msg->id);

@@ -72,6 +72,11 @@ struct vm {
 	struct batch *batches;
 	uint32_t num_batches, under_way;
 	uint64_t next_id;
+	/*
+	 * Batches before this one ended when the driver went; what the device
+	 * had to say about them may still come.
+	 */
+	uint64_t lost_id;
 	TAILQ_HEAD(, job) jobs;
 	unsigned int num_jobs;
 
