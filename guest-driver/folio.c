@@ -138,7 +138,9 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	}
 	folio = hmem_folio_get(page);
 	if (!folio) {
-		item->reason = VIRTIO_HMEM_R_FREE;
+		/* Newer kernels hold no reference on their slabs. */
+		item->reason = folio_test_slab(page_folio(page)) ?
+			       VIRTIO_HMEM_R_KERNEL : VIRTIO_HMEM_R_FREE;
 		return;
 	}
 
