@@ -256,21 +256,22 @@ static void do_secret(void)
 }
 
 /*
- * In the swap cache: paged out while shared by two processes, so that the first
- * one that reads it back does not have it alone.
+ * In the swap cache: paged out, and then shared by two processes, so that the
+ * first one that reads it back does not have it alone.
  */
 static void do_swapped(void)
 {
 	char *p = anon(N);
 	size_t cached;
-	pid_t pid = fork();
+	pid_t pid;
 
+	if (madvise(p, N * HINT_PAGE, MADV_PAGEOUT) < 0)
+		err(1, "madvise");
+	pid = fork();
 	if (!pid) {
 		pause();
 		_exit(0);
 	}
-	if (madvise(p, N * HINT_PAGE, MADV_PAGEOUT) < 0)
-		err(1, "madvise");
 	check(p, N);
 	cached = count_flag(p, N, KPF_SWAPCACHE);
 	hint(p, N, 1);

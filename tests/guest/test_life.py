@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything that can come and go does so while pages move: hmemd, the driver,
+the device, the guest, and time itself.  The guest's program goes on and loses no
+write, and hmemd's policy takes up its work again by itself."""
+
+import threading
+import time
+
+from guest import test
+from vm import VMError
+
+STOP = "/run/stop"
+POLICY = ("--policy", "writes,window=200,rate=64")
+SMALL = {"dram": 128, "nvm": 64}
+HOT = "anon 16 {} calm"
+
+
+class Work:
+    """A program in the guest that writes 16 MiB all the time, and somebody who
+    moves all of the guest's memory back and forth by hand."""
+
+    def __init__(self, rig, vm):
+        self.rig, self.vm = rig, vm
+        self.done = threading.Event()
+        self.jobs = self.failed = 0
+        vm.run(f"rm -f {STOP}")
+        self.program = vm.spawn(HOT.format(STOP))
+        self.program.wait_for("start")
+        self.thread = threading.Thread(target=self.move, daemon=True)
+        self.thread.start()
+
+    def move(self):
+        tier = 1
+        while not self.done.is_set():
+            try:
+                self.rig.daemon.migrate_all(tier)
+                self.jobs += 1
+                tier = 1 - tier
+            except (VMError, OSError, ValueError, KeyError, TypeError):
+                # No hmemd, no VM or no driver now.
+                self.failed += 1
+                time.sleep(0.05)
+
+    def wait_jobs(self, more=2):
+        """Until so many jobs more have ended well."""
+        want = self.jobs + more
+        end = time.monotonic() + self.vm.timeout
+        while self.jobs < want:
+            assert self.program.status is None, self.program.output
+            assert time.monotonic() < end, "no moves any more\n" + \
+                self.rig.daemon.tail()
+            time.sleep(0.05)
+
+    def finish(self):
+        self.done.set()
+        self.thread.join(self.vm.timeout)
+        self.vm.run(f"touch {STOP}")
+        print(self.program.wait())
+
+
+def moved(vm):
+    return vm.qom("stats")["frames-by-reason"]["moved"]
+
+
+@test(timeout=600)
+def daemon_comes_and_goes(rig):
+    """hmemd is killed in the middle of moves; the machine was there before it.
+    Its policy takes up its work by itself."""
+    vm = rig.boot(**SMALL, ready=False, append="numa_balancing=disable")
+    assert vm.qom("connected") is False
+    rig.daemon.wait_ready()
+    work = Work(rig, vm)
+    for _ in range(2 * rig.rounds):
+        work.wait_jobs(1)
+        rig.daemon.kill()
+        assert vm.qmp("query-status")["status"] == "running"
+        before = moved(vm)
+        rig.daemon.start()
+        rig.daemon.wait_ready()
+        work.wait_jobs(1)
+        assert moved(vm) > before
+    # Now all that is written is in NVM, and nobody but the policy moves it.
+    work.done.set()
+    work.thread.join()
+    rig.daemon.migrate_all(1)
+    rig.daemon.kill()
+    rig.daemon.start(*POLICY)
+    rig.daemon.wait_ready()
+    rig.daemon.wait(lambda: rig.daemon.stats()["counters"]["promoted"] > 1000,
+                    "the policy to promote pages")
+    work.finish()
+    assert vm.qom("stats")["connections"] == 2 * rig.rounds + 2
+    assert vm.qom("driver-state") == "ok"
+    # What was under way for those who died has ended as well.
+    rig.daemon.policy(name="off")
+    rig.daemon.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
+
+
+@test(timeout=600, debug=True)
+def driver_comes_and_goes(rig):
+    """The module is unloaded in the middle of moves, and loaded again."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    work = Work(rig, vm)
+    for _ in range(3 * rig.rounds):
+        work.wait_jobs(1)
+        vm.run("modprobe -r virtio_hmem")
+        assert vm.qom("driver-state") == "none"
+        assert vm.qom("outstanding") == 0
+        vm.run("modprobe virtio_hmem")
+    work.wait_jobs()
+    work.finish()
+    # It left in good order each time.
+    assert vm.qom("stats")["connections"] == 1, rig.daemon.tail()
+    assert "violation" not in vm.qemu_log.read_text()
+
+
+@test(timeout=600, debug=True)
+def device_comes_and_goes(rig):
+    """The device is unplugged in the middle of moves, and plugged in again."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    work = Work(rig, vm)
+    for _ in range(2 * rig.rounds):
+        work.wait_jobs(1)
+        vm.unplug()
+        rig.daemon.wait(lambda: "vm0" not in rig.daemon.vms(), "the VM to be gone")
+        vm.plug()
+        rig.daemon.wait_ready()
+    work.wait_jobs()
+    work.finish()
+
+
+@test(timeout=600)
+def guest_reboots(rig):
+    """The guest is reset in the middle of moves, twice, and hmemd takes it up
+    again."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    vm.qmp("set-action", reboot="reset")
+    for hard in (True, False):
+        work = Work(rig, vm)
+        work.wait_jobs(1)
+        if hard:
+            boots = vm.boots
+            vm.qmp("system_reset")
+            vm.wait_boot(boots + 1)
+        else:
+            vm.reboot()
+        work.done.set()
+        work.thread.join()
+        rig.daemon.wait_ready()
+    work = Work(rig, vm)
+    work.wait_jobs()
+    work.finish()
+
+
+@test(timeout=600)
+def vm_pauses(rig):
+    """No virtual processor runs for a while; what is under way just waits."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    work = Work(rig, vm)
+    for _ in range(2 * rig.rounds):
+        work.wait_jobs(1)
+        vm.qmp("stop")
+        rig.daemon.wait(lambda: not rig.daemon.vms()["vm0"]["running"],
+                        "hmemd to see the pause")
+        before = moved(vm)
+        time.sleep(0.3)
+        assert moved(vm) == before
+        vm.qmp("cont")
+        work.wait_jobs(1)
+        assert moved(vm) > before
+    work.finish()
+
+
+@test(timeout=600)
+def guest_sleeps(rig):
+    """Suspend to RAM and back in the middle of moves."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
+    work = Work(rig, vm)
+    for _ in range(2 * rig.rounds):
+        work.wait_jobs(1)
+        since = len(vm.events)
+        sleep = vm.spawn("echo mem > /sys/power/state")
+        vm.wait_event("SUSPEND", since)
+        vm.qmp("system_wakeup")
+        sleep.wait()
+        rig.daemon.wait_ready()
+        work.wait_jobs(1)
+    work.finish()
