@@ -234,6 +234,7 @@ void hmem_batch_run(struct hmem *hm, unsigned int num)
 	unsigned int i;
 
 	hm->drained = false;
+	memset(hm->room, 0, sizeof(hm->room));
 	for (i = 0; i < num; i++) {
 		const struct virtio_hmem_hint *hint = &hints[i];
 		u8 reason = hmem_hint_check(hm, hint);

@@ -213,6 +213,13 @@ struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
 
 	if (tier == hm->num_tiers - 1)
 		gfp |= __GFP_KSWAPD_RECLAIM;
+	/*
+	 * The other half of an exchange: the page that made room may be in a
+	 * CPU's cache, which does not count as free.  So look below the
+	 * watermark, but never for more than what left.
+	 */
+	if (hm->room[tier] > 0)
+		gfp |= __GFP_HIGH;
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
 }
 
@@ -221,6 +228,9 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 {
 	unsigned int from = hmem_nid_tier(hm, pfn_to_nid(item->pfn));
 
+	hm->room[item->tier] -= hmem_item_pages(item);
+	if (from < hm->num_tiers)
+		hm->room[from] += hmem_item_pages(item);
 	item->new_pfn = new_pfn;
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;

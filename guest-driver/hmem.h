@@ -129,6 +129,8 @@ struct hmem {
 	bool results_lost;
 	/* The CPUs' LRU caches were drained for this batch. */
 	bool drained;
+	/* Pages that have left each tier in this batch, less those that came. */
+	long room[VIRTIO_HMEM_MAX_TIERS];
 	/* Sum of the guest's own moves when the driver started. */
 	unsigned long foreign_base;
 
