@@ -179,6 +179,9 @@ static void hmem_work(struct work_struct *work)
 			return;
 		}
 		virtqueue_kick(vq);
+		/* One at a time: a busy work cannot be frozen. */
+		queue_work(hm->wq, &hm->work);
+		return;
 	}
 }
 

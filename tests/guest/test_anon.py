@@ -11,6 +11,7 @@ from guest import test
 ALONE = "numa_balancing=disable"
 # It would make huge pages again of what was split.
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
+SYSFS = "cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/"
 MIB = 64
 PAGES = MIB * 256
 
@@ -25,12 +26,22 @@ def torture(rig, *how, rounds=2, before="true"):
     # All of it went there and back, by way of the driver.  Copies that writers
     # make after a fork are in DRAM to begin with.
     moved = rig.daemon.stats()["reasons"]["moved"]
-    sysfs = "cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/"
-    promoted, demoted = (int(vm.run(sysfs + name)) for name in ("promoted", "demoted"))
+    promoted, demoted, hints = (int(vm.run(SYSFS + name))
+                                for name in ("promoted", "demoted", "hints"))
     assert promoted + demoted == moved, (promoted, demoted, moved)
     least = rounds // 2 * PAGES
     assert demoted >= 0.98 * least, (promoted, demoted)
     assert promoted >= (0.98 if "calm" in how else 0.3) * least, (promoted, demoted)
+    assert hints == vm.qom("stats")["hints"], hints
+    # Nothing moved that was not away for a time, nor much more was.
+    pause = [(kind, int(pages)) for kind, _, pages in re.findall(
+        r"(\w+) (\d+) (\d+)", vm.run("cat /sys/kernel/debug/virtio_hmem/*/pause"))]
+    away = sum(pages for _, pages in pause)
+    assert moved <= away, (moved, pause)
+    if "calm" in how:
+        assert away < 1.2 * moved, (moved, pause)
+        whole = sum(pages for kind, pages in pause if kind == "large")
+        assert whole == 512 * int(vm.run(SYSFS + "large_moved")), pause
     return vm, end
 
 
@@ -54,7 +65,7 @@ def whole_huge_pages(rig):
     and else in pieces."""
     vm, end = torture(rig, "thp", "calm", before=f"echo {1 << 30} > {KHUGEPAGED}")
     assert end["huge_before_kib"] == MIB * 1024, end
-    large = int(vm.run("cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/large_moved"))
+    large = int(vm.run(SYSFS + "large_moved"))
     if vm.kernel == "7.3":
         assert end["huge_after_kib"] == end["huge_before_kib"], end
         assert large >= 2 * PAGES // 512, large
@@ -69,5 +80,5 @@ def competing_mover(rig):
     vm = rig.boot(append="numa_balancing=enable")
     vm.run("anon 16 4 calm", check=False)
     found = rig.daemon.stats()["counters"]["foreign_moves"]
-    said = int(vm.run("cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/foreign_moves"))
+    said = int(vm.run(SYSFS + "foreign_moves"))
     assert found > 0 and said >= found, (found, said)
