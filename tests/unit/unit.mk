@@ -4,10 +4,10 @@
 # test-*.c and bench-*.c is a program of its own.
 
 HELPERS := $(OUT)/obj/unit/peer.o $(OUT)/obj/unit/run.o
-UNIT := $(patsubst $(TESTS)/%.c,$(OUT)/%,$(sort $(wildcard $(TESTS)/test-*.c)))
-BENCH := $(patsubst $(TESTS)/%.c,$(OUT)/%,$(sort $(wildcard $(TESTS)/bench-*.c)))
+UNIT := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/test-*.c)))
+BENCH := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/bench-*.c)))
 
-$(OUT)/obj/unit/%.o: $(TESTS)/%.c
+$(OUT)/obj/unit/%.o: $(UNIT_DIR)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HMEM_CFLAGS) -MMD -MP -c -o $@ $<
@@ -23,11 +23,11 @@ check: $(UNIT) $(PROGRAMS)
 	@for t in $(UNIT); do \
 		echo "# $${t##*/}"; \
 		HMEMD=$(OUT)/hmemd HMEMCTL=$(OUT)/hmemctl \
-		GOLDEN=$(TESTS)/golden.txt CMOCKA_MESSAGE_OUTPUT=TAP $$t || exit 1; \
+		GOLDEN=$(UNIT_DIR)/golden.txt CMOCKA_MESSAGE_OUTPUT=TAP $$t || exit 1; \
 	done
 
 # After a change to what hmemctl prints: look at the difference before it goes in.
 golden:
-	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(TESTS)/golden.txt
+	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(UNIT_DIR)/golden.txt
 	$(MAKE) -f $(SRC)Makefile SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
 endif
