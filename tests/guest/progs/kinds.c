@@ -211,7 +211,9 @@ static void do_pinned(void)
 
 static void do_ksm(void)
 {
+	uint64_t gfns[N];
 	char *p = anon(N);
+	size_t same;
 
 	for (size_t i = 1; i < N; i++)
 		memcpy(p + i * HINT_PAGE, p, HINT_PAGE);
@@ -220,8 +222,13 @@ static void do_ksm(void)
 	write_file("/sys/kernel/mm/ksm/pages_to_scan", "10000");
 	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "10");
 	write_file("/sys/kernel/mm/ksm/run", "1");
-	while (count_flag(p, N, KPF_KSM) < N)
+	/* Not by KPF_KSM: 6.12 has that for all anonymous pages. */
+	do {
 		usleep(20000);
+		hint_gfns(p, N, gfns);
+		for (same = 1; same < N && gfns[same] == gfns[0]; same++)
+			;
+	} while (same < N);
 	write_file("/sys/kernel/mm/ksm/run", "0");
 	hint(p, N, 1);
 	for (size_t i = 0; i < N; i++)
