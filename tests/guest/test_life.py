@@ -104,7 +104,7 @@ def driver_comes_and_goes(rig):
     work = Work(rig, vm)
     for _ in range(3 * rig.rounds):
         work.wait_jobs(1)
-        vm.run("modprobe -r virtio_hmem")
+        vm.run("rmmod virtio_hmem")
         assert vm.qom("driver-state") == "none"
         assert vm.qom("outstanding") == 0
         vm.run("modprobe virtio_hmem")
