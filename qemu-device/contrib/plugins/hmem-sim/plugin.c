@@ -258,7 +258,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
         fputs("hmem-sim: only for qemu-system-x86_64\n", stderr);
         return -1;
     }
-    if (!qemu_plugin_has_icount()) {
+    if (!qemu_plugin_insn_ns()) {
         fputs("hmem-sim: guest time has to be counted in instructions: use "
               "-accel tcg -icount shift=0,sleep=off\n", stderr);
         return -1;
