@@ -239,6 +239,8 @@ static void track(struct vm *vm)
 
 	if (vm->policy.kind != HMEM_POLICY_OFF)
 		msg.window_ns = (uint64_t)vm->policy.window * 1000000;
+	if (msg.window_ns)
+		msg.tracker = HMEM_LINK_TRACKER_DIRTY;
 	if (msg.window_ns == vm->track_ns || !vm_ready(vm))
 		return;
 	vm->track_ns = msg.window_ns;
@@ -336,9 +338,9 @@ static void set_name(struct vm *vm)
  * Map what the device sent.  It must not be able to shrink below us, or a
  * window would end in SIGBUS: hence the seal, and no other file system.
  */
-static int map_dirty(struct vm *vm, struct hmem_err *err)
+static int map_maps(struct vm *vm, struct hmem_err *err)
 {
-	uint64_t bytes = vm->hello.map_bytes;
+	uint64_t bytes = HMEM_LINK_MAPS * vm->hello.map_bytes;
 	int fd = vm->conn.passed_fd, seals;
 	struct statfs fs;
 	struct stat st;
@@ -348,22 +350,22 @@ static int map_dirty(struct vm *vm, struct hmem_err *err)
 		return hmem_fail(err, EPROTO, "HELLO: no file descriptor came along");
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not a memfd "
-				 "of small pages");
+		return hmem_fail(err, EPROTO, "HELLO: the maps are not a memfd of "
+				 "small pages");
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || !(seals & F_SEAL_SHRINK))
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not sealed "
+		return hmem_fail(err, EPROTO, "HELLO: the maps are not sealed "
 				 "with F_SEAL_SHRINK");
 	if ((uint64_t)st.st_size < bytes)
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is %" PRIu64
+		return hmem_fail(err, EPROTO, "HELLO: the maps are %" PRIu64
 				 " bytes long, not the %" PRIu64 " declared",
 				 (uint64_t)st.st_size, bytes);
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
-		return hmem_fail(err, errno, "HELLO: cannot map the dirty map: %s",
+		return hmem_fail(err, errno, "HELLO: cannot map the maps: %s",
 				 strerror(errno));
 	vm->map = map;
-	hmem_tracker_dirty_init(&vm->dirty, vm->map, bytes);
+	hmem_tracker_dirty_init(&vm->dirty, vm->map, vm->hello.map_bytes);
 	close(fd);
 	vm->conn.passed_fd = -1;
 	return 0;
@@ -380,7 +382,7 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (ret < 0)
 		return ret;
 	vm->hello = *hello;
-	ret = map_dirty(vm, err);
+	ret = map_maps(vm, err);
 	if (ret < 0)
 		return ret;
 	vm->num_batches = hello->max_batches < VM_MAX_BATCHES ?
@@ -722,7 +724,7 @@ static void vm_release(struct conn *c)
 	struct vm *vm = (struct vm *)c;
 
 	if (vm->map)
-		munmap(vm->map, vm->hello.map_bytes);
+		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
 	hmem_pages_free(&vm->pages);
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);

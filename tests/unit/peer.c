@@ -33,7 +33,7 @@ void peer_connect(struct peer *p, const char *path)
 void peer_close(struct peer *p)
 {
 	if (p->map)
-		munmap(p->map, PEER_FRAMES / 8);
+		munmap(p->map, PEER_MAPS_BYTES);
 	if (p->map_fd >= 0)
 		close(p->map_fd);
 	if (p->fd >= 0)
@@ -61,7 +61,8 @@ void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
 		.device = "hmem0",
 		.num_tiers = 2,
 		.max_batches = PEER_BATCHES,
-		.map_bytes = PEER_FRAMES / 8,
+		.map_bytes = PEER_MAP_BYTES,
+		.trackers = HMEM_LINK_TRACKER_DIRTY,
 		.tiers = {
 			{ .pxm = 0, .kind = VIRTIO_HMEM_KIND_DRAM,
 			  .read_latency = 80, .size = PEER_TIER * 4096ull },
@@ -156,8 +157,8 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	struct peer_msg msg;
 
 	peer_connect(p, path);
-	p->map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK | F_SEAL_GROW);
-	p->map = mmap(NULL, PEER_FRAMES / 8, PROT_READ | PROT_WRITE, MAP_SHARED,
+	p->map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK | F_SEAL_GROW);
+	p->map = mmap(NULL, PEER_MAPS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 		      p->map_fd, 0);
 	assert_true(p->map != MAP_FAILED);
 	peer_fill_hello(&hello, name);

@@ -13,6 +13,9 @@
 #define PEER_TIER	8192u
 #define PEER_FRAMES	(2 * PEER_TIER)
 #define PEER_BATCHES	4u
+/* Of each map, and of all of them. */
+#define PEER_MAP_BYTES	(PEER_FRAMES / 8)
+#define PEER_MAPS_BYTES	(HMEM_LINK_MAPS * PEER_MAP_BYTES)
 
 struct peer {
 	int fd, map_fd;

@@ -120,7 +120,7 @@ static void handshake(void **state)
 	assert_true(out_has(f, "web"));
 	/* A byte at a time, and in the other order that is allowed. */
 	peer_connect(&slow, f->d.vm_socket);
-	slow.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	slow.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_fill_hello(&hello, "slow vm\n");
 	peer_send_hello(&slow, &hello, &slow.map_fd, 1);
 	struct { struct hmem_link_header h; struct hmem_link_state s; } st = {
@@ -491,7 +491,7 @@ static void bad_hellos(void **state)
 	int fds[2];
 
 	peer_fill_hello(&good, "bad");
-	fds[0] = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	fds[0] = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	fds[1] = fds[0];
 
 	/* None, two, five file descriptors. */
@@ -513,7 +513,7 @@ static void bad_hellos(void **state)
 		case 2: memset(h.vm, 'x', sizeof(h.vm)); break;
 		case 3: h.num_tiers = 77; break;
 		case 4: h.max_batches = 0; break;
-		case 5: h.map_bytes += 8; break;
+		case 5: h.map_bytes += 4096; break;
 		}
 		peer_connect(&p, f->d.vm_socket);
 		peer_send_hello(&p, &h, fds, 1);
@@ -521,7 +521,7 @@ static void bad_hellos(void **state)
 	}
 	close(fds[0]);
 	/* Not sealed; no memfd at all; a file, a pipe. */
-	fds[0] = peer_memfd(PEER_FRAMES / 8, 0);
+	fds[0] = peer_memfd(PEER_MAPS_BYTES, 0);
 	peer_connect(&p, f->d.vm_socket);
 	peer_send_hello(&p, &good, fds, 1);
 	dropped(f, &p);
@@ -541,7 +541,7 @@ static void bad_order(void **state)
 	struct fixture *f = *state;
 	struct hmem_link_hello hello;
 	struct peer p;
-	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	int fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 
 	peer_fill_hello(&hello, "bad");
 	peer_connect(&p, f->d.vm_socket);
@@ -648,7 +648,7 @@ static void mutations(void **state)
 	struct fixture *f = *state;
 	struct hmem_link_hello hello;
 	uint64_t rnd = 2024;
-	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	int fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 
 	peer_fill_hello(&hello, "mutant");
 	for (unsigned int round = 0; round < 400; round++) {
@@ -666,7 +666,7 @@ static void mutations(void **state)
 			{ 0, PEER_TIER, 0, 0 }, { PEER_TIER, PEER_TIER, 1, 0 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
-		struct hmem_link_tick tick = { 1, 1, 1, 1 };
+		struct hmem_link_tick tick = { 1, 1, 1, 1, 1 };
 		struct hmem_link_reject reject = { 1, 1, 0 };
 		struct virtio_hmem_result_batch res = { .flags = htole32(1) };
 
@@ -757,7 +757,7 @@ static void limits(void **state)
 	/* Both tiers together are 64M. */
 	peer_connect(&a, f->d.vm_socket);
 	peer_fill_hello(&hello, "big");
-	a.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	a.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_send_hello(&a, &hello, &a.map_fd, 1);
 	peer_connect(&b, f->d.vm_socket);
 	peer_expect_drop(&b);
