@@ -105,8 +105,9 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	/* Large ones are mapped, so frames never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->state = calloc(slot + 64, sizeof(*p->state));
+	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(live_words(slot) + 1, sizeof(*p->live));
-	if (p->heat && p->state && p->live)
+	if (p->heat && p->state && p->mlq && p->live)
 		return 0;
 nomem:
 	hmem_pages_free(p);
@@ -119,6 +120,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->ranges);
 	free(p->heat);
 	free(p->state);
+	free(p->mlq);
 	free(p->live);
 	memset(p, 0, sizeof(*p));
 }
@@ -126,6 +128,7 @@ void hmem_pages_free(struct hmem_pages *p)
 uint64_t hmem_pages_bytes(const struct hmem_pages *p)
 {
 	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
+	       p->num_slots / 64 * sizeof(*p->mlq) +
 	       live_words(p->num_slots) * sizeof(*p->live) +
 	       p->num_ranges * sizeof(*p->ranges);
 }
@@ -256,13 +259,31 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 	return true;
 }
 
-static void cool(uint16_t *heat, unsigned int decay)
+/*
+ * Heats move to what the window was worth, rounded towards that, so that a
+ * page that is not used becomes quite cold one day.  In groups of 8 lanes,
+ * which the compiler keeps in one register.
+ */
+static void average(uint16_t *heat, struct hmem_sample s,
+		    const struct hmem_heat *h)
 {
-	unsigned int up = (1u << decay) - 1;
+	static const uint8_t bits[8] = { 1, 2, 4, 8, 16, 32, 64, 128 };
+	const uint16_t low = (1u << h->decay) - 1;
 
-	/* Rounded up, so that a page not used becomes quite cold one day. */
-	for (unsigned int i = 0; i < 64; i++)
-		heat[i] -= (heat[i] + up) >> decay;
+	for (unsigned int g = 0; g < 64; g += 8) {
+		uint8_t accessed = s.accessed >> g, written = s.written >> g;
+
+		for (unsigned int i = 0; i < 8; i++) {
+			uint16_t a = accessed & bits[i] ? h->read : 0;
+			uint16_t to = written & bits[i] ? HMEM_HEAT_MAX : a;
+			uint16_t was = heat[g + i];
+			uint16_t up = to > was ? to - was : 0;
+			uint16_t down = was > to ? was - to : 0;
+
+			heat[g + i] = was + (up >> h->decay) -
+				      ((down >> h->decay) + !!(down & low));
+		}
+	}
 }
 
 static bool any(const uint16_t *v)
@@ -274,33 +295,21 @@ static bool any(const uint16_t *v)
 	return all;
 }
 
-static void update_block(struct hmem_pages *p, uint64_t slot, uint64_t used,
-			 unsigned int decay)
+/* Pages that were free and are not any more: worth asking for again. */
+static void no_longer_free(uint16_t *state, uint64_t used)
 {
-	uint16_t *heat = &p->heat[slot], *state = &p->state[slot];
-	uint16_t warmed[64];
+	for (; used; used &= used - 1) {
+		unsigned int i = __builtin_ctzll(used);
 
-	for (uint64_t w = used; w; w &= w - 1) {
-		unsigned int i = __builtin_ctzll(w);
-
-		warmed[i] = heat[i] + ((HMEM_HEAT_MAX - heat[i]) >> decay);
-		/* It was free and is not any more: worth asking for again. */
 		if (state[i] & STATE_FREE)
 			state[i] &= STATE_IN_FLIGHT;
 	}
-	cool(heat, decay);
-	for (uint64_t w = used; w; w &= w - 1) {
-		unsigned int i = __builtin_ctzll(w);
-
-		heat[i] = warmed[i];
-	}
-	set_live(p, slot, any(heat) || any(state));
 }
 
 struct update {
 	struct hmem_pages *p;
 	struct hmem_tracker *t;
-	unsigned int decay;
+	const struct hmem_heat *h;
 };
 
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
@@ -308,15 +317,31 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 {
 	struct update *u = arg;
 	struct hmem_pages *p = u->p;
+	struct hmem_tracker *t = u->t;
 	uint64_t *hist = p->hist[b->tier];
-	uint64_t used = u->t->ops->take(u->t, b->gfn, b->mask);
+	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
+	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
+	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
+	bool has_state;
 
-	if (!used && !b->live) {
+	if (!s.accessed && !b->live) {
 		hist[0] += hmem_block_frames(b);
 		return true;
 	}
 	/* Slots outside the mask stand for no frame, and stay zero. */
-	update_block(p, b->slot, used, u->decay);
+	average(heat, s, u->h);
+	has_state = any(state);
+	if (has_state)
+		no_longer_free(state, s.accessed);
+	if (t->ops->rearm) {
+		uint64_t rearm = hmem_mlq_step(mlq, s.accessed, u->h->levels);
+
+		if (rearm) {
+			t->ops->rearm(t, b->gfn, rearm);
+			p->rearmed += __builtin_popcountll(rearm);
+		}
+	}
+	set_live(p, b->slot, has_state || any(heat) || hmem_mlq_any(mlq));
 	for (uint64_t w = b->mask; w; w &= w - 1)
 		hist[HMEM_BUCKET(cp->heat[b->slot + __builtin_ctzll(w)])]++;
 	return true;
@@ -348,14 +373,24 @@ static void sweep(struct hmem_pages *p)
 }
 
 void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
-		       unsigned int decay)
+		       const struct hmem_heat *h)
 {
-	struct update u = { .p = p, .t = t, .decay = decay };
+	struct update u = { .p = p, .t = t, .h = h };
 
 	p->windows++;
+	p->rearmed = 0;
 	memset(p->hist, 0, sizeof(p->hist));
 	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
 	sweep(p);
+}
+
+void hmem_pages_rewatch(struct hmem_pages *p)
+{
+	/* What was never used stays unbacked. */
+	for (uint64_t block = 0; block < p->num_slots / 64; block++) {
+		if (is_live(p, block * 64))
+			hmem_mlq_forget(&p->mlq[block], UINT64_MAX);
+	}
 }
 
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
@@ -419,7 +454,11 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 		p->heat[from] = 0;
 		p->state[from] = 0;
 	}
+	/* Copying used both frames, which says nothing about the page. */
+	if (from >= 0)
+		hmem_mlq_forget(&p->mlq[from / 64], UINT64_C(1) << (from % 64));
 	if (to >= 0) {
+		hmem_mlq_forget(&p->mlq[to / 64], UINT64_C(1) << (to % 64));
 		p->heat[to] = heat;
 		p->state[to] = stamp(p->windows + SETTLE);
 		mark_live(p, to);

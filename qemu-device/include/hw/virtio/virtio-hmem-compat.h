@@ -20,7 +20,7 @@
 #endif
 
 /* 10.1: the instruction counter has a header of its own. */
-#if __has_include("exec/icount.h")
+#if HMEM_QEMU_AT_LEAST(10, 1)
 #include "exec/icount.h"
 #else
 #include "system/cpu-timers.h"
