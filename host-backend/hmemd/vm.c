@@ -633,7 +633,8 @@ static void apply(struct vm *vm, const struct sent *s, bool by_policy,
 		to = hmem_pages_tier(p, new_gfn);
 		hmem_pages_moved(p, gfn, new_gfn, res->order, heat);
 		if (by_policy)
-			hmem_brake_moved(&vm->brake, new_gfn, heat, to == 0);
+			hmem_brake_moved(&vm->brake, gfn, new_gfn, heat, to == 0,
+					 vm->messages);
 		if (from > to)
 			vm->stats.promoted += frames;
 		else if (from >= 0 && from < to)
@@ -673,6 +674,7 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		return hmem_fail(err, EPROTO, "RESULTS: batch %" PRIu64
 				 " is not under way", id);
 	job = b->job;
+	vm->messages++;
 	/* All is checked, and the heats looked up, before any is applied. */
 	for (uint32_t i = 0; i < num; i++) {
 		sent[i] = match(vm, b, &msg->results[i], err);

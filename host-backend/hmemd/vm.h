@@ -67,6 +67,7 @@ struct vm {
 	struct hmem_policy policy;
 	struct hmem_plan plan;
 	struct hmem_brake brake;
+	uint32_t messages;		/* RESULTS, modulo 2^32 */
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
 	uint64_t last_seq, last_vtime;

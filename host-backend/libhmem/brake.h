@@ -19,12 +19,17 @@
 #define HMEM_BRAKE_TRIALS	32u
 /* Windows until they are, at most. */
 #define HMEM_BRAKE_WINDOWS	32u
+/* Bits; many more than trials. */
+#define HMEM_BRAKE_FILTER	65536u
 /* Each step halves what may move. */
 #define HMEM_BRAKE_MAX		8u
+/* Pages that always may: two pairs. */
+#define HMEM_BRAKE_LEAST	4u
 
 struct hmem_trial {
-	uint64_t gfn;		/* where the page went */
-	uint16_t heat;		/* what it had then */
+	uint64_t gfn;		/* where the page is now */
+	uint32_t message;	/* that last said so */
+	uint16_t heat;		/* what it had when it was moved */
 };
 
 struct hmem_cohort {
@@ -36,6 +41,8 @@ struct hmem_brake {
 	/* By window, modulo their number. */
 	struct hmem_cohort cohorts[HMEM_BRAKE_WINDOWS];
 	uint32_t window;
+	/* A bit for each frame with a trial, and by chance for some others. */
+	uint64_t filter[HMEM_BRAKE_FILTER / 64];
 	/* Of the pairs looked at since the last decision. */
 	uint64_t pairs;
 	int64_t promised, kept;
@@ -46,9 +53,12 @@ struct hmem_brake {
 /* Zero is a brake that is off. */
 void hmem_brake_reset(struct hmem_brake *b);
 
-/* A page of @heat has moved to @gfn, which is in tier 0 or is not. */
-void hmem_brake_moved(struct hmem_brake *b, uint64_t gfn, uint16_t heat,
-		      bool promoted);
+/*
+ * A page of @heat has moved, to tier 0 or from it.  The moves of one @message
+ * happen at the same time: pages may have changed places.
+ */
+void hmem_brake_moved(struct hmem_brake *b, uint64_t gfn, uint64_t new_gfn,
+		      uint16_t heat, bool promoted, uint32_t message);
 
 /* A window has ended, and @p has its heats. */
 void hmem_brake_window(struct hmem_brake *b, const struct hmem_pages *p,

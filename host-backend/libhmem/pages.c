@@ -26,7 +26,7 @@ static const struct {
 	[HMEM_REFUSED_FREE] = { 3, 8 },
 	[HMEM_REFUSED_NACK] = { 6, 8 },
 };
-/* A page that has just moved stays for this many windows. */
+/* A page that has just moved stays for this many windows, as its level is 0. */
 #define SETTLE		2u
 /* Each window looks through one of this many parts; well below CLOCK - 2^8. */
 #define SWEEP_PARTS	128u
@@ -306,6 +306,20 @@ static void no_longer_free(uint16_t *state, uint64_t used)
 	}
 }
 
+/*
+ * The frames of the block that a page has moved to or from in this window.
+ * Copying it used them, which would make every page look hot that is moved.
+ */
+static uint64_t just_copied(const struct hmem_pages *p, const uint16_t *state)
+{
+	const uint16_t moved = stamp(p->windows + SETTLE - 1);
+	uint64_t mask = 0;
+
+	for (unsigned int i = 0; i < 64; i++)
+		mask |= (uint64_t)(state[i] == moved) << i;
+	return mask;
+}
+
 struct update {
 	struct hmem_pages *p;
 	struct hmem_tracker *t;
@@ -322,19 +336,30 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
+	uint64_t copied = 0;
+	uint16_t keep[64];
 	bool has_state;
 
 	if (!s.accessed && !b->live) {
 		hist[0] += hmem_block_frames(b);
 		return true;
 	}
+	has_state = any(state);
+	if (has_state)
+		copied = just_copied(p, state) & s.accessed;
+	for (uint64_t w = copied; w; w &= w - 1)
+		keep[__builtin_ctzll(w)] = heat[__builtin_ctzll(w)];
+	s.accessed &= ~copied;
+	s.written &= ~copied;
 	/* Slots outside the mask stand for no frame, and stay zero. */
 	average(heat, s, u->h);
-	has_state = any(state);
+	for (uint64_t w = copied; w; w &= w - 1)
+		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
 	if (has_state)
 		no_longer_free(state, s.accessed);
 	if (t->ops->rearm) {
-		uint64_t rearm = hmem_mlq_step(mlq, s.accessed, u->h->levels);
+		uint64_t rearm = copied |
+				 hmem_mlq_step(mlq, s.accessed, u->h->levels);
 
 		if (rearm) {
 			t->ops->rearm(t, b->gfn, rearm);
@@ -452,9 +477,8 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 	/* Still in flight: no other page has moved in, so nothing is here. */
 	if (from >= 0 && p->state[from] & STATE_IN_FLIGHT) {
 		p->heat[from] = 0;
-		p->state[from] = 0;
+		p->state[from] = stamp(p->windows + SETTLE);
 	}
-	/* Copying used both frames, which says nothing about the page. */
 	if (from >= 0)
 		hmem_mlq_forget(&p->mlq[from / 64], UINT64_C(1) << (from % 64));
 	if (to >= 0) {

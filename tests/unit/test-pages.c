@@ -377,11 +377,34 @@ static void moved_pages_settle(void **state)
 
 	sent(f, 3100);
 	moved(f, 3100, 50, 1);
+	/* Where it came from is nothing to ask for, either. */
 	assert_false(eligible(f, 50));
-	assert_true(eligible(f, 3100));
+	assert_false(eligible(f, 3100));
 	window(f);
 	window(f);
 	assert_true(eligible(f, 50));
+	assert_true(eligible(f, 3100));
+}
+
+/* Copying uses the frames, and does not make the page any hotter. */
+static void copying_is_no_use(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t heat = warm(f, 3100, 3);
+
+	sent(f, 3100);
+	moved(f, 3100, 50, heat);
+	write_frame(f, 3100);
+	write_frame(f, 50);
+	write_frame(f, 51);
+	window(f);
+	assert_int_equal(hmem_pages_heat(&f->pages, 50), heat);
+	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
+	assert_true(hmem_pages_heat(&f->pages, 51) > 0);
+	/* In the window after that it is. */
+	write_frame(f, 50);
+	window(f);
+	assert_true(hmem_pages_heat(&f->pages, 50) > heat);
 }
 
 /* Results of what is no memory, or was not asked for, do no harm. */
@@ -450,6 +473,7 @@ int main(void)
 		TEST(refusals_stay_over),
 		TEST(free_pages_come_back),
 		TEST(moved_pages_settle),
+		TEST(copying_is_no_use),
 		TEST(odd_results),
 		TEST(resize_keeps_history),
 	};
