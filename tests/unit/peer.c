@@ -22,8 +22,11 @@ void peer_connect(struct peer *p, const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	memset(p, 0, sizeof(*p));
-	p->map_fd = -1;
+	*p = (struct peer) {
+		.map_fd = -1,
+		.trackers = p->trackers,
+		.track_flags = p->track_flags,
+	};
 	strcpy(addr.sun_path, path);
 	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_return_code(connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)),
@@ -145,6 +148,7 @@ void peer_send_tick(struct peer *p, uint64_t seq)
 		.vtime_ns = seq * 1000000000,
 		.window_ns = 1000000000,
 		.dirty = 1,
+		.accessed = p->trackers & HMEM_LINK_TRACKER_SIM ? 2 : 0,
 	};
 
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
@@ -162,6 +166,9 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 		      p->map_fd, 0);
 	assert_true(p->map != MAP_FAILED);
 	peer_fill_hello(&hello, name);
+	if (p->trackers)
+		hello.trackers = p->trackers;
+	hello.track_flags = p->track_flags;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);
 	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
