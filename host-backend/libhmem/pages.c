@@ -259,30 +259,39 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 	return true;
 }
 
+/* Eight pages' heats, in one register of any machine. */
+typedef uint16_t lanes __attribute__((vector_size(16)));
+
+/* All ones in the lanes whose bit is set. */
+static lanes spread(uint8_t bits)
+{
+	const lanes bit = { 1, 2, 4, 8, 16, 32, 64, 128 };
+
+	return (lanes)((bit & bits) != 0);
+}
+
 /*
  * Heats move to what the window was worth, rounded towards that, so that a
- * page that is not used becomes quite cold one day.  In groups of 8 lanes,
- * which the compiler keeps in one register.
+ * page that is not used becomes quite cold one day.
  */
 static void average(uint16_t *heat, struct hmem_sample s,
 		    const struct hmem_heat *h)
 {
-	static const uint8_t bits[8] = { 1, 2, 4, 8, 16, 32, 64, 128 };
 	const uint16_t low = (1u << h->decay) - 1;
 
 	for (unsigned int g = 0; g < 64; g += 8) {
-		uint8_t accessed = s.accessed >> g, written = s.written >> g;
+		lanes accessed = spread(s.accessed >> g);
+		lanes written = spread(s.written >> g);
+		lanes was, to, up, down;
 
-		for (unsigned int i = 0; i < 8; i++) {
-			uint16_t a = accessed & bits[i] ? h->read : 0;
-			uint16_t to = written & bits[i] ? HMEM_HEAT_MAX : a;
-			uint16_t was = heat[g + i];
-			uint16_t up = to > was ? to - was : 0;
-			uint16_t down = was > to ? was - to : 0;
-
-			heat[g + i] = was + (up >> h->decay) -
-				      ((down >> h->decay) + !!(down & low));
-		}
+		/* HMEM_HEAT_MAX is all ones. */
+		to = (accessed & h->read) | written;
+		memcpy(&was, &heat[g], sizeof(was));
+		up = (to - was) & (lanes)(to > was);
+		down = (was - to) & (lanes)(was > to);
+		was += (up >> h->decay) - (down >> h->decay);
+		was -= (lanes)((down & low) != 0) & 1;
+		memcpy(&heat[g], &was, sizeof(was));
 	}
 }
 
@@ -340,6 +349,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	uint16_t keep[64];
 	bool has_state;
 
+	(void)cp;
 	if (!s.accessed && !b->live) {
 		hist[0] += hmem_block_frames(b);
 		return true;
@@ -367,8 +377,10 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		}
 	}
 	set_live(p, b->slot, has_state || any(heat) || hmem_mlq_any(mlq));
-	for (uint64_t w = b->mask; w; w &= w - 1)
-		hist[HMEM_BUCKET(cp->heat[b->slot + __builtin_ctzll(w)])]++;
+	for (unsigned int i = 0; i < 64; i++)
+		hist[HMEM_BUCKET(heat[i])]++;
+	/* Slots that are no frames are cold. */
+	hist[0] -= 64 - hmem_block_frames(b);
 	return true;
 }
 
@@ -416,6 +428,12 @@ void hmem_pages_rewatch(struct hmem_pages *p)
 		if (is_live(p, block * 64))
 			hmem_mlq_forget(&p->mlq[block], UINT64_MAX);
 	}
+}
+
+bool hmem_pages_all_eligible(const struct hmem_pages *p,
+			     const struct hmem_block *b)
+{
+	return b->mask == UINT64_MAX && !any(&p->state[b->slot]);
 }
 
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)

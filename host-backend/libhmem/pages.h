@@ -41,6 +41,8 @@ struct hmem_heat {
 	unsigned int levels;
 };
 
+struct hmem_block;
+
 /* How a page that did not move is to be treated. */
 enum hmem_refusal {
 	HMEM_REFUSED_BUSY,	/* ask again in a few windows */
@@ -126,6 +128,10 @@ void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 
 /* There is another tracker now: what is to be rearmed is found out anew. */
 void hmem_pages_rewatch(struct hmem_pages *p);
+
+/* May all pages of the block be asked for?  False: look at each. */
+bool hmem_pages_all_eligible(const struct hmem_pages *p,
+			     const struct hmem_block *b);
 
 /* May the page in @slot be asked for? */
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);
