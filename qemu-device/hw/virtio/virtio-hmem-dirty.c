@@ -154,6 +154,7 @@ static bool hmem_dirty_available(void)
 /* Taking a snapshot is what arms it for the next window. */
 const HmemTracker hmem_tracker_dirty = {
     .id = HMEM_LINK_TRACKER_DIRTY,
+    .name = "dirty",
     .available = hmem_dirty_available,
     .start = hmem_dirty_start,
     .stop = hmem_dirty_stop,

@@ -987,6 +987,13 @@ static char *virtio_hmem_get_driver(Object *obj, Error **errp)
     return g_strdup(virtio_hmem_driver_ok(hmem) ? "ok" : "none");
 }
 
+static char *virtio_hmem_get_tracker(Object *obj, Error **errp)
+{
+    const HmemTracker *tracker = VIRTIO_HMEM(obj)->track.tracker;
+
+    return g_strdup(tracker ? tracker->name : "none");
+}
+
 static void virtio_hmem_get_outstanding(Object *obj, Visitor *v,
                                         const char *name, void *opaque,
                                         Error **errp)
@@ -1098,6 +1105,11 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
     object_class_property_set_description(klass, VIRTIO_HMEM_DRIVER_PROP,
                                           "the guest's driver: none, ok or "
                                           "broken");
+    object_class_property_add_str(klass, VIRTIO_HMEM_TRACKER_PROP,
+                                  virtio_hmem_get_tracker, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_TRACKER_PROP,
+                                          "how used pages are found now: "
+                                          "none, dirty or sim");
     object_class_property_add(klass, VIRTIO_HMEM_OUTSTANDING_PROP, "uint32",
                               virtio_hmem_get_outstanding, NULL, NULL, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_OUTSTANDING_PROP,

@@ -1930,6 +1930,10 @@ static void test_dirty_change(void)
     touch(&t, SLOW);
     qtest_clock_step(t.qts, 20 * MS);
     daemon_recv_tick(t.d, 1, 20 * MS, 1);
+    assert_property(t.qts, "tracker", "dirty");
+    daemon_track(t.d, 0);
+    daemon_barrier(t.d);
+    assert_property(t.qts, "tracker", "none");
     teardown(&t);
 }
 
@@ -2308,6 +2312,7 @@ static void test_sim_lockstep(void)
         return;
     }
     track_log(&t, &log, HMEM_LINK_TRACK_LOCKSTEP);
+    assert_property(t.qts, "tracker", "sim");
     map_set(log.accessed, FAST);
     map_set(log.accessed, SLOW);
     thread = g_thread_new("step", step_thread, &t);

@@ -10,7 +10,7 @@
     (QEMU_VERSION_MAJOR > (major) ||                                        \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
-/* 10.1: exec/ became system/. */
+/* 10.1: exec/ became system/, and the instruction counter got a header. */
 #if HMEM_QEMU_AT_LEAST(10, 1)
 #include "exec/icount.h"
 #include "system/memory.h"
@@ -18,12 +18,6 @@
 #else
 #include "exec/memory.h"
 #include "exec/address-spaces.h"
-#endif
-
-/* 10.1: the instruction counter has a header of its own. */
-#if HMEM_QEMU_AT_LEAST(10, 1)
-#include "exec/icount.h"
-#else
 #include "system/cpu-timers.h"
 #endif
 

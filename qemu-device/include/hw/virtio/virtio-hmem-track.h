@@ -35,6 +35,7 @@ typedef struct HmemMaps {
 typedef struct HmemTracker {
     /* One HMEM_LINK_TRACKER_* */
     uint32_t id;
+    const char *name;
     bool (*available)(void);
     /* From now on; what was before is of no window. */
     void (*start)(const HmemMemory *memory);

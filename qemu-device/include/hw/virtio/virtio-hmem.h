@@ -22,6 +22,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 #define VIRTIO_HMEM_DRIVER_PROP "driver-state"
 #define VIRTIO_HMEM_OUTSTANDING_PROP "outstanding"
 #define VIRTIO_HMEM_STATS_PROP "stats"
+#define VIRTIO_HMEM_TRACKER_PROP "tracker"
 
 /* Batches from hmemd that may be under way. */
 #define VIRTIO_HMEM_MAX_BATCHES 64

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The guest, the device's accessed bits and hmemd in lockstep: what each window
+brings depends on guest time only, and is exact.
+"""
+
+import itertools
+import json
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from machine import NVM, bare, check, run_tests, step
+
+import daemon
+
+FRAMES = 32
+# For many windows of 1 ms the same frames are read all the time, in disorder,
+# then for a few they are written.
+STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x1000000)] +
+         20 * [step("w", NVM, FRAMES * 64)])
+WINDOW = re.compile(r"window to (\d+) us: (\d+) accessed, (\d+) written, "
+                    r"(\d+) rearmed")
+PATIENCE = 120
+
+
+class Monitor:
+    """QEMU's, by QMP."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        retry(lambda: self.socket.connect(str(path)) or True, "QEMU's monitor")
+        self.lines = self.socket.makefile("r")
+        self.run("qmp_capabilities")
+
+    def run(self, execute, **arguments):
+        self.socket.sendall(json.dumps(
+            {"execute": execute, "arguments": arguments}).encode())
+        for line in self.lines:
+            answer = json.loads(line)
+            if "return" in answer:
+                return answer["return"]
+            assert "error" not in answer, answer
+        raise AssertionError("QEMU has gone")
+
+
+def retry(function, what):
+    """Until it returns something that is true."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            if function():
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def run(policy, slow=False):
+    """The windows of a run, as (us, accessed, written, rearmed), and the
+    simulator's counters.  With slow, hmemd is stopped again and again."""
+    with tempfile.TemporaryDirectory(prefix="hmem-") as directory:
+        path = pathlib.Path(directory)
+        hmemd = daemon.Daemon(path, sanitize=False)
+        hmemd.start("-v", "--lockstep", "-p", f"observe,window=1,{policy}")
+        command = bare(STEPS, f"out={path}/out,llc=256K,ways=4")
+        command += ["-S", "-qmp", f"unix:{path}/qmp,server=on,wait=off",
+                    "-chardev", f"socket,id=hm,path={hmemd.vm_socket}",
+                    "-device", "virtio-hmem-pci,id=hmem0,chardev=hm"]
+        qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL)
+        try:
+            monitor = Monitor(path / "qmp")
+            retry(lambda: monitor.run("qom-get", path="/machine/peripheral/hmem0",
+                                      property="tracker") == "sim",
+                  "tracking to begin")
+            monitor.run("cont")
+            for i in itertools.count():
+                try:
+                    qemu.wait(0.05 if slow else PATIENCE)
+                    break
+                except subprocess.TimeoutExpired:
+                    assert slow and i < PATIENCE * 10
+                    hmemd.process.send_signal(signal.SIGSTOP)
+                    time.sleep(0.05)
+                    hmemd.process.send_signal(signal.SIGCONT)
+        finally:
+            qemu.kill()
+            qemu.wait()
+            hmemd.stop()
+        windows = [tuple(map(int, m)) for m in WINDOW.findall(hmemd.log.read_text())]
+        tracking = json.loads((path / "out").read_text())["total"]["tracking"]
+    return windows, tracking
+
+
+def test_windows_repeat():
+    first, tracking = run("levels=0")
+    # They end where they should, but for the rest of a block of instructions.
+    assert len(first) > 20, first
+    for i, (us, *_) in enumerate(first, 1):
+        assert i * 1000 <= us < i * 1000 + 100, (i, us)
+    again, tracking_again = run("levels=0", slow=True)
+    check("windows", len(again), len(first))
+    for one, two in zip(first, again):
+        assert one == two, (one, two)
+    # QEMU takes a moment to end, in which the guest spins.
+    check("stall of tracking", tracking_again["stall_ns"], tracking["stall_ns"],
+          0.01)
+
+
+def test_what_is_found():
+    windows, tracking = run("levels=0")
+    reads = [w for w in windows if w[1] >= FRAMES > w[2]]
+    writes = [w for w in windows if w[2] >= FRAMES]
+    assert len(reads) > 20 and len(writes) > 3, windows
+    for _, accessed, written, rearmed in reads[1:-1]:
+        # The frames, and what the guest needs besides.
+        assert FRAMES <= accessed < FRAMES + 8 and written < 8, windows
+    for _, accessed, written, rearmed in windows:
+        # Without a queue all that is found is looked at again.
+        assert rearmed == accessed >= written, windows
+    check("rearmed in all", tracking["rearmed"],
+          sum(w[3] for w in windows), 0.02)
+
+
+def test_queue_saves():
+    plain, tracking_plain = run("levels=0")
+    queue, tracking = run("levels=7")
+    check("windows", len(queue), len(plain), 0.1)
+    rearmed = sum(w[3] for w in queue), sum(w[3] for w in plain)
+    print("rearmed: {}, without {}".format(*rearmed))
+    assert rearmed[0] * 2 < rearmed[1]
+    assert tracking["stall_ns"] * 2 < tracking_plain["stall_ns"], tracking
+    # And what counts as accessed meanwhile is what is.
+    reads = [w for w in queue if w[1] >= FRAMES > w[2]]
+    for _, accessed, *_ in reads[5:-1]:
+        assert FRAMES <= accessed < 2 * FRAMES, queue
+
+
+sys.stdout.reconfigure(line_buffering=True)
+run_tests(globals())
