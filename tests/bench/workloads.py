@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What is run.  To add a workload, write a program (workloads/lib/bench.h shows how)
+and add a Workload here.
+"""
+
+import dataclasses
+
+SECONDS, QUICK_SECONDS = 20, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """
+    name        as in results
+    about       one line for the report
+    program     tests/bench/workloads/PROGRAM.c
+    options     KEY=VALUE for it
+    quick       those that are different in the quick subset; None: not in it
+    dram, nvm   MiB of the machine's nodes; the guest's kernel takes about 70 of
+                DRAM, and what is left holds a third to a half of the data
+    quick_size  (dram, nvm) in the quick subset, if different
+    image       tests/env/guest-root IMAGE makes what the guest needs in addition
+    oracle      the program can place its data best
+    """
+    name: str
+    about: str
+    program: str
+    options: dict
+    quick: dict | None = None
+    dram: int = 192
+    nvm: int = 448
+    quick_size: tuple | None = None
+    image: str = ""
+    oracle: bool = True
+
+    def arguments(self, quick):
+        options = {"seconds": QUICK_SECONDS if quick else SECONDS} | self.options
+        return options | (self.quick or {}) if quick else options
+
+    def size(self, quick):
+        return self.quick_size if quick and self.quick_size else (self.dram, self.nvm)
+
+
+WORKLOADS = (
+    Workload("gups", "random updates of 256 MiB, 9 of 10 in the last 64 MiB", "gups",
+             {"mib": 256, "hot": 64}, quick={}),
+    Workload("gups-moving", "the same; the hot set moves on every 5 s (quick: 4 s)", "gups",
+             {"mib": 256, "hot": 64, "move": 5}, quick={"move": 4}),
+    Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in 51 MiB that move on "
+             "every 5 s (quick: 4 s)", "seq",
+             {"mib": 256, "hot": 51, "move": 5}, quick={"move": 4}),
+    Workload("chase", "dependent loads in 256 MiB, 9 of 10 in the last 64 MiB", "chase",
+             {"mib": 256, "hot": 64}),
+    Workload("hash", "look-ups in a hash table of 256 MiB by Zipf's law (exponent 1), one in "
+             "ten writes", "hash", {"items": 1 << 20}),
+    Workload("pagerank", "PageRank, R-MAT graph of 2^20 vertices (quick: 2^19)", "graph",
+             {"run": "pagerank", "scale": 20}, dram=128, nvm=320,
+             quick={"scale": 19}, quick_size=(96, 224)),
+    Workload("bfs", "breadth-first search, R-MAT graph of 2^20 vertices", "graph",
+             {"run": "bfs", "scale": 20}, dram=128, nvm=320),
+)
+
+
+def find(name):
+    """The workload of that name, None if there is none."""
+    return next((w for w in WORKLOADS if w.name == name), None)
