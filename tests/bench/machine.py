@@ -18,7 +18,8 @@ import vm
 
 # Also: no self-tests and security modules, which only make the boot longer.
 CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps "
-           "tsc=reliable cryptomgr.notests lsm=capability audit=0")
+           "tsc=reliable cryptomgr.notests lsm=capability audit=0 "
+           "initcall_blacklist=jent_mod_init,crypto_kdf108_init")
 NAME = "bench"
 
 
@@ -161,7 +162,7 @@ def let_go(path, process):
 
 
 def plugin():
-    return env.qemu().parent / "contrib" / "plugins" / "libhmem-sim.so"
+    return env.qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
 
 
 def cpu_ns(pid):

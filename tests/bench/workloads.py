@@ -59,6 +59,16 @@ WORKLOADS = (
              quick={"scale": 19}, quick_size=(96, 224)),
     Workload("bfs", "breadth-first search, R-MAT graph of 2^20 vertices", "graph",
              {"run": "bfs", "scale": 20}, dram=128, nvm=320),
+    Workload("redis", "Debian's redis-server: 180,000 values of 1000 bytes, half reads, half "
+             "writes, 9 of 10 in the fifth that was set last", "redis",
+             {"keys": 180000, "hot": 36000}, image="redis", oracle=False),
+    Workload("sqlite", "Debian's sqlite3: 200,000 rows of 1000 bytes in memory, half reads, "
+             "half updates, 9 of 10 in the fifth that was inserted last", "sqlite",
+             {"rows": 200000, "hot": 40000}, image="sqlite", oracle=False),
+    Workload("liblinear", "Debian's liblinear-train: 120,000 examples of 40 features",
+             "liblinear", {"rows": 120000}, image="liblinear", oracle=False),
+    Workload("compile", "Debian's tcc: 4 files of 20,000 functions at a time", "compile",
+             {"files": 4, "functions": 20000}, dram=96, nvm=224, image="tcc", oracle=False),
 )
 
 
