@@ -65,8 +65,9 @@ WORKLOADS = (
     Workload("sqlite", "Debian's sqlite3: 200,000 rows of 1000 bytes in memory, half reads, "
              "half updates, 9 of 10 in the fifth that was inserted last", "sqlite",
              {"rows": 200000, "hot": 40000}, image="sqlite", oracle=False),
-    Workload("liblinear", "Debian's liblinear-train: 120,000 examples of 40 features",
-             "liblinear", {"rows": 120000}, image="liblinear", oracle=False),
+    Workload("liblinear", "Debian's liblinear-train: 60,000 examples of 60 features", "liblinear",
+             {"rows": 60000, "features": 60}, dram=96, nvm=224, image="liblinear",
+             oracle=False),
     Workload("compile", "Debian's tcc: 4 files of 20,000 functions at a time", "compile",
              {"files": 4, "functions": 20000}, dram=96, nvm=224, image="tcc", oracle=False),
 )
