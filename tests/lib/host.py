@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The tests that need no guest, and the builds that the others need."""
 
+import sys
+
 import env
 
 
@@ -40,6 +42,11 @@ def jobs(kernels):
     # The device's own tests, on a QEMU without a guest.
     yield "qtest/virtio-hmem", [env.TESTS / "lib" / "qtest"], 600, \
         ("build/qemu",), {}
+
+    # The simulator, with a guest of its own: each file is a test.
+    for path in sorted((env.TESTS / "sim").glob("test_*.py")):
+        yield (f"sim/{path.stem.removeprefix('test_')}",
+               [sys.executable, "-B", path], 900, ("build/qemu",), {})
 
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):

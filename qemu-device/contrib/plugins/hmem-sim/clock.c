@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: the guest's clock, and how long the guest has to wait.
+ */
+
+#include <qemu-plugin.h>
+
+#include "clock.h"
+
+uint64_t sim_pending_ps;
+uint64_t sim_step_ps;
+
+uint64_t sim_now_ps(void)
+{
+    return qemu_plugin_clock_ns() * 1000 + sim_pending_ps;
+}
+
+void sim_clock_charge(void)
+{
+    uint64_t ns = sim_pending_ps / 1000;
+
+    if (ns) {
+        qemu_plugin_stall_ns(ns);
+        sim_pending_ps -= ns * 1000;
+    }
+}

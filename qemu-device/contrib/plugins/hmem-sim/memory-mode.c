@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: DRAM as a cache of the slow tier, as in Optane's memory mode:
+ * direct-mapped, of lines, write-back.
+ *
+ * Hit or miss, it accesses what the hardware was seen to access (Hildebrand et
+ * al., MEMSYS'21): a read hit 1 line, a read miss 3, a write hit 2, a write
+ * miss 4, and a dirty victim 1 more.
+ */
+
+#include <glib.h>
+
+#include "frames.h"
+#include "memory-mode.h"
+#include "options.h"
+#include "stats.h"
+
+/* What each line of DRAM holds: line << 2, dirty by whom. */
+enum {
+    DIRTY = 1,
+    BY_MIGRATION = 2,
+    FLAGS = 3,
+};
+
+#define NOTHING UINT64_MAX
+
+static uint64_t *lines;
+static uint64_t num_lines;
+static uint64_t reciprocal; /* 2^64 / num_lines, rounded up */
+
+void sim_memory_mode_init(void)
+{
+    uint64_t i;
+
+    num_lines = sim_options.memory_mode / SIM_LINE;
+    if (!num_lines) {
+        return;
+    }
+    reciprocal = UINT64_MAX / num_lines + 1;
+    lines = g_new(uint64_t, num_lines);
+    for (i = 0; i < num_lines; i++) {
+        lines[i] = NOTHING;
+    }
+}
+
+/*
+ * line % num_lines without a division (Lemire, Kaser, Kurz 2019); both are
+ * less than 2^32.
+ */
+static uint64_t index_of(uint64_t line)
+{
+    return (unsigned __int128)(reciprocal * line) * num_lines >> 64;
+}
+
+/* The transfers follow one another. */
+static uint64_t then(SimTier tier, SimDirection direction,
+                     const SimTransfer *transfer, uint64_t stall)
+{
+    SimTransfer next = *transfer;
+
+    next.now_ps += stall;
+    return stall + sim_tier_transfer(tier, direction, &next);
+}
+
+uint64_t sim_memory_mode_transfer(uint64_t line, SimTier tier,
+                                  SimDirection direction,
+                                  const SimTransfer *transfer)
+{
+    uint64_t *held = &lines[index_of(line)];
+    SimTransfer victim = *transfer;
+    uint64_t stall;
+
+    /* The tag lies beside the data: to look it up is to read the line. */
+    stall = then(SIM_DRAM, SIM_READ, transfer, 0);
+    if (*held != NOTHING && *held >> 2 == line) {
+        sim_counters.memory_mode_hits++;
+    } else {
+        sim_counters.memory_mode_misses++;
+        if (*held != NOTHING && *held & DIRTY) {
+            sim_counters.memory_mode_dirty++;
+            victim.cause = *held & BY_MIGRATION ? SIM_MIGRATION : SIM_GUEST;
+            stall = then(sim_line_tier(*held >> 2), SIM_WRITE, &victim, stall);
+        }
+        stall = then(tier, SIM_READ, transfer, stall);
+        stall = then(SIM_DRAM, SIM_WRITE, transfer, stall);
+        *held = line << 2;
+    }
+    if (direction == SIM_WRITE) {
+        stall = then(SIM_DRAM, SIM_WRITE, transfer, stall);
+        *held = line << 2 | DIRTY |
+            (transfer->cause == SIM_MIGRATION ? BY_MIGRATION : 0);
+    }
+    return stall;
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: the parameters of the model, and the presets.
+ */
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+
+/*
+ * Latencies and bandwidths of DRAM, remote DRAM as a stand-in for CXL memory,
+ * and Optane: measured by MLC on a socket of 36 cores that 9 VMs of 4 vCPUs
+ * shared (Demeter, SOSP'25).  A vCPU of ours gets a core's share of the
+ * bandwidth: it executes but one instruction in a nanosecond, and could never
+ * saturate a socket.
+ *
+ * How much slower Optane is to write than to read: 39.4 against 13.9 GB/s for
+ * 6 DIMMs (Yang et al., FAST'20).  For the other tiers we know but one figure,
+ * and take it for both directions.
+ *
+ * Nobody waits for a write-back as long as there is bandwidth for it, so that
+ * its latency is 0.  The emulator HME (Duan et al., DATE'18; the defaults of
+ * its nvmini.in) charges it, and so does that preset, whose bandwidth of DRAM
+ * is ours and twice that of NVM.
+ */
+#define CORES 36
+#define DRAM_GBPS (88.2 / CORES)
+#define CXL_GBPS (53.5 / CORES)
+#define OPTANE_GBPS (21.4 / CORES)
+#define OPTANE_WRITE (13.9 / 39.4)
+
+#define DRAM { { 68.7, 0 }, { DRAM_GBPS, DRAM_GBPS } }
+#define CXL { { 121.9, 0 }, { CXL_GBPS, CXL_GBPS } }
+#define OPTANE { { 176.6, 0 }, { OPTANE_GBPS, OPTANE_GBPS * OPTANE_WRITE } }
+#define HME_DRAM { { 100, 200 }, { DRAM_GBPS, DRAM_GBPS } }
+#define HME_NVM { { 400, 1800 }, { DRAM_GBPS / 2, DRAM_GBPS / 2 } }
+
+static const struct preset {
+    const char *name;
+    SimTier slow; /* that of all nodes but the first */
+    SimTierOptions tier[SIM_TIERS];
+} presets[] = {
+    { "dram", SIM_DRAM, { DRAM, OPTANE, CXL } },
+    { "optane", SIM_NVM, { DRAM, OPTANE, CXL } },
+    { "cxl", SIM_CXL, { DRAM, OPTANE, CXL } },
+    { "hme", SIM_NVM, { HME_DRAM, HME_NVM, CXL } },
+};
+
+#define PRESETS "dram, optane, cxl or hme"
+
+const char *const sim_tier_name[SIM_TIERS] = { "dram", "nvm", "cxl" };
+
+/*
+ * mlp: a load at a time.  walk_ns: the last level of both dimensions' tables
+ * from DRAM and a locked update; what is above them is mostly cached.
+ */
+SimOptions sim_options = {
+    .llc = 2 << 20,
+    .ways = 16,
+    .mlp = 1,
+    .walk_ns = 200,
+    .step_ns = 20000,
+    .prefetch = true,
+};
+
+static bool G_GNUC_PRINTF(1, 2) complain(const char *format, ...)
+{
+    va_list args;
+
+    fputs("hmem-sim: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return false;
+}
+
+static bool parse_number(const char *name, const char *value, double *number)
+{
+    char *end;
+
+    *number = g_ascii_strtod(value, &end);
+    if (end == value || *end || !isfinite(*number) || *number < 0) {
+        return complain("%s=%s: not a number of 0 or more", name, value);
+    }
+    return true;
+}
+
+static bool parse_whole(const char *name, const char *value, uint64_t *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = g_ascii_strtoull(value, &end, 10);
+    if (!g_ascii_isdigit(*value) || *end || errno) {
+        return complain("%s=%s: not a whole number", name, value);
+    }
+    return true;
+}
+
+static bool parse_size(const char *name, const char *value, uint64_t *size)
+{
+    static const char suffixes[] = "KMG";
+    const char *suffix;
+    unsigned int shift;
+    char *end;
+
+    errno = 0;
+    *size = g_ascii_strtoull(value, &end, 10);
+    suffix = *end ? strchr(suffixes, g_ascii_toupper(*end)) : NULL;
+    if (!g_ascii_isdigit(*value) || errno ||
+        (*end && (!suffix || end[1]))) {
+        return complain("%s=%s: not a size in bytes, K, M or G", name, value);
+    }
+    shift = suffix ? 10 * (suffix - suffixes + 1) : 0;
+    if (*size > UINT64_C(1) << 46 >> shift) {
+        return complain("%s=%s: more than 64 TiB", name, value);
+    }
+    *size <<= shift;
+    return true;
+}
+
+static bool parse_switch(const char *name, const char *value, bool *on)
+{
+    *on = !strcmp(value, "on");
+    return *on || !strcmp(value, "off") ||
+        complain("%s=%s: neither on nor off", name, value);
+}
+
+static bool parse_tier_name(const char *name, const char *value, SimTier *tier)
+{
+    unsigned int t;
+
+    for (t = 0; t < SIM_TIERS; t++) {
+        if (!strcmp(value, sim_tier_name[t])) {
+            *tier = t;
+            return true;
+        }
+    }
+    return complain("%s=%s: no tier is called so, but dram, nvm and cxl", name,
+                    value);
+}
+
+static bool parse_copy(const char *name, const char *value)
+{
+    SimOptions *o = &sim_options;
+    g_auto(GStrv) ranges = g_strsplit(value, ":", -1);
+    int i;
+
+    for (i = 0; ranges[i]; i++) {
+        SimRange range;
+        char *end;
+
+        if (o->num_copy == SIM_MAX_COPY) {
+            return complain("%s: more than %d ranges", name, SIM_MAX_COPY);
+        }
+        range.start = g_ascii_strtoull(ranges[i], &end, 16);
+        if (end == ranges[i] || *end++ != '-') {
+            return complain("%s: '%s' is not START-END in hexadecimal", name,
+                            ranges[i]);
+        }
+        range.end = g_ascii_strtoull(end, &end, 16);
+        if (*end || range.end <= range.start) {
+            return complain("%s: '%s' is not START-END in hexadecimal", name,
+                            ranges[i]);
+        }
+        o->copy[o->num_copy++] = range;
+    }
+    return true;
+}
+
+/* TIER.read_ns and the like. */
+static bool parse_tier_figure(const char *name, const char *value, bool *known)
+{
+    static const char *const figures[] = {
+        "read_ns", "write_ns", "read_gbps", "write_gbps"
+    };
+    unsigned int t, f;
+
+    for (t = 0; t < SIM_TIERS; t++) {
+        size_t len = strlen(sim_tier_name[t]);
+
+        if (strncmp(name, sim_tier_name[t], len) || name[len] != '.') {
+            continue;
+        }
+        for (f = 0; f < G_N_ELEMENTS(figures); f++) {
+            SimTierOptions *tier = &sim_options.tier[t];
+
+            if (!strcmp(name + len + 1, figures[f])) {
+                *known = true;
+                return parse_number(name, value, f < 2 ? &tier->ns[f] :
+                                    &tier->gbps[f - 2]);
+            }
+        }
+    }
+    return true;
+}
+
+static bool parse_option(const char *name, const char *value, bool *node_set)
+{
+    SimOptions *o = &sim_options;
+    bool known = false;
+
+    if (!strcmp(name, "preset")) {
+        return true; /* it came first */
+    } else if (!strcmp(name, "llc")) {
+        return parse_size(name, value, &o->llc);
+    } else if (!strcmp(name, "ways")) {
+        return parse_whole(name, value, &o->ways);
+    } else if (!strcmp(name, "memory_mode")) {
+        return parse_size(name, value, &o->memory_mode);
+    } else if (!strcmp(name, "mlp")) {
+        return parse_number(name, value, &o->mlp);
+    } else if (!strcmp(name, "walk_ns")) {
+        return parse_number(name, value, &o->walk_ns);
+    } else if (!strcmp(name, "step_ns")) {
+        return parse_number(name, value, &o->step_ns);
+    } else if (!strcmp(name, "period_ms")) {
+        return parse_whole(name, value, &o->period_ms);
+    } else if (!strcmp(name, "prefetch")) {
+        return parse_switch(name, value, &o->prefetch);
+    } else if (!strcmp(name, "guest_rearm")) {
+        return parse_switch(name, value, &o->guest_rearm);
+    } else if (!strcmp(name, "copy")) {
+        return parse_copy(name, value);
+    } else if (!strcmp(name, "out")) {
+        o->out = value;
+        return true;
+    } else if (!strcmp(name, "series")) {
+        o->series = value;
+        return true;
+    } else if (!strncmp(name, "node", 4) && g_ascii_isdigit(name[4])) {
+        uint64_t node;
+
+        if (!parse_whole("node", name + 4, &node)) {
+            return false;
+        }
+        if (node >= SIM_MAX_NODES) {
+            return complain("%s: nodes are numbered 0 to %d", name,
+                            SIM_MAX_NODES - 1);
+        }
+        node_set[node] = true;
+        return parse_tier_name(name, value, &o->node[node]);
+    }
+    if (!parse_tier_figure(name, value, &known)) {
+        return false;
+    }
+    return known || complain("'%s' is not an option", name);
+}
+
+static bool check(const bool *node_set, SimTier slow)
+{
+    SimOptions *o = &sim_options;
+    uint64_t sets;
+    int i;
+
+    if (!o->ways || o->ways > 64) {
+        return complain("ways=%" PRIu64 ": not 1 to 64", o->ways);
+    }
+    sets = o->llc / SIM_LINE / o->ways;
+    if (o->llc % (SIM_LINE * o->ways) || !sets || sets & (sets - 1) ||
+        o->llc > 1 << 30) {
+        return complain("llc=%" PRIu64 ", ways=%" PRIu64 ": not up to 1G of "
+                        "a power of two of sets of %d-byte lines", o->llc,
+                        o->ways, SIM_LINE);
+    }
+    if (o->mlp < 1 || o->mlp > 1000) {
+        return complain("mlp=%g: not 1 to 1000", o->mlp);
+    }
+    if (o->step_ns > 1e9) {
+        return complain("step_ns=%g: more than a second", o->step_ns);
+    }
+    if (o->period_ms && !o->series) {
+        return complain("period_ms=%" PRIu64 " needs series=FILE",
+                        o->period_ms);
+    }
+    if (!o->memory_mode) {
+        return true;
+    }
+    if (o->memory_mode % SIM_LINE || o->memory_mode < SIM_LINE ||
+        o->memory_mode > UINT64_C(1) << 37) {
+        return complain("memory_mode=%" PRIu64 ": not up to 128G of whole "
+                        "lines", o->memory_mode);
+    }
+    if (slow == SIM_DRAM) {
+        return complain("memory_mode needs a preset with a slow tier: %s",
+                        "optane, cxl or hme");
+    }
+    for (i = 0; i < SIM_MAX_NODES; i++) {
+        if (node_set[i] && o->node[i] == SIM_DRAM) {
+            return complain("node%d=dram contradicts memory_mode, in which no "
+                            "node is DRAM", i);
+        }
+        if (!node_set[i]) {
+            o->node[i] = slow;
+        }
+    }
+    return true;
+}
+
+bool sim_options_parse(int argc, char **argv)
+{
+    SimOptions *o = &sim_options;
+    const struct preset *preset = NULL;
+    bool node_set[SIM_MAX_NODES] = { };
+    const char *name = "optane";
+    unsigned int i;
+    int arg;
+
+    for (arg = 0; arg < argc; arg++) {
+        if (g_str_has_prefix(argv[arg], "preset=")) {
+            name = argv[arg] + strlen("preset=");
+        }
+    }
+    for (i = 0; i < G_N_ELEMENTS(presets); i++) {
+        if (!strcmp(name, presets[i].name)) {
+            preset = &presets[i];
+        }
+    }
+    if (!preset) {
+        return complain("preset=%s: not %s", name, PRESETS);
+    }
+    o->preset = preset->name;
+    memcpy(o->tier, preset->tier, sizeof(o->tier));
+    for (i = 1; i < SIM_MAX_NODES; i++) {
+        o->node[i] = preset->slow;
+    }
+
+    for (arg = 0; arg < argc; arg++) {
+        const char *value = strchr(argv[arg], '=');
+        g_autofree char *key = NULL;
+
+        if (!value) {
+            return complain("'%s' is not NAME=VALUE", argv[arg]);
+        }
+        key = g_strndup(argv[arg], value - argv[arg]);
+        if (!parse_option(key, value + 1, node_set)) {
+            return false;
+        }
+    }
+    return check(node_set, preset->slow);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: the parameters of the model, and the presets.
+ */
+
+#ifndef HMEM_SIM_OPTIONS_H
+#define HMEM_SIM_OPTIONS_H
+
+#include "sim.h"
+
+#define SIM_MAX_COPY 8
+
+typedef struct SimTierOptions {
+    double ns[SIM_DIRECTIONS];   /* latency of a line */
+    double gbps[SIM_DIRECTIONS]; /* bandwidth in 10^9 bytes/s; 0: no limit */
+} SimTierOptions;
+
+typedef struct SimRange {
+    uint64_t start;
+    uint64_t end; /* the first that is not in it */
+} SimRange;
+
+typedef struct SimOptions {
+    const char *preset;
+    SimTierOptions tier[SIM_TIERS];
+    SimTier node[SIM_MAX_NODES]; /* the tier of each node */
+    uint64_t llc;                /* bytes */
+    uint64_t ways;
+    uint64_t memory_mode;        /* bytes of DRAM cache; 0: none */
+    double mlp;
+    double walk_ns;
+    double step_ns;
+    uint64_t period_ms;          /* 0: no periodic samples */
+    bool prefetch;
+    bool guest_rearm;
+    SimRange copy[SIM_MAX_COPY]; /* the functions that copy pages */
+    unsigned int num_copy;
+    const char *out;             /* file names; NULL: none */
+    const char *series;
+} SimOptions;
+
+extern SimOptions sim_options;
+
+/* How the options call a tier. */
+extern const char *const sim_tier_name[SIM_TIERS];
+
+/**
+ * sim_options_parse() - fill in sim_options
+ * @argc: number of arguments
+ * @argv: arguments, each NAME=VALUE; kept
+ *
+ * Returns: false if one of them is wrong, having said so on stderr.
+ */
+bool sim_options_parse(int argc, char **argv);
+
+#endif /* HMEM_SIM_OPTIONS_H */

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: a simulator of hybrid memory, as a TCG plugin.
+ *
+ * This part connects the model with QEMU.  See sim.h for the others, and
+ * docs/devel/hmem-sim.rst for what the model is.
+ */
+
+#include <glib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <qemu-plugin.h>
+
+#include "clock.h"
+#include "filter.h"
+#include "frames.h"
+#include "insn.h"
+#include "llc.h"
+#include "memory.h"
+#include "options.h"
+#include "stats.h"
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
+
+/* The longest instruction of x86, and the widest access of TCG. */
+#define MAX_INSN 15
+#define MAX_ACCESS 16
+
+static qemu_plugin_u64 instructions;
+static SimCause cause[SIM_MAX_VCPUS];
+static bool started;
+static uint64_t period_ps, next_sample_ps;
+
+static uint64_t get_instructions(void)
+{
+    return qemu_plugin_u64_sum(instructions);
+}
+
+static const struct qemu_plugin_access_log access_log = {
+    .collect = sim_frames_collect,
+    .rearm = sim_frames_rearm,
+};
+
+static void periodic_sample(void)
+{
+    uint64_t now = sim_now_ps();
+
+    if (now >= next_sample_ps) {
+        sim_stats_sample("period", "");
+        next_sample_ps += (now - next_sample_ps) / period_ps * period_ps +
+            period_ps;
+    }
+}
+
+/* The filter does not know it. */
+static __attribute__((noinline))
+void model_access(unsigned int vcpu, qemu_plugin_meminfo_t info,
+                  uint64_t vaddr, bool store)
+{
+    const struct qemu_plugin_hwaddr *hwaddr =
+        qemu_plugin_get_hwaddr(info, vaddr);
+    uint64_t vline = vaddr >> SIM_LINE_SHIFT;
+    unsigned int slot = sim_filter_slot(vcpu, vline);
+    uint64_t gpa;
+
+    if (!hwaddr || qemu_plugin_hwaddr_is_io(hwaddr)) {
+        return;
+    }
+    gpa = qemu_plugin_hwaddr_phys_addr(hwaddr);
+    if (!sim_frame_is_memory(gpa >> SIM_FRAME_SHIFT)) {
+        return;
+    }
+    sim_frame_touch(gpa >> SIM_FRAME_SHIFT, store);
+    sim_llc_access(gpa >> SIM_LINE_SHIFT, slot, store, cause[vcpu]);
+    /* The guest's next store counts, even if migration has stored before. */
+    sim_filter_set(slot, vline, gpa >> SIM_LINE_SHIFT,
+                   store && cause[vcpu] == SIM_GUEST);
+    if (unlikely(period_ps)) {
+        periodic_sample();
+    }
+}
+
+static inline void access_line(unsigned int vcpu, qemu_plugin_meminfo_t info,
+                               uint64_t vaddr, bool store)
+{
+    uint64_t vline = vaddr >> SIM_LINE_SHIFT;
+
+    if (!sim_filter_has(sim_filter_slot(vcpu, vline), vline, store)) {
+        model_access(vcpu, info, vaddr, store);
+    }
+}
+
+/* It may reach into the next line. */
+static __attribute__((noinline))
+void access_near_end(unsigned int vcpu, qemu_plugin_meminfo_t info,
+                     uint64_t vaddr, bool store)
+{
+    uint64_t last = vaddr + (1u << qemu_plugin_mem_size_shift(info)) - 1;
+
+    access_line(vcpu, info, vaddr, store);
+    if ((last ^ vaddr) >> SIM_LINE_SHIFT) {
+        access_line(vcpu, info, last, store);
+    }
+}
+
+static inline void access_memory(unsigned int vcpu, qemu_plugin_meminfo_t info,
+                                 uint64_t vaddr, bool store)
+{
+    if (unlikely(vaddr % SIM_LINE > SIM_LINE - MAX_ACCESS)) {
+        access_near_end(vcpu, info, vaddr, store);
+    } else {
+        access_line(vcpu, info, vaddr, store);
+    }
+}
+
+static void load(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t vaddr,
+                 void *userdata)
+{
+    access_memory(vcpu, info, vaddr, false);
+}
+
+static void store(unsigned int vcpu, qemu_plugin_meminfo_t info,
+                  uint64_t vaddr, void *userdata)
+{
+    access_memory(vcpu, info, vaddr, true);
+}
+
+static void rearm_all(void)
+{
+    uint64_t words = (sim_num_frames + 63) / 64, accessed_num = 0;
+    uint64_t dirty_num = 0, i;
+    g_autofree uint64_t *accessed = g_new0(uint64_t, words);
+    g_autofree uint64_t *dirty = g_new0(uint64_t, words);
+    g_autofree char *found = NULL;
+
+    access_log.collect(0, words * 64, accessed, dirty);
+    for (i = 0; i < words; i++) {
+        accessed_num += __builtin_popcountll(accessed[i]);
+        dirty_num += __builtin_popcountll(dirty[i]);
+        accessed[i] = UINT64_MAX;
+    }
+    access_log.rearm(0, words * 64, accessed);
+    found = g_strdup_printf(", \"frames_accessed\": %" PRIu64
+                            ", \"frames_dirty\": %" PRIu64, accessed_num,
+                            dirty_num);
+    sim_stats_sample("rearm", found);
+}
+
+static void mark(unsigned int vcpu, void *userdata)
+{
+    switch ((SimMark)(uintptr_t)userdata) {
+    case SIM_MARK_BEGIN:
+        sim_stats_begin();
+        sim_stats_sample("begin", "");
+        break;
+    case SIM_MARK_END:
+        sim_stats_end();
+        sim_stats_sample("end", "");
+        break;
+    case SIM_MARK_SAMPLE:
+        sim_stats_sample("mark", "");
+        break;
+    case SIM_MARK_REARM:
+        if (sim_options.guest_rearm) {
+            rearm_all();
+        }
+        break;
+    }
+}
+
+/* Also: another task may run now, in the middle of a copy. */
+static void tlb_flush(unsigned int vcpu, void *userdata)
+{
+    sim_filter_flush(vcpu);
+    cause[vcpu] = SIM_GUEST;
+}
+
+static void copy_enter(unsigned int vcpu, void *userdata)
+{
+    cause[vcpu] = SIM_MIGRATION;
+}
+
+static void copy_leave(unsigned int vcpu, void *userdata)
+{
+    cause[vcpu] = SIM_GUEST;
+}
+
+static void instrument(struct qemu_plugin_insn *insn)
+{
+    uint64_t pc = qemu_plugin_insn_vaddr(insn);
+    uint8_t bytes[MAX_INSN];
+    size_t len = qemu_plugin_insn_data(insn, bytes, sizeof(bytes));
+    SimMark what;
+
+    switch (sim_insn_kind(pc, bytes, len, &what)) {
+    case SIM_INSN_MARK:
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, mark,
+                                               QEMU_PLUGIN_CB_NO_REGS,
+                                               (void *)(uintptr_t)what);
+        break;
+    case SIM_INSN_TLB_FLUSH:
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, tlb_flush,
+                                               QEMU_PLUGIN_CB_NO_REGS, NULL);
+        break;
+    case SIM_INSN_LEAVE:
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, copy_leave,
+                                               QEMU_PLUGIN_CB_NO_REGS, NULL);
+        break;
+    case SIM_INSN_OTHER:
+        break;
+    }
+    qemu_plugin_register_vcpu_mem_cb(insn, load, QEMU_PLUGIN_CB_NO_REGS,
+                                     QEMU_PLUGIN_MEM_R, NULL);
+    qemu_plugin_register_vcpu_mem_cb(insn, store, QEMU_PLUGIN_CB_NO_REGS,
+                                     QEMU_PLUGIN_MEM_W, NULL);
+}
+
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    size_t num = qemu_plugin_tb_n_insns(tb), i;
+
+    /* The first: now the machine is complete. */
+    if (!started) {
+        if (!sim_frames_init()) {
+            exit(EXIT_FAILURE);
+        }
+        started = true;
+    }
+    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
+        tb, QEMU_PLUGIN_INLINE_ADD_U64, instructions, num);
+    if (sim_insn_copies(qemu_plugin_tb_vaddr(tb))) {
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, copy_enter,
+                                             QEMU_PLUGIN_CB_NO_REGS, NULL);
+    }
+    for (i = 0; i < num; i++) {
+        instrument(qemu_plugin_tb_get_insn(tb, i));
+    }
+}
+
+static void finish(qemu_plugin_id_t id, void *userdata)
+{
+    qemu_plugin_set_access_log(NULL);
+    if (started) {
+        sim_stats_finish();
+    }
+}
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
+                                           const qemu_info_t *info, int argc,
+                                           char **argv)
+{
+    if (!sim_options_parse(argc, argv)) {
+        return -1;
+    }
+    if (!info->system_emulation || strcmp(info->target_name, "x86_64")) {
+        fputs("hmem-sim: only for qemu-system-x86_64\n", stderr);
+        return -1;
+    }
+    if (!qemu_plugin_has_icount()) {
+        fputs("hmem-sim: guest time has to be counted in instructions: use "
+              "-accel tcg -icount shift=0,sleep=off\n", stderr);
+        return -1;
+    }
+    if (info->system.max_vcpus > SIM_MAX_VCPUS) {
+        fprintf(stderr, "hmem-sim: %d vCPUs, but up to %d are supported\n",
+                info->system.max_vcpus, SIM_MAX_VCPUS);
+        return -1;
+    }
+    instructions = qemu_plugin_scoreboard_u64(
+        qemu_plugin_scoreboard_new(sizeof(uint64_t)));
+    if (!sim_stats_init(get_instructions)) {
+        return -1;
+    }
+    sim_step_ps = sim_options.step_ns * 1000;
+    period_ps = sim_options.period_ms * 1000000000;
+    sim_llc_init();
+    sim_memory_init();
+    sim_filter_flush_all();
+
+    qemu_plugin_set_access_log(&access_log);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+    qemu_plugin_register_atexit_cb(id, finish, NULL);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: the prefetcher.
+ */
+
+#include "prefetch.h"
+
+/* The line that each stream continues with; line 0 never follows another. */
+static uint64_t next_line[SIM_STREAMS];
+static unsigned int oldest;
+
+bool sim_prefetched(uint64_t line)
+{
+    unsigned int i, found = SIM_STREAMS;
+
+    for (i = 0; i < SIM_STREAMS; i++) {
+        if (next_line[i] == line) {
+            found = i;
+        }
+    }
+    if (found < SIM_STREAMS && line) {
+        next_line[found] = line + 1;
+        return true;
+    }
+    next_line[oldest] = line + 1;
+    oldest = (oldest + 1) % SIM_STREAMS;
+    return false;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hmem-sim: how long lines take to and from a tier.
+ */
+
+#include "options.h"
+#include "stats.h"
+#include "tier.h"
+
+static struct {
+    uint64_t latency_ps; /* as far as the guest feels it: by mlp */
+    uint64_t line_ps;    /* for which a line occupies the tier */
+    uint64_t free_ps;    /* when it may take the next */
+} tiers[SIM_TIERS][SIM_DIRECTIONS];
+
+void sim_tier_init(void)
+{
+    int t, d;
+
+    for (t = 0; t < SIM_TIERS; t++) {
+        const SimTierOptions *o = &sim_options.tier[t];
+
+        for (d = 0; d < SIM_DIRECTIONS; d++) {
+            tiers[t][d].latency_ps = o->ns[d] * 1000 / sim_options.mlp + 0.5;
+            tiers[t][d].line_ps =
+                o->gbps[d] ? SIM_LINE * 1000 / o->gbps[d] + 0.5 : 0;
+        }
+    }
+}
+
+uint64_t sim_tier_transfer(SimTier tier, SimDirection direction,
+                           const SimTransfer *transfer)
+{
+    SimTierCounters *count = &sim_counters.tier[tier][transfer->cause];
+    uint64_t *free_ps = &tiers[tier][direction].free_ps;
+    uint64_t now = transfer->now_ps;
+    uint64_t queue = *free_ps > now ? *free_ps - now : 0;
+    uint64_t stall = queue;
+
+    *free_ps = now + queue + tiers[tier][direction].line_ps;
+    if (direction == SIM_WRITE || !transfer->posted) {
+        stall += tiers[tier][direction].latency_ps;
+    }
+    count->lines[direction]++;
+    count->posted += direction == SIM_READ && transfer->posted;
+    count->stall_ps[direction] += stall;
+    count->queue_ps += queue;
+    return stall;
+}

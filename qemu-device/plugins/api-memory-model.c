@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QEMU Plugin API - what a plugin needs that models the guest's memory:
+ * the guest's clock, where its RAM lies, and a log of what it accessed.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/plugin.h"
+#include "qemu/plugin-access-log.h"
+#include "qemu/rcu.h"
+#include "qemu/seqlock.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "hw/virtio/virtio-hmem-compat.h"
+#include "system/cpu-timers.h"
+#include "system/cpu-timers-internal.h"
+#include "system/hostmem.h"
+#include "system/numa.h"
+
+static const struct qemu_plugin_access_log *access_log;
+
+/* Waited for, but not yet on the guest's clock.  Only for the vCPU thread. */
+static uint64_t stall;
+
+bool qemu_plugin_has_icount(void)
+{
+    return icount_enabled() == ICOUNT_PRECISE;
+}
+
+uint64_t qemu_plugin_clock_ns(void)
+{
+    const CPUState *cpu = current_cpu;
+    int64_t icount, bias;
+    unsigned int start;
+
+    g_assert(qemu_plugin_has_icount());
+    do {
+        start = seqlock_read_begin(&timers_state.vm_clock_seqlock);
+        icount = qatomic_read_i64(&timers_state.qemu_icount);
+        bias = qatomic_read_i64(&timers_state.qemu_icount_bias);
+    } while (seqlock_read_retry(&timers_state.vm_clock_seqlock, start));
+
+    /* icount_get() would not do: inside a block, it may not be called. */
+    if (cpu) {
+        icount += cpu->icount_budget -
+            (cpu->neg.icount_decr.u16.low + cpu->icount_extra);
+    }
+    return bias + icount_to_ns(icount) + (cpu ? stall : 0);
+}
+
+static void stall_async(CPUState *cpu, run_on_cpu_data data)
+{
+    seqlock_write_lock(&timers_state.vm_clock_seqlock,
+                       &timers_state.vm_clock_lock);
+    qatomic_set_i64(&timers_state.qemu_icount_bias,
+                    timers_state.qemu_icount_bias + stall);
+    seqlock_write_unlock(&timers_state.vm_clock_seqlock,
+                         &timers_state.vm_clock_lock);
+    stall = 0;
+}
+
+void qemu_plugin_stall_ns(uint64_t ns)
+{
+    g_assert(qemu_plugin_has_icount());
+    g_assert(current_cpu);
+
+    /*
+     * Not at once: a timer that became due while the vCPU executes could fire
+     * in the main loop, beside it.
+     */
+    if (!stall) {
+        async_run_on_cpu(current_cpu, stall_async, RUN_ON_CPU_NULL);
+    }
+    stall += ns;
+}
+
+struct for_each_ram {
+    qemu_plugin_ram_cb_t cb;
+    void *userdata;
+    int num;
+};
+
+/* The NUMA node that @mr belongs to; negative: none. */
+static int ram_node(const MemoryRegion *mr)
+{
+    const MachineState *ms = MACHINE(qdev_get_machine());
+    const NumaState *numa = ms->numa_state;
+    int node;
+
+    for (node = 0; numa && node < numa->num_nodes; node++) {
+        HostMemoryBackend *memdev = numa->nodes[node].node_memdev;
+
+        if (memdev && host_memory_backend_get_memory(memdev) == mr) {
+            return node;
+        }
+    }
+    return mr == ms->ram ? 0 : -1;
+}
+
+static bool for_each_ram_range(Int128 start, Int128 len,
+                               const MemoryRegion *mr,
+                               hwaddr offset_in_region, void *opaque)
+{
+    struct for_each_ram *each = opaque;
+    int node = ram_node(mr);
+
+    if (node >= 0) {
+        each->cb(int128_get64(start), int128_get64(len), node,
+                 each->userdata);
+        each->num++;
+    }
+    return false;
+}
+
+int qemu_plugin_for_each_ram(qemu_plugin_ram_cb_t cb, void *userdata)
+{
+    struct for_each_ram each = { .cb = cb, .userdata = userdata };
+
+    RCU_READ_LOCK_GUARD();
+    flatview_for_each_range(address_space_to_flatview(&address_space_memory),
+                            for_each_ram_range, &each);
+    return each.num;
+}
+
+void qemu_plugin_set_access_log(const struct qemu_plugin_access_log *log)
+{
+    access_log = log;
+}
+
+const struct qemu_plugin_access_log *qemu_plugin_get_access_log(void)
+{
+    return access_log;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest that accesses exactly the memory that its command line says.  That
+ * is a list of steps, with numbers in hexadecimal:
+ *
+ *	r:ADDRESS:LINES		load from each line, in ascending order
+ *	w:ADDRESS:LINES		store to each line
+ *	x:ADDRESS:LINES		load across the end of each line
+ *	f:ADDRESS:LINES		make a cycle of pointers through all lines, in
+ *				disorder; LINES is a power of two
+ *	c:ADDRESS:LINES		follow it for so many steps
+ *	p:TO:LINES:FROM		copy lines, in copy_lines()
+ *	P:TO:LINES:FROM		the same, called by copy_pages()
+ *	m:0:MARK		execute a mark
+ *	q:0:0			the end
+ *
+ * Each step is enclosed by two marks of kind 3, and between them nothing else
+ * is accessed.  Of each, "STEP NANOSECONDS" is written to the debug console.
+ */
+#include <stdint.h>
+
+#define MAX_STEPS 64
+
+#define MARK(op)							\
+	asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00\n\t"			\
+		     ".long 0x686d0000 + %c0" : : "i"(op) : "memory")
+
+struct step {
+	char what;
+	uint64_t address, lines, from;
+};
+
+static struct step steps[MAX_STEPS];
+
+static void out8(uint16_t port, uint8_t value)
+{
+	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+__attribute__((noreturn)) static void quit(void)
+{
+	out8(0xf4, 0);
+	for (;;)
+		asm volatile("hlt");
+}
+
+static uint64_t now(void)
+{
+	uint32_t low, high;
+
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static void print(char what, uint64_t number)
+{
+	char digits[20];
+	int n = 0;
+
+	out8(0xe9, what);
+	out8(0xe9, ' ');
+	do {
+		digits[n++] = '0' + number % 10;
+		number /= 10;
+	} while (number);
+	while (n)
+		out8(0xe9, digits[--n]);
+	out8(0xe9, '\n');
+}
+
+static const char *parse_number(const char *s, uint64_t *number)
+{
+	*number = 0;
+	for (; *s && *s != ':' && *s != ' '; s++)
+		*number = *number * 16 +
+			(*s <= '9' ? *s - '0' : *s - 'a' + 10);
+	return *s == ':' ? s + 1 : s;
+}
+
+static void parse(const char *s)
+{
+	unsigned int i = 0;
+
+	while (*s && i < MAX_STEPS - 1) {
+		struct step *step = &steps[i++];
+
+		step->what = *s;
+		s = parse_number(s + 2, &step->address);
+		s = parse_number(s, &step->lines);
+		s = parse_number(s, &step->from);
+		while (*s == ' ')
+			s++;
+	}
+}
+
+/* Leaf of copy_pages(), and of others. */
+__attribute__((noinline)) void copy_lines(uint64_t to, uint64_t from,
+					  uint64_t lines)
+{
+	uint64_t word;
+
+	MARK(3);
+	for (; lines; lines--, to += 64, from += 64)
+		asm volatile("movq (%1), %0\n\tmovq %0, (%2)"
+			     : "=&r"(word) : "r"(from), "r"(to) : "memory");
+	MARK(3);
+}
+
+/* What the plugin is told to take for the kernel's migration. */
+__attribute__((noinline)) void copy_pages(uint64_t to, uint64_t from,
+					  uint64_t lines)
+{
+	copy_lines(to, from, lines);
+	asm volatile("");	/* no tail call */
+}
+
+static void make_cycle(uint64_t address, uint64_t lines)
+{
+	uint64_t i = 0, left, next;
+
+	for (left = lines; left; left--) {
+		/* A full cycle: the increment is odd, the factor 1 mod 4. */
+		next = (i * 1664525 + 1013904223) & (lines - 1);
+		*(volatile uint64_t *)(address + i * 64) = address + next * 64;
+		i = next;
+	}
+}
+
+static void one_step(const struct step *step)
+{
+	uint64_t address = step->address, lines = step->lines, begin, word;
+
+	begin = now();
+	switch (step->what) {
+	case 'r':
+		MARK(3);
+		for (; lines; lines--, address += 64)
+			asm volatile("movq (%1), %0" : "=r"(word)
+				     : "r"(address) : "memory");
+		MARK(3);
+		break;
+	case 'w':
+		MARK(3);
+		for (; lines; lines--, address += 64)
+			asm volatile("movq %0, (%0)" : : "r"(address) : "memory");
+		MARK(3);
+		break;
+	case 'x':
+		MARK(3);
+		for (; lines; lines--, address += 64)
+			asm volatile("movl 62(%1), %k0" : "=r"(word)
+				     : "r"(address) : "memory");
+		MARK(3);
+		break;
+	case 'f':
+		make_cycle(address, lines);
+		break;
+	case 'c':
+		MARK(3);
+		for (; lines; lines -= 8)
+			asm volatile(".rept 8\n\tmovq (%0), %0\n\t.endr"
+				     : "+r"(address) : : "memory");
+		MARK(3);
+		break;
+	case 'p':
+		copy_lines(step->address, step->from, lines);
+		break;
+	case 'P':
+		copy_pages(step->address, step->from, lines);
+		break;
+	case 'm':
+		switch (lines) {
+		case 1:
+			MARK(1);
+			break;
+		case 2:
+			MARK(2);
+			break;
+		case 4:
+			MARK(4);
+			break;
+		}
+		break;
+	case 'q':
+		quit();
+	}
+	print(step->what, now() - begin);
+}
+
+struct start_info {
+	uint32_t magic, version, flags, num_modules;
+	uint64_t modules, command_line;
+};
+
+void run(const struct start_info *info);
+void run(const struct start_info *info)
+{
+	unsigned int i;
+
+	parse((const char *)(uintptr_t)info->command_line);
+	for (i = 0; steps[i].what; i++)
+		one_step(&steps[i]);
+	quit();
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From where QEMU starts a PVH kernel (32 bits, no paging, %ebx points to the
+ * start info) to run() in 64 bits, with the first GiB mapped one to one.
+ */
+	.section .note.pvh, "a"
+	.long	4, 4, 18	/* XEN_ELFNOTE_PHYS32_ENTRY */
+	.asciz	"Xen"
+	.long	start
+
+	.text
+	.code32
+	.globl	start
+start:
+	cld
+	movl	$stack_end, %esp
+	movl	$directory + 3, pointers
+	movl	$pointers + 3, root
+	xorl	%ecx, %ecx
+1:	movl	%ecx, %eax	/* 2 MiB a page, writable */
+	shll	$21, %eax
+	orl	$0x83, %eax
+	movl	%eax, directory(, %ecx, 8)
+	incl	%ecx
+	cmpl	$512, %ecx
+	jb	1b
+
+	movl	%cr4, %eax
+	orl	$0x20, %eax	/* PAE */
+	movl	%eax, %cr4
+	movl	$root, %eax
+	movl	%eax, %cr3
+	movl	$0xc0000080, %ecx
+	rdmsr
+	orl	$0x100, %eax	/* EFER.LME */
+	wrmsr
+	movl	%cr0, %eax
+	orl	$0x80000001, %eax
+	movl	%eax, %cr0
+	lgdt	gdt_pointer
+	ljmp	$8, $long_mode
+
+	.code64
+long_mode:
+	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	movl	%ebx, %edi
+	call	run
+2:	hlt
+	jmp	2b
+
+	.data
+	.balign	8
+gdt:
+	.quad	0
+	.quad	0x00209a0000000000	/* 64-bit code */
+	.quad	0x0000920000000000	/* data */
+gdt_pointer:
+	.word	. - gdt - 1
+	.long	gdt
+
+	.bss
+	.balign	4096
+root:
+	.skip	4096
+pointers:
+	.skip	4096
+directory:
+	.skip	4096
+	.skip	16384
+stack_end:
