@@ -29,7 +29,9 @@ static const struct argp argp = {
 	.doc = "See and set what moves a VM's pages by itself."
 	       "\vname=off: nothing moves unless asked by hand.  name=observe: the "
 	       "same, but the temperature is kept.  name=writes: the pages written "
-	       "most go to tier 0.  See hmemctl(1) for the other keys.",
+	       "most go to tier 0.  name=hmmv: the hottest do.  name=hmvisor: the "
+	       "hottest do, and a write counts for more than a read.  See "
+	       "hmemctl(1) for the other keys.",
 	.children = global_argp,
 };
 

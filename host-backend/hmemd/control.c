@@ -172,7 +172,9 @@ static json *status_json(const struct vm *vm)
 	json_object_object_add(o, "tiers", tiers);
 	put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
 	put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
-	put_u64(o, "window_ms", vm->track_ns / 1000000);
+	put_str(o, "tracker", vm_tracker_name(vm));
+	put_bool(o, "lockstep", vm_lockstep(vm));
+	put_u64(o, "window_ms", vm->track.window_ns / 1000000);
 	put_u64(o, "windows", vm->pages.windows);
 	put_u64(o, "vtime_ns", vm->last_vtime ? vm->last_vtime :
 		vm->state.vtime_ns);
@@ -199,7 +201,11 @@ static json *stats_json(const struct vm *vm)
 
 	put_u64(c, "ticks", s->ticks);
 	put_u64(c, "dirty_pages", s->dirty);
+	put_u64(c, "accessed_pages", s->accessed);
+	put_u64(c, "rearmed_pages", s->rearmed);
+	put_u64(c, "rearmed_last_window", vm->pages.rearmed);
 	put_u64(c, "plans", s->plans);
+	put_u64(c, "brake", vm->brake.steps);
 	put_u64(c, "batches", s->batches);
 	put_u64(c, "batches_done", s->batches_done);
 	put_u64(c, "batches_lost", s->batches_lost);
@@ -224,9 +230,15 @@ static json *policy_json(struct vm *vm)
 	json *o = json_object_new_object(), *p = json_object_new_object();
 
 	put_str(p, "name", hmem_policy_name(vm->policy.kind));
-	for (size_t i = 0; i < hmem_num_tunables; i++)
-		put_u64(p, hmem_tunables[i].name,
-			*hmem_tunable_in(&vm->policy, &hmem_tunables[i]));
+	for (size_t i = 0; i < hmem_num_tunables; i++) {
+		const struct hmem_tunable *t = &hmem_tunables[i];
+		uint32_t v = *hmem_tunable_in(&vm->policy, t);
+
+		if (t->values)
+			put_str(p, t->name, t->values[v]);
+		else
+			put_u64(p, t->name, v);
+	}
 	put_str(o, "vm", vm->name);
 	json_object_object_add(o, "policy", p);
 	return o;
@@ -391,10 +403,13 @@ static void do_policy(struct client *client, json *req)
 				return;
 			}
 		}
-		vm->policy = policy;
+		if (vm_set_policy(vm, &policy, &err) < 0) {
+			reply_error(client, "unsupported", "vm '%s': %s", vm->name,
+				    err.msg);
+			return;
+		}
 		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
 			hmem_policy_name(policy.kind));
-		vm_policy_changed(vm);
 	}
 	reply(client, policy_json(vm), true);
 }

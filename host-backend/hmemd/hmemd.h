@@ -29,6 +29,12 @@ struct hmemd {
 	const char *vm_socket, *control_socket;
 	struct hmem_policy policy;	/* of a VM that connects */
 	unsigned int max_vms;
+	/* VMs in lockstep that have to be there before any is answered. */
+	unsigned int lockstep;
+	/* They have been; since then those that are left are enough. */
+	bool all_in_step;
+	/* Their ticks are just being answered. */
+	bool stepping;
 	uint64_t max_frames;		/* of one VM */
 	/* Where the last VM that was turned away came to grief. */
 	char last_fault[256];
@@ -41,6 +47,12 @@ struct hmemd {
 
 /* Call vm_soon() for every VM in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
+
+/*
+ * The tick barrier, in step.c: answer the ticks of all VMs in lockstep, once
+ * all have ticked.  To be called whenever that may have become so.
+ */
+void hmemd_step(struct hmemd *d);
 
 /* Accepted connections; both take over @fd. */
 void vm_accept(struct hmemd *d, int fd);

@@ -197,8 +197,8 @@ uint32_t job_next(struct job *job, struct sent *sent, uint32_t max)
 	if (!n && !job->in_flight && job->num_busy) {
 		/* A round is over: give what was busy a moment. */
 		if (!job->not_before)
-			job->not_before = loop_now() + RETRY_MS;
-		if (loop_now() < job->not_before) {
+			job->not_before = vm_now(job->vm) + RETRY_MS;
+		if (vm_now(job->vm) < job->not_before) {
 			hmemd_soon(job->vm->d);
 			return 0;
 		}

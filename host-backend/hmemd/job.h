@@ -39,7 +39,7 @@ struct job {
 	/* Busy pages of this round, and of the round before, being asked again. */
 	struct job_retry *busy, *again;
 	size_t num_busy, size_busy, num_again, next_again;
-	uint64_t not_before;		/* loop_now() */
+	uint64_t not_before;		/* vm_now() */
 
 	uint64_t total, done;		/* frames; done ones have a reason */
 	uint64_t outside;		/* frames that are no guest memory */

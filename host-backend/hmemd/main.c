@@ -18,13 +18,16 @@
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
-enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST };
+enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_LOCKSTEP };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
 	{ "vm-socket", OPT_VM_SOCKET, "PATH", 0, "Socket that VMs connect to", 0 },
 	{ "policy", 'p', "NAME[,K=V...]", 0,
-	  "Policy of a VM that connects (off, observe, writes) and its tunables", 0 },
+	  "Policy of a VM that connects (off, observe, writes, hmmv, hmvisor) and "
+	  "its tunables", 0 },
+	{ "lockstep", OPT_LOCKSTEP, "N", OPTION_ARG_OPTIONAL,
+	  "Guest time stands still while hmemd decides; N VMs go in step", 0 },
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
 	  "Most memory that one VM may have (16T)", 0 },
@@ -71,6 +74,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		    num > 65536)
 			argp_error(state, "--max-vms: 1 to 65536, not '%s'", arg);
 		d->max_vms = num;
+		break;
+	case OPT_LOCKSTEP:
+		num = 1;
+		if (arg && (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 ||
+			    !num || num > 65536))
+			argp_error(state, "--lockstep: 1 to 65536 VMs, not '%s'", arg);
+		d->lockstep = num;
 		break;
 	case OPT_MAX_GUEST:
 		if (hmem_parse_size(arg, strlen(arg), &num, &err) < 0)
@@ -220,6 +230,8 @@ int main(int argc, char **argv)
 	TAILQ_INIT(&d.clients);
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
+	if (d.lockstep)
+		d.policy.lockstep = 1;
 	d.started = loop_now();
 
 	ret = loop_init(&d.loop, &err);

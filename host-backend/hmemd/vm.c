@@ -15,7 +15,10 @@
 #include "log.h"
 #include "vm.h"
 
-/* Hints wait here rather than in a queue to a device that does not read. */
+/*
+ * Hints wait here rather than in a queue to a device that does not read.  In
+ * lockstep all batches are queued, which is about twice as much.
+ */
 #define MAX_QUEUED	(256u * 1024)
 
 void vm_error(struct vm *vm, const char *fmt, ...)
@@ -62,12 +65,18 @@ const char *vm_activity(const struct vm *vm)
 		return "moving pages by hand";
 	if (vm->policy.kind == HMEM_POLICY_OFF)
 		return "policy is off: nothing moves unless asked by hand";
+	if (!vm->track.window_ns)
+		return "nothing is tracked: the VM lacks what the policy asks for";
 	if (!vm->stats.ticks)
 		return "waiting for the first window to end";
+	if (vm->tick.seq)
+		return "waiting for the other VMs in lockstep";
 	if (vm->policy.kind == HMEM_POLICY_OBSERVE)
 		return "policy is observe: nothing moves unless asked by hand";
 	if (vm->under_way)
 		return "moving pages";
+	if (vm->brake.steps == HMEM_BRAKE_MAX)
+		return "idle: moving pages does not pay";
 	return "idle: tier 0 holds the hottest pages";
 }
 
@@ -198,13 +207,23 @@ static void send_batch(struct vm *vm, struct batch *b)
 		 sizeof(*msg) + b->num * sizeof(msg->hints[0]));
 }
 
+/* May another batch be sent now? */
+static bool may_send(const struct vm *vm)
+{
+	if (vm->conn.closing || vm_blocked(vm))
+		return false;
+	/* All at once: what comes when the peer reads is not guest time. */
+	if (vm_lockstep(vm))
+		return vm->in_step;
+	return conn_queued(&vm->conn) < MAX_QUEUED;
+}
+
 void vm_feed(struct vm *vm)
 {
 	struct job *job, *next;
 	struct batch *b;
 
-	while (!vm->conn.closing && !vm_blocked(vm) &&
-	       conn_queued(&vm->conn) < MAX_QUEUED && (b = free_batch(vm))) {
+	while (may_send(vm) && (b = free_batch(vm))) {
 		b->num = 0;
 		TAILQ_FOREACH(job, &vm->jobs, link) {
 			if (job->client && client_is_full(job->client)) {
@@ -233,40 +252,158 @@ void vm_feed(struct vm *vm)
 
 /* --- tracking --- */
 
-static void track(struct vm *vm)
+/* What the device would have to be told for @policy. */
+static int track_for(const struct vm *vm, const struct hmem_policy *policy,
+		     struct hmem_link_track *track, struct hmem_err *err)
 {
-	struct hmem_link_track msg = { 0 };
-
-	if (vm->policy.kind != HMEM_POLICY_OFF)
-		msg.window_ns = (uint64_t)vm->policy.window * 1000000;
-	if (msg.window_ns == vm->track_ns || !vm_ready(vm))
-		return;
-	vm->track_ns = msg.window_ns;
-	vm->last_seq = 0;
-	send_msg(vm, HMEM_LINK_TRACK, &msg, sizeof(msg));
+	*track = (struct hmem_link_track) { 0 };
+	if (policy->kind == HMEM_POLICY_OFF)
+		return 0;
+	track->tracker = hmem_policy_tracker(policy, vm->hello.trackers, err);
+	if (!track->tracker)
+		return -ENOTSUP;
+	if (policy->lockstep) {
+		track->flags = HMEM_LINK_TRACK_LOCKSTEP;
+		if (!(vm->hello.track_flags & HMEM_LINK_TRACK_LOCKSTEP))
+			return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but "
+					 "the VM's time cannot stand still: use "
+					 "lockstep=off, or start QEMU with -icount");
+	}
+	track->window_ns = (uint64_t)policy->window * 1000000;
+	return 0;
 }
 
-void vm_policy_changed(struct vm *vm)
+static void track(struct vm *vm, const struct hmem_link_track *track)
 {
+	struct hmem_link_track old = vm->track;
+
+	if (!memcmp(track, &old, sizeof(old)))
+		return;
+	vm->track = *track;
+	vm->last_seq = 0;
+	/* It is answered by what follows. */
+	if (old.tracker != track->tracker || old.flags != track->flags)
+		vm->tick.seq = 0;
+	if (old.tracker != track->tracker)
+		hmem_pages_rewatch(&vm->pages);
+	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
+	hmemd_step(vm->d);
+}
+
+static void track_first(struct vm *vm)
+{
+	struct hmem_link_track t;
+	struct hmem_err err;
+
+	if (track_for(vm, &vm->policy, &t, &err) < 0)
+		vm_error(vm, "nothing is tracked: %s", err.msg);
+	else
+		track(vm, &t);
+}
+
+int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
+		  struct hmem_err *err)
+{
+	struct hmem_link_track t;
+	int ret = track_for(vm, policy, &t, err);
+
+	if (ret < 0)
+		return ret;
+	vm->policy = *policy;
 	/* What was planned under the old one is not wanted any more. */
 	vm->plan.num_promote = vm->plan.num_demote = 0;
 	vm->plan.next_promote = vm->plan.next_demote = 0;
-	track(vm);
+	hmem_brake_reset(&vm->brake);
+	track(vm, &t);
+	return 0;
+}
+
+const char *vm_tracker_name(const struct vm *vm)
+{
+	if (!vm->track.window_ns)
+		return NULL;
+	return vm->track.tracker == HMEM_LINK_TRACKER_SIM ?
+	       vm->sim.tracker.ops->name : vm->dirty.tracker.ops->name;
+}
+
+uint64_t vm_now(const struct vm *vm)
+{
+	return vm_lockstep(vm) ? vm->last_vtime / 1000000 : loop_now();
+}
+
+/* The window's pages are counted, and what is to be rearmed is in the map. */
+static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
+{
+	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
+						 vm->hello.num_tiers);
+	struct hmem_tracker *tracker = vm->track.tracker == HMEM_LINK_TRACKER_SIM ?
+				       &vm->sim.tracker : &vm->dirty.tracker;
+
+	vm->stats.ticks++;
+	vm->stats.dirty += tick->dirty;
+	vm->stats.accessed += tick->accessed;
+	hmem_pages_update(&vm->pages, tracker, &heat);
+	vm->stats.rearmed += vm->pages.rearmed;
+	hmem_brake_window(&vm->brake, &vm->pages, &heat);
+}
+
+/* Hints that fit into the batches that can be under way at a time. */
+static uint32_t in_one_step(const struct vm *vm)
+{
+	return (vm->num_batches - vm->under_way) * HMEM_LINK_MAX_HINTS;
+}
+
+static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
+{
+	struct hmem_policy *policy = &vm->policy;
+	struct hmem_err err;
+	uint32_t room, budget;
+
+	if (!hmem_policy_moves(policy) || vm_blocked(vm))
+		return;
+	room = vm->no_room ? vm->no_room + policy->headroom : 0;
+	vm->no_room = 0;
+	budget = hmem_brake_budget(&vm->brake,
+				   hmem_plan_budget(policy->rate, tick->window_ns));
+	if (vm_lockstep(vm) && budget > in_one_step(vm))
+		budget = in_one_step(vm);
+	/* No memory for a plan is no fault of the device's. */
+	if (hmem_plan_make(&vm->plan, &vm->pages, budget,
+			   HMEM_HEAT_MAX * policy->hysteresis / 100, room, &err) < 0)
+		vm_error(vm, "%s", err.msg);
+	else if (vm->plan.num_promote || vm->plan.num_demote)
+		vm->stats.plans++;
+}
+
+static void tick_done(struct vm *vm, uint64_t seq)
+{
+	struct hmem_link_tick_done done = { .seq = seq };
+
+	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
+}
+
+void vm_step(struct vm *vm)
+{
+	struct hmem_link_tick tick = vm->tick;
+
+	vm->tick.seq = 0;
+	take_window(vm, &tick);
+	make_plan(vm, &tick);
+	vm->in_step = true;
+	vm_feed(vm);
+	vm->in_step = false;
+	tick_done(vm, tick.seq);
 }
 
 static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		   struct hmem_err *err)
 {
-	struct hmem_link_tick_done done = { .seq = tick->seq };
-	struct hmem_policy *policy = &vm->policy;
-	uint32_t room;
-	int ret;
+	int ret = hmem_link_check_tick(tick, err);
 
-	ret = hmem_link_check_tick(tick, err);
 	if (ret < 0)
 		return ret;
 	/* One that was on its way when tracking was stopped. */
-	if (!vm->track_ns)
+	if (!vm->track.window_ns)
 		return 0;
 	/* Tracking that was started anew counts from 1 again. */
 	if (vm->last_seq && tick->seq != 1 && tick->seq != vm->last_seq + 1)
@@ -274,23 +411,14 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 				 tick->seq, vm->last_seq);
 	vm->last_seq = tick->seq;
 	vm->last_vtime = tick->vtime_ns;
-	vm->stats.ticks++;
-	vm->stats.dirty += tick->dirty;
-	hmem_pages_update(&vm->pages, &vm->dirty.tracker, policy->decay);
-	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
-
-	if (policy->kind != HMEM_POLICY_WRITES || vm_blocked(vm))
+	if (vm_lockstep(vm)) {
+		vm->tick = *tick;
+		hmemd_step(vm->d);
 		return 0;
-	room = vm->no_room ? vm->no_room + policy->headroom : 0;
-	vm->no_room = 0;
-	ret = hmem_plan_make(&vm->plan, &vm->pages,
-			     hmem_plan_budget(policy->rate, tick->window_ns),
-			     HMEM_HEAT_MAX * policy->hysteresis / 100, room, err);
-	/* No memory for a plan is no fault of the device's. */
-	if (ret < 0)
-		vm_error(vm, "%s", err->msg);
-	else if (vm->plan.num_promote || vm->plan.num_demote)
-		vm->stats.plans++;
+	}
+	take_window(vm, tick);
+	tick_done(vm, tick->seq);
+	make_plan(vm, tick);
 	vm_feed(vm);
 	return 0;
 }
@@ -336,9 +464,9 @@ static void set_name(struct vm *vm)
  * Map what the device sent.  It must not be able to shrink below us, or a
  * window would end in SIGBUS: hence the seal, and no other file system.
  */
-static int map_dirty(struct vm *vm, struct hmem_err *err)
+static int map_maps(struct vm *vm, struct hmem_err *err)
 {
-	uint64_t bytes = vm->hello.map_bytes;
+	uint64_t bytes = HMEM_LINK_MAPS * vm->hello.map_bytes;
 	int fd = vm->conn.passed_fd, seals;
 	struct statfs fs;
 	struct stat st;
@@ -348,22 +476,23 @@ static int map_dirty(struct vm *vm, struct hmem_err *err)
 		return hmem_fail(err, EPROTO, "HELLO: no file descriptor came along");
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not a memfd "
-				 "of small pages");
+		return hmem_fail(err, EPROTO, "HELLO: the maps are not a memfd of "
+				 "small pages");
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || !(seals & F_SEAL_SHRINK))
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is not sealed "
+		return hmem_fail(err, EPROTO, "HELLO: the maps are not sealed "
 				 "with F_SEAL_SHRINK");
 	if ((uint64_t)st.st_size < bytes)
-		return hmem_fail(err, EPROTO, "HELLO: the dirty map is %" PRIu64
+		return hmem_fail(err, EPROTO, "HELLO: the maps are %" PRIu64
 				 " bytes long, not the %" PRIu64 " declared",
 				 (uint64_t)st.st_size, bytes);
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
-		return hmem_fail(err, errno, "HELLO: cannot map the dirty map: %s",
+		return hmem_fail(err, errno, "HELLO: cannot map the maps: %s",
 				 strerror(errno));
 	vm->map = map;
-	hmem_tracker_dirty_init(&vm->dirty, vm->map, bytes);
+	hmem_tracker_dirty_init(&vm->dirty, vm->map, vm->hello.map_bytes);
+	hmem_tracker_sim_init(&vm->sim, vm->map, vm->hello.map_bytes);
 	close(fd);
 	vm->conn.passed_fd = -1;
 	return 0;
@@ -380,7 +509,7 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (ret < 0)
 		return ret;
 	vm->hello = *hello;
-	ret = map_dirty(vm, err);
+	ret = map_maps(vm, err);
 	if (ret < 0)
 		return ret;
 	vm->num_batches = hello->max_batches < VM_MAX_BATCHES ?
@@ -503,6 +632,9 @@ static void apply(struct vm *vm, const struct sent *s, bool by_policy,
 		from = hmem_pages_tier(p, gfn);
 		to = hmem_pages_tier(p, new_gfn);
 		hmem_pages_moved(p, gfn, new_gfn, res->order, heat);
+		if (by_policy)
+			hmem_brake_moved(&vm->brake, gfn, new_gfn, heat, to == 0,
+					 vm->messages);
 		if (from > to)
 			vm->stats.promoted += frames;
 		else if (from >= 0 && from < to)
@@ -542,6 +674,7 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		return hmem_fail(err, EPROTO, "RESULTS: batch %" PRIu64
 				 " is not under way", id);
 	job = b->job;
+	vm->messages++;
 	/* All is checked, and the heats looked up, before any is applied. */
 	for (uint32_t i = 0; i < num; i++) {
 		sent[i] = match(vm, b, &msg->results[i], err);
@@ -664,7 +797,7 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			vm->hello.device, (int)vm->conn.pid, frames >> 8,
 			vm->hello.num_tiers);
 		send_msg(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
-		track(vm);
+		track_first(vm);
 		vm_feed(vm);
 	}
 	return ret;
@@ -715,6 +848,7 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	lose_batches(vm, "the VM disconnected");
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
+	hmemd_step(d);
 }
 
 static void vm_release(struct conn *c)
@@ -722,7 +856,7 @@ static void vm_release(struct conn *c)
 	struct vm *vm = (struct vm *)c;
 
 	if (vm->map)
-		munmap(vm->map, vm->hello.map_bytes);
+		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
 	hmem_pages_free(&vm->pages);
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);
@@ -761,7 +895,7 @@ void vm_accept(struct hmemd *d, int fd)
 	vm->conn.ops = &vm_ops;
 	vm->conn.takes_fds = true;
 	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;
-	vm->conn.out_max = 2 * MAX_QUEUED;
+	vm->conn.out_max = 4 * MAX_QUEUED;
 	if (conn_init(&vm->conn, &d->loop, fd) < 0) {
 		log_msg(LOG_ERR, "a VM is turned away: no memory");
 		free(vm);

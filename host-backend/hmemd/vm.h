@@ -3,6 +3,7 @@
 #ifndef HMEMD_VM_H
 #define HMEMD_VM_H
 
+#include "brake.h"
 #include "conn.h"
 #include "hmemd.h"
 #include "link.h"
@@ -25,7 +26,8 @@ struct vm_stats {
 	uint64_t unanswered;		/* frames the driver left out */
 	uint64_t promoted, demoted;	/* frames */
 	uint64_t retries;		/* pages of jobs asked for again */
-	uint64_t ticks, dirty;
+	uint64_t ticks, dirty, accessed;	/* pages found in them */
+	uint64_t rearmed;		/* pages */
 	uint64_t plans;			/* windows that had something to move */
 };
 
@@ -59,13 +61,20 @@ struct vm {
 
 	/* Shared with the device, which may write at any time. */
 	uint64_t *map;
-	struct hmem_tracker_dirty dirty;
+	struct hmem_tracker_maps dirty, sim;
 	struct hmem_pages pages;
 
 	struct hmem_policy policy;
 	struct hmem_plan plan;
-	uint64_t track_ns;		/* what the device was told; 0: nothing */
+	struct hmem_brake brake;
+	uint32_t messages;		/* RESULTS, modulo 2^32 */
+	/* What the device was told; no window: nothing. */
+	struct hmem_link_track track;
 	uint64_t last_seq, last_vtime;
+	/* Lockstep: the tick that is to be answered; no seq: none. */
+	struct hmem_link_tick tick;
+	/* Lockstep: the only time to send hints. */
+	bool in_step;
 	/* Promotions this window that found tier 0 full. */
 	uint32_t no_room;
 
@@ -101,8 +110,27 @@ const char *vm_blocked(const struct vm *vm);
 /* What the VM is doing or waiting for, for a person. */
 const char *vm_activity(const struct vm *vm);
 
-/* The policy has been changed: have it take effect. */
-void vm_policy_changed(struct vm *vm);
+/*
+ * Have @policy take effect.  -ENOTSUP, and all is as it was, if the VM does
+ * not offer what it asks for.
+ */
+int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
+		  struct hmem_err *err);
+
+/* Its ticks are answered while its time stands still. */
+static inline bool vm_lockstep(const struct vm *vm)
+{
+	return vm->track.flags & HMEM_LINK_TRACK_LOCKSTEP;
+}
+
+/* Lockstep: do all that the tick asks for, and let guest time go on. */
+void vm_step(struct vm *vm);
+
+/* "dirty" or "sim"; NULL: nothing is tracked. */
+const char *vm_tracker_name(const struct vm *vm);
+
+/* Milliseconds that pass as time does for the VM: the guest's in lockstep. */
+uint64_t vm_now(const struct vm *vm);
 
 /* Send what can be sent: of jobs first, then of the plan. */
 void vm_feed(struct vm *vm);

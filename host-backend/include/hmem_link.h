@@ -7,14 +7,14 @@
  * in host byte order, except for hints and results, which are the wire structs
  * of virtio_hmem.h as they stand.  Fields named padding are sent as zero.
  *
- * Order: the device sends HELLO (with the dirty map's file descriptor as
+ * Order: the device sends HELLO (with the maps' file descriptor as
  * SCM_RIGHTS), RANGES and STATE; the daemon answers WELCOME.  Before that
  * the daemon sends nothing.  Then:
  *
  *   device to daemon                  daemon to device
  *   STATE    whenever it changes      HINTS      a batch to move
  *   RANGES   whenever they change     TRACK      start, change, stop tracking
- *   RESULTS  of a batch               TICK_DONE  the map has been read
+ *   RESULTS  of a batch               TICK_DONE  the maps have been read
  *   REJECT   a batch is not accepted
  *   TICK     a window has ended
  *
@@ -28,15 +28,34 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	1u
+#define HMEM_LINK_VERSION	2u
 
 /* A payload is never longer than this many bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
 
 #define HMEM_LINK_MAX_TIERS	8u
+/* In the memfd, one after the other: dirty, accessed, rearm. */
+#define HMEM_LINK_MAPS		3u
 #define HMEM_LINK_MAX_RANGES	1024u
 /* Hints in a HINTS message: 1 .. this. */
 #define HMEM_LINK_MAX_HINTS	511u
+
+/*
+ * Ways to find out which pages were used.  DIRTY sees writes only, and each
+ * window by itself.  SIM, the simulator's accessed and dirty bits, sees reads
+ * as well; a page's bits stay set, and are found in each window, until the
+ * daemon has them cleared (rearm map), as the bits of a page table do.
+ */
+#define HMEM_LINK_TRACKER_DIRTY	(1u << 0)	/* dirty logging */
+#define HMEM_LINK_TRACKER_SIM	(1u << 1)
+
+/*
+ * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands
+ * still until TICK_DONE has come, and windows end at multiples of window_ns of
+ * guest virtual time; so that what device and daemon do depends on guest time
+ * only.  QEMU does nothing else meanwhile.
+ */
+#define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 
 enum hmem_link_type {
 	/* device to daemon */
@@ -78,12 +97,21 @@ struct hmem_link_hello {
 	uint32_t num_tiers;	/* 2 .. HMEM_LINK_MAX_TIERS */
 	uint32_t max_batches;	/* batches the daemon may have under way */
 	/*
-	 * Bytes in the dirty map, a multiple of 8.  It is an array of uint64_t:
-	 * bit g % 64 of word g / 64 says that GFN g was written.  The device
-	 * ORs bits in, atomically; the daemon takes a word by exchanging it for
-	 * zero, atomically.  Bits for GFNs that no range names mean nothing.
+	 * Bytes in a map, a multiple of 8.  The memfd holds HMEM_LINK_MAPS of
+	 * them: the dirty map, the accessed map and the rearm map; the last two
+	 * mean something to trackers with accessed bits only.
+	 * Each is an array of uint64_t: bit g % 64 of word g / 64 stands for
+	 * GFN g.  Bits for GFNs that no range names mean nothing.
+	 *
+	 * Of dirty and accessed map the device ORs bits in, atomically, and the
+	 * daemon takes a word by exchanging it for zero, atomically.  In the
+	 * rearm map the daemon sets bits before TICK_DONE; on TICK_DONE the
+	 * device clears the accessed and dirty bits of those frames in its
+	 * tracker, and the map.
 	 */
 	uint64_t map_bytes;
+	uint32_t trackers;	/* HMEM_LINK_TRACKER_*: those TRACK may name */
+	uint32_t track_flags;	/* HMEM_LINK_TRACK_*: those TRACK may have */
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 };
 
@@ -126,20 +154,24 @@ struct hmem_link_reject {
 };
 
 /*
- * Every window_ns of guest virtual time the device collects which pages were
- * written since the window before, ORs them into the map and sends TICK.  The
- * window after that ends only when TICK_DONE has come: a slow daemon gets
- * longer windows, never a queue of them.
+ * Every window_ns of guest virtual time the device collects what its tracker
+ * has found, ORs it into the maps and sends TICK.  The window after that ends
+ * only when TICK_DONE has come: a slow daemon gets longer windows, never a
+ * queue of them.  Another window with the same tracker and flags is a change
+ * of the one under way; anything else starts anew.
  */
 struct hmem_link_track {
 	uint64_t window_ns;	/* 0: stop; else 1 ms .. 1 h */
+	uint32_t tracker;	/* one HMEM_LINK_TRACKER_*; 0 to stop */
+	uint32_t flags;		/* HMEM_LINK_TRACK_*; 0 to stop */
 };
 
 struct hmem_link_tick {
 	uint64_t seq;		/* 1, 2, ... since tracking was started */
 	uint64_t vtime_ns;	/* guest virtual time of this tick */
 	uint64_t window_ns;	/* guest virtual time since the tick before */
-	uint64_t dirty;		/* pages found written in this window */
+	uint64_t dirty;		/* pages found written */
+	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
 };
 
 struct hmem_link_tick_done {

@@ -121,9 +121,16 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 		return hmem_fail(err, EPROTO, "HELLO: max_batches is 0");
 	if (!hello->map_bytes || hello->map_bytes % 8 ||
 	    hello->map_bytes > HMEM_MAX_GFN / 8)
-		return hmem_fail(err, EPROTO, "HELLO: a dirty map of %" PRIu64
+		return hmem_fail(err, EPROTO, "HELLO: maps of %" PRIu64
 				 " bytes, not a multiple of 8 up to %" PRIu64,
 				 hello->map_bytes, HMEM_MAX_GFN / 8);
+	if (!hello->trackers ||
+	    hello->trackers & ~(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM))
+		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
+				 hello->trackers);
+	if (hello->track_flags & ~HMEM_LINK_TRACK_LOCKSTEP)
+		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
+				 hello->track_flags);
 	return 0;
 }
 
@@ -146,7 +153,7 @@ int hmem_link_check_ranges(const struct hmem_link_range *ranges, uint32_t num,
 		if (!r->num || r->gfn >= limit || r->num > limit - r->gfn)
 			return hmem_fail(err, EPROTO, "RANGES: range %" PRIu32
 					 ": frames %#" PRIx64 "+%#" PRIx64
-					 " are not within the dirty map's %#" PRIx64,
+					 " are not within the map's %#" PRIx64,
 					 i, r->gfn, r->num, limit);
 		if (r->gfn < next)
 			return hmem_fail(err, EPROTO, "RANGES: range %" PRIu32

@@ -26,7 +26,7 @@ static const struct {
 	[HMEM_REFUSED_FREE] = { 3, 8 },
 	[HMEM_REFUSED_NACK] = { 6, 8 },
 };
-/* A page that has just moved stays for this many windows. */
+/* A page that has just moved stays for this many windows, as its level is 0. */
 #define SETTLE		2u
 /* Each window looks through one of this many parts; well below CLOCK - 2^8. */
 #define SWEEP_PARTS	128u
@@ -105,8 +105,9 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	/* Large ones are mapped, so frames never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->state = calloc(slot + 64, sizeof(*p->state));
+	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(live_words(slot) + 1, sizeof(*p->live));
-	if (p->heat && p->state && p->live)
+	if (p->heat && p->state && p->mlq && p->live)
 		return 0;
 nomem:
 	hmem_pages_free(p);
@@ -119,6 +120,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->ranges);
 	free(p->heat);
 	free(p->state);
+	free(p->mlq);
 	free(p->live);
 	memset(p, 0, sizeof(*p));
 }
@@ -126,6 +128,7 @@ void hmem_pages_free(struct hmem_pages *p)
 uint64_t hmem_pages_bytes(const struct hmem_pages *p)
 {
 	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
+	       p->num_slots / 64 * sizeof(*p->mlq) +
 	       live_words(p->num_slots) * sizeof(*p->live) +
 	       p->num_ranges * sizeof(*p->ranges);
 }
@@ -256,13 +259,40 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 	return true;
 }
 
-static void cool(uint16_t *heat, unsigned int decay)
-{
-	unsigned int up = (1u << decay) - 1;
+/* Eight pages' heats, in one register of any machine. */
+typedef uint16_t lanes __attribute__((vector_size(16)));
 
-	/* Rounded up, so that a page not used becomes quite cold one day. */
-	for (unsigned int i = 0; i < 64; i++)
-		heat[i] -= (heat[i] + up) >> decay;
+/* All ones in the lanes whose bit is set. */
+static lanes spread(uint8_t bits)
+{
+	const lanes bit = { 1, 2, 4, 8, 16, 32, 64, 128 };
+
+	return (lanes)((bit & bits) != 0);
+}
+
+/*
+ * Heats move to what the window was worth, rounded towards that, so that a
+ * page that is not used becomes quite cold one day.
+ */
+static void average(uint16_t *heat, struct hmem_sample s,
+		    const struct hmem_heat *h)
+{
+	const uint16_t low = (1u << h->decay) - 1;
+
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes accessed = spread(s.accessed >> g);
+		lanes written = spread(s.written >> g);
+		lanes was, to, up, down;
+
+		/* HMEM_HEAT_MAX is all ones. */
+		to = (accessed & h->read) | written;
+		memcpy(&was, &heat[g], sizeof(was));
+		up = (to - was) & (lanes)(to > was);
+		down = (was - to) & (lanes)(was > to);
+		was += (up >> h->decay) - (down >> h->decay);
+		was -= (lanes)((down & low) != 0) & 1;
+		memcpy(&heat[g], &was, sizeof(was));
+	}
 }
 
 static bool any(const uint16_t *v)
@@ -274,33 +304,35 @@ static bool any(const uint16_t *v)
 	return all;
 }
 
-static void update_block(struct hmem_pages *p, uint64_t slot, uint64_t used,
-			 unsigned int decay)
+/* Pages that were free and are not any more: worth asking for again. */
+static void no_longer_free(uint16_t *state, uint64_t used)
 {
-	uint16_t *heat = &p->heat[slot], *state = &p->state[slot];
-	uint16_t warmed[64];
+	for (; used; used &= used - 1) {
+		unsigned int i = __builtin_ctzll(used);
 
-	for (uint64_t w = used; w; w &= w - 1) {
-		unsigned int i = __builtin_ctzll(w);
-
-		warmed[i] = heat[i] + ((HMEM_HEAT_MAX - heat[i]) >> decay);
-		/* It was free and is not any more: worth asking for again. */
 		if (state[i] & STATE_FREE)
 			state[i] &= STATE_IN_FLIGHT;
 	}
-	cool(heat, decay);
-	for (uint64_t w = used; w; w &= w - 1) {
-		unsigned int i = __builtin_ctzll(w);
+}
 
-		heat[i] = warmed[i];
-	}
-	set_live(p, slot, any(heat) || any(state));
+/*
+ * The frames of the block that a page has moved to or from in this window.
+ * Copying it used them, which would make every page look hot that is moved.
+ */
+static uint64_t just_copied(const struct hmem_pages *p, const uint16_t *state)
+{
+	const uint16_t moved = stamp(p->windows + SETTLE - 1);
+	uint64_t mask = 0;
+
+	for (unsigned int i = 0; i < 64; i++)
+		mask |= (uint64_t)(state[i] == moved) << i;
+	return mask;
 }
 
 struct update {
 	struct hmem_pages *p;
 	struct hmem_tracker *t;
-	unsigned int decay;
+	const struct hmem_heat *h;
 };
 
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
@@ -308,17 +340,47 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 {
 	struct update *u = arg;
 	struct hmem_pages *p = u->p;
+	struct hmem_tracker *t = u->t;
 	uint64_t *hist = p->hist[b->tier];
-	uint64_t used = u->t->ops->take(u->t, b->gfn, b->mask);
+	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
+	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
+	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
+	uint64_t copied = 0;
+	uint16_t keep[64];
+	bool has_state;
 
-	if (!used && !b->live) {
+	(void)cp;
+	if (!s.accessed && !b->live) {
 		hist[0] += hmem_block_frames(b);
 		return true;
 	}
+	has_state = any(state);
+	if (has_state)
+		copied = just_copied(p, state) & s.accessed;
+	for (uint64_t w = copied; w; w &= w - 1)
+		keep[__builtin_ctzll(w)] = heat[__builtin_ctzll(w)];
+	s.accessed &= ~copied;
+	s.written &= ~copied;
 	/* Slots outside the mask stand for no frame, and stay zero. */
-	update_block(p, b->slot, used, u->decay);
-	for (uint64_t w = b->mask; w; w &= w - 1)
-		hist[HMEM_BUCKET(cp->heat[b->slot + __builtin_ctzll(w)])]++;
+	average(heat, s, u->h);
+	for (uint64_t w = copied; w; w &= w - 1)
+		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
+	if (has_state)
+		no_longer_free(state, s.accessed);
+	if (t->ops->rearm) {
+		uint64_t rearm = copied |
+				 hmem_mlq_step(mlq, s.accessed, u->h->levels);
+
+		if (rearm) {
+			t->ops->rearm(t, b->gfn, rearm);
+			p->rearmed += __builtin_popcountll(rearm);
+		}
+	}
+	set_live(p, b->slot, has_state || any(heat) || hmem_mlq_any(mlq));
+	for (unsigned int i = 0; i < 64; i++)
+		hist[HMEM_BUCKET(heat[i])]++;
+	/* Slots that are no frames are cold. */
+	hist[0] -= 64 - hmem_block_frames(b);
 	return true;
 }
 
@@ -348,14 +410,30 @@ static void sweep(struct hmem_pages *p)
 }
 
 void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
-		       unsigned int decay)
+		       const struct hmem_heat *h)
 {
-	struct update u = { .p = p, .t = t, .decay = decay };
+	struct update u = { .p = p, .t = t, .h = h };
 
 	p->windows++;
+	p->rearmed = 0;
 	memset(p->hist, 0, sizeof(p->hist));
 	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
 	sweep(p);
+}
+
+void hmem_pages_rewatch(struct hmem_pages *p)
+{
+	/* What was never used stays unbacked. */
+	for (uint64_t block = 0; block < p->num_slots / 64; block++) {
+		if (is_live(p, block * 64))
+			hmem_mlq_forget(&p->mlq[block], UINT64_MAX);
+	}
+}
+
+bool hmem_pages_all_eligible(const struct hmem_pages *p,
+			     const struct hmem_block *b)
+{
+	return b->mask == UINT64_MAX && !any(&p->state[b->slot]);
 }
 
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
@@ -417,9 +495,12 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 	/* Still in flight: no other page has moved in, so nothing is here. */
 	if (from >= 0 && p->state[from] & STATE_IN_FLIGHT) {
 		p->heat[from] = 0;
-		p->state[from] = 0;
+		p->state[from] = stamp(p->windows + SETTLE);
 	}
+	if (from >= 0)
+		hmem_mlq_forget(&p->mlq[from / 64], UINT64_C(1) << (from % 64));
 	if (to >= 0) {
+		hmem_mlq_forget(&p->mlq[to / 64], UINT64_C(1) << (to % 64));
 		p->heat[to] = heat;
 		p->state[to] = stamp(p->windows + SETTLE);
 		mark_live(p, to);

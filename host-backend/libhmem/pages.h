@@ -3,10 +3,11 @@
  * The page table: how hot each frame of a VM is, and whether asking the guest
  * to move it makes sense now.
  *
- * Four bytes a frame, indexed densely over the VM's ranges, so that holes take
- * no memory.  Frames come in blocks of 64, one word of a tracker's map; a
- * block that is cold and has nothing else to remember is not live, and costs
- * a window one bit.
+ * Four bytes a frame, and 10 bits for the multi-level queue where the tracker
+ * has one, indexed densely over the VM's ranges, so that holes take no memory.
+ * Frames come in blocks of 64, one word of a tracker's map; a block that is
+ * cold and has nothing else to remember is not live, and costs a window one
+ * bit.
  *
  * Not thread-safe: one thread owns a table.
  */
@@ -18,13 +19,29 @@
 
 #include "err.h"
 #include "hmem_link.h"
+#include "mlq.h"
 #include "tracker.h"
 
-/* Heat is a fixed-point average of "used in this window": 0 .. this. */
+/* Heat is a fixed-point average over windows: 0 .. this. */
 #define HMEM_HEAT_MAX		65535u
 /* Heats are sorted by their upper bits. */
 #define HMEM_BUCKETS		256u
 #define HMEM_BUCKET(heat)	((heat) >> 8)
+
+/* What a window is worth. */
+struct hmem_heat {
+	/* Heat moves by 1/2^this of the way; 1 .. 8. */
+	unsigned int decay;
+	/*
+	 * To HMEM_HEAT_MAX if the page was written, to this if it was read
+	 * only, to 0 if it was not used.
+	 */
+	uint16_t read;
+	/* Levels of the multi-level queue, 0 .. HMEM_MLQ_MAX_LEVEL; 0: none. */
+	unsigned int levels;
+};
+
+struct hmem_block;
 
 /* How a page that did not move is to be treated. */
 enum hmem_refusal {
@@ -49,12 +66,16 @@ struct hmem_pages {
 	uint16_t *heat;
 	/* HMEM_STATE_*: in flight, refused until when, how often. */
 	uint16_t *state;
-	/* One bit a block: a heat or a state in it is not zero. */
+	/* By block; of trackers that can rearm. */
+	struct hmem_mlq_block *mlq;
+	/* One bit a block: something of it in the tables is not zero. */
 	uint64_t *live;
 	/* Frames in each tier. */
 	uint64_t frames[HMEM_LINK_MAX_TIERS];
 	/* Frames by tier and heat at the end of the last window. */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
+	/* Frames that were rearmed at the end of the last window. */
+	uint64_t rearmed;
 	/* Windows so far; the clock that refusals are measured with. */
 	uint64_t windows;
 	/* Next block whose refusals are looked through for old ones. */
@@ -99,11 +120,18 @@ int hmem_pages_tier(const struct hmem_pages *p, uint64_t gfn);
 uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn);
 
 /*
- * A window has ended: take the samples from @t, warm what was used, cool what
- * was not, each by 1/2^@decay (1 .. 8) of the way.
+ * A window has ended: take the samples from @t, warm what was used and cool
+ * what was not, and rearm what is to be looked at in the next one.
  */
 void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
-		       unsigned int decay);
+		       const struct hmem_heat *h);
+
+/* There is another tracker now: what is to be rearmed is found out anew. */
+void hmem_pages_rewatch(struct hmem_pages *p);
+
+/* May all pages of the block be asked for?  False: look at each. */
+bool hmem_pages_all_eligible(const struct hmem_pages *p,
+			     const struct hmem_block *b);
 
 /* May the page in @slot be asked for? */
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);

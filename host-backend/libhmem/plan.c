@@ -54,6 +54,11 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		side->count[0] += hmem_block_frames(b);
 		return true;
 	}
+	if (hmem_pages_all_eligible(p, b)) {
+		for (unsigned int i = 0; i < 64; i++)
+			side->count[HMEM_BUCKET(p->heat[b->slot + i])]++;
+		return true;
+	}
 	for (uint64_t w = b->mask; w; w &= w - 1) {
 		uint64_t slot = b->slot + __builtin_ctzll(w);
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);

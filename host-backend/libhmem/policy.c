@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,14 +11,30 @@ static const char *const names[HMEM_POLICY_MAX] = {
 	[HMEM_POLICY_OFF] = "off",
 	[HMEM_POLICY_OBSERVE] = "observe",
 	[HMEM_POLICY_WRITES] = "writes",
+	[HMEM_POLICY_HMMV] = "hmmv",
+	[HMEM_POLICY_HMVISOR] = "hmvisor",
 };
 
+static const char *const trackers[HMEM_TRACK_MAX] = {
+	[HMEM_TRACK_AUTO] = "auto",
+	[HMEM_TRACK_DIRTY] = "dirty",
+	[HMEM_TRACK_SIM] = "sim",
+};
+
+static const char *const off_on[] = { "off", "on" };
+
 const struct hmem_tunable hmem_tunables[] = {
-	{ "window", offsetof(struct hmem_policy, window), 1, 3600000, "ms" },
-	{ "rate", offsetof(struct hmem_policy, rate), 1, 65536, "MiB/s" },
-	{ "hysteresis", offsetof(struct hmem_policy, hysteresis), 1, 100, "%" },
-	{ "headroom", offsetof(struct hmem_policy, headroom), 0, 1u << 20, "pages" },
-	{ "decay", offsetof(struct hmem_policy, decay), 1, 8, "" },
+	{ "window", offsetof(struct hmem_policy, window), 1, 3600000, "ms", NULL },
+	{ "rate", offsetof(struct hmem_policy, rate), 1, 65536, "MiB/s", NULL },
+	{ "hysteresis", offsetof(struct hmem_policy, hysteresis), 1, 100, "%", NULL },
+	{ "headroom", offsetof(struct hmem_policy, headroom), 0, 1u << 20, "pages", NULL },
+	{ "decay", offsetof(struct hmem_policy, decay), 1, 8, "", NULL },
+	{ "weight", offsetof(struct hmem_policy, weight), 0, 10000, "%", NULL },
+	{ "levels", offsetof(struct hmem_policy, levels), 0, HMEM_MLQ_MAX_LEVEL,
+	  "", NULL },
+	{ "track", offsetof(struct hmem_policy, track), 0, HMEM_TRACK_MAX - 1, "",
+	  trackers },
+	{ "lockstep", offsetof(struct hmem_policy, lockstep), 0, 1, "", off_on },
 };
 const size_t hmem_num_tunables = sizeof(hmem_tunables) / sizeof(hmem_tunables[0]);
 
@@ -31,6 +48,7 @@ void hmem_policy_init(struct hmem_policy *p)
 		.hysteresis = 30,
 		.headroom = 512,
 		.decay = 2,
+		.levels = HMEM_MLQ_MAX_LEVEL,
 	};
 }
 
@@ -39,7 +57,7 @@ const char *hmem_policy_name(enum hmem_policy_kind kind)
 	return names[kind];
 }
 
-/* Append "a, b, c" of at most @size bytes. */
+/* "a, b, c" of at most @size bytes. */
 static void list_names(char *buf, size_t size, const char *first)
 {
 	size_t len = snprintf(buf, size, "%s", first);
@@ -58,14 +76,31 @@ static int set_name(struct hmem_policy *p, const char *value,
 			return 0;
 		}
 	}
-	return hmem_fail(err, EINVAL, "no policy is named '%.32s': off, observe "
-			 "and writes are", value);
+	return hmem_fail(err, EINVAL, "no policy is named '%.32s': off, observe, "
+			 "writes, hmmv and hmvisor are", value);
+}
+
+static int set_value(uint32_t *to, const struct hmem_tunable *t,
+		     const char *value, struct hmem_err *err)
+{
+	char known[64] = "";
+
+	for (uint32_t i = 0; i <= t->max; i++) {
+		if (!strcmp(value, t->values[i])) {
+			*to = i;
+			return 0;
+		}
+		snprintf(known + strlen(known), sizeof(known) - strlen(known),
+			 "%s%s", i ? ", " : "", t->values[i]);
+	}
+	return hmem_fail(err, EINVAL, "policy: %s=%.32s is none of %s", t->name,
+			 value, known);
 }
 
 int hmem_policy_set(struct hmem_policy *p, const char *key, const char *value,
 		    struct hmem_err *err)
 {
-	char known[128];
+	char known[192];
 
 	if (!strcmp(key, "name"))
 		return set_name(p, value, err);
@@ -76,6 +111,8 @@ int hmem_policy_set(struct hmem_policy *p, const char *key, const char *value,
 
 		if (strcmp(key, t->name))
 			continue;
+		if (t->values)
+			return set_value(hmem_tunable_in(p, t), t, value, err);
 		errno = 0;
 		v = strtoull(value, &end, 10);
 		if (value[0] < '0' || value[0] > '9' || *end || errno ||
@@ -90,4 +127,72 @@ int hmem_policy_set(struct hmem_policy *p, const char *key, const char *value,
 	list_names(known, sizeof(known), "name");
 	return hmem_fail(err, EINVAL, "policy: '%.32s' is unknown: %s are known",
 			 key, known);
+}
+
+bool hmem_policy_moves(const struct hmem_policy *p)
+{
+	return p->kind != HMEM_POLICY_OFF && p->kind != HMEM_POLICY_OBSERVE;
+}
+
+uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
+			     struct hmem_err *err)
+{
+	static const uint32_t ids[HMEM_TRACK_MAX] = {
+		[HMEM_TRACK_DIRTY] = HMEM_LINK_TRACKER_DIRTY,
+		[HMEM_TRACK_SIM] = HMEM_LINK_TRACKER_SIM,
+	};
+	bool sim = offered & HMEM_LINK_TRACKER_SIM;
+	bool dirty = offered & HMEM_LINK_TRACKER_DIRTY;
+
+	if (p->track == HMEM_TRACK_AUTO)
+		return sim ? HMEM_LINK_TRACKER_SIM : offered & HMEM_LINK_TRACKER_DIRTY;
+	if (offered & ids[p->track])
+		return ids[p->track];
+	hmem_fail(err, ENOTSUP, "track=%s is asked for, but the VM offers %s%s%s: "
+		  "use track=auto%s", trackers[p->track],
+		  dirty ? "dirty" : "", dirty && sim ? " and " : "",
+		  sim ? "sim" : "", p->track == HMEM_TRACK_SIM ?
+		  ", or start QEMU with the simulator's plugin" : "");
+	return 0;
+}
+
+/* How much slower the slowest tier is than the fastest, in percent; 0: unknown. */
+static uint64_t slowdown(uint32_t fast, uint32_t slow)
+{
+	return fast && slow ? (uint64_t)slow * 100 / fast : 0;
+}
+
+/*
+ * HMvisor's write-weighted hotness.  Its formula is not public; this is the
+ * ratio of what a write and what a read suffer in the slow tier.  Without
+ * figures, it is that of the NVM that its authors assume: 9 and 4 times.
+ */
+static uint32_t weight_of(const struct hmem_link_tier *tiers, uint32_t num_tiers)
+{
+	const struct hmem_link_tier *fast = &tiers[0], *slow = &tiers[num_tiers - 1];
+	uint64_t read = slowdown(fast->read_latency, slow->read_latency);
+	uint64_t write = slowdown(fast->write_latency, slow->write_latency);
+	uint64_t weight = read && write ? write * 100 / read : 225;
+
+	return weight < 100 ? 100 : weight > 10000 ? 10000 : weight;
+}
+
+struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
+				  const struct hmem_link_tier *tiers,
+				  uint32_t num_tiers)
+{
+	uint32_t weight = p->weight;
+	struct hmem_heat heat = {
+		.decay = p->decay,
+		.levels = p->levels,
+	};
+
+	if (p->kind == HMEM_POLICY_WRITES)
+		return heat;
+	if (!weight)
+		weight = p->kind == HMEM_POLICY_HMVISOR ?
+			 weight_of(tiers, num_tiers) : 100;
+	/* A page that is written is accessed, and written. */
+	heat.read = (uint64_t)HMEM_HEAT_MAX * 100 / (100 + weight);
+	return heat;
 }

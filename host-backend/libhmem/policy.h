@@ -7,12 +7,24 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "hmem_link.h"
+#include "pages.h"
 
 enum hmem_policy_kind {
 	HMEM_POLICY_OFF,	/* nothing moves unless asked by hand */
 	HMEM_POLICY_OBSERVE,	/* as off, but the temperature is kept */
 	HMEM_POLICY_WRITES,	/* the pages written most go to tier 0 */
+	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
+	HMEM_POLICY_HMVISOR,	/* a write counts for what it costs more */
 	HMEM_POLICY_MAX
+};
+
+/* Which tracker a VM is tracked with. */
+enum hmem_track {
+	HMEM_TRACK_AUTO,	/* one that sees reads if the VM has it */
+	HMEM_TRACK_DIRTY,
+	HMEM_TRACK_SIM,
+	HMEM_TRACK_MAX
 };
 
 struct hmem_policy {
@@ -22,6 +34,10 @@ struct hmem_policy {
 	uint32_t hysteresis;	/* percent of full heat a page must be hotter by */
 	uint32_t headroom;	/* pages more to demote once tier 0 is found full */
 	uint32_t decay;		/* each window counts for 1/2^decay of the heat */
+	uint32_t weight;	/* percent: a write for a read; 0: the policy's own */
+	uint32_t levels;	/* of the multi-level queue; 0: none */
+	uint32_t track;		/* enum hmem_track */
+	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
 
 /* A tunable: where it is in the struct, and what it may be. */
@@ -30,6 +46,8 @@ struct hmem_tunable {
 	size_t offset;
 	uint32_t min, max;
 	const char *unit;
+	/* What the values from 0 to @max are called; NULL: it is a number. */
+	const char *const *values;
 };
 
 extern const struct hmem_tunable hmem_tunables[];
@@ -44,6 +62,21 @@ static inline uint32_t *hmem_tunable_in(struct hmem_policy *p,
 {
 	return (uint32_t *)((char *)p + t->offset);
 }
+
+/* Does it move pages by itself? */
+bool hmem_policy_moves(const struct hmem_policy *p);
+
+/*
+ * The tracker to use, one HMEM_LINK_TRACKER_* of @offered.  0 if @offered does
+ * not have what the policy wants, with @err naming both.
+ */
+uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
+			     struct hmem_err *err);
+
+/* What a window is worth to it, in a VM with these tiers. */
+struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
+				  const struct hmem_link_tier *tiers,
+				  uint32_t num_tiers);
 
 /*
  * Set @key ("name" or a tunable) from text.  -EINVAL with @err naming what is

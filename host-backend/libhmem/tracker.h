@@ -11,30 +11,45 @@
 
 struct hmem_tracker;
 
+/* Of 64 frames, a bit each.  What was written was accessed, too. */
+struct hmem_sample {
+	uint64_t accessed, written;
+};
+
 struct hmem_tracker_ops {
 	const char *name;
 	/*
 	 * Take (read and clear) the samples of frames @gfn .. @gfn + 63, @gfn
-	 * being a multiple of 64: bit i of the word stands for @gfn + i.  Only
+	 * being a multiple of 64: bit i of a word stands for @gfn + i.  Only
 	 * the bits in @mask are taken; the others stay for a later call.
 	 */
-	uint64_t (*take)(struct hmem_tracker *t, uint64_t gfn, uint64_t mask);
+	struct hmem_sample (*take)(struct hmem_tracker *t, uint64_t gfn,
+				   uint64_t mask);
+	/*
+	 * NULL: each window is found by itself.  Otherwise a frame that was
+	 * accessed is found so in every window until it is rearmed, as with
+	 * the bits of a page table, and this rearms the frames of @bits.
+	 */
+	void (*rearm)(struct hmem_tracker *t, uint64_t gfn, uint64_t bits);
 };
 
 struct hmem_tracker {
 	const struct hmem_tracker_ops *ops;
 };
 
-/* The link's dirty map: pages written, as the device found them. */
-struct hmem_tracker_dirty {
+/* Over the maps of the link, see hmem_link.h. */
+struct hmem_tracker_maps {
 	struct hmem_tracker tracker;
-	/* Shared with the device; words change under us, see hmem_link.h. */
-	uint64_t *map;
-	/* Frames the map has bits for. */
+	/* Shared with the device; words change under us. */
+	uint64_t *dirty, *accessed, *rearm;
+	/* Frames that a map has bits for. */
 	uint64_t frames;
 };
 
-void hmem_tracker_dirty_init(struct hmem_tracker_dirty *d, uint64_t *map,
+/* @maps: HMEM_LINK_MAPS of @map_bytes each; this one only looks at the first. */
+void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			     uint64_t map_bytes);
+void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			   uint64_t map_bytes);
 
 #endif /* HMEM_TRACKER_H */

@@ -24,7 +24,7 @@ int main(int argc, char **argv)
 		{ .gfn = frames / 4, .num = frames - frames / 4, .tier = 1 },
 	};
 	uint64_t *map = calloc(blocks, sizeof(*map));
-	struct hmem_tracker_dirty dirty;
+	struct hmem_tracker_maps dirty;
 	struct hmem_plan plan = { 0 };
 	struct hmem_pages pages;
 	struct hmem_err err;
@@ -38,7 +38,8 @@ int main(int argc, char **argv)
 			if (b * 617 % 1000 < written)
 				map[b] = UINT64_C(0x0101010101010101);
 		}
-		hmem_pages_update(&pages, &dirty.tracker, 2);
+		hmem_pages_update(&pages, &dirty.tracker,
+				  &(struct hmem_heat) { .decay = 2 });
 		if (hmem_plan_make(&plan, &pages, 51200, 19660, 0, &err) < 0)
 			return 1;
 	}

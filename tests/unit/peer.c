@@ -22,8 +22,11 @@ void peer_connect(struct peer *p, const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	memset(p, 0, sizeof(*p));
-	p->map_fd = -1;
+	*p = (struct peer) {
+		.map_fd = -1,
+		.trackers = p->trackers,
+		.track_flags = p->track_flags,
+	};
 	strcpy(addr.sun_path, path);
 	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_return_code(connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)),
@@ -33,7 +36,7 @@ void peer_connect(struct peer *p, const char *path)
 void peer_close(struct peer *p)
 {
 	if (p->map)
-		munmap(p->map, PEER_FRAMES / 8);
+		munmap(p->map, PEER_MAPS_BYTES);
 	if (p->map_fd >= 0)
 		close(p->map_fd);
 	if (p->fd >= 0)
@@ -61,7 +64,8 @@ void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
 		.device = "hmem0",
 		.num_tiers = 2,
 		.max_batches = PEER_BATCHES,
-		.map_bytes = PEER_FRAMES / 8,
+		.map_bytes = PEER_MAP_BYTES,
+		.trackers = HMEM_LINK_TRACKER_DIRTY,
 		.tiers = {
 			{ .pxm = 0, .kind = VIRTIO_HMEM_KIND_DRAM,
 			  .read_latency = 80, .size = PEER_TIER * 4096ull },
@@ -144,6 +148,7 @@ void peer_send_tick(struct peer *p, uint64_t seq)
 		.vtime_ns = seq * 1000000000,
 		.window_ns = 1000000000,
 		.dirty = 1,
+		.accessed = p->trackers & HMEM_LINK_TRACKER_SIM ? 2 : 0,
 	};
 
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
@@ -156,11 +161,14 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	struct peer_msg msg;
 
 	peer_connect(p, path);
-	p->map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK | F_SEAL_GROW);
-	p->map = mmap(NULL, PEER_FRAMES / 8, PROT_READ | PROT_WRITE, MAP_SHARED,
+	p->map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK | F_SEAL_GROW);
+	p->map = mmap(NULL, PEER_MAPS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 		      p->map_fd, 0);
 	assert_true(p->map != MAP_FAILED);
 	peer_fill_hello(&hello, name);
+	if (p->trackers)
+		hello.trackers = p->trackers;
+	hello.track_flags = p->track_flags;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);
 	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);

@@ -13,10 +13,17 @@
 #define PEER_TIER	8192u
 #define PEER_FRAMES	(2 * PEER_TIER)
 #define PEER_BATCHES	4u
+/* Words of a map; bytes of one, and of all of them. */
+#define PEER_WORDS	(PEER_FRAMES / 64)
+#define PEER_MAP_BYTES	(PEER_FRAMES / 8)
+#define PEER_MAPS_BYTES	(HMEM_LINK_MAPS * PEER_MAP_BYTES)
 
 struct peer {
 	int fd, map_fd;
+	/* Dirty, accessed, rearm. */
 	uint64_t *map;
+	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
+	uint32_t trackers, track_flags;
 	/* Hints answered, and batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;
@@ -34,6 +41,7 @@ struct peer_msg {
 
 /* All of these fail the test if they cannot do what they say. */
 
+/* Forgets all that was in @p, but for what it offers. */
 void peer_connect(struct peer *p, const char *path);
 void peer_close(struct peer *p);
 

@@ -111,7 +111,7 @@ static void web_is_well(struct fixture *f)
 static void handshake(void **state)
 {
 	struct fixture *f = *state;
-	struct peer slow;
+	struct peer slow = { 0 };
 	struct hmem_link_hello hello;
 	struct peer_msg msg;
 	char *byte;
@@ -120,7 +120,7 @@ static void handshake(void **state)
 	assert_true(out_has(f, "web"));
 	/* A byte at a time, and in the other order that is allowed. */
 	peer_connect(&slow, f->d.vm_socket);
-	slow.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	slow.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_fill_hello(&hello, "slow vm\n");
 	peer_send_hello(&slow, &hello, &slow.map_fd, 1);
 	struct { struct hmem_link_header h; struct hmem_link_state s; } st = {
@@ -341,6 +341,221 @@ static void the_loop(void **state)
 	web_is_well(f);
 }
 
+static const struct hmem_link_track *expect_track(struct peer *p,
+						  struct peer_msg *msg)
+{
+	peer_expect(p, msg, HMEM_LINK_TRACK);
+	return (const void *)msg->payload;
+}
+
+/* A VM with the simulator, in which time can stand still. */
+static void lockstep_handshake(struct peer *p, struct fixture *f, const char *name)
+{
+	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+	peer_handshake(p, f->d.vm_socket, name);
+}
+
+static void set_bit(uint64_t *map, uint64_t gfn)
+{
+	map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+}
+
+/* Which tracker is used, and what is said about one that is not there. */
+static void trackers(void **state)
+{
+	struct fixture *f = *state;
+	const struct hmem_link_track *track;
+	struct peer sim = { 0 };
+	struct peer_msg msg;
+
+	ctl(f, 0, "policy web set name=observe");
+	track = expect_track(&f->web, &msg);
+	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_DIRTY);
+	assert_int_equal(track->flags, 0);
+	ctl(f, 77, "policy web set track=sim");
+	assert_true(out_has(f, "track=sim"));
+	assert_true(out_has(f, "offers dirty"));
+	ctl(f, 77, "policy web set lockstep=on");
+	assert_true(out_has(f, "-icount"));
+	ctl(f, 2, "policy web set track=gpt");
+	assert_true(out_has(f, "auto, dirty, sim"));
+	/* Nothing of that has been set. */
+	ctl(f, 0, "policy web set track=dirty");
+	ctl(f, 0, "policy web get");
+	assert_true(out_has(f, "off"));
+
+	lockstep_handshake(&sim, f, "sim");
+	ctl(f, 0, "policy sim set name=hmmv");
+	track = expect_track(&sim, &msg);
+	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_SIM);
+	assert_int_equal(track->flags, 0);
+	assert_int_equal(track->window_ns, 1000000000);
+	ctl(f, 0, "policy sim set track=dirty lockstep=on");
+	track = expect_track(&sim, &msg);
+	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_DIRTY);
+	assert_int_equal(track->flags, HMEM_LINK_TRACK_LOCKSTEP);
+	ctl(f, 0, "policy sim set name=off");
+	track = expect_track(&sim, &msg);
+	assert_int_equal(track->window_ns, 0);
+	assert_int_equal(track->tracker, 0);
+	assert_int_equal(track->flags, 0);
+	peer_close(&sim);
+}
+
+/* What hmemd wants looked at again is in the rearm map with TICK_DONE. */
+static void rearm(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t *dirty, *accessed, *rearm;
+	struct peer sim = { 0 };
+	struct peer_msg msg;
+
+	lockstep_handshake(&sim, f, "sim");
+	dirty = sim.map;
+	accessed = dirty + PEER_WORDS;
+	rearm = accessed + PEER_WORDS;
+	ctl(f, 0, "policy sim set name=observe");
+	expect_track(&sim, &msg);
+	/* Found in the first window, left alone in the second, then rearmed. */
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		set_bit(accessed, 77);
+		set_bit(accessed, PEER_TIER + 3);
+		set_bit(dirty, PEER_TIER + 3);
+		peer_send_tick(&sim, seq);
+		peer_expect(&sim, &msg, HMEM_LINK_TICK_DONE);
+		assert_int_equal(accessed[1], 0);
+		assert_int_equal(dirty[PEER_TIER / 64], 0);
+		assert_int_equal(rearm[1], seq == 2 ? UINT64_C(1) << 13 : 0);
+		assert_int_equal(rearm[PEER_TIER / 64], seq == 2 ? 8 : 0);
+	}
+	assert_int_equal(ask(f, "stats sim", "counters.rearmed_pages"), 2);
+	assert_int_equal(ask(f, "stats sim", "counters.rearmed_last_window"), 2);
+	assert_int_equal(ask(f, "stats sim", "counters.accessed_pages"), 4);
+	/* Read twice: 7/16 of a half; written: of all. */
+	assert_int_equal(ask(f, "status sim", "vms.0.tiers.0.warm"), 1);
+	assert_int_equal(ask(f, "status sim", "vms.0.tiers.1.warm"), 1);
+	/* No queue: each time. */
+	memset(rearm, 0, PEER_MAP_BYTES);
+	ctl(f, 0, "policy sim set levels=0");
+	for (uint64_t seq = 3; seq <= 8; seq++) {
+		rearm[1] = 0;
+		set_bit(accessed, 77);
+		peer_send_tick(&sim, seq);
+		peer_expect(&sim, &msg, HMEM_LINK_TICK_DONE);
+	}
+	assert_int_equal(rearm[1], UINT64_C(1) << 13);
+	peer_close(&sim);
+}
+
+/* Ticks in lockstep: hints first, then the answer, and nothing in between. */
+static void lockstep(void **state)
+{
+	struct fixture *f = *state;
+	struct peer sim = { 0 };
+	struct peer_msg msg;
+
+	lockstep_handshake(&sim, f, "sim");
+	ctl(f, 0, "policy sim set name=hmmv lockstep=on levels=0 rate=400");
+	assert_int_equal(expect_track(&sim, &msg)->flags, HMEM_LINK_TRACK_LOCKSTEP);
+	assert_int_equal(ask(f, "status sim", "vms.0.lockstep"), 1);
+	for (uint64_t seq = 1; seq <= 8; seq++) {
+		unsigned int batches = 0;
+
+		/* More hot pages than fit into the batches under way. */
+		for (unsigned int i = 0; i < 3000; i++) {
+			set_bit(sim.map + PEER_WORDS, PEER_TIER + i);
+			set_bit(sim.map, PEER_TIER + i);
+		}
+		peer_send_tick(&sim, seq);
+		for (peer_read(&sim, &msg); msg.hdr.type == HMEM_LINK_HINTS;
+		     peer_read(&sim, &msg))
+			batches++;
+		assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
+		/* All of them at once, and no more while they are not answered. */
+		assert_int_equal(batches, seq == 2 ? PEER_BATCHES : 0);
+	}
+	/* A job waits for a tick, too. */
+	ctl(f, 0, "migrate sim --gfn 5 --to 1");
+	peer_send_state(&sim, HMEM_LINK_VM_RUNNING);
+	peer_send_state(&sim, HMEM_LINK_VM_RUNNING | HMEM_LINK_DRIVER_OK);
+	while (ask(f, "stats sim", "counters.batches_lost") < PEER_BATCHES)
+		;
+	ctl(f, 0, "policy sim set name=observe");
+	ctl(f, 0, "migrate sim --gfn 5 --to 1");
+	peer_send_tick(&sim, 9);
+	peer_read(&sim, &msg);
+	assert_int_equal(msg.hdr.type, HMEM_LINK_HINTS);
+	peer_answer(&sim, &msg);
+	peer_read(&sim, &msg);
+	assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
+	peer_close(&sim);
+}
+
+static bool readable(const struct peer *p)
+{
+	struct pollfd pfd = { .fd = p->fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/* Nobody is answered before all have ticked, and those left are enough. */
+static void barrier(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct peer vms[3] = { { 0 } };
+	struct peer_msg msg;
+
+	(void)state;
+	daemon_start(&f->d, (const char *[]) { "--lockstep=3", "-p", "observe",
+					       NULL });
+	f->web.fd = -1;
+	for (unsigned int i = 0; i < 3; i++) {
+		lockstep_handshake(&vms[i], f, "vm");
+		assert_int_equal(expect_track(&vms[i], &msg)->flags,
+				 HMEM_LINK_TRACK_LOCKSTEP);
+		/* The first has ticked before the others are there. */
+		peer_send_tick(&vms[i], 1);
+		if (i < 2) {
+			while (ask(f, "list", "vms.1.pid") < 0 && i)
+				;
+			assert_false(readable(&vms[0]));
+		}
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		peer_expect(&vms[i], &msg, HMEM_LINK_TICK_DONE);
+	for (uint64_t seq = 2; seq < 20; seq++) {
+		/* In any order. */
+		for (unsigned int i = 0; i < 3; i++) {
+			assert_false(readable(&vms[(seq + i) % 3]));
+			peer_send_tick(&vms[(seq + i) % 3], seq);
+		}
+		for (unsigned int i = 0; i < 3; i++) {
+			peer_expect(&vms[i], &msg, HMEM_LINK_TICK_DONE);
+			assert_int_equal(((struct hmem_link_tick_done *)
+					  msg.payload)->seq, seq);
+		}
+	}
+	/* One goes while the others wait for it; and one is not tracked. */
+	peer_send_tick(&vms[0], 20);
+	peer_send_tick(&vms[1], 20);
+	peer_close(&vms[2]);
+	peer_expect(&vms[0], &msg, HMEM_LINK_TICK_DONE);
+	peer_expect(&vms[1], &msg, HMEM_LINK_TICK_DONE);
+	peer_send_tick(&vms[1], 21);
+	ctl(f, 0, "policy vm set name=off");
+	peer_expect(&vms[1], &msg, HMEM_LINK_TICK_DONE);
+	peer_close(&vms[0]);
+	peer_close(&vms[1]);
+	/* One that cannot stand still is not tracked, and is told so. */
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	ctl(f, 0, "status web");
+	assert_true(out_has(f, "-icount"));
+	peer_close(&f->web);
+	daemon_stop(&f->d);
+	free(f);
+}
+
 /* Pages that are refused are not asked for again in the next window. */
 static unsigned int all_kernel(struct peer *p, const struct virtio_hmem_hint *hint)
 {
@@ -456,7 +671,7 @@ static void client_goes(void **state)
 static void two_vms(void **state)
 {
 	struct fixture *f = *state;
-	struct peer other;
+	struct peer other = { 0 };
 	struct peer *both[] = { &f->web, &other, NULL };
 
 	peer_handshake(&other, f->d.vm_socket, "web");
@@ -487,11 +702,11 @@ static void bad_hellos(void **state)
 {
 	struct fixture *f = *state;
 	struct hmem_link_hello good, h;
-	struct peer p;
+	struct peer p = { 0 };
 	int fds[2];
 
 	peer_fill_hello(&good, "bad");
-	fds[0] = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	fds[0] = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	fds[1] = fds[0];
 
 	/* None, two, five file descriptors. */
@@ -513,7 +728,7 @@ static void bad_hellos(void **state)
 		case 2: memset(h.vm, 'x', sizeof(h.vm)); break;
 		case 3: h.num_tiers = 77; break;
 		case 4: h.max_batches = 0; break;
-		case 5: h.map_bytes += 8; break;
+		case 5: h.map_bytes += 4096; break;
 		}
 		peer_connect(&p, f->d.vm_socket);
 		peer_send_hello(&p, &h, fds, 1);
@@ -521,7 +736,7 @@ static void bad_hellos(void **state)
 	}
 	close(fds[0]);
 	/* Not sealed; no memfd at all; a file, a pipe. */
-	fds[0] = peer_memfd(PEER_FRAMES / 8, 0);
+	fds[0] = peer_memfd(PEER_MAPS_BYTES, 0);
 	peer_connect(&p, f->d.vm_socket);
 	peer_send_hello(&p, &good, fds, 1);
 	dropped(f, &p);
@@ -540,8 +755,8 @@ static void bad_order(void **state)
 {
 	struct fixture *f = *state;
 	struct hmem_link_hello hello;
-	struct peer p;
-	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	struct peer p = { 0 };
+	int fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 
 	peer_fill_hello(&hello, "bad");
 	peer_connect(&p, f->d.vm_socket);
@@ -582,7 +797,7 @@ static void lying_results(void **state)
 		struct hmem_link_header hdr = { HMEM_LINK_RESULTS, sizeof(out) };
 		struct peer *nobody[] = { NULL };
 		struct peer_msg msg;
-		struct peer p;
+		struct peer p = { 0 };
 		int fds[2];
 		pid_t pid;
 
@@ -648,13 +863,13 @@ static void mutations(void **state)
 	struct fixture *f = *state;
 	struct hmem_link_hello hello;
 	uint64_t rnd = 2024;
-	int fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	int fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 
 	peer_fill_hello(&hello, "mutant");
 	for (unsigned int round = 0; round < 400; round++) {
 		char buf[4096];
 		size_t len = 0;
-		struct peer p;
+		struct peer p = { 0 };
 
 #define ADD(type, obj) do {						\
 		struct hmem_link_header h = { type, sizeof(obj) };	\
@@ -666,7 +881,7 @@ static void mutations(void **state)
 			{ 0, PEER_TIER, 0, 0 }, { PEER_TIER, PEER_TIER, 1, 0 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
-		struct hmem_link_tick tick = { 1, 1, 1, 1 };
+		struct hmem_link_tick tick = { 1, 1, 1, 1, 1 };
 		struct hmem_link_reject reject = { 1, 1, 0 };
 		struct virtio_hmem_result_batch res = { .flags = htole32(1) };
 
@@ -697,7 +912,7 @@ static void mutations(void **state)
 	/* And plain noise. */
 	for (unsigned int round = 0; round < 50; round++) {
 		uint64_t noise[64];
-		struct peer p;
+		struct peer p = { 0 };
 
 		for (unsigned int i = 0; i < 64; i++)
 			noise[i] = unit_random(&rnd);
@@ -749,7 +964,7 @@ static void restart(void **state)
 static void limits(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct peer a, b;
+	struct peer a = { 0 }, b = { 0 };
 	struct hmem_link_hello hello;
 
 	(void)state;
@@ -757,7 +972,7 @@ static void limits(void **state)
 	/* Both tiers together are 64M. */
 	peer_connect(&a, f->d.vm_socket);
 	peer_fill_hello(&hello, "big");
-	a.map_fd = peer_memfd(PEER_FRAMES / 8, F_SEAL_SHRINK);
+	a.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_send_hello(&a, &hello, &a.map_fd, 1);
 	peer_connect(&b, f->d.vm_socket);
 	peer_expect_drop(&b);
@@ -963,6 +1178,10 @@ int main(void)
 		TEST(migrate),
 		TEST(usage),
 		TEST(the_loop),
+		TEST(trackers),
+		TEST(rearm),
+		TEST(lockstep),
+		cmocka_unit_test(barrier),
 		TEST(refused_are_left),
 		TEST(driver_goes),
 		TEST(rejects),

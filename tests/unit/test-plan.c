@@ -25,7 +25,7 @@ struct fixture {
 	struct hmem_pages pages;
 	struct hmem_plan plan;
 	uint64_t map[FRAMES / 64 + 1];
-	struct hmem_tracker_dirty dirty;
+	struct hmem_tracker_maps dirty;
 };
 
 static int setup(void **state)
@@ -289,7 +289,8 @@ static void loop_converges(void **state)
 			if (hot)
 				f->map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
 		}
-		hmem_pages_update(&f->pages, &f->dirty.tracker, 2);
+		hmem_pages_update(&f->pages, &f->dirty.tracker,
+				  &(struct hmem_heat) { .decay = 2 });
 		hmem_plan_make(&f->plan, &f->pages, 200, 20000, 0, NULL);
 		while ((n = hmem_plan_batch(&f->plan, hints, 511))) {
 			uint32_t half = n / 2;
@@ -331,6 +332,8 @@ static void policy_checks(void **state)
 		{ "window", "0" }, { "window", "3600001" }, { "hysteresis", "101" },
 		{ "hysteresis", "0" }, { "decay", "9" }, { "decay", "0" },
 		{ "headroom", "1048577" }, { "rates", "5" }, { "", "5" },
+		{ "weight", "10001" }, { "levels", "8" }, { "track", "1" },
+		{ "track", "gpt" }, { "lockstep", "1" }, { "lockstep", "" },
 	};
 
 	(void)state;

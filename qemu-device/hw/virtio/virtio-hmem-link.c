@@ -8,7 +8,9 @@
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "chardev/char-socket.h"
+#include "io/channel.h"
 #include "standard-headers/linux/virtio_hmem.h"
+#include "system/runstate.h"
 #include "hw/virtio/virtio-hmem-link.h"
 #include "trace.h"
 
@@ -112,7 +114,8 @@ static void hmem_link_read(void *opaque, const uint8_t *buf, int size)
 static gboolean hmem_link_writable(void *unused, GIOCondition condition,
                                    void *opaque);
 
-static void hmem_link_flush(HmemLink *link)
+/* False: the socket is full. */
+static bool hmem_link_write(HmemLink *link)
 {
     while (link->up && link->tx_done < link->tx->len) {
         int n = qemu_chr_fe_write(&link->chr, link->tx->data + link->tx_done,
@@ -120,7 +123,7 @@ static void hmem_link_flush(HmemLink *link)
 
         if (!link->up) {
             /* It was closed meanwhile. */
-            return;
+            return true;
         }
         if (n > 0) {
             link->tx_done += n;
@@ -128,16 +131,22 @@ static void hmem_link_flush(HmemLink *link)
             /* The connection is dead, or as good as. */
             link->up = false;
             qemu_bh_schedule(link->bh);
-            return;
+            return true;
         } else {
-            link->watch = qemu_chr_fe_add_watch(&link->chr,
-                                                G_IO_OUT | G_IO_HUP,
-                                                hmem_link_writable, link);
-            return;
+            return false;
         }
     }
     g_byte_array_set_size(link->tx, 0);
     link->tx_done = 0;
+    return true;
+}
+
+static void hmem_link_flush(HmemLink *link)
+{
+    if (!hmem_link_write(link)) {
+        link->watch = qemu_chr_fe_add_watch(&link->chr, G_IO_OUT | G_IO_HUP,
+                                            hmem_link_writable, link);
+    }
 }
 
 static gboolean hmem_link_writable(void *unused, GIOCondition condition,
@@ -225,6 +234,58 @@ void hmem_link_drop(HmemLink *link, const char *fmt, ...)
     link->num_dropped++;
     link->up = false;
     qemu_bh_schedule(link->bh);
+}
+
+/*
+ * The chardev's own handler gives us bytes from the main loop only, and its
+ * way to read synchronously cannot be left before all of a length has come.
+ * So the socket is read here; it has no state besides that a handler would
+ * miss, and finds nothing to read if it comes later for the same bytes.
+ */
+static void hmem_link_read_now(HmemLink *link, QIOChannel *ioc)
+{
+    uint8_t buf[4096];
+    ssize_t n = qio_channel_read(ioc, (char *)buf,
+                                 MIN(sizeof(buf), hmem_link_missing(link)),
+                                 NULL);
+
+    if (n > 0) {
+        hmem_link_read(link, buf, n);
+    } else if (n != QIO_CHANNEL_ERR_BLOCK) {
+        link->up = false;
+        qemu_bh_schedule(link->bh);
+    }
+}
+
+void hmem_link_wait(HmemLink *link, bool (*done)(void *opaque))
+{
+    /* So often we look whether QEMU is being stopped by a signal. */
+    const int64_t slice_ns = 100 * SCALE_MS;
+
+    if (link->up && link->watch) {
+        g_source_remove(link->watch);
+        link->watch = 0;
+    }
+    while (link->up && !done(link->opaque)) {
+        SocketChardev *chr = SOCKET_CHARDEV(link->chr.chr);
+        bool written = hmem_link_write(link);
+        GPollFD poll = { .events = G_IO_IN | (written ? 0 : G_IO_OUT) };
+
+        if (!link->up) {
+            break;
+        }
+        poll.fd = chr->sioc->fd;
+        if (qemu_poll_ns(&poll, 1, slice_ns) > 0) {
+            hmem_link_read_now(link, chr->ioc);
+        } else if (qemu_shutdown_requested_get()) {
+            hmem_link_drop(link, "QEMU was told to end while hmemd had a tick "
+                           "to answer");
+        }
+    }
+    if (link->up && link->tx->len) {
+        /* The rest, from the main loop. */
+        qemu_bh_schedule(link->bh);
+    }
 }
 
 /* Also called from within a write that fails; the chardev is locked then. */

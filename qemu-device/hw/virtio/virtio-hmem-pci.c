@@ -32,6 +32,13 @@ static void virtio_hmem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
     if (proxy->nvectors == DEV_NVECTORS_UNSPECIFIED) {
         proxy->nvectors = 1 + VIRTIO_HMEM_VQ_MAX;
     }
+    /*
+     * The main loop would hear of a kick at some later time.  A guest whose
+     * time is its instructions is to find the same thing in each run.
+     */
+    if (icount_enabled()) {
+        proxy->flags &= ~VIRTIO_PCI_FLAG_USE_IOEVENTFD;
+    }
     qdev_realize(DEVICE(&hmem_pci->vdev), BUS(&proxy->bus), errp);
 }
 

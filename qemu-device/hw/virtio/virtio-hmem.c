@@ -211,7 +211,9 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         .version = HMEM_LINK_VERSION,
         .num_tiers = hmem->memory.num_tiers,
         .max_batches = VIRTIO_HMEM_MAX_BATCHES,
-        .map_bytes = hmem->dirty.map_bytes,
+        .map_bytes = hmem->track.maps.bytes,
+        .trackers = hmem_track_trackers(),
+        .track_flags = hmem_track_flags(),
     };
     const char *vm = qemu_get_vm_name();
     int i;
@@ -229,7 +231,7 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         hello.tiers[i] = hmem->memory.tiers[i].info;
     }
     hmem_link_send_fd(&hmem->link, HMEM_LINK_HELLO, &hello, sizeof(hello),
-                      hmem->dirty.fd);
+                      hmem->track.maps.fd);
 }
 
 static void virtio_hmem_send_ranges(void *opaque)
@@ -256,6 +258,25 @@ static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick)
 
     hmem_link_send(&hmem->link, HMEM_LINK_TICK, tick, sizeof(*tick));
 }
+
+static bool virtio_hmem_tick_answered(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    return !hmem_track_waiting(&hmem->track);
+}
+
+static void virtio_hmem_wait(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem_link_wait(&hmem->link, virtio_hmem_tick_answered);
+}
+
+static const HmemTrackOps virtio_hmem_track_ops = {
+    .tick = virtio_hmem_tick,
+    .wait = virtio_hmem_wait,
+};
 
 /*
  * Hints, from hmemd to the guest
@@ -638,7 +659,7 @@ static void virtio_hmem_link_opened(void *opaque)
 {
     VirtIOHMEM *hmem = opaque;
 
-    hmem->dirty.max_seq = 0;
+    hmem_track_forget(&hmem->track);
     virtio_hmem_send_hello(hmem);
     virtio_hmem_send_ranges(hmem);
     virtio_hmem_send_state(hmem);
@@ -649,7 +670,7 @@ static void virtio_hmem_link_closed(void *opaque)
     VirtIOHMEM *hmem = opaque;
 
     virtio_hmem_end_batches(hmem);
-    hmem_dirty_stop(&hmem->dirty);
+    hmem_track_stop(&hmem->track);
 }
 
 static void virtio_hmem_link_message(void *opaque, uint32_t type,
@@ -662,23 +683,17 @@ static void virtio_hmem_link_message(void *opaque, uint32_t type,
         virtio_hmem_receive_hints(hmem, payload, len);
         break;
     case HMEM_LINK_TRACK: {
-        const struct hmem_link_track *track = payload;
+        g_autofree char *wrong = hmem_track_start(&hmem->track, payload);
 
-        if (track->window_ns == 0) {
-            hmem_dirty_stop(&hmem->dirty);
-        } else if (track->window_ns >= HMEM_DIRTY_MIN_WINDOW &&
-                   track->window_ns <= HMEM_DIRTY_MAX_WINDOW) {
-            hmem_dirty_start(&hmem->dirty, track->window_ns);
-        } else {
-            hmem_link_drop(&hmem->link, "TRACK with a window of %" PRIu64
-                           " ns", track->window_ns);
+        if (wrong) {
+            hmem_link_drop(&hmem->link, "TRACK with %s", wrong);
         }
         break;
     }
     case HMEM_LINK_TICK_DONE: {
         const struct hmem_link_tick_done *done = payload;
 
-        if (!hmem_dirty_done(&hmem->dirty, done->seq)) {
+        if (!hmem_track_done(&hmem->track, done->seq)) {
             hmem_link_drop(&hmem->link, "TICK_DONE for tick %" PRIu64
                            ", which was not sent", done->seq);
         }
@@ -781,8 +796,8 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
         return;
     }
     hmem_memory_start(&hmem->memory, virtio_hmem_send_ranges, hmem);
-    if (!hmem_dirty_realize(&hmem->dirty, &hmem->memory, virtio_hmem_tick,
-                            hmem, errp)) {
+    if (!hmem_track_realize(&hmem->track, &hmem->memory,
+                            &virtio_hmem_track_ops, hmem, errp)) {
         hmem_link_unrealize(&hmem->link);
         hmem_memory_unrealize(&hmem->memory);
         return;
@@ -808,7 +823,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 
     migration_remove_notifier(&hmem->migration_notifier);
     hmem_link_unrealize(&hmem->link);
-    hmem_dirty_unrealize(&hmem->dirty);
+    hmem_track_unrealize(&hmem->track);
     virtio_hmem_end_parts(hmem);
     hmem_memory_unrealize(&hmem->memory);
     virtio_delete_queue(hmem->hint_vq);
@@ -1015,8 +1030,10 @@ static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
         { "hints", stats.hints },
         { "results", stats.results },
         { "foreign-moves", stats.foreign_moves },
-        { "ticks", hmem->dirty.num_ticks },
-        { "dirty-pages", hmem->dirty.num_dirty },
+        { "ticks", hmem->track.num_ticks },
+        { "dirty-pages", hmem->track.num_dirty },
+        { "accessed-pages", hmem->track.num_accessed },
+        { "rearmed-pages", hmem->track.num_rearmed },
     };
     bool ok = true;
     int i;
@@ -1049,7 +1066,7 @@ static void virtio_hmem_instance_init(Object *obj)
     VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
 
     QTAILQ_INIT(&hmem->batches);
-    hmem->dirty.fd = -1;
+    hmem->track.maps.fd = -1;
 }
 
 static const Property virtio_hmem_properties[] = {

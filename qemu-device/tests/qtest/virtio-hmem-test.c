@@ -237,6 +237,8 @@ static void daemon_accept(Daemon *d)
     d->map = mmap(NULL, d->hello.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                   fd, 0);
     g_assert_true(d->map != MAP_FAILED);
+    g_assert_cmpint(lseek(fd, 0, SEEK_END), ==,
+                    HMEM_LINK_MAPS * d->hello.map_bytes);
     /* It cannot be made to fault under QEMU's or hmemd's feet. */
     g_assert_cmpint(ftruncate(fd, 0), ==, -1);
     close(fd);
@@ -308,11 +310,20 @@ static void daemon_barrier(Daemon *d)
     daemon_recv_reject(d, UINT64_MAX, HMEM_LINK_REJECT_NO_DRIVER, 0);
 }
 
-static void daemon_track(Daemon *d, uint64_t window_ns)
+static void daemon_track_flags(Daemon *d, uint64_t window_ns, uint32_t flags)
 {
-    const struct hmem_link_track track = { .window_ns = window_ns };
+    const struct hmem_link_track track = {
+        .window_ns = window_ns,
+        .tracker = window_ns ? HMEM_LINK_TRACKER_DIRTY : 0,
+        .flags = flags,
+    };
 
     daemon_send(d, HMEM_LINK_TRACK, &track, sizeof(track));
+}
+
+static void daemon_track(Daemon *d, uint64_t window_ns)
+{
+    daemon_track_flags(d, window_ns, 0);
 }
 
 static void daemon_tick_done(Daemon *d, uint64_t seq)
@@ -331,6 +342,7 @@ static void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
     g_assert_cmpint(tick.seq, ==, seq);
     g_assert_cmpint(tick.window_ns, ==, window_ns);
     g_assert_cmpint(tick.dirty, ==, dirty);
+    g_assert_cmpint(tick.accessed, ==, 0);
 }
 
 /* Exactly these pages are in the map; take them out. */
@@ -752,6 +764,9 @@ static void test_link_hello(void)
     g_assert_cmpint(hello->max_batches, ==, 64);
     g_assert_cmpint(hello->map_bytes % 8, ==, 0);
     g_assert_cmpint(hello->map_bytes, >=, END / 8);
+    /* No simulator; and guest time is the test's to stop. */
+    g_assert_cmphex(hello->trackers, ==, HMEM_LINK_TRACKER_DIRTY);
+    g_assert_cmphex(hello->track_flags, ==, HMEM_LINK_TRACK_LOCKSTEP);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
     g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);
@@ -846,9 +861,12 @@ typedef struct BadMessage {
 
 #define MAGIC_VERSION(magic, version) ((magic) | (uint64_t)(version) << 32)
 #define NUM_FLAGS(num, flags) ((num) | (uint64_t)(flags) << 32)
+#define TRACKER_FLAGS(tracker, flags) NUM_FLAGS(tracker, flags)
+#define DIRTY_ONLY TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 0)
 
 static const BadMessage bad_messages[] = {
-    { "first-not-welcome", true, HMEM_LINK_TRACK, 8, { 10 * MS } },
+    { "first-not-welcome", true, HMEM_LINK_TRACK, 16,
+      { 10 * MS, DIRTY_ONLY } },
     { "welcome-magic", true, HMEM_LINK_WELCOME, 8, { MAGIC_VERSION(1, 1) } },
     { "welcome-version", true, HMEM_LINK_WELCOME, 8,
       { MAGIC_VERSION(HMEM_LINK_MAGIC, HMEM_LINK_VERSION + 1) } },
@@ -871,9 +889,24 @@ static const BadMessage bad_messages[] = {
       { 1, NUM_FLAGS(0x10000001, 0), FAST, 0 } },
     { "hints-flags", false, HMEM_LINK_HINTS, 32,
       { 1, NUM_FLAGS(1, 1), FAST, 0 } },
-    { "track-short", false, HMEM_LINK_TRACK, 8, { MS - 1 } },
-    { "track-long", false, HMEM_LINK_TRACK, 8, { 3600 * 1000 * MS + 1 } },
-    { "track-len", false, HMEM_LINK_TRACK, 16, { MS, 0 } },
+    { "track-short", false, HMEM_LINK_TRACK, 16, { MS - 1, DIRTY_ONLY } },
+    { "track-long", false, HMEM_LINK_TRACK, 16,
+      { 3600 * 1000 * MS + 1, DIRTY_ONLY } },
+    { "track-len", false, HMEM_LINK_TRACK, 24, { MS, DIRTY_ONLY, 0 } },
+    { "track-version-1", false, HMEM_LINK_TRACK, 8, { MS } },
+    { "track-none", false, HMEM_LINK_TRACK, 16, { MS, TRACKER_FLAGS(0, 0) } },
+    { "track-sim", false, HMEM_LINK_TRACK, 16,
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_SIM, 0) } },
+    { "track-two", false, HMEM_LINK_TRACK, 16,
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM,
+                          0) } },
+    { "track-unknown", false, HMEM_LINK_TRACK, 16,
+      { MS, TRACKER_FLAGS(1u << 31, 0) } },
+    { "track-flags", false, HMEM_LINK_TRACK, 16,
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 2) } },
+    { "track-stop-tracker", false, HMEM_LINK_TRACK, 16, { 0, DIRTY_ONLY } },
+    { "track-stop-flags", false, HMEM_LINK_TRACK, 16,
+      { 0, TRACKER_FLAGS(0, HMEM_LINK_TRACK_LOCKSTEP) } },
     { "tick-done", false, HMEM_LINK_TICK_DONE, 8, { 1 } },
     { "tick-done-zero", false, HMEM_LINK_TICK_DONE, 8, { 0 } },
 };
@@ -1887,6 +1920,181 @@ static void test_dirty_disconnect(void)
     teardown(&t);
 }
 
+/*
+ * Lockstep: the clock's step returns only when the tick was answered, so it is
+ * made by a thread of its own, and nobody else talks to QEMU meanwhile.
+ */
+
+static gpointer step_thread(gpointer opaque)
+{
+    Test *t = opaque;
+
+    qtest_clock_step(t->qts, 10 * MS);
+    return NULL;
+}
+
+/* Track in lockstep, and be in the wait of tick @seq. */
+static GThread *step_into_tick(Test *t, uint64_t seq, uint64_t window_ns,
+                               uint64_t dirty)
+{
+    GThread *thread = g_thread_new("step", step_thread, t);
+
+    daemon_recv_tick(t->d, seq, window_ns, dirty);
+    return thread;
+}
+
+static GThread *setup_lockstep(Test *t)
+{
+    setup(t);
+    daemon_track_flags(t->d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
+    daemon_barrier(t->d);
+    touch(t, FAST);
+    return step_into_tick(t, 1, 10 * MS, 1);
+}
+
+static void test_lockstep_ticks(void)
+{
+    static const uint64_t gfn = FAST;
+    Test t = { };
+    GThread *thread;
+
+    setup(&t);
+    qtest_clock_step(t.qts, 3 * MS);
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
+    daemon_barrier(t.d);
+    touch(&t, FAST);
+    /* At 10 ms, not at 13: whatever moment tracking was started at. */
+    thread = step_into_tick(&t, 1, 7 * MS, 1);
+    daemon_take_map(t.d, &gfn, 1);
+    /* It hears what it is told, and answers, before the tick is. */
+    daemon_barrier(t.d);
+    daemon_barrier(t.d);
+    daemon_tick_done(t.d, 1);
+    g_thread_join(thread);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 1);
+    thread = step_into_tick(&t, 2, 10 * MS, 0);
+    daemon_tick_done(t.d, 2);
+    g_thread_join(thread);
+    teardown(&t);
+}
+
+/* Hints of a tick are with the guest before its time goes on. */
+static void test_lockstep_hints(void)
+{
+    struct virtio_hmem_hint h[] = { hint(SLOW, 0, 0), hint(SLOW + 1, 0, 0) };
+    struct hmem_link_tick tick;
+    uint64_t addr[2];
+    Test t = { };
+    GThread *thread;
+    int i;
+
+    setup_driver(&t);
+    for (i = 0; i < ARRAY_SIZE(addr); i++) {
+        addr[i] = qvirtio_hmem_post(&t.hmem, 8192);
+    }
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
+    /* It has been read once this is with the guest. */
+    daemon_hints(t.d, 1, &h[0], 1);
+    recv_hints(&t, addr[0], 0, &h[0], 1);
+    thread = g_thread_new("step", step_thread, &t);
+    daemon_recv_to(t.d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    daemon_hints(t.d, 2, &h[1], 1);
+    daemon_tick_done(t.d, 1);
+    g_thread_join(thread);
+    g_assert_true(qvirtqueue_get_buf(t.qts, t.hmem.hint_vq, NULL, NULL));
+    teardown(&t);
+}
+
+static void test_lockstep_stop(void)
+{
+    Test t = { };
+    GThread *thread = setup_lockstep(&t);
+
+    daemon_track(t.d, 0);
+    g_thread_join(thread);
+    daemon_barrier(t.d);
+    /* Others answer in their own time, and the guest's goes on. */
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
+    daemon_barrier(t.d);
+    thread = step_into_tick(&t, 1, 10 * MS, 0);
+    daemon_track(t.d, 5 * MS);
+    g_thread_join(thread);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 5 * MS);
+    daemon_recv_tick(t.d, 1, 5 * MS, 0);
+    qtest_clock_step(t.qts, 5 * MS);
+    teardown(&t);
+}
+
+/* hmemd goes: so does the wait, and the next hmemd finds a working device. */
+static void check_lockstep_over(Test *t, GThread *thread)
+{
+    g_thread_join(thread);
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+    daemon_barrier(t->d);
+    /* Nobody tracks any more. */
+    qtest_clock_step(t->qts, 100 * MS);
+    daemon_barrier(t->d);
+    daemon_track_flags(t->d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
+    daemon_barrier(t->d);
+    thread = step_into_tick(t, 1, 10 * MS, 0);
+    daemon_tick_done(t->d, 1);
+    g_thread_join(thread);
+    teardown(t);
+}
+
+static void test_lockstep_close(void)
+{
+    Test t = { };
+    GThread *thread = setup_lockstep(&t);
+
+    daemon_close(t.d);
+    check_lockstep_over(&t, thread);
+}
+
+/* In the middle of the answer. */
+static void test_lockstep_cut(void)
+{
+    static const struct {
+        struct hmem_link_header header;
+        uint32_t half;
+    } cut = {
+        .header = {
+            HMEM_LINK_TICK_DONE, sizeof(struct hmem_link_tick_done),
+        },
+        .half = 1,
+    };
+    Test t = { };
+    GThread *thread = setup_lockstep(&t);
+
+    daemon_send_raw(t.d, &cut, sizeof(cut));
+    daemon_close(t.d);
+    check_lockstep_over(&t, thread);
+}
+
+static void test_lockstep_bad(void)
+{
+    Test t = { };
+    GThread *thread = setup_lockstep(&t);
+
+    daemon_tick_done(t.d, 2);
+    daemon_expect_drop(t.d);
+    check_lockstep_over(&t, thread);
+}
+
+/* A signal still ends QEMU. */
+static void test_lockstep_signal(void)
+{
+    Test t = { };
+    GThread *thread = setup_lockstep(&t);
+
+    kill(qtest_pid(t.qts), SIGTERM);
+    daemon_expect_drop(t.d);
+    g_thread_join(thread);
+    teardown(&t);
+}
+
 /* A paused VM does not age. */
 static void test_dirty_paused(void)
 {
@@ -2183,6 +2391,13 @@ int main(int argc, char **argv)
         { "dirty/change", test_dirty_change },
         { "dirty/disconnect", test_dirty_disconnect },
         { "dirty/paused", test_dirty_paused },
+        { "lockstep/ticks", test_lockstep_ticks },
+        { "lockstep/hints", test_lockstep_hints },
+        { "lockstep/stop", test_lockstep_stop },
+        { "lockstep/close", test_lockstep_close },
+        { "lockstep/cut", test_lockstep_cut },
+        { "lockstep/bad", test_lockstep_bad },
+        { "lockstep/signal", test_lockstep_signal },
         { "migration/live", test_migration },
         { "migration/cancel", test_migration_cancel },
         { "migration/tiers", test_migration_tiers },

@@ -19,6 +19,13 @@
 #include "exec/address-spaces.h"
 #endif
 
+/* 10.1: the instruction counter has a header of its own. */
+#if HMEM_QEMU_AT_LEAST(10, 1)
+#include "exec/icount.h"
+#else
+#include "system/cpu-timers.h"
+#endif
+
 /* 10.2: the front end of a chardev is called so. */
 #if HMEM_QEMU_AT_LEAST(10, 2)
 #define HmemChardev CharFrontend

@@ -3,8 +3,9 @@
  * virtio-hmem: the message stream to and from hmemd, over a chardev.
  *
  * This is framing only: it checks that messages have a known type, a length
- * that fits it and come in order, and it never blocks.  What a message means
- * is for the device to say.  All functions and callbacks run under the BQL.
+ * that fits it and come in order, and it never blocks unless told to wait.
+ * What a message means is for the device to say.  All functions and callbacks
+ * run under the BQL.
  */
 #ifndef HW_VIRTIO_HMEM_LINK_H
 #define HW_VIRTIO_HMEM_LINK_H
@@ -93,6 +94,13 @@ void hmem_link_send(HmemLink *link, enum hmem_link_type type,
 /* As hmem_link_send(); @fd goes with the first byte.  The queue is empty. */
 void hmem_link_send_fd(HmemLink *link, enum hmem_link_type type,
                        const void *payload, size_t len, int fd);
+
+/*
+ * Do nothing but send and receive until @done, which takes the same opaque as
+ * the callbacks, or until the connection is lost or given up.  Holds the BQL
+ * all the while.  The connection may have been closed when it returns.
+ */
+void hmem_link_wait(HmemLink *link, bool (*done)(void *opaque));
 
 /* Give the connection up, and say why. */
 void hmem_link_drop(HmemLink *link, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -7,9 +7,9 @@
 
 #include "standard-headers/linux/virtio_hmem.h"
 #include "hw/virtio/virtio.h"
-#include "hw/virtio/virtio-hmem-dirty.h"
 #include "hw/virtio/virtio-hmem-link.h"
 #include "hw/virtio/virtio-hmem-memory.h"
+#include "hw/virtio/virtio-hmem-track.h"
 #include "qemu/notify.h"
 #include "qom/object.h"
 
@@ -78,7 +78,7 @@ struct VirtIOHMEM {
     char *kinds;
     HmemMemory memory;
     HmemLink link;
-    HmemDirty dirty;
+    HmemTrack track;
     struct virtio_hmem_config config;
 
     /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tracker.h"
+
+static struct hmem_tracker_maps *to_maps(struct hmem_tracker *t)
+{
+	return (struct hmem_tracker_maps *)t;
+}
+
+static uint64_t take_word(uint64_t *word, uint64_t mask)
+{
+	/* Most words are zero: look before paying for an atomic. */
+	if (!(__atomic_load_n(word, __ATOMIC_RELAXED) & mask))
+		return 0;
+	if (mask == UINT64_MAX)
+		return __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
+	return __atomic_fetch_and(word, ~mask, __ATOMIC_ACQ_REL) & mask;
+}
+
+static struct hmem_sample dirty_take(struct hmem_tracker *t, uint64_t gfn,
+				     uint64_t mask)
+{
+	struct hmem_tracker_maps *m = to_maps(t);
+	struct hmem_sample s = { 0 };
+
+	if (gfn < m->frames)
+		s.accessed = s.written = take_word(&m->dirty[gfn / 64], mask);
+	return s;
+}
+
+static struct hmem_sample sim_take(struct hmem_tracker *t, uint64_t gfn,
+				   uint64_t mask)
+{
+	struct hmem_tracker_maps *m = to_maps(t);
+	struct hmem_sample s = { 0 };
+
+	if (gfn < m->frames) {
+		s.written = take_word(&m->dirty[gfn / 64], mask);
+		s.accessed = take_word(&m->accessed[gfn / 64], mask) | s.written;
+	}
+	return s;
+}
+
+static void sim_rearm(struct hmem_tracker *t, uint64_t gfn, uint64_t bits)
+{
+	struct hmem_tracker_maps *m = to_maps(t);
+
+	if (gfn < m->frames)
+		__atomic_fetch_or(&m->rearm[gfn / 64], bits, __ATOMIC_ACQ_REL);
+}
+
+static const struct hmem_tracker_ops dirty_ops = {
+	.name = "dirty",
+	.take = dirty_take,
+};
+
+static const struct hmem_tracker_ops sim_ops = {
+	.name = "sim",
+	.take = sim_take,
+	.rearm = sim_rearm,
+};
+
+void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			     uint64_t map_bytes)
+{
+	*m = (struct hmem_tracker_maps) {
+		.tracker.ops = &dirty_ops,
+		.dirty = maps,
+		.frames = map_bytes * 8,
+	};
+}
+
+void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			   uint64_t map_bytes)
+{
+	*m = (struct hmem_tracker_maps) {
+		.tracker.ops = &sim_ops,
+		.dirty = maps,
+		.accessed = maps + map_bytes / 8,
+		.rearm = maps + 2 * (map_bytes / 8),
+		.frames = map_bytes * 8,
+	};
+}

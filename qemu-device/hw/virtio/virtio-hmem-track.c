@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: windows of guest time, and the maps that are shared with hmemd.
+ *
+ * In lockstep the timer's callback returns only when hmemd has answered.  With
+ * -icount it runs on the thread of the vCPUs, which then execute nothing: what
+ * hmemd decides takes no guest time, however long it takes.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qemu/memfd.h"
+#include "qapi/error.h"
+#include "system/qtest.h"
+#include "hw/virtio/virtio-hmem-compat.h"
+#include "hw/virtio/virtio-hmem-track.h"
+#include "trace.h"
+
+static const HmemTracker *const hmem_trackers[] = {
+    &hmem_tracker_dirty,
+    &hmem_tracker_sim,
+};
+
+uint32_t hmem_track_trackers(void)
+{
+    uint32_t ids = 0;
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
+        if (hmem_trackers[i]->available()) {
+            ids |= hmem_trackers[i]->id;
+        }
+    }
+    return ids;
+}
+
+static const HmemTracker *hmem_track_find(uint32_t id)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
+        if (hmem_trackers[i]->id == id && hmem_trackers[i]->available()) {
+            return hmem_trackers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Only a clock that counts instructions can stand still for hmemd. */
+uint32_t hmem_track_flags(void)
+{
+    return icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0;
+}
+
+/* The window that has just begun, or whose length has changed, ends then. */
+static void hmem_track_arm(HmemTrack *track)
+{
+    uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
+        /* Not counted from when TRACK happened to arrive. */
+        track->due_ns = (now / track->window_ns + 1) * track->window_ns;
+    } else {
+        track->due_ns = track->tick_ns + track->window_ns;
+    }
+    timer_mod(track->timer, track->due_ns);
+}
+
+/* The timer's callback is called, as soon as that can be. */
+static void hmem_track_kick(HmemTrack *track)
+{
+    timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+}
+
+static void hmem_track_rearm(HmemTrack *track)
+{
+    uint64_t num = track->tracker->rearm(track->memory, &track->maps);
+
+    track->num_rearmed += num;
+    trace_virtio_hmem_rearm(track->seq, num);
+    track->answered = false;
+    track->busy = false;
+}
+
+static void hmem_track_tick(HmemTrack *track, uint64_t now)
+{
+    struct hmem_link_tick tick = {
+        .seq = ++track->seq,
+        .vtime_ns = now,
+        .window_ns = now - track->tick_ns,
+    };
+
+    track->tracker->collect(track->memory, &track->maps, &tick);
+    track->tick_ns = now;
+    track->busy = true;
+    track->max_seq = MAX(track->max_seq, tick.seq);
+    track->num_ticks++;
+    track->num_dirty += tick.dirty;
+    track->num_accessed += tick.accessed;
+    trace_virtio_hmem_tick(tick.seq, tick.vtime_ns, tick.window_ns,
+                           tick.dirty, tick.accessed);
+    hmem_track_arm(track);
+    track->ops->tick(track->opaque, &tick);
+    if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
+        track->in_wait = true;
+        /* Tracking may be stopped, or be another, after this. */
+        track->ops->wait(track->opaque);
+        track->in_wait = false;
+    }
+}
+
+static void hmem_track_timer(void *opaque)
+{
+    HmemTrack *track = opaque;
+    uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    if (track->fresh) {
+        track->fresh = false;
+        track->tracker->clear(track->memory);
+        track->tick_ns = now;
+        hmem_track_arm(track);
+        return;
+    }
+    if (track->answered) {
+        hmem_track_rearm(track);
+    }
+    /* A slow daemon gets a longer window: hmem_track_done() comes back. */
+    if (track->busy) {
+        return;
+    }
+    if (now < track->due_ns) {
+        timer_mod(track->timer, track->due_ns);
+        return;
+    }
+    hmem_track_tick(track, now);
+}
+
+bool hmem_track_done(HmemTrack *track, uint64_t seq)
+{
+    if (seq == 0 || seq > track->max_seq) {
+        return false;
+    }
+    /* Otherwise an answer from before tracking was stopped, and late. */
+    if (!track->busy || seq != track->seq) {
+        return true;
+    }
+    if (!track->tracker->rearm) {
+        track->busy = false;
+        if (!timer_pending(track->timer)) {
+            hmem_track_kick(track);
+        }
+    } else if (track->in_wait) {
+        hmem_track_rearm(track);
+    } else {
+        track->answered = true;
+        hmem_track_kick(track);
+    }
+    return true;
+}
+
+bool hmem_track_waiting(const HmemTrack *track)
+{
+    return track->busy;
+}
+
+void hmem_track_forget(HmemTrack *track)
+{
+    track->max_seq = 0;
+}
+
+static char *hmem_track_check(const struct hmem_link_track *ask)
+{
+    if (ask->window_ns == 0) {
+        return ask->tracker || ask->flags ?
+            g_strdup("no window, but a tracker or flags") : NULL;
+    }
+    if (ask->window_ns < HMEM_TRACK_MIN_WINDOW ||
+        ask->window_ns > HMEM_TRACK_MAX_WINDOW) {
+        return g_strdup_printf("a window of %" PRIu64 " ns", ask->window_ns);
+    }
+    if (!hmem_track_find(ask->tracker)) {
+        return g_strdup_printf("tracker 0x%x, which is not one of 0x%x",
+                               ask->tracker, hmem_track_trackers());
+    }
+    if (ask->flags & ~hmem_track_flags()) {
+        return g_strdup_printf("flags 0x%x, of which this VM has 0x%x",
+                               ask->flags, hmem_track_flags());
+    }
+    return NULL;
+}
+
+char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
+{
+    const HmemTracker *tracker = hmem_track_find(ask->tracker);
+    char *wrong = hmem_track_check(ask);
+
+    if (wrong) {
+        return wrong;
+    }
+    if (track->tracker != tracker || track->flags != ask->flags) {
+        hmem_track_stop(track);
+    }
+    if (!tracker) {
+        return NULL;
+    }
+    track->window_ns = ask->window_ns;
+    trace_virtio_hmem_track(ask->window_ns, ask->tracker, ask->flags);
+    if (!track->tracker) {
+        track->tracker = tracker;
+        track->flags = ask->flags;
+        track->seq = 0;
+        track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+        track->fresh = tracker->clear;
+        if (tracker->start) {
+            tracker->start(track->memory);
+        }
+    }
+    if (track->fresh) {
+        hmem_track_kick(track);
+    } else {
+        hmem_track_arm(track);
+    }
+    return NULL;
+}
+
+void hmem_track_stop(HmemTrack *track)
+{
+    if (!track->tracker) {
+        return;
+    }
+    trace_virtio_hmem_track(0, 0, 0);
+    timer_del(track->timer);
+    track->busy = track->answered = track->fresh = false;
+    if (track->tracker->stop) {
+        track->tracker->stop(track->memory);
+    }
+    track->tracker = NULL;
+}
+
+bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
+                        const HmemTrackOps *ops, void *opaque, Error **errp)
+{
+    uint64_t bytes = DIV_ROUND_UP(hmem_memory_end(memory), 8);
+    HmemMaps *maps = &track->maps;
+
+    track->memory = memory;
+    track->ops = ops;
+    track->opaque = opaque;
+    maps->bytes = ROUND_UP(bytes, qemu_real_host_page_size());
+    /* A map that is not used takes no memory. */
+    maps->dirty = qemu_memfd_alloc("virtio-hmem-maps",
+                                   HMEM_LINK_MAPS * maps->bytes,
+                                   F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL,
+                                   &maps->fd, errp);
+    if (!maps->dirty) {
+        return false;
+    }
+    maps->accessed = maps->dirty + maps->bytes / sizeof(uint64_t);
+    maps->rearm = maps->accessed + maps->bytes / sizeof(uint64_t);
+    track->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, hmem_track_timer, track);
+    return true;
+}
+
+void hmem_track_unrealize(HmemTrack *track)
+{
+    hmem_track_stop(track);
+    timer_free(track->timer);
+    qemu_memfd_free(track->maps.dirty, HMEM_LINK_MAPS * track->maps.bytes,
+                    track->maps.fd);
+    track->timer = NULL;
+    track->maps = (HmemMaps) { .fd = -1 };
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: which pages the guest uses, window by window.
+ *
+ * A tracker finds out; here are the windows, and the maps that are shared with
+ * hmemd.  Both sides touch the maps with atomic operations only.  All
+ * functions run under the BQL.
+ */
+#ifndef HW_VIRTIO_HMEM_TRACK_H
+#define HW_VIRTIO_HMEM_TRACK_H
+
+#include "qemu/timer.h"
+#include "hw/virtio/virtio-hmem-memory.h"
+
+/* Windows that may be asked for, in ns. */
+#define HMEM_TRACK_MIN_WINDOW (1000ull * 1000)
+#define HMEM_TRACK_MAX_WINDOW (3600ull * 1000 * 1000 * 1000)
+
+/* As struct hmem_link_hello says. */
+typedef struct HmemMaps {
+    int fd;
+    /* Of each map. */
+    uint64_t bytes;
+    uint64_t *dirty;
+    uint64_t *accessed;
+    uint64_t *rearm;
+} HmemMaps;
+
+/*
+ * A way to find out.  It has no state of its own: there is one device.  One
+ * that keeps accessed bits has @clear and @rearm, and then these two and
+ * @collect are called in a timer of QEMU_CLOCK_VIRTUAL only; one that does not
+ * has @start and @stop.
+ */
+typedef struct HmemTracker {
+    /* One HMEM_LINK_TRACKER_* */
+    uint32_t id;
+    bool (*available)(void);
+    /* From now on; what was before is of no window. */
+    void (*start)(const HmemMemory *memory);
+    void (*stop)(const HmemMemory *memory);
+    /* The same, at the begin of the first window. */
+    void (*clear)(const HmemMemory *memory);
+    /* OR what was found into @maps, and count it in @tick. */
+    void (*collect)(const HmemMemory *memory, const HmemMaps *maps,
+                    struct hmem_link_tick *tick);
+    /* Take the rearm map and clear its frames' bits; how many. */
+    uint64_t (*rearm)(const HmemMemory *memory, const HmemMaps *maps);
+} HmemTracker;
+
+extern const HmemTracker hmem_tracker_dirty;
+extern const HmemTracker hmem_tracker_sim;
+
+typedef struct HmemTrackOps {
+    /* A window has ended, and its pages are in the maps: tell hmemd. */
+    void (*tick)(void *opaque, const struct hmem_link_tick *tick);
+    /*
+     * LOCKSTEP: handle what hmemd says until hmem_track_waiting() is false.
+     * May return earlier, if there is nobody left to wait for.
+     */
+    void (*wait)(void *opaque);
+} HmemTrackOps;
+
+typedef struct HmemTrack {
+    const HmemMemory *memory;
+    const HmemTrackOps *ops;
+    void *opaque;
+    HmemMaps maps;
+
+    /* NULL: not tracking */
+    const HmemTracker *tracker;
+    uint32_t flags;
+    uint64_t window_ns;
+    /* Of the last tick, since tracking was started. */
+    uint64_t seq;
+    uint64_t tick_ns;
+    /* When the next one is due. */
+    uint64_t due_ns;
+    /* The first window is still to begin, in the timer. */
+    bool fresh;
+    /* The last tick is not done with: not answered, or not yet rearmed. */
+    bool busy;
+    bool answered;
+    /* In the timer, waiting for hmemd. */
+    bool in_wait;
+    /* The highest seq that hmemd can answer to. */
+    uint64_t max_seq;
+    QEMUTimer *timer;
+
+    /* Statistics, since the device was created. */
+    uint64_t num_ticks;
+    uint64_t num_dirty;
+    uint64_t num_accessed;
+    uint64_t num_rearmed;
+} HmemTrack;
+
+/* @memory has its ranges, and outlives @track. */
+bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
+                        const HmemTrackOps *ops, void *opaque, Error **errp);
+void hmem_track_unrealize(HmemTrack *track);
+
+/* HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that can be asked for now. */
+uint32_t hmem_track_trackers(void);
+uint32_t hmem_track_flags(void);
+
+/*
+ * Start to track, or change what is tracked.  NULL, or what @ask asks for that
+ * cannot be; nothing has changed then.
+ */
+char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask);
+void hmem_track_stop(HmemTrack *track);
+
+/* The maps have been read.  False: there was no such tick. */
+bool hmem_track_done(HmemTrack *track, uint64_t seq);
+
+/* A tick is not answered yet. */
+bool hmem_track_waiting(const HmemTrack *track);
+
+/* A connection begins: no tick of the one before can be answered on it. */
+void hmem_track_forget(HmemTrack *track);
+
+/*
+ * The part of the map's word @word that stands for frames of @range.  Ranges
+ * need not begin and end with a word, and two may share one.
+ */
+static inline uint64_t hmem_range_mask(const struct hmem_link_range *range,
+                                       uint64_t word)
+{
+    const uint64_t end = range->gfn + range->num;
+    uint64_t mask = UINT64_MAX;
+
+    if (word == range->gfn / 64) {
+        mask &= UINT64_MAX << (range->gfn % 64);
+    }
+    if (word == end / 64) {
+        mask &= ~(UINT64_MAX << (end % 64));
+    }
+    return mask;
+}
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Policies on access patterns that are known: a guest in a few lines, with
+ * accessed and dirty bits that stay until they are rearmed.
+ */
+#include "unit.h"
+
+#include <endian.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "brake.h"
+#include "plan.h"
+#include "policy.h"
+
+#define FAST	1024u
+#define SLOW	3072u
+#define FRAMES	(FAST + SLOW)
+#define WORDS	(FRAMES / 64)
+#define RATE	400u	/* pages per window */
+
+static const struct hmem_link_range ranges[] = {
+	{ .gfn = 0, .num = FAST, .tier = 0 },
+	{ .gfn = FAST, .num = SLOW, .tier = 1 },
+};
+
+static const struct hmem_link_tier tiers[] = {
+	/* What HMvisor's authors assume of NVM, in ns. */
+	{ .read_latency = 100, .write_latency = 200 },
+	{ .read_latency = 400, .write_latency = 1800 },
+};
+
+struct guest {
+	struct hmem_policy policy;
+	struct hmem_pages pages;
+	struct hmem_plan plan;
+	struct hmem_brake brake;
+	struct hmem_tracker_maps sim;
+	uint64_t maps[HMEM_LINK_MAPS * WORDS];
+	/* The bits, by frame, and which page is in it. */
+	bool accessed[FRAMES], written[FRAMES];
+	unsigned int page[FRAMES];
+	unsigned int window;
+	uint32_t messages;
+	uint64_t rnd;
+	/* Whether a page is read or written in this window. */
+	bool (*reads)(struct guest *g, unsigned int page);
+	bool (*writes)(struct guest *g, unsigned int page);
+	uint64_t moved, rearmed;
+	/* Pages from here on, as many as this, are hot. */
+	unsigned int hot, num_hot;
+};
+
+static int setup(void **state)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+
+	hmem_policy_init(&g->policy);
+	g->policy.kind = HMEM_POLICY_HMMV;
+	assert_int_equal(hmem_pages_init(&g->pages, ranges, 2, 2, FRAMES, NULL), 0);
+	hmem_tracker_sim_init(&g->sim, g->maps, WORDS * 8);
+	for (unsigned int i = 0; i < FRAMES; i++)
+		g->page[i] = i;
+	g->rnd = 42;
+	/* In the middle of the slow tier. */
+	g->hot = FAST + 1000;
+	g->num_hot = 900;
+	*state = g;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct guest *g = *state;
+
+	hmem_plan_free(&g->plan);
+	hmem_pages_free(&g->pages);
+	free(g);
+	return 0;
+}
+
+static bool chance(struct guest *g, unsigned int percent)
+{
+	return unit_random(&g->rnd) % 100 < percent;
+}
+
+static bool is_hot(const struct guest *g, unsigned int page)
+{
+	return page >= g->hot && page < g->hot + g->num_hot;
+}
+
+static bool hot_and_cold(struct guest *g, unsigned int page)
+{
+	return chance(g, is_hot(g, page) ? 95 : 5);
+}
+
+static bool half_of_the_time(struct guest *g, unsigned int page)
+{
+	(void)page;
+	return chance(g, 50);
+}
+
+static bool always(struct guest *g, unsigned int page)
+{
+	(void)g, (void)page;
+	return true;
+}
+
+static void collect(struct guest *g)
+{
+	for (unsigned int i = 0; i < FRAMES; i++) {
+		bool written = g->writes && g->writes(g, g->page[i]);
+
+		g->written[i] |= written;
+		g->accessed[i] |= written || (g->reads && g->reads(g, g->page[i]));
+		g->sim.dirty[i / 64] |= (uint64_t)g->written[i] << (i % 64);
+		g->sim.accessed[i / 64] |= (uint64_t)g->accessed[i] << (i % 64);
+	}
+}
+
+static void rearm(struct guest *g)
+{
+	for (unsigned int i = 0; i < FRAMES; i++) {
+		if (g->sim.rearm[i / 64] >> (i % 64) & 1) {
+			g->accessed[i] = g->written[i] = false;
+			g->rearmed++;
+		}
+	}
+	memset(g->sim.rearm, 0, WORDS * 8);
+}
+
+/* Pairs swap their frames; copying a page sets the bits of both. */
+static void move(struct guest *g)
+{
+	struct virtio_hmem_hint hints[510];
+	uint32_t n;
+
+	while ((n = hmem_plan_batch(&g->plan, hints, 510))) {
+		uint32_t half = n / 2;
+
+		assert_int_equal(n % 2, 0);
+		for (uint32_t i = 0; i < half; i++) {
+			uint64_t a = le64toh(hints[i].gfn);
+			uint64_t b = le64toh(hints[half + i].gfn);
+			uint16_t heat_a = hmem_pages_heat(&g->pages, a);
+			uint16_t heat_b = hmem_pages_heat(&g->pages, b);
+			unsigned int page = g->page[a];
+
+			hmem_pages_sent(&g->pages, a, 0);
+			hmem_pages_sent(&g->pages, b, 0);
+			hmem_pages_moved(&g->pages, a, b, 0, heat_a);
+			hmem_pages_moved(&g->pages, b, a, 0, heat_b);
+			hmem_brake_moved(&g->brake, a, b, heat_a,
+					 hints[i].tier == 0, ++g->messages);
+			hmem_brake_moved(&g->brake, b, a, heat_b,
+					 hints[half + i].tier == 0, g->messages);
+			g->page[a] = g->page[b];
+			g->page[b] = page;
+			g->accessed[a] = g->accessed[b] = true;
+			g->written[a] = g->written[b] = true;
+		}
+		g->moved += n;
+	}
+}
+
+static void run(struct guest *g, unsigned int windows)
+{
+	struct hmem_heat heat = hmem_policy_heat(&g->policy, tiers, 2);
+
+	for (; windows; windows--, g->window++) {
+		collect(g);
+		hmem_pages_update(&g->pages, &g->sim.tracker, &heat);
+		rearm(g);
+		hmem_brake_window(&g->brake, &g->pages, &heat);
+		assert_int_equal(hmem_plan_make(&g->plan, &g->pages,
+				hmem_brake_budget(&g->brake, RATE),
+				HMEM_HEAT_MAX * g->policy.hysteresis / 100, 0, NULL), 0);
+		move(g);
+	}
+}
+
+/* Percent of pages @from ... that are in tier 0. */
+static unsigned int fast_share(const struct guest *g, unsigned int from,
+			       unsigned int num)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < FAST; i++)
+		n += g->page[i] >= from && g->page[i] < from + num;
+	return n * 100 / num;
+}
+
+static unsigned int hot_share(const struct guest *g)
+{
+	return fast_share(g, g->hot, g->num_hot);
+}
+
+static void finds(struct guest *g)
+{
+	uint64_t moved;
+
+	run(g, 40);
+	assert_in_range(hot_share(g), 97, 100);
+	moved = g->moved;
+	run(g, 100);
+	assert_in_range(hot_share(g), 97, 100);
+	/* And leaves it there. */
+	assert_in_range(g->moved - moved, 0, 100 * HMEM_BRAKE_LEAST);
+}
+
+static void finds_hot_reads(void **state)
+{
+	struct guest *g = *state;
+
+	g->reads = hot_and_cold;
+	finds(g);
+}
+
+static void finds_hot_writes(void **state)
+{
+	struct guest *g = *state;
+
+	g->writes = hot_and_cold;
+	g->policy.kind = HMEM_POLICY_HMVISOR;
+	finds(g);
+}
+
+/* What is only read is no concern of theirs. */
+static void writes_ignores_reads(void **state)
+{
+	struct guest *g = *state;
+
+	g->reads = hot_and_cold;
+	g->policy.kind = HMEM_POLICY_WRITES;
+	run(g, 50);
+	assert_int_equal(g->moved, 0);
+}
+
+/* As accurate with the queue as without, for far fewer bits cleared. */
+static void queue_saves_work(void **state)
+{
+	struct guest *g = *state;
+	struct guest *plain;
+	void *other;
+
+	setup(&other);
+	plain = other;
+	plain->policy.levels = 0;
+	plain->reads = g->reads = hot_and_cold;
+	run(plain, 400);
+	run(g, 400);
+	assert_in_range(hot_share(plain), 97, 100);
+	assert_in_range(hot_share(g), 97, 100);
+	assert_true(g->rearmed * 2 < plain->rearmed);
+	teardown(&other);
+}
+
+static void follows_hot_set(void **state)
+{
+	struct guest *g = *state;
+
+	g->reads = hot_and_cold;
+	g->policy.levels = 3;
+	run(g, 40);
+	for (unsigned int i = 0; i < 4; i++) {
+		g->hot = (g->hot + 1000) % (FRAMES - g->num_hot);
+		run(g, 40);
+		assert_in_range(hot_share(g), 95, 100);
+	}
+	/* With all levels, a page may count as hot for 127 windows more. */
+	g->policy.levels = HMEM_MLQ_MAX_LEVEL;
+	run(g, 300);
+	g->hot = (g->hot + 1000) % (FRAMES - g->num_hot);
+	run(g, 170);
+	assert_in_range(hot_share(g), 95, 100);
+}
+
+static void uniform_stops(void **state)
+{
+	struct guest *g = *state;
+	uint64_t moved;
+
+	g->reads = half_of_the_time;
+	g->policy.levels = 0;
+	/* A single window's chance is worth a move. */
+	g->policy.hysteresis = 10;
+	run(g, 60);
+	moved = g->moved;
+	assert_in_range(moved, 1, FRAMES);
+	run(g, 200);
+	/* A few in a window, to see whether it pays again. */
+	assert_in_range(g->moved - moved, 1, 200 * HMEM_BRAKE_LEAST);
+	assert_int_equal(g->brake.steps, HMEM_BRAKE_MAX);
+	/* It does. */
+	g->reads = hot_and_cold;
+	run(g, 80);
+	assert_in_range(hot_share(g), 97, 100);
+}
+
+static void uniform_and_dense_never_starts(void **state)
+{
+	struct guest *g = *state;
+
+	g->reads = g->writes = always;
+	run(g, 100);
+	assert_int_equal(g->moved, 0);
+}
+
+/* Read all the time, against written (only) two windows in five. */
+static bool steady_reads(struct guest *g, unsigned int page)
+{
+	(void)g;
+	return page >= 2 * FAST && page < 3 * FAST;
+}
+
+static bool some_writes(struct guest *g, unsigned int page)
+{
+	return page >= 3 * FAST && (g->window + page) % 5 < 2;
+}
+
+static void weight_of_writes(void **state)
+{
+	struct guest *g = *state;
+	struct hmem_heat hmmv, hmvisor;
+
+	g->reads = steady_reads;
+	g->writes = some_writes;
+	g->policy.levels = 0;
+	g->policy.decay = 4;
+	g->policy.hysteresis = 5;
+	run(g, 100);
+	assert_in_range(fast_share(g, 2 * FAST, FAST), 95, 100);
+	hmmv = hmem_policy_heat(&g->policy, tiers, 2);
+	g->policy.kind = HMEM_POLICY_HMVISOR;
+	run(g, 100);
+	assert_in_range(fast_share(g, 3 * FAST, FAST), 95, 100);
+	hmvisor = hmem_policy_heat(&g->policy, tiers, 2);
+	/* 1 to 1, and 9 times slower to 4 times. */
+	assert_int_equal(hmmv.read, HMEM_HEAT_MAX / 2);
+	assert_int_equal(hmvisor.read, HMEM_HEAT_MAX * 100 / 325);
+	g->policy.weight = 900;
+	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2).read,
+			 HMEM_HEAT_MAX / 10);
+}
+
+static void chooses_tracker(void **state)
+{
+	const uint32_t dirty = HMEM_LINK_TRACKER_DIRTY, sim = HMEM_LINK_TRACKER_SIM;
+	struct hmem_policy p;
+	struct hmem_err err;
+
+	(void)state;
+	hmem_policy_init(&p);
+	assert_int_equal(hmem_policy_tracker(&p, dirty, &err), dirty);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), sim);
+	assert_int_equal(hmem_policy_set(&p, "track", "dirty", &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), dirty);
+	assert_int_equal(hmem_policy_set(&p, "track", "sim", &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), sim);
+	assert_int_equal(hmem_policy_tracker(&p, dirty, &err), 0);
+	assert_non_null(strstr(err.msg, "sim"));
+	assert_non_null(strstr(err.msg, "dirty"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(finds_hot_reads),
+		TEST(finds_hot_writes),
+		TEST(writes_ignores_reads),
+		TEST(queue_saves_work),
+		TEST(follows_hot_set),
+		TEST(uniform_stops),
+		TEST(uniform_and_dense_never_starts),
+		TEST(weight_of_writes),
+		cmocka_unit_test(chooses_tracker),
+	};
+
+	return cmocka_run_group_tests_name("policies", tests, NULL, NULL);
+}
