@@ -99,8 +99,7 @@ class Machine:
         try:
             if self.policy:
                 hmemd = daemon.Daemon(sockets, sanitize=False)
-                args = [] if self.policy == "default" else ["-p", self.policy]
-                hmemd.start("--lockstep", *args)
+                hmemd.start("--lockstep", "--policy", self.policy)
             line = self.command_line(sockets)
             (self.dir / "command").write_text(" \\\n  ".join(line) + "\n")
             self.boot(line, sockets, hmemd)

@@ -149,6 +149,7 @@ def evaluate(console_text, simulated):
         "mover_cpu_ns": sum(ns for name, ns in console.deltas("thread_").items()
                             if name in MOVERS),
         "kernel_threads_ns": {n: ns for n, ns in console.deltas("thread_").items() if ns},
+        "results_by_reason": {n: c for n, c in console.deltas("reason_").items() if c},
         "kernel": console.facts.get("kernel"),
         "series": console.series(),
     }

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a guest kernel copies pages that migrate: what the simulator's copy= takes."""
+"""
+Where a guest's kernel and driver copy pages that migrate: what the simulator's
+copy= takes.  Without KASLR they lie at the same place after each boot, as long as
+the same modules are loaded in the same order (see guest/init, guest/symbols).
+"""
 
 import fcntl
 import hashlib
@@ -11,8 +15,9 @@ import machine
 
 
 def copy_ranges(kernel):
-    """["START-END", ...] in hexadecimal; asks the kernel once, in a guest."""
-    key = hashlib.sha256((env.kernel(kernel) / "vmlinuz").read_bytes()).hexdigest()[:16]
+    """["START-END", ...] in hexadecimal; asks once, in a guest."""
+    files = (env.kernel(kernel) / "vmlinuz", env.tool("module", kernel))
+    key = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
     cache = env.CACHE / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"copy-{key}"
@@ -30,7 +35,8 @@ def ask(kernel):
         guest.run()
         text = guest.console.read_text("utf-8", "replace")
     found = re.findall(r"bench: symbol \w+ ([0-9a-f]+) ([0-9a-f]+)", text)
-    if not found or any(int(start, 16) == 0 for start, _ in found):
+    if not re.search("symbol (folio_copy|folio_mc_copy)", text) or \
+            "symbol hmem_copy" not in text or any(int(start, 16) == 0 for start, _ in found):
         raise machine.RunError(f"kernel {kernel} does not say where it copies pages:\n"
                                f"{text[-1000:]}")
     return [f"{start}-{end}" for start, end in found]

@@ -129,6 +129,12 @@ static void print_damon(const char *moment)
 	}
 }
 
+static void see_reason(void *data, const char *name, uint64_t n)
+{
+	if (n)
+		printf("bench: count %s reason_%s %lu\n", (const char *)data, name, n);
+}
+
 static void print_hmem(const char *moment)
 {
 	glob_t g;
@@ -138,6 +144,11 @@ static void print_hmem(const char *moment)
 			printf("bench: count %s hmem_%s %lu\n", moment,
 			       strrchr(g.gl_pathv[i], '/') + 1,
 			       read_number(g.gl_pathv[i]));
+		globfree(&g);
+	}
+	if (!glob("/sys/kernel/debug/virtio_hmem/*/reasons", 0, NULL, &g)) {
+		for (size_t i = 0; i < g.gl_pathc; i++)
+			each_line(g.gl_pathv[i], see_reason, (void *)moment);
 		globfree(&g);
 	}
 	if (!glob("/sys/kernel/debug/virtio_hmem/*/pause", 0, NULL, &g)) {
