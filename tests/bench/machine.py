@@ -14,6 +14,7 @@ import time
 import daemon
 import env
 import guest
+import image
 import vm
 
 # Also: no self-tests and security modules, which only make the boot longer.
@@ -35,19 +36,19 @@ class Machine:
     append      more for the kernel's command line
     sim         options of the simulator's plugin; None: plain icount without it
     policy      of hmemd, "" for no device
-    image       another initramfs, to be unpacked over the first
+    archive     another initramfs, to be unpacked over the first
     timeout     seconds after which a guest that hangs is ended
     """
 
     def __init__(self, directory, kernel, dram, nvm, append, sim=None, policy="",
-                 image=None, timeout=3600, seed=1):
+                 archive=None, timeout=3600, seed=1):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm = dram, nvm
         self.append = f"{CMDLINE} {append}"
         self.sim = sim
         self.policy = policy
-        self.image = image
+        self.archive = archive
         self.timeout = timeout
         self.seed = seed
         self.console = self.dir / "console.log"
@@ -72,8 +73,8 @@ class Machine:
             "-numa", f"{lb},target=1,data-type=access-latency,latency=300",
             "-numa", f"{lb},target=1,data-type=access-bandwidth,bandwidth=10G",
             "-serial", f"file:{self.console}",
-            "-kernel", env.kernel(self.kernel) / "vmlinuz",
-            "-initrd", self.dir / "initrd" if self.image
+            "-kernel", image.bootable(self.kernel),
+            "-initrd", self.dir / "initrd" if self.archive
             else env.tool("initramfs", self.kernel, "--bench"),
             "-append", self.append,
         ]
@@ -90,9 +91,9 @@ class Machine:
     def run(self):
         """Returns the host's processor time of hmemd in ns, None without it."""
         self.dir.mkdir(parents=True, exist_ok=True)
-        if self.image:
+        if self.archive:
             with open(self.dir / "initrd", "wb") as out:
-                for part in (env.tool("initramfs", self.kernel, "--bench"), self.image):
+                for part in (env.tool("initramfs", self.kernel, "--bench"), self.archive):
                     out.write(part.read_bytes())
         sockets = guest.short_directory()
         hmemd = None

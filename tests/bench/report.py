@@ -11,7 +11,7 @@ import workloads
 MIB = 1 << 20
 SIM_LABEL = "modelled guest time"
 # Of a run, for its own result.json only.
-PRIVATE = ("series", "description", "model", "kernel")
+PRIVATE = ("series", "heat", "description", "model", "kernel")
 
 
 def relate(rows):
@@ -155,7 +155,23 @@ def plots(out, rows):
             f"{workload}: where anonymous memory lies",
             {r["config"]: [(s["seconds"], s["dram_mib"], s["nvm_mib"]) for s in r["series"]]
              for r in same}))
+        for row in same:
+            if row.get("heat"):
+                name = f"{workload}-{row['config']}-heat.svg".replace(":", "-")
+                names[workload].append(name)
+                (out / name).write_text(heat_map(row))
     return names
+
+
+def heat_map(row):
+    """Accesses to memory over addresses and time."""
+    rows = row["heat"]["rows"]
+    size = row["dram_mib"] + row["nvm_mib"]
+    return svg.heat(
+        f"{row['workload']}, {row['config']}: lines accessed in {size / len(rows):g} MiB and "
+        f"{row['heat']['seconds'] / max(len(rows[0]), 1):.2f} s", rows,
+        f"{row['heat']['seconds']:.1f}", f"guest-physical address, 0 to {size} MiB",
+        "guest time, s", row["dram_mib"] / size)
 
 
 def write(out, rows, versions, args, failed):

@@ -146,9 +146,10 @@ def occupancy(title, charts):
     return document(total_w, total_h, "".join(parts))
 
 
-def heat(title, rows, x_end, y_label, x_label):
-    """A map of rows (first at the bottom) of as many numbers each; darker (on dark:
-    lighter) is more, on a logarithmic scale that is printed below."""
+def heat(title, rows, x_end, y_label, x_label, border):
+    """A map of rows (first at the bottom) of as many numbers each: more colour is
+    more, on a logarithmic scale that is printed below.  border: the part of the
+    height that is DRAM."""
     top = max((v for row in rows for v in row), default=0)
     columns = max((len(row) for row in rows), default=1)
     w, h = (WIDTH - LEFT - 24) / columns, (HEIGHT - TOP - BOTTOM - 20) / max(len(rows), 1)
@@ -172,8 +173,13 @@ def heat(title, rows, x_end, y_label, x_label):
     bottom = TOP + len(rows) * h
     parts.append(f"<path class='axis' fill='none' d='M{LEFT} {TOP}V{bottom:.1f}"
                  f"H{WIDTH - 24}'/>\n")
+    edge = bottom - border * (bottom - TOP)
+    parts.append(f"<line class='axis' stroke-dasharray='6 4' x1='{LEFT}' x2='{WIDTH - 24}' "
+                 f"y1='{edge:.1f}' y2='{edge:.1f}'/>\n")
+    parts.append(text(LEFT - 6, (edge + bottom) / 2, "DRAM", "end") +
+                 text(LEFT - 6, (TOP + edge) / 2, "NVM", "end"))
     parts.append(text(LEFT, bottom + 16, "0") +
-                 text(WIDTH - 24, bottom + 16, number(x_end), "end") +
+                 text(WIDTH - 24, bottom + 16, x_end, "end") +
                  text((LEFT + WIDTH) / 2, bottom + 16, x_label, "middle"))
     parts.append(text(18, (TOP + bottom) / 2, y_label, "middle",
                       f"transform='rotate(-90 18 {(TOP + bottom) / 2:.1f})'"))
