@@ -22,9 +22,9 @@ static const struct qemu_plugin_access_log *access_log;
 /* Waited for, but not yet on the guest's clock.  Only for the vCPU thread. */
 static uint64_t stall;
 
-bool qemu_plugin_has_icount(void)
+uint64_t qemu_plugin_insn_ns(void)
 {
-    return icount_enabled() == ICOUNT_PRECISE;
+    return icount_enabled() == ICOUNT_PRECISE ? icount_to_ns(1) : 0;
 }
 
 uint64_t qemu_plugin_clock_ns(void)
@@ -33,7 +33,7 @@ uint64_t qemu_plugin_clock_ns(void)
     int64_t icount, bias;
     unsigned int start;
 
-    g_assert(qemu_plugin_has_icount());
+    g_assert(icount_enabled() == ICOUNT_PRECISE);
     do {
         start = seqlock_read_begin(&timers_state.vm_clock_seqlock);
         icount = qatomic_read_i64(&timers_state.qemu_icount);
@@ -61,7 +61,7 @@ static void stall_async(CPUState *cpu, run_on_cpu_data data)
 
 void qemu_plugin_stall_ns(uint64_t ns)
 {
-    g_assert(qemu_plugin_has_icount());
+    g_assert(icount_enabled() == ICOUNT_PRECISE);
     g_assert(current_cpu);
 
     /*

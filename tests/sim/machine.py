@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -107,15 +108,18 @@ class Run:
     out      the simulator's JSON
     samples  the lines of its series
     deltas   of each measured step, how the counters changed; by step number
+    heat     (guest_ns, {gfn: (fills, write-backs)}) of each period
     begin    of each measured step, the counters before it
     end      ... and after it
     ns       of each step, the nanoseconds that the guest measured
     """
 
-    def __init__(self, steps, options="", **more):
+    def __init__(self, steps, options="", heat=False, **more):
         with tempfile.TemporaryDirectory(prefix="hmem-") as directory:
             out, series = f"{directory}/out", f"{directory}/series"
             options = f"out={out},series={series}{options and ','}{options}"
+            if heat:
+                options += f",heat={directory}/heat"
             done = subprocess.run(
                 bare(steps, options, **more), stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, timeout=300)
@@ -125,6 +129,7 @@ class Run:
                                 f"{done.stdout}{done.stderr}")
             self.text = pathlib.Path(out).read_text()
             self.series_text = pathlib.Path(series).read_text()
+            self.heat = heat and read_heat(f"{directory}/heat")
         self.out = json.loads(self.text)
         self.samples = [json.loads(x) for x in self.series_text.splitlines()]
         self.ns = [int(x.split()[1]) for x in done.stdout.splitlines()]
@@ -135,6 +140,23 @@ class Run:
                 self.begin[i], self.end[i], *marks = marks
                 self.deltas[i] = difference(self.begin[i], self.end[i])
         assert not marks, "marks that belong to no step"
+
+
+def read_heat(path):
+    """What heat=FILE has, as in Run.heat."""
+    data = pathlib.Path(path).read_bytes()
+    assert data[:8] == b"hmemheat", data[:8]
+    at, periods = 8, []
+    while at < len(data):
+        guest_ns, num = struct.unpack_from("<QQ", data, at)
+        at += 16
+        frames = {}
+        for _ in range(num):
+            gfn, *lines = struct.unpack_from("<III", data, at)
+            at += 12
+            frames[gfn] = tuple(lines)
+        periods.append((guest_ns, frames))
+    return periods
 
 
 def difference(first, last):

@@ -161,6 +161,32 @@ def test_periodic_samples():
     assert all(t % 1_000_000 < 10_000 for t in read), read
 
 
+def test_heat():
+    run = Run([sweep(), step("r", NVM, 10 * 64), step("w", NVM + MIB, 5 * 64),
+               sweep(), step("r", NVM + 10 * 4096, 7)],
+              f"{CACHE},period_ms=1", heat=True)
+    times = [t for t, _ in run.heat]
+    assert len(times) > 2 and times == sorted(set(times)), times
+    sums = {}
+    for _, frames in run.heat:
+        assert list(frames) == sorted(frames)
+        for gfn, lines in frames.items():
+            assert any(lines), "a frame without lines"
+            old = sums.get(gfn, (0, 0))
+            sums[gfn] = (old[0] + lines[0], old[1] + lines[1])
+    first, other = NVM >> 12, (NVM + MIB) >> 12
+    for i in range(10):
+        assert sums[first + i] == (64, 0), (i, sums[first + i])
+    assert sums[first + 10] == (7, 0), sums[first + 10]
+    for i in range(5):
+        assert sums[other + i] == (64, 64), (i, sums[other + i])
+    for tier, low, high in (("dram", 0, 0x10000), ("nvm", 0x10000, 0x20000)):
+        for way, name in enumerate(("fills", "writebacks")):
+            check(f"{tier}: frames' {name}, in all",
+                  sum(n[way] for gfn, n in sums.items() if low <= gfn < high),
+                  run.out["total"]["tiers"][tier][name])
+
+
 def test_two_runs_are_the_same():
     steps = [step("m", 0, 1), sweep(), step("f", NVM, 1024),
              step("c", NVM, 4096), step("w", DRAM, 5000), step("m", 0, 4),

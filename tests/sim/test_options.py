@@ -26,7 +26,8 @@ WRONG = (
     ("memory_mode=100", "whole lines"),
     ("memory_mode=64M,preset=dram", "needs a preset with a slow tier"),
     ("memory_mode=64M,node0=dram", "contradicts memory_mode"),
-    ("period_ms=10", "needs series=FILE"),
+    ("period_ms=10", "needs series=FILE or heat=FILE"),
+    ("heat=/dev/null", "needs period_ms"),
     ("copy=10-", "is not START-END"),
     ("copy=20-10", "is not START-END"),
     ("copy=" + ":".join(9 * ["1-2"]), "more than 8 ranges"),
@@ -38,7 +39,7 @@ def refused(text, *args, **more):
     done = subprocess.run(bare([step("q")], *args, **more), timeout=60,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 1, (args, done)
-    assert f"hmem-sim: " in done.stderr and text in done.stderr, (args, done)
+    assert "hmem-sim: " in done.stderr and text in done.stderr, (args, done)
     assert not done.stdout, (args, done)
     print(done.stderr.splitlines()[0])
 
@@ -60,7 +61,7 @@ def test_right_ones_are_recorded():
               "prefetch=off,nvm.read_ns=333.5,nvm.write_gbps=9,node1=cxl,node2=nvm,"
               "copy=ffffffff81000000-ffffffff81000100:10-20")
     model = run.out["model"]
-    for key, value in {"preset": "hme", "llc_bytes": 1 << 20, "llc_ways": 8,
+    for key, value in {"preset": "hme", "insn_ns": 1, "llc_bytes": 1 << 20, "llc_ways": 8,
                        "mlp": 2, "walk_ns": 7, "step_ns": 100, "prefetch": False,
                        "copy": ["ffffffff81000000-ffffffff81000100", "10-20"]}.items():
         assert model[key] == value, (key, model)

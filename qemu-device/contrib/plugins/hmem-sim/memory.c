@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "frames.h"
+#include "heat.h"
 #include "memory-mode.h"
 #include "memory.h"
 #include "options.h"
@@ -27,6 +28,7 @@ static void transfer_line(uint64_t line, SimDirection direction,
     };
     SimTier tier = sim_line_tier(line);
 
+    sim_heat_count(line, direction);
     if (sim_options.memory_mode) {
         sim_wait(sim_memory_mode_transfer(line, tier, direction, &transfer));
     } else {

@@ -236,6 +236,9 @@ static bool parse_option(const char *name, const char *value, bool *node_set)
     } else if (!strcmp(name, "series")) {
         o->series = value;
         return true;
+    } else if (!strcmp(name, "heat")) {
+        o->heat = value;
+        return true;
     } else if (!strncmp(name, "node", 4) && g_ascii_isdigit(name[4])) {
         uint64_t node;
 
@@ -277,9 +280,12 @@ static bool check(const bool *node_set, SimTier slow)
     if (o->step_ns > 1e9) {
         return complain("step_ns=%g: more than a second", o->step_ns);
     }
-    if (o->period_ms && !o->series) {
-        return complain("period_ms=%" PRIu64 " needs series=FILE",
+    if (o->period_ms && !o->series && !o->heat) {
+        return complain("period_ms=%" PRIu64 " needs series=FILE or heat=FILE",
                         o->period_ms);
+    }
+    if (o->heat && !o->period_ms) {
+        return complain("heat=%s needs period_ms=N", o->heat);
     }
     if (!o->memory_mode) {
         return true;

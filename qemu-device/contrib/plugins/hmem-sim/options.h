@@ -37,6 +37,7 @@ typedef struct SimOptions {
     unsigned int num_copy;
     const char *out;             /* file names; NULL: none */
     const char *series;
+    const char *heat;
 } SimOptions;
 
 extern SimOptions sim_options;

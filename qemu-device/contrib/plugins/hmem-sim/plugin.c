@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "filter.h"
 #include "frames.h"
+#include "heat.h"
 #include "insn.h"
 #include "llc.h"
 #include "memory.h"
@@ -49,6 +50,7 @@ static void periodic_sample(void)
 
     if (now >= next_sample_ps) {
         sim_stats_sample("period", "");
+        sim_heat_period(now / 1000);
         next_sample_ps += (now - next_sample_ps) / period_ps * period_ps +
             period_ps;
     }
@@ -244,6 +246,7 @@ static void finish(qemu_plugin_id_t id, void *userdata)
     qemu_plugin_set_access_log(NULL);
     if (started) {
         sim_stats_finish();
+        sim_heat_period(sim_now_ps() / 1000);
     }
 }
 
@@ -258,7 +261,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
         fputs("hmem-sim: only for qemu-system-x86_64\n", stderr);
         return -1;
     }
-    if (!qemu_plugin_has_icount()) {
+    if (!qemu_plugin_insn_ns()) {
         fputs("hmem-sim: guest time has to be counted in instructions: use "
               "-accel tcg -icount shift=0,sleep=off\n", stderr);
         return -1;
@@ -270,7 +273,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
     }
     instructions = qemu_plugin_scoreboard_u64(
         qemu_plugin_scoreboard_new(sizeof(uint64_t)));
-    if (!sim_stats_init(get_instructions)) {
+    if (!sim_stats_init(get_instructions) || !sim_heat_init()) {
         return -1;
     }
     sim_step_ps = sim_options.step_ns * 1000;

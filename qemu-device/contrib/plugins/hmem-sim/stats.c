@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <qemu-plugin.h>
 
 #include "clock.h"
 #include "filter.h"
@@ -156,14 +157,15 @@ static void print_model(FILE *f)
     const SimOptions *o = &sim_options;
     unsigned int i;
 
-    fprintf(f, "\"preset\": \"%s\", \"line_bytes\": %d, \"l1_bytes\": %d, "
+    fprintf(f, "\"preset\": \"%s\", \"insn_ns\": %" PRIu64
+            ", \"line_bytes\": %d, \"l1_bytes\": %d, "
             "\"llc_bytes\": %" PRIu64 ", \"llc_ways\": %" PRIu64
             ", \"memory_mode_bytes\": %" PRIu64 ", \"mlp\": %g, "
             "\"prefetch\": %s, \"streams\": %d, \"walk_ns\": %g, "
-            "\"step_ns\": %g, \"tiers\": {", o->preset, SIM_LINE,
-            SIM_L1_LINES * SIM_LINE, o->llc, o->ways, o->memory_mode, o->mlp,
-            o->prefetch ? "true" : "false", SIM_STREAMS, o->walk_ns,
-            o->step_ns);
+            "\"step_ns\": %g, \"tiers\": {", o->preset,
+            qemu_plugin_insn_ns(), SIM_LINE, SIM_L1_LINES * SIM_LINE, o->llc,
+            o->ways, o->memory_mode, o->mlp, o->prefetch ? "true" : "false",
+            SIM_STREAMS, o->walk_ns, o->step_ns);
     for (i = 0; i < SIM_TIERS; i++) {
         const SimTierOptions *tier = &o->tier[i];
 

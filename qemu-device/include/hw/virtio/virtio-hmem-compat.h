@@ -12,6 +12,7 @@
 
 /* 10.1: exec/ became system/. */
 #if HMEM_QEMU_AT_LEAST(10, 1)
+#include "exec/icount.h"
 #include "system/memory.h"
 #include "system/address-spaces.h"
 #else
