@@ -82,6 +82,8 @@ static void print_vm(json *vm)
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
 	printf("windows     %s of %s ms\n", text_of(vm, "windows"),
 	       num_of(vm, "window_ms") ? text_of(vm, "window_ms") : "-");
+	printf("tracker     %s%s\n", text_of(vm, "tracker"),
+	       flag_of(vm, "lockstep") ? ", in lockstep" : "");
 	printf("activity    %s\n", text_of(vm, "activity"));
 	printf("last error  %s\n", text_of(vm, "last_error"));
 }

@@ -345,6 +345,11 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 	hmem_pages_update(&vm->pages, tracker, &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	hmem_brake_window(&vm->brake, &vm->pages, &heat);
+	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
+		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
+		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
+		tick->accessed, tick->dirty, vm->pages.rearmed,
+		vm->stats.promoted, vm->stats.demoted);
 }
 
 /* Hints that fit into the batches that can be under way at a time. */

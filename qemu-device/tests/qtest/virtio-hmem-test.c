@@ -70,8 +70,14 @@ typedef struct Daemon {
     struct hmem_link_state state;
     struct hmem_link_range ranges[16];
     uint32_t num_ranges;
+    /* Dirty, accessed, rearm. */
     uint64_t *map;
 } Daemon;
+
+static size_t maps_size(const Daemon *d)
+{
+    return HMEM_LINK_MAPS * d->hello.map_bytes;
+}
 
 static Daemon *daemon_new(void)
 {
@@ -94,7 +100,7 @@ static Daemon *daemon_new(void)
 static void daemon_close(Daemon *d)
 {
     if (d->map) {
-        munmap(d->map, d->hello.map_bytes);
+        munmap(d->map, maps_size(d));
         d->map = NULL;
     }
     if (d->fd >= 0) {
@@ -234,11 +240,10 @@ static void daemon_accept(Daemon *d)
     g_assert_cmpint(len, ==, sizeof(*hello));
     d->hello = *hello;
     g_assert_cmpint(fd, >=, 0);
-    d->map = mmap(NULL, d->hello.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                  fd, 0);
+    d->map = mmap(NULL, maps_size(d), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                  0);
     g_assert_true(d->map != MAP_FAILED);
-    g_assert_cmpint(lseek(fd, 0, SEEK_END), ==,
-                    HMEM_LINK_MAPS * d->hello.map_bytes);
+    g_assert_cmpint(lseek(fd, 0, SEEK_END), ==, maps_size(d));
     /* It cannot be made to fault under QEMU's or hmemd's feet. */
     g_assert_cmpint(ftruncate(fd, 0), ==, -1);
     close(fd);
@@ -345,19 +350,49 @@ static void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
     g_assert_cmpint(tick.accessed, ==, 0);
 }
 
-/* Exactly these pages are in the map; take them out. */
-static void daemon_take_map(Daemon *d, const uint64_t *gfns, int num)
+static uint64_t map_words(const Daemon *d)
+{
+    return d->hello.map_bytes / sizeof(*d->map);
+}
+
+static uint64_t *accessed_map(Daemon *d)
+{
+    return d->map + map_words(d);
+}
+
+static uint64_t *rearm_map(Daemon *d)
+{
+    return accessed_map(d) + map_words(d);
+}
+
+static bool map_test(const uint64_t *map, uint64_t gfn)
+{
+    return qatomic_read(&map[gfn / 64]) >> gfn % 64 & 1;
+}
+
+static void map_set(uint64_t *map, uint64_t gfn)
+{
+    qatomic_or(&map[gfn / 64], 1ull << gfn % 64);
+}
+
+/* Exactly these pages are in one of the maps; take them out. */
+static void daemon_take(Daemon *d, uint64_t *map, const uint64_t *gfns, int num)
 {
     uint64_t word, found = 0;
     int i;
 
     for (i = 0; i < num; i++) {
-        g_assert_cmphex(d->map[gfns[i] / 64] & (1ull << gfns[i] % 64), !=, 0);
+        g_assert_true(map_test(map, gfns[i]));
     }
-    for (word = 0; word < d->hello.map_bytes / sizeof(*d->map); word++) {
-        found += ctpop64(qatomic_xchg(&d->map[word], 0));
+    for (word = 0; word < map_words(d); word++) {
+        found += ctpop64(qatomic_xchg(&map[word], 0));
     }
     g_assert_cmpint(found, ==, num);
+}
+
+static void daemon_take_map(Daemon *d, const uint64_t *gfns, int num)
+{
+    daemon_take(d, d->map, gfns, num);
 }
 
 /*
@@ -2095,6 +2130,220 @@ static void test_lockstep_signal(void)
     teardown(&t);
 }
 
+/*
+ * Accessed bits, from a plugin whose access log is a file
+ */
+
+#define LOG_PLUGIN "tests/qtest/libvirtio-hmem-log.so"
+
+typedef struct Log {
+    char *path;
+    /* Bits as in a map, for frames 0 .. END - 1. */
+    uint64_t *accessed;
+    uint64_t *dirty;
+} Log;
+
+#define LOG_BYTES (END / 8)
+
+/* False: QEMU is built without plugins. */
+static bool setup_log(Test *t, Log *log)
+{
+    g_autofree char *extra = NULL;
+    int fd;
+
+    if (access(LOG_PLUGIN, R_OK) < 0) {
+        g_test_skip("no plugins");
+        return false;
+    }
+    fd = g_file_open_tmp("virtio-hmem-XXXXXX", &log->path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, 2 * LOG_BYTES), ==, 0);
+    log->accessed = mmap(NULL, 2 * LOG_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_SHARED, fd, 0);
+    g_assert_true(log->accessed != MAP_FAILED);
+    close(fd);
+    log->dirty = log->accessed + LOG_BYTES / sizeof(uint64_t);
+    extra = g_strdup_printf("-plugin " LOG_PLUGIN ",log=%s", log->path);
+    setup_machine(t, extra);
+    g_assert_cmphex(t->d->hello.trackers, ==,
+                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM);
+    return true;
+}
+
+static void teardown_log(Test *t, Log *log)
+{
+    teardown(t);
+    munmap(log->accessed, 2 * LOG_BYTES);
+    unlink(log->path);
+    g_free(log->path);
+}
+
+/* The device does it in its own time. */
+static void wait_clear(const uint64_t *map, uint64_t gfn)
+{
+    gint64 end = g_get_monotonic_time() + DEADLINE_US;
+
+    while (map_test(map, gfn)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+static void track_log(Test *t, Log *log, uint32_t flags)
+{
+    const struct hmem_link_track track = {
+        .window_ns = 10 * MS,
+        .tracker = HMEM_LINK_TRACKER_SIM,
+        .flags = flags,
+    };
+
+    /* Set before tracking began: cleared when it does. */
+    map_set(log->accessed, FAST);
+    map_set(log->dirty, FAST);
+    daemon_send(t->d, HMEM_LINK_TRACK, &track, sizeof(track));
+    wait_clear(log->accessed, FAST);
+    g_assert_false(map_test(log->dirty, FAST));
+}
+
+static void recv_log_tick(Test *t, uint64_t seq, uint64_t accessed,
+                          uint64_t dirty)
+{
+    struct hmem_link_tick tick;
+
+    daemon_recv_to(t->d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    g_assert_cmpint(tick.seq, ==, seq);
+    g_assert_cmpint(tick.window_ns, ==, 10 * MS);
+    g_assert_cmpint(tick.accessed, ==, accessed);
+    g_assert_cmpint(tick.dirty, ==, dirty);
+}
+
+static void test_sim_windows(void)
+{
+    static const uint64_t used[] = { 0, HOLE - 1, FAST, SLOW, END - 1 };
+    static const uint64_t left[] = { 0, HOLE - 1, END - 1 };
+    Test t = { };
+    Log log;
+    int i;
+
+    if (!setup_log(&t, &log)) {
+        return;
+    }
+    track_log(&t, &log, 0);
+    for (i = 0; i < ARRAY_SIZE(used); i++) {
+        map_set(log.accessed, used[i]);
+    }
+    map_set(log.dirty, SLOW);
+    /* What is not the guest's memory is nobody's business. */
+    map_set(log.accessed, HOLE);
+    map_set(log.dirty, HOLE);
+    qtest_clock_step(t.qts, 10 * MS);
+    recv_log_tick(&t, 1, ARRAY_SIZE(used), 1);
+    daemon_take(t.d, accessed_map(t.d), used, ARRAY_SIZE(used));
+    daemon_take_map(t.d, &used[3], 1);
+
+    /* Two are to be looked at again, and one that does not exist. */
+    map_set(rearm_map(t.d), FAST);
+    map_set(rearm_map(t.d), SLOW);
+    map_set(rearm_map(t.d), HOLE);
+    daemon_tick_done(t.d, 1);
+    wait_clear(log.accessed, SLOW);
+    g_assert_false(map_test(log.accessed, FAST));
+    g_assert_false(map_test(log.dirty, SLOW));
+    g_assert_true(map_test(log.accessed, HOLE));
+    g_assert_true(map_test(log.dirty, HOLE));
+    g_assert_false(map_test(rearm_map(t.d), FAST));
+    g_assert_false(map_test(rearm_map(t.d), SLOW));
+
+    /* The others are found until they are rearmed. */
+    qtest_clock_step(t.qts, 10 * MS);
+    recv_log_tick(&t, 2, ARRAY_SIZE(left), 0);
+    daemon_take(t.d, accessed_map(t.d), left, ARRAY_SIZE(left));
+    g_assert_cmpint(get_stat(t.qts, "accessed-pages"), ==,
+                    ARRAY_SIZE(used) + ARRAY_SIZE(left));
+    g_assert_cmpint(get_stat(t.qts, "dirty-pages"), ==, 1);
+    g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
+
+    /* An answer that is late is that to another tracking. */
+    daemon_track(t.d, 0);
+    map_set(rearm_map(t.d), END - 1);
+    daemon_tick_done(t.d, 2);
+    daemon_barrier(t.d);
+    g_assert_true(map_test(log.accessed, END - 1));
+    teardown_log(&t, &log);
+}
+
+/* A slow daemon: one longer window, and what it rearms is rearmed first. */
+static void test_sim_slow(void)
+{
+    struct hmem_link_tick tick;
+    Test t = { };
+    Log log;
+
+    if (!setup_log(&t, &log)) {
+        return;
+    }
+    track_log(&t, &log, 0);
+    map_set(log.accessed, FAST);
+    map_set(log.accessed, SLOW);
+    qtest_clock_step(t.qts, 10 * MS);
+    recv_log_tick(&t, 1, 2, 0);
+    qtest_clock_step(t.qts, 30 * MS);
+    map_set(rearm_map(t.d), FAST);
+    daemon_tick_done(t.d, 1);
+    daemon_recv_to(t.d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    g_assert_cmpint(tick.seq, ==, 2);
+    g_assert_cmpint(tick.window_ns, ==, 30 * MS);
+    g_assert_cmpint(tick.accessed, ==, 1);
+    teardown_log(&t, &log);
+}
+
+/* In lockstep it is done before guest time goes on. */
+static void test_sim_lockstep(void)
+{
+    Test t = { };
+    GThread *thread;
+    Log log;
+
+    if (!setup_log(&t, &log)) {
+        return;
+    }
+    track_log(&t, &log, HMEM_LINK_TRACK_LOCKSTEP);
+    map_set(log.accessed, FAST);
+    map_set(log.accessed, SLOW);
+    thread = g_thread_new("step", step_thread, &t);
+    recv_log_tick(&t, 1, 2, 0);
+    map_set(rearm_map(t.d), FAST);
+    daemon_tick_done(t.d, 1);
+    g_thread_join(thread);
+    g_assert_false(map_test(log.accessed, FAST));
+    g_assert_true(map_test(log.accessed, SLOW));
+    teardown_log(&t, &log);
+}
+
+/* From one tracker to the other: each begins anew. */
+static void test_sim_change(void)
+{
+    static const uint64_t gfn = SLOW;
+    Test t = { };
+    Log log;
+
+    if (!setup_log(&t, &log)) {
+        return;
+    }
+    track_log(&t, &log, 0);
+    qtest_clock_step(t.qts, 10 * MS);
+    recv_log_tick(&t, 1, 0, 0);
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    touch(&t, gfn);
+    map_set(log.accessed, FAST);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 1, 10 * MS, 1);
+    daemon_take_map(t.d, &gfn, 1);
+    track_log(&t, &log, 0);
+    teardown_log(&t, &log);
+}
+
 /* A paused VM does not age. */
 static void test_dirty_paused(void)
 {
@@ -2398,6 +2647,10 @@ int main(int argc, char **argv)
         { "lockstep/cut", test_lockstep_cut },
         { "lockstep/bad", test_lockstep_bad },
         { "lockstep/signal", test_lockstep_signal },
+        { "sim/windows", test_sim_windows },
+        { "sim/slow", test_sim_slow },
+        { "sim/lockstep", test_sim_lockstep },
+        { "sim/change", test_sim_change },
         { "migration/live", test_migration },
         { "migration/cancel", test_migration_cancel },
         { "migration/tiers", test_migration_tiers },
