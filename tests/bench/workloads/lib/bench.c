@@ -84,6 +84,7 @@ const char *bench_word(const char *name, const char *value)
 
 void bench_options(int argc, char **argv)
 {
+	roi_start();
 	nr_args = argc - 1;
 	args = argv + 1;
 	for (int i = 0; i < nr_args; i++)

@@ -11,6 +11,12 @@
 	__asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00\n\t"		\
 			 ".long 0x686d0000 | " ROI_STRING(op) ::: "memory")
 
+/* The simulator begins to model what memory costs. */
+static inline void roi_start(void)
+{
+	ROI_OP(5);
+}
+
 /* The region of interest begins. */
 static inline void roi_begin(void)
 {
@@ -21,12 +27,6 @@ static inline void roi_begin(void)
 static inline void roi_end(void)
 {
 	ROI_OP(2);
-}
-
-/* A sample of all counters is printed. */
-static inline void roi_mark(void)
-{
-	ROI_OP(3);
 }
 
 #endif /* ROI_H */
