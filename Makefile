@@ -13,6 +13,12 @@ endif
 PREFIX ?= /usr/local
 DEMO_KERNEL ?= 6.12
 TESTS ?=
+# of make bench
+OUT ?= $(HMEM_CACHE)/bench/out
+WORKLOADS ?=
+CONFIGS ?=
+QUICK ?=
+BENCH_ARGS ?=
 host := $(HMEM_CACHE)/build/host
 
 # Downloads and builds take turns by themselves.
@@ -24,6 +30,9 @@ help:
 	@echo 'make demo                 see it work: DEMO_KERNEL=6.1|6.12|7.3'
 	@echo 'make check                all tests; TESTS="NAME..." for some of them'
 	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
+	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
+	@echo '  OUT=DIR                 results and logs; resumed if it has some'
+	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
 	@echo 'make                      qemu, module and host:'
 	@echo '  make qemu               QEMU with the device; QEMU_SRC=DIR for your own'
 	@echo '  make module             virtio_hmem.ko; KDIR=DIR for the kernel to use,'
@@ -57,6 +66,11 @@ check: packages
 check-debug-kernel: packages
 	@tests/run --debug-kernel $(TESTS)
 
+bench: packages
+	@tests/bench/bench --out '$(OUT)' $(if $(QUICK),--quick) \
+		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
+		$(if $(CONFIGS),--configs '$(CONFIGS)') $(BENCH_ARGS)
+
 demo: packages
 	@tests/demo/demo $(DEMO_KERNEL)
 
@@ -65,7 +79,7 @@ install: host
 
 clean:
 	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
-	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo
+	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
 
-.PHONY: all help packages qemu module host check check-debug-kernel demo \
+.PHONY: all help packages qemu module host check check-debug-kernel demo bench \
 	install clean

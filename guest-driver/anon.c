@@ -141,7 +141,8 @@ static void hmem_prefetch(unsigned long pfn)
 		prefetch(p + i);
 }
 
-static bool hmem_copy(struct folio *dst, struct folio *src)
+/* A function of its own, so that the cost of copying can be told from others. */
+static noinline bool hmem_copy(struct folio *dst, struct folio *src)
 {
 	long i, nr = folio_nr_pages(src);
 

@@ -48,6 +48,11 @@ def jobs(kernels):
         yield (f"sim/{path.stem.removeprefix('test_')}",
                [sys.executable, "-B", path], 900, ("build/qemu",), {})
 
+    # A small part of the benchmark: that it works and tells tiers apart.
+    if "6.12" in kernels:
+        yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
+            ("build/qemu", "build/host", "build/guest@6.12"), {}
+
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):
         needs = {"checkpatch-qemu": ("build/qemu",),

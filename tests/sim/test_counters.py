@@ -42,6 +42,16 @@ def test_reads():
             check("what the filter holds, misses", last["llc_misses"], 0)
 
 
+def test_start_at_a_mark():
+    read = step("r", NVM, 1024)
+    run = Run([read, step("m", 0, 5), sweep(), read], f"{CACHE},start=mark")
+    before, after = run.deltas[0], run.deltas[3]
+    check("before, instructions", before["instructions"] > 1024, True)
+    check("before, fills", before["tiers"]["nvm"]["fills"], 0)
+    check("before, stall", before["tiers"]["nvm"]["read_stall_ns"], 0)
+    check("after, fills", after["tiers"]["nvm"]["fills"], 1024)
+
+
 def test_least_recently_used():
     # 5 lines of one set in turn never hit in 4 ways; 4 always do.
     stride = 1024

@@ -21,6 +21,7 @@ WRONG = (
     ("nvm.read_ns=5ns", "not a number of 0 or more"),
     ("step_ns=1e10", "more than a second"),
     ("prefetch=maybe", "neither on nor off"),
+    ("start=later", "neither boot nor mark"),
     ("node0=tape", "no tier is called so"),
     ("node8=nvm", "numbered 0 to 7"),
     ("memory_mode=100", "whole lines"),

@@ -179,6 +179,9 @@ static void one_step(const struct step *step)
 		case 4:
 			MARK(4);
 			break;
+		case 5:
+			MARK(5);
+			break;
 		}
 		break;
 	case 'q':

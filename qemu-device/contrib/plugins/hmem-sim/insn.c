@@ -39,7 +39,7 @@ static bool is_mark(const uint8_t *bytes, size_t len, SimMark *mark)
     memcpy(&disp, bytes + sizeof(nopl), sizeof(disp));
     disp = GUINT32_FROM_LE(disp) - MARK;
     *mark = disp;
-    return disp >= SIM_MARK_BEGIN && disp <= SIM_MARK_REARM;
+    return disp >= SIM_MARK_BEGIN && disp <= SIM_MARK_START;
 }
 
 static bool is_prefix(uint8_t byte)

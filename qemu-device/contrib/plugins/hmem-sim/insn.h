@@ -21,6 +21,7 @@ typedef enum SimMark {
     SIM_MARK_END = 2,
     SIM_MARK_SAMPLE = 3,
     SIM_MARK_REARM = 4, /* collect and rearm all page bits; for tests */
+    SIM_MARK_START = 5, /* model from here on, if that was left to a mark */
 } SimMark;
 
 /* Whether @pc lies in a function that copies pages, as options say. */

@@ -134,6 +134,13 @@ static bool parse_switch(const char *name, const char *value, bool *on)
         complain("%s=%s: neither on nor off", name, value);
 }
 
+static bool parse_start(const char *name, const char *value, bool *at_mark)
+{
+    *at_mark = !strcmp(value, "mark");
+    return *at_mark || !strcmp(value, "boot") ||
+        complain("%s=%s: neither boot nor mark", name, value);
+}
+
 static bool parse_tier_name(const char *name, const char *value, SimTier *tier)
 {
     unsigned int t;
@@ -228,6 +235,8 @@ static bool parse_option(const char *name, const char *value, bool *node_set)
         return parse_switch(name, value, &o->prefetch);
     } else if (!strcmp(name, "guest_rearm")) {
         return parse_switch(name, value, &o->guest_rearm);
+    } else if (!strcmp(name, "start")) {
+        return parse_start(name, value, &o->start_at_mark);
     } else if (!strcmp(name, "copy")) {
         return parse_copy(name, value);
     } else if (!strcmp(name, "out")) {

@@ -33,6 +33,7 @@ typedef struct SimOptions {
     uint64_t period_ms;          /* 0: no periodic samples */
     bool prefetch;
     bool guest_rearm;
+    bool start_at_mark;
     SimRange copy[SIM_MAX_COPY]; /* the functions that copy pages */
     unsigned int num_copy;
     const char *out;             /* file names; NULL: none */

@@ -32,6 +32,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 static qemu_plugin_u64 instructions;
 static SimCause cause[SIM_MAX_VCPUS];
 static bool started;
+static qemu_plugin_id_t own_id;
 static uint64_t period_ps, next_sample_ps;
 
 static uint64_t get_instructions(void)
@@ -150,6 +151,16 @@ static void rearm_all(void)
     sim_stats_sample("rearm", found);
 }
 
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
+static void finish(qemu_plugin_id_t id, void *userdata);
+
+/* All code is translated anew. */
+static void start(qemu_plugin_id_t id)
+{
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+    qemu_plugin_register_atexit_cb(id, finish, NULL);
+}
+
 static void mark(unsigned int vcpu, void *userdata)
 {
     switch ((SimMark)(uintptr_t)userdata) {
@@ -167,6 +178,12 @@ static void mark(unsigned int vcpu, void *userdata)
     case SIM_MARK_REARM:
         if (sim_options.guest_rearm) {
             rearm_all();
+        }
+        break;
+    case SIM_MARK_START:
+        if (sim_options.start_at_mark) {
+            sim_options.start_at_mark = false;
+            qemu_plugin_reset(own_id, start);
         }
         break;
     }
@@ -212,6 +229,9 @@ static void instrument(struct qemu_plugin_insn *insn)
         break;
     case SIM_INSN_OTHER:
         break;
+    }
+    if (sim_options.start_at_mark) {
+        return;
     }
     qemu_plugin_register_vcpu_mem_cb(insn, load, QEMU_PLUGIN_CB_NO_REGS,
                                      QEMU_PLUGIN_MEM_R, NULL);
@@ -283,7 +303,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
     sim_filter_flush_all();
 
     qemu_plugin_set_access_log(&access_log);
-    qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
-    qemu_plugin_register_atexit_cb(id, finish, NULL);
+    own_id = id;
+    start(id);
     return 0;
 }

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The kernel as an ELF file, which QEMU boots by the PVH protocol: a fifth less to
+simulate than when the guest unpacks it.
+"""
+
+import fcntl
+import struct
+import subprocess
+
+import env
+
+# By how the payload of a bzImage begins (Documentation/arch/x86/boot.rst).
+UNPACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz", b"\x1f\x8b": "gzip"}
+SECTOR = 512
+SETUP_SECTORS, PAYLOAD = 0x1f1, 0x248       # offsets in the setup header
+
+
+def bootable(kernel):
+    """What QEMU's -kernel takes: vmlinux, or vmlinuz if that is packed in another
+    way."""
+    packed = env.kernel(kernel) / "vmlinuz"
+    image = packed.read_bytes()
+    offset, length = struct.unpack_from("<II", image, PAYLOAD)
+    start = ((image[SETUP_SECTORS] or 4) + 1) * SECTOR + offset
+    payload = image[start:start + length - 4]       # the size of the whole follows
+    unpacker = next((u for magic, u in UNPACKERS.items() if payload.startswith(magic)), None)
+    if not unpacker:
+        return packed
+    cache = env.CACHE / "bench"
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"vmlinux-{(env.kernel(kernel) / 'release').read_text().strip()}"
+    with open(cache / "lock-vmlinux", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            done = subprocess.run([env.program(unpacker), "-qdc"], input=payload,
+                                  capture_output=True)
+            if done.returncode or not done.stdout.startswith(b"\x7fELF"):
+                return packed
+            path.with_suffix(".tmp").write_bytes(done.stdout)
+            path.with_suffix(".tmp").rename(path)
+    return path

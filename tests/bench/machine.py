@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+One run: a machine whose guest is on its own from boot to power-off, so that
+nothing but the configuration decides what it does.
+"""
+
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+import daemon
+import env
+import guest
+import image
+import vm
+
+# Also: no self-tests and security modules, which only make the boot longer.
+CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps "
+           "tsc=reliable cryptomgr.notests lsm=capability audit=0 "
+           "initcall_blacklist=jent_mod_init,crypto_kdf108_init")
+NAME = "bench"
+
+
+class RunError(Exception):
+    """The run came to nothing; the text says why."""
+
+
+class Machine:
+    """
+    directory   for logs
+    kernel      series, of tests/env/kernel
+    dram, nvm   MiB
+    append      more for the kernel's command line
+    sim         options of the simulator's plugin; None: plain icount without it
+    policy      of hmemd, "" for no device
+    archive     another initramfs, to be unpacked over the first
+    timeout     seconds after which a guest that hangs is ended
+    """
+
+    def __init__(self, directory, kernel, dram, nvm, append, sim=None, policy="",
+                 archive=None, timeout=3600, seed=1):
+        self.dir = pathlib.Path(directory)
+        self.kernel = kernel
+        self.dram, self.nvm = dram, nvm
+        self.append = f"{CMDLINE} {append}"
+        self.sim = sim
+        self.policy = policy
+        self.archive = archive
+        self.timeout = timeout
+        self.seed = seed
+        self.console = self.dir / "console.log"
+        self.log = self.dir / "qemu.log"
+
+    def command_line(self, sockets):
+        lb = "hmat-lb,initiator=0,hierarchy=memory"
+        line = [
+            env.qemu(), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-name", NAME, "-M", "q35,hmat=on", "-cpu", "max,la57=off",
+            "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
+            # What the guest takes for random, and the time it starts at.
+            "-seed", self.seed, "-rtc", "base=2026-01-01,clock=vm",
+            "-smp", 1, "-m", f"{self.dram + self.nvm}M",
+            "-object", f"memory-backend-ram,id=dram,size={self.dram}M",
+            "-object", f"memory-backend-ram,id=nvm,size={self.nvm}M",
+            "-numa", "node,nodeid=0,memdev=dram,cpus=0",
+            "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
+            "-numa", f"{lb},target=0,data-type=access-latency,latency=80",
+            "-numa", f"{lb},target=0,data-type=access-bandwidth,bandwidth=80G",
+            "-numa", f"{lb},target=1,data-type=access-latency,latency=300",
+            "-numa", f"{lb},target=1,data-type=access-bandwidth,bandwidth=10G",
+            "-serial", f"file:{self.console}",
+            "-kernel", image.bootable(self.kernel),
+            "-initrd", self.dir / "initrd" if self.archive
+            else env.tool("initramfs", self.kernel, "--bench"),
+            "-append", self.append,
+        ]
+        if self.sim is not None:
+            line += ["-plugin", ",".join([str(plugin()), *self.sim])]
+        if self.policy:
+            # Stopped until hmemd knows it; notifications in the guest's own
+            # time, not by a thread of QEMU's.
+            line += ["-S", "-qmp", f"unix:{sockets}/qmp,server=on,wait=off",
+                     "-chardev", f"socket,id=hm,path={sockets}/{daemon.VM_SOCKET}",
+                     "-device", "virtio-hmem-pci,chardev=hm,ioeventfd=off"]
+        return [str(word) for word in line]
+
+    def run(self):
+        """Returns the host's processor time of hmemd in ns, None without it."""
+        self.dir.mkdir(parents=True, exist_ok=True)
+        if self.archive:
+            with open(self.dir / "initrd", "wb") as out:
+                for part in (env.tool("initramfs", self.kernel, "--bench"), self.archive):
+                    out.write(part.read_bytes())
+        sockets = guest.short_directory()
+        hmemd = None
+        try:
+            if self.policy:
+                hmemd = daemon.Daemon(sockets, sanitize=False)
+                hmemd.start("--lockstep", "--policy", self.policy)
+            line = self.command_line(sockets)
+            (self.dir / "command").write_text(" \\\n  ".join(line) + "\n")
+            self.boot(line, sockets, hmemd)
+            return cpu_ns(hmemd.process.pid) if hmemd else None
+        except vm.VMError as e:
+            raise RunError(str(e)) from None
+        finally:
+            if hmemd and hmemd.process:
+                hmemd.process.terminate()
+                hmemd.process.wait()
+                shutil.copy(hmemd.log, self.dir)
+            shutil.rmtree(sockets)
+            (self.dir / "initrd").unlink(missing_ok=True)
+
+    def boot(self, line, sockets, hmemd):
+        with open(self.log, "wb") as log:
+            process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log, preexec_fn=vm.die_with_parent)
+        try:
+            if hmemd:
+                hmemd.wait(lambda: NAME in hmemd.vms() or process.poll() is not None,
+                           "the machine to connect", timeout=60)
+                let_go(f"{sockets}/qmp", process)
+            status = process.wait(self.timeout)
+        except subprocess.TimeoutExpired:
+            raise RunError(f"still running after {self.timeout} s: ended") from None
+        finally:
+            process.kill()
+            process.wait()
+        if status:
+            raise RunError(f"QEMU ended with status {status}: "
+                           f"{self.log.read_text('utf-8', 'replace').strip()[-500:]}")
+
+
+def let_go(path, process):
+    """Let the machine run."""
+    qmp = socket.socket(socket.AF_UNIX)
+    end = time.monotonic() + 60
+    while True:
+        try:
+            qmp.connect(path)
+            break
+        except OSError:
+            if process.poll() is not None:
+                return          # its log tells
+            if time.monotonic() > end:
+                raise RunError("QEMU offers no QMP") from None
+            time.sleep(0.02)
+    with qmp, qmp.makefile("r") as answers:
+        answers.readline()
+        for command in ("qmp_capabilities", "cont"):
+            qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
+            for text in answers:
+                answer = json.loads(text)
+                if "error" in answer:
+                    raise RunError(f"QMP {command}: {answer['error']['desc']}")
+                if "return" in answer:
+                    break
+
+
+def plugin():
+    return env.qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
+
+
+def cpu_ns(pid):
+    """Processor time that a process of the host has had."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    except OSError:
+        return None

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What is run.  To add a workload, write a program (workloads/lib/bench.h shows how)
+and add a Workload here.
+"""
+
+import dataclasses
+
+SECONDS, QUICK_SECONDS = 20, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """
+    name        as in results
+    about       one line for the report
+    program     tests/bench/workloads/PROGRAM.c
+    options     KEY=VALUE for it
+    quick       those that are different in the quick subset; None: not in it
+    dram, nvm   MiB of the machine's nodes; the guest's kernel takes about 70 of
+                DRAM, and what is left holds a third to a half of the data
+    quick_size  (dram, nvm) in the quick subset, if different
+    image       tests/env/guest-root IMAGE makes what the guest needs in addition
+    oracle      the program can place its data best
+    """
+    name: str
+    about: str
+    program: str
+    options: dict
+    quick: dict | None = None
+    dram: int = 192
+    nvm: int = 448
+    quick_size: tuple | None = None
+    image: str = ""
+    oracle: bool = True
+
+    def arguments(self, quick):
+        options = {"seconds": QUICK_SECONDS if quick else SECONDS} | self.options
+        return options | (self.quick or {}) if quick else options
+
+    def size(self, quick):
+        return self.quick_size if quick and self.quick_size else (self.dram, self.nvm)
+
+
+WORKLOADS = (
+    Workload("gups", "random updates of 256 MiB, 9 of 10 in the last 64 MiB", "gups",
+             {"mib": 256, "hot": 64}, quick={}),
+    Workload("gups-moving", "the same; the hot set moves on every 5 s (quick: 4 s)", "gups",
+             {"mib": 256, "hot": 64, "move": 5}, quick={"move": 4}),
+    Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in 51 MiB that move on "
+             "every 5 s (quick: 4 s)", "seq",
+             {"mib": 256, "hot": 51, "move": 5}, quick={"move": 4}),
+    Workload("chase", "dependent loads in 256 MiB, 9 of 10 in the last 64 MiB", "chase",
+             {"mib": 256, "hot": 64}),
+    Workload("hash", "look-ups in a hash table of 256 MiB by Zipf's law (exponent 1), one in "
+             "ten writes", "hash", {"items": 1 << 20}),
+    Workload("pagerank", "PageRank, R-MAT graph of 2^20 vertices (quick: 2^19)", "graph",
+             {"run": "pagerank", "scale": 20}, dram=128, nvm=320,
+             quick={"scale": 19}, quick_size=(96, 224)),
+    Workload("bfs", "breadth-first search, R-MAT graph of 2^20 vertices", "graph",
+             {"run": "bfs", "scale": 20}, dram=128, nvm=320),
+    Workload("redis", "Debian's redis-server: 180,000 values of 1000 bytes, half reads, half "
+             "writes, 9 of 10 in the fifth that was set last", "redis",
+             {"keys": 180000, "hot": 36000}, image="redis", oracle=False),
+    Workload("sqlite", "Debian's sqlite3: 200,000 rows of 1000 bytes in memory, half reads, "
+             "half updates, 9 of 10 in the fifth that was inserted last", "sqlite",
+             {"rows": 200000, "hot": 40000}, image="sqlite", oracle=False),
+    Workload("liblinear", "Debian's liblinear-train: 60,000 examples of 60 features", "liblinear",
+             {"rows": 60000, "features": 60}, dram=96, nvm=224, image="liblinear",
+             oracle=False),
+    Workload("compile", "Debian's tcc: 4 files of 20,000 functions at a time", "compile",
+             {"files": 4, "functions": 20000}, dram=96, nvm=224, image="tcc", oracle=False),
+)
+
+
+def find(name):
+    """The workload of that name, None if there is none."""
+    return next((w for w in WORKLOADS if w.name == name), None)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Pointer chase: loads that each need the last one's result.  One chain runs
+ * through a hot set at the end, another through everything; nine hops in ten
+ * follow the first.
+ *
+ *	mib=256		all of it
+ *	hot=64		the hot set, in MiB, a power of two
+ *
+ * The chains go from line to line by a linear congruence of full period, so that
+ * no shuffled list is needed to make them.
+ */
+#include <err.h>
+
+#include "bench.h"
+
+#define LINE	64
+#define HOPS	100
+
+struct line {
+	uint32_t next[2];	/* in the hot set, in everything */
+	uint32_t pad[LINE / 4 - 2];
+};
+
+static size_t lines, hot;
+
+static double heat(size_t page)
+{
+	return (page >= (lines - hot) * LINE / PAGE ? 0.9 / hot : 0) + 0.1 / lines;
+}
+
+static uint32_t follow(uint32_t line, uint32_t num)
+{
+	return (line * 1664525u + 1013904223u) & (num - 1);
+}
+
+int main(int argc, char **argv)
+{
+	struct line *line;
+	uint32_t a, b = 0;
+	volatile uint32_t sink;
+
+	bench_options(argc, argv);
+	lines = bench_option("mib", 256) * MIB / LINE;
+	hot = bench_option("hot", 64) * MIB / LINE;
+	if (!hot || hot > lines || hot & (hot - 1) || lines & (lines - 1))
+		errx(2, "wanted: 0 < hot <= mib, both powers of two");
+	line = bench_map(lines * LINE, heat);
+	bench_fill();
+	for (size_t i = 0; i < lines; i++) {
+		line[i].next[1] = follow(i, lines);
+		line[i].next[0] = i < lines - hot ? 0
+				: lines - hot + follow(i - (lines - hot), hot);
+	}
+	a = lines - hot;
+	bench_start("Mhop/s", 1e6);
+	do {
+		for (int i = 0; i < HOPS; i++) {
+			for (int k = 0; k < 9; k++)
+				a = line[a].next[0];
+			/* b must wait for a: one chain, not two side by side. */
+			b = line[b ^ (a & 0x80000000)].next[1];
+			a ^= b & 0x80000000;
+		}
+		sink = a;
+	} while (bench_count(HOPS * 10));
+	(void)sink;
+	return 0;
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A compiler at work, as `make -j` would run it: Debian's tcc translates
+ * generated sources again and again.  Most of what it touches is new memory,
+ * which it writes.  Sources and results lie in memory.
+ *
+ *	files=4		that are translated at the same time
+ *	functions=20000	in each; about 3.6 MB
+ */
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+#include "child.h"
+
+#define MAX_FILES	64
+
+static void generate(const char *path, uint32_t functions)
+{
+	FILE *f = fopen(path, "w");
+
+	for (uint32_t i = 0; f && i < functions; i++)
+		fprintf(f, "static int g%u; int f%u(int a, int b) { int s = %u, i; "
+			"for (i = 0; i < b; i++) { s += a * i + g%u; if (s & %lu) "
+			"s ^= b - i; else s += f%u(s, i); } return g%u = s; }\n",
+			i, i, i, i, bench_below(32) + 1, i ? i - 1 : 0, i);
+	if (!f || ferror(f) || fclose(f))
+		err(1, "%s", path);
+}
+
+static struct child compile(uint32_t file)
+{
+	char source[32], object[32];
+	char *const program[] = { "/bin/tcc", "-c", source, "-o", object, NULL };
+
+	snprintf(source, sizeof(source), "/tmp/s%u.c", file);
+	snprintf(object, sizeof(object), "/tmp/s%u.o", file);
+	return child_run(program, 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct child children[MAX_FILES];
+	uint32_t files, functions;
+
+	bench_options(argc, argv);
+	files = bench_option("files", 4);
+	functions = bench_option("functions", 20000);
+	if (!files || files > MAX_FILES)
+		errx(2, "files=%u: wanted are 1 to %d", files, MAX_FILES);
+	for (uint32_t i = 0; i < files; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/tmp/s%u.c", i);
+		generate(path, functions);
+	}
+	bench_start("kfunction/s", 1e3);
+	for (uint32_t i = 0; i < files; i++)
+		children[i] = compile(i);
+	for (;;) {
+		int status;
+		pid_t pid = wait(&status);
+		uint32_t i = 0;
+
+		if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status))
+			errx(1, "tcc ended with status %#x", status);
+		while (children[i].pid != pid)
+			i++;
+		if (!bench_count(functions))
+			break;
+		children[i] = compile(i);
+	}
+	return 0;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Random updates (giga-updates per second): read, change and write 8 bytes, nine
+ * times in ten in a hot set, else anywhere.
+ *
+ *	mib=256		all of it
+ *	hot=64		the hot set, in MiB
+ *	weight=9	parts in ten of the updates that go there
+ *	move=0		seconds after which the hot set moves on by its own size;
+ *			0: it stays at the end, which is touched last
+ */
+#include <err.h>
+#include <string.h>
+
+#include "bench.h"
+
+#define BATCH	1000
+
+static size_t words, hot, weight;
+static double move;
+
+static double heat(size_t page)
+{
+	bool is_hot = !move && page >= (words - hot) * 8 / PAGE;
+
+	return (is_hot ? weight * 0.1 / hot : 0) + (1 - weight * 0.1) / words;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t *data, next = 0, sum;
+	size_t base;
+
+	bench_options(argc, argv);
+	words = bench_option("mib", 256) * MIB / 8;
+	hot = bench_option("hot", 64) * MIB / 8;
+	weight = bench_option("weight", 9);
+	move = bench_option("move", 0);
+	if (!hot || hot > words || weight > 10)
+		errx(2, "wanted: 0 < hot <= mib, weight <= 10");
+	data = bench_map(words * 8, heat);
+	bench_fill();
+	memset(data, 1, words * 8);
+	base = words - hot;
+	bench_start("Mop/s", 1e6);
+	if (move)
+		next = bench_now() + move * 1e9;
+	do {
+		for (int i = 0; i < BATCH; i++) {
+			uint64_t r = bench_random();
+			size_t k = r % 10 < weight ? base + ((r >> 32) * hot >> 32)
+						   : (r >> 32) * words >> 32;
+
+			data[k] ^= r;
+		}
+		if (move && bench_now() >= next) {
+			next += move * 1e9;
+			base = base + 2 * hot <= words ? base + hot : 0;
+		}
+	} while (bench_count(BATCH));
+	sum = 0;
+	for (size_t i = 0; i < words; i += PAGE / 8)
+		sum += data[i];
+	return sum == 1;
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Sequential reads and writes, half of each, a page at a time: nine pages in ten
+ * from a hot range that is swept again and again, the others from a sweep over
+ * everything.  The hot range moves.
+ *
+ *	mib=256		all of it
+ *	hot=51		the hot range, in MiB: a fifth
+ *	move=4		seconds after which it moves on by its own size; 0: never
+ */
+#include <err.h>
+#include <string.h>
+
+#include "bench.h"
+
+#define WORDS	(PAGE / 8)
+#define CHUNK	10	/* pages, one of them anywhere */
+
+struct sweep {
+	size_t at, length;	/* pages */
+	size_t round;
+};
+
+static size_t pages, hot;
+static double move;
+
+static double heat(size_t page)
+{
+	return (!move && page >= pages - hot ? 0.9 / hot : 0) + 0.1 / pages;
+}
+
+/* The next page; a round writes the pages that the one before has read. */
+static size_t next_page(struct sweep *s, bool *write)
+{
+	size_t at = s->at;
+
+	*write = (at + s->round) & 1;
+	if (++s->at == s->length) {
+		s->at = 0;
+		s->round++;
+	}
+	return at;
+}
+
+int main(int argc, char **argv)
+{
+	struct sweep in_hot = { 0 }, in_all = { 0 };
+	uint64_t *data, next = 0;
+	volatile uint64_t sink;
+	size_t base;
+
+	bench_options(argc, argv);
+	pages = bench_option("mib", 256) * MIB / PAGE;
+	hot = bench_option("hot", 51) * MIB / PAGE;
+	move = bench_option("move", 4);
+	if (!hot || hot > pages)
+		errx(2, "wanted: 0 < hot <= mib");
+	data = bench_map(pages * PAGE, heat);
+	bench_fill();
+	memset(data, 1, pages * PAGE);
+	base = pages - hot;
+	in_hot.length = hot;
+	in_all.length = pages;
+	bench_start("MB/s", 1e6);
+	if (move)
+		next = bench_now() + move * 1e9;
+	do {
+		for (int n = 0; n < CHUNK; n++) {
+			uint64_t *p, sum = 0;
+			bool write;
+
+			if (n)
+				p = data + (base + next_page(&in_hot, &write)) * WORDS;
+			else
+				p = data + next_page(&in_all, &write) * WORDS;
+			for (size_t i = 0; write && i < WORDS; i++)
+				p[i] = i;
+			for (size_t i = 0; !write && i < WORDS; i++)
+				sum += p[i];
+			sink = sum;
+		}
+		if (move && bench_now() >= next) {
+			next += move * 1e9;
+			base = base + 2 * hot <= pages ? base + hot : 0;
+		}
+	} while (bench_count(CHUNK * PAGE));
+	(void)sink;
+	return 0;
+}
