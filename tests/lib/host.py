@@ -39,6 +39,9 @@ def jobs(kernels):
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
 
+    yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 60,
+           ("build/host-sanitize",), {})
+
     # The device's own tests, on a QEMU without a guest.
     yield "qtest/virtio-hmem", [env.TESTS / "lib" / "qtest"], 600, \
         ("build/qemu",), {}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Completion of hmemctl in bash: commands, VMs, options, policies and tunables.
+# What exists is asked of hmemctl and hmemd themselves; without hmemd there is
+# just less to offer.
+
+_hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
+	timeout 1 hmemctl -q "$@" 2>/dev/null
+}
+
+_hmemctl() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local commands='list status stats migrate policy doctor' command='' i words=
+	local -a socket=()
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-s | --socket)
+			socket=(-s "${COMP_WORDS[++i]}")
+			;;
+		-d | --vm | -o | --output | --timeout) ((i++)) ;;
+		-*) ;;
+		*)
+			[ "$command" ] || command=${COMP_WORDS[i]}
+			;;
+		esac
+	done
+
+	case $prev in
+	-o | --output) words='table json' ;;
+	-s | --socket | --gfn-list)
+		compopt -o default
+		return
+		;;
+	-d | --vm) words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1) ;;
+	*)
+		if [[ $cur == -* ]]; then
+			# shellcheck disable=SC2086 # no command: hmemctl's own
+			words=$(_hmemctl_words $command --help |
+				grep -oE -- '--[a-z-]+' | sort -u)
+		elif [ -z "$command" ]; then
+			words=$commands
+		elif [ "$command" = policy ] && [[ $prev == set || $prev == *=* ]]; then
+			# The names and values that hmemd has now.
+			words=$(_hmemctl_words "${socket[@]}" policy get | tr -s ' ' '=' |
+				cut -d = -f 1 | sed 's/$/=/')
+			[[ $words == *name=* ]] || words="name= $words"
+			compopt -o nospace
+		else
+			words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1)
+			[ "$command" != policy ] || words="$words get set"
+			[ "$command" != list ] && [ "$command" != doctor ] || words=
+		fi
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _hmemctl hmemctl
