@@ -4,7 +4,7 @@
  * direct-mapped, of lines, write-back.
  *
  * Hit or miss, it accesses what the hardware was seen to access (Hildebrand et
- * al., MEMSYS'21): a read hit 1 line, a read miss 3, a write hit 2, a write
+ * al., ISPASS'21): a read hit 1 line, a read miss 3, a write hit 2, a write
  * miss 4, and a dirty victim 1 more.
  */
 
