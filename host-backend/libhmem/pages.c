@@ -443,6 +443,14 @@ bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
 	return !(state & STATE_IN_FLIGHT) && !refused_for(p, state);
 }
 
+bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot)
+{
+	unsigned int level = (p->state[slot] & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+
+	return level < levels[HMEM_REFUSED_NACK].first &&
+	       hmem_pages_eligible(p, slot);
+}
+
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 {
 	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {

@@ -136,6 +136,14 @@ bool hmem_pages_all_eligible(const struct hmem_pages *p,
 /* May the page in @slot be asked for? */
 bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);
 
+/*
+ * Is it likely to move, too?  Not if it was refused as one that will not, or
+ * again and again, for some hundred windows: a tier is full of frames that are
+ * cold because they are free or the kernel's, and these would always be the
+ * first to be demoted.
+ */
+bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot);
+
 /* A page has been asked for: until it is answered, do not ask again. */
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order);
 

@@ -45,10 +45,19 @@ static struct side *side_of(struct sorter *s, const struct hmem_block *b)
 	return b->tier == 0 ? &s->cold : &s->hot;
 }
 
+/* One that is to be promoted is worth asking, whatever it said. */
+static bool may_take(const struct hmem_pages *p, const struct sorter *s,
+		     const struct side *side, uint64_t slot)
+{
+	return side == &s->cold ? hmem_pages_willing(p, slot) :
+				  hmem_pages_eligible(p, slot);
+}
+
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
-	struct side *side = side_of(arg, b);
+	struct sorter *s = arg;
+	struct side *side = side_of(s, b);
 
 	if (!b->live) {
 		side->count[0] += hmem_block_frames(b);
@@ -63,7 +72,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		uint64_t slot = b->slot + __builtin_ctzll(w);
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
 
-		if (bucket >= side->min && hmem_pages_eligible(p, slot))
+		if (bucket >= side->min && may_take(p, s, side, slot))
 			side->count[bucket]++;
 	}
 	return true;
@@ -141,7 +150,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		uint64_t slot = b->slot + i;
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
 
-		if (!side->take[bucket] || !hmem_pages_eligible(p, slot))
+		if (!side->take[bucket] || !may_take(p, s, side, slot))
 			continue;
 		side->take[bucket]--;
 		side->moves[side->place[bucket]++] = (struct hmem_move) {

@@ -82,7 +82,8 @@ static unsigned int naive(struct fixture *f, uint32_t pairs, unsigned int apart,
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 		unsigned int bucket = HMEM_BUCKET(hmem_pages_heat(&f->pages, gfn));
 
-		if (!hmem_pages_eligible(&f->pages, slot_of(f, gfn)))
+		if (gfn < FAST ? !hmem_pages_willing(&f->pages, slot_of(f, gfn)) :
+		    !hmem_pages_eligible(&f->pages, slot_of(f, gfn)))
 			continue;
 		if (gfn < FAST)
 			cold[num_cold++] = bucket;
@@ -271,6 +272,42 @@ static void batches_pair_up(void **state)
 	}
 }
 
+/*
+ * Most of tier 0 is the kernel's, and colder than what could be demoted: that
+ * is found out once, and not again for a long time.
+ */
+static void unwilling_pages_rest(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int first = 0, later = 0, found = 0;
+
+	for (unsigned int w = 0; w < 110; w++) {
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+			set_heat(f, gfn, gfn >= FAST ? 50000 : gfn < 900 ? 0 : 1000);
+		hmem_plan_make(&f->plan, &f->pages, 40, 20000, 0, NULL);
+		for (uint32_t i = 0; i < f->plan.num_demote; i++) {
+			uint64_t gfn = f->plan.demote[i].gfn;
+
+			hmem_pages_sent(&f->pages, gfn, 0);
+			if (gfn >= 900) {
+				hmem_pages_unsent(&f->pages, gfn, 0);
+				found++;
+				continue;
+			}
+			hmem_pages_refused(&f->pages, gfn, 0, HMEM_REFUSED_NACK);
+			if (w < 50)
+				first++;
+			else
+				later++;
+		}
+		hmem_pages_update(&f->pages, &f->dirty.tracker,
+				  &(struct hmem_heat) { .decay = 8 });
+	}
+	assert_int_equal(first, 900);
+	assert_true(found >= 60 * 20);
+	assert_int_equal(later, 0);
+}
+
 /* The loop, with a guest that does as it is told, finds the hot set. */
 static void loop_converges(void **state)
 {
@@ -413,6 +450,7 @@ int main(void)
 		TEST(budget_and_room),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),
+		TEST(unwilling_pages_rest),
 		TEST(loop_converges),
 		cmocka_unit_test(policy_checks),
 		cmocka_unit_test(sizes),
