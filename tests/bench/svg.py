@@ -188,6 +188,7 @@ def heat(title, rows, x_end, y_label, x_label, border):
         x = LEFT + (i - 1) * 94
         parts.append(f"<rect class='h{i}' x='{x}' y='{HEIGHT - 24}' width='12' height='12'/>\n"
                      + text(x + 16, HEIGHT - 14, f"≤ {bound:.3g}"))
-    shades = "".join(f".h{i}{{fill:#c2410c;fill-opacity:{i / levels:.2f}}} "
-                     for i in range(1, levels + 1))
+    shades = "rect{shape-rendering:crispEdges} " + "".join(
+        f".h{i}{{fill:#c2410c;fill-opacity:{i / levels:.2f}}} "
+        for i in range(1, levels + 1))
     return document(WIDTH, HEIGHT, "".join(parts), shades)
