@@ -18,9 +18,11 @@ import guest
 import image
 import vm
 
-# Also: no self-tests and security modules, which only make the boot longer.
+# Also: no self-tests and security modules, which only make the boot longer; and
+# new pages are not filled with zeros that are then overwritten (Debian's default,
+# init_on_alloc), for the simulator could not tell migration's from the guest's.
 CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps "
-           "tsc=reliable cryptomgr.notests lsm=capability audit=0 "
+           "tsc=reliable cryptomgr.notests lsm=capability audit=0 init_on_alloc=0 "
            "initcall_blacklist=jent_mod_init,crypto_kdf108_init")
 NAME = "bench"
 
