@@ -27,25 +27,45 @@ uint64_t qemu_plugin_insn_ns(void)
     return icount_enabled() == ICOUNT_PRECISE ? icount_to_ns(1) : 0;
 }
 
-uint64_t qemu_plugin_clock_ns(void)
+/*
+ * What icount_get_raw() and icount_get() return, but inside a translation
+ * block, where those may not be called.
+ */
+static void read_clock(int64_t *icount, int64_t *ns)
 {
     const CPUState *cpu = current_cpu;
-    int64_t icount, bias;
+    int64_t bias;
     unsigned int start;
 
     g_assert(icount_enabled() == ICOUNT_PRECISE);
     do {
         start = seqlock_read_begin(&timers_state.vm_clock_seqlock);
-        icount = qatomic_read_i64(&timers_state.qemu_icount);
+        *icount = qatomic_read_i64(&timers_state.qemu_icount);
         bias = qatomic_read_i64(&timers_state.qemu_icount_bias);
     } while (seqlock_read_retry(&timers_state.vm_clock_seqlock, start));
 
-    /* icount_get() would not do: inside a block, it may not be called. */
     if (cpu) {
-        icount += cpu->icount_budget -
+        *icount += cpu->icount_budget -
             (cpu->neg.icount_decr.u16.low + cpu->icount_extra);
+        bias += stall;
     }
-    return bias + icount_to_ns(icount) + (cpu ? stall : 0);
+    *ns = bias + icount_to_ns(*icount);
+}
+
+uint64_t qemu_plugin_icount(void)
+{
+    int64_t icount, ns;
+
+    read_clock(&icount, &ns);
+    return icount;
+}
+
+uint64_t qemu_plugin_clock_ns(void)
+{
+    int64_t icount, ns;
+
+    read_clock(&icount, &ns);
+    return ns;
 }
 
 static void stall_async(CPUState *cpu, run_on_cpu_data data)

@@ -29,16 +29,10 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 #define MAX_INSN 15
 #define MAX_ACCESS 16
 
-static qemu_plugin_u64 instructions;
 static SimCause cause[SIM_MAX_VCPUS];
 static bool started;
 static qemu_plugin_id_t own_id;
 static uint64_t period_ps, next_sample_ps;
-
-static uint64_t get_instructions(void)
-{
-    return qemu_plugin_u64_sum(instructions);
-}
 
 static const struct qemu_plugin_access_log access_log = {
     .collect = sim_frames_collect,
@@ -250,8 +244,6 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         }
         started = true;
     }
-    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
-        tb, QEMU_PLUGIN_INLINE_ADD_U64, instructions, num);
     if (sim_insn_copies(qemu_plugin_tb_vaddr(tb))) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, copy_enter,
                                              QEMU_PLUGIN_CB_NO_REGS, NULL);
@@ -291,9 +283,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
                 info->system.max_vcpus, SIM_MAX_VCPUS);
         return -1;
     }
-    instructions = qemu_plugin_scoreboard_u64(
-        qemu_plugin_scoreboard_new(sizeof(uint64_t)));
-    if (!sim_stats_init(get_instructions) || !sim_heat_init()) {
+    if (!sim_stats_init() || !sim_heat_init()) {
         return -1;
     }
     sim_step_ps = sim_options.step_ns * 1000;

@@ -18,7 +18,6 @@
 
 SimCounters sim_counters;
 
-static uint64_t (*get_instructions)(void);
 static SimCounters roi;   /* of all regions that have ended */
 static SimCounters begun; /* when the current one began */
 static bool in_roi;
@@ -34,9 +33,8 @@ static bool open_file(const char *name, FILE **file)
     return *file;
 }
 
-bool sim_stats_init(uint64_t (*instructions)(void))
+bool sim_stats_init(void)
 {
-    get_instructions = instructions;
     out = stderr;
     return (!sim_options.out || open_file(sim_options.out, &out)) &&
         (!sim_options.series || open_file(sim_options.series, &series));
@@ -47,7 +45,7 @@ static SimCounters current(void)
     SimCounters now = sim_counters;
 
     now.guest_ns = sim_now_ps() / 1000;
-    now.instructions = get_instructions();
+    now.instructions = qemu_plugin_icount();
     return now;
 }
 

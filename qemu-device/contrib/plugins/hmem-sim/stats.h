@@ -36,11 +36,10 @@ extern SimCounters sim_counters;
 
 /**
  * sim_stats_init() - open the files
- * @get_instructions: how many the guest has executed
  *
  * Returns: false if one cannot be written, having said so on stderr.
  */
-bool sim_stats_init(uint64_t (*get_instructions)(void));
+bool sim_stats_init(void);
 
 /* The region of interest begins and ends; it may do so many times. */
 void sim_stats_begin(void);
