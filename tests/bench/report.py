@@ -60,8 +60,8 @@ COLUMNS = (
                                     else r["pause_p99_ns"] / 1000, ".1f")),
     ("tracking %", lambda r: cell(percent_of_time(r["tracking_stall_ns"], r), ".2f")),
     ("movers %", lambda r: cell(percent_of_time(r["mover_cpu_ns"], r), ".1f")),
-    ("hmemd s", lambda r: cell(None if r["daemon_host_cpu_ns"] is None
-                               else r["daemon_host_cpu_ns"] / 1e9, ".2f")),
+    ("hmemd s", lambda r: cell(r.get("daemon_cpu_seconds"), ".2f")),
+    ("QEMU s", lambda r: cell(r.get("qemu_cpu_seconds"), ".0f")),
     ("wall s", lambda r: f"{r['wall_seconds']:.0f}"),
 )
 
@@ -70,13 +70,14 @@ throughput and steady (the last 40 % of the time): see each workload for the uni
 of ...: throughput relative to all-dram, to the best of the stock software (static,
 numab1, numab2, damon) and to the oracle.  NVM read, write: lines that the slow tier
 read and wrote, without those that migration caused; migration: all that it caused,
-in both tiers.  promoted, demoted: 4 KiB pages.  ping-pong: the share of moves, among
+in both tiers.  promoted, demoted: 4 KiB pages.  What moved before the measured time,
+while data was filled and in the second of warming up, is not counted.  ping-pong: the share of moves, among
 a sample of pages, that moved a page that had moved before.  pause: below this 99 % of
 the base pages were inaccessible while the virtio-hmem driver moved them; not known
 for other movers.  tracking: guest time stalled by accessed-bit tracking.  movers:
 processor time of the guest kernel's threads that find and move pages (kswapd,
-kdamond, kworker, kcompactd), of guest time.  hmemd: its processor time on this
-host, which is not modelled.  wall: what the run took here.
+kdamond, kworker, kcompactd), of guest time.  hmemd, QEMU: their processor time on
+this host, which is not modelled; wall: what the run took here, among others.
 """
 
 

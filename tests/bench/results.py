@@ -18,7 +18,7 @@ FAULT = re.compile(r"BUG:|WARNING:|Oops|Bad page|Kernel panic|general protection
 def pairs(text):
     """"a=1 b=2" as a dictionary of numbers."""
     return {k: float(v) if "." in v or "e" in v else int(v)
-            for k, v in re.findall(r"(\w+)=(-?[\d.e+]+)(?= |$)", text)}
+            for k, v in re.findall(r"(\w+)=(-?[\d.e+-]+)(?= |$)", text)}
 
 
 class Console:

@@ -25,7 +25,7 @@ def document(width, height, body, extra=""):
              f".grid{{stroke:#e5e7eb}} {light}{extra}"
              f"@media (prefers-color-scheme:dark){{.page{{fill:#14171c}} "
              f".ink{{fill:#e5e7eb}} .axis{{stroke:#9ca3af}} .grid{{stroke:#2c323b}} {dark}}}")
-    return (f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' "
+    return (f"<!-- SPDX-License-Identifier: GPL-2.0-or-later -->\n<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' "
             f"width='{width}' height='{height}' {FONT}>\n<style>{style}</style>\n"
             f"<rect class='page' width='{width}' height='{height}'/>\n{body}</svg>\n")
 
@@ -188,6 +188,7 @@ def heat(title, rows, x_end, y_label, x_label, border):
         x = LEFT + (i - 1) * 94
         parts.append(f"<rect class='h{i}' x='{x}' y='{HEIGHT - 24}' width='12' height='12'/>\n"
                      + text(x + 16, HEIGHT - 14, f"≤ {bound:.3g}"))
-    shades = "".join(f".h{i}{{fill:#c2410c;fill-opacity:{i / levels:.2f}}} "
-                     for i in range(1, levels + 1))
+    shades = "rect{shape-rendering:crispEdges} " + "".join(
+        f".h{i}{{fill:#c2410c;fill-opacity:{i / levels:.2f}}} "
+        for i in range(1, levels + 1))
     return document(WIDTH, HEIGHT, "".join(parts), shades)
