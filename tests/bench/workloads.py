@@ -6,7 +6,7 @@ and add a Workload here.
 
 import dataclasses
 
-SECONDS, QUICK_SECONDS = 20, 8
+SECONDS, QUICK_SECONDS = 20, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Workload:
 WORKLOADS = (
     Workload("gups", "random updates of 256 MiB, 9 of 10 in the last 64 MiB", "gups",
              {"mib": 256, "hot": 64}, quick={}),
-    Workload("gups-moving", "the same; the hot set moves on every 5 s (quick: 4 s)", "gups",
-             {"mib": 256, "hot": 64, "move": 5}, quick={"move": 4}),
+    Workload("gups-moving", "the same; the hot set moves on every 5 s (quick: 3 s)", "gups",
+             {"mib": 256, "hot": 64, "move": 5}, quick={"move": 3}),
     Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in 51 MiB that move on "
              "every 5 s", "seq", {"mib": 256, "hot": 51, "move": 5}),
     Workload("chase", "dependent loads in 256 MiB, 9 of 10 in the last 64 MiB", "chase",
