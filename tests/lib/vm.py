@@ -69,9 +69,13 @@ class Process:
     def wait(self, timeout=None, check=True):
         """Wait for the end and return the output.  With check, a command that
         failed is an error."""
-        with self.vm.changed:
-            self.vm.wait(lambda: self.status is not None, timeout,
-                         f"'{self.command}' to end")
+        try:
+            with self.vm.changed:
+                self.vm.wait(lambda: self.status is not None, timeout,
+                             f"'{self.command}' to end")
+        except VMError:
+            self.vm.record_tasks()
+            raise
         if check and self.status:
             raise VMError(f"'{self.command}' in the guest ended with status "
                           f"{self.status}:\n{self.output[-4000:]}")
@@ -302,6 +306,19 @@ class VM:
             self.process.wait(self.timeout)
         except subprocess.TimeoutExpired:
             raise VMError("the guest does not power off") from None
+
+    def record_tasks(self):
+        """For who looks into it: where each task is, in a log of its own."""
+        log = self.dir / f"{self.name}-tasks.log"
+        if log.exists() or self.gone:
+            return
+        log.touch()
+        try:
+            log.write_text(self.run(
+                "ps; for t in /proc/[0-9]*/task/[0-9]*; do cat $t/stat $t/wchan; echo;"
+                " cat $t/syscall $t/stack; done", timeout=30, check=False))
+        except VMError:
+            pass
 
     def finish(self):
         """Judge the machine: raises an error for any complaint of the guest's
