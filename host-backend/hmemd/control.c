@@ -148,6 +148,10 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	put_u64(o, "start_bytes", t->size);
 	put_u64(o, "bytes", vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	put_u64(o, "pages", vm->pages.frames[tier]);
+	json_object_object_add(o, "used", vm->pages.windows ?
+			       json_object_new_uint64(vm->pages.frames[tier] -
+						      vm->pages.hist[tier][0]) :
+			       NULL);
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t sum = 0;
 
@@ -179,6 +183,7 @@ static json *status_json(const struct vm *vm)
 	put_u64(o, "vtime_ns", vm->last_vtime ? vm->last_vtime :
 		vm->state.vtime_ns);
 	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
+	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
 	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
 	put_str(o, "last_error", vm->last_error);
 	return o;
@@ -222,6 +227,15 @@ static json *stats_json(const struct vm *vm)
 	json_object_object_add(o, "counters", c);
 	json_object_object_add(o, "reasons", reasons_json(s->reasons));
 	json_object_object_add(o, "rejects", r);
+	return o;
+}
+
+/* All at one moment, for who wants to see what happens between two. */
+static json *sample_json(const struct vm *vm)
+{
+	json *o = status_json(vm);
+
+	json_object_object_add(o, "stats", stats_json(vm));
 	return o;
 }
 
@@ -359,6 +373,7 @@ static void do_vms(struct client *client, json *req,
 		}
 	}
 	o = json_object_new_object();
+	put_u64(o, "time_ms", loop_now());
 	json_object_object_add(o, "vms", vms);
 	reply(client, o, true);
 }
@@ -370,7 +385,7 @@ static void do_list(struct client *client, json *req)
 
 static void do_status(struct client *client, json *req)
 {
-	do_vms(client, req, status_json);
+	do_vms(client, req, get_flag(req, "stats") ? sample_json : status_json);
 }
 
 static void do_stats(struct client *client, json *req)

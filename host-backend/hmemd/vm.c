@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "job.h"
@@ -380,6 +381,15 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 		vm->stats.plans++;
 }
 
+/* Processor time of hmemd so far. */
+static uint64_t daemon_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
 static void tick_done(struct vm *vm, uint64_t seq)
 {
 	struct hmem_link_tick_done done = { .seq = seq };
@@ -390,10 +400,12 @@ static void tick_done(struct vm *vm, uint64_t seq)
 void vm_step(struct vm *vm)
 {
 	struct hmem_link_tick tick = vm->tick;
+	uint64_t begun = daemon_ns();
 
 	vm->tick.seq = 0;
 	take_window(vm, &tick);
 	make_plan(vm, &tick);
+	vm->stats.daemon_ns += daemon_ns() - begun;
 	vm->in_step = true;
 	vm_feed(vm);
 	vm->in_step = false;
@@ -404,6 +416,7 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		   struct hmem_err *err)
 {
 	int ret = hmem_link_check_tick(tick, err);
+	uint64_t begun;
 
 	if (ret < 0)
 		return ret;
@@ -421,9 +434,11 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		hmemd_step(vm->d);
 		return 0;
 	}
+	begun = daemon_ns();
 	take_window(vm, tick);
 	tick_done(vm, tick->seq);
 	make_plan(vm, tick);
+	vm->stats.daemon_ns += daemon_ns() - begun;
 	vm_feed(vm);
 	return 0;
 }
