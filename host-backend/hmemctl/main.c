@@ -20,6 +20,7 @@ static const struct {
 	{ "status", cmd_status },
 	{ "stats", cmd_stats },
 	{ "top", cmd_top },
+	{ "heatmap", cmd_heatmap },
 	{ "migrate", cmd_migrate },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
@@ -118,8 +119,8 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		state->next = state->argc;
 		break;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which command? list, status, stats, top, migrate, "
-			   "policy or doctor");
+		argp_error(state, "which command? list, status, stats, top, heatmap, "
+			   "migrate, policy or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -135,6 +136,7 @@ static const struct argp argp = {
 	       "  status    tiers of a VM, how hot they are, what is going on\n"
 	       "  stats     counters of a VM, by reason\n"
 	       "  top       what the VMs do, live\n"
+	       "  heatmap   how hot a VM's memory is, by address and time\n"
 	       "  migrate   move pages by hand\n"
 	       "  policy    see and set what moves pages by itself\n"
 	       "  doctor    check that everything is as it should be\n\n"
@@ -158,6 +160,6 @@ int main(int argc, char **argv)
 		cmd.argv[0] = name;
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
-	die(EXIT_USAGE, "no command '%s': list, status, stats, top, migrate, policy "
-	    "and doctor are", cmd.argv[0]);
+	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
+	    "policy and doctor are", cmd.argv[0]);
 }

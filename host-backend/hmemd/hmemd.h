@@ -14,12 +14,15 @@
 
 struct vm;
 struct client;
+struct heat;
 
 struct hmemd {
 	struct loop loop;
 	/* By name, in the order they came. */
 	TAILQ_HEAD(, vm) vms;
 	TAILQ_HEAD(, client) clients;
+	/* Looks under way, in the order they are served. */
+	TAILQ_HEAD(, heat) heats;
 	unsigned int num_vms, num_clients;
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections, for a fault */
@@ -42,11 +45,16 @@ struct hmemd {
 	struct listener vm_listener, control_listener;
 	/* Something waits for a little time to pass. */
 	struct io soon;
+	/* Something is to be done when events have been handled. */
+	struct io work;
 	struct io second;
 };
 
 /* Call vm_soon() for every VM in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
+
+/* Call heat_step() when the events that have come by then are handled. */
+void hmemd_work(struct hmemd *d);
 
 /*
  * The tick barrier, in step.c: answer the ticks of all VMs in lockstep, once

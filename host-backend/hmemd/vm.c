@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "heat.h"
 #include "job.h"
 #include "log.h"
 #include "vm.h"
@@ -288,6 +289,8 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 	if (old.tracker != track->tracker)
 		hmem_pages_rewatch(&vm->pages);
 	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
+	if (!track->window_ns)
+		heat_untracked(vm);
 	hmemd_step(vm->d);
 }
 
@@ -346,6 +349,7 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 	hmem_pages_update(&vm->pages, tracker, &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	hmem_brake_window(&vm->brake, &vm->pages, &heat);
+	heat_window(vm);
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
 		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
 		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
@@ -562,6 +566,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	vm->plan.num_promote = vm->plan.num_demote = 0;
 	vm->plan.next_promote = vm->plan.next_demote = 0;
 	vm->have_ranges = true;
+	heat_ranges(vm);
 	return 0;
 }
 
@@ -866,6 +871,7 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 			 vm->name, why);
 	}
 	lose_batches(vm, "the VM disconnected");
+	heat_vm_gone(vm);
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
 	hmemd_step(d);

@@ -1042,6 +1042,18 @@ static void control_garbage(void **state)
 		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[null]}\n",
 		"{\"verb\":\"migrate\",\"to\":1,\"all\":true,\"order\":99}\n",
 		"{\"verb\":\"policy\",\"set\":{\"rate\":{}}}\n",
+		"{\"verb\":\"heat\",\"vm\":\"nobody\"}\n",
+		"{\"verb\":\"heat\",\"bins\":0}\n",
+		"{\"verb\":\"heat\",\"bins\":-1}\n",
+		"{\"verb\":\"heat\",\"bins\":4097}\n",
+		"{\"verb\":\"heat\",\"bins\":9223372036854775808}\n",
+		"{\"verb\":\"heat\",\"bins\":\"64\"}\n",
+		"{\"verb\":\"heat\",\"bins\":[64]}\n",
+		"{\"verb\":\"heat\",\"bins\":1.5}\n",
+		"{\"verb\":\"heat\",\"after\":-1}\n",
+		"{\"verb\":\"heat\",\"after\":null}\n",
+		/* No window will ever end. */
+		"{\"verb\":\"heat\",\"after\":0}\n",
 		"{\"verb\":\"policy\",\"set\":{\"rate\":null}}\n",
 		"\0\n",
 	};

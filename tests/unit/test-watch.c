@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemctl top, with the real hmemd and devices that are ours. */
+/* hmemctl top and heatmap, with the real hmemd and devices that are ours. */
 #include "unit.h"
 
 #include <endian.h>
@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -135,6 +137,15 @@ static void usage(void **state)
 		{ 2, "top -i 1x", "--interval" },
 		{ 1, "top web nobody", "no VM 'nobody'" },
 		{ 1, "top -d nobody", "no VM 'nobody'" },
+		{ 2, "heatmap web more", "more" },
+		{ 2, "heatmap --bins 0", "--bins" },
+		{ 2, "heatmap --bins 4097", "--bins" },
+		{ 2, "heatmap --bins -3", "--bins" },
+		{ 2, "heatmap --scale 101", "--scale" },
+		{ 2, "heatmap --time 0", "--time" },
+		{ 2, "heatmap --time nan", "--time" },
+		{ 2, "heatmap --time 5m", "--time" },
+		{ 1, "heatmap nobody", "no VM 'nobody'" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -265,6 +276,370 @@ static void top_rates(void **state)
 	fclose(out);
 	close(fds[1]);
 	peer_close(&idle);
+}
+
+/* --- heat --- */
+
+/* Each way by a quarter of the way, down at least by one: see hmemd(8). */
+static unsigned int next_heat(unsigned int heat, bool written)
+{
+	unsigned int down = heat;
+
+	if (written)
+		return heat + ((65535 - heat) >> 2);
+	return heat - (down >> 2) - !!(down & 3);
+}
+
+/*
+ * Every window: the first 1000 pages; every other one: from 5000 on; the first
+ * one only: the last pages of tier 0 and the first of tier 1.
+ */
+static bool pattern(uint64_t gfn, uint64_t seq)
+{
+	if (gfn >= PEER_TIER - 300 && gfn < PEER_TIER + 200)
+		return seq == 1;
+	return gfn < 1000 || (gfn >= 5000 && gfn < 6000 && seq % 2);
+}
+
+static void heat_is_the_pattern(void **state)
+{
+	struct fixture *f = *state;
+	static unsigned int heat[PEER_FRAMES];
+	struct json_object *o, *bins;
+	uint64_t from = 0, sums[2] = { 0 };
+	unsigned int hottest[2] = { 0 };
+
+	memset(heat, 0, sizeof(heat));
+	ctl(f, 1, "heatmap");
+	assert_non_null(strstr(f->ctl.err, "name=observe"));
+	ctl(f, 1, "heatmap web --time 1");
+	assert_non_null(strstr(f->ctl.err, "name=observe"));
+	observe(f, "decay=2");
+	ctl(f, 1, "heatmap");
+	assert_non_null(strstr(f->ctl.err, "wait for the first window"));
+	for (uint64_t seq = 1; seq <= 7; seq++) {
+		for (uint64_t g = 0; g < PEER_FRAMES; g++) {
+			heat[g] = next_heat(heat[g], pattern(g, seq));
+			if (pattern(g, seq))
+				f->web.map[g / 64] |= UINT64_C(1) << (g % 64);
+		}
+		window(f, 0, 0);
+	}
+	/* At most 100 in a tier: there are 64 of 128 pages. */
+	ctl(f, 0, "-o json heatmap web --bins 100");
+	o = json_tokener_parse(f->ctl.out);
+	assert_int_equal(num_at(o, "version"), 1);
+	assert_int_equal(num_at(o, "heat_max"), 65535);
+	assert_int_equal(num_at(o, "windows"), 7);
+	assert_int_equal(num_at(o, "vtime_ns"), 7e9);
+	assert_int_equal(num_at(o, "window_ms"), 1000);
+	assert_int_equal(num_at(o, "pages_per_bin"), 128);
+	bins = at(o, "bins");
+	assert_int_equal(json_object_array_length(bins), 128);
+	for (size_t i = 0; i < json_object_array_length(bins); i++) {
+		struct json_object *bin = json_object_array_get_idx(bins, i);
+		uint64_t gfn = num_at(bin, "gfn"), last = num_at(bin, "last"), sum = 0;
+		unsigned int max = 0, tier = gfn >= PEER_TIER;
+
+		assert_int_equal(gfn, from);
+		assert_int_equal(num_at(bin, "pages"), last + 1 - gfn);
+		assert_int_equal(num_at(bin, "tier"), tier);
+		for (uint64_t g = gfn; g <= last; g++) {
+			sum += heat[g];
+			max = heat[g] > max ? heat[g] : max;
+		}
+		assert_int_equal(num_at(bin, "mean"), sum / (last + 1 - gfn));
+		assert_int_equal(num_at(bin, "max"), max);
+		sums[tier] += sum;
+		hottest[tier] = max > hottest[tier] ? max : hottest[tier];
+		from = last + 1;
+	}
+	assert_int_equal(from, PEER_FRAMES);
+	for (unsigned int tier = 0; tier < 2; tier++) {
+		struct json_object *t = json_object_array_get_idx(at(o, "tiers"), tier);
+
+		assert_int_equal(num_at(t, "pages"), PEER_TIER);
+		assert_int_equal(num_at(t, "mean"), sums[tier] / PEER_TIER);
+		assert_int_equal(num_at(t, "max"), hottest[tier]);
+	}
+	json_object_put(o);
+	ctl(f, 0, "heatmap");
+	golden_check("heatmap", f->ctl.out);
+	ctl(f, 0, "heatmap -q --bins 70 --scale 20");
+	golden_check("heatmap-fine", f->ctl.out);
+	/* What was known when tracking ended. */
+	ctl(f, 0, "policy set name=off");
+	ctl(f, 0, "heatmap --bins 16");
+	golden_check("heatmap-off", f->ctl.out);
+}
+
+/* The next line, without its end. */
+static char *next_line(FILE *out, char *line, size_t size)
+{
+	if (!fgets(line, size, out))
+		fail_msg("hmemctl ended");
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+/* Does svg-check find the picture good?  What it prints is in f->ctl.out. */
+static void svg_check(struct fixture *f, const char *path, size_t columns,
+		      const char *const *rows)
+{
+	char command[8192];
+	size_t n;
+	FILE *out;
+	int len = snprintf(command, sizeof(command), "%.*s/svg-check %s %zu",
+			   (int)(strrchr(getenv("GOLDEN"), '/') - getenv("GOLDEN")),
+			   getenv("GOLDEN"), path, columns);
+
+	for (; *rows; rows++)
+		len += snprintf(command + len, sizeof(command) - len, " '%s'", *rows);
+	assert_in_range(len, 0, sizeof(command) - 1);
+	out = popen(command, "r");
+	assert_non_null(out);
+	n = fread(f->ctl.out, 1, sizeof(f->ctl.out) - 1, out);
+	f->ctl.out[n] = '\0';
+	assert_int_equal(pclose(out), 0);
+}
+
+/* Columns of the row of a map, without time and border. */
+static void digits_of(const char *line, char *digits)
+{
+	for (line += 11; *line; line++) {
+		if (*line != '|')
+			*digits++ = *line;
+	}
+	*digits = '\0';
+}
+
+static void map_and_picture(void **state)
+{
+	struct fixture *f = *state;
+	char text[8192] = "", line[256], rows[8][80], command[128], svg[64];
+	const char *picture[8] = { NULL };
+	struct json_object *o;
+	struct peer odd = { 0 };
+	FILE *out;
+	int fds[2], status;
+	pid_t pid;
+
+	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
+	snprintf(command, sizeof(command), "heatmap --time 4 --svg %s", svg);
+	observe(f, "");
+	for (unsigned int i = 0; i < 9; i++)
+		window(f, 4096, 1024);
+	pid = ctl_start(&f->ctl, &f->d, command, fds);
+	out = fdopen(fds[0], "r");
+	/* From here on it waits for windows. */
+	do {
+		next_line(out, line, sizeof(line));
+		strcat(strcat(text, line), "\n");
+	} while (!strstr(line, "time s"));
+	for (unsigned int i = 0; i < 4; i++) {
+		/* A hot set that moves up, and over the border. */
+		window(f, PEER_TIER - 2048 + i * 1024, 1024);
+		next_line(out, line, sizeof(line));
+		strcat(strcat(text, line), "\n");
+		digits_of(line, rows[i]);
+		picture[i] = rows[i];
+	}
+	assert_null(fgets(line, sizeof(line), out));
+	fclose(out);
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	golden_check("heatmap-time", text);
+	svg_check(f, svg, strlen(rows[0]), picture);
+	assert_non_null(strstr(f->ctl.out, "1 borders\nVM web: policy observe"));
+	assert_non_null(strstr(f->ctl.out, "tier 0 dram\ntier 1 nvm\n"));
+	assert_non_null(strstr(f->ctl.out, "\n32 MiB\n"));
+	assert_non_null(strstr(f->ctl.out, "4.000\n"));
+	/* As lines of JSON, while the memory becomes less. */
+	pid = ctl_start(&f->ctl, &f->d, "-o json heatmap --time 1000 --bins 8", fds);
+	out = fdopen(fds[0], "r");
+	do {
+		/* It may not look yet. */
+		struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
+
+		window(f, 0, 1);
+		if (poll(&pfd, 1, 20) == 1)
+			break;
+	} while (1);
+	o = next_json(out);
+	assert_int_equal(json_object_array_length(at(o, "bins")), 8);
+	json_object_put(o);
+	peer_send(&f->web, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 0, .num = 100, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = 50, .tier = 1 },
+	}, 2 * sizeof(struct hmem_link_range));
+	window(f, 0, 1);
+	while (fgets(line, sizeof(line), out))
+		;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 3);
+	fclose(out);
+	close(fds[1]);
+	/* A name that is none in XML; one row; nowhere to write it. */
+	peer_handshake(&odd, f->d.vm_socket, "<&\"'>");
+	ctl(f, 0, "policy <&\"'> set name=observe");
+	peer_send_tick(&odd, 1);
+	peer_expect(&odd, &(struct peer_msg) { 0 }, HMEM_LINK_TICK_DONE);
+	snprintf(command, sizeof(command), "heatmap <&\"'> --bins 4 --svg %s", svg);
+	ctl(f, 0, command);
+	svg_check(f, svg, 8, (const char *[]) { "00000000", NULL });
+	assert_non_null(strstr(f->ctl.out, "VM <&\"'>: policy observe"));
+	ctl(f, 1, "heatmap web --svg /nonexistent/x.svg");
+	assert_non_null(strstr(f->ctl.err, "/nonexistent/x.svg"));
+	unlink(svg);
+	peer_close(&odd);
+}
+
+/* Interrupted, the picture is of what there was; switched off, an error. */
+static void map_ends_early(void **state)
+{
+	struct fixture *f = *state;
+	char line[256], command[128], svg[64], row[80];
+	FILE *out;
+	int fds[2], status;
+	pid_t pid;
+
+	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
+	snprintf(command, sizeof(command), "heatmap --time 1000 --svg %s", svg);
+	observe(f, "");
+	pid = ctl_start(&f->ctl, &f->d, command, fds);
+	out = fdopen(fds[0], "r");
+	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+		;
+	window(f, 0, PEER_TIER);
+	digits_of(next_line(out, line, sizeof(line)), row);
+	kill(pid, SIGINT);
+	/* It waits for this window, or had not begun to. */
+	window(f, 0, PEER_TIER);
+	line[0] = command[0] = '\0';
+	if (fgets(line, sizeof(line), out)) {
+		line[strcspn(line, "\n")] = '\0';
+		digits_of(line, command);
+		assert_null(fgets(line, sizeof(line), out));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	fclose(out);
+	close(fds[1]);
+	svg_check(f, svg, strlen(row), (const char *[]) {
+		row, command[0] ? command : NULL, NULL,
+	});
+	unlink(svg);
+
+	pid = ctl_start(&f->ctl, &f->d, "heatmap --time 1000", fds);
+	out = fdopen(fds[0], "r");
+	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+		;
+	/* Whether it waits already or not. */
+	ctl_run(&(struct ctl) { 0 }, &f->d, NULL, "policy set name=off");
+	assert_null(fgets(line, sizeof(line), out));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	fclose(out);
+	close(fds[1]);
+}
+
+/* --- heat, byte by byte --- */
+
+static int control_connect(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, f->d.control_socket);
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+#define BIG_FRAMES	(UINT64_C(1) << 26)	/* 256 GiB: 64 slices */
+
+/* A VM whose table is large, and all cold. */
+static void big_handshake(struct peer *p, struct fixture *f)
+{
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	int fd;
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, "big");
+	hello.map_bytes = BIG_FRAMES / 8;
+	fd = peer_memfd(HMEM_LINK_MAPS * hello.map_bytes, F_SEAL_SHRINK);
+	peer_send_hello(p, &hello, &fd, 1);
+	close(fd);
+	peer_send(p, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 0, .num = BIG_FRAMES / 4, .tier = 0 },
+		{ .gfn = BIG_FRAMES / 4, .num = BIG_FRAMES * 3 / 4, .tier = 1 },
+	}, 2 * sizeof(struct hmem_link_range));
+	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+/*
+ * Others are served while someone looks at a large VM, and whoever goes
+ * meanwhile leaves nothing behind.
+ */
+static void heat_holds_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	static const char look[] = "{\"verb\":\"heat\",\"vm\":\"big\","
+				   "\"bins\":16}\n";
+	int fd = control_connect(f), other = control_connect(f);
+	struct json_object *o;
+	struct peer big = { 0 };
+	FILE *in = fdopen(dup(fd), "r"), *in_other = fdopen(dup(other), "r");
+	char line[256];
+
+	big_handshake(&big, f);
+	/* Two on one connection are one too many; the first goes on. */
+	say(fd, look);
+	say(fd, look);
+	o = next_json(in);
+	assert_string_equal(json_object_get_string(at(o, "error.code")), "busy");
+	json_object_put(o);
+	/* The pass is not through when others have been answered. */
+	say(other, "{\"verb\":\"info\"}\n");
+	json_object_put(next_json(in_other));
+	o = next_json(in);
+	assert_int_equal(json_object_array_length(at(o, "bins")), 16);
+	assert_int_equal(num_at(o, "pages_per_bin"), BIG_FRAMES / 16);
+	assert_int_equal(num_at(o, "tiers.0.pages"), BIG_FRAMES / 4);
+	assert_int_equal(num_at(o, "tiers.1.pages"), BIG_FRAMES * 3 / 4);
+	json_object_put(o);
+	/* One after the other is fine; then the client goes in the middle. */
+	for (unsigned int i = 0; i < 4; i++) {
+		say(fd, look);
+		json_object_put(next_json(in));
+	}
+	say(fd, look);
+	fclose(in);
+	close(fd);
+	/* The VM's ranges change, and it goes, in the middle. */
+	say(other, look);
+	peer_send(&big, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 64, .num = 64, .tier = 1 },
+	}, sizeof(struct hmem_link_range));
+	o = next_json(in_other);
+	assert_true(num_at(o, "tiers.1.pages") == 64 ||
+		    num_at(o, "tiers.1.pages") == BIG_FRAMES * 3 / 4);
+	json_object_put(o);
+	ctl(f, 0, "policy big set name=observe");
+	say(other, "{\"verb\":\"heat\",\"vm\":\"big\",\"after\":77}\n");
+	ctl(f, 0, "list");
+	peer_close(&big);
+	next_line(in_other, line, sizeof(line));
+	assert_non_null(strstr(line, "disconnected"));
+	fclose(in_other);
+	close(other);
 }
 
 /* --- on a terminal --- */
@@ -441,6 +816,10 @@ int main(void)
 		TEST(usage),
 		TEST(top_golden),
 		TEST(top_rates),
+		TEST(heat_is_the_pattern),
+		TEST(map_and_picture),
+		TEST(map_ends_early),
+		TEST(heat_holds_nobody_up),
 		TEST(top_live),
 	};
 
