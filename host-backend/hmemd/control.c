@@ -17,6 +17,7 @@
 #include "heat.h"
 #include "job.h"
 #include "log.h"
+#include "recall.h"
 #include "size.h"
 #include "vm.h"
 
@@ -450,6 +451,7 @@ static void do_policy(struct client *client, json *req)
 		}
 		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
 			hmem_policy_name(policy.kind));
+		recall_keep(vm);
 	}
 	reply(client, policy_json(vm), true);
 }

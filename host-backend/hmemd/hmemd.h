@@ -15,6 +15,7 @@
 struct vm;
 struct client;
 struct heat;
+struct recall;
 
 struct hmemd {
 	struct loop loop;
@@ -23,7 +24,9 @@ struct hmemd {
 	TAILQ_HEAD(, client) clients;
 	/* Looks under way, in the order they are served. */
 	TAILQ_HEAD(, heat) heats;
-	unsigned int num_vms, num_clients;
+	/* Policies set by hand, the one used last at the end. */
+	TAILQ_HEAD(, recall) recalls;
+	unsigned int num_vms, num_clients, num_recalls;
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections, for a fault */
 	uint64_t jobs;			/* the last one's number */

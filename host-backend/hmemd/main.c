@@ -12,6 +12,7 @@
 #include "hmemd.h"
 #include "log.h"
 #include "link.h"
+#include "recall.h"
 #include "size.h"
 #include "vm.h"
 
@@ -244,6 +245,7 @@ int main(int argc, char **argv)
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.clients);
 	TAILQ_INIT(&d.heats);
+	TAILQ_INIT(&d.recalls);
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	if (d.lockstep)
@@ -290,6 +292,7 @@ fail:
 		log_msg(LOG_ERR, "%s", err.msg);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
+	recall_free(&d);
 	if (d.loop.slots)
 		loop_exit(&d.loop);
 	return ret < 0 ? 1 : 0;

@@ -15,6 +15,7 @@
 #include "heat.h"
 #include "job.h"
 #include "log.h"
+#include "recall.h"
 #include "vm.h"
 
 /*
@@ -542,6 +543,9 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (!vm->batches)
 		return hmem_fail(err, ENOMEM, "no memory for its batches");
 	set_name(vm);
+	if (recall_policy(vm))
+		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
+			hmem_policy_name(vm->policy.kind));
 	vm->have_hello = true;
 	return 0;
 }
