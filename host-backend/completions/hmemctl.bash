@@ -10,7 +10,7 @@ _hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
 
 _hmemctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='list status stats migrate policy doctor' command='' i words=
+	local commands='list status stats top heatmap migrate policy doctor' command='' i words=
 	local -a socket=()
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -18,7 +18,10 @@ _hmemctl() {
 		-s | --socket)
 			socket=(-s "${COMP_WORDS[++i]}")
 			;;
-		-d | --vm | -o | --output | --timeout) ((i++)) ;;
+		-d | --vm | -o | --output | --timeout | -n | --count | -i | --interval | \
+			-t | --time | --bins | --scale | --svg)
+			((i++))
+			;;
 		-*) ;;
 		*)
 			[ "$command" ] || command=${COMP_WORDS[i]}
@@ -28,8 +31,11 @@ _hmemctl() {
 
 	case $prev in
 	-o | --output) words='table json' ;;
-	-s | --socket | --gfn-list)
+	-s | --socket | --gfn-list | --svg)
 		compopt -o default
+		return
+		;;
+	-n | --count | -i | --interval | -t | --time | --bins | --scale | --timeout)
 		return
 		;;
 	-d | --vm) words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1) ;;

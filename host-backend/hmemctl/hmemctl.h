@@ -41,6 +41,8 @@ extern const struct argp_child global_argp[];
 int cmd_list(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_heatmap(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);

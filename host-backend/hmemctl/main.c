@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hmemctl.h"
+#include "term.h"
 
 const char *argp_program_version = "hmemctl " HMEMCTL_VERSION;
 
@@ -18,6 +19,8 @@ static const struct {
 	{ "list", cmd_list },
 	{ "status", cmd_status },
 	{ "stats", cmd_stats },
+	{ "top", cmd_top },
+	{ "heatmap", cmd_heatmap },
 	{ "migrate", cmd_migrate },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
@@ -41,6 +44,8 @@ void die(int status, const char *fmt, ...)
 	va_list ap;
 
 	fflush(stdout);
+	/* Or what is said is gone with the screen. */
+	term_leave();
 	fprintf(stderr, "hmemctl: ");
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
@@ -114,8 +119,8 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		state->next = state->argc;
 		break;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which command? list, status, stats, migrate, "
-			   "policy or doctor");
+		argp_error(state, "which command? list, status, stats, top, heatmap, "
+			   "migrate, policy or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -130,6 +135,8 @@ static const struct argp argp = {
 	       "\v  list      the VMs that are connected\n"
 	       "  status    tiers of a VM, how hot they are, what is going on\n"
 	       "  stats     counters of a VM, by reason\n"
+	       "  top       what the VMs do, live\n"
+	       "  heatmap   how hot a VM's memory is, by address and time\n"
 	       "  migrate   move pages by hand\n"
 	       "  policy    see and set what moves pages by itself\n"
 	       "  doctor    check that everything is as it should be\n\n"
@@ -153,6 +160,6 @@ int main(int argc, char **argv)
 		cmd.argv[0] = name;
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
-	die(EXIT_USAGE, "no command '%s': list, status, stats, migrate, policy and "
-	    "doctor are", cmd.argv[0]);
+	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
+	    "policy and doctor are", cmd.argv[0]);
 }

@@ -14,8 +14,10 @@
 
 #include <json-c/json.h>
 
+#include "heat.h"
 #include "job.h"
 #include "log.h"
+#include "recall.h"
 #include "size.h"
 #include "vm.h"
 
@@ -148,6 +150,10 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	put_u64(o, "start_bytes", t->size);
 	put_u64(o, "bytes", vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	put_u64(o, "pages", vm->pages.frames[tier]);
+	json_object_object_add(o, "used", vm->pages.windows ?
+			       json_object_new_uint64(vm->pages.frames[tier] -
+						      vm->pages.hist[tier][0]) :
+			       NULL);
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t sum = 0;
 
@@ -179,6 +185,7 @@ static json *status_json(const struct vm *vm)
 	put_u64(o, "vtime_ns", vm->last_vtime ? vm->last_vtime :
 		vm->state.vtime_ns);
 	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
+	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
 	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
 	put_str(o, "last_error", vm->last_error);
 	return o;
@@ -222,6 +229,15 @@ static json *stats_json(const struct vm *vm)
 	json_object_object_add(o, "counters", c);
 	json_object_object_add(o, "reasons", reasons_json(s->reasons));
 	json_object_object_add(o, "rejects", r);
+	return o;
+}
+
+/* All at one moment, for who wants to see what happens between two. */
+static json *sample_json(const struct vm *vm)
+{
+	json *o = status_json(vm);
+
+	json_object_object_add(o, "stats", stats_json(vm));
 	return o;
 }
 
@@ -359,6 +375,7 @@ static void do_vms(struct client *client, json *req,
 		}
 	}
 	o = json_object_new_object();
+	put_u64(o, "time_ms", loop_now());
 	json_object_object_add(o, "vms", vms);
 	reply(client, o, true);
 }
@@ -370,7 +387,7 @@ static void do_list(struct client *client, json *req)
 
 static void do_status(struct client *client, json *req)
 {
-	do_vms(client, req, status_json);
+	do_vms(client, req, get_flag(req, "stats") ? sample_json : status_json);
 }
 
 static void do_stats(struct client *client, json *req)
@@ -382,6 +399,30 @@ static void do_stats(struct client *client, json *req)
 	reply(client, stats_json(vm), true);
 	if (get_flag(req, "reset"))
 		vm_reset_stats(vm);
+}
+
+static void do_heat(struct client *client, json *req)
+{
+	struct vm *vm = find_vm(client, req);
+	bool waits = json_object_object_get_ex(req, "after", NULL);
+	struct hmem_err err;
+	int64_t bins, after;
+	int ret;
+
+	if (!vm)
+		return;
+	if (!get_num(req, "bins", 64, HEAT_MAX_BINS, &bins) || !bins) {
+		reply_error(client, "usage", "heat: bins is 1 to %u", HEAT_MAX_BINS);
+		return;
+	}
+	if (!get_num(req, "after", 0, INT64_MAX, &after)) {
+		reply_error(client, "usage", "heat: after is a number of windows");
+		return;
+	}
+	ret = heat_start(client, vm, bins, get_flag(req, "per_tier"), waits, after,
+			 &err);
+	if (ret < 0)
+		reply_error(client, ret == -EBUSY ? "busy" : "blocked", "%s", err.msg);
 }
 
 static void do_policy(struct client *client, json *req)
@@ -410,6 +451,7 @@ static void do_policy(struct client *client, json *req)
 		}
 		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
 			hmem_policy_name(policy.kind));
+		recall_keep(vm);
 	}
 	reply(client, policy_json(vm), true);
 }
@@ -631,6 +673,74 @@ void client_job_done(struct job *job)
 	reply(job->client, o, true);
 }
 
+/* Pages, and how hot they are. */
+static void put_heat(json *o, uint64_t pages, uint64_t sum, uint16_t max)
+{
+	put_u64(o, "pages", pages);
+	put_u64(o, "mean", pages ? sum / pages : 0);
+	put_u64(o, "max", max);
+}
+
+static json *heat_tier_json(const struct heat *h, uint32_t tier)
+{
+	const struct hmem_link_tier *t = &h->vm->hello.tiers[tier];
+	uint64_t pages = 0, sum = 0;
+	json *o = json_object_new_object();
+	uint16_t max = 0;
+
+	for (uint32_t i = 0; i < h->bins.num; i++) {
+		const struct hmem_bin *b = &h->bins.bins[i];
+
+		if (b->tier != tier)
+			continue;
+		pages += b->pages;
+		sum += b->sum;
+		max = b->max > max ? b->max : max;
+	}
+	put_u64(o, "tier", tier);
+	put_u64(o, "pxm", t->pxm);
+	put_str(o, "kind", hmem_kind_name(t->kind));
+	put_heat(o, pages, sum, max);
+	return o;
+}
+
+void client_heat_done(const struct heat *h)
+{
+	json *o = json_object_new_object(), *tiers = json_object_new_array();
+	json *bins = json_object_new_array();
+	const struct vm *vm = h->vm;
+
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+		json_object_array_add(tiers, heat_tier_json(h, i));
+	for (uint32_t i = 0; i < h->bins.num; i++) {
+		const struct hmem_bin *b = &h->bins.bins[i];
+		json *bin = json_object_new_object();
+
+		put_u64(bin, "gfn", b->gfn);
+		put_u64(bin, "last", b->last);
+		put_u64(bin, "tier", b->tier);
+		put_heat(bin, b->pages, b->sum, b->max);
+		json_object_array_add(bins, bin);
+	}
+	put_str(o, "vm", vm->name);
+	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
+	put_str(o, "tracker", vm_tracker_name(vm));
+	put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
+	put_u64(o, "window_ms", vm->track.window_ns / 1000000);
+	put_u64(o, "windows", h->windows);
+	put_u64(o, "vtime_ns", h->vtime_ns);
+	put_u64(o, "heat_max", HMEM_HEAT_MAX);
+	put_u64(o, "pages_per_bin", h->bins.per);
+	json_object_object_add(o, "tiers", tiers);
+	json_object_object_add(o, "bins", bins);
+	reply(h->client, o, true);
+}
+
+void client_heat_failed(const struct heat *h, const char *why)
+{
+	reply_error(h->client, "blocked", "vm '%s': %s", h->vm->name, why);
+}
+
 /* --- the connection --- */
 
 static const struct {
@@ -641,6 +751,7 @@ static const struct {
 	{ "list", do_list },
 	{ "status", do_status },
 	{ "stats", do_stats },
+	{ "heat", do_heat },
 	{ "policy", do_policy },
 	{ "migrate", do_migrate },
 };
@@ -707,6 +818,7 @@ static void client_closed(struct conn *c, const char *why, bool fault)
 
 	log_msg(fault ? LOG_WARN : LOG_DEBUG, "control client (process %d): %s",
 		(int)c->pid, why);
+	heat_client_gone(d, client);
 	/* Who does not wait any more does not want the rest of it. */
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		TAILQ_FOREACH(job, &vm->jobs, link) {

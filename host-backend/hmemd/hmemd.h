@@ -14,13 +14,19 @@
 
 struct vm;
 struct client;
+struct heat;
+struct recall;
 
 struct hmemd {
 	struct loop loop;
 	/* By name, in the order they came. */
 	TAILQ_HEAD(, vm) vms;
 	TAILQ_HEAD(, client) clients;
-	unsigned int num_vms, num_clients;
+	/* Looks under way, in the order they are served. */
+	TAILQ_HEAD(, heat) heats;
+	/* Policies set by hand, the one used last at the end. */
+	TAILQ_HEAD(, recall) recalls;
+	unsigned int num_vms, num_clients, num_recalls;
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections, for a fault */
 	uint64_t jobs;			/* the last one's number */
@@ -42,11 +48,16 @@ struct hmemd {
 	struct listener vm_listener, control_listener;
 	/* Something waits for a little time to pass. */
 	struct io soon;
+	/* Something is to be done when events have been handled. */
+	struct io work;
 	struct io second;
 };
 
 /* Call vm_soon() for every VM in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
+
+/* Call heat_step() when the events that have come by then are handled. */
+void hmemd_work(struct hmemd *d);
 
 /*
  * The tick barrier, in step.c: answer the ticks of all VMs in lockstep, once

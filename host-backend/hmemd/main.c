@@ -8,9 +8,11 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "heat.h"
 #include "hmemd.h"
 #include "log.h"
 #include "link.h"
+#include "recall.h"
 #include "size.h"
 #include "vm.h"
 
@@ -125,6 +127,14 @@ void hmemd_soon(struct hmemd *d)
 		arm(d, &d->soon, &ts);
 }
 
+void hmemd_work(struct hmemd *d)
+{
+	static struct __kernel_timespec ts = { 0 };
+
+	if (!d->work.pending)
+		arm(d, &d->work, &ts);
+}
+
 static void arm_second(struct hmemd *d)
 {
 	static struct __kernel_timespec ts = { .tv_sec = 1 };
@@ -142,6 +152,12 @@ static void on_soon(struct io *io, enum io_op op, int res)
 		next = TAILQ_NEXT(vm, link);
 		vm_feed(vm);
 	}
+}
+
+static void on_work(struct io *io, enum io_op op, int res)
+{
+	(void)op, (void)res;
+	heat_step((void *)((char *)io - offsetof(struct hmemd, work)));
 }
 
 static void on_second(struct io *io, enum io_op op, int res)
@@ -228,6 +244,8 @@ int main(int argc, char **argv)
 	hmem_policy_init(&d.policy);
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.clients);
+	TAILQ_INIT(&d.heats);
+	TAILQ_INIT(&d.recalls);
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	if (d.lockstep)
@@ -249,9 +267,10 @@ int main(int argc, char **argv)
 			d.control_socket = control_path;
 	}
 	d.soon.complete = on_soon;
+	d.work.complete = on_work;
 	d.second.complete = on_second;
 	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.soon) < 0 ||
-	    loop_add(&d.loop, &d.second) < 0) {
+	    loop_add(&d.loop, &d.work) < 0 || loop_add(&d.loop, &d.second) < 0) {
 		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
 		goto fail;
 	}
@@ -273,6 +292,7 @@ fail:
 		log_msg(LOG_ERR, "%s", err.msg);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
+	recall_free(&d);
 	if (d.loop.slots)
 		loop_exit(&d.loop);
 	return ret < 0 ? 1 : 0;

@@ -9,10 +9,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "heat.h"
 #include "job.h"
 #include "log.h"
+#include "recall.h"
 #include "vm.h"
 
 /*
@@ -287,6 +290,8 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 	if (old.tracker != track->tracker)
 		hmem_pages_rewatch(&vm->pages);
 	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
+	if (!track->window_ns)
+		heat_untracked(vm);
 	hmemd_step(vm->d);
 }
 
@@ -345,6 +350,7 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 	hmem_pages_update(&vm->pages, tracker, &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	hmem_brake_window(&vm->brake, &vm->pages, &heat);
+	heat_window(vm);
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
 		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
 		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
@@ -380,6 +386,15 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 		vm->stats.plans++;
 }
 
+/* Processor time of hmemd so far. */
+static uint64_t daemon_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
 static void tick_done(struct vm *vm, uint64_t seq)
 {
 	struct hmem_link_tick_done done = { .seq = seq };
@@ -390,10 +405,12 @@ static void tick_done(struct vm *vm, uint64_t seq)
 void vm_step(struct vm *vm)
 {
 	struct hmem_link_tick tick = vm->tick;
+	uint64_t begun = daemon_ns();
 
 	vm->tick.seq = 0;
 	take_window(vm, &tick);
 	make_plan(vm, &tick);
+	vm->stats.daemon_ns += daemon_ns() - begun;
 	vm->in_step = true;
 	vm_feed(vm);
 	vm->in_step = false;
@@ -404,6 +421,7 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		   struct hmem_err *err)
 {
 	int ret = hmem_link_check_tick(tick, err);
+	uint64_t begun;
 
 	if (ret < 0)
 		return ret;
@@ -421,9 +439,11 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		hmemd_step(vm->d);
 		return 0;
 	}
+	begun = daemon_ns();
 	take_window(vm, tick);
 	tick_done(vm, tick->seq);
 	make_plan(vm, tick);
+	vm->stats.daemon_ns += daemon_ns() - begun;
 	vm_feed(vm);
 	return 0;
 }
@@ -523,6 +543,9 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (!vm->batches)
 		return hmem_fail(err, ENOMEM, "no memory for its batches");
 	set_name(vm);
+	if (recall_policy(vm))
+		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
+			hmem_policy_name(vm->policy.kind));
 	vm->have_hello = true;
 	return 0;
 }
@@ -547,6 +570,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	vm->plan.num_promote = vm->plan.num_demote = 0;
 	vm->plan.next_promote = vm->plan.next_demote = 0;
 	vm->have_ranges = true;
+	heat_ranges(vm);
 	return 0;
 }
 
@@ -851,6 +875,7 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 			 vm->name, why);
 	}
 	lose_batches(vm, "the VM disconnected");
+	heat_vm_gone(vm);
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
 	hmemd_step(d);

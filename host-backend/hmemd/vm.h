@@ -29,6 +29,7 @@ struct vm_stats {
 	uint64_t ticks, dirty, accessed;	/* pages found in them */
 	uint64_t rearmed;		/* pages */
 	uint64_t plans;			/* windows that had something to move */
+	uint64_t daemon_ns;		/* processor time that windows took */
 };
 
 /* A hint under way. */

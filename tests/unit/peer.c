@@ -26,6 +26,7 @@ void peer_connect(struct peer *p, const char *path)
 		.map_fd = -1,
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
+		.uuid = p->uuid,
 	};
 	strcpy(addr.sun_path, path);
 	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -169,6 +170,7 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	if (p->trackers)
 		hello.trackers = p->trackers;
 	hello.track_flags = p->track_flags;
+	hello.uuid[0] = p->uuid;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);
 	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);

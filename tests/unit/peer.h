@@ -24,6 +24,8 @@ struct peer {
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;
+	/* Its UUID's first byte; zero: it has none. */
+	uint8_t uuid;
 	/* Hints answered, and batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;

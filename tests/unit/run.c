@@ -217,3 +217,43 @@ void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,
 
 	ctl_finish(c, pid, fds, peers);
 }
+
+/* What the golden file has under "== @name"; with GOLDEN_UPDATE=1, @got. */
+static void read_golden(const char *name, const char *got, char *want, size_t size)
+{
+	const char *path = getenv("GOLDEN");
+	bool update = getenv("GOLDEN_UPDATE"), in = false;
+	FILE *file = fopen(path, update ? "a" : "r");
+	char line[256], title[64];
+
+	if (!file)
+		fail_msg("cannot open %s", path);
+	if (update) {
+		fprintf(file, "== %s\n%s", name, got);
+		memcpy(want, got, strnlen(got, size - 1));
+	}
+	snprintf(title, sizeof(title), "== %s\n", name);
+	while (!update && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, "== ", 3))
+			in = !strcmp(line, title);
+		else if (in)
+			snprintf(want + strlen(want), size - strlen(want), "%s", line);
+	}
+	fclose(file);
+}
+
+void golden_check(const char *name, const char *text)
+{
+	char want[8192] = "";
+
+	for (const char *p = text; *p; ) {
+		const char *end = strchr(p, '\n');
+
+		assert_non_null(end);
+		assert_in_range(end - p, 0, 80);
+		assert_true(end == p || end[-1] != ' ');
+		p = end + 1;
+	}
+	read_golden(name, text, want, sizeof(want));
+	assert_string_equal(text, want);
+}

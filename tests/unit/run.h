@@ -38,4 +38,10 @@ void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,
 pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2]);
 void ctl_finish(struct ctl *c, pid_t pid, int fds[2], struct peer *const *peers);
 
+/*
+ * @text is what the golden file has under "== @name", no line is longer than 80
+ * columns or ends in a blank.  With GOLDEN_UPDATE=1 it goes into the file.
+ */
+void golden_check(const char *name, const char *text);
+
 #endif /* HMEM_UNIT_RUN_H */

@@ -967,6 +967,123 @@ static void restart(void **state)
 	web_is_well(f);
 }
 
+/* All peers are gone, and hmemd has noticed. */
+static void all_gone(struct fixture *f, struct peer *p, unsigned int num)
+{
+	while (num--)
+		peer_close(&p[num]);
+	while (ask(f, "list", "vms.0.pid") >= 0)
+		;
+}
+
+static void policy_is(struct fixture *f, const char *vm, const char *policy)
+{
+	struct json_object *o, *v;
+	char line[64];
+
+	snprintf(line, sizeof(line), "policy %s get", vm);
+	o = ctl_json(f, 0, line);
+	assert_true(json_object_object_get_ex(o, "policy", &v) &&
+		    json_object_object_get_ex(v, "name", &v));
+	assert_string_equal(json_object_get_string(v), policy);
+	json_object_put(o);
+}
+
+/* What was set for a VM holds when it comes back, for as many as can be. */
+static void policies_are_kept(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct peer p[3] = { { 0 } };
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+
+	(void)state;
+	f->web.fd = -1;
+	daemon_start(&f->d, (const char *[]) { "--max-vms=3", "-p", "observe", NULL });
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	policy_is(f, "web", "observe");
+	ctl(f, 0, "policy web set name=hmmv window=70 rate=33");
+	/* One that is refused changes nothing of it. */
+	ctl(f, 77, "policy web set track=sim");
+	all_gone(f, p, 1);
+	/* It is tracked at once, and by all that was set. */
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	assert_int_equal(expect_track(&p[0], &msg)->window_ns, 70000000);
+	policy_is(f, "web", "hmmv");
+	assert_int_equal(ask(f, "policy web get", "policy.rate"), 33);
+	/* Another one of that name is another VM, as is one with a UUID. */
+	peer_handshake(&p[1], f->d.vm_socket, "web");
+	policy_is(f, "web-2", "observe");
+	all_gone(f, p, 2);
+	p[0].uuid = 7;
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	policy_is(f, "web", "observe");
+	ctl(f, 0, "policy web set name=writes");
+	all_gone(f, p, 1);
+	/* Its UUID tells it, whatever name it is shown by; not with another. */
+	peer_handshake(&p[1], f->d.vm_socket, "web");
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	p[2].uuid = 8;
+	peer_handshake(&p[2], f->d.vm_socket, "web");
+	policy_is(f, "web", "hmmv");
+	policy_is(f, "web-2", "writes");
+	policy_is(f, "web-3", "observe");
+	all_gone(f, p, 3);
+	p[0].uuid = 7;
+	peer_handshake(&p[0], f->d.vm_socket, "db");
+	policy_is(f, "db", "observe");
+	all_gone(f, p, 1);
+	/* Another device of the VM is not the one that was meant. */
+	p[0].uuid = 0;
+	peer_connect(&p[0], f->d.vm_socket);
+	peer_fill_hello(&hello, "web");
+	strcpy(hello.device, "hmem1");
+	p[0].map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	peer_send_hello(&p[0], &hello, &p[0].map_fd, 1);
+	peer_send_ranges(&p[0]);
+	peer_send_state(&p[0], 0);
+	peer_expect(&p[0], &msg, HMEM_LINK_WELCOME);
+	policy_is(f, "web", "observe");
+	all_gone(f, p, 1);
+	/* Three are kept; setting anew, and coming back, makes one the newest. */
+	p[0].uuid = 0;
+	for (char name[] = "a"; name[0] <= 'b'; name[0]++) {
+		char line[32];
+
+		snprintf(line, sizeof(line), "policy %s set name=off", name);
+		peer_handshake(&p[0], f->d.vm_socket, name);
+		ctl(f, 0, line);
+		if (name[0] == 'a') {
+			/* Of web with UUID 7, web, and a: web becomes the newest. */
+			peer_handshake(&p[1], f->d.vm_socket, "web");
+			policy_is(f, "web", "hmmv");
+			peer_close(&p[1]);
+		}
+		all_gone(f, p, 1);
+	}
+	p[0].uuid = 7;
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	policy_is(f, "web", "observe");
+	all_gone(f, p, 1);
+	p[0].uuid = 0;
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	peer_handshake(&p[1], f->d.vm_socket, "a");
+	p[2].uuid = 0;
+	peer_handshake(&p[2], f->d.vm_socket, "b");
+	policy_is(f, "web", "hmmv");
+	policy_is(f, "a", "off");
+	policy_is(f, "b", "off");
+	all_gone(f, p, 3);
+	/* A new hmemd knows nothing of it. */
+	daemon_kill(&f->d);
+	daemon_restart(&f->d, NULL);
+	peer_handshake(&p[0], f->d.vm_socket, "web");
+	policy_is(f, "web", "off");
+	peer_close(&p[0]);
+	daemon_stop(&f->d);
+	free(f);
+}
+
 static void limits(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -1042,6 +1159,18 @@ static void control_garbage(void **state)
 		"{\"verb\":\"migrate\",\"to\":1,\"ranges\":[null]}\n",
 		"{\"verb\":\"migrate\",\"to\":1,\"all\":true,\"order\":99}\n",
 		"{\"verb\":\"policy\",\"set\":{\"rate\":{}}}\n",
+		"{\"verb\":\"heat\",\"vm\":\"nobody\"}\n",
+		"{\"verb\":\"heat\",\"bins\":0}\n",
+		"{\"verb\":\"heat\",\"bins\":-1}\n",
+		"{\"verb\":\"heat\",\"bins\":4097}\n",
+		"{\"verb\":\"heat\",\"bins\":9223372036854775808}\n",
+		"{\"verb\":\"heat\",\"bins\":\"64\"}\n",
+		"{\"verb\":\"heat\",\"bins\":[64]}\n",
+		"{\"verb\":\"heat\",\"bins\":1.5}\n",
+		"{\"verb\":\"heat\",\"after\":-1}\n",
+		"{\"verb\":\"heat\",\"after\":null}\n",
+		/* No window will ever end. */
+		"{\"verb\":\"heat\",\"after\":0}\n",
 		"{\"verb\":\"policy\",\"set\":{\"rate\":null}}\n",
 		"\0\n",
 	};
@@ -1085,35 +1214,9 @@ static void control_garbage(void **state)
 
 /* --- what people see --- */
 
-/* What the golden file has under "== @name"; with GOLDEN_UPDATE=1, @got. */
-static void read_golden(const char *name, const char *got, char *want, size_t size)
-{
-	const char *path = getenv("GOLDEN");
-	bool update = getenv("GOLDEN_UPDATE"), in = false;
-	FILE *file = fopen(path, update ? "a" : "r");
-	char line[256], title[64];
-
-	if (!file)
-		fail_msg("cannot open %s", path);
-	if (update) {
-		fprintf(file, "== %s\n%s", name, got);
-		memcpy(want, got, strnlen(got, size - 1));
-	}
-	snprintf(title, sizeof(title), "== %s\n", name);
-	while (!update && fgets(line, sizeof(line), file)) {
-		if (!strncmp(line, "== ", 3))
-			in = !strcmp(line, title);
-		else if (in)
-			snprintf(want + strlen(want), size - strlen(want), "%s", line);
-	}
-	fclose(file);
-}
-
-/* Against the golden file, at 80 columns. */
+/* What hmemctl prints, against the golden file. */
 static void golden(struct fixture *f, const char *name, const char *line)
 {
-	char want[8192] = "";
-
 	ctl_run(&f->ctl, &f->d, (struct peer *[]) {
 		strstr(line, "--wait") ? &f->web : NULL, NULL
 	}, line);
@@ -1127,16 +1230,7 @@ static void golden(struct fixture *f, const char *name, const char *line)
 			memmove(value + 1, end, strlen(end) + 1);
 		}
 	}
-	for (char *p = f->ctl.out; *p; ) {
-		char *end = strchr(p, '\n');
-
-		assert_non_null(end);
-		assert_in_range(end - p, 0, 80);
-		assert_true(end == p || end[-1] != ' ');
-		p = end + 1;
-	}
-	read_golden(name, f->ctl.out, want, sizeof(want));
-	assert_string_equal(f->ctl.out, want);
+	golden_check(name, f->ctl.out);
 }
 
 static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint *hint)
@@ -1201,6 +1295,7 @@ int main(void)
 		TEST(mutations),
 		TEST(new_ranges),
 		TEST(restart),
+		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
 		TEST(control_garbage),
 		TEST(golden_output),

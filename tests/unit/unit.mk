@@ -14,7 +14,7 @@ $(OUT)/obj/unit/%.o: $(UNIT_DIR)/%.c
 
 $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lm
 
 .SECONDARY: $(patsubst $(OUT)/%,$(OUT)/obj/unit/%.o,$(UNIT) $(BENCH))
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What hmemctl heatmap shows, of one VM. */
+#ifndef HMEMCTL_HEATMAP_H
+#define HMEMCTL_HEATMAP_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "hmemctl.h"
+
+/* One window: the heat of each bin. */
+struct heat_row {
+	uint64_t window;	/* its number, counted by hmemd */
+	double seconds;		/* guest time since the map began */
+	uint8_t *digits;	/* 0 .. 9, one a bin */
+};
+
+struct heatmap {
+	/* hmemd's answer that the map begins with: the bins and what is said. */
+	json *first;
+	size_t num_bins;
+	/* Percent of full heat that digit 9 stands for, and a tenth more. */
+	unsigned int scale;
+	/* Guest time at which the first window began, in ns. */
+	uint64_t begun;
+	struct heat_row *rows;
+	size_t num_rows;
+};
+
+/* Does bin @i begin a stretch of another tier than the bin before? */
+bool heat_border(const struct heatmap *m, size_t i);
+
+/* The tier that bin @i is in. */
+json *heat_tier(const struct heatmap *m, size_t i);
+
+uint64_t heat_address(const struct heatmap *m, size_t i);
+
+/* What a digit, a column and a row are, as a line of text each. */
+const char *heat_scale(const struct heatmap *m, char *buf, size_t size);
+const char *heat_resolution(const struct heatmap *m, char *buf, size_t size);
+
+/* svg.c: the map as a picture; it has at least one row. */
+void heat_svg(const struct heatmap *m, FILE *out);
+
+#endif /* HMEMCTL_HEATMAP_H */

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hmemctl.h"
+#include "term.h"
+
+/* The other screen, so that what was there before comes back; no cursor. */
+#define ENTER	"\033[?1049h\033[?25l"
+#define LEAVE	"\033[?25h\033[?1049l"
+
+static struct termios saved;
+static bool have_keys;
+static volatile sig_atomic_t entered, redraw;
+
+static unsigned int from_env(const char *name, unsigned int def)
+{
+	const char *s = getenv(name);
+	long n = s ? strtol(s, NULL, 10) : 0;
+
+	return n > 0 && n < 10000 ? (unsigned int)n : def;
+}
+
+void term_size(unsigned int *cols, unsigned int *lines)
+{
+	struct winsize ws = { 0 };
+
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws);
+	*cols = ws.ws_col ? ws.ws_col : from_env("COLUMNS", 80);
+	*lines = ws.ws_row ? ws.ws_row : from_env("LINES", 24);
+}
+
+bool term_color(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no && *no) && term &&
+	       strcmp(term, "dumb");
+}
+
+/* From signal handlers, too: only what they may call. */
+static void put(const char *s)
+{
+	ssize_t n = write(STDOUT_FILENO, s, strlen(s));
+
+	(void)n;
+}
+
+static void take(void)
+{
+	struct termios t = saved;
+
+	if (have_keys) {
+		t.c_lflag &= ~(ICANON | ECHO);
+		tcsetattr(STDIN_FILENO, TCSANOW, &t);
+	}
+	entered = 1;
+	put(ENTER);
+}
+
+void term_leave(void)
+{
+	if (!entered)
+		return;
+	entered = 0;
+	put(LEAVE);
+	if (have_keys)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+}
+
+static void on_signal(int sig)
+{
+	int err = errno;
+
+	switch (sig) {
+	case SIGINT:
+		term_leave();
+		_exit(EXIT_OK);
+	case SIGTSTP:
+		term_leave();
+		raise(SIGSTOP);
+		take();
+		redraw = 1;
+		break;
+	case SIGWINCH:
+		redraw = 1;
+		break;
+	default:
+		/* SA_RESETHAND: it comes again, and ends us. */
+		term_leave();
+		raise(sig);
+	}
+	errno = err;
+}
+
+void term_enter(void)
+{
+	static const struct { int sig, flags; } signals[] = {
+		{ SIGINT, 0 }, { SIGTSTP, 0 }, { SIGWINCH, 0 },
+		{ SIGTERM, SA_RESETHAND }, { SIGHUP, SA_RESETHAND },
+		{ SIGQUIT, SA_RESETHAND },
+	};
+	sigset_t winch;
+
+	have_keys = !tcgetattr(STDIN_FILENO, &saved);
+	take();
+	atexit(term_leave);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct sigaction sa = {
+			.sa_handler = on_signal,
+			.sa_flags = SA_RESTART | signals[i].flags,
+		};
+
+		sigaction(signals[i].sig, &sa, NULL);
+	}
+	/* It comes while we wait, or else not before. */
+	sigemptyset(&winch);
+	sigaddset(&winch, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &winch, NULL);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
+}
+
+enum term_event term_wait(int64_t *ms)
+{
+	int64_t end = now_ms() + *ms;
+	sigset_t none;
+
+	fflush(stdout);
+	sigemptyset(&none);
+	for (;;) {
+		int64_t left = end - now_ms();
+		struct timespec ts = {
+			.tv_sec = left / 1000,
+			.tv_nsec = left % 1000 * 1000000,
+		};
+		struct pollfd pfd = { .fd = have_keys ? STDIN_FILENO : -1,
+				      .events = POLLIN };
+		char key;
+
+		if (redraw) {
+			redraw = 0;
+			*ms = left > 0 ? left : 0;
+			return TERM_REDRAW;
+		}
+		if (left <= 0)
+			return TERM_TIMEOUT;
+		if (ppoll(&pfd, 1, &ts, entered ? &none : NULL) <= 0)
+			continue;
+		if (read(STDIN_FILENO, &key, 1) != 1)
+			have_keys = false;
+		else if (key == 'q' || key == 'Q')
+			return TERM_QUIT;
+	}
+}
+
+/* How much of the line fits into @cols; escape sequences take no room. */
+static size_t fitting(const char *line, size_t len, unsigned int cols)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		if (line[at] == '\033') {
+			while (at < len && line[at] != 'm')
+				at++;
+		} else if (!cols--) {
+			break;
+		}
+		at++;
+	}
+	return at;
+}
+
+void term_write(const char *text, unsigned int cols, unsigned int lines)
+{
+	bool screen = lines;
+
+	if (screen)
+		fputs("\033[H", stdout);
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		size_t fits = fitting(text, len, cols);
+
+		fwrite(text, 1, fits, stdout);
+		/* What was cut off may be the end of bold. */
+		if (fits < len && memchr(text, '\033', len))
+			fputs("\033[0m", stdout);
+		text += len + (text[len] == '\n');
+		if (!screen) {
+			putchar('\n');
+			continue;
+		}
+		/* In the last column, this would erase what is there. */
+		if (fits < cols)
+			fputs("\033[K", stdout);
+		if (!--lines)
+			break;
+		/* Not after the last line, which would scroll. */
+		fputs("\r\n", stdout);
+	}
+	if (screen && lines)
+		fputs("\033[J", stdout);
+	fflush(stdout);
+}

@@ -1,0 +1,827 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmemctl top and heatmap, with the real hmemd and devices that are ours. */
+#include "unit.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "run.h"
+
+#define PATIENCE_MS	60000
+
+struct fixture {
+	struct daemon d;
+	struct peer web;
+	struct ctl ctl;
+	/* Windows of web so far. */
+	uint64_t seq;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	daemon_start(&f->d, NULL);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_close(&f->web);
+	daemon_stop(&f->d);
+	free(f);
+	return 0;
+}
+
+static void ctl(struct fixture *f, int status, const char *line)
+{
+	struct peer *peers[] = { strstr(line, "--wait") ? &f->web : NULL, NULL };
+
+	ctl_run(&f->ctl, &f->d, peers, line);
+	if (f->ctl.status != status)
+		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, f->ctl.status,
+			 status, f->ctl.out, f->ctl.err);
+}
+
+static void observe(struct fixture *f, const char *tunables)
+{
+	struct peer_msg msg;
+	char line[128];
+
+	snprintf(line, sizeof(line), "policy web set name=observe %s", tunables);
+	ctl(f, 0, line);
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	f->seq = 0;
+}
+
+/* A window of web, in which the @num frames from @gfn on were written. */
+static void window(struct fixture *f, uint64_t gfn, uint64_t num)
+{
+	struct peer_msg msg;
+
+	for (; num; num--, gfn++)
+		f->web.map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+	peer_send_tick(&f->web, ++f->seq);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+}
+
+/* A line that hmemctl prints, parsed; NULL when it ends. */
+static struct json_object *next_json(FILE *out)
+{
+	struct json_object *o;
+	char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, out) < 0) {
+		free(line);
+		return NULL;
+	}
+	o = json_tokener_parse(line);
+	if (!o)
+		fail_msg("no JSON object on one line: %s", line);
+	free(line);
+	return o;
+}
+
+static struct json_object *at(struct json_object *o, const char *path)
+{
+	char copy[128], *save;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (char *k = strtok_r(copy, ".", &save); k && o;
+	     k = strtok_r(NULL, ".", &save)) {
+		if (json_object_is_type(o, json_type_array))
+			o = json_object_array_get_idx(o, atoi(k));
+		else if (!json_object_object_get_ex(o, k, &o))
+			fail_msg("there is no '%s' in it", path);
+	}
+	return o;
+}
+
+static double num_at(struct json_object *o, const char *path)
+{
+	return json_object_get_double(at(o, path));
+}
+
+static void usage(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		int status;
+		const char *line, *says;
+	} cases[] = {
+		{ 2, "top -n 0", "--count" },
+		{ 2, "top -n x", "--count" },
+		{ 2, "top -i 0", "--interval" },
+		{ 2, "top -i nan", "--interval" },
+		{ 2, "top -i 1x", "--interval" },
+		{ 1, "top web nobody", "no VM 'nobody'" },
+		{ 1, "top -d nobody", "no VM 'nobody'" },
+		{ 2, "heatmap web more", "more" },
+		{ 2, "heatmap --bins 0", "--bins" },
+		{ 2, "heatmap --bins 4097", "--bins" },
+		{ 2, "heatmap --bins -3", "--bins" },
+		{ 2, "heatmap --scale 101", "--scale" },
+		{ 2, "heatmap --time 0", "--time" },
+		{ 2, "heatmap --time nan", "--time" },
+		{ 2, "heatmap --time 5m", "--time" },
+		{ 1, "heatmap nobody", "no VM 'nobody'" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ctl(f, cases[i].status, cases[i].line);
+		if (!strstr(f->ctl.err, cases[i].says) || f->ctl.out_len)
+			fail_msg("hmemctl %s does not say '%s' but:\n%s%s",
+				 cases[i].line, cases[i].says, f->ctl.err, f->ctl.out);
+	}
+}
+
+static void top_golden(void **state)
+{
+	struct fixture *f = *state;
+	struct peer db = { 0 };
+	char line[256];
+	FILE *out;
+	int fds[2];
+	pid_t pid;
+
+	ctl(f, 0, "top -n 1 -i 0.1");
+	golden_check("top", f->ctl.out);
+	observe(f, "");
+	for (unsigned int i = 0; i < 5; i++)
+		window(f, PEER_TIER - 100, 200);
+	db.trackers = HMEM_LINK_TRACKER_SIM;
+	peer_handshake(&db, f->d.vm_socket, "db");
+	ctl(f, 0, "top -n 2 -i 0.1");
+	golden_check("top-two", f->ctl.out);
+	ctl(f, 0, "top web -n 1 -i 0.1 -q --raw");
+	golden_check("top-quiet", f->ctl.out);
+	/* One of those that are shown may go; the others are none of ours. */
+	pid = ctl_start(&f->ctl, &f->d, "top db -i 0.1", fds);
+	out = fdopen(fds[0], "r");
+	while (fgets(line, sizeof(line), out) && !strstr(line, "refused"))
+		;
+	peer_close(&db);
+	while (fgets(line, sizeof(line), out) && !strstr(line, "none of these VMs"))
+		;
+	assert_non_null(strstr(line, "none of these VMs"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	fclose(out);
+	close(fds[1]);
+	peer_close(&f->web);
+	while (ctl(f, 0, "list -q"), f->ctl.out_len)
+		;
+	ctl(f, 0, "top -n 1 -i 0.1");
+	golden_check("top-none", f->ctl.out);
+}
+
+/* Every third page is locked. */
+static unsigned int some_locked(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	(void)p;
+	return le64toh(hint->gfn) % 3 ? VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_LOCKED;
+}
+
+/* Rates times the time between samples: all that moved, nothing twice. */
+static void top_rates(void **state)
+{
+	struct fixture *f = *state;
+	double moved = 0, mib = 0, locked = 0, refused = 0;
+	struct peer idle = { 0 };
+	struct json_object *o;
+	FILE *out;
+	int fds[2];
+	pid_t pid;
+
+	peer_handshake(&idle, f->d.vm_socket, "idle");
+	pid = ctl_start(&f->ctl, &f->d, "top -o json -i 0.1", fds);
+	out = fdopen(fds[0], "r");
+	/* The first is made of two: whatever moves from now on is in others. */
+	o = next_json(out);
+	assert_int_equal(num_at(o, "version"), 1);
+	assert_string_equal(json_object_get_string(at(o, "vms.0.name")), "idle");
+	assert_true(num_at(o, "vms.1.demoted_per_s") == 0);
+	json_object_put(o);
+	f->web.reason = some_locked;
+	ctl_run(&(struct ctl) { 0 }, &f->d, (struct peer *[]) { &f->web, NULL },
+		"migrate web --gfn 0-2999 --to 1 --wait --retries 0");
+	while (round(moved) < 2000 || round(locked) < 1000) {
+		double s;
+
+		o = next_json(out);
+		assert_non_null(o);
+		s = num_at(o, "interval_ms") / 1000;
+		assert_true(s > 0);
+		/* The busiest is the first. */
+		for (unsigned int i = 0; i < 2; i++) {
+			struct json_object *vm = json_object_array_get_idx(
+				at(o, "vms"), i), *l;
+
+			moved += num_at(vm, "demoted_per_s") * s;
+			mib += num_at(vm, "demoted_mib_per_s") * s;
+			refused += num_at(vm, "refused_per_s") * s;
+			if (json_object_object_get_ex(at(vm, "refused"), "locked", &l))
+				locked += json_object_get_double(l) * s;
+			if (num_at(vm, "demoted_per_s") || num_at(vm, "refused_per_s")) {
+				assert_int_equal(i, 0);
+				assert_string_equal("web", json_object_get_string(
+					at(vm, "name")));
+			}
+			assert_true(num_at(vm, "promoted_per_s") == 0);
+		}
+		json_object_put(o);
+	}
+	assert_true(fabs(moved - 2000) < 0.01);
+	assert_true(fabs(mib - 2000 / 256.0) < 0.01);
+	assert_true(fabs(locked - 1000) < 0.01);
+	assert_true(fabs(refused - 1000) < 0.01);
+	/* The time that windows took, and a reset between two samples. */
+	observe(f, "");
+	do {
+		window(f, 0, 10);
+		o = next_json(out);
+		moved = num_at(o, "vms.1.daemon_us_per_window");
+		json_object_put(o);
+	} while (!moved);
+	assert_true(moved > 0);
+	ctl(f, 0, "stats web --reset");
+	do
+		o = next_json(out);
+	while (at(o, "vms.1.demoted_per_s") && json_object_put(o));
+	assert_null(at(o, "vms.1.refused"));
+	json_object_put(o);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	fclose(out);
+	close(fds[1]);
+	peer_close(&idle);
+}
+
+/* --- heat --- */
+
+/* Each way by a quarter of the way, down at least by one: see hmemd(8). */
+static unsigned int next_heat(unsigned int heat, bool written)
+{
+	unsigned int down = heat;
+
+	if (written)
+		return heat + ((65535 - heat) >> 2);
+	return heat - (down >> 2) - !!(down & 3);
+}
+
+/*
+ * Every window: the first 1000 pages; every other one: from 5000 on; the first
+ * one only: the last pages of tier 0 and the first of tier 1.
+ */
+static bool pattern(uint64_t gfn, uint64_t seq)
+{
+	if (gfn >= PEER_TIER - 300 && gfn < PEER_TIER + 200)
+		return seq == 1;
+	return gfn < 1000 || (gfn >= 5000 && gfn < 6000 && seq % 2);
+}
+
+static void heat_is_the_pattern(void **state)
+{
+	struct fixture *f = *state;
+	static unsigned int heat[PEER_FRAMES];
+	struct json_object *o, *bins;
+	uint64_t from = 0, sums[2] = { 0 };
+	unsigned int hottest[2] = { 0 };
+
+	memset(heat, 0, sizeof(heat));
+	ctl(f, 1, "heatmap");
+	assert_non_null(strstr(f->ctl.err, "name=observe"));
+	ctl(f, 1, "heatmap web --time 1");
+	assert_non_null(strstr(f->ctl.err, "name=observe"));
+	observe(f, "decay=2");
+	ctl(f, 1, "heatmap");
+	assert_non_null(strstr(f->ctl.err, "wait for the first window"));
+	for (uint64_t seq = 1; seq <= 7; seq++) {
+		for (uint64_t g = 0; g < PEER_FRAMES; g++) {
+			heat[g] = next_heat(heat[g], pattern(g, seq));
+			if (pattern(g, seq))
+				f->web.map[g / 64] |= UINT64_C(1) << (g % 64);
+		}
+		window(f, 0, 0);
+	}
+	/* At most 100 in a tier: there are 64 of 128 pages. */
+	ctl(f, 0, "-o json heatmap web --bins 100");
+	o = json_tokener_parse(f->ctl.out);
+	assert_int_equal(num_at(o, "version"), 1);
+	assert_int_equal(num_at(o, "heat_max"), 65535);
+	assert_int_equal(num_at(o, "windows"), 7);
+	assert_int_equal(num_at(o, "vtime_ns"), 7e9);
+	assert_int_equal(num_at(o, "window_ms"), 1000);
+	assert_int_equal(num_at(o, "pages_per_bin"), 128);
+	bins = at(o, "bins");
+	assert_int_equal(json_object_array_length(bins), 128);
+	for (size_t i = 0; i < json_object_array_length(bins); i++) {
+		struct json_object *bin = json_object_array_get_idx(bins, i);
+		uint64_t gfn = num_at(bin, "gfn"), last = num_at(bin, "last"), sum = 0;
+		unsigned int max = 0, tier = gfn >= PEER_TIER;
+
+		assert_int_equal(gfn, from);
+		assert_int_equal(num_at(bin, "pages"), last + 1 - gfn);
+		assert_int_equal(num_at(bin, "tier"), tier);
+		for (uint64_t g = gfn; g <= last; g++) {
+			sum += heat[g];
+			max = heat[g] > max ? heat[g] : max;
+		}
+		assert_int_equal(num_at(bin, "mean"), sum / (last + 1 - gfn));
+		assert_int_equal(num_at(bin, "max"), max);
+		sums[tier] += sum;
+		hottest[tier] = max > hottest[tier] ? max : hottest[tier];
+		from = last + 1;
+	}
+	assert_int_equal(from, PEER_FRAMES);
+	for (unsigned int tier = 0; tier < 2; tier++) {
+		struct json_object *t = json_object_array_get_idx(at(o, "tiers"), tier);
+
+		assert_int_equal(num_at(t, "pages"), PEER_TIER);
+		assert_int_equal(num_at(t, "mean"), sums[tier] / PEER_TIER);
+		assert_int_equal(num_at(t, "max"), hottest[tier]);
+	}
+	json_object_put(o);
+	ctl(f, 0, "heatmap");
+	golden_check("heatmap", f->ctl.out);
+	ctl(f, 0, "heatmap -q --bins 70 --scale 20");
+	golden_check("heatmap-fine", f->ctl.out);
+	/* What was known when tracking ended. */
+	ctl(f, 0, "policy set name=off");
+	ctl(f, 0, "heatmap --bins 16");
+	golden_check("heatmap-off", f->ctl.out);
+}
+
+/* The next line, without its end. */
+static char *next_line(FILE *out, char *line, size_t size)
+{
+	if (!fgets(line, size, out))
+		fail_msg("hmemctl ended");
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+/* Does svg-check find the picture good?  What it prints is in f->ctl.out. */
+static void svg_check(struct fixture *f, const char *path, size_t columns,
+		      const char *const *rows)
+{
+	char command[8192];
+	size_t n;
+	FILE *out;
+	int len = snprintf(command, sizeof(command), "%.*s/svg-check %s %zu",
+			   (int)(strrchr(getenv("GOLDEN"), '/') - getenv("GOLDEN")),
+			   getenv("GOLDEN"), path, columns);
+
+	for (; *rows; rows++)
+		len += snprintf(command + len, sizeof(command) - len, " '%s'", *rows);
+	assert_in_range(len, 0, sizeof(command) - 1);
+	out = popen(command, "r");
+	assert_non_null(out);
+	n = fread(f->ctl.out, 1, sizeof(f->ctl.out) - 1, out);
+	f->ctl.out[n] = '\0';
+	assert_int_equal(pclose(out), 0);
+}
+
+/* Columns of the row of a map, without time and border. */
+static void digits_of(const char *line, char *digits)
+{
+	for (line += 11; *line; line++) {
+		if (*line != '|')
+			*digits++ = *line;
+	}
+	*digits = '\0';
+}
+
+static void map_and_picture(void **state)
+{
+	struct fixture *f = *state;
+	char text[8192] = "", line[256], rows[8][80], command[128], svg[64];
+	const char *picture[8] = { NULL };
+	struct json_object *o;
+	struct peer odd = { 0 };
+	FILE *out;
+	int fds[2], status;
+	pid_t pid;
+
+	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
+	snprintf(command, sizeof(command), "heatmap --time 4 --svg %s", svg);
+	observe(f, "");
+	for (unsigned int i = 0; i < 9; i++)
+		window(f, 4096, 1024);
+	pid = ctl_start(&f->ctl, &f->d, command, fds);
+	out = fdopen(fds[0], "r");
+	/* From here on it waits for windows. */
+	do {
+		next_line(out, line, sizeof(line));
+		strcat(strcat(text, line), "\n");
+	} while (!strstr(line, "time s"));
+	for (unsigned int i = 0; i < 4; i++) {
+		/* A hot set that moves up, and over the border. */
+		window(f, PEER_TIER - 2048 + i * 1024, 1024);
+		next_line(out, line, sizeof(line));
+		strcat(strcat(text, line), "\n");
+		digits_of(line, rows[i]);
+		picture[i] = rows[i];
+	}
+	assert_null(fgets(line, sizeof(line), out));
+	fclose(out);
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	golden_check("heatmap-time", text);
+	svg_check(f, svg, strlen(rows[0]), picture);
+	assert_non_null(strstr(f->ctl.out, "1 borders\nVM web: policy observe"));
+	assert_non_null(strstr(f->ctl.out, "tier 0 dram\ntier 1 nvm\n"));
+	assert_non_null(strstr(f->ctl.out, "\n32 MiB\n"));
+	assert_non_null(strstr(f->ctl.out, "4.000\n"));
+	/* As lines of JSON, while the memory becomes less. */
+	pid = ctl_start(&f->ctl, &f->d, "-o json heatmap --time 1000 --bins 8", fds);
+	out = fdopen(fds[0], "r");
+	do {
+		/* It may not look yet. */
+		struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
+
+		window(f, 0, 1);
+		if (poll(&pfd, 1, 20) == 1)
+			break;
+	} while (1);
+	o = next_json(out);
+	assert_int_equal(json_object_array_length(at(o, "bins")), 8);
+	json_object_put(o);
+	peer_send(&f->web, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 0, .num = 100, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = 50, .tier = 1 },
+	}, 2 * sizeof(struct hmem_link_range));
+	window(f, 0, 1);
+	while (fgets(line, sizeof(line), out))
+		;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 3);
+	fclose(out);
+	close(fds[1]);
+	/* A name that is none in XML; one row; nowhere to write it. */
+	peer_handshake(&odd, f->d.vm_socket, "<&\"'>");
+	ctl(f, 0, "policy <&\"'> set name=observe");
+	peer_send_tick(&odd, 1);
+	peer_expect(&odd, &(struct peer_msg) { 0 }, HMEM_LINK_TICK_DONE);
+	snprintf(command, sizeof(command), "heatmap <&\"'> --bins 4 --svg %s", svg);
+	ctl(f, 0, command);
+	svg_check(f, svg, 8, (const char *[]) { "00000000", NULL });
+	assert_non_null(strstr(f->ctl.out, "VM <&\"'>: policy observe"));
+	ctl(f, 1, "heatmap web --svg /nonexistent/x.svg");
+	assert_non_null(strstr(f->ctl.err, "/nonexistent/x.svg"));
+	unlink(svg);
+	peer_close(&odd);
+}
+
+/* Interrupted, the picture is of what there was; switched off, an error. */
+static void map_ends_early(void **state)
+{
+	struct fixture *f = *state;
+	char line[256], command[128], svg[64], row[80];
+	FILE *out;
+	int fds[2], status;
+	pid_t pid;
+
+	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
+	snprintf(command, sizeof(command), "heatmap --time 1000 --svg %s", svg);
+	observe(f, "");
+	pid = ctl_start(&f->ctl, &f->d, command, fds);
+	out = fdopen(fds[0], "r");
+	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+		;
+	window(f, 0, PEER_TIER);
+	digits_of(next_line(out, line, sizeof(line)), row);
+	kill(pid, SIGINT);
+	/* It waits for this window, or had not begun to. */
+	window(f, 0, PEER_TIER);
+	line[0] = command[0] = '\0';
+	if (fgets(line, sizeof(line), out)) {
+		line[strcspn(line, "\n")] = '\0';
+		digits_of(line, command);
+		assert_null(fgets(line, sizeof(line), out));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	fclose(out);
+	close(fds[1]);
+	svg_check(f, svg, strlen(row), (const char *[]) {
+		row, command[0] ? command : NULL, NULL,
+	});
+	unlink(svg);
+
+	pid = ctl_start(&f->ctl, &f->d, "heatmap --time 1000", fds);
+	out = fdopen(fds[0], "r");
+	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+		;
+	/* Whether it waits already or not. */
+	ctl_run(&(struct ctl) { 0 }, &f->d, NULL, "policy set name=off");
+	assert_null(fgets(line, sizeof(line), out));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 1);
+	fclose(out);
+	close(fds[1]);
+}
+
+/* --- heat, byte by byte --- */
+
+static int control_connect(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, f->d.control_socket);
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+#define BIG_FRAMES	(UINT64_C(1) << 26)	/* 256 GiB: 64 slices */
+
+/* A VM whose table is large, and all cold. */
+static void big_handshake(struct peer *p, struct fixture *f)
+{
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	int fd;
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, "big");
+	hello.map_bytes = BIG_FRAMES / 8;
+	fd = peer_memfd(HMEM_LINK_MAPS * hello.map_bytes, F_SEAL_SHRINK);
+	peer_send_hello(p, &hello, &fd, 1);
+	close(fd);
+	peer_send(p, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 0, .num = BIG_FRAMES / 4, .tier = 0 },
+		{ .gfn = BIG_FRAMES / 4, .num = BIG_FRAMES * 3 / 4, .tier = 1 },
+	}, 2 * sizeof(struct hmem_link_range));
+	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+/*
+ * Others are served while someone looks at a large VM, and whoever goes
+ * meanwhile leaves nothing behind.
+ */
+static void heat_holds_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	static const char look[] = "{\"verb\":\"heat\",\"vm\":\"big\","
+				   "\"bins\":16}\n";
+	int fd = control_connect(f), other = control_connect(f);
+	struct json_object *o;
+	struct peer big = { 0 };
+	FILE *in = fdopen(dup(fd), "r"), *in_other = fdopen(dup(other), "r");
+	char line[256];
+
+	big_handshake(&big, f);
+	/* Two on one connection are one too many; the first goes on. */
+	say(fd, look);
+	say(fd, look);
+	o = next_json(in);
+	assert_string_equal(json_object_get_string(at(o, "error.code")), "busy");
+	json_object_put(o);
+	/* The pass is not through when others have been answered. */
+	say(other, "{\"verb\":\"info\"}\n");
+	json_object_put(next_json(in_other));
+	o = next_json(in);
+	assert_int_equal(json_object_array_length(at(o, "bins")), 16);
+	assert_int_equal(num_at(o, "pages_per_bin"), BIG_FRAMES / 16);
+	assert_int_equal(num_at(o, "tiers.0.pages"), BIG_FRAMES / 4);
+	assert_int_equal(num_at(o, "tiers.1.pages"), BIG_FRAMES * 3 / 4);
+	json_object_put(o);
+	/* One after the other is fine; then the client goes in the middle. */
+	for (unsigned int i = 0; i < 4; i++) {
+		say(fd, look);
+		json_object_put(next_json(in));
+	}
+	say(fd, look);
+	fclose(in);
+	close(fd);
+	/* The VM's ranges change, and it goes, in the middle. */
+	say(other, look);
+	peer_send(&big, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
+		{ .gfn = 64, .num = 64, .tier = 1 },
+	}, sizeof(struct hmem_link_range));
+	o = next_json(in_other);
+	assert_true(num_at(o, "tiers.1.pages") == 64 ||
+		    num_at(o, "tiers.1.pages") == BIG_FRAMES * 3 / 4);
+	json_object_put(o);
+	ctl(f, 0, "policy big set name=observe");
+	say(other, "{\"verb\":\"heat\",\"vm\":\"big\",\"after\":77}\n");
+	ctl(f, 0, "list");
+	peer_close(&big);
+	next_line(in_other, line, sizeof(line));
+	assert_non_null(strstr(line, "disconnected"));
+	fclose(in_other);
+	close(other);
+}
+
+/* --- on a terminal --- */
+
+struct tty {
+	int fd;
+	pid_t pid;
+	struct termios before;
+	size_t len;
+	char seen[1 << 18];
+};
+
+static void tty_size(struct tty *t, unsigned int cols, unsigned int lines)
+{
+	struct winsize ws = { .ws_col = cols, .ws_row = lines };
+
+	assert_return_code(ioctl(t->fd, TIOCSWINSZ, &ws), errno);
+}
+
+static void tty_start(struct tty *t, struct fixture *f, const char *no_color,
+		      const char *const *args)
+{
+	const char *argv[16] = { getenv("HMEMCTL"), "-s", f->d.control_socket };
+
+	for (unsigned int n = 3; *args; args++)
+		argv[n++] = *args;
+	t->len = 0;
+	t->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_return_code(t->fd, errno);
+	assert_return_code(grantpt(t->fd), errno);
+	assert_return_code(unlockpt(t->fd), errno);
+	tty_size(t, 40, 12);
+	assert_return_code(tcgetattr(t->fd, &t->before), errno);
+	t->pid = fork();
+	assert_return_code(t->pid, errno);
+	if (!t->pid) {
+		int fd;
+
+		setsid();
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fd = open(ptsname(t->fd), O_RDWR);
+		dup2(fd, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		setenv("TERM", "xterm", 1);
+		setenv("NO_COLOR", no_color, 1);
+		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+		execv(argv[0], (char **)argv);
+		_exit(127);
+	}
+}
+
+/* Read on until @text appears in what has come since the last call. */
+static void tty_expect(struct tty *t, const char *text)
+{
+	t->len = 0;
+	t->seen[0] = '\0';
+	while (!strstr(t->seen, text)) {
+		struct pollfd pfd = { .fd = t->fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&pfd, 1, PATIENCE_MS) != 1)
+			fail_msg("'%s' does not appear:\n%s", text, t->seen);
+		assert_in_range(t->len, 0, sizeof(t->seen) - 2);
+		n = read(t->fd, t->seen + t->len, sizeof(t->seen) - 1 - t->len);
+		if (n <= 0)
+			fail_msg("ended before '%s' appeared:\n%s", text, t->seen);
+		t->len += n;
+		t->seen[t->len] = '\0';
+	}
+}
+
+/* No line takes more than @cols, no screen more than @lines. */
+static void tty_fits(struct tty *t, unsigned int cols, unsigned int lines)
+{
+	unsigned int x = 0, y = 1;
+
+	for (const char *p = t->seen; *p; p++) {
+		if (*p == '\033') {
+			/* Cursor to the start. */
+			if (!strncmp(p, "\033[H", 3))
+				x = 0, y = 1;
+			p += strcspn(p + 2, "hlmHJK") + 2;
+		} else if (*p == '\n') {
+			x = 0;
+			y++;
+		} else if (*p >= ' ') {
+			x++;
+		}
+		assert_in_range(x, 0, cols);
+		assert_in_range(y, 1, lines);
+	}
+}
+
+/* It ends with @status, and leaves the terminal as it was. */
+static void tty_end(struct tty *t, int status)
+{
+	struct termios after;
+	int st;
+
+	tty_expect(t, "\033[?25h\033[?1049l");
+	assert_int_equal(waitpid(t->pid, &st, 0), t->pid);
+	assert_int_equal(WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st), status);
+	assert_return_code(tcgetattr(t->fd, &after), errno);
+	assert_int_equal(after.c_lflag, t->before.c_lflag);
+	close(t->fd);
+}
+
+static void top_live(void **state)
+{
+	struct fixture *f = *state;
+	struct tty *t = test_malloc(sizeof(*t));
+	struct termios now;
+
+	tty_start(t, f, "", (const char *[]) { "top", "-i", "0.2", NULL });
+	/* Nothing is known of rates at first, then it is. */
+	tty_expect(t, "refused          - pages/s\033[K");
+	assert_non_null(strstr(t->seen, "\033[?1049h"));
+	assert_non_null(strstr(t->seen, "\033[1m"));
+	tty_expect(t, "refused          0 pages/s\033[K");
+	/* Forty columns: cut, not wrapped; all VMs have what follows. */
+	tty_fits(t, 40, 12);
+	tcgetattr(t->fd, &now);
+	assert_false(now.c_lflag & (ICANON | ECHO));
+	/* Another size is followed at once. */
+	tty_size(t, 80, 4);
+	tty_expect(t, "the busiest first; q quits");
+	tty_expect(t, "\033[H");
+	tty_expect(t, "tier 0");
+	tty_fits(t, 80, 4);
+	assert_return_code(write(t->fd, "x", 1), errno);
+	assert_return_code(write(t->fd, "q", 1), errno);
+	tty_end(t, 0);
+	/* Ctrl-C; no color. */
+	tty_start(t, f, "1", (const char *[]) { "top", NULL });
+	tty_expect(t, "refused");
+	assert_null(strstr(t->seen, "\033[1m"));
+	assert_null(strstr(t->seen, "\033[7m"));
+	assert_return_code(write(t->fd, "\003", 1), errno);
+	tty_end(t, 0);
+	/* Killed. */
+	tty_start(t, f, "1", (const char *[]) { "top", NULL });
+	tty_expect(t, "refused");
+	kill(t->pid, SIGTERM);
+	tty_end(t, 128 + SIGTERM);
+	/* So many times; in batches, the terminal is left alone. */
+	tty_start(t, f, "", (const char *[]) { "top", "-n", "1", "-i", "0.1", NULL });
+	tty_end(t, 0);
+	tty_start(t, f, "1", (const char *[]) { "top", "-b", "-n", "1", "-i", "0.1",
+						NULL });
+	tty_expect(t, "refused");
+	tty_fits(t, 40, 100);
+	assert_null(strchr(t->seen, '\033'));
+	waitpid(t->pid, NULL, 0);
+	close(t->fd);
+	/* hmemd goes: said when the screen is the old one again. */
+	tty_start(t, f, "1", (const char *[]) { "top", "-i", "0.1", NULL });
+	tty_expect(t, "refused");
+	daemon_kill(&f->d);
+	tty_expect(t, "see its log");
+	assert_non_null(strstr(t->seen, "\033[?1049l"));
+	assert_true(strstr(t->seen, "\033[?1049l") < strstr(t->seen, "see its log"));
+	waitpid(t->pid, NULL, 0);
+	close(t->fd);
+	daemon_restart(&f->d, NULL);
+	test_free(t);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(usage),
+		TEST(top_golden),
+		TEST(top_rates),
+		TEST(heat_is_the_pattern),
+		TEST(map_and_picture),
+		TEST(map_ends_early),
+		TEST(heat_holds_nobody_up),
+		TEST(top_live),
+	};
+
+	return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
+}
