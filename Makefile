@@ -36,6 +36,7 @@ help:
 
 packages:
 	@tests/env/packages
+	@tests/env/own-builds
 
 qemu: packages
 	tests/env/qemu

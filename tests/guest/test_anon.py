@@ -46,7 +46,7 @@ def torture(rig, *how, rounds=2, before="true"):
     return vm, end
 
 
-@test(debug=True, timeout=600)
+@test(debug=True, timeout=600, parallel=True)
 def small_pages(rig):
     """With forks, cuts and exits, in base pages."""
     _, end = torture(rig)

@@ -16,6 +16,8 @@ def full_dram(rig):
     peer = Peer(rig.dir)
     vm = rig.boot(ready=False, dram=128, nvm=256, append="numa_balancing=disable")
     peer.wait_ready()
+    # A full node is compacted, which moves pages while they are hinted.
+    vm.run("echo 0 > /proc/sys/vm/compaction_proactiveness")
     process = vm.spawn(f"exchange {PAGES} /run/go")
     process.wait_for("full")
     lines = {words[0]: words[1:] for words in

@@ -23,7 +23,7 @@ def torture(rig, vm, directory, rounds=6):
 def assert_moved(settled, busy):
     assert busy > 2000, busy
     for tier, counts in settled.items():
-        assert counts["there"] > counts["cached"] * 0.9 > 3000, (tier, counts)
+        assert counts["there"] > counts["cached"] * 0.9 > 1000, (tier, counts)
     # There and back again.
     assert settled[0].get("moved", 0) > settled[0]["cached"] * 0.9, settled
 

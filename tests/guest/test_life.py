@@ -20,13 +20,17 @@ class Work:
     """A program in the guest that writes 16 MiB all the time, and somebody who
     moves all of the guest's memory back and forth by hand."""
 
-    def __init__(self, rig, vm):
+    def __init__(self, rig, vm, output=None):
         self.rig, self.vm = rig, vm
         self.done = threading.Event()
         self.jobs = self.failed = 0
         vm.run(f"rm -f {STOP}")
-        self.program = vm.spawn(HOT.format(STOP))
-        self.program.wait_for("start")
+        program = HOT.format(STOP)
+        if output:
+            program = f"({program}; echo anon: $?) > {output} 2>&1"
+        self.program = vm.spawn(program)
+        if not output:
+            self.program.wait_for("start")
         self.thread = threading.Thread(target=self.move, daemon=True)
         self.thread.start()
 
@@ -104,7 +108,7 @@ def driver_comes_and_goes(rig):
     work = Work(rig, vm)
     for _ in range(3 * rig.rounds):
         work.wait_jobs(1)
-        vm.run("modprobe -r virtio_hmem")
+        vm.run("rmmod virtio_hmem")
         assert vm.qom("driver-state") == "none"
         assert vm.qom("outstanding") == 0
         vm.run("modprobe virtio_hmem")
@@ -174,19 +178,20 @@ def vm_pauses(rig):
 
 @test(timeout=600)
 def guest_sleeps(rig):
-    """Suspend to RAM and back in the middle of moves."""
+    """Suspend to RAM and back in the middle of moves.  Since 7.3 a port of
+    virtio_console is dead after that, with or without us, so what the guest has
+    to do is all started before, and ends on the console."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
-    work = Work(rig, vm)
-    for number in range(2 * rig.rounds):
-        work.wait_jobs(1)
-        sleep = vm.spawn("echo mem > /sys/power/state")
-        while sleep.status is None:
-            if vm.qmp("query-status")["status"] == "suspended":
-                vm.qmp("system_wakeup")
-            time.sleep(0.1)
-        log = vm.run("dmesg")
-        assert sleep.status == 0, log[-3000:]
-        assert log.count("Waking up from system sleep state S3") == number + 1, log[-3000:]
-        rig.daemon.wait_ready()
-        work.wait_jobs(1)
-    work.finish()
+    work = Work(rig, vm, output="/dev/console")
+    vm.spawn("sleep 3; echo mem > /sys/power/state; echo slept $? > /dev/console;"
+             f"sleep 3; touch {STOP}")
+    work.wait_jobs(1)
+    vm.wait_event("SUSPEND")
+    before = moved(vm)
+    vm.qmp("system_wakeup")
+    rig.daemon.wait(lambda: moved(vm) > before + 1000, "moves after the sleep")
+    rig.daemon.wait(lambda: "\nanon: " in vm.logs(), "the program to end")
+    work.done.set()
+    log = vm.logs()
+    assert "\nslept 0\n" in log and "\nanon: 0\n" in log, log
+    assert vm.qom("driver-state") == "ok" and vm.qom("connected")

@@ -53,7 +53,7 @@ def nowhere(rig):
     assert rig.vms[0].qom("stats")["hints"] == before
 
 
-@test(debug=True, timeout=600)
+@test(debug=True, timeout=600, parallel=True)
 def every_frame(rig):
     vm = rig.boot(dram=128, nvm=256, append="numa_balancing=disable")
     storm(rig, vm)

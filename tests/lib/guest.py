@@ -30,20 +30,27 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, function, kernels, debug, timeout):
+    def __init__(self, function, kernels, debug, timeout, parallel):
         self.function = function
         self.name = function.__name__
         self.kernels = kernels
         self.debug = debug
         self.timeout = timeout
+        self.parallel = parallel
 
 
-def test(kernels=env.KERNELS, debug=False, timeout=300):
+def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False):
     """Mark a function as a test, to be run once on each of the kernels.  With
     debug it also belongs to `make check-debug-kernel`.  The timeout (seconds)
-    only ends what hangs; it is five times as long on the debug kernel."""
+    only ends what hangs; it is five times as long on the debug kernel.
+
+    With parallel, each virtual processor has a thread of its own.  That is for
+    finding races: they wait for each other all the time (each page that moves
+    is an interrupt to the other one), so where others want the host's
+    processors, it takes many times as long as in turns on one thread."""
     def mark(function):
-        function.hmem_test = Test(function, tuple(kernels), debug, timeout)
+        function.hmem_test = Test(function, tuple(kernels), debug, timeout,
+                                  parallel)
         return function
     return mark
 
@@ -54,10 +61,12 @@ class Rig:
     kernel      the one to test
     rounds      how often a storm is to repeat what it does: more on request
                 (HMEM_ROUNDS=N), so that the same test can be short or long
+    parallel    as the test asked for
     """
 
-    def __init__(self, kernel, directory):
+    def __init__(self, kernel, directory, parallel=False):
         self.kernel = kernel
+        self.parallel = parallel
         self.debug = kernel == "debug"
         self.dir = pathlib.Path(directory)
         self.rounds = int(os.environ.get("HMEM_ROUNDS", "1"))
@@ -75,6 +84,7 @@ class Rig:
     def vm(self, **options):
         """A machine (see vm.VM) connected to this test's hmemd, not started."""
         options.setdefault("kernel", self.kernel)
+        options.setdefault("parallel", self.parallel)
         options.setdefault("name", f"vm{len(self.vms)}")
         options.setdefault("hmem", str(self.dir / daemon.VM_SOCKET))
         machine = vm.VM(self.dir, **options)

@@ -21,7 +21,7 @@ def main():
     if not found:
         print(f"{path} has no test {name}", file=sys.stderr)
         return 1
-    rig = guest.Rig(kernel, directory)
+    rig = guest.Rig(kernel, directory, found[0].parallel)
     status = 0
     for step in (lambda: found[0].function(rig), rig.finish):
         try:

@@ -98,7 +98,8 @@ class VM:
     directory    for sockets and logs; must have a short path
     kernel       6.1, 6.12, 7.3 or debug
     dram, nvm    MiB; the debug kernel gets DEBUG_DRAM more for itself
-    cpus         virtual processors, which run truly in parallel unless icount
+    cpus         virtual processors
+    parallel     they run at the same time, not in turns; not with icount
     icount       guest time counts instructions: slower, but repeatable
     hmem         socket of hmemd; "" for a device that nobody serves; None for
                  no device
@@ -113,7 +114,7 @@ class VM:
     """
 
     def __init__(self, directory, kernel="6.12", dram=256, nvm=512, cpus=2,
-                 icount=False, hmem=None, hmem_props="", module=True,
+                 parallel=False, icount=False, hmem=None, hmem_props="", module=True,
                  poison=True, append="", args=(), disks=(), on_hint=None, name="vm"):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
@@ -121,6 +122,7 @@ class VM:
         if kernel == "debug":
             self.dram += DEBUG_DRAM
             poison = False
+        self.parallel = parallel and not icount
         self.icount = icount
         self.hmem, self.hmem_props = hmem, hmem_props
         self.module = module
@@ -151,7 +153,7 @@ class VM:
         kernel = env.kernel(self.kernel)
         initrd = env.initramfs(self.kernel, self.module)
         lb = "hmat-lb,initiator=0,hierarchy=memory"
-        tcg = "tcg,thread=single" if self.icount else "tcg,thread=multi"
+        tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
         line = [
             str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -29,5 +29,5 @@ check: $(UNIT) $(PROGRAMS)
 # After a change to what hmemctl prints: look at the difference before it goes in.
 golden:
 	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(UNIT_DIR)/golden.txt
-	$(MAKE) -f $(SRC)Makefile SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
+	$(MAKE) SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
 endif
