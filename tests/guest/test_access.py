@@ -5,7 +5,7 @@ guest's page tables: it is right about them, and harms nobody while it looks."""
 import re
 
 from guest import test
-from peer import F_ACCESS, TRACK_GPT, Peer
+from peer import DRIVER_OK, F_ACCESS, TRACK_GPT, Peer
 
 ALONE = "numa_balancing=disable"
 STOP = "/run/stop"
@@ -92,4 +92,69 @@ def stays_until_rearmed(rig):
             break
     assert (peer.window()[1] & used).bit_count() < used.bit_count() // 100
     vm.run(f"touch {STOP}; kill -CONT $(pidof access)")
+    program.wait()
+
+
+@test(timeout=900, debug=True, parallel=True)
+def page_tables_come_and_go(rig):
+    """Scans back to back while page tables are freed, replaced by huge pages and
+    torn down with their processes.  No write is lost, and the kernel does not
+    complain."""
+    vm, peer = boot(rig)
+    program = vm.spawn(f"tables 4 {STOP}")
+    program.wait_for("start")
+    peer.track(10, TRACK_GPT)
+    for _ in range((40 if rig.debug else 150) * rig.rounds):
+        peer.window()
+        assert program.status is None, program.output
+    vm.run(f"touch {STOP}")
+    output = program.wait()
+    scans, entries, cleared, skipped = counters(
+        vm, "scans", "scan_entries", "scan_cleared", "scan_skipped")
+    print(f"{output}{scans} scans, {entries} entries, {cleared} bits cleared, "
+          f"{skipped} address spaces skipped")
+    done = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output)}
+    assert len(done) == 8 and all(done.values()), done
+    assert cleared > 1000
+
+
+@test(timeout=600)
+def driver_comes_and_goes(rig):
+    """The module is unloaded in the middle of scans, and takes them up again."""
+    vm, peer = boot(rig)
+    program = vm.spawn(f"access 8 {STOP}")
+    program.wait_for("end\n")
+    peer.track(10, TRACK_GPT)
+    for _ in range(3 * rig.rounds):
+        for _ in range(5):
+            assert peer.window()[1].bit_count()
+        vm.run("rmmod virtio_hmem")
+        peer.wait(lambda: not peer.state & DRIVER_OK, "the driver to go")
+        vm.run("modprobe virtio_hmem")
+        peer.wait_ready()
+    while not peer.window()[1].bit_count() >= 8 * 256 // 2:
+        pass
+    vm.run(f"touch {STOP}")
+    program.wait()
+    assert "violation" not in vm.qemu_log.read_text()
+
+
+@test(timeout=600)
+def hot_reads_are_promoted(rig):
+    """hmemd chooses this tracker by itself, and pages that are only read move to
+    DRAM, which dirty logging would not find."""
+    vm = rig.boot(dram=192, nvm=96, append=ALONE)
+    program = vm.spawn(f"access {MIB} {STOP}")
+    program.wait_for("end\n")
+    rig.daemon.migrate_all(1)
+    rig.daemon.policy(name="hmmv", window=WINDOW_MS)
+    rig.daemon.wait(lambda: rig.daemon.status()["tracker"] == "gpt", "the tracker")
+    # As many as are used: four in five, and those that are not stay.
+    used = MIB * 256 * 4 // 5
+    rig.daemon.wait(lambda: rig.daemon.stats()["counters"]["promoted"] > 0.9 * used,
+                    "promotions")
+    counters_now = rig.daemon.stats()["counters"]
+    print(counters_now)
+    assert counters_now["rearmed_pages"] > 0
+    vm.run(f"touch {STOP}")
     program.wait()
