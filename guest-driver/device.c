@@ -278,8 +278,10 @@ static void hmem_stop(struct hmem *hm)
 	WRITE_ONCE(hm->stop, true);
 	wake_up(&hm->result_wait);
 	cancel_work_sync(&hm->work);
+	if (hm->scan)
+		hmem_scan_stop(hm);
 	virtio_reset_device(hm->vdev);
-	/* A callback may have queued it again before the reset. */
+	/* A callback may have queued them again before the reset. */
 	cancel_work_sync(&hm->work);
 	if (hm->scan)
 		hmem_scan_stop(hm);
