@@ -4,6 +4,7 @@ guest's page tables: it is right about them, and harms nobody while it looks."""
 
 import re
 
+from daemon import REASONS
 from guest import test
 from peer import DRIVER_OK, F_ACCESS, TRACK_GPT, Peer
 from vm import VMError
@@ -99,15 +100,22 @@ def stays_until_rearmed(rig):
 @test(timeout=900, debug=True, parallel=True)
 def page_tables_come_and_go(rig):
     """Scans back to back while page tables are freed, replaced by huge pages and
-    torn down with their processes.  No write is lost, and the kernel does not
-    complain."""
+    torn down with their processes, and what is accessed moves back and forth.  No
+    write is lost, and the kernel does not complain."""
     vm, peer = boot(rig)
     program = vm.spawn(f"tables 4 {STOP}")
     program.wait_for("start")
     peer.track(10, TRACK_GPT)
-    for _ in range((40 if rig.debug else 150) * rig.rounds):
-        peer.window()
+    results = []
+    for number in range((40 if rig.debug else 150) * rig.rounds):
+        gfns = [m.start() for m in re.finditer("1", f"{peer.window()[1]:b}"[::-1])]
+        chosen = gfns[-200:]
+        if chosen:
+            results += peer.hint([(g, 0, number & 1) for g in chosen])
         assert program.status is None, program.output
+    moved = sum(REASONS[reason] == "moved" for _, _, _, reason in results)
+    print(f"{moved} of {len(results)} pages that were hinted have moved")
+    assert moved > 100, moved
     vm.run(f"touch {STOP}")
     output = program.wait()
     scans, entries, cleared, skipped = counters(
