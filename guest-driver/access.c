@@ -168,8 +168,8 @@ static void hmem_sections_clear(struct hmem_scan *scan)
  * Note that @nr frames from @pfn on, in one section, have been accessed.  True
  * if the bit that says so is to be cleared.
  */
-static bool hmem_found(struct hmem_scan *scan, unsigned long pfn,
-		       unsigned int nr)
+static __always_inline bool hmem_found(struct hmem_scan *scan,
+				       unsigned long pfn, unsigned int nr)
 {
 	struct hmem_section *section = hmem_section_of(scan, pfn);
 	unsigned int first = pfn % PAGES_PER_SECTION;
@@ -180,8 +180,11 @@ static bool hmem_found(struct hmem_scan *scan, unsigned long pfn,
 		bitmap_set(section->accessed, first, nr);
 	if (scan->flags & VIRTIO_HMEM_SCAN_REARM_ALL)
 		return true;
-	return scan->rearm &&
-	       find_next_bit(section->rearm, first + nr, first) < first + nr;
+	if (!scan->rearm)
+		return false;
+	if (nr == 1)
+		return test_bit(first, section->rearm);
+	return find_next_bit(section->rearm, first + nr, first) < first + nr;
 }
 
 /*
