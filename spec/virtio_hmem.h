@@ -206,7 +206,7 @@ struct virtio_hmem_scan {
 /*
  * Access virtqueue.  The driver answers each request, once it is done, with
  * one or more device-readable reports: the frames found accessed, before they
- * were rearmed.
+ * were rearmed.  Entries of all reports come in the order of their gfn.
  */
 
 /* virtio_hmem_access.flags */
