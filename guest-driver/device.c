@@ -32,8 +32,7 @@ static_assert(PAGE_SHIFT == VIRTIO_HMEM_GFN_SHIFT);
 static_assert(HMEM_HINTS_PER_BUF >= VIRTIO_HMEM_MIN_HINTS);
 static_assert(HMEM_CHUNK >= HPAGE_PMD_NR);
 
-/* The device broke the rules: leave it alone from now on. */
-static void hmem_broken(struct hmem *hm, const char *what)
+void hmem_broken(struct hmem *hm, const char *what)
 {
 	dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
 		what);
@@ -246,11 +245,14 @@ static int hmem_start(struct hmem *hm)
 	struct virtqueue_info info[VIRTIO_HMEM_VQ_MAX] = {
 		[VIRTIO_HMEM_VQ_HINT] = { "hint", hmem_hint_callback },
 		[VIRTIO_HMEM_VQ_RESULT] = { "result", hmem_result_callback },
+		[VIRTIO_HMEM_VQ_SCAN] = { "scan", hmem_scan_callback },
+		[VIRTIO_HMEM_VQ_ACCESS] = { "access", hmem_scan_callback },
 	};
+	unsigned int num = hm->scan ? VIRTIO_HMEM_VQ_MAX : VIRTIO_HMEM_VQ_SCAN;
 	unsigned int i;
 	int rc;
 
-	rc = virtio_find_vqs(hm->vdev, VIRTIO_HMEM_VQ_MAX, hm->vqs, info, NULL);
+	rc = virtio_find_vqs(hm->vdev, num, hm->vqs, info, NULL);
 	if (rc) {
 		dev_err(&hm->vdev->dev, "no virtqueues: %d\n", rc);
 		return rc;
@@ -265,6 +267,8 @@ static int hmem_start(struct hmem *hm)
 		if (hmem_hint_buf_post(hm, hm->hint_bufs[i]))
 			break;	/* a smaller queue takes fewer batches */
 	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_HINT]);
+	if (hm->scan)
+		hmem_scan_start(hm);
 	return 0;
 }
 
@@ -274,9 +278,13 @@ static void hmem_stop(struct hmem *hm)
 	WRITE_ONCE(hm->stop, true);
 	wake_up(&hm->result_wait);
 	cancel_work_sync(&hm->work);
+	if (hm->scan)
+		hmem_scan_stop(hm);
 	virtio_reset_device(hm->vdev);
-	/* A callback may have queued it again before the reset. */
+	/* A callback may have queued them again before the reset. */
 	cancel_work_sync(&hm->work);
+	if (hm->scan)
+		hmem_scan_stop(hm);
 	hm->vdev->config->del_vqs(hm->vdev);
 }
 
@@ -284,6 +292,7 @@ static void hmem_free(struct hmem *hm)
 {
 	unsigned int i;
 
+	hmem_scan_free(hm);
 	for (i = 0; i < HMEM_HINT_BUFS; i++)
 		kfree(hm->hint_bufs[i]);
 	for (i = 0; i < HMEM_RESULT_BUFS; i++)
@@ -339,6 +348,11 @@ static int hmem_probe(struct virtio_device *vdev)
 	rc = hmem_read_config(hm);
 	if (rc)
 		goto out_free;
+	if (virtio_has_feature(vdev, VIRTIO_HMEM_F_ACCESS)) {
+		rc = hmem_scan_alloc(hm);
+		if (rc)
+			goto out_free;
+	}
 	/* Freezable: no page moves while the system is going to sleep. */
 	hm->wq = alloc_ordered_workqueue("virtio_hmem", WQ_FREEZABLE);
 	if (!hm->wq) {
@@ -380,6 +394,8 @@ static int hmem_validate(struct virtio_device *vdev)
 {
 	if (!HMEM_CAN_MOVE_LARGE || !thp_migration_supported())
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LARGE);
+	if (!hmem_scan_possible())
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_ACCESS);
 	return 0;
 }
 
@@ -404,6 +420,7 @@ MODULE_DEVICE_TABLE(virtio, hmem_id_table);
 
 static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_LARGE,
+	VIRTIO_HMEM_F_ACCESS,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

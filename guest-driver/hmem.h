@@ -7,6 +7,7 @@
  *   folio.c   what kind of page is it, and why did it not move
  *   anon.c    moves anonymous pages, by their owner's address space
  *   file.c    moves page cache and shmem, by page frame
+ *   access.c  which frames are used: reads and clears accessed bits
  *   stats.c   counters in sysfs and debugfs
  *
  * Each calls only those below it.
@@ -77,6 +78,11 @@ struct hmem_stats {
 	u64 demoted;
 	u64 reasons[VIRTIO_HMEM_R_MAX];
 	u64 large_moved;		/* large folios moved whole */
+	u64 scans;
+	u64 scan_entries;		/* of page tables, looked at */
+	u64 scan_cleared;		/* of these, accessed bits cleared */
+	u64 scan_ns;			/* spent on walking and flushing */
+	u64 scan_skipped;		/* address spaces that stayed locked */
 	u64 foreign_moves;		/* as reported last, in pages */
 	u64 pause[HMEM_KINDS][HMEM_PAUSE_BUCKETS];
 };
@@ -104,6 +110,7 @@ struct hmem_result_buf {
  * A device.  Everything is set up in probe and freed in remove.  The worker is
  * the only one to touch queues, buffers and the work area; it runs from the
  * time the device is ready until stop is set and cancel_work_sync() returns.
+ * It has two works, hints and scans, which take turns.
  */
 struct hmem {
 	struct virtio_device *vdev;
@@ -135,6 +142,7 @@ struct hmem {
 	unsigned long foreign_base;
 
 	struct hmem_work_area *area;
+	struct hmem_scan *scan;		/* NULL without VIRTIO_HMEM_F_ACCESS */
 	struct hmem_stats stats;
 	struct dentry *debugfs;
 };
@@ -146,6 +154,8 @@ struct hmem {
  * is full.  Sleeps until the device takes one.
  */
 void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
+/* The device broke the rules, as @what says: leave it alone from now on. */
+void hmem_broken(struct hmem *hm, const char *what);
 
 /* batch.c */
 
@@ -190,6 +200,23 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 
 /* Move one page of the page cache.  Sets item->reason.  Sleeps. */
 void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try);
+
+/* access.c */
+
+/* Can this machine do it? */
+bool hmem_scan_possible(void);
+/*
+ * In probe, with VIRTIO_HMEM_F_ACCESS.  If it fails, hmem_scan_free() is to be
+ * called all the same.
+ */
+int hmem_scan_alloc(struct hmem *hm);
+void hmem_scan_free(struct hmem *hm);
+/* The device is ready: post the buffers. */
+void hmem_scan_start(struct hmem *hm);
+/* End the scan that is under way, if any, at once.  hm->stop is set. */
+void hmem_scan_stop(struct hmem *hm);
+/* Of both queues. */
+void hmem_scan_callback(struct virtqueue *vq);
 
 /* stats.c */
 

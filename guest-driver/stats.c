@@ -40,6 +40,11 @@ HMEM_COUNTER(promoted);
 HMEM_COUNTER(demoted);
 HMEM_COUNTER(large_moved);
 HMEM_COUNTER(foreign_moves);
+HMEM_COUNTER(scans);
+HMEM_COUNTER(scan_entries);
+HMEM_COUNTER(scan_cleared);
+HMEM_COUNTER(scan_ns);
+HMEM_COUNTER(scan_skipped);
 
 static struct attribute *hmem_attrs[] = {
 	&dev_attr_batches.attr,
@@ -48,6 +53,11 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_demoted.attr,
 	&dev_attr_large_moved.attr,
 	&dev_attr_foreign_moves.attr,
+	&dev_attr_scans.attr,
+	&dev_attr_scan_entries.attr,
+	&dev_attr_scan_cleared.attr,
+	&dev_attr_scan_ns.attr,
+	&dev_attr_scan_skipped.attr,
 	NULL,
 };
 

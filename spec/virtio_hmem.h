@@ -27,13 +27,18 @@
 
 /* The driver moves a page of order > 0 whole where the guest has it whole. */
 #define VIRTIO_HMEM_F_LARGE		0
+/* The driver finds out which frames the guest's software accesses. */
+#define VIRTIO_HMEM_F_ACCESS		1
 
 /*
  * Virtqueues
  */
 #define VIRTIO_HMEM_VQ_HINT		0	/* device to driver */
 #define VIRTIO_HMEM_VQ_RESULT		1	/* driver to device */
-#define VIRTIO_HMEM_VQ_MAX		2
+/* These two exist with VIRTIO_HMEM_F_ACCESS only. */
+#define VIRTIO_HMEM_VQ_SCAN		2	/* device to driver */
+#define VIRTIO_HMEM_VQ_ACCESS		3	/* driver to device */
+#define VIRTIO_HMEM_VQ_MAX		4
 
 /*
  * Configuration layout
@@ -165,6 +170,57 @@ struct virtio_hmem_result_batch {
 	struct virtio_hmem_result results[];
 };
 
+/*
+ * Scan virtqueue.  A frame counts as accessed from the first access that the
+ * guest's software makes to it after it was rearmed, until it is rearmed again.
+ * The device asks for one scan at a time, in one or more device-writable
+ * buffers that the driver posts; each has room for at least
+ * VIRTIO_HMEM_MIN_SCAN_FRAMES entries.
+ */
+#define VIRTIO_HMEM_MIN_SCAN_FRAMES	256
+
+/* Some of 64 frames. */
+struct virtio_hmem_frames {
+	/* The first of them, a multiple of 64. */
+	__le64 gfn;
+	/* Bit i stands for gfn + i. */
+	__le64 mask;
+};
+
+/* virtio_hmem_scan.flags; REPORT and REARM_ALL are alike in all parts */
+#define VIRTIO_HMEM_SCAN_LAST		(1u << 0)	/* no more parts follow */
+#define VIRTIO_HMEM_SCAN_REPORT		(1u << 1)	/* tell which were accessed */
+#define VIRTIO_HMEM_SCAN_REARM_ALL	(1u << 2)	/* and rearm all frames */
+
+/* A part of a request. */
+struct virtio_hmem_scan {
+	/* Names the request in the reports; not that of the one before. */
+	__le64 id;
+	/* 0 .. what fits the buffer */
+	__le32 num_frames;
+	__le32 flags;
+	/* What to rearm. */
+	struct virtio_hmem_frames frames[];
+};
+
+/*
+ * Access virtqueue.  The driver answers each request, once it is done, with
+ * one or more device-readable reports: the frames found accessed, before they
+ * were rearmed.  Entries of all reports come in the order of their gfn.
+ */
+
+/* virtio_hmem_access.flags */
+#define VIRTIO_HMEM_ACCESS_LAST		(1u << 0)	/* finishes the scan */
+
+struct virtio_hmem_access {
+	/* As in the request. */
+	__le64 id;
+	/* 0 only with VIRTIO_HMEM_ACCESS_LAST */
+	__le32 num_frames;
+	__le32 flags;
+	struct virtio_hmem_frames frames[];
+};
+
 /* A result's status, given its reason. */
 static inline __u8 virtio_hmem_status(__u8 reason)
 {
@@ -184,6 +240,9 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_hint, 16);			\
 	assert_size(struct virtio_hmem_hint_batch, 16);			\
 	assert_size(struct virtio_hmem_result, 24);			\
-	assert_size(struct virtio_hmem_result_batch, 24)
+	assert_size(struct virtio_hmem_result_batch, 24);			\
+	assert_size(struct virtio_hmem_frames, 16);			\
+	assert_size(struct virtio_hmem_scan, 16);			\
+	assert_size(struct virtio_hmem_access, 16)
 
 #endif /* _LINUX_VIRTIO_HMEM_H */

@@ -70,6 +70,8 @@ const char *vm_activity(const struct vm *vm)
 		return "policy is off: nothing moves unless asked by hand";
 	if (!vm->track.window_ns)
 		return "nothing is tracked: the VM lacks what the policy asks for";
+	if (vm->state.flags & HMEM_LINK_SCAN_LATE)
+		return "waiting for the guest's driver to tell what was accessed";
 	if (!vm->stats.ticks)
 		return "waiting for the first window to end";
 	if (vm->tick.seq)
@@ -255,6 +257,22 @@ void vm_feed(struct vm *vm)
 
 /* --- tracking --- */
 
+/*
+ * Trackers that can be had now.  The guest's driver is one of them, if it is at
+ * work and can do it.  While none is at work it is not given up, though: time
+ * stands still for its pages, and it can be back soon.
+ */
+static uint32_t offered(const struct vm *vm)
+{
+	uint32_t all = vm->hello.trackers;
+
+	if (vm->state.flags & HMEM_LINK_DRIVER_OK ?
+	    !(vm->state.features >> VIRTIO_HMEM_F_ACCESS & 1) :
+	    vm->track.tracker != HMEM_LINK_TRACKER_GPT)
+		all &= ~HMEM_LINK_TRACKER_GPT;
+	return all;
+}
+
 /* What the device would have to be told for @policy. */
 static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 		     struct hmem_link_track *track, struct hmem_err *err)
@@ -262,7 +280,7 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	*track = (struct hmem_link_track) { 0 };
 	if (policy->kind == HMEM_POLICY_OFF)
 		return 0;
-	track->tracker = hmem_policy_tracker(policy, vm->hello.trackers, err);
+	track->tracker = hmem_policy_tracker(policy, offered(vm), err);
 	if (!track->tracker)
 		return -ENOTSUP;
 	if (policy->lockstep) {
@@ -295,15 +313,17 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 	hmemd_step(vm->d);
 }
 
-static void track_first(struct vm *vm)
+/* At first, and when what is offered may have changed. */
+static void track_offered(struct vm *vm)
 {
 	struct hmem_link_track t;
 	struct hmem_err err;
 
-	if (track_for(vm, &vm->policy, &t, &err) < 0)
+	if (track_for(vm, &vm->policy, &t, &err) < 0) {
 		vm_error(vm, "nothing is tracked: %s", err.msg);
-	else
-		track(vm, &t);
+		t = (struct hmem_link_track) { 0 };
+	}
+	track(vm, &t);
 }
 
 int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
@@ -323,12 +343,22 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 	return 0;
 }
 
+static enum hmem_track tracked_by(const struct vm *vm)
+{
+	switch (vm->track.tracker) {
+	case HMEM_LINK_TRACKER_SIM:
+		return HMEM_TRACK_SIM;
+	case HMEM_LINK_TRACKER_GPT:
+		return HMEM_TRACK_GPT;
+	default:
+		return HMEM_TRACK_DIRTY;
+	}
+}
+
 const char *vm_tracker_name(const struct vm *vm)
 {
-	if (!vm->track.window_ns)
-		return NULL;
-	return vm->track.tracker == HMEM_LINK_TRACKER_SIM ?
-	       vm->sim.tracker.ops->name : vm->dirty.tracker.ops->name;
+	return vm->track.window_ns ?
+	       vm->trackers[tracked_by(vm)].tracker.ops->name : NULL;
 }
 
 uint64_t vm_now(const struct vm *vm)
@@ -341,13 +371,11 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
 						 vm->hello.num_tiers);
-	struct hmem_tracker *tracker = vm->track.tracker == HMEM_LINK_TRACKER_SIM ?
-				       &vm->sim.tracker : &vm->dirty.tracker;
 
 	vm->stats.ticks++;
 	vm->stats.dirty += tick->dirty;
 	vm->stats.accessed += tick->accessed;
-	hmem_pages_update(&vm->pages, tracker, &heat);
+	hmem_pages_update(&vm->pages, &vm->trackers[tracked_by(vm)].tracker, &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	hmem_brake_window(&vm->brake, &vm->pages, &heat);
 	heat_window(vm);
@@ -516,8 +544,12 @@ static int map_maps(struct vm *vm, struct hmem_err *err)
 		return hmem_fail(err, errno, "HELLO: cannot map the maps: %s",
 				 strerror(errno));
 	vm->map = map;
-	hmem_tracker_dirty_init(&vm->dirty, vm->map, vm->hello.map_bytes);
-	hmem_tracker_sim_init(&vm->sim, vm->map, vm->hello.map_bytes);
+	hmem_tracker_dirty_init(&vm->trackers[HMEM_TRACK_DIRTY], vm->map,
+				vm->hello.map_bytes);
+	hmem_tracker_sim_init(&vm->trackers[HMEM_TRACK_SIM], vm->map,
+			      vm->hello.map_bytes);
+	hmem_tracker_gpt_init(&vm->trackers[HMEM_TRACK_GPT], vm->map,
+			      vm->hello.map_bytes);
 	close(fd);
 	vm->conn.passed_fd = -1;
 	return 0;
@@ -595,6 +627,7 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 		    struct hmem_err *err)
 {
 	uint32_t old = vm->state.flags;
+	bool was_ready = vm_ready(vm);
 	int ret = hmem_link_check_state(state, err);
 
 	if (ret < 0)
@@ -606,6 +639,9 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 		lose_batches(vm, "the guest's driver went away");
 		vm->lost_id = vm->next_id;
 	}
+	/* Else, there is more to come before the VM is ready. */
+	if (was_ready && (old ^ state->flags) & HMEM_LINK_DRIVER_OK)
+		track_offered(vm);
 	vm_feed(vm);
 	return 0;
 }
@@ -826,7 +862,7 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			vm->hello.device, (int)vm->conn.pid, frames >> 8,
 			vm->hello.num_tiers);
 		send_msg(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
-		track_first(vm);
+		track_offered(vm);
 		vm_feed(vm);
 	}
 	return ret;

@@ -62,7 +62,7 @@ struct vm {
 
 	/* Shared with the device, which may write at any time. */
 	uint64_t *map;
-	struct hmem_tracker_maps dirty, sim;
+	struct hmem_tracker_maps trackers[HMEM_TRACK_MAX];
 	struct hmem_pages pages;
 
 	struct hmem_policy policy;
@@ -127,7 +127,7 @@ static inline bool vm_lockstep(const struct vm *vm)
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
 void vm_step(struct vm *vm);
 
-/* "dirty" or "sim"; NULL: nothing is tracked. */
+/* "dirty", "sim" or "gpt"; NULL: nothing is tracked. */
 const char *vm_tracker_name(const struct vm *vm);
 
 /* Milliseconds that pass as time does for the VM: the guest's in lockstep. */

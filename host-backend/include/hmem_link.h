@@ -44,10 +44,15 @@
  * Ways to find out which pages were used.  DIRTY sees writes only, and each
  * window by itself.  SIM, the simulator's accessed and dirty bits, sees reads
  * as well; a page's bits stay set, and are found in each window, until the
- * daemon has them cleared (rearm map), as the bits of a page table do.
+ * daemon has them cleared (rearm map), as the bits of a page table do.  GPT has
+ * the guest's driver read and clear the accessed bits of the guest's page
+ * tables, and finds written pages as DIRTY does, each window by itself.  It
+ * finds nothing, and no window ends, while there is no driver that has
+ * negotiated VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.
  */
 #define HMEM_LINK_TRACKER_DIRTY	(1u << 0)	/* dirty logging */
 #define HMEM_LINK_TRACKER_SIM	(1u << 1)
+#define HMEM_LINK_TRACKER_GPT	(1u << 2)	/* guest page tables */
 
 /*
  * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands
@@ -128,6 +133,8 @@ struct hmem_link_range {
 #define HMEM_LINK_VM_RUNNING	(1u << 1)
 #define HMEM_LINK_MIGRATING	(1u << 2)	/* live migration: HINTS are rejected */
 #define HMEM_LINK_BROKEN	(1u << 3)	/* the guest broke the rules; reset it */
+/* The driver has not finished a scan (GPT) for longer than a window. */
+#define HMEM_LINK_SCAN_LATE	(1u << 4)
 
 /*
  * Losing DRIVER_OK (reset, unload, reboot, unplug) ends all batches that are

@@ -27,7 +27,8 @@ static struct hmem_sample dirty_take(struct hmem_tracker *t, uint64_t gfn,
 	return s;
 }
 
-static struct hmem_sample sim_take(struct hmem_tracker *t, uint64_t gfn,
+/* Accessed bits, which stay set until they are rearmed. */
+static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
 				   uint64_t mask)
 {
 	struct hmem_tracker_maps *m = to_maps(t);
@@ -40,7 +41,7 @@ static struct hmem_sample sim_take(struct hmem_tracker *t, uint64_t gfn,
 	return s;
 }
 
-static void sim_rearm(struct hmem_tracker *t, uint64_t gfn, uint64_t bits)
+static void bits_rearm(struct hmem_tracker *t, uint64_t gfn, uint64_t bits)
 {
 	struct hmem_tracker_maps *m = to_maps(t);
 
@@ -55,8 +56,14 @@ static const struct hmem_tracker_ops dirty_ops = {
 
 static const struct hmem_tracker_ops sim_ops = {
 	.name = "sim",
-	.take = sim_take,
-	.rearm = sim_rearm,
+	.take = bits_take,
+	.rearm = bits_rearm,
+};
+
+static const struct hmem_tracker_ops gpt_ops = {
+	.name = "gpt",
+	.take = bits_take,
+	.rearm = bits_rearm,
 };
 
 void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
@@ -69,14 +76,26 @@ void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 	};
 }
 
-void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
-			   uint64_t map_bytes)
+static void bits_init(struct hmem_tracker_maps *m, uint64_t *maps,
+		      uint64_t map_bytes, const struct hmem_tracker_ops *ops)
 {
 	*m = (struct hmem_tracker_maps) {
-		.tracker.ops = &sim_ops,
+		.tracker.ops = ops,
 		.dirty = maps,
 		.accessed = maps + map_bytes / 8,
 		.rearm = maps + 2 * (map_bytes / 8),
 		.frames = map_bytes * 8,
 	};
+}
+
+void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			   uint64_t map_bytes)
+{
+	bits_init(m, maps, map_bytes, &sim_ops);
+}
+
+void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			   uint64_t map_bytes)
+{
+	bits_init(m, maps, map_bytes, &gpt_ops);
 }

@@ -19,6 +19,7 @@ static const char *const trackers[HMEM_TRACK_MAX] = {
 	[HMEM_TRACK_AUTO] = "auto",
 	[HMEM_TRACK_DIRTY] = "dirty",
 	[HMEM_TRACK_SIM] = "sim",
+	[HMEM_TRACK_GPT] = "gpt",
 };
 
 static const char *const off_on[] = { "off", "on" };
@@ -140,19 +141,34 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 	static const uint32_t ids[HMEM_TRACK_MAX] = {
 		[HMEM_TRACK_DIRTY] = HMEM_LINK_TRACKER_DIRTY,
 		[HMEM_TRACK_SIM] = HMEM_LINK_TRACKER_SIM,
+		[HMEM_TRACK_GPT] = HMEM_LINK_TRACKER_GPT,
 	};
-	bool sim = offered & HMEM_LINK_TRACKER_SIM;
-	bool dirty = offered & HMEM_LINK_TRACKER_DIRTY;
+	static const uint32_t best_first[] = {
+		HMEM_TRACK_SIM, HMEM_TRACK_GPT, HMEM_TRACK_DIRTY,
+	};
+	static const char *const get[HMEM_TRACK_MAX] = {
+		[HMEM_TRACK_SIM] = ", or start QEMU with the simulator's plugin",
+		[HMEM_TRACK_GPT] = ", or load a driver in the guest that can do it",
+	};
+	char offers[64] = "";
 
-	if (p->track == HMEM_TRACK_AUTO)
-		return sim ? HMEM_LINK_TRACKER_SIM : offered & HMEM_LINK_TRACKER_DIRTY;
-	if (offered & ids[p->track])
-		return ids[p->track];
-	hmem_fail(err, ENOTSUP, "track=%s is asked for, but the VM offers %s%s%s: "
+	for (unsigned int i = 0; i < sizeof(best_first) / sizeof(*best_first); i++) {
+		uint32_t track = best_first[i];
+		size_t len = strlen(offers);
+
+		if (!(offered & ids[track]))
+			continue;
+		/* Scans find what is read, which this policy does not ask for. */
+		if (p->track == track ||
+		    (p->track == HMEM_TRACK_AUTO &&
+		     !(track == HMEM_TRACK_GPT && p->kind == HMEM_POLICY_WRITES)))
+			return ids[track];
+		snprintf(offers + len, sizeof(offers) - len, "%s%s",
+			 len ? ", " : "", trackers[track]);
+	}
+	hmem_fail(err, ENOTSUP, "track=%s is asked for, but the VM offers %s: "
 		  "use track=auto%s", trackers[p->track],
-		  dirty ? "dirty" : "", dirty && sim ? " and " : "",
-		  sim ? "sim" : "", p->track == HMEM_TRACK_SIM ?
-		  ", or start QEMU with the simulator's plugin" : "");
+		  *offers ? offers : "nothing", get[p->track] ? get[p->track] : "");
 	return 0;
 }
 

@@ -24,6 +24,7 @@ enum hmem_track {
 	HMEM_TRACK_AUTO,	/* one that sees reads if the VM has it */
 	HMEM_TRACK_DIRTY,
 	HMEM_TRACK_SIM,
+	HMEM_TRACK_GPT,
 	HMEM_TRACK_MAX
 };
 

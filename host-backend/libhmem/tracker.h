@@ -51,5 +51,8 @@ void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			     uint64_t map_bytes);
 void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
+/* Here written pages are found for each window by itself. */
+void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
+			   uint64_t map_bytes);
 
 #endif /* HMEM_TRACKER_H */

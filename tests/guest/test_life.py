@@ -182,6 +182,9 @@ def guest_sleeps(rig):
     virtio_console is dead after that, with or without us, so what the guest has
     to do is all started before, and ends on the console."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
+    # The driver is at scans, too.
+    rig.daemon.policy(name="observe", window=50)
+    rig.daemon.wait(lambda: vm.qom("stats")["scans"] > 10, "scans")
     work = Work(rig, vm, output="/dev/console")
     vm.spawn("sleep 3; echo mem > /sys/power/state; echo slept $? > /dev/console;"
              f"sleep 3; touch {STOP}")
@@ -190,6 +193,9 @@ def guest_sleeps(rig):
     before = moved(vm)
     vm.qmp("system_wakeup")
     rig.daemon.wait(lambda: moved(vm) > before + 1000, "moves after the sleep")
+    scans = vm.qom("stats")["scans"]
+    rig.daemon.wait(lambda: vm.qom("stats")["scans"] > scans + 2, "scans after it")
+    assert rig.daemon.status()["tracker"] == "gpt"
     rig.daemon.wait(lambda: "\nanon: " in vm.logs(), "the program to end")
     work.done.set()
     log = vm.logs()

@@ -6,6 +6,8 @@ the batches (or the bytes) that a test wants.  See host-backend/include/hmem_lin
 
 import array
 import itertools
+import mmap
+import os
 import pathlib
 import socket
 import struct
@@ -21,7 +23,9 @@ WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
 MAX_BATCHES = 8         # that migrate() keeps under way
 
-DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN = 1, 2, 4, 8
+DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN, SCAN_LATE = 1, 2, 4, 8, 16
+TRACK_DIRTY, TRACK_SIM, TRACK_GPT = 1, 2, 4     # trackers
+F_ACCESS = 1 << 1       # a feature
 REJECTS = {1: "no-driver", 2: "migrating", 3: "busy", 4: "invalid"}
 
 HEADER = struct.Struct("<II")
@@ -30,6 +34,8 @@ BATCH = struct.Struct("<QII")
 HINT = struct.Struct("<QBB6x")
 RESULT_BATCH = struct.Struct("<QIIQ")
 RESULT = struct.Struct("<QQBBB5x")
+TICK_MESSAGE = struct.Struct("<QQQQQ")
+MAP_BYTES_AT = 160      # in HELLO
 
 
 class Batch:
@@ -54,6 +60,9 @@ class Peer:
         self.socket = None
         self.connections = 0
         self.state = 0
+        self.features = 0
+        self.maps = None        # dirty, accessed, rearm
+        self.ticks = []         # numbers of those that window() is to answer
         self.ranges = []        # (gfn, num, tier)
         self.batches = {}       # under way, by id
         threading.Thread(target=self.serve, daemon=True).start()
@@ -89,7 +98,14 @@ class Peer:
         self.changed.notify_all()
 
     def serve_device(self, connection):
-        self.read_exactly(connection, HEADER.size, HELLO)
+        fds = []
+        _, hello = self.read_exactly(connection, HEADER.size, HELLO, fds)
+        with self.changed:
+            self.ticks = []
+            self.map_bytes, self.trackers = struct.unpack_from("<QI", hello,
+                                                               MAP_BYTES_AT)
+            self.maps = mmap.mmap(fds[0], 3 * self.map_bytes)
+        os.close(fds[0])
         connection.sendall(HEADER.pack(WELCOME, 8) + struct.pack("<II", MAGIC, VERSION))
         with self.changed:
             self.socket = connection
@@ -101,16 +117,15 @@ class Peer:
                 self.changed.notify_all()
 
     @staticmethod
-    def read_exactly(connection, size, expect=None):
+    def read_exactly(connection, size, expect=None, fds=None):
         def get(n):
             data = b""
             while len(data) < n:
-                # Room for the dirty map's descriptor, closed at once.
+                # Room for the maps' descriptor.
                 part, anc, _, _ = connection.recvmsg(n - len(data), 256)
-                for level, what, fds in anc:
+                for level, what, passed in anc:
                     if (level, what) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                        for fd in array.array("i", fds):
-                            socket.close(fd)
+                        fds.extend(array.array("i", passed))
                 if not part:
                     raise OSError("closed")
                 data += part
@@ -122,11 +137,13 @@ class Peer:
 
     def handle(self, kind, data):
         if kind == STATE:
-            self.state = struct.unpack_from("<I", data)[0]
+            self.state, _, self.features = struct.unpack_from("<IIQ", data)
             if not self.state & DRIVER_OK:
                 self.end_batches("no driver")
         elif kind == RANGES:
             self.ranges = [r[:3] for r in RANGE.iter_unpack(data)]
+        elif kind == TICK:
+            self.ticks.append(TICK_MESSAGE.unpack(data)[0])
         elif kind == REJECT:
             number, code, _ = struct.unpack("<QII", data)
             batch = self.batches.pop(number, None)
@@ -157,6 +174,33 @@ class Peer:
 
     def send_raw(self, data):
         self.socket.sendall(data)
+
+    def track(self, window_ms, tracker):
+        """Start to track; with a window of 0, stop."""
+        with self.changed:
+            self.ticks = []
+            self.socket.sendall(HEADER.pack(TRACK, 16) + struct.pack(
+                "<QII", window_ms * 1000000, tracker, 0))
+
+    def take(self, which):
+        """Take one of the maps, as a number in which bit n is GFN n."""
+        start, end = which * self.map_bytes, (which + 1) * self.map_bytes
+        found = int.from_bytes(self.maps[start:end], "little")
+        self.maps[start:end] = bytes(self.map_bytes)
+        return found
+
+    def window(self, rearm=True):
+        """Wait for a window's end.  Returns the maps of the written and of the
+        accessed pages; with rearm, the latter are rearmed."""
+        self.wait(lambda: self.ticks, "the end of a window")
+        with self.changed:
+            dirty, accessed = self.take(0), self.take(1)
+            if rearm:
+                self.maps[2 * self.map_bytes:] = accessed.to_bytes(
+                    self.map_bytes, "little")
+            self.socket.sendall(HEADER.pack(TICK_DONE, 8) +
+                                struct.pack("<Q", self.ticks.pop(0)))
+        return dirty, accessed
 
     def send(self, hints):
         """Send one batch of (gfn, order, tier); returns it at once."""

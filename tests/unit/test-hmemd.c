@@ -367,6 +367,57 @@ static void set_bit(uint64_t *map, uint64_t gfn)
 	map[gfn / 64] |= UINT64_C(1) << (gfn % 64);
 }
 
+static void send_driver(struct peer *p, bool access, uint32_t more)
+{
+	struct hmem_link_state s = {
+		.flags = HMEM_LINK_VM_RUNNING | HMEM_LINK_DRIVER_OK | more,
+		.features = (uint64_t)access << VIRTIO_HMEM_F_ACCESS,
+	};
+
+	peer_send(p, HMEM_LINK_STATE, &s, sizeof(s));
+}
+
+/* The guest's driver as a tracker: it comes and goes. */
+static void guest_tracker(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = { 0 };
+	struct peer_msg msg;
+
+	p.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT;
+	/* At work, but it cannot do it. */
+	peer_handshake(&p, f->d.vm_socket, "gpt");
+	ctl(f, 0, "policy gpt set name=observe");
+	assert_int_equal(expect_track(&p, &msg)->tracker, HMEM_LINK_TRACKER_DIRTY);
+	ctl(f, 77, "policy gpt set track=gpt");
+	assert_true(out_has(f, "offers dirty"));
+	assert_true(out_has(f, "load a driver"));
+	/* Another one can. */
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	assert_int_equal(expect_track(&p, &msg)->tracker, HMEM_LINK_TRACKER_GPT);
+	ctl(f, 0, "status gpt");
+	assert_true(out_has(f, "waiting for the first window"));
+	send_driver(&p, true, HMEM_LINK_SCAN_LATE);
+	peer_send_tick(&p, 1);
+	peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+	ctl(f, 0, "status gpt");
+	assert_true(out_has(f, "waiting for the guest's driver"));
+	/* While there is none, the tracker stays. */
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	peer_send_tick(&p, 2);
+	peer_read(&p, &msg);
+	assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
+	ctl(f, 0, "policy gpt set track=gpt");
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, false, 0);
+	assert_int_equal(expect_track(&p, &msg)->window_ns, 0);
+	ctl(f, 0, "status gpt");
+	assert_true(out_has(f, "nothing is tracked"));
+	peer_close(&p);
+}
+
 /* Which tracker is used, and what is said about one that is not there. */
 static void trackers(void **state)
 {
@@ -384,8 +435,8 @@ static void trackers(void **state)
 	assert_true(out_has(f, "offers dirty"));
 	ctl(f, 77, "policy web set lockstep=on");
 	assert_true(out_has(f, "-icount"));
-	ctl(f, 2, "policy web set track=gpt");
-	assert_true(out_has(f, "auto, dirty, sim"));
+	ctl(f, 2, "policy web set track=idle");
+	assert_true(out_has(f, "auto, dirty, sim, gpt"));
 	/* Nothing of that has been set. */
 	ctl(f, 0, "policy web set track=dirty");
 	ctl(f, 0, "policy web get");
@@ -1280,6 +1331,7 @@ int main(void)
 		TEST(usage),
 		TEST(the_loop),
 		TEST(trackers),
+		TEST(guest_tracker),
 		TEST(rearm),
 		TEST(lockstep),
 		cmocka_unit_test(barrier),

@@ -77,7 +77,7 @@ static void hellos(void **state)
 	BAD(h.num_tiers = UINT32_MAX);
 	BAD(h.max_batches = 0);
 	BAD(h.trackers = 0);
-	BAD(h.trackers = 4);
+	BAD(h.trackers = 8);
 	BAD(h.track_flags = 2);
 	BAD(h.map_bytes = 0);
 	BAD(h.map_bytes = 12);

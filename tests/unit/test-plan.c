@@ -370,7 +370,7 @@ static void policy_checks(void **state)
 		{ "hysteresis", "0" }, { "decay", "9" }, { "decay", "0" },
 		{ "headroom", "1048577" }, { "rates", "5" }, { "", "5" },
 		{ "weight", "10001" }, { "levels", "8" }, { "track", "1" },
-		{ "track", "gpt" }, { "lockstep", "1" }, { "lockstep", "" },
+		{ "track", "pml" }, { "lockstep", "1" }, { "lockstep", "" },
 	};
 
 	(void)state;

@@ -348,6 +348,7 @@ static void weight_of_writes(void **state)
 static void chooses_tracker(void **state)
 {
 	const uint32_t dirty = HMEM_LINK_TRACKER_DIRTY, sim = HMEM_LINK_TRACKER_SIM;
+	const uint32_t gpt = HMEM_LINK_TRACKER_GPT;
 	struct hmem_policy p;
 	struct hmem_err err;
 
@@ -355,6 +356,15 @@ static void chooses_tracker(void **state)
 	hmem_policy_init(&p);
 	assert_int_equal(hmem_policy_tracker(&p, dirty, &err), dirty);
 	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), sim);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, &err), gpt);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, &err), sim);
+	p.kind = HMEM_POLICY_WRITES;
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, &err), dirty);
+	assert_int_equal(hmem_policy_set(&p, "track", "gpt", &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, &err), gpt);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), 0);
+	assert_non_null(strstr(err.msg, "offers sim, dirty: "));
+	assert_non_null(strstr(err.msg, "load a driver"));
 	assert_int_equal(hmem_policy_set(&p, "track", "dirty", &err), 0);
 	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), dirty);
 	assert_int_equal(hmem_policy_set(&p, "track", "sim", &err), 0);

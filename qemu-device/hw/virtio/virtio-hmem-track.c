@@ -5,6 +5,9 @@
  * In lockstep the timer's callback returns only when hmemd has answered.  With
  * -icount it runs on the thread of the vCPUs, which then execute nothing: what
  * hmemd decides takes no guest time, however long it takes.
+ *
+ * A scan by the guest's driver does take guest time, and may never end.  All
+ * that follows from its end happens in the timer, too.
  */
 
 #include "qemu/osdep.h"
@@ -18,28 +21,36 @@
 
 static const HmemTracker *const hmem_trackers[] = {
     &hmem_tracker_dirty,
+    &hmem_tracker_gpt,
     &hmem_tracker_sim,
 };
 
-uint32_t hmem_track_trackers(void)
+static bool hmem_track_has(const HmemTrack *track, const HmemTracker *tracker)
+{
+    return tracker->guest ? track->can_scan :
+        !tracker->available || tracker->available();
+}
+
+uint32_t hmem_track_trackers(const HmemTrack *track)
 {
     uint32_t ids = 0;
     int i;
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
-        if (hmem_trackers[i]->available()) {
+        if (hmem_track_has(track, hmem_trackers[i])) {
             ids |= hmem_trackers[i]->id;
         }
     }
     return ids;
 }
 
-static const HmemTracker *hmem_track_find(uint32_t id)
+static const HmemTracker *hmem_track_find(const HmemTrack *track, uint32_t id)
 {
     int i;
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
-        if (hmem_trackers[i]->id == id && hmem_trackers[i]->available()) {
+        if (hmem_trackers[i]->id == id &&
+            hmem_track_has(track, hmem_trackers[i])) {
             return hmem_trackers[i];
         }
     }
@@ -72,14 +83,41 @@ static void hmem_track_kick(HmemTrack *track)
     timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
 }
 
-static void hmem_track_rearm(HmemTrack *track)
+static void hmem_track_set_late(HmemTrack *track, bool late)
 {
-    uint64_t num = track->tracker->rearm(track->memory, &track->maps);
+    if (track->late != late) {
+        track->late = late;
+        track->num_late += late;
+        track->ops->late(track->opaque);
+    }
+}
 
+/* The timer comes when it has ended, or when it takes long. */
+static void hmem_track_scan(HmemTrack *track, HmemScan scan)
+{
+    track->scan = scan;
+    track->scanned = false;
+    timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
+              track->window_ns);
+    track->ops->scan(track->opaque, scan);
+}
+
+static void hmem_track_count_rearmed(HmemTrack *track, uint64_t num)
+{
     track->num_rearmed += num;
     trace_virtio_hmem_rearm(track->seq, num);
+}
+
+static void hmem_track_rearm(HmemTrack *track)
+{
     track->answered = false;
     track->busy = false;
+    if (track->tracker->guest) {
+        hmem_track_scan(track, HMEM_SCAN_REARM);
+    } else {
+        hmem_track_count_rearmed(
+            track, track->tracker->rearm(track->memory, &track->maps));
+    }
 }
 
 static void hmem_track_tick(HmemTrack *track, uint64_t now)
@@ -88,8 +126,10 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now)
         .seq = ++track->seq,
         .vtime_ns = now,
         .window_ns = now - track->tick_ns,
+        .accessed = track->scan_accessed,
     };
 
+    track->scan_accessed = 0;
     track->tracker->collect(track->memory, &track->maps, &tick);
     track->tick_ns = now;
     track->busy = true;
@@ -113,9 +153,31 @@ static void hmem_track_timer(void *opaque)
 {
     HmemTrack *track = opaque;
     uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    HmemScan ended = track->scan;
 
+    if (ended != HMEM_SCAN_NONE && !track->scanned) {
+        hmem_track_set_late(track, true);
+        return;
+    }
+    track->scan = HMEM_SCAN_NONE;
+    if (ended == HMEM_SCAN_CLEAR) {
+        track->tick_ns = now;
+        hmem_track_arm(track);
+        return;
+    }
+    if (ended == HMEM_SCAN_COLLECT) {
+        hmem_track_tick(track, now);
+        return;
+    }
+    if (track->tracker->guest && !track->scanner) {
+        return;
+    }
     if (track->fresh) {
         track->fresh = false;
+        if (track->tracker->guest) {
+            hmem_track_scan(track, HMEM_SCAN_CLEAR);
+            return;
+        }
         track->tracker->clear(track->memory);
         track->tick_ns = now;
         hmem_track_arm(track);
@@ -123,6 +185,9 @@ static void hmem_track_timer(void *opaque)
     }
     if (track->answered) {
         hmem_track_rearm(track);
+        if (track->scan) {
+            return;
+        }
     }
     /* A slow daemon gets a longer window: hmem_track_done() comes back. */
     if (track->busy) {
@@ -132,7 +197,51 @@ static void hmem_track_timer(void *opaque)
         timer_mod(track->timer, track->due_ns);
         return;
     }
-    hmem_track_tick(track, now);
+    if (track->tracker->guest) {
+        hmem_track_scan(track, HMEM_SCAN_COLLECT);
+    } else {
+        hmem_track_tick(track, now);
+    }
+}
+
+void hmem_track_scanned(HmemTrack *track, uint64_t accessed, uint64_t rearmed)
+{
+    track->num_scans++;
+    track->scan_accessed = accessed;
+    if (rearmed) {
+        hmem_track_count_rearmed(track, rearmed);
+    }
+    track->scanned = true;
+    hmem_track_kick(track);
+    hmem_track_set_late(track, false);
+}
+
+/* Whatever was under way is not any more. */
+static void hmem_track_idle(HmemTrack *track)
+{
+    timer_del(track->timer);
+    track->busy = track->answered = track->fresh = track->scanned = false;
+    track->scan = HMEM_SCAN_NONE;
+    track->scan_accessed = 0;
+    track->late = false;
+}
+
+void hmem_track_set_scanner(HmemTrack *track, bool there)
+{
+    if (track->scanner == there) {
+        return;
+    }
+    track->scanner = there;
+    if (!track->tracker || !track->tracker->guest) {
+        return;
+    }
+    if (there) {
+        hmem_track_kick(track);
+    } else {
+        /* The next one begins with a window of its own. */
+        hmem_track_idle(track);
+        track->fresh = true;
+    }
 }
 
 bool hmem_track_done(HmemTrack *track, uint64_t seq)
@@ -144,7 +253,7 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq)
     if (!track->busy || seq != track->seq) {
         return true;
     }
-    if (!track->tracker->rearm) {
+    if (!track->tracker->rearm && !track->tracker->guest) {
         track->busy = false;
         if (!timer_pending(track->timer)) {
             hmem_track_kick(track);
@@ -168,7 +277,8 @@ void hmem_track_forget(HmemTrack *track)
     track->max_seq = 0;
 }
 
-static char *hmem_track_check(const struct hmem_link_track *ask)
+static char *hmem_track_check(const HmemTrack *track,
+                              const struct hmem_link_track *ask)
 {
     if (ask->window_ns == 0) {
         return ask->tracker || ask->flags ?
@@ -178,9 +288,9 @@ static char *hmem_track_check(const struct hmem_link_track *ask)
         ask->window_ns > HMEM_TRACK_MAX_WINDOW) {
         return g_strdup_printf("a window of %" PRIu64 " ns", ask->window_ns);
     }
-    if (!hmem_track_find(ask->tracker)) {
+    if (!hmem_track_find(track, ask->tracker)) {
         return g_strdup_printf("tracker 0x%x, which is not one of 0x%x",
-                               ask->tracker, hmem_track_trackers());
+                               ask->tracker, hmem_track_trackers(track));
     }
     if (ask->flags & ~hmem_track_flags()) {
         return g_strdup_printf("flags 0x%x, of which this VM has 0x%x",
@@ -191,8 +301,8 @@ static char *hmem_track_check(const struct hmem_link_track *ask)
 
 char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
 {
-    const HmemTracker *tracker = hmem_track_find(ask->tracker);
-    char *wrong = hmem_track_check(ask);
+    const HmemTracker *tracker = hmem_track_find(track, ask->tracker);
+    char *wrong = hmem_track_check(track, ask);
 
     if (wrong) {
         return wrong;
@@ -210,14 +320,14 @@ char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
         track->flags = ask->flags;
         track->seq = 0;
         track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-        track->fresh = tracker->clear;
+        track->fresh = tracker->clear || tracker->guest;
         if (tracker->start) {
             tracker->start(track->memory);
         }
     }
     if (track->fresh) {
         hmem_track_kick(track);
-    } else {
+    } else if (!track->scan) {
         hmem_track_arm(track);
     }
     return NULL;
@@ -229,8 +339,11 @@ void hmem_track_stop(HmemTrack *track)
         return;
     }
     trace_virtio_hmem_track(0, 0, 0);
-    timer_del(track->timer);
-    track->busy = track->answered = track->fresh = false;
+    if (track->tracker->guest) {
+        track->ops->scan(track->opaque, HMEM_SCAN_NONE);
+        hmem_track_set_late(track, false);
+    }
+    hmem_track_idle(track);
     if (track->tracker->stop) {
         track->tracker->stop(track->memory);
     }
@@ -238,12 +351,14 @@ void hmem_track_stop(HmemTrack *track)
 }
 
 bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
-                        const HmemTrackOps *ops, void *opaque, Error **errp)
+                        bool can_scan, const HmemTrackOps *ops, void *opaque,
+                        Error **errp)
 {
     uint64_t bytes = DIV_ROUND_UP(hmem_memory_end(memory), 8);
     HmemMaps *maps = &track->maps;
 
     track->memory = memory;
+    track->can_scan = can_scan;
     track->ops = ops;
     track->opaque = opaque;
     maps->bytes = ROUND_UP(bytes, qemu_real_host_page_size());

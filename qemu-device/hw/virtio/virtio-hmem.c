@@ -157,6 +157,13 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
         flags |= HMEM_LINK_DRIVER_OK;
     } else {
         virtio_hmem_end_parts(hmem);
+        hmem_access_reset(&hmem->access);
+    }
+    hmem_track_set_scanner(&hmem->track, flags & HMEM_LINK_DRIVER_OK &&
+                           virtio_vdev_has_feature(vdev,
+                                                   VIRTIO_HMEM_F_ACCESS));
+    if (hmem->track.late) {
+        flags |= HMEM_LINK_SCAN_LATE;
     }
     if (vdev->vm_running) {
         flags |= HMEM_LINK_VM_RUNNING;
@@ -212,7 +219,7 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         .num_tiers = hmem->memory.num_tiers,
         .max_batches = VIRTIO_HMEM_MAX_BATCHES,
         .map_bytes = hmem->track.maps.bytes,
-        .trackers = hmem_track_trackers(),
+        .trackers = hmem_track_trackers(&hmem->track),
         .track_flags = hmem_track_flags(),
     };
     const char *vm = qemu_get_vm_name();
@@ -273,9 +280,50 @@ static void virtio_hmem_wait(void *opaque)
     hmem_link_wait(&hmem->link, virtio_hmem_tick_answered);
 }
 
+/*
+ * Scans
+ */
+
+static void virtio_hmem_handle_scan_vq(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+
+    hmem_access_deliver(&hmem->access);
+    if (vdev->broken) {
+        virtio_hmem_update_state(hmem);
+    }
+}
+
+static void virtio_hmem_handle_access_vq(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+
+    hmem_access_receive(&hmem->access);
+    if (vdev->broken) {
+        virtio_hmem_update_state(hmem);
+    }
+}
+
+static void virtio_hmem_scan(void *opaque, HmemScan scan)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem_access_begin(&hmem->access, scan);
+    if (VIRTIO_DEVICE(hmem)->broken) {
+        virtio_hmem_update_state(hmem);
+    }
+}
+
+static void virtio_hmem_late(void *opaque)
+{
+    virtio_hmem_update_state(opaque);
+}
+
 static const HmemTrackOps virtio_hmem_track_ops = {
     .tick = virtio_hmem_tick,
     .wait = virtio_hmem_wait,
+    .scan = virtio_hmem_scan,
+    .late = virtio_hmem_late,
 };
 
 /*
@@ -734,6 +782,8 @@ static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
     vdev->status = status;
     virtio_hmem_update_state(hmem);
     virtio_hmem_handle_result_vq(vdev, hmem->result_vq);
+    virtio_hmem_handle_scan_vq(vdev, hmem->access.scan_vq);
+    virtio_hmem_handle_access_vq(vdev, hmem->access.access_vq);
     return HMEM_SET_STATUS_OK;
 }
 
@@ -748,6 +798,9 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
                                          Error **errp)
 {
     virtio_add_feature(&features, VIRTIO_HMEM_F_LARGE);
+    if (VIRTIO_HMEM(vdev)->offer_access) {
+        virtio_add_feature(&features, VIRTIO_HMEM_F_ACCESS);
+    }
     return features;
 }
 
@@ -796,7 +849,7 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
         return;
     }
     hmem_memory_start(&hmem->memory, virtio_hmem_send_ranges, hmem);
-    if (!hmem_track_realize(&hmem->track, &hmem->memory,
+    if (!hmem_track_realize(&hmem->track, &hmem->memory, hmem->offer_access,
                             &virtio_hmem_track_ops, hmem, errp)) {
         hmem_link_unrealize(&hmem->link);
         hmem_memory_unrealize(&hmem->memory);
@@ -808,6 +861,11 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
                                      virtio_hmem_handle_hint_vq);
     hmem->result_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
                                        virtio_hmem_handle_result_vq);
+    if (hmem->offer_access) {
+        hmem_access_realize(&hmem->access, vdev, &hmem->track,
+                            virtio_hmem_handle_scan_vq,
+                            virtio_hmem_handle_access_vq);
+    }
     virtio_hmem_init_config(hmem);
     hmem->next_id = 1;
     migration_add_notifier(&hmem->migration_notifier,
@@ -828,12 +886,15 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     hmem_memory_unrealize(&hmem->memory);
     virtio_delete_queue(hmem->hint_vq);
     virtio_delete_queue(hmem->result_vq);
+    if (hmem->offer_access) {
+        hmem_access_unrealize(&hmem->access);
+    }
     virtio_cleanup(vdev);
 }
 
 /*
- * Migration: the parts that the guest is working on.  Batches are between this
- * QEMU and its hmemd, and stay behind.
+ * Migration: the parts and the scan that the guest is working on.  Batches are
+ * between this QEMU and its hmemd, and stay behind.
  */
 
 typedef struct VirtIOHMEMMigChecks {
@@ -941,6 +1002,22 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
     return 0;
 }
 
+static bool virtio_hmem_access_needed(void *opaque)
+{
+    return virtio_vdev_has_feature(VIRTIO_DEVICE(opaque), VIRTIO_HMEM_F_ACCESS);
+}
+
+static const VMStateDescription vmstate_virtio_hmem_access = {
+    .name = "virtio-hmem-device/access",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = virtio_hmem_access_needed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT(access, VirtIOHMEM, 1, vmstate_hmem_access, HmemAccess),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription vmstate_virtio_hmem_device = {
     .name = "virtio-hmem-device",
     .version_id = 1,
@@ -953,6 +1030,10 @@ static const VMStateDescription vmstate_virtio_hmem_device = {
         VMSTATE_STRUCT_ARRAY(parts, VirtIOHMEM, VIRTIO_HMEM_MAX_PARTS, 1,
                              vmstate_virtio_hmem_part, VirtIOHMEMPart),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * const []) {
+        &vmstate_virtio_hmem_access,
+        NULL
     },
 };
 
@@ -1041,6 +1122,8 @@ static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
         { "dirty-pages", hmem->track.num_dirty },
         { "accessed-pages", hmem->track.num_accessed },
         { "rearmed-pages", hmem->track.num_rearmed },
+        { "scans", hmem->track.num_scans },
+        { "scans-late", hmem->track.num_late },
     };
     bool ok = true;
     int i;
@@ -1079,6 +1162,7 @@ static void virtio_hmem_instance_init(Object *obj)
 static const Property virtio_hmem_properties[] = {
     DEFINE_PROP_CHR(VIRTIO_HMEM_CHARDEV_PROP, VirtIOHMEM, link.chr),
     DEFINE_PROP_STRING(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, kinds),
+    DEFINE_PROP_BOOL(VIRTIO_HMEM_ACCESS_PROP, VirtIOHMEM, offer_access, true),
 };
 
 static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
@@ -1109,7 +1193,7 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                   virtio_hmem_get_tracker, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_TRACKER_PROP,
                                           "how used pages are found now: "
-                                          "none, dirty or sim");
+                                          "none, dirty, gpt or sim");
     object_class_property_add(klass, VIRTIO_HMEM_OUTSTANDING_PROP, "uint32",
                               virtio_hmem_get_outstanding, NULL, NULL, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_OUTSTANDING_PROP,

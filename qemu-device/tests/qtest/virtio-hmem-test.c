@@ -800,7 +800,8 @@ static void test_link_hello(void)
     g_assert_cmpint(hello->map_bytes % 8, ==, 0);
     g_assert_cmpint(hello->map_bytes, >=, END / 8);
     /* No simulator; and guest time is the test's to stop. */
-    g_assert_cmphex(hello->trackers, ==, HMEM_LINK_TRACKER_DIRTY);
+    g_assert_cmphex(hello->trackers, ==,
+                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT);
     g_assert_cmphex(hello->track_flags, ==, HMEM_LINK_TRACK_LOCKSTEP);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
@@ -2170,7 +2171,8 @@ static bool setup_log(Test *t, Log *log)
     extra = g_strdup_printf("-plugin " LOG_PLUGIN ",log=%s", log->path);
     setup_machine(t, extra);
     g_assert_cmphex(t->d->hello.trackers, ==,
-                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM);
+                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
+                    HMEM_LINK_TRACKER_SIM);
     return true;
 }
 
@@ -2370,6 +2372,639 @@ static void test_dirty_paused(void)
 }
 
 /*
+ * Scans by the guest's driver
+ */
+
+#define SCAN_BUFFER(num)                                                    \
+    (sizeof(struct virtio_hmem_scan) +                                      \
+     (num) * sizeof(struct virtio_hmem_frames))
+
+typedef struct Report {
+    struct virtio_hmem_access header;
+    struct virtio_hmem_frames frames[8];
+} Report;
+
+typedef struct ScanBuffer {
+    uint64_t addr;
+    uint32_t index;
+} ScanBuffer;
+
+static struct virtio_hmem_frames frames_of(uint64_t gfn, uint64_t mask)
+{
+    return (struct virtio_hmem_frames) {
+        .gfn = cpu_to_le64(gfn),
+        .mask = cpu_to_le64(mask),
+    };
+}
+
+static ScanBuffer post_scan(Test *t, uint32_t len)
+{
+    ScanBuffer buffer = { .index = t->hmem.scan_vq->free_head };
+
+    buffer.addr = qvirtio_hmem_post_scan(&t->hmem, len);
+    return buffer;
+}
+
+/* Wait for the device to use the buffer; returns the request's id. */
+static uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
+                          const struct virtio_hmem_frames *frames,
+                          uint32_t num)
+{
+    const size_t len = SCAN_BUFFER(num);
+    g_autofree struct virtio_hmem_scan *scan = g_malloc(len);
+    uint32_t used;
+
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq,
+                           buffer.index, &used, DEADLINE_US);
+    g_assert_cmpint(used, ==, len);
+    qtest_memread(t->qts, buffer.addr, scan, len);
+    g_assert_cmpint(le32_to_cpu(scan->num_frames), ==, num);
+    g_assert_cmphex(le32_to_cpu(scan->flags), ==, flags);
+    g_assert_cmpmem(scan->frames, len - sizeof(*scan), frames,
+                    num * sizeof(*frames));
+    return le64_to_cpu(scan->id);
+}
+
+static void set_report(Report *r, uint64_t id, uint32_t num, bool last)
+{
+    r->header = (struct virtio_hmem_access) {
+        .id = cpu_to_le64(id),
+        .num_frames = cpu_to_le32(num),
+        .flags = cpu_to_le32(last ? VIRTIO_HMEM_ACCESS_LAST : 0),
+    };
+}
+
+static void send_report(Test *t, const Report *r)
+{
+    uint32_t index = t->hmem.access_vq->free_head;
+
+    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
+                        le32_to_cpu(r->header.num_frames) *
+                        sizeof(r->frames[0]));
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.access_vq, index,
+                           NULL, DEADLINE_US);
+}
+
+/* All there is to say. */
+static void finish_scan(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 0, true);
+    send_report(t, &r);
+}
+
+static void daemon_track_gpt(Daemon *d, uint32_t flags)
+{
+    const struct hmem_link_track track = {
+        .window_ns = 10 * MS,
+        .tracker = HMEM_LINK_TRACKER_GPT,
+        .flags = flags,
+    };
+
+    daemon_send(d, HMEM_LINK_TRACK, &track, sizeof(track));
+}
+
+/* The scan before the first window; returns its id. */
+static uint64_t clear_scan(Test *t)
+{
+    ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
+    uint64_t id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+                            VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+
+    finish_scan(t, id);
+    return id;
+}
+
+/* A window ends: the scan that tells what was accessed in it; its id. */
+static uint64_t collect_scan(Test *t)
+{
+    ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
+
+    qtest_clock_step(t->qts, 10 * MS);
+    return recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+                     VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+}
+
+static void setup_gpt(Test *t, uint32_t flags)
+{
+    setup_driver(t);
+    daemon_track_gpt(t->d, flags);
+    clear_scan(t);
+}
+
+static void recv_gpt_tick(Test *t, uint64_t seq, uint64_t window_ns,
+                          uint64_t accessed)
+{
+    struct hmem_link_tick tick;
+
+    daemon_recv_to(t->d, HMEM_LINK_TICK, &tick, sizeof(tick));
+    g_assert_cmpint(tick.seq, ==, seq);
+    g_assert_cmpint(tick.window_ns, ==, window_ns);
+    g_assert_cmpint(tick.accessed, ==, accessed);
+}
+
+static void test_gpt_windows(void)
+{
+    static const uint64_t used[] = { 1, HOLE - 1, FAST, FAST + 63, SLOW + 64 };
+    const struct virtio_hmem_frames rearm[] = {
+        frames_of(FAST, 1), frames_of(SLOW + 64, 1),
+    };
+    ScanBuffer buffer;
+    uint64_t id;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 1);
+    id = collect_scan(&t);
+    qtest_writeb(t.qts, (SLOW + 7) << 12, 1);
+    set_report(&r, id, 2, false);
+    r.frames[0] = frames_of(0, 2);
+    /* With what is not the guest's memory, or is no memory at all. */
+    r.frames[1] = frames_of(HOLE - 64, 1ull << 63);
+    send_report(&t, &r);
+    set_report(&r, id, 5, true);
+    r.frames[0] = frames_of(HOLE, UINT64_MAX);
+    r.frames[1] = frames_of(FAST, 1 | 1ull << 63);
+    r.frames[2] = frames_of(SLOW + 64, 1);
+    r.frames[3] = frames_of(END, UINT64_MAX);
+    r.frames[4] = frames_of(UINT64_MAX - 127, UINT64_MAX);
+    send_report(&t, &r);
+    recv_gpt_tick(&t, 1, 10 * MS, ARRAY_SIZE(used));
+    daemon_take(t.d, accessed_map(t.d), used, ARRAY_SIZE(used));
+    g_assert_true(map_test(t.d->map, SLOW + 7));
+
+    /* Two are to be looked at again, and one that does not exist. */
+    map_set(rearm_map(t.d), FAST);
+    map_set(rearm_map(t.d), SLOW + 64);
+    map_set(rearm_map(t.d), HOLE);
+    buffer = post_scan(&t, SCAN_BUFFER(300));
+    daemon_tick_done(t.d, 1);
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, rearm,
+                   ARRAY_SIZE(rearm));
+    g_assert_false(map_test(rearm_map(t.d), FAST));
+    /* The next window waits for it. */
+    qtest_clock_step(t.qts, 5 * MS);
+    finish_scan(&t, id);
+    qtest_clock_step(t.qts, 4 * MS);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    qtest_clock_step(t.qts, 1 * MS);
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    finish_scan(&t, id);
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 4);
+    g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
+    g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "accessed-pages"), ==, ARRAY_SIZE(used));
+    teardown(&t);
+}
+
+/* A request that takes more than one buffer, of which one comes late. */
+static void test_gpt_parts(void)
+{
+    struct virtio_hmem_frames rearm[300];
+    ScanBuffer buffer;
+    uint64_t id;
+    Test t = { };
+    int i;
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    for (i = 0; i < ARRAY_SIZE(rearm); i++) {
+        rearm[i] = frames_of(SLOW + i * 64, 1ull << i % 64);
+        map_set(rearm_map(t.d), SLOW + i * 64 + i % 64);
+    }
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    daemon_tick_done(t.d, 1);
+    id = recv_scan(&t, buffer, 0, rearm, 256);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    g_assert_cmpint(recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, rearm + 256,
+                              ARRAY_SIZE(rearm) - 256), ==, id);
+    finish_scan(&t, id);
+    g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, ARRAY_SIZE(rearm));
+    g_assert_cmpint(collect_scan(&t), >, id);
+    teardown(&t);
+}
+
+/* A driver that takes its time: it is known, and nothing else happens. */
+static void test_gpt_late(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    uint64_t id;
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    id = collect_scan(&t);
+    qtest_clock_step(t.qts, 9 * MS);
+    g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
+    qtest_clock_step(t.qts, 21 * MS);
+    daemon_recv_state(t.d, running | HMEM_LINK_SCAN_LATE);
+    g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 1);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 0);
+    /* Moving goes on. */
+    pass_hint(&t, 1, SLOW, 0, 0);
+    finish_scan(&t, id);
+    daemon_recv_state(t.d, running);
+    recv_gpt_tick(&t, 1, 40 * MS, 0);
+    teardown(&t);
+}
+
+/* The driver comes after tracking began, goes, and comes back. */
+static void test_gpt_driver(void)
+{
+    uint64_t id;
+    Test t = { };
+    Report r;
+
+    setup(&t);
+    daemon_track_gpt(t.d, 0);
+    qtest_clock_step(t.qts, 50 * MS);
+    daemon_barrier(t.d);
+    start_driver(&t);
+    clear_scan(&t);
+    id = collect_scan(&t);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING |
+                      HMEM_LINK_SCAN_LATE);
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    qtest_clock_step(t.qts, 50 * MS);
+    daemon_barrier(t.d);
+
+    /* From the start, and the old scan is not known any more. */
+    qvirtio_start_device(t.hmem.vdev);
+    start_driver(&t);
+    g_assert_cmpint(clear_scan(&t), >, id);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    set_report(&r, id, 0, true);
+    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    expect_broken(&t);
+    teardown(&t);
+}
+
+/* Tracking ends and begins again while the driver is at a scan. */
+static void test_gpt_change(void)
+{
+    const struct virtio_hmem_frames found = frames_of(FAST, 1);
+    ScanBuffer buffer;
+    uint64_t id;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    id = collect_scan(&t);
+    daemon_track(t.d, 0);
+    daemon_track_gpt(t.d, 0);
+    daemon_hint(t.d, 1, END, 0, 0);
+    daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
+    qtest_clock_step(t.qts, 5 * MS);
+    set_report(&r, id, 1, true);
+    r.frames[0] = found;
+    send_report(&t, &r);
+    /* That was of no window; now the first one can begin. */
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    g_assert_false(map_test(accessed_map(t.d), FAST));
+    finish_scan(&t, id);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+
+    /* In the middle of a request, which is cut short then. */
+    for (int i = 0; i < 300; i++) {
+        map_set(rearm_map(t.d), SLOW + i * 64);
+    }
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    daemon_tick_done(t.d, 1);
+    qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.scan_vq, buffer.index,
+                           NULL, DEADLINE_US);
+    daemon_track(t.d, 0);
+    daemon_hint(t.d, 1, END, 0, 0);
+    daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    finish_scan(&t, id);
+    daemon_track_gpt(t.d, 0);
+    g_assert_cmpint(clear_scan(&t), >, id);
+    teardown(&t);
+}
+
+/* hmemd goes in the middle of a scan; another one takes over. */
+static void test_gpt_disconnect(void)
+{
+    uint64_t id;
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    id = collect_scan(&t);
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    daemon_track_gpt(t.d, 0);
+    finish_scan(&t, id);
+    g_assert_cmpint(clear_scan(&t), >, id);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    teardown(&t);
+}
+
+/* The scans take guest time, hmemd does not. */
+static void test_gpt_lockstep(void)
+{
+    const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
+    ScanBuffer buffer;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, HMEM_LINK_TRACK_LOCKSTEP);
+    set_report(&r, collect_scan(&t), 0, true);
+    /* QEMU does nothing for the test either, until the tick is answered. */
+    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    map_set(rearm_map(t.d), FAST);
+    daemon_tick_done(t.d, 1);
+    qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.access_vq,
+                           t.hmem.access_vq->free_head - 1, NULL, DEADLINE_US);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    finish_scan(&t, recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, &rearm, 1));
+    set_report(&r, collect_scan(&t), 0, true);
+    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    daemon_tick_done(t.d, 2);
+    teardown(&t);
+}
+
+/* It can be left out. */
+static void test_gpt_off(void)
+{
+    Test t = { };
+
+    t.d = daemon_new();
+    t.qs = qtest_pc_boot(MACHINE " -chardev socket,id=hmemd,path=%s"
+                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                         "addr=%d,access=off", t.d->path, SLOT);
+    t.qts = t.qs->qts;
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    g_assert_cmphex(t.d->hello.trackers, ==, HMEM_LINK_TRACKER_DIRTY);
+    t.pci = find_device(t.qs, SLOT);
+    g_assert_cmphex(qvirtio_get_features(&t.pci->vdev) &
+                    1ull << VIRTIO_HMEM_F_ACCESS, ==, 0);
+    daemon_track_gpt(t.d, 0);
+    daemon_expect_drop(t.d);
+    teardown(&t);
+}
+
+/*
+ * What a guest may get wrong about scans, given the id of one that asks for a
+ * report.
+ */
+
+static void bad_report(Test *t, const Report *r)
+{
+    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
+                        le32_to_cpu(r->header.num_frames) *
+                        sizeof(r->frames[0]));
+}
+
+static void bad_report_one(Test *t, uint64_t id, uint64_t gfn, uint64_t mask)
+{
+    Report r;
+
+    set_report(&r, id, 2, true);
+    r.frames[0] = frames_of(FAST, 1);
+    r.frames[1] = frames_of(gfn, mask);
+    bad_report(t, &r);
+}
+
+static void bad_report_empty(Test *t, uint64_t id)
+{
+    qvirtio_hmem_report(&t->hmem, NULL, 0);
+}
+
+static void bad_report_short(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 0, true);
+    qvirtio_hmem_report(&t->hmem, &r, sizeof(r.header) - 1);
+}
+
+static void bad_report_truncated(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(FAST, 1);
+    qvirtio_hmem_report(&t->hmem, &r, SCAN_BUFFER(1) - 1);
+}
+
+static void bad_report_num_wraps(Test *t, uint64_t id)
+{
+    Report r;
+
+    /* 16 times this is 2^32 */
+    set_report(&r, id, 1u << 28, true);
+    qvirtio_hmem_report(&t->hmem, &r, sizeof(r));
+}
+
+static void bad_report_too_many(Test *t, uint64_t id)
+{
+    g_autofree Report *r = g_malloc0(SCAN_BUFFER(4096));
+    int i;
+
+    set_report(r, id, 4096, true);
+    for (i = 0; i < 4096; i++) {
+        ((struct virtio_hmem_access *)r)->frames[i] = frames_of(i * 64, 1);
+    }
+    qvirtio_hmem_report(&t->hmem, r, SCAN_BUFFER(4096));
+}
+
+static void bad_report_flags(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 0, true);
+    r.header.flags |= cpu_to_le32(2);
+    bad_report(t, &r);
+}
+
+static void bad_report_id(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id + 1, 0, true);
+    bad_report(t, &r);
+}
+
+static void bad_report_finished(Test *t, uint64_t id)
+{
+    Report r;
+
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    set_report(&r, id, 0, true);
+    bad_report(t, &r);
+}
+
+static void bad_report_id_zero(Test *t, uint64_t id)
+{
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    bad_report(t, &(Report) { .header.flags =
+                              cpu_to_le32(VIRTIO_HMEM_ACCESS_LAST) });
+}
+
+static void bad_report_nothing(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 0, false);
+    bad_report(t, &r);
+}
+
+/* Before it has all of the request. */
+static void bad_report_early(Test *t, uint64_t id)
+{
+    ScanBuffer buffer;
+    Report r;
+    int i;
+
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    for (i = 0; i < 300; i++) {
+        map_set(rearm_map(t->d), SLOW + i * 64);
+    }
+    buffer = post_scan(t, SCAN_BUFFER(256));
+    daemon_tick_done(t->d, 1);
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq, buffer.index,
+                           NULL, DEADLINE_US);
+    set_report(&r, id + 1, 0, true);
+    bad_report(t, &r);
+}
+
+static void bad_report_unasked(Test *t, uint64_t id)
+{
+    ScanBuffer buffer;
+    Report r;
+
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    buffer = post_scan(t, SCAN_BUFFER(256));
+    daemon_tick_done(t->d, 1);
+    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(FAST, 1);
+    bad_report(t, &r);
+}
+
+static void bad_report_align(Test *t, uint64_t id)
+{
+    bad_report_one(t, id, SLOW + 1, 1);
+}
+
+static void bad_report_mask(Test *t, uint64_t id)
+{
+    bad_report_one(t, id, SLOW, 0);
+}
+
+static void bad_report_twice(Test *t, uint64_t id)
+{
+    bad_report_one(t, id, FAST, 2);
+}
+
+static void bad_report_back(Test *t, uint64_t id)
+{
+    bad_report_one(t, id, FAST - 64, 1);
+}
+
+/* In another report of the same scan. */
+static void bad_report_back_later(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 1, false);
+    r.frames[0] = frames_of(SLOW, 1);
+    send_report(t, &r);
+    bad_report_one(t, id, SLOW, 1);
+}
+
+static void bad_report_gfn_huge(Test *t, uint64_t id)
+{
+    bad_report_one(t, id, UINT64_MAX - 63, 1);
+}
+
+static void bad_report_writable(Test *t, uint64_t id)
+{
+    uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
+    uint32_t head = qvirtqueue_add(t->qts, t->hmem.access_vq, addr, 4096, true,
+                                   false);
+
+    qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.access_vq, head);
+}
+
+/* The buffer that the rearming is put in. */
+static void bad_scan_buffer(Test *t, uint64_t id, uint32_t len, bool write)
+{
+    uint64_t addr = guest_alloc(t->hmem.alloc, 8192);
+    uint32_t head;
+
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    head = qvirtqueue_add(t->qts, t->hmem.scan_vq, addr, len, write, false);
+    qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.scan_vq, head);
+    daemon_tick_done(t->d, 1);
+}
+
+static void bad_scan_short(Test *t, uint64_t id)
+{
+    bad_scan_buffer(t, id, SCAN_BUFFER(256) - 1, true);
+}
+
+static void bad_scan_readable(Test *t, uint64_t id)
+{
+    bad_scan_buffer(t, id, 8192, false);
+}
+
+static const struct BadGuest bad_scanners[] = {
+    { "report-empty", bad_report_empty },
+    { "report-short", bad_report_short },
+    { "report-truncated", bad_report_truncated },
+    { "report-num-wraps", bad_report_num_wraps },
+    { "report-too-many", bad_report_too_many },
+    { "report-flags", bad_report_flags },
+    { "report-id", bad_report_id },
+    { "report-id-zero", bad_report_id_zero },
+    { "report-finished", bad_report_finished },
+    { "report-nothing", bad_report_nothing },
+    { "report-early", bad_report_early },
+    { "report-unasked", bad_report_unasked },
+    { "report-align", bad_report_align },
+    { "report-mask", bad_report_mask },
+    { "report-twice", bad_report_twice },
+    { "report-back", bad_report_back },
+    { "report-back-later", bad_report_back_later },
+    { "report-gfn-huge", bad_report_gfn_huge },
+    { "report-writable", bad_report_writable },
+    { "scan-short", bad_scan_short },
+    { "scan-readable", bad_scan_readable },
+};
+
+static void test_bad_scanner(const void *data)
+{
+    const struct BadGuest *bad = data;
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    bad->act(&t, collect_scan(&t));
+    expect_broken(&t);
+    teardown(&t);
+}
+
+/*
  * Migration
  */
 
@@ -2419,6 +3054,8 @@ static void move_driver(Test *from, Test *to)
     to->hmem.vdev = &to->pci->vdev;
     to->hmem.hint_vq->vdev = to->hmem.vdev;
     to->hmem.result_vq->vdev = to->hmem.vdev;
+    to->hmem.scan_vq->vdev = to->hmem.vdev;
+    to->hmem.access_vq->vdev = to->hmem.vdev;
 }
 
 static void start_migration(Test *from, const char *uri)
@@ -2479,6 +3116,39 @@ static void test_migration(void)
     set_batch(&m, id[0], 1, true);
     bad_send(&to, &m);
     daemon_recv_state(to.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+    teardown(&to);
+    teardown(&from);
+}
+
+/* A scan goes on on the other side, where its report is of no use. */
+static void test_migration_scan(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+    uint64_t id;
+    Report r;
+
+    setup_gpt(&from, 0);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+    id = collect_scan(&from);
+    set_report(&r, id, 1, false);
+    r.frames[0] = frames_of(SLOW, 1);
+    send_report(&from, &r);
+    start_migration(&from, uri);
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    move_driver(&from, &to);
+    daemon_recv_state(to.d, running);
+
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(SLOW + 64, 1);
+    send_report(&to, &r);
+    g_assert_false(map_test(accessed_map(to.d), SLOW + 64));
+    daemon_track_gpt(to.d, 0);
+    g_assert_cmpint(clear_scan(&to), >, id);
+    finish_scan(&to, collect_scan(&to));
+    recv_gpt_tick(&to, 1, 10 * MS, 0);
     teardown(&to);
     teardown(&from);
 }
@@ -2607,6 +3277,12 @@ static void add_data_tests(void)
 
         qtest_add_data_func(name, &bad_guests[i], test_bad_guest);
     }
+    for (i = 0; i < ARRAY_SIZE(bad_scanners); i++) {
+        g_autofree char *name = g_strdup_printf("virtio-hmem/guest/bad/%s",
+                                                bad_scanners[i].name);
+
+        qtest_add_data_func(name, &bad_scanners[i], test_bad_scanner);
+    }
 }
 
 int main(int argc, char **argv)
@@ -2656,7 +3332,16 @@ int main(int argc, char **argv)
         { "sim/slow", test_sim_slow },
         { "sim/lockstep", test_sim_lockstep },
         { "sim/change", test_sim_change },
+        { "gpt/windows", test_gpt_windows },
+        { "gpt/parts", test_gpt_parts },
+        { "gpt/late", test_gpt_late },
+        { "gpt/driver", test_gpt_driver },
+        { "gpt/change", test_gpt_change },
+        { "gpt/disconnect", test_gpt_disconnect },
+        { "gpt/lockstep", test_gpt_lockstep },
+        { "gpt/off", test_gpt_off },
         { "migration/live", test_migration },
+        { "migration/scan", test_migration_scan },
         { "migration/cancel", test_migration_cancel },
         { "migration/tiers", test_migration_tiers },
         { "migration/dirty", test_migration_dirty },

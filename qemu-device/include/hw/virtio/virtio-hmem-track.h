@@ -28,7 +28,7 @@ typedef struct HmemMaps {
 
 /*
  * A way to find out.  It has no state of its own: there is one device.  One
- * that keeps accessed bits has @clear and @rearm, and then these two and
+ * that keeps accessed bits here has @clear and @rearm, and then these two and
  * @collect are called in a timer of QEMU_CLOCK_VIRTUAL only; one that does not
  * has @start and @stop.
  */
@@ -36,6 +36,13 @@ typedef struct HmemTracker {
     /* One HMEM_LINK_TRACKER_* */
     uint32_t id;
     const char *name;
+    /*
+     * The guest's driver keeps accessed bits, which are cleared, collected and
+     * rearmed by a scan (HmemTrackOps).  @collect is for what the driver does
+     * not tell.
+     */
+    bool guest;
+    /* NULL: wherever its device is, or its guest's driver can be */
     bool (*available)(void);
     /* From now on; what was before is of no window. */
     void (*start)(const HmemMemory *memory);
@@ -50,7 +57,19 @@ typedef struct HmemTracker {
 } HmemTracker;
 
 extern const HmemTracker hmem_tracker_dirty;
+extern const HmemTracker hmem_tracker_gpt;
 extern const HmemTracker hmem_tracker_sim;
+
+/* What a scan is for. */
+typedef enum HmemScan {
+    HMEM_SCAN_NONE,
+    /* Rearm all frames, for the first window to begin. */
+    HMEM_SCAN_CLEAR,
+    /* OR those that were accessed into the map: a window has ended. */
+    HMEM_SCAN_COLLECT,
+    /* Take the rearm map, and rearm its frames. */
+    HMEM_SCAN_REARM,
+} HmemScan;
 
 typedef struct HmemTrackOps {
     /* A window has ended, and its pages are in the maps: tell hmemd. */
@@ -60,6 +79,13 @@ typedef struct HmemTrackOps {
      * May return earlier, if there is nobody left to wait for.
      */
     void (*wait)(void *opaque);
+    /*
+     * Begin a scan; hmem_track_scanned() ends it.  NONE: nobody waits for the
+     * one that was begun last any more.
+     */
+    void (*scan)(void *opaque, HmemScan scan);
+    /* @late has changed. */
+    void (*late)(void *opaque);
 } HmemTrackOps;
 
 typedef struct HmemTrack {
@@ -88,20 +114,37 @@ typedef struct HmemTrack {
     uint64_t max_seq;
     QEMUTimer *timer;
 
+    /* The device can do scans, and the guest's driver is there for them. */
+    bool can_scan;
+    bool scanner;
+    /* The one that is under way, or has just ended, which the timer sees to. */
+    HmemScan scan;
+    bool scanned;
+    /* It has been under way for longer than a window. */
+    bool late;
+    /* Frames that it found accessed. */
+    uint64_t scan_accessed;
+
     /* Statistics, since the device was created. */
+    uint64_t num_scans;
+    uint64_t num_late;
     uint64_t num_ticks;
     uint64_t num_dirty;
     uint64_t num_accessed;
     uint64_t num_rearmed;
 } HmemTrack;
 
-/* @memory has its ranges, and outlives @track. */
+/*
+ * @memory has its ranges, and outlives @track.  @can_scan: the driver can be
+ * asked for scans, once there is one.
+ */
 bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
-                        const HmemTrackOps *ops, void *opaque, Error **errp);
+                        bool can_scan, const HmemTrackOps *ops, void *opaque,
+                        Error **errp);
 void hmem_track_unrealize(HmemTrack *track);
 
 /* HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that can be asked for now. */
-uint32_t hmem_track_trackers(void);
+uint32_t hmem_track_trackers(const HmemTrack *track);
 uint32_t hmem_track_flags(void);
 
 /*
@@ -116,6 +159,15 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq);
 
 /* A tick is not answered yet. */
 bool hmem_track_waiting(const HmemTrack *track);
+
+/*
+ * A driver that does scans has come, or has gone and left its scan undone, and
+ * with it @late; @ops->late is not called then.
+ */
+void hmem_track_set_scanner(HmemTrack *track, bool there);
+
+/* The scan has ended: so many frames were found accessed, so many rearmed. */
+void hmem_track_scanned(HmemTrack *track, uint64_t accessed, uint64_t rearmed);
 
 /* A connection begins: no tick of the one before can be answered on it. */
 void hmem_track_forget(HmemTrack *track);

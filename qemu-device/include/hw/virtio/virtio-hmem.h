@@ -7,6 +7,7 @@
 
 #include "standard-headers/linux/virtio_hmem.h"
 #include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-hmem-access.h"
 #include "hw/virtio/virtio-hmem-link.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 #include "hw/virtio/virtio-hmem-track.h"
@@ -18,6 +19,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 
 #define VIRTIO_HMEM_CHARDEV_PROP "chardev"
 #define VIRTIO_HMEM_KINDS_PROP "kinds"
+#define VIRTIO_HMEM_ACCESS_PROP "access"
 #define VIRTIO_HMEM_CONNECTED_PROP "connected"
 #define VIRTIO_HMEM_DRIVER_PROP "driver-state"
 #define VIRTIO_HMEM_OUTSTANDING_PROP "outstanding"
@@ -80,6 +82,9 @@ struct VirtIOHMEM {
     HmemMemory memory;
     HmemLink link;
     HmemTrack track;
+    /* Whether it is there at all, and what it is. */
+    bool offer_access;
+    HmemAccess access;
     struct virtio_hmem_config config;
 
     /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */

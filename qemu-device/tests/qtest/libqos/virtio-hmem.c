@@ -22,30 +22,42 @@ void qvirtio_hmem_start(QVirtioHMEM *hmem)
                                      VIRTIO_HMEM_VQ_HINT);
     hmem->result_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
                                        VIRTIO_HMEM_VQ_RESULT);
+    if (features & (1ull << VIRTIO_HMEM_F_ACCESS)) {
+        hmem->scan_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
+                                         VIRTIO_HMEM_VQ_SCAN);
+        hmem->access_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
+                                           VIRTIO_HMEM_VQ_ACCESS);
+    }
     qvirtio_set_driver_ok(hmem->vdev);
 }
 
 void qvirtio_hmem_stop(QVirtioHMEM *hmem)
 {
+    QVirtQueue **vqs[] = {
+        &hmem->hint_vq, &hmem->result_vq, &hmem->scan_vq, &hmem->access_vq,
+    };
+    int i;
+
     qvirtio_reset(hmem->vdev);
-    qvirtqueue_cleanup(hmem->vdev->bus, hmem->hint_vq, hmem->alloc);
-    qvirtqueue_cleanup(hmem->vdev->bus, hmem->result_vq, hmem->alloc);
-    hmem->hint_vq = NULL;
-    hmem->result_vq = NULL;
+    for (i = 0; i < ARRAY_SIZE(vqs); i++) {
+        if (*vqs[i]) {
+            qvirtqueue_cleanup(hmem->vdev->bus, *vqs[i], hmem->alloc);
+            *vqs[i] = NULL;
+        }
+    }
 }
 
-uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len)
+static uint64_t hmem_post(QVirtioHMEM *hmem, QVirtQueue *vq, uint32_t len)
 {
     uint64_t addr = guest_alloc(hmem->alloc, MAX(len, 1));
-    uint32_t head = qvirtqueue_add(hmem->qts, hmem->hint_vq, addr, len, true,
-                                   false);
+    uint32_t head = qvirtqueue_add(hmem->qts, vq, addr, len, true, false);
 
-    qvirtqueue_kick(hmem->qts, hmem->vdev, hmem->hint_vq, head);
+    qvirtqueue_kick(hmem->qts, hmem->vdev, vq, head);
     return addr;
 }
 
-uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
-                             uint32_t len)
+static uint64_t hmem_send(QVirtioHMEM *hmem, QVirtQueue *vq, const void *data,
+                          uint32_t len)
 {
     uint64_t addr = guest_alloc(hmem->alloc, MAX(len, 1));
     uint32_t head;
@@ -53,9 +65,31 @@ uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
     if (len) {
         qtest_memwrite(hmem->qts, addr, data, len);
     }
-    head = qvirtqueue_add(hmem->qts, hmem->result_vq, addr, len, false, false);
-    qvirtqueue_kick(hmem->qts, hmem->vdev, hmem->result_vq, head);
+    head = qvirtqueue_add(hmem->qts, vq, addr, len, false, false);
+    qvirtqueue_kick(hmem->qts, hmem->vdev, vq, head);
     return addr;
+}
+
+uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len)
+{
+    return hmem_post(hmem, hmem->hint_vq, len);
+}
+
+uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
+                             uint32_t len)
+{
+    return hmem_send(hmem, hmem->result_vq, data, len);
+}
+
+uint64_t qvirtio_hmem_post_scan(QVirtioHMEM *hmem, uint32_t len)
+{
+    return hmem_post(hmem, hmem->scan_vq, len);
+}
+
+uint64_t qvirtio_hmem_report(QVirtioHMEM *hmem, const void *data,
+                             uint32_t len)
+{
+    return hmem_send(hmem, hmem->access_vq, data, len);
 }
 
 static void *qvirtio_hmem_pci_get_driver(void *object, const char *interface)

@@ -15,6 +15,9 @@ typedef struct QVirtioHMEM {
     QVirtioDevice *vdev;
     QVirtQueue *hint_vq;
     QVirtQueue *result_vq;
+    /* NULL without VIRTIO_HMEM_F_ACCESS */
+    QVirtQueue *scan_vq;
+    QVirtQueue *access_vq;
 } QVirtioHMEM;
 
 typedef struct QVirtioHMEMPCI {
@@ -33,6 +36,11 @@ uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len);
 
 /* Queue @len bytes of @data on the result queue; returns the address. */
 uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
+                             uint32_t len);
+
+/* The same for scans: a buffer for a request, and a report. */
+uint64_t qvirtio_hmem_post_scan(QVirtioHMEM *hmem, uint32_t len);
+uint64_t qvirtio_hmem_report(QVirtioHMEM *hmem, const void *data,
                              uint32_t len);
 
 #endif

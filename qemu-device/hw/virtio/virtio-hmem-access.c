@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: the tracker that has the guest's driver look, after HMM-V.
+ *
+ * The driver reads and clears the accessed bits in the guest's page tables,
+ * which needs nothing from the host.  Pages that were written are found by
+ * dirty logging, since the driver cannot clear their dirty bits.
+ *
+ * As with results, what the guest gets wrong breaks the device until it is
+ * reset.  Frames that are no memory of a tier are only ignored: the guest can
+ * have memory that we do not know of.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/iov.h"
+#include "qemu/units.h"
+#include "migration/vmstate.h"
+#include "standard-headers/linux/virtio_hmem.h"
+#include "hw/virtio/virtio-hmem-access.h"
+#include "trace.h"
+
+#define HMEM_QUEUE_SIZE 128
+
+/* The smallest buffer that the driver may post for requests. */
+#define HMEM_MIN_SCAN_BUFFER                                                \
+    (sizeof(struct virtio_hmem_scan) +                                      \
+     VIRTIO_HMEM_MIN_SCAN_FRAMES * sizeof(struct virtio_hmem_frames))
+
+/* Entries that are put into a larger one, at a time. */
+#define HMEM_MAX_SCAN_FRAMES 4096
+
+/* A report is at most 64 KiB long. */
+#define HMEM_MAX_REPORT_FRAMES                                              \
+    ((64 * KiB - sizeof(struct virtio_hmem_access)) /                       \
+     sizeof(struct virtio_hmem_frames))
+
+static void hmem_gpt_start(const HmemMemory *memory)
+{
+    hmem_tracker_dirty.start(memory);
+}
+
+static void hmem_gpt_stop(const HmemMemory *memory)
+{
+    hmem_tracker_dirty.stop(memory);
+}
+
+static void hmem_gpt_collect(const HmemMemory *memory, const HmemMaps *maps,
+                             struct hmem_link_tick *tick)
+{
+    hmem_tracker_dirty.collect(memory, maps, tick);
+}
+
+const HmemTracker hmem_tracker_gpt = {
+    .id = HMEM_LINK_TRACKER_GPT,
+    .name = "gpt",
+    .guest = true,
+    .start = hmem_gpt_start,
+    .stop = hmem_gpt_stop,
+    .collect = hmem_gpt_collect,
+};
+
+static bool hmem_access_ready(const HmemAccess *access)
+{
+    VirtIODevice *vdev = access->vdev;
+
+    return access->scan_vq && vdev->vm_running && !vdev->broken &&
+           vdev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+           virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ACCESS);
+}
+
+/*
+ * Requests
+ */
+
+/* The next frames to rearm, taken out of the map.  False: there are no more. */
+static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
+{
+    const HmemMemory *memory = access->track->memory;
+    const HmemMaps *maps = &access->track->maps;
+
+    for (; access->range < memory->ranges->len; access->range++) {
+        const struct hmem_link_range *range =
+            &g_array_index(memory->ranges, HmemRange, access->range).link;
+        const uint64_t end = MIN(DIV_ROUND_UP(range->gfn + range->num, 64),
+                                 maps->bytes / sizeof(uint64_t));
+
+        access->word = MAX(access->word, range->gfn / 64);
+        for (; access->word < end; access->word++) {
+            uint64_t *from = &maps->rearm[access->word];
+            /* What is not of this range is left to the one it is of. */
+            uint64_t mine = hmem_range_mask(range, access->word);
+            uint64_t mask;
+
+            if (!(qatomic_read(from) & mine)) {
+                continue;
+            }
+            mask = qatomic_fetch_and(from, ~mine) & mine;
+            to->gfn = cpu_to_le64(access->word * 64);
+            to->mask = cpu_to_le64(mask);
+            access->num_rearmed += ctpop64(mask);
+            access->word++;
+            return true;
+        }
+        /* The next range can begin in the same word. */
+        access->word = 0;
+    }
+    return false;
+}
+
+/* Fill one buffer with what fits of the request.  False: it is no good. */
+static bool hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
+{
+    const size_t size = iov_size(elem->in_sg, elem->in_num);
+    struct virtio_hmem_scan header = { .id = cpu_to_le64(access->id) };
+    g_autofree struct virtio_hmem_frames *frames = NULL;
+    uint32_t num = 0;
+    uint32_t max;
+
+    if (elem->out_num) {
+        virtio_error(access->vdev, "virtio-hmem: protocol violation: scan "
+                     "buffer with device-readable parts");
+        return false;
+    }
+    if (size < HMEM_MIN_SCAN_BUFFER) {
+        virtio_error(access->vdev, "virtio-hmem: protocol violation: scan "
+                     "buffer of %zu bytes, less than %zu", size,
+                     HMEM_MIN_SCAN_BUFFER);
+        return false;
+    }
+
+    max = MIN((size - sizeof(header)) / sizeof(*frames), HMEM_MAX_SCAN_FRAMES);
+    frames = g_new(struct virtio_hmem_frames, max);
+    while (access->rearm && num < max) {
+        if (!hmem_access_next(access, &frames[num])) {
+            access->rearm = false;
+            break;
+        }
+        num++;
+    }
+    access->asked = !access->rearm;
+    header.num_frames = cpu_to_le32(num);
+    header.flags = cpu_to_le32(access->flags | (access->asked ?
+                                                VIRTIO_HMEM_SCAN_LAST : 0));
+    iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
+    iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), frames,
+                 num * sizeof(*frames));
+    virtqueue_push(access->scan_vq, elem,
+                   sizeof(header) + num * sizeof(*frames));
+    trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num);
+    return true;
+}
+
+void hmem_access_deliver(HmemAccess *access)
+{
+    bool filled = false;
+
+    if (!hmem_access_ready(access)) {
+        return;
+    }
+    while (access->id && !access->asked) {
+        VirtQueueElement *elem = virtqueue_pop(access->scan_vq, sizeof(*elem));
+
+        if (!elem) {
+            break;
+        }
+        if (!hmem_access_fill(access, elem)) {
+            virtqueue_detach_element(access->scan_vq, elem, 0);
+            g_free(elem);
+            break;
+        }
+        g_free(elem);
+        filled = true;
+    }
+    if (filled) {
+        virtio_notify(access->vdev, access->scan_vq);
+    }
+}
+
+static void hmem_access_start(HmemAccess *access, HmemScan scan)
+{
+    access->id = access->next_id++;
+    access->flags = scan == HMEM_SCAN_CLEAR ? VIRTIO_HMEM_SCAN_REARM_ALL :
+        scan == HMEM_SCAN_COLLECT ? VIRTIO_HMEM_SCAN_REPORT : 0;
+    access->rearm = scan == HMEM_SCAN_REARM;
+    access->asked = false;
+    access->range = 0;
+    access->word = 0;
+    access->next_gfn = 0;
+    access->num_rearmed = 0;
+    access->num_accessed = 0;
+    hmem_access_deliver(access);
+}
+
+void hmem_access_begin(HmemAccess *access, HmemScan scan)
+{
+    access->wanted = HMEM_SCAN_NONE;
+    if (access->id) {
+        access->orphan = true;
+        /* What it has of the request will do. */
+        access->rearm = false;
+        access->wanted = scan;
+    } else if (scan != HMEM_SCAN_NONE) {
+        hmem_access_start(access, scan);
+    }
+}
+
+/*
+ * Reports
+ */
+
+/* Those of the 64 frames that are memory of a tier. */
+static uint64_t hmem_access_known(const HmemAccess *access, uint64_t gfn)
+{
+    const HmemMemory *memory = access->track->memory;
+    uint64_t mask = 0;
+    uint32_t i;
+
+    if (gfn / 64 >= access->track->maps.bytes / sizeof(uint64_t)) {
+        return 0;
+    }
+    for (i = 0; i < memory->ranges->len; i++) {
+        const struct hmem_link_range *range =
+            &g_array_index(memory->ranges, HmemRange, i).link;
+
+        if (range->gfn >= gfn + 64) {
+            break;
+        }
+        if (range->gfn + range->num > gfn) {
+            mask |= hmem_range_mask(range, gfn / 64);
+        }
+    }
+    return mask;
+}
+
+/* False: there is something wrong with it. */
+static bool hmem_access_take(HmemAccess *access,
+                             const struct virtio_hmem_frames *frames,
+                             uint32_t num)
+{
+    uint64_t *map = access->track->maps.accessed;
+    uint32_t i;
+
+    for (i = 0; i < num; i++) {
+        const uint64_t gfn = le64_to_cpu(frames[i].gfn);
+        uint64_t mask = le64_to_cpu(frames[i].mask);
+
+        if (gfn % 64 || gfn < access->next_gfn || gfn > UINT64_MAX - 64 ||
+            !mask) {
+            virtio_error(access->vdev, "virtio-hmem: protocol violation: "
+                         "entry %u of %u of a report names frames 0x%" PRIx64
+                         " (mask 0x%" PRIx64 "), expected multiples of 64 from"
+                         " 0x%" PRIx64 " on", i, num, gfn, mask,
+                         access->next_gfn);
+            return false;
+        }
+        access->next_gfn = gfn + 64;
+        mask &= hmem_access_known(access, gfn);
+        if (mask && !access->orphan) {
+            qatomic_or(&map[gfn / 64], mask);
+            access->num_accessed += ctpop64(mask);
+        }
+    }
+    return true;
+}
+
+static void hmem_access_finish(HmemAccess *access)
+{
+    const HmemScan wanted = access->wanted;
+    const bool orphan = access->orphan;
+
+    access->id = 0;
+    access->orphan = false;
+    access->wanted = HMEM_SCAN_NONE;
+    if (!orphan) {
+        hmem_track_scanned(access->track, access->num_accessed,
+                           access->num_rearmed);
+    }
+    if (wanted != HMEM_SCAN_NONE) {
+        hmem_access_start(access, wanted);
+    }
+}
+
+/* NULL, or what is wrong with the header. */
+static const char *hmem_access_check(const HmemAccess *access,
+                                     const VirtQueueElement *elem,
+                                     const struct virtio_hmem_access *header)
+{
+    const size_t size = iov_size(elem->out_sg, elem->out_num);
+    const uint32_t num = le32_to_cpu(header->num_frames);
+    const uint32_t flags = le32_to_cpu(header->flags);
+
+    if (num > HMEM_MAX_REPORT_FRAMES) {
+        return "more than 64 KiB";
+    }
+    if (sizeof(*header) + num * sizeof(header->frames[0]) > size) {
+        return "more entries than its buffer";
+    }
+    if (flags & ~VIRTIO_HMEM_ACCESS_LAST) {
+        return "flags that do not exist";
+    }
+    if (!access->id || !access->asked ||
+        le64_to_cpu(header->id) != access->id) {
+        return "an id that is not that of a scan under way";
+    }
+    if (num && !(access->flags & VIRTIO_HMEM_SCAN_REPORT)) {
+        return "entries, which it was not asked for";
+    }
+    if (!num && !flags) {
+        return "nothing in it";
+    }
+    return NULL;
+}
+
+/* False: the device is broken. */
+static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
+{
+    struct virtio_hmem_access header;
+    g_autofree struct virtio_hmem_frames *frames = NULL;
+    const char *wrong;
+    uint32_t num;
+
+    if (elem->in_num) {
+        virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
+                     "with device-writable parts");
+        return false;
+    }
+    if (iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header)) !=
+        sizeof(header)) {
+        virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
+                     "of %zu bytes, less than a header",
+                     iov_size(elem->out_sg, elem->out_num));
+        return false;
+    }
+    wrong = hmem_access_check(access, elem, &header);
+    num = le32_to_cpu(header.num_frames);
+    if (wrong) {
+        virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
+                     "(id %" PRIu64 ", %u entries, flags 0x%x, scan %" PRIu64
+                     ") has %s", le64_to_cpu(header.id), num,
+                     le32_to_cpu(header.flags), access->id, wrong);
+        return false;
+    }
+
+    /* From here on the guest cannot change it any more. */
+    frames = g_new(struct virtio_hmem_frames, num);
+    iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), frames,
+               num * sizeof(*frames));
+    trace_virtio_hmem_access(access->id, le32_to_cpu(header.flags), num);
+    if (!hmem_access_take(access, frames, num)) {
+        return false;
+    }
+    if (le32_to_cpu(header.flags) & VIRTIO_HMEM_ACCESS_LAST) {
+        hmem_access_finish(access);
+    }
+    return true;
+}
+
+void hmem_access_receive(HmemAccess *access)
+{
+    VirtQueueElement *elem;
+    bool done = false;
+
+    while (hmem_access_ready(access) &&
+           (elem = virtqueue_pop(access->access_vq, sizeof(*elem)))) {
+        if (!hmem_access_handle(access, elem)) {
+            virtqueue_detach_element(access->access_vq, elem, 0);
+            g_free(elem);
+            break;
+        }
+        virtqueue_push(access->access_vq, elem, 0);
+        g_free(elem);
+        done = true;
+    }
+    if (done) {
+        virtio_notify(access->vdev, access->access_vq);
+    }
+}
+
+/*
+ * Life cycle
+ */
+
+void hmem_access_reset(HmemAccess *access)
+{
+    access->id = 0;
+    access->orphan = false;
+    access->wanted = HMEM_SCAN_NONE;
+}
+
+void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
+                         HmemTrack *track, VirtIOHandleOutput handle_scan_vq,
+                         VirtIOHandleOutput handle_access_vq)
+{
+    access->vdev = vdev;
+    access->track = track;
+    access->next_id = 1;
+    access->scan_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE, handle_scan_vq);
+    access->access_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE,
+                                         handle_access_vq);
+}
+
+void hmem_access_unrealize(HmemAccess *access)
+{
+    virtio_delete_queue(access->scan_vq);
+    virtio_delete_queue(access->access_vq);
+    access->scan_vq = NULL;
+    access->access_vq = NULL;
+}
+
+/* The report goes to this QEMU, whose hmemd has not asked for it. */
+static int hmem_access_post_load(void *opaque, int version_id)
+{
+    HmemAccess *access = opaque;
+    const uint32_t known = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_REARM_ALL;
+
+    if (access->next_id == 0 || access->id >= access->next_id ||
+        access->flags & ~known || access->next_gfn % 64) {
+        error_report("virtio-hmem: scan %" PRIu64 " of %" PRIu64
+                     " with flags 0x%x at 0x%" PRIx64 " makes no sense",
+                     access->id, access->next_id, access->flags,
+                     access->next_gfn);
+        return -EINVAL;
+    }
+    access->orphan = access->id != 0;
+    access->rearm = false;
+    return 0;
+}
+
+const VMStateDescription vmstate_hmem_access = {
+    .name = "virtio-hmem-device/access/scan",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = hmem_access_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(next_id, HmemAccess),
+        VMSTATE_UINT64(id, HmemAccess),
+        VMSTATE_UINT32(flags, HmemAccess),
+        VMSTATE_BOOL(asked, HmemAccess),
+        VMSTATE_UINT64(next_gfn, HmemAccess),
+        VMSTATE_END_OF_LIST()
+    },
+};

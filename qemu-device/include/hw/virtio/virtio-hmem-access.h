@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: scans of the guest's page tables, by the guest's driver.
+ *
+ * The driver does one at a time, and may take any time for it.  All functions
+ * run under the BQL.
+ */
+#ifndef HW_VIRTIO_HMEM_ACCESS_H
+#define HW_VIRTIO_HMEM_ACCESS_H
+
+#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-hmem-track.h"
+
+typedef struct HmemAccess {
+    VirtIODevice *vdev;
+    VirtQueue *scan_vq;
+    VirtQueue *access_vq;
+    HmemTrack *track;
+
+    /*
+     * What the driver works on, and migrates with it.  No id: nothing.
+     * @asked: it has all of the request.  Reports go on at @next_gfn.
+     */
+    uint64_t next_id;
+    uint64_t id;
+    uint32_t flags;
+    bool asked;
+    uint64_t next_gfn;
+
+    /* Nobody waits for it any more. */
+    bool orphan;
+    /* What is to follow it. */
+    HmemScan wanted;
+    /* The request goes on with this word of the rearm map, in this range. */
+    bool rearm;
+    uint32_t range;
+    uint64_t word;
+    /* So far. */
+    uint64_t num_rearmed;
+    uint64_t num_accessed;
+} HmemAccess;
+
+/* Adds the two queues.  @track outlives @access. */
+void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
+                         HmemTrack *track, VirtIOHandleOutput handle_scan_vq,
+                         VirtIOHandleOutput handle_access_vq);
+void hmem_access_unrealize(HmemAccess *access);
+
+/* As HmemTrackOps.scan.  May break the device, as the next two. */
+void hmem_access_begin(HmemAccess *access, HmemScan scan);
+
+/* The driver has posted buffers, or the VM runs again. */
+void hmem_access_deliver(HmemAccess *access);
+void hmem_access_receive(HmemAccess *access);
+
+/* The driver has gone. */
+void hmem_access_reset(HmemAccess *access);
+
+/* A subsection of the device's state, for fields of HmemAccess. */
+extern const VMStateDescription vmstate_hmem_access;
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Uses memory by a pattern, over and over, until a file appears:
+ *
+ *   access MIB STOPFILE [thp]
+ *
+ * What happens to a page follows from its block: a page, or a huge page with
+ * thp.  Says "ready", then "GFN USE" for each page, then goes on.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "hint.h"
+
+#define HUGE (512 * HINT_PAGE)
+
+enum use { UNUSED, READ, WRITTEN, BOTH, READ_BY_CHILD, USES };
+
+static volatile char *mem;
+static size_t pages;
+static bool thp;
+
+/* Not in a pattern that a mistake in the order of bits could have as well. */
+static enum use use_of(size_t page)
+{
+	size_t block = thp ? page / 512 : page;
+	enum use use = block * 2654435761u / 65536 % USES;
+
+	/* A child would have huge pages split. */
+	return thp && use == READ_BY_CHILD ? UNUSED : use;
+}
+
+static void use(bool child)
+{
+	for (size_t i = 0; i < pages; i++) {
+		enum use u = use_of(i);
+
+		if (child ? u == READ_BY_CHILD : u == READ || u == BOTH)
+			(void)mem[i * HINT_PAGE];
+		if (!child && (u == WRITTEN || u == BOTH))
+			mem[i * HINT_PAGE]++;
+	}
+}
+
+/* All are in huge pages, or none is. */
+static bool as_wanted(void)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long start, end, kib, sum = 0;
+	char line[256];
+	bool in = false;
+
+	if (!f)
+		err(1, "smaps");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			in = start < (uintptr_t)mem + pages * HINT_PAGE &&
+			     end > (uintptr_t)mem;
+		else if (in && sscanf(line, "AnonHugePages: %lu", &kib) == 1)
+			sum += kib;
+	}
+	fclose(f);
+	printf("%lu KiB in huge pages\n", sum);
+	return sum == (thp ? pages * 4 : 0);
+}
+
+int main(int argc, char **argv)
+{
+	size_t bytes;
+	uint64_t *gfns;
+	pid_t pid = 0;
+	char *p;
+
+	if (argc < 3)
+		errx(2, "usage: access MIB STOPFILE [thp]");
+	bytes = strtoul(argv[1], NULL, 0) << 20;
+	thp = argc > 3 && !strcmp(argv[3], "thp");
+	pages = bytes / HINT_PAGE;
+	gfns = calloc(pages, sizeof(*gfns));
+	p = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!gfns || p == MAP_FAILED)
+		err(1, "memory");
+	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+	if (madvise(p, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
+		err(1, "madvise");
+	memset(p, 1, bytes);
+	mem = p;
+	if (!thp) {
+		pid = fork();
+		if (pid < 0)
+			err(1, "fork");
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;) {
+				use(true);
+				usleep(1000);
+			}
+		}
+	}
+	/* What is written is copied after the fork. */
+	use(false);
+	if (!as_wanted())
+		errx(1, "huge pages are not as they ought to be");
+	hint_gfns(p, pages, gfns);
+	printf("ready\n");
+	for (size_t i = 0; i < pages; i++)
+		printf("%lu %d\n", gfns[i], use_of(i));
+	printf("end\n");
+	fflush(stdout);
+	while (access(argv[2], F_OK) < 0) {
+		use(false);
+		usleep(1000);
+	}
+	if (pid) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
