@@ -71,8 +71,9 @@ of ...: throughput relative to all-dram, to the best of the stock software (stat
 numab1, numab2, damon) and to the oracle.  NVM read, write: lines that the slow tier
 read and wrote, without those that migration caused; migration: all that it caused,
 in both tiers.  promoted, demoted: 4 KiB pages.  What moved before the measured time,
-while data was filled and in the second of warming up, is not counted.  ping-pong: the share of moves, among
-a sample of pages, that moved a page that had moved before.  pause: below this 99 % of
+while data was filled and in the second of warming up, is not counted.  ping-pong: the
+share of moves, among a sample of pages, that moved a page that had moved before.
+pause: below this 99 % of
 the base pages were inaccessible while the virtio-hmem driver moved them; not known
 for other movers.  tracking: guest time stalled by accessed-bit tracking.  movers:
 processor time of the guest kernel's threads that find and move pages (kswapd,

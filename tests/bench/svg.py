@@ -25,7 +25,8 @@ def document(width, height, body, extra=""):
              f".grid{{stroke:#e5e7eb}} {light}{extra}"
              f"@media (prefers-color-scheme:dark){{.page{{fill:#14171c}} "
              f".ink{{fill:#e5e7eb}} .axis{{stroke:#9ca3af}} .grid{{stroke:#2c323b}} {dark}}}")
-    return (f"<!-- SPDX-License-Identifier: GPL-2.0-or-later -->\n<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' "
+    return (f"<!-- SPDX-License-Identifier: GPL-2.0-or-later -->\n"
+            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' "
             f"width='{width}' height='{height}' {FONT}>\n<style>{style}</style>\n"
             f"<rect class='page' width='{width}' height='{height}'/>\n{body}</svg>\n")
 

@@ -79,7 +79,16 @@ def whole_huge_pages(rig):
 def competing_mover(rig):
     """NUMA balancing in the guest moves pages back: that is seen and told."""
     vm = rig.boot(append="numa_balancing=enable")
-    vm.run("anon 16 4 calm", check=False)
-    found = rig.daemon.stats()["counters"]["foreign_moves"]
-    said = int(vm.run(SYSFS + "foreign_moves"))
-    assert found > 0 and said >= found, (found, said)
+    vm.run("cd /sys/kernel/debug/sched/numa_balancing;"
+           "echo 10 > scan_delay_ms; echo 10 > scan_period_min_ms")
+    program = vm.spawn("anon 16 /run/stop calm")
+    program.wait_for("start")
+
+    def told():
+        rig.daemon.migrate_all(1)
+        return rig.daemon.stats()["counters"]["foreign_moves"]
+    rig.daemon.wait(told, "NUMA balancing to move pages back")
+    assert int(vm.run(SYSFS + "foreign_moves")) >= \
+        rig.daemon.stats()["counters"]["foreign_moves"]
+    vm.run("touch /run/stop")
+    program.wait()
