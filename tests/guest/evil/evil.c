@@ -23,10 +23,12 @@ MODULE_PARM_DESC(mode, "what to do wrong");
 
 #define BUF_SIZE	16384
 #define MAX_ANSWERS	512
+/* It scans nothing: those of hints and results. */
+#define EVIL_VQS	(VIRTIO_HMEM_VQ_RESULT + 1)
 
 struct evil {
 	struct virtio_device *vdev;
-	struct virtqueue *vqs[VIRTIO_HMEM_VQ_MAX];
+	struct virtqueue *vqs[EVIL_VQS];
 	struct work_struct work;
 	struct virtio_hmem_hint_batch *hints;
 	struct virtio_hmem_result_batch *out;
@@ -325,13 +327,13 @@ static int evil_find_vqs(struct evil *evil)
 		{ "hint", evil_callback }, { "result", evil_callback },
 	};
 
-	return virtio_find_vqs(evil->vdev, VIRTIO_HMEM_VQ_MAX, evil->vqs, info,
+	return virtio_find_vqs(evil->vdev, EVIL_VQS, evil->vqs, info,
 			       NULL);
 #else
 	vq_callback_t *callbacks[] = { evil_callback, evil_callback };
 	static const char * const names[] = { "hint", "result" };
 
-	return virtio_find_vqs(evil->vdev, VIRTIO_HMEM_VQ_MAX, evil->vqs,
+	return virtio_find_vqs(evil->vdev, EVIL_VQS, evil->vqs,
 			       callbacks, names, NULL);
 #endif
 }
