@@ -14,7 +14,8 @@ EACH = 200      # of either direction in one batch
 @test(debug=True)
 def full_dram(rig):
     peer = Peer(rig.dir)
-    vm = rig.boot(ready=False, dram=128, nvm=256, append="numa_balancing=disable")
+    # One processor: what another one has just freed is not at hand at once.
+    vm = rig.boot(ready=False, dram=128, nvm=256, cpus=1, append="numa_balancing=disable")
     peer.wait_ready()
     # A full node is compacted, which moves pages while they are hinted.
     vm.run("echo 0 > /proc/sys/vm/compaction_proactiveness")
