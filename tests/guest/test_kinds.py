@@ -86,8 +86,9 @@ def memory_that_is_offline(rig):
     memory = "/sys/devices/system/node/node1"
     numbers = sorted(int(n) for n in re.findall(
         r"memory(\d+)", vm.run(f"ls -d {memory}/memory*")))
-    # The last ones are those that nothing has used yet.
-    for number in reversed(numbers):
+    # Not the first one, which the kernel uses; in others a page may be in use for
+    # a moment.
+    for number in numbers[:0:-1] * 10:
         if vm.status(f"echo offline > {memory}/memory{number}/state") == 0:
             break
     else:
