@@ -284,6 +284,16 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		goto free;
 	}
 	vma = find_vma(mm, addr);
+	/*
+	 * ksmd maps a merged page first, and lets its rmap know afterwards.
+	 * migrate_vma_setup() takes whatever is mapped away at once, and who
+	 * is not in the rmap then never gets it back.
+	 */
+	if (vma && vma->vm_flags & VM_MERGEABLE) {
+		for (i = 0; i < n; i++)
+			items[i]->reason = VIRTIO_HMEM_R_KSM;
+		goto unlock;
+	}
 	for (i = 0; i < n; i++)
 		if (!vma || items[i]->addr < vma->vm_start ||
 		    items[i]->addr +
@@ -293,6 +303,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		hmem_move_mapped(hm, vma, items, i);
 	for (; i < n; i++)
 		items[i]->reason = VIRTIO_HMEM_R_UNMAPPED;
+unlock:
 	mmap_read_unlock(mm);
 free:
 	while (n--)

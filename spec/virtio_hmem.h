@@ -118,7 +118,7 @@ struct virtio_hmem_hint_batch {
 #define VIRTIO_HMEM_R_FREE		2	/* NACK: holds no page, nothing to move */
 #define VIRTIO_HMEM_R_KERNEL		3	/* NACK: the guest kernel's own memory */
 #define VIRTIO_HMEM_R_HUGETLB		4	/* NACK: reserved huge page */
-#define VIRTIO_HMEM_R_KSM		5	/* NACK: merged page with many owners */
+#define VIRTIO_HMEM_R_KSM		5	/* NACK: merged, or to be, with equal pages */
 #define VIRTIO_HMEM_R_INACCESSIBLE	6	/* NACK: secret from the kernel itself */
 #define VIRTIO_HMEM_R_UNSUPPORTED	7	/* NACK: its file system cannot move it */
 #define VIRTIO_HMEM_R_LARGE		8	/* NACK: part of a large page, cannot split */

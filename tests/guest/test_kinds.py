@@ -63,6 +63,8 @@ def memory_of_processes(rig):
     got = kind(rig, vm, "swapped", "moved", share=0.9)
     assert got["swapcache"] > 200, got
     assert kind(rig, vm, "ksm", "ksm")["there"] == 0
+    got = kind(rig, vm, "mergeable", "ksm", share=0.98)
+    assert got["moved"] == got["there"] > 250, got
     assert kind(rig, vm, "hugetlb", "hugetlb")["there"] == 0
     assert kind(rig, vm, "secret", "inaccessible")["there"] == 0
     kind(rig, vm, "poisoned", "poison")

@@ -80,6 +80,23 @@ def every_frame_with_all_that_moves(rig):
     rig.fsck(disk)
 
 
+@test(debug=True, timeout=600)
+def pages_that_ksm_merges(rig):
+    """ksmd makes a mapping point to another page while the driver is about to take
+    the page away from there."""
+    vm = rig.boot(dram=64, nvm=128, append="numa_balancing=disable")
+    vm.run(f"echo 0 > {KSM}/sleep_millisecs; echo 5000 > {KSM}/pages_to_scan;"
+           f"echo 1 > {KSM}/run")
+    process = vm.spawn(f"storm -k merged {STOP} /tmp")
+    for number in range(16 * rig.rounds):
+        rig.daemon.migrate_all(int(not number & 1))
+        assert process.status is None, process.output
+    vm.run(f"touch {STOP}")
+    print(process.wait())
+    # Merged pages that were written and so became single again.
+    assert int(vm.run("sed -n 's/^cow_ksm //p' /proc/vmstat")) > 1000
+
+
 def alike(rig, vm):
     """Driver, device and hmemd have counted the same results."""
     text = vm.run("cat /sys/kernel/debug/virtio_hmem/*/reasons")

@@ -235,6 +235,22 @@ static void do_ksm(void)
 		check(p + i * HINT_PAGE, 1);
 }
 
+/* Not merged yet, but ksmd may be about to. */
+static void do_mergeable(void)
+{
+	char *p = anon(N);
+
+	if (madvise(p, N * HINT_PAGE, MADV_MERGEABLE) < 0)
+		err(errno == EINVAL ? SKIP : 1, "madvise");
+	hint(p, N, 1);
+	check(p, N);
+	if (madvise(p, N * HINT_PAGE, MADV_UNMERGEABLE) < 0)
+		err(1, "madvise");
+	printf("then ");
+	hint(p, N, 1);
+	check(p, N);
+}
+
 static void do_hugetlb(void)
 {
 	char *p;
@@ -503,7 +519,7 @@ static const struct {
 } kinds[] = {
 	{ "anon", do_anon }, { "shared", do_shared }, { "mlocked", do_mlocked },
 	{ "piped", do_piped }, { "pinned", do_pinned }, { "ksm", do_ksm },
-	{ "hugetlb", do_hugetlb }, { "secret", do_secret },
+	{ "mergeable", do_mergeable }, { "hugetlb", do_hugetlb }, { "secret", do_secret },
 	{ "swapped", do_swapped }, { "poisoned", do_poisoned },
 	{ "file", do_file }, { "writeback", do_writeback },
 	{ "huge-file", do_huge_file }, { "slab", do_slab },
