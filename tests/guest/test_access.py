@@ -41,16 +41,24 @@ def accuracy(rig, *how):
     peer.track(WINDOW_MS, TRACK_GPT)
     # From the first window on, but this one may have begun before the program.
     peer.window()
-    for _ in range(3):
+    # On a busy host the program may get too little done for a window to see all.
+    complete = 0
+    for _ in range(30):
         dirty, accessed = peer.window()
-        wrong = {}
+        missed, wrong = {}, {}
         for gfn, use in uses.items():
             is_used, is_written = accessed >> gfn & 1, dirty >> gfn & 1
-            if is_used != (use != UNUSED) or is_written != (use in (WRITTEN, BOTH)):
-                key = use, is_used, is_written
-                wrong[key] = wrong.get(key, 0) + 1
-        print("(use, accessed, written): pages", wrong)
+            used, written = use != UNUSED, use in (WRITTEN, BOTH)
+            if is_used > used or is_written > written:
+                wrong[use] = wrong.get(use, 0) + 1
+            elif is_used < used or is_written < written:
+                missed[use] = missed.get(use, 0) + 1
+        print("pages by use: missed", missed, "wrong", wrong)
         assert sum(wrong.values()) <= len(uses) // 100, wrong
+        complete += sum(missed.values()) <= len(uses) // 100
+        if complete == 3:
+            break
+    assert complete == 3
     # What is not rearmed stays accessed, whether it is used or not.
     vm.run(f"touch {STOP}")
     program.wait()

@@ -186,9 +186,10 @@ def guest_sleeps(rig):
     rig.daemon.policy(name="observe", window=50)
     rig.daemon.wait(lambda: vm.qom("stats")["scans"] > 10, "scans")
     work = Work(rig, vm, output="/dev/console")
-    vm.spawn("sleep 3; echo mem > /sys/power/state; echo slept $? > /dev/console;"
+    vm.spawn("cd /sys/kernel/debug/virtio_hmem/*;"
+             "until grep -q '^moved  *[0-9]\\{4\\}' reasons; do sleep 0.1; done;"
+             "echo mem > /sys/power/state; echo slept $? > /dev/console;"
              f"sleep 3; touch {STOP}")
-    work.wait_jobs(1)
     vm.wait_event("SUSPEND")
     before = moved(vm)
     vm.qmp("system_wakeup")
