@@ -165,25 +165,27 @@ static void hmem_sections_clear(struct hmem_scan *scan)
 }
 
 /*
- * Note that @nr frames from @pfn on, in one section, have been accessed.  True
- * if the bit that says so is to be cleared.
+ * Note that @nr frames of @section from @first on have been accessed.  True if
+ * the bit that says so is to be cleared.
  */
-static __always_inline bool hmem_found(struct hmem_scan *scan,
-				       unsigned long pfn, unsigned int nr)
+static __always_inline bool hmem_found(const struct hmem_scan *scan,
+				       struct hmem_section *section,
+				       unsigned int first, unsigned int nr)
 {
-	struct hmem_section *section = hmem_section_of(scan, pfn);
-	unsigned int first = pfn % PAGES_PER_SECTION;
-
-	if (!section)
-		return false;
-	if (scan->flags & VIRTIO_HMEM_SCAN_REPORT)
-		bitmap_set(section->accessed, first, nr);
+	if (scan->flags & VIRTIO_HMEM_SCAN_REPORT) {
+		if (nr == 1)
+			section->accessed[first / BITS_PER_LONG] |=
+				BIT(first % BITS_PER_LONG);
+		else
+			bitmap_set(section->accessed, first, nr);
+	}
 	if (scan->flags & VIRTIO_HMEM_SCAN_REARM_ALL)
 		return true;
 	if (!scan->rearm)
 		return false;
 	if (nr == 1)
-		return test_bit(first, section->rearm);
+		return section->rearm[first / BITS_PER_LONG] >>
+		       first % BITS_PER_LONG & 1;
 	return find_next_bit(section->rearm, first + nr, first) < first + nr;
 }
 
@@ -208,12 +210,13 @@ static void hmem_walk_huge(struct hmem_scan *scan, struct mm_struct *mm,
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
 	pmd_t pmd = READ_ONCE(*pmdp);
 	unsigned long pfn = pmd_pfn(pmd);
+	struct hmem_section *section = hmem_section_of(scan, pfn);
 
 	scan->entries++;
 	/* The huge zero page, which has no mapping, is nobody's. */
 	if (pmd_present(pmd) && pmd_trans_huge(pmd) && pmd_young(pmd) &&
-	    hmem_section_of(scan, pfn) && pfn_to_page(pfn)->mapping &&
-	    hmem_found(scan, pfn, HPAGE_PMD_NR))
+	    section && pfn_to_page(pfn)->mapping &&
+	    hmem_found(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR))
 		hmem_clear(scan, pmdp, pfn);
 	spin_unlock(ptl);
 }
@@ -243,9 +246,11 @@ static void hmem_walk_huge(struct hmem_scan *scan, struct mm_struct *mm,
 static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 			    pmd_t *pmdp, unsigned long addr, unsigned long end)
 {
+	struct hmem_section *section = NULL;
+	unsigned long nr = ULONG_MAX;	/* of that section */
+	spinlock_t *ptl;		/* of that page table */
 	pte_t *ptep;
 	pmd_t pmd;
-	spinlock_t *ptl; /* of that page table */
 
 	rcu_read_lock();
 	pmd = READ_ONCE(*pmdp);
@@ -256,15 +261,23 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
 		goto unlock;
 	ptep = pte_offset_kernel(&pmd, addr);
+	scan->entries += (end - addr) >> PAGE_SHIFT;
+	/* Here is where a scan of base pages spends its time. */
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t pte = ptep_get(ptep);
+		unsigned long pfn;
 
 		/* Special: the zero page, or memory without a struct page. */
-		if (!pte_present(pte) || pte_special(pte))
+		if (!pte_young(pte) || !pte_present(pte) || pte_special(pte))
 			continue;
-		scan->entries++;
-		if (pte_young(pte) && hmem_found(scan, pte_pfn(pte), 1))
-			hmem_clear(scan, ptep, pte_pfn(pte));
+		pfn = pte_pfn(pte);
+		if (pfn / PAGES_PER_SECTION != nr) {
+			nr = pfn / PAGES_PER_SECTION;
+			section = hmem_section_of(scan, pfn);
+		}
+		if (section &&
+		    hmem_found(scan, section, pfn % PAGES_PER_SECTION, 1))
+			hmem_clear(scan, ptep, pfn);
 	}
 unlock:
 	spin_unlock(ptl);

@@ -112,7 +112,8 @@ struct hmem_link_hello {
 	 * daemon takes a word by exchanging it for zero, atomically.  In the
 	 * rearm map the daemon sets bits before TICK_DONE; on TICK_DONE the
 	 * device clears the accessed and dirty bits of those frames in its
-	 * tracker, and the map.
+	 * tracker, and the map.  GPT clears them at the end of the next window,
+	 * after it has read them: one scan does both.
 	 */
 	uint64_t map_bytes;
 	uint32_t trackers;	/* HMEM_LINK_TRACKER_*: those TRACK may name */

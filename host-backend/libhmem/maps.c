@@ -64,6 +64,7 @@ static const struct hmem_tracker_ops gpt_ops = {
 	.name = "gpt",
 	.take = bits_take,
 	.rearm = bits_rearm,
+	.rearms_late = true,
 };
 
 void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,

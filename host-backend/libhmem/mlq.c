@@ -43,8 +43,14 @@ static uint64_t at_least(const uint64_t *level, unsigned int n)
 	return ge;
 }
 
+/* The lanes that are left alone for one window more. */
+static uint64_t last_wait(const struct hmem_mlq_block *b)
+{
+	return b->wait[0] & ~nonzero(b->wait + 1, HMEM_MLQ_MAX_LEVEL - 1);
+}
+
 uint64_t hmem_mlq_step(struct hmem_mlq_block *b, uint64_t accessed,
-		       unsigned int max_level)
+		       unsigned int max_level, bool late)
 {
 	uint64_t waiting = nonzero(b->wait, HMEM_MLQ_MAX_LEVEL);
 	uint64_t hit = accessed & ~waiting, miss = ~accessed & ~waiting;
@@ -54,15 +60,16 @@ uint64_t hmem_mlq_step(struct hmem_mlq_block *b, uint64_t accessed,
 	rearm = waiting & ~nonzero(b->wait, HMEM_MLQ_MAX_LEVEL);
 	count_down(b->level, HMEM_MLQ_LEVEL_BITS,
 		   miss & nonzero(b->level, HMEM_MLQ_LEVEL_BITS));
-	if (!hit)
-		return rearm;
+	/* Whichever will be accessed in the next window. */
 	if (!max_level)
-		return rearm | hit;
+		return late ? UINT64_MAX : rearm | hit;
+	if (!hit)
+		return late ? last_wait(b) : rearm;
 	count_up(b->level, HMEM_MLQ_LEVEL_BITS, hit & ~at_least(b->level, max_level));
 	/* 2^level - 1: as many ones as the level says. */
 	for (unsigned int i = 0; i < max_level; i++)
 		b->wait[i] |= hit & at_least(b->level, i + 1);
-	return rearm;
+	return late ? last_wait(b) : rearm;
 }
 
 void hmem_mlq_forget(struct hmem_mlq_block *b, uint64_t frames)

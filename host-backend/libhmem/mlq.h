@@ -37,11 +37,13 @@ struct hmem_mlq_block {
 
 /*
  * A window has ended, in which the frames of @accessed had their bits set,
- * from this window or before.  Returns the frames to rearm.  @max_level is 0
- * (every bit is cleared in every window) to HMEM_MLQ_MAX_LEVEL.
+ * from this window or before.  Returns the frames to rearm: at once, for the
+ * next window, or @late, at the end of that one.  A frame at level 1 or more is
+ * left alone for a window at least, so nothing is lost by being late.
+ * @max_level is 0 (every bit is cleared in every window) to HMEM_MLQ_MAX_LEVEL.
  */
 uint64_t hmem_mlq_step(struct hmem_mlq_block *b, uint64_t accessed,
-		       unsigned int max_level);
+		       unsigned int max_level, bool late);
 
 /* Forget what is known of these frames: another page has moved in. */
 void hmem_mlq_forget(struct hmem_mlq_block *b, uint64_t frames);

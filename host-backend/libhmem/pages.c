@@ -369,7 +369,8 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		no_longer_free(state, s.accessed);
 	if (t->ops->rearm) {
 		uint64_t rearm = copied |
-				 hmem_mlq_step(mlq, s.accessed, u->h->levels);
+				 hmem_mlq_step(mlq, s.accessed, u->h->levels,
+					       t->ops->rearms_late);
 
 		if (rearm) {
 			t->ops->rearm(t, b->gfn, rearm);

@@ -7,6 +7,7 @@
 #ifndef HMEM_TRACKER_H
 #define HMEM_TRACKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct hmem_tracker;
@@ -31,6 +32,8 @@ struct hmem_tracker_ops {
 	 * the bits of a page table, and this rearms the frames of @bits.
 	 */
 	void (*rearm)(struct hmem_tracker *t, uint64_t gfn, uint64_t bits);
+	/* They are rearmed a window later, after they have been found again. */
+	bool rearms_late;
 };
 
 struct hmem_tracker {

@@ -191,7 +191,8 @@ class Peer:
 
     def window(self, rearm=True):
         """Wait for a window's end.  Returns the maps of the written and of the
-        accessed pages; with rearm, the latter are rearmed."""
+        accessed pages; with rearm, the latter are rearmed when the next one
+        ends."""
         self.wait(lambda: self.ticks, "the end of a window")
         with self.changed:
             dirty, accessed = self.take(0), self.take(1)

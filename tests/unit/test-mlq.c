@@ -52,7 +52,7 @@ static void same_as_the_rule(void **state)
 				accessed |= (uint64_t)m[i].bit << i;
 				want |= (uint64_t)model_step(&m[i], max) << i;
 			}
-			rearm = hmem_mlq_step(&b, accessed, max);
+			rearm = hmem_mlq_step(&b, accessed, max, false);
 			assert_int_equal(rearm, want);
 			for (unsigned int i = 0; i < 64; i++) {
 				assert_int_equal(hmem_mlq_level(&b, i), m[i].level);
@@ -60,6 +60,51 @@ static void same_as_the_rule(void **state)
 			}
 		}
 	}
+}
+
+/* Asked a window ahead, for bits that are cleared once they have been read. */
+static void late_is_the_same(void **state)
+{
+	uint64_t rnd = 4711;
+
+	(void)state;
+	for (unsigned int max = 1; max <= HMEM_MLQ_MAX_LEVEL; max++) {
+		struct hmem_mlq_block b = { 0 };
+		struct model m[64] = { { 0 } };
+		uint64_t bits = 0, rearm = 0;
+
+		for (unsigned int w = 0; w < 3000; w++) {
+			uint64_t accessed, cleared = 0;
+
+			for (unsigned int i = 0; i < 64; i++) {
+				if (unit_random(&rnd) % 63 >= i)
+					continue;
+				m[i].bit = true;
+				bits |= UINT64_C(1) << i;
+			}
+			for (unsigned int i = 0; i < 64; i++)
+				cleared |= (uint64_t)model_step(&m[i], max) << i;
+			accessed = bits;
+			assert_int_equal(rearm, cleared);
+			bits &= ~rearm;
+			rearm = hmem_mlq_step(&b, accessed, max, true);
+			for (unsigned int i = 0; i < 64; i++) {
+				assert_int_equal(hmem_mlq_level(&b, i), m[i].level);
+				assert_int_equal(hmem_mlq_wait(&b, i), m[i].wait);
+				assert_int_equal(bits >> i & 1, m[i].bit);
+			}
+		}
+	}
+}
+
+/* Without levels, every frame: the next window's are not known yet. */
+static void late_without_levels(void **state)
+{
+	struct hmem_mlq_block b = { 0 };
+
+	(void)state;
+	assert_int_equal(hmem_mlq_step(&b, 1, 0, true), UINT64_MAX);
+	assert_int_equal(hmem_mlq_step(&b, 0, 0, true), UINT64_MAX);
 }
 
 /* In use all the time: skips 1, 3, 7 .. 127 windows, then 127 for ever. */
@@ -71,7 +116,7 @@ static void hot_frames_are_left_alone(void **state)
 	(void)state;
 	for (unsigned int w = 0; w < 2000; w++) {
 		/* What is rearmed now is found accessed again at the next end. */
-		if (hmem_mlq_step(&b, UINT64_MAX, 7)) {
+		if (hmem_mlq_step(&b, UINT64_MAX, 7, false)) {
 			if (level < 7)
 				level++;
 			assert_int_equal(since, (1u << level) - 1);
@@ -89,13 +134,13 @@ static void cold_frames_come_down(void **state)
 
 	(void)state;
 	for (unsigned int w = 0; w < 1000; w++)
-		hmem_mlq_step(&b, 1, 7);
+		hmem_mlq_step(&b, 1, 7, false);
 	assert_int_equal(hmem_mlq_level(&b, 0), 7);
 	while (hmem_mlq_wait(&b, 0))
-		hmem_mlq_step(&b, 1, 7);
+		hmem_mlq_step(&b, 1, 7, false);
 	for (unsigned int level = 7; level; level--) {
 		assert_int_equal(hmem_mlq_level(&b, 0), level);
-		assert_int_equal(hmem_mlq_step(&b, 0, 7), 0);
+		assert_int_equal(hmem_mlq_step(&b, 0, 7, false), 0);
 		assert_int_equal(hmem_mlq_wait(&b, 0), 0);
 	}
 	assert_false(hmem_mlq_any(&b));
@@ -109,8 +154,8 @@ static void saves_rearms(void **state)
 
 	(void)state;
 	for (unsigned int w = 0; w < 128 * 100; w++) {
-		num += __builtin_popcountll(hmem_mlq_step(&with, 2, 7));
-		all += __builtin_popcountll(hmem_mlq_step(&without, 2, 0));
+		num += __builtin_popcountll(hmem_mlq_step(&with, 2, 7, false));
+		all += __builtin_popcountll(hmem_mlq_step(&without, 2, 0, false));
 	}
 	assert_int_equal(all, 128 * 100);
 	/* And what it took to climb. */
@@ -123,7 +168,7 @@ static void forgets(void **state)
 
 	(void)state;
 	for (unsigned int w = 0; w < 50; w++)
-		hmem_mlq_step(&b, UINT64_MAX, 7);
+		hmem_mlq_step(&b, UINT64_MAX, 7, false);
 	hmem_mlq_forget(&b, UINT64_MAX << 1);
 	assert_true(hmem_mlq_any(&b));
 	for (unsigned int i = 1; i < 64; i++) {
@@ -139,6 +184,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_as_the_rule),
+		cmocka_unit_test(late_is_the_same),
+		cmocka_unit_test(late_without_levels),
 		cmocka_unit_test(hot_frames_are_left_alone),
 		cmocka_unit_test(cold_frames_come_down),
 		cmocka_unit_test(saves_rearms),

@@ -183,8 +183,8 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
 {
     access->id = access->next_id++;
     access->flags = scan == HMEM_SCAN_CLEAR ? VIRTIO_HMEM_SCAN_REARM_ALL :
-        scan == HMEM_SCAN_COLLECT ? VIRTIO_HMEM_SCAN_REPORT : 0;
-    access->rearm = scan == HMEM_SCAN_REARM;
+        VIRTIO_HMEM_SCAN_REPORT;
+    access->rearm = scan == HMEM_SCAN_COLLECT;
     access->asked = false;
     access->range = 0;
     access->word = 0;

@@ -112,12 +112,8 @@ static void hmem_track_rearm(HmemTrack *track)
 {
     track->answered = false;
     track->busy = false;
-    if (track->tracker->guest) {
-        hmem_track_scan(track, HMEM_SCAN_REARM);
-    } else {
-        hmem_track_count_rearmed(
-            track, track->tracker->rearm(track->memory, &track->maps));
-    }
+    hmem_track_count_rearmed(
+        track, track->tracker->rearm(track->memory, &track->maps));
 }
 
 static void hmem_track_tick(HmemTrack *track, uint64_t now)
@@ -185,9 +181,6 @@ static void hmem_track_timer(void *opaque)
     }
     if (track->answered) {
         hmem_track_rearm(track);
-        if (track->scan) {
-            return;
-        }
     }
     /* A slow daemon gets a longer window: hmem_track_done() comes back. */
     if (track->busy) {
@@ -253,7 +246,7 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq)
     if (!track->busy || seq != track->seq) {
         return true;
     }
-    if (!track->tracker->rearm && !track->tracker->guest) {
+    if (!track->tracker->rearm) {
         track->busy = false;
         if (!timer_pending(track->timer)) {
             hmem_track_kick(track);

@@ -2476,14 +2476,31 @@ static uint64_t clear_scan(Test *t)
     return id;
 }
 
-/* A window ends: the scan that tells what was accessed in it; its id. */
-static uint64_t collect_scan(Test *t)
+/*
+ * A window ends: the scan that tells what was accessed in it, and rearms these;
+ * its id.
+ */
+static uint64_t rearm_scan(Test *t, const struct virtio_hmem_frames *rearm,
+                           uint32_t num)
 {
     ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
 
     qtest_clock_step(t->qts, 10 * MS);
     return recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REPORT |
-                     VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+                     VIRTIO_HMEM_SCAN_LAST, rearm, num);
+}
+
+static uint64_t collect_scan(Test *t)
+{
+    return rearm_scan(t, NULL, 0);
+}
+
+/* Answer a tick, and be sure that it has arrived. */
+static void gpt_tick_done(Test *t, uint64_t seq)
+{
+    daemon_tick_done(t->d, seq);
+    daemon_hint(t->d, UINT64_MAX, END, 0, 0);
+    daemon_recv_reject(t->d, UINT64_MAX, HMEM_LINK_REJECT_INVALID, 0);
 }
 
 static void setup_gpt(Test *t, uint32_t flags)
@@ -2539,22 +2556,17 @@ static void test_gpt_windows(void)
     map_set(rearm_map(t.d), FAST);
     map_set(rearm_map(t.d), SLOW + 64);
     map_set(rearm_map(t.d), HOLE);
+    gpt_tick_done(&t, 1);
+    qtest_clock_step(t.qts, 9 * MS);
     buffer = post_scan(&t, SCAN_BUFFER(300));
-    daemon_tick_done(t.d, 1);
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, rearm,
-                   ARRAY_SIZE(rearm));
-    g_assert_false(map_test(rearm_map(t.d), FAST));
-    /* The next window waits for it. */
-    qtest_clock_step(t.qts, 5 * MS);
-    finish_scan(&t, id);
-    qtest_clock_step(t.qts, 4 * MS);
-    buffer = post_scan(&t, SCAN_BUFFER(256));
+    g_assert_true(map_test(rearm_map(t.d), FAST));
     qtest_clock_step(t.qts, 1 * MS);
     id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
-                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+                   VIRTIO_HMEM_SCAN_LAST, rearm, ARRAY_SIZE(rearm));
+    g_assert_false(map_test(rearm_map(t.d), FAST));
     finish_scan(&t, id);
     recv_gpt_tick(&t, 2, 10 * MS, 0);
-    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 4);
+    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 3);
     g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
     g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
     g_assert_cmpint(get_stat(t.qts, "accessed-pages"), ==, ARRAY_SIZE(used));
@@ -2578,13 +2590,17 @@ static void test_gpt_parts(void)
         map_set(rearm_map(t.d), SLOW + i * 64 + i % 64);
     }
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    daemon_tick_done(t.d, 1);
-    id = recv_scan(&t, buffer, 0, rearm, 256);
+    gpt_tick_done(&t, 1);
+    qtest_clock_step(t.qts, 10 * MS);
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT, rearm, 256);
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    g_assert_cmpint(recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, rearm + 256,
+    g_assert_cmpint(recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+                              VIRTIO_HMEM_SCAN_LAST, rearm + 256,
                               ARRAY_SIZE(rearm) - 256), ==, id);
     finish_scan(&t, id);
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
     g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, ARRAY_SIZE(rearm));
+    gpt_tick_done(&t, 2);
     g_assert_cmpint(collect_scan(&t), >, id);
     teardown(&t);
 }
@@ -2679,14 +2695,16 @@ static void test_gpt_change(void)
         map_set(rearm_map(t.d), SLOW + i * 64);
     }
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    daemon_tick_done(t.d, 1);
+    gpt_tick_done(&t, 1);
+    qtest_clock_step(t.qts, 10 * MS);
     qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.scan_vq, buffer.index,
                            NULL, DEADLINE_US);
     daemon_track(t.d, 0);
     daemon_hint(t.d, 1, END, 0, 0);
     daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     finish_scan(&t, id);
     daemon_track_gpt(t.d, 0);
     g_assert_cmpint(clear_scan(&t), >, id);
@@ -2715,7 +2733,6 @@ static void test_gpt_disconnect(void)
 static void test_gpt_lockstep(void)
 {
     const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
-    ScanBuffer buffer;
     Test t = { };
     Report r;
 
@@ -2728,9 +2745,7 @@ static void test_gpt_lockstep(void)
     daemon_tick_done(t.d, 1);
     qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.access_vq,
                            t.hmem.access_vq->free_head - 1, NULL, DEADLINE_US);
-    buffer = post_scan(&t, SCAN_BUFFER(256));
-    finish_scan(&t, recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_LAST, &rearm, 1));
-    set_report(&r, collect_scan(&t), 0, true);
+    set_report(&r, rearm_scan(&t, &rearm, 1), 0, true);
     qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
     recv_gpt_tick(&t, 2, 10 * MS, 0);
     daemon_tick_done(t.d, 2);
@@ -2879,7 +2894,8 @@ static void bad_report_early(Test *t, uint64_t id)
         map_set(rearm_map(t->d), SLOW + i * 64);
     }
     buffer = post_scan(t, SCAN_BUFFER(256));
-    daemon_tick_done(t->d, 1);
+    gpt_tick_done(t, 1);
+    qtest_clock_step(t->qts, 10 * MS);
     qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq, buffer.index,
                            NULL, DEADLINE_US);
     set_report(&r, id + 1, 0, true);
@@ -2893,9 +2909,11 @@ static void bad_report_unasked(Test *t, uint64_t id)
 
     finish_scan(t, id);
     recv_gpt_tick(t, 1, 10 * MS, 0);
+    daemon_track(t->d, 0);
+    daemon_track_gpt(t->d, 0);
     buffer = post_scan(t, SCAN_BUFFER(256));
-    daemon_tick_done(t->d, 1);
-    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     set_report(&r, id, 1, true);
     r.frames[0] = frames_of(FAST, 1);
     bad_report(t, &r);
@@ -2946,7 +2964,7 @@ static void bad_report_writable(Test *t, uint64_t id)
     qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.access_vq, head);
 }
 
-/* The buffer that the rearming is put in. */
+/* The buffer that the next request is put in. */
 static void bad_scan_buffer(Test *t, uint64_t id, uint32_t len, bool write)
 {
     uint64_t addr = guest_alloc(t->hmem.alloc, 8192);
@@ -2956,7 +2974,8 @@ static void bad_scan_buffer(Test *t, uint64_t id, uint32_t len, bool write)
     recv_gpt_tick(t, 1, 10 * MS, 0);
     head = qvirtqueue_add(t->qts, t->hmem.scan_vq, addr, len, write, false);
     qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.scan_vq, head);
-    daemon_tick_done(t->d, 1);
+    gpt_tick_done(t, 1);
+    qtest_clock_step(t->qts, 10 * MS);
 }
 
 static void bad_scan_short(Test *t, uint64_t id)

@@ -37,9 +37,9 @@ typedef struct HmemTracker {
     uint32_t id;
     const char *name;
     /*
-     * The guest's driver keeps accessed bits, which are cleared, collected and
-     * rearmed by a scan (HmemTrackOps).  @collect is for what the driver does
-     * not tell.
+     * The guest's driver keeps accessed bits, which are cleared, and collected
+     * and rearmed, by a scan (HmemTrackOps): once in a window, since it is what
+     * tracking costs.  @collect is for what the driver does not tell.
      */
     bool guest;
     /* NULL: wherever its device is, or its guest's driver can be */
@@ -65,10 +65,11 @@ typedef enum HmemScan {
     HMEM_SCAN_NONE,
     /* Rearm all frames, for the first window to begin. */
     HMEM_SCAN_CLEAR,
-    /* OR those that were accessed into the map: a window has ended. */
+    /*
+     * A window has ended: OR the frames that were accessed into the map, and
+     * rearm those of the rearm map, which is taken.
+     */
     HMEM_SCAN_COLLECT,
-    /* Take the rearm map, and rearm its frames. */
-    HMEM_SCAN_REARM,
 } HmemScan;
 
 typedef struct HmemTrackOps {
