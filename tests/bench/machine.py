@@ -4,11 +4,9 @@ One run: a machine whose guest is on its own from boot to power-off, so that
 nothing but the configuration decides what it does.
 """
 
-import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import time
 
@@ -16,6 +14,7 @@ import daemon
 import env
 import guest
 import image
+import qmp
 import vm
 
 # New pages are not filled with zeros that are then overwritten (Debian's default,
@@ -29,7 +28,6 @@ CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps
 # String instructions take 1 ns each time round, so that by bytes, as these
 # features have Linux and libc do it, copies would be slower than memory.
 CPU = "max,la57=off,erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off"
-HMAT = "hmat-lb,initiator=0,hierarchy=memory"
 # What is the same for all runs.
 MACHINE = (
     "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -37,12 +35,7 @@ MACHINE = (
     "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
     # The time it starts at; see also -seed, which is what it takes for random.
     "-rtc", "base=2026-01-01,clock=vm", "-smp", "1",
-    "-numa", "node,nodeid=0,memdev=dram,cpus=0",
-    "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
-    "-numa", f"{HMAT},target=0,data-type=access-latency,latency=80",
-    "-numa", f"{HMAT},target=0,data-type=access-bandwidth,bandwidth=80G",
-    "-numa", f"{HMAT},target=1,data-type=access-latency,latency=300",
-    "-numa", f"{HMAT},target=1,data-type=access-bandwidth,bandwidth=10G",
+    *vm.nodes(cpus=1),
 )
 NAME = "bench"
 
@@ -91,7 +84,7 @@ class Machine:
             "-append", self.append,
         ]
         if self.sim is not None:
-            line += ["-plugin", ",".join([str(plugin()), *self.sim])]
+            line += ["-plugin", ",".join([str(env.simulator()), *self.sim])]
         if self.policy:
             # Stopped until hmemd knows it; notifications in the guest's own
             # time, not by a thread of QEMU's.
@@ -154,32 +147,14 @@ class Machine:
 
 def let_go(path, process):
     """Let the machine run."""
-    qmp = socket.socket(socket.AF_UNIX)
-    end = time.monotonic() + 60
-    while True:
-        try:
-            qmp.connect(path)
-            break
-        except OSError:
-            if process.poll() is not None:
-                return          # its log tells
-            if time.monotonic() > end:
-                raise RunError("QEMU offers no QMP") from None
-            time.sleep(0.02)
-    with qmp, qmp.makefile("r") as answers:
-        answers.readline()
-        for command in ("qmp_capabilities", "cont"):
-            qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
-            for text in answers:
-                answer = json.loads(text)
-                if "error" in answer:
-                    raise RunError(f"QMP {command}: {answer['error']['desc']}")
-                if "return" in answer:
-                    break
-
-
-def plugin():
-    return env.qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
+    try:
+        monitor = qmp.Monitor(path, process)
+        monitor.run("cont")
+        monitor.close()
+    except qmp.Gone:
+        pass                    # its log tells
+    except qmp.Error as e:
+        raise RunError(str(e)) from None
 
 
 def cpu_seconds(pid):

@@ -5,7 +5,6 @@ copy= takes.  Without KASLR they lie at the same place after each boot, as long 
 the same modules are loaded in the same order (see guest/init, guest/symbols).
 """
 
-import fcntl
 import hashlib
 import re
 import tempfile
@@ -21,11 +20,8 @@ def copy_ranges(kernel):
     """{function: "START-END"} in hexadecimal; asks once, in a guest."""
     files = (env.kernel(kernel) / "vmlinuz", env.tool("module", kernel))
     key = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
-    cache = env.CACHE / "bench"
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"copy-ranges-{key}"
-    with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with env.locked("bench/lock") as cache:
+        path = cache / f"copy-ranges-{key}"
         if not path.exists():
             path.write_text("".join(f"{name} {r}\n" for name, r in ask(kernel).items()))
     return dict(line.split() for line in path.read_text().splitlines())
