@@ -74,11 +74,6 @@ enum hmem_phase {
 	HMEM_PHASE_REPORT,
 };
 
-struct hmem_access_buf {
-	bool busy;		/* with the device */
-	struct virtio_hmem_access *report;
-};
-
 struct hmem_scan {
 	struct hmem *hm;
 	struct work_struct work;
@@ -111,7 +106,7 @@ struct hmem_scan {
 	u64 accessed;
 
 	void *bufs[HMEM_SCAN_BUFS];
-	struct hmem_access_buf reports[HMEM_SCAN_BUFS];
+	struct hmem_out_buf reports[HMEM_SCAN_BUFS];
 };
 
 /*
@@ -473,11 +468,8 @@ static void hmem_walk_end(struct hmem_scan *scan)
 
 static int hmem_scan_buf_post(struct hmem *hm, void *buf)
 {
-	struct scatterlist sg;
-
-	sg_init_one(&sg, buf, HMEM_SCAN_BUF_SIZE);
-	return virtqueue_add_inbuf(hm->vqs[VIRTIO_HMEM_VQ_SCAN], &sg, 1, buf,
-				   GFP_KERNEL);
+	return hmem_in_post(hm->vqs[VIRTIO_HMEM_VQ_SCAN], buf,
+			    HMEM_SCAN_BUF_SIZE);
 }
 
 /* Each field is read once: the device can write to it at any time. */
@@ -550,20 +542,6 @@ static bool hmem_request(struct hmem *hm)
  * The report
  */
 
-static struct hmem_access_buf *hmem_report_free(struct hmem *hm)
-{
-	struct hmem_scan *scan = hm->scan;
-	struct hmem_access_buf *buf;
-	unsigned int len, i;
-
-	while ((buf = virtqueue_get_buf(hm->vqs[VIRTIO_HMEM_VQ_ACCESS], &len)))
-		buf->busy = false;
-	for (i = 0; i < HMEM_SCAN_BUFS; i++)
-		if (!scan->reports[i].busy)
-			return &scan->reports[i];
-	return NULL;
-}
-
 /* Put what was found into the report, as much as fits; true if it is all. */
 static bool hmem_report_fill(struct hmem_scan *scan,
 			     struct virtio_hmem_access *report)
@@ -600,26 +578,23 @@ out:
 static bool hmem_report(struct hmem *hm)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_ACCESS];
-	struct hmem_access_buf *buf = hmem_report_free(hm);
 	struct hmem_scan *scan = hm->scan;
+	struct hmem_out_buf *buf = hmem_out_free(vq, scan->reports,
+						 HMEM_SCAN_BUFS);
 	struct virtio_hmem_access *report;
-	struct scatterlist sg;
 	bool last;
 
 	if (!buf)
 		return false;
-	report = buf->report;
+	report = buf->data;
 	report->id = cpu_to_le64(scan->id);
 	last = hmem_report_fill(scan, report);
 	report->flags = cpu_to_le32(last ? VIRTIO_HMEM_ACCESS_LAST : 0);
-	sg_init_one(&sg, report,
-		    struct_size(report, frames,
-				le32_to_cpu(report->num_frames)));
-	if (virtqueue_add_outbuf(vq, &sg, 1, buf, GFP_KERNEL)) {
+	if (hmem_out_post(vq, buf, struct_size(report, frames,
+					       le32_to_cpu(report->num_frames)))) {
 		hmem_broken(hm, "access queue has no room for its buffers");
 		return false;
 	}
-	buf->busy = true;
 	if (last) {
 		hmem_sections_clear(scan);
 		hm->stats.scans++;
@@ -718,9 +693,9 @@ int hmem_scan_alloc(struct hmem *hm)
 	INIT_WORK(&scan->work, hmem_scan_work);
 	for (i = 0; i < HMEM_SCAN_BUFS; i++) {
 		scan->bufs[i] = kzalloc(HMEM_SCAN_BUF_SIZE, GFP_KERNEL);
-		scan->reports[i].report = kzalloc(HMEM_SCAN_BUF_SIZE,
-						  GFP_KERNEL);
-		if (!scan->bufs[i] || !scan->reports[i].report)
+		scan->reports[i].data = kzalloc(HMEM_SCAN_BUF_SIZE,
+						GFP_KERNEL);
+		if (!scan->bufs[i] || !scan->reports[i].data)
 			return -ENOMEM;
 	}
 	return 0;
@@ -739,7 +714,7 @@ void hmem_scan_free(struct hmem *hm)
 	kvfree(scan->sections);
 	for (i = 0; i < HMEM_SCAN_BUFS; i++) {
 		kfree(scan->bufs[i]);
-		kfree(scan->reports[i].report);
+		kfree(scan->reports[i].data);
 	}
 	kfree(scan);
 	hm->scan = NULL;

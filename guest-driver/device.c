@@ -32,51 +32,32 @@ static_assert(PAGE_SHIFT == VIRTIO_HMEM_GFN_SHIFT);
 static_assert(HMEM_HINTS_PER_BUF >= VIRTIO_HMEM_MIN_HINTS);
 static_assert(HMEM_CHUNK >= HPAGE_PMD_NR);
 
-void hmem_broken(struct hmem *hm, const char *what)
-{
-	dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
-		what);
-	virtio_break_device(hm->vdev);
-}
-
 /*
  * Results
  */
 
-/* Take back what the device has read.  A buffer that is free, or NULL. */
-static struct hmem_result_buf *hmem_result_buf_free(struct hmem *hm)
+static struct hmem_out_buf *hmem_result_buf_free(struct hmem *hm)
 {
-	struct hmem_result_buf *buf;
-	unsigned int len, i;
-
-	while ((buf = virtqueue_get_buf(hm->vqs[VIRTIO_HMEM_VQ_RESULT], &len)))
-		buf->busy = false;
-	for (i = 0; i < HMEM_RESULT_BUFS; i++)
-		if (!hm->result_bufs[i].busy)
-			return &hm->result_bufs[i];
-	return NULL;
+	return hmem_out_free(hm->vqs[VIRTIO_HMEM_VQ_RESULT], hm->result_bufs,
+			     HMEM_RESULT_BUFS);
 }
 
 static void hmem_result_send(struct hmem *hm, bool last)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
-	struct hmem_result_buf *buf = hm->result_buf;
-	struct virtio_hmem_result_batch *batch = buf->batch;
-	struct scatterlist sg;
+	struct hmem_out_buf *buf = hm->result_buf;
+	struct virtio_hmem_result_batch *batch = buf->data;
 	unsigned long foreign = hmem_foreign_moves(hm) - hm->foreign_base;
 
 	hm->stats.foreign_moves = foreign;
 	batch->foreign_moves = cpu_to_le64(foreign);
 	batch->flags = cpu_to_le32(last ? VIRTIO_HMEM_RESULT_LAST : 0);
-	sg_init_one(&sg, batch,
-		    struct_size(batch, results,
-				le32_to_cpu(batch->num_results)));
 	hm->result_buf = NULL;
-	if (virtqueue_add_outbuf(vq, &sg, 1, buf, GFP_KERNEL)) {
+	if (hmem_out_post(vq, buf, struct_size(batch, results,
+					       le32_to_cpu(batch->num_results)))) {
 		hmem_broken(hm, "result queue has no room for its buffers");
 		return;
 	}
-	buf->busy = true;
 	virtqueue_kick(vq);
 }
 
@@ -84,7 +65,8 @@ static void hmem_result_send(struct hmem *hm, bool last)
 static bool hmem_result_next(struct hmem *hm)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
-	struct hmem_result_buf *buf;
+	struct virtio_hmem_result_batch *batch;
+	struct hmem_out_buf *buf;
 
 	wait_event_idle(hm->result_wait,
 			(buf = hmem_result_buf_free(hm)) ||
@@ -98,8 +80,9 @@ static bool hmem_result_next(struct hmem *hm)
 		hm->results_lost = true;
 		return false;
 	}
-	buf->batch->id = cpu_to_le64(hm->batch_id);
-	buf->batch->num_results = 0;
+	batch = buf->data;
+	batch->id = cpu_to_le64(hm->batch_id);
+	batch->num_results = 0;
 	hm->result_buf = buf;
 	return true;
 }
@@ -110,14 +93,15 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 	u32 n;
 
 	if (hm->result_buf) {
-		n = le32_to_cpu(hm->result_buf->batch->num_results);
+		batch = hm->result_buf->data;
+		n = le32_to_cpu(batch->num_results);
 		if (n == HMEM_RESULTS_PER_BUF)
 			hmem_result_send(hm, false);
 	}
 	/* Without a buffer the device is gone, and nobody waits for results. */
 	if (hm->results_lost || (!hm->result_buf && !hmem_result_next(hm)))
 		return;
-	batch = hm->result_buf->batch;
+	batch = hm->result_buf->data;
 	n = le32_to_cpu(batch->num_results);
 	batch->results[n] = *res;
 	batch->num_results = cpu_to_le32(n + 1);
@@ -129,11 +113,8 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 
 static int hmem_hint_buf_post(struct hmem *hm, void *buf)
 {
-	struct scatterlist sg;
-
-	sg_init_one(&sg, buf, HMEM_HINT_BUF_SIZE);
-	return virtqueue_add_inbuf(hm->vqs[VIRTIO_HMEM_VQ_HINT], &sg, 1, buf,
-				   GFP_KERNEL);
+	return hmem_in_post(hm->vqs[VIRTIO_HMEM_VQ_HINT], buf,
+			    HMEM_HINT_BUF_SIZE);
 }
 
 static bool hmem_hint_buf_run(struct hmem *hm,
@@ -296,7 +277,7 @@ static void hmem_free(struct hmem *hm)
 	for (i = 0; i < HMEM_HINT_BUFS; i++)
 		kfree(hm->hint_bufs[i]);
 	for (i = 0; i < HMEM_RESULT_BUFS; i++)
-		kfree(hm->result_bufs[i].batch);
+		kfree(hm->result_bufs[i].data);
 	kvfree(hm->area);
 	kfree(hm);
 }
@@ -320,9 +301,9 @@ static struct hmem *hmem_alloc_device(struct virtio_device *vdev)
 			goto fail;
 	}
 	for (i = 0; i < HMEM_RESULT_BUFS; i++) {
-		hm->result_bufs[i].batch = kzalloc(HMEM_RESULT_BUF_SIZE,
-						   GFP_KERNEL);
-		if (!hm->result_bufs[i].batch)
+		hm->result_bufs[i].data = kzalloc(HMEM_RESULT_BUF_SIZE,
+						  GFP_KERNEL);
+		if (!hm->result_bufs[i].data)
 			goto fail;
 	}
 	return hm;

@@ -2,12 +2,13 @@
 /*
  * virtio_hmem: what the parts of the driver share.
  *
- *   device.c  the virtio device: queues, buffers, life cycle
+ *   device.c  the virtio device: hints in, results out, life cycle
  *   batch.c   one batch of hints in, its results out
  *   folio.c   what kind of page is it, and why did it not move
  *   anon.c    moves anonymous pages, by their owner's address space
  *   file.c    moves page cache and shmem, by page frame
  *   access.c  which frames are used: reads and clears accessed bits
+ *   queue.c   buffers of the queues
  *   stats.c   counters in sysfs and debugfs
  *
  * Each calls only those below it.
@@ -101,9 +102,10 @@ struct hmem_work_area {
 	unsigned long events[NR_VM_EVENT_ITEMS];
 };
 
-struct hmem_result_buf {
+/* A buffer that the device reads. */
+struct hmem_out_buf {
 	bool busy;		/* with the device */
-	struct virtio_hmem_result_batch *batch;
+	void *data;
 };
 
 /*
@@ -128,9 +130,9 @@ struct hmem {
 	wait_queue_head_t result_wait;
 
 	void *hint_bufs[HMEM_HINT_BUFS];
-	struct hmem_result_buf result_bufs[HMEM_RESULT_BUFS];
+	struct hmem_out_buf result_bufs[HMEM_RESULT_BUFS];
 	/* The one being filled, or NULL, and the batch that it belongs to. */
-	struct hmem_result_buf *result_buf;
+	struct hmem_out_buf *result_buf;
 	u64 batch_id;
 	/* Some of its results could not be sent: it cannot be finished. */
 	bool results_lost;
@@ -154,8 +156,6 @@ struct hmem {
  * is full.  Sleeps until the device takes one.
  */
 void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
-/* The device broke the rules, as @what says: leave it alone from now on. */
-void hmem_broken(struct hmem *hm, const char *what);
 
 /* batch.c */
 
@@ -217,6 +217,18 @@ void hmem_scan_start(struct hmem *hm);
 void hmem_scan_stop(struct hmem *hm);
 /* Of both queues. */
 void hmem_scan_callback(struct virtqueue *vq);
+
+/* queue.c */
+
+/* The device broke the rules, as @what says: leave it alone from now on. */
+void hmem_broken(struct hmem *hm, const char *what);
+/* Give the device @size bytes to write to; an error if the queue is full. */
+int hmem_in_post(struct virtqueue *vq, void *buf, size_t size);
+/* Take back what the device has read.  One of @bufs that is free, or NULL. */
+struct hmem_out_buf *hmem_out_free(struct virtqueue *vq,
+				   struct hmem_out_buf *bufs, unsigned int nr);
+/* Give the device @len bytes to read; an error if the queue is full. */
+int hmem_out_post(struct virtqueue *vq, struct hmem_out_buf *buf, size_t len);
 
 /* stats.c */
 

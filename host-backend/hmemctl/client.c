@@ -182,6 +182,12 @@ void print_json(json *o)
 	json_object_put(o);
 }
 
+void print_json_line(json *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	fflush(stdout);
+}
+
 json *field(json *o, const char *key)
 {
 	json *v;
@@ -201,6 +207,11 @@ uint64_t num_of(json *o, const char *key)
 	return json_object_get_uint64(field(o, key));
 }
 
+double double_of(json *o, const char *key)
+{
+	return json_object_get_double(field(o, key));
+}
+
 bool flag_of(json *o, const char *key)
 {
 	return json_object_get_boolean(field(o, key));
@@ -209,4 +220,11 @@ bool flag_of(json *o, const char *key)
 bool known(json *o, const char *key)
 {
 	return field(o, key) != NULL;
+}
+
+const char *state_of(json *vm)
+{
+	if (flag_of(vm, "migrating"))
+		return "migrating";
+	return flag_of(vm, "running") ? "running" : "paused";
 }

@@ -72,9 +72,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		args->svg = arg;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->vm)
-			argp_error(state, "what is '%s'?", arg);
-		args->vm = arg;
+		take_vm(state, &args->vm, arg);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -314,13 +312,6 @@ static json *ask_heat(const struct args *args, uint64_t bins, bool per_tier,
 	o = ask(req);
 	json_object_object_del(o, "final");
 	return o;
-}
-
-/* One on a line, as it comes. */
-static void print_json_line(json *o)
-{
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
-	fflush(stdout);
 }
 
 static bool same_bins(json *a, json *b)

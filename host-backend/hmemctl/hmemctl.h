@@ -37,6 +37,9 @@ extern struct globals globals;
 /* A child for each subcommand's argp, so that global options go anywhere. */
 extern const struct argp_child global_argp[];
 
+/* For ARGP_KEY_ARG: @arg names the VM, for *@vm.  Usage error if it has one. */
+void take_vm(struct argp_state *state, const char **vm, char *arg);
+
 /* One file each. */
 int cmd_list(int argc, char **argv);
 int cmd_status(int argc, char **argv);
@@ -71,14 +74,20 @@ json *ask(json *req);
 /* Print @o as JSON with "version" first, and free it. */
 void print_json(json *o);
 
+/* Print @o, as it is, on a line of its own, at once. */
+void print_json_line(json *o);
+
 /* --- reading answers; what is missing reads as NULL, 0, false, "-" --- */
 
 json *field(json *o, const char *key);
 const char *text_of(json *o, const char *key);
 uint64_t num_of(json *o, const char *key);
+double double_of(json *o, const char *key);
 bool flag_of(json *o, const char *key);
 /* Does it have a value that is known? */
 bool known(json *o, const char *key);
+/* Of a VM: "running", "paused" or "migrating". */
+const char *state_of(json *vm);
 
 /* --- printing: table.c --- */
 

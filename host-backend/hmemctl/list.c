@@ -44,9 +44,7 @@ int cmd_list(int argc, char **argv)
 		table_row(&t, (const char *[]) {
 			text_of(vm, "name"), text_of(vm, "device"),
 			text_of(vm, "driver"),
-			flag_of(vm, "migrating") ? "migrating" :
-			flag_of(vm, "running") ? "running" : "paused",
-			text_of(vm, "policy"),
+			state_of(vm), text_of(vm, "policy"),
 			cell_num(vm, "num_tiers", tiers, sizeof(tiers)),
 			cell_size(vm, "bytes", size, sizeof(size)), batches,
 		});

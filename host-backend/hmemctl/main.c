@@ -54,6 +54,13 @@ void die(int status, const char *fmt, ...)
 	exit(status);
 }
 
+void take_vm(struct argp_state *state, const char **vm, char *arg)
+{
+	if (*vm)
+		argp_error(state, "what is '%s'?", arg);
+	*vm = arg;
+}
+
 static error_t parse_global(int key, char *arg, struct argp_state *state)
 {
 	char *end;

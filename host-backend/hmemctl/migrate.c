@@ -164,9 +164,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		args->dry_run = true;
 		break;
 	case ARGP_KEY_ARG:
-		if (args->vm)
-			argp_error(state, "what is '%s'?", arg);
-		args->vm = arg;
+		take_vm(state, &args->vm, arg);
 		break;
 	case ARGP_KEY_END:
 		if (!args->to)

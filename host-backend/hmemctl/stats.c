@@ -24,9 +24,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		args->reset = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->vm)
-			argp_error(state, "what is '%s'?", arg);
-		args->vm = arg;
+		take_vm(state, &args->vm, arg);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

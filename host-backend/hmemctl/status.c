@@ -6,13 +6,9 @@
 
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
-	const char **vm = state->input;
-
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
-	if (*vm)
-		argp_error(state, "what is '%s'?", arg);
-	*vm = arg;
+	take_vm(state, state->input, arg);
 	return 0;
 }
 
@@ -31,7 +27,7 @@ static const char *rate(json *vm, const char *key, char *buf, size_t size)
 
 	if (!known(vm, key))
 		return "-";
-	pages = json_object_get_double(field(vm, key));
+	pages = double_of(vm, key);
 	if (globals.raw)
 		snprintf(buf, size, "%.0f B/s", pages * 4096);
 	else

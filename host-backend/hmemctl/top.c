@@ -170,9 +170,7 @@ static json *vm_sample(json *vm, json *before, double seconds)
 		seconds = 0;
 	copy(o, vm, "name");
 	copy(o, vm, "device");
-	json_object_object_add(o, "state", json_object_new_string(
-		flag_of(vm, "migrating") ? "migrating" :
-		flag_of(vm, "running") ? "running" : "paused"));
+	json_object_object_add(o, "state", json_object_new_string(state_of(vm)));
 	copy(o, vm, "driver");
 	copy(o, vm, "policy");
 	copy(o, vm, "tracker");
@@ -192,11 +190,6 @@ static json *vm_sample(json *vm, json *before, double seconds)
 			json_object_array_get_idx(from, i)));
 	json_object_object_add(o, "tiers", tiers);
 	return o;
-}
-
-static double double_of(json *o, const char *key)
-{
-	return json_object_get_double(field(o, key));
 }
 
 static int by_activity(const void *a, const void *b)
@@ -374,8 +367,7 @@ static void print_text(const struct args *args, json *sample)
 static void show(const struct args *args, json *sample, bool first)
 {
 	if (globals.json) {
-		puts(json_object_to_json_string_ext(sample, JSON_C_TO_STRING_PLAIN));
-		fflush(stdout);
+		print_json_line(sample);
 		return;
 	}
 	if (args->batch && !first)

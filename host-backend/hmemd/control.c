@@ -182,8 +182,7 @@ static json *status_json(const struct vm *vm)
 	put_bool(o, "lockstep", vm_lockstep(vm));
 	put_u64(o, "window_ms", vm->track.window_ns / 1000000);
 	put_u64(o, "windows", vm->pages.windows);
-	put_u64(o, "vtime_ns", vm->last_vtime ? vm->last_vtime :
-		vm->state.vtime_ns);
+	put_u64(o, "vtime_ns", vm_vtime(vm));
 	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
 	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
 	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);

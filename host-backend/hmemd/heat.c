@@ -33,7 +33,7 @@ static int begin(struct heat *h, struct hmem_err *err)
 {
 	h->waits = false;
 	h->windows = h->vm->pages.windows;
-	h->vtime_ns = h->vm->last_vtime ? h->vm->last_vtime : h->vm->state.vtime_ns;
+	h->vtime_ns = vm_vtime(h->vm);
 	hmem_bins_free(&h->bins);
 	if (hmem_bins_init(&h->bins, &h->vm->pages, h->max, h->per_tier, err) < 0)
 		return -ENOMEM;

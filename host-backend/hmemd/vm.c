@@ -158,8 +158,7 @@ static void lose_batches(struct vm *vm, const char *why)
 			vm->stats.batches_lost++;
 		}
 	}
-	vm->plan.num_promote = vm->plan.num_demote = 0;
-	vm->plan.next_promote = vm->plan.next_demote = 0;
+	hmem_plan_clear(&vm->plan);
 	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
 		next = TAILQ_NEXT(job, link);
 		job->failed = why;
@@ -336,8 +335,7 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 		return ret;
 	vm->policy = *policy;
 	/* What was planned under the old one is not wanted any more. */
-	vm->plan.num_promote = vm->plan.num_demote = 0;
-	vm->plan.next_promote = vm->plan.next_demote = 0;
+	hmem_plan_clear(&vm->plan);
 	hmem_brake_reset(&vm->brake);
 	track(vm, &t);
 	return 0;
@@ -599,8 +597,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	if (ret < 0)
 		return ret;
 	/* Made for other ranges; the next window makes a new one. */
-	vm->plan.num_promote = vm->plan.num_demote = 0;
-	vm->plan.next_promote = vm->plan.next_demote = 0;
+	hmem_plan_clear(&vm->plan);
 	vm->have_ranges = true;
 	heat_ranges(vm);
 	return 0;

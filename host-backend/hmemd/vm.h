@@ -130,6 +130,12 @@ void vm_step(struct vm *vm);
 /* "dirty", "sim" or "gpt"; NULL: nothing is tracked. */
 const char *vm_tracker_name(const struct vm *vm);
 
+/* Guest time in ns, as of the last tick; before the first one, of STATE. */
+static inline uint64_t vm_vtime(const struct vm *vm)
+{
+	return vm->last_vtime ? vm->last_vtime : vm->state.vtime_ns;
+}
+
 /* Milliseconds that pass as time does for the VM: the guest's in lockstep. */
 uint64_t vm_now(const struct vm *vm);
 

@@ -193,6 +193,12 @@ static int grow(struct hmem_plan *plan, uint32_t need)
 	return 0;
 }
 
+void hmem_plan_clear(struct hmem_plan *plan)
+{
+	plan->num_promote = plan->num_demote = 0;
+	plan->next_promote = plan->next_demote = 0;
+}
+
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   uint32_t budget, uint32_t hysteresis, uint32_t room,
 		   struct hmem_err *err)
@@ -201,8 +207,7 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	unsigned int apart = HMEM_BUCKET(hysteresis);
 	uint32_t most;
 
-	plan->num_promote = plan->num_demote = 0;
-	plan->next_promote = plan->next_demote = 0;
+	hmem_plan_clear(plan);
 	/* A bucket is coarser than the heat: equal buckets are never apart. */
 	if (apart < 1)
 		apart = 1;

@@ -35,6 +35,9 @@ struct hmem_plan {
 /* Zero is an empty plan. */
 void hmem_plan_free(struct hmem_plan *plan);
 
+/* Empty it, and keep its memory: nothing of it is to be handed out any more. */
+void hmem_plan_clear(struct hmem_plan *plan);
+
 /*
  * Make @plan, which is emptied first, from the table as it is: at most @budget
  * moves in all.  A page is promoted only if hotter by @hysteresis (of

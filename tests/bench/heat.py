@@ -2,11 +2,9 @@
 """How often which part of memory was accessed when: the simulator's heat=FILE."""
 
 import json
-import struct
 
-MAGIC = b"hmemheat"
-PERIOD = struct.Struct("<QQ")           # guest ns at its end, frames that follow
-FRAME = struct.Struct("<III")           # GFN, lines read, lines written
+import heatfile
+
 ROWS = 64
 
 
@@ -22,20 +20,14 @@ def region(series):
 def binned(data, frames, begin, end):
     """Lines read and written by part of memory (ROWS, from address 0) and period:
     {"seconds": end of the last period, "rows": [[...], ...]}."""
-    if not data.startswith(MAGIC):
-        raise ValueError("this is no heat file of the simulator")
     rows = [[] for _ in range(ROWS)]
-    at = len(MAGIC)
     last = begin
-    while at + PERIOD.size <= len(data):
-        ns, count = PERIOD.unpack_from(data, at)
-        at += PERIOD.size
+    for ns, accessed in heatfile.periods(data):
         if begin < ns <= end:
             sums = [0] * ROWS
-            for gfn, reads, writes in FRAME.iter_unpack(data[at:at + count * FRAME.size]):
+            for gfn, reads, writes in accessed:
                 sums[min(gfn * ROWS // frames, ROWS - 1)] += reads + writes
             for row, lines in zip(rows, sums):
                 row.append(lines)
             last = ns
-        at += count * FRAME.size
     return {"seconds": (last - begin) / 1e9, "rows": rows}

@@ -4,7 +4,6 @@ The kernel as an ELF file, which QEMU boots by the PVH protocol: a fifth less to
 simulate than when the guest unpacks it.
 """
 
-import fcntl
 import struct
 import subprocess
 
@@ -27,11 +26,8 @@ def bootable(kernel):
     unpacker = next((u for magic, u in UNPACKERS.items() if payload.startswith(magic)), None)
     if not unpacker:
         return packed
-    cache = env.CACHE / "bench"
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"vmlinux-{(env.kernel(kernel) / 'release').read_text().strip()}"
-    with open(cache / "lock-vmlinux", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with env.locked("bench/lock-vmlinux") as cache:
+        path = cache / f"vmlinux-{(env.kernel(kernel) / 'release').read_text().strip()}"
         if not path.exists():
             done = subprocess.run([env.program(unpacker), "-qdc"], input=payload,
                                   capture_output=True)

@@ -134,8 +134,15 @@ def heading(rows, versions, args):
     lines += [f"- model: {line}" for line in describe_model(model)]
     lines += [f"- kernel: {versions['kernel']}, transparent huge pages: {args.thp}",
               f"- {versions['qemu']}; virtio-hmem {versions['virtio-hmem']}",
-              f"- seed {args.seed}{', quick subset' if args.quick else ''}"]
+              f"- seed {args.seed}{', quick subset' if args.quick else ''}; {cost(rows)}"]
     return lines
+
+
+def cost(rows):
+    """What the runs took; the machine that they shared may have had more to do."""
+    taken = [r["qemu_cpu_seconds"] for r in rows]
+    return (f"{len(rows)} runs took {sum(taken):.0f} s of this host's processor time, "
+            f"{max(taken, default=0):.0f} s the longest")
 
 
 def config_name(row):

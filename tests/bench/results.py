@@ -5,6 +5,7 @@ import json
 import re
 
 import machine
+import vm
 
 PAGE = 4096
 STEADY = 0.4            # the last part of the time, by when placement has settled
@@ -12,7 +13,7 @@ PAUSE_SHARE = 0.99
 # Threads of the guest's kernel that find or move pages.
 MOVERS = ("kswapd", "kdamond", "kworker", "kcompactd", "virtio_hmem")
 
-FAULT = re.compile(r"BUG:|WARNING:|Oops|Bad page|Kernel panic|general protection|Out of memory")
+FAULT = re.compile(rf"{vm.BAD.pattern}|Out of memory")
 
 
 def pairs(text):

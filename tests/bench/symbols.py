@@ -5,7 +5,6 @@ copy= takes.  Without KASLR they lie at the same place after each boot, as long 
 the same modules are loaded in the same order (see guest/init, guest/symbols).
 """
 
-import fcntl
 import hashlib
 import re
 import tempfile
@@ -14,29 +13,31 @@ import env
 import machine
 
 
+DRIVER = "hmem_copy"            # the driver's function
+
+
 def copy_ranges(kernel):
-    """["START-END", ...] in hexadecimal; asks once, in a guest."""
+    """{function: "START-END"} in hexadecimal; asks once, in a guest."""
     files = (env.kernel(kernel) / "vmlinuz", env.tool("module", kernel))
     key = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
-    cache = env.CACHE / "bench"
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"copy-{key}"
-    with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with env.locked("bench/lock") as cache:
+        path = cache / f"copy-ranges-{key}"
         if not path.exists():
-            path.write_text("".join(f"{r}\n" for r in ask(kernel)))
-    return path.read_text().split()
+            path.write_text("".join(f"{name} {r}\n" for name, r in ask(kernel).items()))
+    return dict(line.split() for line in path.read_text().splitlines())
 
 
 def ask(kernel):
     with tempfile.TemporaryDirectory() as directory:
         guest = machine.Machine(directory, kernel, 192, 192,
+                                [env.tool("initramfs", kernel, "--bench", "gups")],
                                 "bench.setup=symbols bench.thp=never", timeout=600)
         guest.run()
         text = guest.console.read_text("utf-8", "replace")
-    found = re.findall(r"bench: symbol \w+ ([0-9a-f]+) ([0-9a-f]+)", text)
-    if not re.search("symbol (folio_copy|folio_mc_copy)", text) or \
-            "symbol hmem_copy" not in text or any(int(start, 16) == 0 for start, _ in found):
+    found = {name: (start, end) for name, start, end in
+             re.findall(r"bench: symbol (\w+)\S* ([0-9a-f]+) ([0-9a-f]+)", text)}
+    if not found.keys() & {"folio_copy", "folio_mc_copy"} or DRIVER not in found or \
+            any(int(start, 16) == 0 for start, _ in found.values()):
         raise machine.RunError(f"kernel {kernel} does not say where it copies pages:\n"
                                f"{text[-1000:]}")
-    return [f"{start}-{end}" for start, end in found]
+    return {name: f"{start}-{end}" for name, (start, end) in found.items()}

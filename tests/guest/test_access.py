@@ -11,7 +11,6 @@ from vm import VMError
 
 ALONE = "numa_balancing=disable"
 STOP = "/run/stop"
-SYSFS = "cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/"
 # As in progs/access.c.
 UNUSED, READ, WRITTEN, BOTH, READ_BY_CHILD = range(5)
 MIB = 16
@@ -28,7 +27,7 @@ def boot(rig, **options):
 
 
 def counters(vm, *names):
-    return [int(vm.run(SYSFS + name)) for name in names]
+    return [vm.counter(name) for name in names]
 
 
 def accuracy(rig, *how):

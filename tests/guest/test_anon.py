@@ -11,7 +11,6 @@ from guest import test
 ALONE = "numa_balancing=disable"
 # It would make huge pages again of what was split.
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
-SYSFS = "cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/"
 MIB = 64
 
 
@@ -27,7 +26,7 @@ def torture(rig, *how, rounds=2, before="true"):
     # All of it went there and back, by way of the driver.  Copies that writers
     # make after a fork are in DRAM to begin with.
     moved = rig.daemon.stats()["reasons"]["moved"]
-    promoted, demoted, hints = (int(vm.run(SYSFS + name))
+    promoted, demoted, hints = (vm.counter(name)
                                 for name in ("promoted", "demoted", "hints"))
     assert promoted + demoted == moved, (promoted, demoted, moved)
     least = rounds // 2 * pages
@@ -42,7 +41,7 @@ def torture(rig, *how, rounds=2, before="true"):
     if "calm" in how:
         assert away < 1.2 * moved, (moved, pause)
         whole = sum(pages for kind, pages in pause if kind == "large")
-        assert whole == 512 * int(vm.run(SYSFS + "large_moved")), pause
+        assert whole == 512 * vm.counter("large_moved"), pause
     return vm, end
 
 
@@ -66,7 +65,7 @@ def whole_huge_pages(rig):
     and else in pieces."""
     vm, end = torture(rig, "thp", "calm", before=f"echo {1 << 30} > {KHUGEPAGED}")
     assert end["huge_before_kib"] == MIB * 1024, end
-    large = int(vm.run(SYSFS + "large_moved"))
+    large = vm.counter("large_moved")
     if vm.kernel == "7.3":
         assert end["huge_after_kib"] == end["huge_before_kib"], end
         assert large >= 2 * MIB // 2, large
@@ -88,7 +87,7 @@ def competing_mover(rig):
         rig.daemon.migrate_all(1)
         return rig.daemon.stats()["counters"]["foreign_moves"]
     rig.daemon.wait(told, "NUMA balancing to move pages back")
-    assert int(vm.run(SYSFS + "foreign_moves")) >= \
+    assert vm.counter("foreign_moves") >= \
         rig.daemon.stats()["counters"]["foreign_moves"]
     vm.run("touch /run/stop")
     program.wait()

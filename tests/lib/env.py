@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where things are, and getting what is not there yet."""
 
+import contextlib
+import fcntl
 import functools
 import os
 import pathlib
@@ -42,6 +44,11 @@ def qemu():
     return tool("qemu") / "qemu-system-x86_64"
 
 
+def simulator():
+    """Its plugin that simulates hybrid memory."""
+    return qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
+
+
 @functools.lru_cache(None)
 def host_tools(sanitize=True):
     """The directory with hmemd and hmemctl; built with sanitizers for tests,
@@ -66,6 +73,17 @@ def kernel(series):
 @functools.lru_cache(None)
 def initramfs(series, module=True):
     return tool("initramfs", series, *([] if module else ["--no-module"]))
+
+
+@contextlib.contextmanager
+def locked(name):
+    """Hold the lock NAME, a path in the cache, to make something that others wait
+    for.  Gives the directory that it is in."""
+    path = CACHE / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield path.parent
 
 
 def program(name):

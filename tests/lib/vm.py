@@ -47,6 +47,18 @@ HINT_REQUEST = struct.Struct("<II")
 HINT_PAGE = struct.Struct("<QQiI")
 
 
+def nodes(cpus):
+    """QEMU's arguments that make memory backends dram and nvm what their names say:
+    node 0, with the processors, and node 1, which is slower."""
+    lb = "hmat-lb,initiator=0,hierarchy=memory"
+    return ("-numa", f"node,nodeid=0,memdev=dram,cpus=0-{cpus - 1}",
+            "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
+            "-numa", f"{lb},target=0,data-type=access-latency,latency=80",
+            "-numa", f"{lb},target=0,data-type=access-bandwidth,bandwidth=80G",
+            "-numa", f"{lb},target=1,data-type=access-latency,latency=300",
+            "-numa", f"{lb},target=1,data-type=access-bandwidth,bandwidth=10G")
+
+
 class VMError(Exception):
     """The machine did not do what it was asked; the text says what and why."""
 
@@ -156,7 +168,6 @@ class VM:
     def command_line(self):
         kernel = env.kernel(self.kernel)
         initrd = env.initramfs(self.kernel, self.module)
-        lb = "hmat-lb,initiator=0,hierarchy=memory"
         tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
         line = [
             str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
@@ -167,12 +178,7 @@ class VM:
             "-smp", str(self.cpus), "-m", f"{self.dram + self.nvm}M",
             "-object", f"memory-backend-memfd,id=dram,size={self.dram}M,share=on",
             "-object", f"memory-backend-memfd,id=nvm,size={self.nvm}M,share=on",
-            "-numa", f"node,nodeid=0,memdev=dram,cpus=0-{self.cpus - 1}",
-            "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
-            "-numa", f"{lb},target=0,data-type=access-latency,latency=80",
-            "-numa", f"{lb},target=0,data-type=access-bandwidth,bandwidth=80G",
-            "-numa", f"{lb},target=1,data-type=access-latency,latency=300",
-            "-numa", f"{lb},target=1,data-type=access-bandwidth,bandwidth=10G",
+            *nodes(self.cpus),
             "-serial", f"file:{self.console}",
             "-qmp", f"unix:{self.dir}/{self.name}.qmp,server=on,wait=off",
             "-device", "virtio-serial-pci",
@@ -196,6 +202,11 @@ class VM:
             line += ["-drive", f"if=none,id=disk{i},format=raw,file={disk}",
                      "-device", f"virtio-blk-pci,drive=disk{i}"]
         return line + self.args
+
+    def counter(self, name):
+        """Of the driver's, in sysfs."""
+        return int(self.run(
+            f"cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/{name}"))
 
     def chardev(self):
         return f"socket,id=hm,path={self.hmem},reconnect-ms=200"

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import resource
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 import env      # noqa: E402
+import heatfile     # noqa: E402
+import qmp      # noqa: E402
 
 MIB = 1 << 20
 LINE = 64
@@ -31,11 +32,6 @@ OTHER = 0x1c000000
 MEASURED = "rwxcpP"     # steps that are enclosed by marks
 
 ICOUNT = ("-icount", "shift=0,sleep=off")
-
-
-def plugin():
-    """The simulator under test."""
-    return env.qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
 
 
 def guest():
@@ -97,7 +93,7 @@ def bare(steps, options="", icount=ICOUNT, nodes=(256, 256), with_plugin=True):
                       "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
                       nodes=nodes)
     if with_plugin:
-        command += ["-plugin", f"{plugin()}{options and ','}{options}"]
+        command += ["-plugin", f"{env.simulator()}{options and ','}{options}"]
     return command
 
 
@@ -129,7 +125,10 @@ class Run:
                                 f"{done.stdout}{done.stderr}")
             self.text = pathlib.Path(out).read_text()
             self.series_text = pathlib.Path(series).read_text()
-            self.heat = heat and read_heat(f"{directory}/heat")
+            self.heat = heat and [
+                (ns, {gfn: tuple(lines) for gfn, *lines in frames})
+                for ns, frames in heatfile.periods(
+                    pathlib.Path(f"{directory}/heat").read_bytes())]
         self.out = json.loads(self.text)
         self.samples = [json.loads(x) for x in self.series_text.splitlines()]
         self.ns = [int(x.split()[1]) for x in done.stdout.splitlines()]
@@ -140,23 +139,6 @@ class Run:
                 self.begin[i], self.end[i], *marks = marks
                 self.deltas[i] = difference(self.begin[i], self.end[i])
         assert not marks, "marks that belong to no step"
-
-
-def read_heat(path):
-    """What heat=FILE has, as in Run.heat."""
-    data = pathlib.Path(path).read_bytes()
-    assert data[:8] == b"hmemheat", data[:8]
-    at, periods = 8, []
-    while at < len(data):
-        guest_ns, num = struct.unpack_from("<QQ", data, at)
-        at += 16
-        frames = {}
-        for _ in range(num):
-            gfn, *lines = struct.unpack_from("<III", data, at)
-            at += 12
-            frames[gfn] = tuple(lines)
-        periods.append((guest_ns, frames))
-    return periods
 
 
 def difference(first, last):
@@ -182,8 +164,8 @@ def run_tests(space):
             print(f"# {name}", flush=True)
             try:
                 test()
-            except (AssertionError, env.Error, subprocess.SubprocessError,
-                    OSError, ValueError, KeyError):
+            except (AssertionError, env.Error, qmp.Error,
+                    subprocess.SubprocessError, OSError, ValueError, KeyError):
                 traceback.print_exc()
                 failed += 1
     sys.stdout.flush()

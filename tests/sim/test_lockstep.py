@@ -9,7 +9,6 @@ import json
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from machine import NVM, bare, check, run_tests, step
 
 import daemon
+import qmp
 
 FRAMES = 32
 # For many windows of 1 ms the same frames are read all the time, in disorder,
@@ -27,26 +27,6 @@ STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x1000000)] +
 WINDOW = re.compile(r"window to (\d+) us: (\d+) accessed, (\d+) written, "
                     r"(\d+) rearmed")
 PATIENCE = 120
-
-
-class Monitor:
-    """QEMU's, by QMP."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        retry(lambda: self.socket.connect(str(path)) or True, "QEMU's monitor")
-        self.lines = self.socket.makefile("r")
-        self.run("qmp_capabilities")
-
-    def run(self, execute, **arguments):
-        self.socket.sendall(json.dumps(
-            {"execute": execute, "arguments": arguments}).encode())
-        for line in self.lines:
-            answer = json.loads(line)
-            if "return" in answer:
-                return answer["return"]
-            assert "error" not in answer, answer
-        raise AssertionError("QEMU has gone")
 
 
 def retry(function, what):
@@ -76,7 +56,7 @@ def run(policy, slow=False):
         qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL)
         try:
-            monitor = Monitor(path / "qmp")
+            monitor = qmp.Monitor(path / "qmp", qemu, PATIENCE)
             retry(lambda: monitor.run("qom-get", path="/machine/peripheral/hmem0",
                                       property="tracker") == "sim",
                   "tracking to begin")

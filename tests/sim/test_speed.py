@@ -8,7 +8,7 @@ of which miss the cache, which no program keeps up.
 
 import re
 
-from machine import (ICOUNT, NVM, bare, env, machine, plugin, run_tests, step,
+from machine import (ICOUNT, NVM, bare, env, machine, run_tests, step,
                      user_seconds)
 
 LIMIT = 4
@@ -33,7 +33,7 @@ def test_kernel():
                       "-append", "console=ttyS0 panic=-1 quiet", "-serial",
                       "stdio")
     ratio = compare("Linux 6.12 boots", command,
-                    [*command, "-plugin", plugin()], "Kernel panic")
+                    [*command, "-plugin", env.simulator()], "Kernel panic")
     assert ratio < LIMIT, ratio
 
 

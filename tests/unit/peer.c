@@ -18,20 +18,25 @@
 /* Long enough for any machine; only a test that fails waits for it. */
 #define PATIENCE_MS	60000
 
-void peer_connect(struct peer *p, const char *path)
+int peer_socket(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	strcpy(addr.sun_path, path);
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
+void peer_connect(struct peer *p, const char *path)
+{
 	*p = (struct peer) {
 		.map_fd = -1,
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
 		.uuid = p->uuid,
 	};
-	strcpy(addr.sun_path, path);
-	p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_return_code(connect(p->fd, (struct sockaddr *)&addr, sizeof(addr)),
-			   errno);
+	p->fd = peer_socket(path);
 }
 
 void peer_close(struct peer *p)

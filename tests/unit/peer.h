@@ -43,6 +43,8 @@ struct peer_msg {
 
 /* All of these fail the test if they cannot do what they say. */
 
+/* A socket that is connected to the one at @path. */
+int peer_socket(const char *path);
 /* Forgets all that was in @p, but for what it offers. */
 void peer_connect(struct peer *p, const char *path);
 void peer_close(struct peer *p);

@@ -51,7 +51,7 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 	return pid;
 }
 
-static int wait_for(pid_t pid)
+int process_wait(pid_t pid)
 {
 	int status;
 
@@ -106,7 +106,7 @@ void daemon_stop(struct daemon *d)
 	int status;
 
 	kill(d->pid, SIGTERM);
-	status = wait_for(d->pid);
+	status = process_wait(d->pid);
 	if (status)
 		show_log(d);
 	assert_int_equal(status, 0);
@@ -124,12 +124,12 @@ void daemon_stop(struct daemon *d)
 void daemon_kill(struct daemon *d)
 {
 	kill(d->pid, SIGKILL);
-	assert_int_equal(wait_for(d->pid), 128 + SIGKILL);
+	assert_int_equal(process_wait(d->pid), 128 + SIGKILL);
 }
 
 int daemon_second(struct daemon *d)
 {
-	return wait_for(spawn(d, NULL));
+	return process_wait(spawn(d, NULL));
 }
 
 pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
@@ -206,7 +206,7 @@ void ctl_finish(struct ctl *c, pid_t pid, int fds[2], struct peer *const *peers)
 	close(fds[0]);
 	close(fds[1]);
 	c->out[c->out_len] = c->err[c->err_len] = '\0';
-	c->status = wait_for(pid);
+	c->status = process_wait(pid);
 }
 
 void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,

@@ -19,6 +19,9 @@ struct ctl {
 	char out[1 << 20], err[8192];
 };
 
+/* Wait for a child; its exit status, or 128 + N if signal N ended it. */
+int process_wait(pid_t pid);
+
 /* $HMEMD with our sockets and @args (NULL-terminated, or NULL); waits for it. */
 void daemon_start(struct daemon *d, const char *const *args);
 /* Its exit status, with nothing left behind; fails unless it is 0. */

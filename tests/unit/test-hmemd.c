@@ -11,53 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
-#include "run.h"
-
-struct fixture {
-	struct daemon d;
-	struct peer web;
-	struct ctl ctl;
-	/* web answers whatever hmemctl is asked. */
-	bool serve;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	daemon_start(&f->d, NULL);
-	peer_handshake(&f->web, f->d.vm_socket, "web");
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	peer_close(&f->web);
-	daemon_stop(&f->d);
-	free(f);
-	return 0;
-}
-
-/* hmemctl ends with @status; meanwhile web answers if there may be hints. */
-static void ctl(struct fixture *f, int status, const char *line)
-{
-	bool serve = f->web.fd >= 0 && (f->serve || strstr(line, "--wait"));
-	struct peer *peers[] = { serve ? &f->web : NULL, NULL };
-
-	ctl_run(&f->ctl, &f->d, peers, line);
-	if (f->ctl.status != status)
-		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, f->ctl.status,
-			 status, f->ctl.out, f->ctl.err);
-}
+#include "fixture.h"
 
 /* As ctl(), and what it printed, parsed; released by the caller. */
 static struct json_object *ctl_json(struct fixture *f, int status, const char *line)
@@ -72,19 +29,10 @@ static struct json_object *ctl_json(struct fixture *f, int status, const char *l
 	return o;
 }
 
-/* The number at a path of keys like "vms.0.tiers.1.hot"; -1: null or none. */
+/* The number at a path of json_at(); -1: null or none. */
 static int64_t num_at(struct json_object *o, const char *path)
 {
-	char copy[128], *save;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	for (char *k = strtok_r(copy, ".", &save); k; k = strtok_r(NULL, ".", &save)) {
-		if (json_object_is_type(o, json_type_array))
-			o = json_object_array_get_idx(o, atoi(k));
-		else if (!json_object_object_get_ex(o, k, &o))
-			return -1;
-	}
-	return o ? json_object_get_int64(o) : -1;
+	return json_at(o, path, &o) && o ? json_object_get_int64(o) : -1;
 }
 
 static int64_t ask(struct fixture *f, const char *line, const char *path)
@@ -221,10 +169,7 @@ static void migrate(void **state)
 static void usage(void **state)
 {
 	struct fixture *f = *state;
-	static const struct {
-		int status;
-		const char *line, *says;
-	} cases[] = {
+	static const struct usage cases[] = {
 		{ 2, "", "which command" },
 		{ 2, "fly", "no command 'fly'" },
 		{ 2, "list more", "more" },
@@ -260,12 +205,7 @@ static void usage(void **state)
 		{ 1, "--socket /nonexistent list", "start hmemd" },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		ctl(f, cases[i].status, cases[i].line);
-		if (!strstr(f->ctl.err, cases[i].says) || f->ctl.out_len)
-			fail_msg("hmemctl %s does not say '%s' but:\n%s%s",
-				 cases[i].line, cases[i].says, f->ctl.err, f->ctl.out);
-	}
+	usage_check(f, cases, sizeof(cases) / sizeof(cases[0]));
 	/* All of a set or nothing. */
 	assert_int_equal(ask(f, "policy get", "policy.rate"), 200);
 	ctl(f, 0, "--help");
@@ -559,14 +499,13 @@ static bool readable(const struct peer *p)
 /* Nobody is answered before all have ticked, and those left are enough. */
 static void barrier(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = fixture_new((const char *[]) {
+		"--lockstep=3", "-p", "observe", NULL
+	});
 	struct peer vms[3] = { { 0 } };
 	struct peer_msg msg;
 
 	(void)state;
-	daemon_start(&f->d, (const char *[]) { "--lockstep=3", "-p", "observe",
-					       NULL });
-	f->web.fd = -1;
 	for (unsigned int i = 0; i < 3; i++) {
 		lockstep_handshake(&vms[i], f, "vm");
 		assert_int_equal(expect_track(&vms[i], &msg)->flags,
@@ -608,9 +547,7 @@ static void barrier(void **state)
 	peer_handshake(&f->web, f->d.vm_socket, "web");
 	ctl(f, 0, "status web");
 	assert_true(out_has(f, "-icount"));
-	peer_close(&f->web);
-	daemon_stop(&f->d);
-	free(f);
+	fixture_end(f);
 }
 
 /* Pages that are refused are not asked for again in the next window. */
@@ -1043,14 +980,14 @@ static void policy_is(struct fixture *f, const char *vm, const char *policy)
 /* What was set for a VM holds when it comes back, for as many as can be. */
 static void policies_are_kept(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = fixture_new((const char *[]) {
+		"--max-vms=3", "-p", "observe", NULL
+	});
 	struct peer p[3] = { { 0 } };
 	struct hmem_link_hello hello;
 	struct peer_msg msg;
 
 	(void)state;
-	f->web.fd = -1;
-	daemon_start(&f->d, (const char *[]) { "--max-vms=3", "-p", "observe", NULL });
 	peer_handshake(&p[0], f->d.vm_socket, "web");
 	policy_is(f, "web", "observe");
 	ctl(f, 0, "policy web set name=hmmv window=70 rate=33");
@@ -1131,18 +1068,18 @@ static void policies_are_kept(void **state)
 	peer_handshake(&p[0], f->d.vm_socket, "web");
 	policy_is(f, "web", "off");
 	peer_close(&p[0]);
-	daemon_stop(&f->d);
-	free(f);
+	fixture_end(f);
 }
 
 static void limits(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = fixture_new((const char *[]) {
+		"--max-vms=1", "--max-guest=32M", NULL
+	});
 	struct peer a = { 0 }, b = { 0 };
 	struct hmem_link_hello hello;
 
 	(void)state;
-	daemon_start(&f->d, (const char *[]) { "--max-vms=1", "--max-guest=32M", NULL });
 	/* Both tiers together are 64M. */
 	peer_connect(&a, f->d.vm_socket);
 	peer_fill_hello(&hello, "big");
@@ -1152,24 +1089,12 @@ static void limits(void **state)
 	peer_expect_drop(&b);
 	peer_send_ranges(&a);
 	peer_expect_drop(&a);
-	f->web.fd = -1;
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "--max-guest"));
-	daemon_stop(&f->d);
-	free(f);
+	fixture_end(f);
 }
 
 /* --- the control socket, byte by byte --- */
-
-static int control_connect(struct fixture *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strcpy(addr.sun_path, f->d.control_socket);
-	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
-	return fd;
-}
 
 /* The line that comes back, or "" if hmemd hangs up. */
 static void control_ask(int fd, const char *request, size_t len, char *line,
@@ -1228,7 +1153,7 @@ static void control_garbage(void **state)
 	size_t huge = 9 << 20;
 	char line[65536], *big;
 	uint64_t rnd = 5;
-	int fd = control_connect(f);
+	int fd = peer_socket(f->d.control_socket);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		size_t len = bad[i][0] ? strlen(bad[i]) : 2;
@@ -1245,7 +1170,7 @@ static void control_garbage(void **state)
 	/* One that never ends is hung up on. */
 	big = test_malloc(huge);
 	memset(big, ' ', huge);
-	fd = control_connect(f);
+	fd = peer_socket(f->d.control_socket);
 	control_ask(fd, big, huge, line, sizeof(line));
 	assert_string_equal(line, "");
 	close(fd);
@@ -1256,7 +1181,7 @@ static void control_garbage(void **state)
 		size_t at = unit_random(&rnd) % (sizeof(text) - 2);
 
 		text[at] = unit_random(&rnd);
-		fd = control_connect(f);
+		fd = peer_socket(f->d.control_socket);
 		send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
 		close(fd);
 	}
@@ -1321,7 +1246,8 @@ static void golden_output(void **state)
 	assert_true(out_has(f, "numa_balancing=0"));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+							   fixture_teardown)
 
 int main(void)
 {

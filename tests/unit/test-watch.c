@@ -14,54 +14,13 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
-#include "run.h"
+#include "fixture.h"
 
 #define PATIENCE_MS	60000
-
-struct fixture {
-	struct daemon d;
-	struct peer web;
-	struct ctl ctl;
-	/* Windows of web so far. */
-	uint64_t seq;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	daemon_start(&f->d, NULL);
-	peer_handshake(&f->web, f->d.vm_socket, "web");
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	peer_close(&f->web);
-	daemon_stop(&f->d);
-	free(f);
-	return 0;
-}
-
-static void ctl(struct fixture *f, int status, const char *line)
-{
-	struct peer *peers[] = { strstr(line, "--wait") ? &f->web : NULL, NULL };
-
-	ctl_run(&f->ctl, &f->d, peers, line);
-	if (f->ctl.status != status)
-		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, f->ctl.status,
-			 status, f->ctl.out, f->ctl.err);
-}
 
 static void observe(struct fixture *f, const char *tunables)
 {
@@ -85,6 +44,37 @@ static void window(struct fixture *f, uint64_t gfn, uint64_t num)
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
 }
 
+/* hmemctl, whose output is read while it runs. */
+struct stream {
+	pid_t pid;
+	FILE *out;
+	int err;
+};
+
+static struct stream stream_start(struct fixture *f, const char *line)
+{
+	int fds[2];
+	struct stream s = { .pid = ctl_start(&f->ctl, &f->d, line, fds) };
+
+	s.out = fdopen(fds[0], "r");
+	s.err = fds[1];
+	return s;
+}
+
+/* It ends with @status. */
+static void stream_end(struct stream *s, int status)
+{
+	assert_int_equal(process_wait(s->pid), status);
+	fclose(s->out);
+	close(s->err);
+}
+
+static void stream_kill(struct stream *s)
+{
+	kill(s->pid, SIGKILL);
+	stream_end(s, 128 + SIGKILL);
+}
+
 /* A line that hmemctl prints, parsed; NULL when it ends. */
 static struct json_object *next_json(FILE *out)
 {
@@ -105,16 +95,8 @@ static struct json_object *next_json(FILE *out)
 
 static struct json_object *at(struct json_object *o, const char *path)
 {
-	char copy[128], *save;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	for (char *k = strtok_r(copy, ".", &save); k && o;
-	     k = strtok_r(NULL, ".", &save)) {
-		if (json_object_is_type(o, json_type_array))
-			o = json_object_array_get_idx(o, atoi(k));
-		else if (!json_object_object_get_ex(o, k, &o))
-			fail_msg("there is no '%s' in it", path);
-	}
+	if (!json_at(o, path, &o))
+		fail_msg("there is no '%s' in it", path);
 	return o;
 }
 
@@ -126,10 +108,7 @@ static double num_at(struct json_object *o, const char *path)
 static void usage(void **state)
 {
 	struct fixture *f = *state;
-	static const struct {
-		int status;
-		const char *line, *says;
-	} cases[] = {
+	static const struct usage cases[] = {
 		{ 2, "top -n 0", "--count" },
 		{ 2, "top -n x", "--count" },
 		{ 2, "top -i 0", "--interval" },
@@ -148,12 +127,7 @@ static void usage(void **state)
 		{ 1, "heatmap nobody", "no VM 'nobody'" },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		ctl(f, cases[i].status, cases[i].line);
-		if (!strstr(f->ctl.err, cases[i].says) || f->ctl.out_len)
-			fail_msg("hmemctl %s does not say '%s' but:\n%s%s",
-				 cases[i].line, cases[i].says, f->ctl.err, f->ctl.out);
-	}
+	usage_check(f, cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 static void top_golden(void **state)
@@ -161,9 +135,7 @@ static void top_golden(void **state)
 	struct fixture *f = *state;
 	struct peer db = { 0 };
 	char line[256];
-	FILE *out;
-	int fds[2];
-	pid_t pid;
+	struct stream top;
 
 	ctl(f, 0, "top -n 1 -i 0.1");
 	golden_check("top", f->ctl.out);
@@ -177,18 +149,14 @@ static void top_golden(void **state)
 	ctl(f, 0, "top web -n 1 -i 0.1 -q --raw");
 	golden_check("top-quiet", f->ctl.out);
 	/* One of those that are shown may go; the others are none of ours. */
-	pid = ctl_start(&f->ctl, &f->d, "top db -i 0.1", fds);
-	out = fdopen(fds[0], "r");
-	while (fgets(line, sizeof(line), out) && !strstr(line, "refused"))
+	top = stream_start(f, "top db -i 0.1");
+	while (fgets(line, sizeof(line), top.out) && !strstr(line, "refused"))
 		;
 	peer_close(&db);
-	while (fgets(line, sizeof(line), out) && !strstr(line, "none of these VMs"))
+	while (fgets(line, sizeof(line), top.out) && !strstr(line, "none of these VMs"))
 		;
 	assert_non_null(strstr(line, "none of these VMs"));
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	fclose(out);
-	close(fds[1]);
+	stream_kill(&top);
 	peer_close(&f->web);
 	while (ctl(f, 0, "list -q"), f->ctl.out_len)
 		;
@@ -210,15 +178,12 @@ static void top_rates(void **state)
 	double moved = 0, mib = 0, locked = 0, refused = 0;
 	struct peer idle = { 0 };
 	struct json_object *o;
-	FILE *out;
-	int fds[2];
-	pid_t pid;
+	struct stream top;
 
 	peer_handshake(&idle, f->d.vm_socket, "idle");
-	pid = ctl_start(&f->ctl, &f->d, "top -o json -i 0.1", fds);
-	out = fdopen(fds[0], "r");
+	top = stream_start(f, "top -o json -i 0.1");
 	/* The first is made of two: whatever moves from now on is in others. */
-	o = next_json(out);
+	o = next_json(top.out);
 	assert_int_equal(num_at(o, "version"), 1);
 	assert_string_equal(json_object_get_string(at(o, "vms.0.name")), "idle");
 	assert_true(num_at(o, "vms.1.demoted_per_s") == 0);
@@ -229,7 +194,7 @@ static void top_rates(void **state)
 	while (round(moved) < 2000 || round(locked) < 1000) {
 		double s;
 
-		o = next_json(out);
+		o = next_json(top.out);
 		assert_non_null(o);
 		s = num_at(o, "interval_ms") / 1000;
 		assert_true(s > 0);
@@ -260,21 +225,18 @@ static void top_rates(void **state)
 	observe(f, "");
 	do {
 		window(f, 0, 10);
-		o = next_json(out);
+		o = next_json(top.out);
 		moved = num_at(o, "vms.1.daemon_us_per_window");
 		json_object_put(o);
 	} while (!moved);
 	assert_true(moved > 0);
 	ctl(f, 0, "stats web --reset");
 	do
-		o = next_json(out);
+		o = next_json(top.out);
 	while (at(o, "vms.1.demoted_per_s") && json_object_put(o));
 	assert_null(at(o, "vms.1.refused"));
 	json_object_put(o);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	fclose(out);
-	close(fds[1]);
+	stream_kill(&top);
 	peer_close(&idle);
 }
 
@@ -420,35 +382,29 @@ static void map_and_picture(void **state)
 	const char *picture[8] = { NULL };
 	struct json_object *o;
 	struct peer odd = { 0 };
-	FILE *out;
-	int fds[2], status;
-	pid_t pid;
+	struct stream map;
 
 	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
 	snprintf(command, sizeof(command), "heatmap --time 4 --svg %s", svg);
 	observe(f, "");
 	for (unsigned int i = 0; i < 9; i++)
 		window(f, 4096, 1024);
-	pid = ctl_start(&f->ctl, &f->d, command, fds);
-	out = fdopen(fds[0], "r");
+	map = stream_start(f, command);
 	/* From here on it waits for windows. */
 	do {
-		next_line(out, line, sizeof(line));
+		next_line(map.out, line, sizeof(line));
 		strcat(strcat(text, line), "\n");
 	} while (!strstr(line, "time s"));
 	for (unsigned int i = 0; i < 4; i++) {
 		/* A hot set that moves up, and over the border. */
 		window(f, PEER_TIER - 2048 + i * 1024, 1024);
-		next_line(out, line, sizeof(line));
+		next_line(map.out, line, sizeof(line));
 		strcat(strcat(text, line), "\n");
 		digits_of(line, rows[i]);
 		picture[i] = rows[i];
 	}
-	assert_null(fgets(line, sizeof(line), out));
-	fclose(out);
-	close(fds[1]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_null(fgets(line, sizeof(line), map.out));
+	stream_end(&map, 0);
 	golden_check("heatmap-time", text);
 	svg_check(f, svg, strlen(rows[0]), picture);
 	assert_non_null(strstr(f->ctl.out, "1 borders\nVM web: policy observe"));
@@ -456,17 +412,16 @@ static void map_and_picture(void **state)
 	assert_non_null(strstr(f->ctl.out, "\n32 MiB\n"));
 	assert_non_null(strstr(f->ctl.out, "4.000\n"));
 	/* As lines of JSON, while the memory becomes less. */
-	pid = ctl_start(&f->ctl, &f->d, "-o json heatmap --time 1000 --bins 8", fds);
-	out = fdopen(fds[0], "r");
+	map = stream_start(f, "-o json heatmap --time 1000 --bins 8");
 	do {
 		/* It may not look yet. */
-		struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
+		struct pollfd pfd = { .fd = fileno(map.out), .events = POLLIN };
 
 		window(f, 0, 1);
 		if (poll(&pfd, 1, 20) == 1)
 			break;
 	} while (1);
-	o = next_json(out);
+	o = next_json(map.out);
 	assert_int_equal(json_object_array_length(at(o, "bins")), 8);
 	json_object_put(o);
 	peer_send(&f->web, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
@@ -474,12 +429,9 @@ static void map_and_picture(void **state)
 		{ .gfn = PEER_TIER, .num = 50, .tier = 1 },
 	}, 2 * sizeof(struct hmem_link_range));
 	window(f, 0, 1);
-	while (fgets(line, sizeof(line), out))
+	while (fgets(line, sizeof(line), map.out))
 		;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(WEXITSTATUS(status), 3);
-	fclose(out);
-	close(fds[1]);
+	stream_end(&map, 3);
 	/* A name that is none in XML; one row; nowhere to write it. */
 	peer_handshake(&odd, f->d.vm_socket, "<&\"'>");
 	ctl(f, 0, "policy <&\"'> set name=observe");
@@ -500,61 +452,41 @@ static void map_ends_early(void **state)
 {
 	struct fixture *f = *state;
 	char line[256], command[128], svg[64], row[80];
-	FILE *out;
-	int fds[2], status;
-	pid_t pid;
+	struct stream map;
 
 	snprintf(svg, sizeof(svg), "%s/map.svg", f->d.dir);
 	snprintf(command, sizeof(command), "heatmap --time 1000 --svg %s", svg);
 	observe(f, "");
-	pid = ctl_start(&f->ctl, &f->d, command, fds);
-	out = fdopen(fds[0], "r");
-	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+	map = stream_start(f, command);
+	while (!strstr(next_line(map.out, line, sizeof(line)), "time s"))
 		;
 	window(f, 0, PEER_TIER);
-	digits_of(next_line(out, line, sizeof(line)), row);
-	kill(pid, SIGINT);
+	digits_of(next_line(map.out, line, sizeof(line)), row);
+	kill(map.pid, SIGINT);
 	/* It waits for this window, or had not begun to. */
 	window(f, 0, PEER_TIER);
 	line[0] = command[0] = '\0';
-	if (fgets(line, sizeof(line), out)) {
+	if (fgets(line, sizeof(line), map.out)) {
 		line[strcspn(line, "\n")] = '\0';
 		digits_of(line, command);
-		assert_null(fgets(line, sizeof(line), out));
+		assert_null(fgets(line, sizeof(line), map.out));
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	fclose(out);
-	close(fds[1]);
+	stream_end(&map, 0);
 	svg_check(f, svg, strlen(row), (const char *[]) {
 		row, command[0] ? command : NULL, NULL,
 	});
 	unlink(svg);
 
-	pid = ctl_start(&f->ctl, &f->d, "heatmap --time 1000", fds);
-	out = fdopen(fds[0], "r");
-	while (!strstr(next_line(out, line, sizeof(line)), "time s"))
+	map = stream_start(f, "heatmap --time 1000");
+	while (!strstr(next_line(map.out, line, sizeof(line)), "time s"))
 		;
 	/* Whether it waits already or not. */
 	ctl_run(&(struct ctl) { 0 }, &f->d, NULL, "policy set name=off");
-	assert_null(fgets(line, sizeof(line), out));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(WEXITSTATUS(status), 1);
-	fclose(out);
-	close(fds[1]);
+	assert_null(fgets(line, sizeof(line), map.out));
+	stream_end(&map, 1);
 }
 
 /* --- heat, byte by byte --- */
-
-static int control_connect(struct fixture *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strcpy(addr.sun_path, f->d.control_socket);
-	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
-	return fd;
-}
 
 static void say(int fd, const char *text)
 {
@@ -593,7 +525,7 @@ static void heat_holds_nobody_up(void **state)
 	struct fixture *f = *state;
 	static const char look[] = "{\"verb\":\"heat\",\"vm\":\"big\","
 				   "\"bins\":16}\n";
-	int fd = control_connect(f), other = control_connect(f);
+	int fd = peer_socket(f->d.control_socket), other = peer_socket(f->d.control_socket);
 	struct json_object *o;
 	struct peer big = { 0 };
 	FILE *in = fdopen(dup(fd), "r"), *in_other = fdopen(dup(other), "r");
@@ -738,11 +670,9 @@ static void tty_fits(struct tty *t, unsigned int cols, unsigned int lines)
 static void tty_end(struct tty *t, int status)
 {
 	struct termios after;
-	int st;
 
 	tty_expect(t, "\033[?25h\033[?1049l");
-	assert_int_equal(waitpid(t->pid, &st, 0), t->pid);
-	assert_int_equal(WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st), status);
+	assert_int_equal(process_wait(t->pid), status);
 	assert_return_code(tcgetattr(t->fd, &after), errno);
 	assert_int_equal(after.c_lflag, t->before.c_lflag);
 	close(t->fd);
@@ -808,7 +738,8 @@ static void top_live(void **state)
 	test_free(t);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+							   fixture_teardown)
 
 int main(void)
 {

@@ -89,15 +89,11 @@ static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
 
         access->word = MAX(access->word, range->gfn / 64);
         for (; access->word < end; access->word++) {
-            uint64_t *from = &maps->rearm[access->word];
-            /* What is not of this range is left to the one it is of. */
-            uint64_t mine = hmem_range_mask(range, access->word);
-            uint64_t mask;
+            uint64_t mask = hmem_maps_take_rearm(maps, range, access->word);
 
-            if (!(qatomic_read(from) & mine)) {
+            if (!mask) {
                 continue;
             }
-            mask = qatomic_fetch_and(from, ~mine) & mine;
             to->gfn = cpu_to_le64(access->word * 64);
             to->mask = cpu_to_le64(mask);
             access->num_rearmed += ctpop64(mask);

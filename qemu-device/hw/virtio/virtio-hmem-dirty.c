@@ -146,16 +146,10 @@ static void hmem_dirty_stop(const HmemMemory *memory)
     }
 }
 
-static bool hmem_dirty_available(void)
-{
-    return true;
-}
-
 /* Taking a snapshot is what arms it for the next window. */
 const HmemTracker hmem_tracker_dirty = {
     .id = HMEM_LINK_TRACKER_DIRTY,
     .name = "dirty",
-    .available = hmem_dirty_available,
     .start = hmem_dirty_start,
     .stop = hmem_dirty_stop,
     .collect = hmem_dirty_collect,

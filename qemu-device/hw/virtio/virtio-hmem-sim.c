@@ -114,16 +114,8 @@ static void hmem_sim_rearm_chunk(const struct hmem_link_range *range,
 
     num = MIN(num, MAX(sim->maps->bytes / 8, word) - word);
     for (i = 0; i < num; i++) {
-        uint64_t *from = &sim->maps->rearm[word + i];
-
-        /* What is not of this range is left to the one it is of. */
-        mask[i] = qatomic_read(from);
-        if (mask[i]) {
-            uint64_t mine = hmem_range_mask(range, word + i);
-
-            mask[i] = qatomic_fetch_and(from, ~mine) & mine;
-            found += ctpop64(mask[i]);
-        }
+        mask[i] = hmem_maps_take_rearm(sim->maps, range, word + i);
+        found += ctpop64(mask[i]);
     }
     if (found) {
         sim->log->rearm(word * 64, num * 64, mask);

@@ -315,15 +315,21 @@ static void daemon_barrier(Daemon *d)
     daemon_recv_reject(d, UINT64_MAX, HMEM_LINK_REJECT_NO_DRIVER, 0);
 }
 
-static void daemon_track_flags(Daemon *d, uint64_t window_ns, uint32_t flags)
+static void daemon_track_with(Daemon *d, uint64_t window_ns, uint32_t tracker,
+                              uint32_t flags)
 {
     const struct hmem_link_track track = {
         .window_ns = window_ns,
-        .tracker = window_ns ? HMEM_LINK_TRACKER_DIRTY : 0,
+        .tracker = window_ns ? tracker : 0,
         .flags = flags,
     };
 
     daemon_send(d, HMEM_LINK_TRACK, &track, sizeof(track));
+}
+
+static void daemon_track_flags(Daemon *d, uint64_t window_ns, uint32_t flags)
+{
+    daemon_track_with(d, window_ns, HMEM_LINK_TRACKER_DIRTY, flags);
 }
 
 static void daemon_track(Daemon *d, uint64_t window_ns)
@@ -338,14 +344,23 @@ static void daemon_tick_done(Daemon *d, uint64_t seq)
     daemon_send(d, HMEM_LINK_TICK_DONE, &done, sizeof(done));
 }
 
-static void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
-                             uint64_t dirty)
+/* What was found is for the caller to check. */
+static struct hmem_link_tick daemon_next_tick(Daemon *d, uint64_t seq,
+                                              uint64_t window_ns)
 {
     struct hmem_link_tick tick;
 
     daemon_recv_to(d, HMEM_LINK_TICK, &tick, sizeof(tick));
     g_assert_cmpint(tick.seq, ==, seq);
     g_assert_cmpint(tick.window_ns, ==, window_ns);
+    return tick;
+}
+
+static void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
+                             uint64_t dirty)
+{
+    const struct hmem_link_tick tick = daemon_next_tick(d, seq, window_ns);
+
     g_assert_cmpint(tick.dirty, ==, dirty);
     g_assert_cmpint(tick.accessed, ==, 0);
 }
@@ -2197,16 +2212,10 @@ static void wait_clear(const uint64_t *map, uint64_t gfn)
 
 static void track_log(Test *t, Log *log, uint32_t flags)
 {
-    const struct hmem_link_track track = {
-        .window_ns = 10 * MS,
-        .tracker = HMEM_LINK_TRACKER_SIM,
-        .flags = flags,
-    };
-
     /* Set before tracking began: cleared when it does. */
     map_set(log->accessed, FAST);
     map_set(log->dirty, FAST);
-    daemon_send(t->d, HMEM_LINK_TRACK, &track, sizeof(track));
+    daemon_track_with(t->d, 10 * MS, HMEM_LINK_TRACKER_SIM, flags);
     wait_clear(log->accessed, FAST);
     g_assert_false(map_test(log->dirty, FAST));
 }
@@ -2214,11 +2223,8 @@ static void track_log(Test *t, Log *log, uint32_t flags)
 static void recv_log_tick(Test *t, uint64_t seq, uint64_t accessed,
                           uint64_t dirty)
 {
-    struct hmem_link_tick tick;
+    const struct hmem_link_tick tick = daemon_next_tick(t->d, seq, 10 * MS);
 
-    daemon_recv_to(t->d, HMEM_LINK_TICK, &tick, sizeof(tick));
-    g_assert_cmpint(tick.seq, ==, seq);
-    g_assert_cmpint(tick.window_ns, ==, 10 * MS);
     g_assert_cmpint(tick.accessed, ==, accessed);
     g_assert_cmpint(tick.dirty, ==, dirty);
 }
@@ -2281,7 +2287,6 @@ static void test_sim_windows(void)
 /* A slow daemon: one longer window, and what it rearms is rearmed first. */
 static void test_sim_slow(void)
 {
-    struct hmem_link_tick tick;
     Test t = { };
     Log log;
 
@@ -2296,10 +2301,7 @@ static void test_sim_slow(void)
     qtest_clock_step(t.qts, 30 * MS);
     map_set(rearm_map(t.d), FAST);
     daemon_tick_done(t.d, 1);
-    daemon_recv_to(t.d, HMEM_LINK_TICK, &tick, sizeof(tick));
-    g_assert_cmpint(tick.seq, ==, 2);
-    g_assert_cmpint(tick.window_ns, ==, 30 * MS);
-    g_assert_cmpint(tick.accessed, ==, 1);
+    g_assert_cmpint(daemon_next_tick(t.d, 2, 30 * MS).accessed, ==, 1);
     teardown_log(&t, &log);
 }
 
@@ -2434,13 +2436,19 @@ static void set_report(Report *r, uint64_t id, uint32_t num, bool last)
     };
 }
 
+static void post_report(Test *t, const Report *r)
+{
+    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
+                        le32_to_cpu(r->header.num_frames) *
+                        sizeof(r->frames[0]));
+}
+
+/* ... and wait for the device to have read it. */
 static void send_report(Test *t, const Report *r)
 {
     uint32_t index = t->hmem.access_vq->free_head;
 
-    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
-                        le32_to_cpu(r->header.num_frames) *
-                        sizeof(r->frames[0]));
+    post_report(t, r);
     qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.access_vq, index,
                            NULL, DEADLINE_US);
 }
@@ -2456,13 +2464,7 @@ static void finish_scan(Test *t, uint64_t id)
 
 static void daemon_track_gpt(Daemon *d, uint32_t flags)
 {
-    const struct hmem_link_track track = {
-        .window_ns = 10 * MS,
-        .tracker = HMEM_LINK_TRACKER_GPT,
-        .flags = flags,
-    };
-
-    daemon_send(d, HMEM_LINK_TRACK, &track, sizeof(track));
+    daemon_track_with(d, 10 * MS, HMEM_LINK_TRACKER_GPT, flags);
 }
 
 /* The scan before the first window; returns its id. */
@@ -2513,12 +2515,8 @@ static void setup_gpt(Test *t, uint32_t flags)
 static void recv_gpt_tick(Test *t, uint64_t seq, uint64_t window_ns,
                           uint64_t accessed)
 {
-    struct hmem_link_tick tick;
-
-    daemon_recv_to(t->d, HMEM_LINK_TICK, &tick, sizeof(tick));
-    g_assert_cmpint(tick.seq, ==, seq);
-    g_assert_cmpint(tick.window_ns, ==, window_ns);
-    g_assert_cmpint(tick.accessed, ==, accessed);
+    g_assert_cmpint(daemon_next_tick(t->d, seq, window_ns).accessed, ==,
+                    accessed);
 }
 
 static void test_gpt_windows(void)
@@ -2657,9 +2655,24 @@ static void test_gpt_driver(void)
     finish_scan(&t, collect_scan(&t));
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     set_report(&r, id, 0, true);
-    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    post_report(&t, &r);
     expect_broken(&t);
     teardown(&t);
+}
+
+/* Answer tick 1, and have the driver get the first part of what to rearm. */
+static void begin_rearm(Test *t)
+{
+    ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
+    int i;
+
+    for (i = 0; i < 300; i++) {
+        map_set(rearm_map(t->d), SLOW + i * 64);
+    }
+    gpt_tick_done(t, 1);
+    qtest_clock_step(t->qts, 10 * MS);
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq, buffer.index,
+                           NULL, DEADLINE_US);
 }
 
 /* Tracking ends and begins again while the driver is at a scan. */
@@ -2691,14 +2704,7 @@ static void test_gpt_change(void)
     recv_gpt_tick(&t, 1, 10 * MS, 0);
 
     /* In the middle of a request, which is cut short then. */
-    for (int i = 0; i < 300; i++) {
-        map_set(rearm_map(t.d), SLOW + i * 64);
-    }
-    buffer = post_scan(&t, SCAN_BUFFER(256));
-    gpt_tick_done(&t, 1);
-    qtest_clock_step(t.qts, 10 * MS);
-    qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.scan_vq, buffer.index,
-                           NULL, DEADLINE_US);
+    begin_rearm(&t);
     daemon_track(t.d, 0);
     daemon_hint(t.d, 1, END, 0, 0);
     daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
@@ -2739,14 +2745,14 @@ static void test_gpt_lockstep(void)
     setup_gpt(&t, HMEM_LINK_TRACK_LOCKSTEP);
     set_report(&r, collect_scan(&t), 0, true);
     /* QEMU does nothing for the test either, until the tick is answered. */
-    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    post_report(&t, &r);
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     map_set(rearm_map(t.d), FAST);
     daemon_tick_done(t.d, 1);
     qvirtio_wait_used_elem(t.qts, t.hmem.vdev, t.hmem.access_vq,
                            t.hmem.access_vq->free_head - 1, NULL, DEADLINE_US);
     set_report(&r, rearm_scan(&t, &rearm, 1), 0, true);
-    qvirtio_hmem_report(&t.hmem, &r, sizeof(r.header));
+    post_report(&t, &r);
     recv_gpt_tick(&t, 2, 10 * MS, 0);
     daemon_tick_done(t.d, 2);
     teardown(&t);
@@ -2778,13 +2784,6 @@ static void test_gpt_off(void)
  * report.
  */
 
-static void bad_report(Test *t, const Report *r)
-{
-    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
-                        le32_to_cpu(r->header.num_frames) *
-                        sizeof(r->frames[0]));
-}
-
 static void bad_report_one(Test *t, uint64_t id, uint64_t gfn, uint64_t mask)
 {
     Report r;
@@ -2792,7 +2791,7 @@ static void bad_report_one(Test *t, uint64_t id, uint64_t gfn, uint64_t mask)
     set_report(&r, id, 2, true);
     r.frames[0] = frames_of(FAST, 1);
     r.frames[1] = frames_of(gfn, mask);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_empty(Test *t, uint64_t id)
@@ -2844,7 +2843,7 @@ static void bad_report_flags(Test *t, uint64_t id)
 
     set_report(&r, id, 0, true);
     r.header.flags |= cpu_to_le32(2);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_id(Test *t, uint64_t id)
@@ -2852,7 +2851,7 @@ static void bad_report_id(Test *t, uint64_t id)
     Report r;
 
     set_report(&r, id + 1, 0, true);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_finished(Test *t, uint64_t id)
@@ -2862,15 +2861,15 @@ static void bad_report_finished(Test *t, uint64_t id)
     finish_scan(t, id);
     recv_gpt_tick(t, 1, 10 * MS, 0);
     set_report(&r, id, 0, true);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_id_zero(Test *t, uint64_t id)
 {
     finish_scan(t, id);
     recv_gpt_tick(t, 1, 10 * MS, 0);
-    bad_report(t, &(Report) { .header.flags =
-                              cpu_to_le32(VIRTIO_HMEM_ACCESS_LAST) });
+    post_report(t, &(Report) { .header.flags =
+                               cpu_to_le32(VIRTIO_HMEM_ACCESS_LAST) });
 }
 
 static void bad_report_nothing(Test *t, uint64_t id)
@@ -2878,28 +2877,19 @@ static void bad_report_nothing(Test *t, uint64_t id)
     Report r;
 
     set_report(&r, id, 0, false);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 /* Before it has all of the request. */
 static void bad_report_early(Test *t, uint64_t id)
 {
-    ScanBuffer buffer;
     Report r;
-    int i;
 
     finish_scan(t, id);
     recv_gpt_tick(t, 1, 10 * MS, 0);
-    for (i = 0; i < 300; i++) {
-        map_set(rearm_map(t->d), SLOW + i * 64);
-    }
-    buffer = post_scan(t, SCAN_BUFFER(256));
-    gpt_tick_done(t, 1);
-    qtest_clock_step(t->qts, 10 * MS);
-    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq, buffer.index,
-                           NULL, DEADLINE_US);
+    begin_rearm(t);
     set_report(&r, id + 1, 0, true);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_unasked(Test *t, uint64_t id)
@@ -2916,7 +2906,7 @@ static void bad_report_unasked(Test *t, uint64_t id)
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     set_report(&r, id, 1, true);
     r.frames[0] = frames_of(FAST, 1);
-    bad_report(t, &r);
+    post_report(t, &r);
 }
 
 static void bad_report_align(Test *t, uint64_t id)

@@ -10,7 +10,6 @@
  *			0: it stays at the end, which is touched last
  */
 #include <err.h>
-#include <string.h>
 
 #include "bench.h"
 
@@ -40,7 +39,7 @@ int main(int argc, char **argv)
 		errx(2, "wanted: 0 < hot <= mib, weight <= 10");
 	data = bench_map(words * 8, heat);
 	bench_fill();
-	memset(data, 1, words * 8);
+	bench_touch(data, words * 8);
 	base = words - hot;
 	bench_start("Mop/s", 1e6);
 	if (move)

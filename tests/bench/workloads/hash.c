@@ -78,8 +78,7 @@ int main(int argc, char **argv)
 	item = bench_map((size_t)items * sizeof(*item), item_heat);
 	bucket = bench_map((size_t)buckets * sizeof(*bucket), bucket_heat);
 	bench_fill();
-	for (uint32_t i = 0; i < items; i++)
-		memset(&item[i], i, sizeof(*item));
+	bench_touch(item, (size_t)items * sizeof(*item));
 	memset(bucket, 0xff, (size_t)buckets * sizeof(*bucket));
 	for (uint32_t i = 0; i < items; i++) {
 		uint32_t b = bucket_of(i);

@@ -9,7 +9,6 @@
  *	move=4		seconds after which it moves on by its own size; 0: never
  */
 #include <err.h>
-#include <string.h>
 
 #include "bench.h"
 
@@ -57,7 +56,7 @@ int main(int argc, char **argv)
 		errx(2, "wanted: 0 < hot <= mib");
 	data = bench_map(pages * PAGE, heat);
 	bench_fill();
-	memset(data, 1, pages * PAGE);
+	bench_touch(data, pages * PAGE);
 	base = pages - hot;
 	in_hot.length = hot;
 	in_all.length = pages;

@@ -3,7 +3,6 @@
  * hmem-sim: how often each frame was read from and written to memory.
  */
 
-#include <errno.h>
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,10 +19,7 @@ bool sim_heat_init(void)
     if (!sim_options.heat) {
         return true;
     }
-    file = fopen(sim_options.heat, "wb");
-    if (!file) {
-        fprintf(stderr, "hmem-sim: cannot write %s: %s\n", sim_options.heat,
-                strerror(errno));
+    if (!sim_open(sim_options.heat, &file)) {
         return false;
     }
     fputs(SIM_HEAT_MAGIC, file);

@@ -362,3 +362,9 @@ bool sim_options_parse(int argc, char **argv)
     }
     return check(node_set, preset->slow);
 }
+
+bool sim_open(const char *name, FILE **file)
+{
+    *file = fopen(name, "w");
+    return *file || complain("cannot write %s: %s", name, strerror(errno));
+}

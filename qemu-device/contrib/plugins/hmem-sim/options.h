@@ -6,6 +6,8 @@
 #ifndef HMEM_SIM_OPTIONS_H
 #define HMEM_SIM_OPTIONS_H
 
+#include <stdio.h>
+
 #include "sim.h"
 
 #define SIM_MAX_COPY 8
@@ -54,5 +56,14 @@ extern const char *const sim_tier_name[SIM_TIERS];
  * Returns: false if one of them is wrong, having said so on stderr.
  */
 bool sim_options_parse(int argc, char **argv);
+
+/**
+ * sim_open() - open the file that an option names, for writing
+ * @name: its name
+ * @file: where it goes
+ *
+ * Returns: false if it cannot be written, having said so on stderr.
+ */
+bool sim_open(const char *name, FILE **file);
 
 #endif /* HMEM_SIM_OPTIONS_H */

@@ -3,7 +3,7 @@
  * hmem-sim: a simulator of hybrid memory, as a TCG plugin.
  *
  * This part connects the model with QEMU.  See sim.h for the others, and
- * docs/devel/hmem-sim.rst for what the model is.
+ * docs/system/hmem-sim.rst for what the model is.
  */
 
 #include <glib.h>

@@ -3,7 +3,6 @@
  * hmem-sim: what has been counted, and how it is told.
  */
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,21 +22,11 @@ static SimCounters begun; /* when the current one began */
 static bool in_roi;
 static FILE *out, *series;
 
-static bool open_file(const char *name, FILE **file)
-{
-    *file = fopen(name, "w");
-    if (!*file) {
-        fprintf(stderr, "hmem-sim: cannot write %s: %s\n", name,
-                strerror(errno));
-    }
-    return *file;
-}
-
 bool sim_stats_init(void)
 {
     out = stderr;
-    return (!sim_options.out || open_file(sim_options.out, &out)) &&
-        (!sim_options.series || open_file(sim_options.series, &series));
+    return (!sim_options.out || sim_open(sim_options.out, &out)) &&
+        (!sim_options.series || sim_open(sim_options.series, &series));
 }
 
 static SimCounters current(void)

@@ -9,6 +9,7 @@
 #ifndef HW_VIRTIO_HMEM_TRACK_H
 #define HW_VIRTIO_HMEM_TRACK_H
 
+#include "qemu/atomic.h"
 #include "qemu/timer.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
@@ -190,6 +191,22 @@ static inline uint64_t hmem_range_mask(const struct hmem_link_range *range,
         mask &= ~(UINT64_MAX << (end % 64));
     }
     return mask;
+}
+
+/*
+ * Take the frames of @range that are to be rearmed out of the map's word @word;
+ * what is not of this range is left to the one it is of.
+ */
+static inline uint64_t hmem_maps_take_rearm(const HmemMaps *maps,
+                                            const struct hmem_link_range *range,
+                                            uint64_t word)
+{
+    uint64_t *from = &maps->rearm[word];
+    const uint64_t mine = hmem_range_mask(range, word);
+
+    /* Most are clear. */
+    return qatomic_read(from) & mine ?
+        qatomic_fetch_and(from, ~mine) & mine : 0;
 }
 
 #endif

@@ -84,7 +84,6 @@ const char *bench_word(const char *name, const char *value)
 
 void bench_options(int argc, char **argv)
 {
-	roi_start();
 	nr_args = argc - 1;
 	args = argv + 1;
 	for (int i = 0; i < nr_args; i++)
@@ -186,6 +185,12 @@ void bench_fill(void)
 	printf("bench: oracle dram_pages=%zu of=%zu\n", dram < n ? dram : n, n);
 }
 
+void bench_touch(void *at, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += PAGE)
+		*(volatile char *)((char *)at + i) = 1;
+}
+
 /* Time and results */
 
 /*
@@ -264,6 +269,7 @@ void bench_start(const char *unit_, double scale_)
 		errx(2, "seconds and interval must not be 0");
 	printf("bench: filled ns=%lu\n", bench_now());
 	fflush(stdout);
+	roi_start();
 	begin = bench_now();
 	next = begin + (uint64_t)(bench_option("warmup", 1) * 1e9);
 	warm = false;

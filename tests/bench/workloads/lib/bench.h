@@ -11,7 +11,7 @@
  *		bytes = bench_option("mib", 256) * MIB;
  *		data = bench_map(bytes, NULL);
  *		bench_fill();
- *		memset(data, 1, bytes);
+ *		bench_touch(data, bytes);
  *		bench_start("Mop/s", 1e6);
  *		do
  *			... 1000 operations ...
@@ -93,11 +93,14 @@ void *bench_map(size_t bytes, double (*heat)(size_t page));
  */
 void bench_fill(void);
 
+/* Write to each page of what has been mapped, if it does not matter what. */
+void bench_touch(void *at, size_t bytes);
+
 /* ns of guest time. */
 uint64_t bench_now(void);
 
 /*
- * The data is there: begin to warm up.  unit is that of throughput, and one of
+ * The data is there: begin to model what memory costs, and to warm up.  unit is that of throughput, and one of
  * it is scale operations a second (or done at all, see bench_job).
  */
 void bench_start(const char *unit, double scale);

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What takes part in a run, by contents: its result is valid as long as that is the
+same.  What the device, its driver and hmemd are made of only counts where they
+are; QEMU is known by its version and our sources, as any other build of these
+does the same.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import subprocess
+
+import env
+
+GUEST = env.TESTS / "bench" / "guest"
+QEMU = env.TOP / "qemu-device"
+SIMULATOR = ("contrib/plugins/hmem-sim", "plugins", "include/qemu", "patches")
+DEVICE = ("hw", "include")
+
+
+@functools.lru_cache(None)
+def of_files(*paths):
+    """The hash of files, and of all below directories."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(None)
+def qemu():
+    if "HMEM_QEMU" in os.environ or "QEMU_SRC" in os.environ:
+        return of_files(env.qemu())
+    return subprocess.run([env.qemu(), "--version"], capture_output=True,
+                          text=True).stdout.split("\n")[0]
+
+
+class MadeOf:
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def run(self, program, setup, image, simulated, hmem):
+        """{part: its version or hash} of a run.  program, setup and image: see
+        workloads.py, configs.py; simulated: with the simulator; hmem: with the
+        device, its driver and hmemd."""
+        parts = {
+            "qemu": qemu(),
+            "kernel": of_files(env.kernel(self.kernel) / "vmlinuz"),
+            "busybox": of_files(pathlib.Path("/bin/busybox")),
+            "init": of_files(GUEST / "init"),
+            "program": of_files(env.CACHE / "build" / "workloads" / program),
+        }
+        if setup:
+            parts["setup"] = of_files(GUEST / setup)
+        if image:
+            parts["image"] = of_files(env.CACHE / "guest-root" / image / "root")
+        if simulated:
+            parts["simulator"] = of_files(*(QEMU / name for name in SIMULATOR))
+        if hmem:
+            parts["hmemd"] = of_files(env.host_tools(False) / "hmemd")
+            parts["driver"] = of_files(env.tool("module", self.kernel))
+            parts["device"] = of_files(*(QEMU / name for name in DEVICE),
+                                       env.TOP / "spec" / "virtio_hmem.h")
+        return parts

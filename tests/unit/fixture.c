@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+
+struct fixture *fixture_new(const char *const *args)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	daemon_start(&f->d, args);
+	f->web.fd = f->web.map_fd = -1;
+	return f;
+}
+
+void fixture_end(struct fixture *f)
+{
+	peer_close(&f->web);
+	daemon_stop(&f->d);
+	free(f);
+}
+
+int fixture_setup(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	*state = f;
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	fixture_end(*state);
+	return 0;
+}
+
+void ctl(struct fixture *f, int status, const char *line)
+{
+	bool serve = f->web.fd >= 0 && (f->serve || strstr(line, "--wait"));
+	struct peer *peers[] = { serve ? &f->web : NULL, NULL };
+
+	ctl_run(&f->ctl, &f->d, peers, line);
+	if (f->ctl.status != status)
+		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, f->ctl.status,
+			 status, f->ctl.out, f->ctl.err);
+}
+
+void usage_check(struct fixture *f, const struct usage *cases, size_t num)
+{
+	for (size_t i = 0; i < num; i++) {
+		ctl(f, cases[i].status, cases[i].line);
+		if (!strstr(f->ctl.err, cases[i].says) || f->ctl.out_len)
+			fail_msg("hmemctl %s does not say '%s' but:\n%s%s",
+				 cases[i].line, cases[i].says, f->ctl.err, f->ctl.out);
+	}
+}
+
+bool json_at(struct json_object *o, const char *path, struct json_object **at)
+{
+	char copy[128], *save;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	for (char *k = strtok_r(copy, ".", &save); k && o;
+	     k = strtok_r(NULL, ".", &save)) {
+		if (json_object_is_type(o, json_type_array))
+			o = json_object_array_get_idx(o, atoi(k));
+		else if (!json_object_object_get_ex(o, k, &o))
+			return false;
+	}
+	*at = o;
+	return true;
+}
