@@ -88,7 +88,7 @@ def pages_that_ksm_merges(rig):
     vm.run(f"echo 0 > {KSM}/sleep_millisecs; echo 5000 > {KSM}/pages_to_scan;"
            f"echo 1 > {KSM}/run")
     process = vm.spawn(f"storm -k merged {STOP} /tmp")
-    for number in range(16 * rig.rounds):
+    for number in range((4 if rig.debug else 16) * rig.rounds):
         rig.daemon.migrate_all(int(not number & 1))
         assert process.status is None, process.output
     vm.run(f"touch {STOP}")
