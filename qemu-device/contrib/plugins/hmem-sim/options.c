@@ -17,17 +17,17 @@
 /*
  * Latencies and bandwidths of DRAM, remote DRAM as a stand-in for CXL memory,
  * and Optane: measured by MLC on a socket of 36 cores that 9 VMs of 4 vCPUs
- * shared (Demeter, SOSP'25).  A vCPU of ours gets a core's share of the
- * bandwidth: it executes but one instruction in a nanosecond, and could never
- * saturate a socket.
+ * shared (Demeter, SOSP'25; its published manuscript).  A vCPU of ours gets a
+ * core's share of the bandwidth: it executes but one instruction in a
+ * nanosecond, and could never saturate a socket.
  *
  * How much slower Optane is to write than to read: 39.4 against 13.9 GB/s for
- * 6 DIMMs (Yang et al., FAST'20).  For the other tiers we know but one figure,
- * and take it for both directions.
+ * 6 DIMMs (Izraelevitz et al., arXiv:1903.05714v3).  For the other tiers we
+ * know but one figure, and take it for both directions.
  *
  * Nobody waits for a write-back as long as there is bandwidth for it, so that
- * its latency is 0.  The emulator HME (Duan et al., DATE'18; the defaults of
- * its nvmini.in) charges it, and so does that preset, whose bandwidth of DRAM
+ * its latency is 0.  The emulator HME (Duan et al., DATE'18; the configuration
+ * in its README) charges it, and so does that preset, whose bandwidth of DRAM
  * is ours and twice that of NVM.
  */
 #define CORES 36
