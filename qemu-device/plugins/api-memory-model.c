@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/plugin.h"
 #include "qemu/plugin-access-log.h"
+#include "qemu/plugin-tlb.h"
 #include "qemu/rcu.h"
 #include "qemu/seqlock.h"
 #include "hw/boards.h"
@@ -140,6 +141,11 @@ int qemu_plugin_for_each_ram(qemu_plugin_ram_cb_t cb, void *userdata)
     flatview_for_each_range(address_space_to_flatview(&address_space_memory),
                             for_each_ram_range, &each);
     return each.num;
+}
+
+void qemu_plugin_fix_tlb(size_t entries)
+{
+    tlb_fix_size(entries);
 }
 
 void qemu_plugin_set_access_log(const struct qemu_plugin_access_log *log)

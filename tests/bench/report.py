@@ -97,12 +97,19 @@ def tables(rows):
     return result
 
 
-def overview(rows):
-    """Throughput relative to all-dram, workloads across, and the geometric mean."""
+OVERVIEWS = (
+    ("throughput relative to all-dram", "relative_to_all_dram"),
+    ("throughput relative to the best of the stock software", "relative_to_best_software"),
+)
+
+
+def overview(rows, key):
+    """Relative throughput, workloads across, and the geometric mean where all are
+    known."""
     names = list(dict.fromkeys(r["workload"] for r in rows))
     lines = [["config", *names, "geomean"]]
     for config in dict.fromkeys(r["config"] for r in rows):
-        values = [next((r["relative_to_all_dram"] for r in rows
+        values = [next((r[key] for r in rows
                         if r["config"] == config and r["workload"] == n), None)
                   for n in names]
         known = [v for v in values if v]
@@ -119,7 +126,8 @@ def describe_model(model):
     if not model:
         return ["No simulator: all memory is equally fast, and nothing of this is about tiers."]
     lines = [f"preset {model['preset']}; last-level cache {model['llc_bytes'] // 1024} KiB, "
-             f"{model['llc_ways']} ways; memory-level parallelism {model['mlp']:g}; "
+             f"{model['llc_ways']} ways; TLB {model['tlb_entries']} entries; "
+             f"memory-level parallelism {model['mlp']:g}; "
              f"re-armed page {model['walk_ns']:g} ns; an instruction 1 ns"]
     for name, tier in model["tiers"].items():
         lines.append(f"{name}: read {tier['read_ns']:g} ns, {tier['read_gbps']:.3g} GB/s; "
@@ -194,7 +202,9 @@ def write(out, rows, versions, args, failed):
     files = plots(out, rows)
     text = ["<!-- SPDX-License-Identifier: GPL-2.0-or-later -->", "# Benchmark", ""]
     text += heading(rows, versions, args)
-    text += ["", "## Throughput relative to all-dram", "", overview(rows), ""]
+    text += [""]
+    for title, key in OVERVIEWS:
+        text += [f"## {title.capitalize()}", "", overview(rows, key), ""]
     for name, table in tables(rows).items():
         unit = next(r["unit"] for r in rows if r["workload"] == name)
         text += [f"## {name}", "", f"{workloads.find(name).about}; in {unit}.", "", table, "",
@@ -206,7 +216,8 @@ def write(out, rows, versions, args, failed):
     if failed:
         text += ["", "## Without a result", "", *(f"- {name}" for name in failed)]
     (out / "report.md").write_text("\n".join(text) + "\n")
-    print("\nthroughput relative to all-dram\n" + overview(rows))
+    for title, key in OVERVIEWS:
+        print(f"\n{title}\n{overview(rows, key)}")
     for line in heading(rows, versions, args):
         print(line)
     print(f"\n{out}/results.json, {out}/report.md")

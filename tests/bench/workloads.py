@@ -67,7 +67,7 @@ WORKLOADS = (
     Workload("liblinear", "Debian's liblinear-train: 60,000 examples of 60 features", "liblinear",
              {"rows": 60000, "features": 60}, dram=96, nvm=224, image="liblinear",
              oracle=False),
-    Workload("compile", "Debian's tcc: 4 files of 20,000 functions at a time", "compile",
+    Workload("compile", "Debian's tcc: 4 files of 10,000 to 20,000 functions at a time", "compile",
              {"files": 4, "functions": 20000}, dram=96, nvm=224, image="tcc", oracle=False),
 )
 

@@ -15,6 +15,8 @@ WRONG = (
     ("llc=-1", "not a size"),
     ("ways=0", "not 1 to 64"),
     ("ways=many", "not a whole number"),
+    ("tlb=3000", "a power of two"),
+    ("tlb=32", "a power of two"),
     ("mlp=0.5", "not 1 to 1000"),
     ("mlp=nan", "not a number"),
     ("nvm.read_ns=-5", "not a number of 0 or more"),
@@ -58,12 +60,13 @@ def test_wrong_machines():
 
 
 def test_right_ones_are_recorded():
-    run = Run([step("q")], "preset=hme,llc=1M,ways=8,mlp=2,walk_ns=7,step_ns=100,"
+    run = Run([step("q")], "preset=hme,llc=1M,ways=8,tlb=512,mlp=2,walk_ns=7,step_ns=100,"
               "prefetch=off,nvm.read_ns=333.5,nvm.write_gbps=9,node1=cxl,node2=nvm,"
               "copy=ffffffff81000000-ffffffff81000100:10-20")
     model = run.out["model"]
     for key, value in {"preset": "hme", "insn_ns": 1, "llc_bytes": 1 << 20, "llc_ways": 8,
-                       "mlp": 2, "walk_ns": 7, "step_ns": 100, "prefetch": False,
+                       "tlb_entries": 512, "mlp": 2, "walk_ns": 7, "step_ns": 100,
+                       "prefetch": False,
                        "copy": ["ffffffff81000000-ffffffff81000100", "10-20"]}.items():
         assert model[key] == value, (key, model)
     assert [n["tier"] for n in model["nodes"]] == ["dram", "cxl"], model

@@ -5,7 +5,8 @@
  * which it writes.  Sources and results lie in memory.
  *
  *	files=4		that are translated at the same time
- *	functions=20000	in each; about 3.6 MB
+ *	functions=20000	in the largest, about 3.6 MB; the smallest has half of it, so
+ *			that they do not all end together
  */
 #include <err.h>
 #include <stdio.h>
@@ -17,11 +18,18 @@
 
 #define MAX_FILES	64
 
-static void generate(const char *path, uint32_t functions)
+static uint32_t files, functions;
+
+static uint32_t functions_of(uint32_t file)
+{
+	return (uint64_t)functions * (files + file) / (2 * files - 1);
+}
+
+static void generate(const char *path, uint32_t number)
 {
 	FILE *f = fopen(path, "w");
 
-	for (uint32_t i = 0; f && i < functions; i++)
+	for (uint32_t i = 0; f && i < number; i++)
 		fprintf(f, "static int g%u; int f%u(int a, int b) { int s = %u, i; "
 			"for (i = 0; i < b; i++) { s += a * i + g%u; if (s & %lu) "
 			"s ^= b - i; else s += f%u(s, i); } return g%u = s; }\n",
@@ -43,7 +51,6 @@ static struct child compile(uint32_t file)
 int main(int argc, char **argv)
 {
 	struct child children[MAX_FILES];
-	uint32_t files, functions;
 
 	bench_options(argc, argv);
 	files = bench_option("files", 4);
@@ -54,7 +61,7 @@ int main(int argc, char **argv)
 		char path[32];
 
 		snprintf(path, sizeof(path), "/tmp/s%u.c", i);
-		generate(path, functions);
+		generate(path, functions_of(i));
 	}
 	bench_start("kfunction/s", 1e3);
 	for (uint32_t i = 0; i < files; i++)
@@ -68,7 +75,7 @@ int main(int argc, char **argv)
 			errx(1, "tcc ended with status %#x", status);
 		while (children[i].pid != pid)
 			i++;
-		if (!bench_count(functions))
+		if (!bench_count(functions_of(i)))
 			break;
 		children[i] = compile(i);
 	}

@@ -17,17 +17,17 @@
 /*
  * Latencies and bandwidths of DRAM, remote DRAM as a stand-in for CXL memory,
  * and Optane: measured by MLC on a socket of 36 cores that 9 VMs of 4 vCPUs
- * shared (Demeter, SOSP'25).  A vCPU of ours gets a core's share of the
- * bandwidth: it executes but one instruction in a nanosecond, and could never
- * saturate a socket.
+ * shared (Demeter, SOSP'25; its published manuscript).  A vCPU of ours gets a
+ * core's share of the bandwidth: it executes but one instruction in a
+ * nanosecond, and could never saturate a socket.
  *
  * How much slower Optane is to write than to read: 39.4 against 13.9 GB/s for
- * 6 DIMMs (Yang et al., FAST'20).  For the other tiers we know but one figure,
- * and take it for both directions.
+ * 6 DIMMs (Izraelevitz et al., arXiv:1903.05714v3).  For the other tiers we
+ * know but one figure, and take it for both directions.
  *
  * Nobody waits for a write-back as long as there is bandwidth for it, so that
- * its latency is 0.  The emulator HME (Duan et al., DATE'18; the defaults of
- * its nvmini.in) charges it, and so does that preset, whose bandwidth of DRAM
+ * its latency is 0.  The emulator HME (Duan et al., DATE'18; the configuration
+ * in its README) charges it, and so does that preset, whose bandwidth of DRAM
  * is ours and twice that of NVM.
  */
 #define CORES 36
@@ -59,11 +59,13 @@ const char *const sim_tier_name[SIM_TIERS] = { "dram", "nvm", "cxl" };
 
 /*
  * mlp: a load at a time.  walk_ns: the last level of both dimensions' tables
- * from DRAM and a locked update; what is above them is mostly cached.
+ * from DRAM and a locked update; what is above them is mostly cached.  tlb: the
+ * second-level TLB of Ice Lake.
  */
 SimOptions sim_options = {
     .llc = 2 << 20,
     .ways = 16,
+    .tlb = 2048,
     .mlp = 1,
     .walk_ns = 200,
     .step_ns = 20000,
@@ -221,6 +223,8 @@ static bool parse_option(const char *name, const char *value, bool *node_set)
         return parse_size(name, value, &o->llc);
     } else if (!strcmp(name, "ways")) {
         return parse_whole(name, value, &o->ways);
+    } else if (!strcmp(name, "tlb")) {
+        return parse_whole(name, value, &o->tlb);
     } else if (!strcmp(name, "memory_mode")) {
         return parse_size(name, value, &o->memory_mode);
     } else if (!strcmp(name, "mlp")) {
@@ -282,6 +286,10 @@ static bool check(const bool *node_set, SimTier slow)
         return complain("llc=%" PRIu64 ", ways=%" PRIu64 ": not up to 1G of "
                         "a power of two of sets of %d-byte lines", o->llc,
                         o->ways, SIM_LINE);
+    }
+    if (o->tlb && (o->tlb < 64 || o->tlb > 1 << 20 || o->tlb & (o->tlb - 1))) {
+        return complain("tlb=%" PRIu64 ": not 0, nor a power of two from 64 to "
+                        "1048576", o->tlb);
     }
     if (o->mlp < 1 || o->mlp > 1000) {
         return complain("mlp=%g: not 1 to 1000", o->mlp);

@@ -29,6 +29,7 @@ typedef struct SimOptions {
     uint64_t llc;                /* bytes */
     uint64_t ways;
     uint64_t memory_mode;        /* bytes of DRAM cache; 0: none */
+    uint64_t tlb;                /* entries; 0: as QEMU sees fit */
     double mlp;
     double walk_ns;
     double step_ns;

@@ -124,6 +124,14 @@ static void store(unsigned int vcpu, qemu_plugin_meminfo_t info,
     access_memory(vcpu, info, vaddr, true);
 }
 
+/* Not before the model begins: a boot is faster with a TLB that grows. */
+static void fix_tlb(void)
+{
+    if (sim_options.tlb) {
+        qemu_plugin_fix_tlb(sim_options.tlb);
+    }
+}
+
 static void rearm_all(void)
 {
     uint64_t words = (sim_num_frames + 63) / 64, accessed_num = 0;
@@ -177,6 +185,7 @@ static void mark(unsigned int vcpu, void *userdata)
     case SIM_MARK_START:
         if (sim_options.start_at_mark) {
             sim_options.start_at_mark = false;
+            fix_tlb();
             qemu_plugin_reset(own_id, start);
         }
         break;
@@ -241,6 +250,9 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     if (!started) {
         if (!sim_frames_init()) {
             exit(EXIT_FAILURE);
+        }
+        if (!sim_options.start_at_mark) {
+            fix_tlb();
         }
         started = true;
     }

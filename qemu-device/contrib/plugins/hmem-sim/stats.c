@@ -147,11 +147,13 @@ static void print_model(FILE *f)
     fprintf(f, "\"preset\": \"%s\", \"insn_ns\": %" PRIu64
             ", \"line_bytes\": %d, \"l1_bytes\": %d, "
             "\"llc_bytes\": %" PRIu64 ", \"llc_ways\": %" PRIu64
+            ", \"tlb_entries\": %" PRIu64
             ", \"memory_mode_bytes\": %" PRIu64 ", \"mlp\": %g, "
             "\"prefetch\": %s, \"streams\": %d, \"walk_ns\": %g, "
             "\"step_ns\": %g, \"tiers\": {", o->preset,
             qemu_plugin_insn_ns(), SIM_LINE, SIM_L1_LINES * SIM_LINE, o->llc,
-            o->ways, o->memory_mode, o->mlp, o->prefetch ? "true" : "false",
+            o->ways, o->tlb, o->memory_mode, o->mlp,
+            o->prefetch ? "true" : "false",
             SIM_STREAMS, o->walk_ns, o->step_ns);
     for (i = 0; i < SIM_TIERS; i++) {
         const SimTierOptions *tier = &o->tier[i];
