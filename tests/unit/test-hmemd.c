@@ -935,7 +935,8 @@ static void mutations(void **state)
 		len += sizeof(h) + sizeof(obj);				\
 	} while (0)
 		struct hmem_link_range ranges[2] = {
-			{ 0, PEER_TIER, 0, 0 }, { PEER_TIER, PEER_TIER, 1, 0 },
+			{ .gfn = 0, .num = PEER_TIER, .tier = 0 },
+			{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
 		struct hmem_link_tick tick = { 1, 1, 1, 1, 1 };
