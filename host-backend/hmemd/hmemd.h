@@ -5,6 +5,7 @@
 
 #include <sys/queue.h>
 
+#include "damon.h"
 #include "listener.h"
 #include "loop.h"
 #include "policy.h"
@@ -45,6 +46,7 @@ struct hmemd {
 	/* Where the last VM that was turned away came to grief. */
 	char last_fault[256];
 
+	struct damon_admin damon;
 	struct listener vm_listener, control_listener;
 	/* Something waits for a little time to pass. */
 	struct io soon;
@@ -56,7 +58,7 @@ struct hmemd {
 /* Call vm_soon() for every VM in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
 
-/* Call heat_step() when the events that have come by then are handled. */
+/* Call watch_step() and heat_step() when the events that have come by then are handled. */
 void hmemd_work(struct hmemd *d);
 
 /*

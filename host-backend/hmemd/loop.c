@@ -20,6 +20,7 @@ static const struct {
 	[IO_SEND] = { "send", { ECANCELED, ECONNRESET, EPIPE } },
 	[IO_TIMEOUT] = { "timeout", { ECANCELED, ETIME } },
 	[IO_SIGNAL] = { "signal", { ECANCELED, EINTR } },
+	[IO_WRITE] = { "write", { ECANCELED, EBUSY } },
 };
 
 const char *io_op_name(enum io_op op)

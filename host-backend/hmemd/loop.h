@@ -24,6 +24,7 @@ enum io_op {
 	IO_SEND,
 	IO_TIMEOUT,
 	IO_SIGNAL,
+	IO_WRITE,
 	IO_OP_MAX
 };
 

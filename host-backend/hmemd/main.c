@@ -15,6 +15,7 @@
 #include "recall.h"
 #include "size.h"
 #include "vm.h"
+#include "watch.h"
 
 #define SOON_MS		100
 
@@ -156,8 +157,11 @@ static void on_soon(struct io *io, enum io_op op, int res)
 
 static void on_work(struct io *io, enum io_op op, int res)
 {
+	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, work));
+
 	(void)op, (void)res;
-	heat_step((void *)((char *)io - offsetof(struct hmemd, work)));
+	watch_step(d);
+	heat_step(d);
 }
 
 static void on_second(struct io *io, enum io_op op, int res)
@@ -223,7 +227,7 @@ static void drop_all(struct hmemd *d)
 			  "hmemd stops");
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while (d->loop.num_conns && loop_turn(&d->loop, &err) >= 0)
+	while ((d->loop.num_conns || d->damon.used) && loop_turn(&d->loop, &err) >= 0)
 		;
 }
 

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "recall.h"
 #include "vm.h"
+#include "watch.h"
 
 /*
  * Hints wait here rather than in a queue to a device that does not read.  In
@@ -74,7 +75,7 @@ const char *vm_activity(const struct vm *vm)
 		return "waiting for the guest's driver to tell what was accessed";
 	if (!vm->stats.ticks)
 		return "waiting for the first window to end";
-	if (vm->tick.seq)
+	if (vm->tick.seq && vm_lockstep(vm))
 		return "waiting for the other VMs in lockstep";
 	if (vm->policy.kind == HMEM_POLICY_OBSERVE)
 		return "policy is observe: nothing moves unless asked by hand";
@@ -282,6 +283,10 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	track->tracker = hmem_policy_tracker(policy, offered(vm), err);
 	if (!track->tracker)
 		return -ENOTSUP;
+	if (policy->lockstep && track->tracker == HMEM_LINK_TRACKER_HOST)
+		return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but the host's "
+				 "kernel looks in its own time: use lockstep=off or "
+				 "another tracker");
 	if (policy->lockstep) {
 		track->flags = HMEM_LINK_TRACK_LOCKSTEP;
 		if (!(vm->hello.track_flags & HMEM_LINK_TRACK_LOCKSTEP))
@@ -290,6 +295,39 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 					 "lockstep=off, or start QEMU with -icount");
 	}
 	track->window_ns = (uint64_t)policy->window * 1000000;
+	return 0;
+}
+
+static void tick_done(struct vm *vm, uint64_t seq)
+{
+	struct hmem_link_tick_done done = { .seq = seq };
+
+	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
+}
+
+/* HOST: what is watched by whom for @policy.  What was stays if this fails. */
+static int watch(struct vm *vm, const struct hmem_policy *policy,
+		 const struct hmem_link_track *track, struct hmem_err *err)
+{
+	struct watch *w = NULL;
+
+	if (track->tracker == HMEM_LINK_TRACKER_HOST) {
+		if (vm->watch && watch_how(vm->watch) == policy->track &&
+		    vm->track.window_ns == track->window_ns)
+			return 0;
+		w = watch_start(vm, policy->track, policy->window, err);
+		if (!w)
+			return -ENOTSUP;
+	}
+	if (vm->watch) {
+		watch_stop(vm->watch);
+		if (vm->tick.seq)
+			tick_done(vm, vm->tick.seq);
+		vm->tick.seq = 0;
+	}
+	if (vm->watch || w)
+		hmem_pages_rewatch(&vm->pages);
+	vm->watch = w;
 	return 0;
 }
 
@@ -318,9 +356,11 @@ static void track_offered(struct vm *vm)
 	struct hmem_link_track t;
 	struct hmem_err err;
 
-	if (track_for(vm, &vm->policy, &t, &err) < 0) {
+	if (track_for(vm, &vm->policy, &t, &err) < 0 ||
+	    watch(vm, &vm->policy, &t, &err) < 0) {
 		vm_error(vm, "nothing is tracked: %s", err.msg);
 		t = (struct hmem_link_track) { 0 };
+		watch(vm, &vm->policy, &t, NULL);
 	}
 	track(vm, &t);
 }
@@ -331,6 +371,8 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 	struct hmem_link_track t;
 	int ret = track_for(vm, policy, &t, err);
 
+	if (!ret)
+		ret = watch(vm, policy, &t, err);
 	if (ret < 0)
 		return ret;
 	vm->policy = *policy;
@@ -355,6 +397,8 @@ static enum hmem_track tracked_by(const struct vm *vm)
 
 const char *vm_tracker_name(const struct vm *vm)
 {
+	if (vm->watch)
+		return watch_tracker(vm->watch)->ops->name;
 	return vm->track.window_ns ?
 	       vm->trackers[tracked_by(vm)].tracker.ops->name : NULL;
 }
@@ -373,7 +417,8 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 	vm->stats.ticks++;
 	vm->stats.dirty += tick->dirty;
 	vm->stats.accessed += tick->accessed;
-	hmem_pages_update(&vm->pages, &vm->trackers[tracked_by(vm)].tracker, &heat);
+	hmem_pages_update(&vm->pages, vm->watch ? watch_tracker(vm->watch) :
+			  &vm->trackers[tracked_by(vm)].tracker, &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	hmem_brake_window(&vm->brake, &vm->pages, &heat);
 	heat_window(vm);
@@ -421,13 +466,6 @@ static uint64_t daemon_ns(void)
 	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 }
 
-static void tick_done(struct vm *vm, uint64_t seq)
-{
-	struct hmem_link_tick_done done = { .seq = seq };
-
-	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
-}
-
 void vm_step(struct vm *vm)
 {
 	struct hmem_link_tick tick = vm->tick;
@@ -465,6 +503,11 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		hmemd_step(vm->d);
 		return 0;
 	}
+	if (vm->watch) {
+		vm->tick = *tick;
+		watch_tick(vm->watch);
+		return 0;
+	}
 	begun = daemon_ns();
 	take_window(vm, tick);
 	tick_done(vm, tick->seq);
@@ -472,6 +515,33 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 	vm->stats.daemon_ns += daemon_ns() - begun;
 	vm_feed(vm);
 	return 0;
+}
+
+void vm_watched(struct vm *vm, uint64_t accessed)
+{
+	uint64_t begun = daemon_ns();
+
+	vm->tick.accessed = accessed;
+	take_window(vm, &vm->tick);
+	watch_rearm(vm->watch);
+	make_plan(vm, &vm->tick);
+	vm->stats.daemon_ns += daemon_ns() - begun;
+	vm_feed(vm);
+}
+
+void vm_rearmed(struct vm *vm)
+{
+	tick_done(vm, vm->tick.seq);
+	vm->tick.seq = 0;
+}
+
+void vm_unwatchable(struct vm *vm, const char *why)
+{
+	struct hmem_link_track none = { 0 };
+
+	vm_error(vm, "nothing is tracked any more: %s", why);
+	watch(vm, &vm->policy, &none, NULL);
+	track(vm, &none);
 }
 
 /* --- what the device says --- */
@@ -585,21 +655,33 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 {
 	int ret = hmem_link_check_ranges(ranges, num, vm->hello.map_bytes,
 					 vm->hello.num_tiers, err);
+	struct hmem_link_range *copy;
 
 	if (ret < 0)
 		return ret;
+	copy = malloc(num * sizeof(*copy));
+	if (!copy)
+		return hmem_fail(err, ENOMEM, "no memory for its ranges");
 	if (vm->have_ranges)
 		ret = hmem_pages_resize(&vm->pages, ranges, num,
 					vm->d->max_frames, err);
 	else
 		ret = hmem_pages_init(&vm->pages, ranges, num,
 				      vm->hello.num_tiers, vm->d->max_frames, err);
-	if (ret < 0)
+	if (ret < 0) {
+		free(copy);
 		return ret;
+	}
+	memcpy(copy, ranges, num * sizeof(*copy));
+	free(vm->ranges);
+	vm->ranges = copy;
+	vm->num_ranges = num;
 	/* Made for other ranges; the next window makes a new one. */
 	hmem_plan_clear(&vm->plan);
 	vm->have_ranges = true;
 	heat_ranges(vm);
+	if (vm->watch)
+		watch_ranges(vm->watch);
 	return 0;
 }
 
@@ -909,6 +991,9 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	}
 	lose_batches(vm, "the VM disconnected");
 	heat_vm_gone(vm);
+	if (vm->watch)
+		watch_stop(vm->watch);
+	vm->watch = NULL;
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
 	hmemd_step(d);
@@ -923,6 +1008,7 @@ static void vm_release(struct conn *c)
 	hmem_pages_free(&vm->pages);
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);
+	free(vm->ranges);
 	free(vm);
 }
 

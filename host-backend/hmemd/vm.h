@@ -11,6 +11,7 @@
 #include "plan.h"
 
 struct job;
+struct watch;
 
 /* However many the device offers. */
 #define VM_MAX_BATCHES		64u
@@ -63,7 +64,12 @@ struct vm {
 	/* Shared with the device, which may write at any time. */
 	uint64_t *map;
 	struct hmem_tracker_maps trackers[HMEM_TRACK_MAX];
+	/* Tracked by hmemd itself: the tracker HOST. */
+	struct watch *watch;
 	struct hmem_pages pages;
+	/* As the device told them last. */
+	struct hmem_link_range *ranges;
+	uint32_t num_ranges;
 
 	struct hmem_policy policy;
 	struct hmem_plan plan;
@@ -72,7 +78,7 @@ struct vm {
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
 	uint64_t last_seq, last_vtime;
-	/* Lockstep: the tick that is to be answered; no seq: none. */
+	/* The tick that is to be answered, in lockstep or to HOST; no seq: none. */
 	struct hmem_link_tick tick;
 	/* Lockstep: the only time to send hints. */
 	bool in_step;
@@ -127,7 +133,7 @@ static inline bool vm_lockstep(const struct vm *vm)
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
 void vm_step(struct vm *vm);
 
-/* "dirty", "sim" or "gpt"; NULL: nothing is tracked. */
+/* "dirty", "sim", "gpt", "idle" or "damon"; NULL: nothing is tracked. */
 const char *vm_tracker_name(const struct vm *vm);
 
 /* Guest time in ns, as of the last tick; before the first one, of STATE. */

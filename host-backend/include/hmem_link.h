@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	2u
+#define HMEM_LINK_VERSION	3u
 
 /* A payload is never longer than this many bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
@@ -48,11 +48,15 @@
  * the guest's driver read and clear the accessed bits of the guest's page
  * tables, and finds written pages as DIRTY does, each window by itself.  It
  * finds nothing, and no window ends, while there is no driver that has
- * negotiated VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.
+ * negotiated VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.  HOST has
+ * hmemd itself ask the host's kernel, about the process that it is connected
+ * with and the addresses that RANGES names: the device ends the windows, and
+ * finds written pages as DIRTY does; accessed and rearm map are not used.
  */
 #define HMEM_LINK_TRACKER_DIRTY	(1u << 0)	/* dirty logging */
 #define HMEM_LINK_TRACKER_SIM	(1u << 1)
 #define HMEM_LINK_TRACKER_GPT	(1u << 2)	/* guest page tables */
+#define HMEM_LINK_TRACKER_HOST	(1u << 3)	/* hmemd, by the host's kernel */
 
 /*
  * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands
@@ -121,12 +125,21 @@ struct hmem_link_hello {
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 };
 
+/* Pages are of this many bytes. */
+#define HMEM_LINK_PAGE_SIZE	4096u
+
 /* Guest RAM that belongs to a tier.  Sorted by gfn, not overlapping. */
 struct hmem_link_range {
 	uint64_t gfn;
 	uint64_t num;		/* frames, at least 1 */
 	uint32_t tier;
 	uint32_t padding;
+	/*
+	 * Where all of it is mapped in the address space of the process that
+	 * sends this, a multiple of HMEM_LINK_PAGE_SIZE; 0: not to be had, and
+	 * HOST is of no use for it.
+	 */
+	uint64_t hva;
 };
 
 /* hmem_link_state.flags */

@@ -126,7 +126,7 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				 hello->map_bytes, HMEM_MAX_GFN / 8);
 	if (!hello->trackers ||
 	    hello->trackers & ~(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM |
-				HMEM_LINK_TRACKER_GPT))
+				HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST))
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);
 	if (hello->track_flags & ~HMEM_LINK_TRACK_LOCKSTEP)
@@ -159,6 +159,11 @@ int hmem_link_check_ranges(const struct hmem_link_range *ranges, uint32_t num,
 		if (r->gfn < next)
 			return hmem_fail(err, EPROTO, "RANGES: range %" PRIu32
 					 " is not after the one before it", i);
+		if (r->hva % HMEM_LINK_PAGE_SIZE ||
+		    r->num > (UINT64_MAX - r->hva) / HMEM_LINK_PAGE_SIZE)
+			return hmem_fail(err, EPROTO, "RANGES: range %" PRIu32
+					 ": host address %#" PRIx64 " is not aligned, or "
+					 "too high", i, r->hva);
 		next = r->gfn + r->num;
 	}
 	return 0;

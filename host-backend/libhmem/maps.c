@@ -67,6 +67,17 @@ static const struct hmem_tracker_ops gpt_ops = {
 	.rearms_late = true,
 };
 
+static const struct hmem_tracker_ops idle_ops = {
+	.name = "idle",
+	.take = bits_take,
+	.rearm = bits_rearm,
+};
+
+static const struct hmem_tracker_ops damon_ops = {
+	.name = "damon",
+	.take = bits_take,
+};
+
 void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			     uint64_t map_bytes)
 {
@@ -99,4 +110,16 @@ void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes)
 {
 	bits_init(m, maps, map_bytes, &gpt_ops);
+}
+
+void hmem_tracker_host_init(struct hmem_tracker_maps *m, bool rearms, uint64_t *maps,
+			    uint64_t *own, uint64_t map_bytes)
+{
+	*m = (struct hmem_tracker_maps) {
+		.tracker.ops = rearms ? &idle_ops : &damon_ops,
+		.dirty = maps,
+		.accessed = own,
+		.rearm = own + map_bytes / 8,
+		.frames = map_bytes * 8,
+	};
 }

@@ -20,6 +20,8 @@ static const char *const trackers[HMEM_TRACK_MAX] = {
 	[HMEM_TRACK_DIRTY] = "dirty",
 	[HMEM_TRACK_SIM] = "sim",
 	[HMEM_TRACK_GPT] = "gpt",
+	[HMEM_TRACK_IDLE] = "idle",
+	[HMEM_TRACK_DAMON] = "damon",
 };
 
 static const char *const off_on[] = { "off", "on" };
@@ -142,6 +144,8 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 		[HMEM_TRACK_DIRTY] = HMEM_LINK_TRACKER_DIRTY,
 		[HMEM_TRACK_SIM] = HMEM_LINK_TRACKER_SIM,
 		[HMEM_TRACK_GPT] = HMEM_LINK_TRACKER_GPT,
+		[HMEM_TRACK_IDLE] = HMEM_LINK_TRACKER_HOST,
+		[HMEM_TRACK_DAMON] = HMEM_LINK_TRACKER_HOST,
 	};
 	static const uint32_t best_first[] = {
 		HMEM_TRACK_SIM, HMEM_TRACK_GPT, HMEM_TRACK_DIRTY,
@@ -152,6 +156,9 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 	};
 	char offers[64] = "";
 
+	/* They cost the host's kernel much: only for who asks for them. */
+	if (ids[p->track] & offered & HMEM_LINK_TRACKER_HOST)
+		return HMEM_LINK_TRACKER_HOST;
 	for (unsigned int i = 0; i < sizeof(best_first) / sizeof(*best_first); i++) {
 		uint32_t track = best_first[i];
 		size_t len = strlen(offers);

@@ -25,6 +25,8 @@ enum hmem_track {
 	HMEM_TRACK_DIRTY,
 	HMEM_TRACK_SIM,
 	HMEM_TRACK_GPT,
+	HMEM_TRACK_IDLE,	/* never chosen by itself, nor is the next */
+	HMEM_TRACK_DAMON,
 	HMEM_TRACK_MAX
 };
 

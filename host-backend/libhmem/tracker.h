@@ -57,5 +57,12 @@ void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
 /* Here written pages are found for each window by itself. */
 void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
+/*
+ * Written pages from the link's @maps, accessed ones from @own maps, accessed
+ * and rearm, of whoever looks at the host.  @rearms: "idle", whose pages stay
+ * accessed until they are rearmed; else "damon", with each window by itself.
+ */
+void hmem_tracker_host_init(struct hmem_tracker_maps *m, bool rearms, uint64_t *maps,
+			    uint64_t *own, uint64_t map_bytes);
 
 #endif /* HMEM_TRACKER_H */

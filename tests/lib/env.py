@@ -66,6 +66,12 @@ def host_tools(sanitize=True):
 
 
 @functools.lru_cache(None)
+def host_overlay():
+    """hmemd and hmemctl for the inside of a guest, see VM's overlay."""
+    return tool("host-overlay")
+
+
+@functools.lru_cache(None)
 def kernel(series):
     return tool("kdir", series)
 

@@ -103,6 +103,10 @@ class Rig:
             self.daemon.wait_ready(machine.name)
         return machine
 
+    def host_overlay(self):
+        """For a machine's overlay: hmemd and hmemctl, to be run in it."""
+        return env.host_overlay()
+
     def disk(self, name, size, *options):
         """An image file of so many MiB with an empty ext4 file system, made
         with more of mkfs.ext4's options."""

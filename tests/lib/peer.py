@@ -5,6 +5,7 @@ the batches (or the bytes) that a test wants.  See host-backend/include/hmem_lin
 """
 
 import array
+import collections
 import itertools
 import mmap
 import os
@@ -17,7 +18,7 @@ import time
 from daemon import REASONS, VM_SOCKET
 from vm import VMError
 
-MAGIC, VERSION = 0x6d656d68, 2
+MAGIC, VERSION = 0x6d656d68, 3
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
@@ -29,13 +30,16 @@ F_ACCESS = 1 << 1       # a feature
 REJECTS = {1: "no-driver", 2: "migrating", 3: "busy", 4: "invalid"}
 
 HEADER = struct.Struct("<II")
-RANGE = struct.Struct("<QQII")
+RANGE = struct.Struct("<QQIIQ")
 BATCH = struct.Struct("<QII")
 HINT = struct.Struct("<QBB6x")
 RESULT_BATCH = struct.Struct("<QIIQ")
 RESULT = struct.Struct("<QQBBB5x")
 TICK_MESSAGE = struct.Struct("<QQQQQ")
 MAP_BYTES_AT = 160      # in HELLO
+
+
+Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed")
 
 
 class Batch:
@@ -62,7 +66,7 @@ class Peer:
         self.state = 0
         self.features = 0
         self.maps = None        # dirty, accessed, rearm
-        self.ticks = []         # numbers of those that window() is to answer
+        self.ticks = []         # those that window() is to answer
         self.ranges = []        # (gfn, num, tier)
         self.batches = {}       # under way, by id
         threading.Thread(target=self.serve, daemon=True).start()
@@ -143,7 +147,7 @@ class Peer:
         elif kind == RANGES:
             self.ranges = [r[:3] for r in RANGE.iter_unpack(data)]
         elif kind == TICK:
-            self.ticks.append(TICK_MESSAGE.unpack(data)[0])
+            self.ticks.append(Tick(*TICK_MESSAGE.unpack(data)))
         elif kind == REJECT:
             number, code, _ = struct.unpack("<QII", data)
             batch = self.batches.pop(number, None)
@@ -175,12 +179,13 @@ class Peer:
     def send_raw(self, data):
         self.socket.sendall(data)
 
-    def track(self, window_ms, tracker):
+    def track(self, window_ms, tracker, flags=0):
         """Start to track; with a window of 0, stop."""
         with self.changed:
-            self.ticks = []
+            if not flags:
+                self.ticks = []
             self.socket.sendall(HEADER.pack(TRACK, 16) + struct.pack(
-                "<QII", window_ms * 1000000, tracker, 0))
+                "<QII", window_ms * 1000000, tracker, flags))
 
     def take(self, which):
         """Take one of the maps, as a number in which bit n is GFN n."""
@@ -188,6 +193,18 @@ class Peer:
         found = int.from_bytes(self.maps[start:end], "little")
         self.maps[start:end] = bytes(self.map_bytes)
         return found
+
+    def wait_tick(self):
+        """Wait for a window's end, which answer() is to answer."""
+        self.wait(lambda: self.ticks, "the end of a window", 3600)
+        return self.ticks[0]
+
+    def answer(self):
+        """The maps have been read, of all ticks so far."""
+        with self.changed:
+            while self.ticks:
+                self.socket.sendall(HEADER.pack(TICK_DONE, 8) +
+                                    struct.pack("<Q", self.ticks.pop(0).seq))
 
     def window(self, rearm=True):
         """Wait for a window's end.  Returns the maps of the written and of the
@@ -200,7 +217,7 @@ class Peer:
                 self.maps[2 * self.map_bytes:] = accessed.to_bytes(
                     self.map_bytes, "little")
             self.socket.sendall(HEADER.pack(TICK_DONE, 8) +
-                                struct.pack("<Q", self.ticks.pop(0)))
+                                struct.pack("<Q", self.ticks.pop(0).seq))
         return dirty, accessed
 
     def send(self, hints):

@@ -125,13 +125,15 @@ class VM:
     append       more for the kernel's command line
     args         more for QEMU's
     disks        image files, which become /dev/vda, ...
+    overlay      a cpio archive to be unpacked over the initramfs
     on_hint      called with (tier, gfns) when a guest program asks for page
                  moves; returns (gfn, new_gfn, reason) for each
     """
 
     def __init__(self, directory, kernel="6.12", dram=256, nvm=512, cpus=2,
                  parallel=False, icount=False, hmem=None, hmem_props="", module=True,
-                 poison=True, append="", args=(), disks=(), on_hint=None, name="vm"):
+                 poison=True, append="", args=(), disks=(), overlay=None, on_hint=None,
+                 name="vm"):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm, self.cpus = dram, nvm, cpus
@@ -144,6 +146,7 @@ class VM:
         self.module = module
         self.append = f"{CMDLINE} {POISON if poison else ''} {append}"
         self.args, self.disks = list(args), list(disks)
+        self.overlay = overlay
         self.on_hint = on_hint
         self.name = name
         # A debug kernel is slow, and so is a machine that others use too.
@@ -168,6 +171,11 @@ class VM:
     def command_line(self):
         kernel = env.kernel(self.kernel)
         initrd = env.initramfs(self.kernel, self.module)
+        if self.overlay:
+            # The kernel unpacks one after the other.
+            both = self.dir / f"{self.name}-initrd"
+            both.write_bytes(initrd.read_bytes() + self.overlay.read_bytes())
+            initrd = both
         tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
         line = [
             str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",

@@ -375,8 +375,8 @@ static void trackers(void **state)
 	assert_true(out_has(f, "offers dirty"));
 	ctl(f, 77, "policy web set lockstep=on");
 	assert_true(out_has(f, "-icount"));
-	ctl(f, 2, "policy web set track=idle");
-	assert_true(out_has(f, "auto, dirty, sim, gpt"));
+	ctl(f, 2, "policy web set track=pml");
+	assert_true(out_has(f, "auto, dirty, sim, gpt, idle, damon"));
 	/* Nothing of that has been set. */
 	ctl(f, 0, "policy web set track=dirty");
 	ctl(f, 0, "policy web get");
@@ -398,6 +398,42 @@ static void trackers(void **state)
 	assert_int_equal(track->tracker, 0);
 	assert_int_equal(track->flags, 0);
 	peer_close(&sim);
+}
+
+/* Trackers of hmemd's own: never chosen by itself, nor for a VM that hides. */
+static void host_trackers(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_HOST,
+		.track_flags = HMEM_LINK_TRACK_LOCKSTEP,
+	};
+	struct hmem_link_range range = {
+		.num = PEER_TIER, .hva = 0x7f0000000000,
+	};
+	struct peer_msg msg;
+
+	peer_handshake(&p, f->d.vm_socket, "host");
+	ctl(f, 0, "policy host set name=observe");
+	assert_int_equal(expect_track(&p, &msg)->tracker, HMEM_LINK_TRACKER_DIRTY);
+	ctl(f, 77, "policy web set name=observe track=idle");
+	assert_true(out_has(f, "offers dirty"));
+	ctl(f, 77, "policy host set track=idle");
+	assert_true(out_has(f, "does not tell where in its process frame 0 is"));
+	ctl(f, 77, "policy host set track=damon");
+	assert_true(out_has(f, "does not tell where"));
+	ctl(f, 77, "policy host set track=damon lockstep=on");
+	assert_true(out_has(f, "in its own time"));
+	ctl(f, 0, "status host");
+	assert_true(out_has(f, "tracker     dirty"));
+	/* An address, but one that is none. */
+	peer_send(&p, HMEM_LINK_RANGES, &range, sizeof(range));
+	while (ask(f, "status host", "vms.0.tiers.1.pages") != 0)
+		;
+	range.hva++;
+	peer_send(&p, HMEM_LINK_RANGES, &range, sizeof(range));
+	peer_expect_drop(&p);
+	web_is_well(f);
 }
 
 /* What hmemd wants looked at again is in the rearm map with TICK_DONE. */
@@ -872,7 +908,8 @@ static void mutations(void **state)
 		len += sizeof(h) + sizeof(obj);				\
 	} while (0)
 		struct hmem_link_range ranges[2] = {
-			{ 0, PEER_TIER, 0, 0 }, { PEER_TIER, PEER_TIER, 1, 0 },
+			{ .gfn = 0, .num = PEER_TIER, .tier = 0 },
+			{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
 		struct hmem_link_tick tick = { 1, 1, 1, 1, 1 };
@@ -1257,6 +1294,7 @@ int main(void)
 		TEST(usage),
 		TEST(the_loop),
 		TEST(trackers),
+		TEST(host_trackers),
 		TEST(guest_tracker),
 		TEST(rearm),
 		TEST(lockstep),

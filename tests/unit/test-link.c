@@ -20,10 +20,10 @@ static void headers(void **state)
 		{ HMEM_LINK_HELLO, sizeof(struct hmem_link_hello) - 8, false },
 		{ HMEM_LINK_HELLO, sizeof(struct hmem_link_hello) + 8, false },
 		{ HMEM_LINK_RANGES, 0, false },
-		{ HMEM_LINK_RANGES, 24, true },
-		{ HMEM_LINK_RANGES, 36, false },
-		{ HMEM_LINK_RANGES, 24 * HMEM_LINK_MAX_RANGES, true },
-		{ HMEM_LINK_RANGES, 24 * (HMEM_LINK_MAX_RANGES + 1), false },
+		{ HMEM_LINK_RANGES, 32, true },
+		{ HMEM_LINK_RANGES, 48, false },
+		{ HMEM_LINK_RANGES, 32 * HMEM_LINK_MAX_RANGES, true },
+		{ HMEM_LINK_RANGES, 32 * (HMEM_LINK_MAX_RANGES + 1), false },
 		{ HMEM_LINK_STATE, 24, true },
 		{ HMEM_LINK_STATE, 23, false },
 		{ HMEM_LINK_RESULTS, 0, false },
@@ -68,7 +68,7 @@ static void hellos(void **state)
 		assert_true(err.msg[0]);				\
 	} while (0)
 	BAD(h.magic++);
-	BAD(h.version = 1);
+	BAD(h.version = 2);
 	BAD(h.version = 0);
 	BAD(memset(h.vm, 'x', sizeof(h.vm)));
 	BAD(memset(h.device, 'x', sizeof(h.device)));
@@ -77,7 +77,7 @@ static void hellos(void **state)
 	BAD(h.num_tiers = UINT32_MAX);
 	BAD(h.max_batches = 0);
 	BAD(h.trackers = 0);
-	BAD(h.trackers = 8);
+	BAD(h.trackers = 16);
 	BAD(h.track_flags = 2);
 	BAD(h.map_bytes = 0);
 	BAD(h.map_bytes = 12);
@@ -92,19 +92,25 @@ static void range_lists(void **state)
 		struct hmem_link_range r[3];
 		bool ok;
 	} cases[] = {
-		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, true },
-		{ { { 1, 1, 0, 0 }, { 2, 1, 1, 0 }, { 255, 1, 1, 0 } }, true },
-		{ { { 0, 64, 0, 0 }, { 63, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { 128, 64, 1, 0 }, { 64, 64, 1, 0 } }, false },
-		{ { { 0, 0, 0, 0 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { 64, 64, 2, 0 }, { 200, 56, 1, 0 } }, false },
-		{ { { 0, 64, 0, 1 }, { 64, 64, 1, 0 }, { 200, 56, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 200, 57, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { 64, 64, 1, 0 }, { 256, 1, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { 64, UINT64_MAX - 63, 1, 0 },
-		    { 200, 56, 1, 0 } }, false },
-		{ { { 0, 64, 0, 0 }, { UINT64_MAX, 2, 1, 0 }, { 200, 1, 1, 0 } },
+		{ { { 0, 64, 0, 0, 0 }, { 64, 64, 1, 0, 0 }, { 200, 56, 1, 0, 0 } }, true },
+		{ { { 1, 1, 0, 0, 0 }, { 2, 1, 1, 0, 0 }, { 255, 1, 1, 0, 0 } }, true },
+		{ { { 0, 64, 0, 0, 0 }, { 63, 64, 1, 0, 0 }, { 200, 56, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { 128, 64, 1, 0, 0 }, { 64, 64, 1, 0, 0 } }, false },
+		{ { { 0, 0, 0, 0, 0 }, { 64, 64, 1, 0, 0 }, { 200, 56, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { 64, 64, 2, 0, 0 }, { 200, 56, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 1, 0 }, { 64, 64, 1, 0, 0 }, { 200, 56, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { 64, 64, 1, 0, 0 }, { 200, 57, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { 64, 64, 1, 0, 0 }, { 256, 1, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { 64, UINT64_MAX - 63, 1, 0, 0 },
+		    { 200, 56, 1, 0, 0 } }, false },
+		{ { { 0, 64, 0, 0, 0 }, { UINT64_MAX, 2, 1, 0, 0 }, { 200, 1, 1, 0, 0 } },
 		  false },
+		{ { { 0, 64, 0, 0, 0x1000 }, { 64, 64, 1, 0, 0x7f1234567000 },
+		    { 200, 56, 1, 0, -57 * 4096ull } }, true },
+		{ { { 0, 64, 0, 0, 0x1000 }, { 64, 64, 1, 0, 0x7f1234567000 },
+		    { 200, 56, 1, 0, -56 * 4096ull } }, false },
+		{ { { 0, 64, 0, 0, 0x1001 }, { 64, 64, 1, 0, 0 },
+		    { 200, 56, 1, 0, 0 } }, false },
 	};
 
 	(void)state;

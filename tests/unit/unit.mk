@@ -14,7 +14,12 @@ $(OUT)/obj/unit/%.o: $(UNIT_DIR)/%.c
 
 $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -ljson-c -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -ljson-c -lm
+
+# Parts of hmemd that can be tested by themselves.
+$(OUT)/obj/unit/test-host.o: CPPFLAGS += -Ihmemd
+$(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o)
+$(OUT)/test-host: LDLIBS += -luring
 
 .SECONDARY: $(patsubst $(OUT)/%,$(OUT)/obj/unit/%.o,$(UNIT) $(BENCH))
 

@@ -154,3 +154,13 @@ const HmemTracker hmem_tracker_dirty = {
     .stop = hmem_dirty_stop,
     .collect = hmem_dirty_collect,
 };
+
+/* What is accessed is hmemd's to find out. */
+const HmemTracker hmem_tracker_host = {
+    .id = HMEM_LINK_TRACKER_HOST,
+    .name = "host",
+    .available = hmem_dirty_available,
+    .start = hmem_dirty_start,
+    .stop = hmem_dirty_stop,
+    .collect = hmem_dirty_collect,
+};

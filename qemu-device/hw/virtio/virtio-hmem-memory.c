@@ -215,6 +215,8 @@ static void hmem_memory_add(MemoryListener *listener,
     }
     range.link.num = ((start + size) >> VIRTIO_HMEM_GFN_SHIFT) -
         range.link.gfn;
+    range.link.hva = (uintptr_t)memory_region_get_ram_ptr(section->mr) +
+        range.offset;
 
     if (memory->next->len) {
         HmemRange *last = &g_array_index(memory->next, HmemRange,

@@ -22,6 +22,7 @@
 static const HmemTracker *const hmem_trackers[] = {
     &hmem_tracker_dirty,
     &hmem_tracker_gpt,
+    &hmem_tracker_host,
     &hmem_tracker_sim,
 };
 

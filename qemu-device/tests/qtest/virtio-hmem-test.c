@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include "qemu/atomic.h"
 #include "qemu/bitops.h"
@@ -816,7 +817,8 @@ static void test_link_hello(void)
     g_assert_cmpint(hello->map_bytes, >=, END / 8);
     /* No simulator; and guest time is the test's to stop. */
     g_assert_cmphex(hello->trackers, ==,
-                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT);
+                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
+                    HMEM_LINK_TRACKER_HOST);
     g_assert_cmphex(hello->track_flags, ==, HMEM_LINK_TRACK_LOCKSTEP);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
@@ -1863,8 +1865,13 @@ static void test_dirty_pieces(void)
     t.qts = t.qs->qts;
     daemon_accept(t.d);
     daemon_welcome(t.d);
-    g_assert_cmpmem(t.d->ranges, t.d->num_ranges * sizeof(ranges[0]), ranges,
-                    sizeof(ranges));
+    g_assert_cmpint(t.d->num_ranges, ==, ARRAY_SIZE(ranges));
+    for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+        struct hmem_link_range range = t.d->ranges[i];
+
+        range.hva = 0;
+        g_assert_cmpmem(&range, sizeof(range), &ranges[i], sizeof(range));
+    }
 
     daemon_track(t.d, MS);
     daemon_barrier(t.d);
@@ -1874,6 +1881,51 @@ static void test_dirty_pieces(void)
     qtest_clock_step(t.qts, MS);
     daemon_recv_tick(t.d, 1, MS, ARRAY_SIZE(gfns));
     daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+    teardown(&t);
+}
+
+/*
+ * Windows for trackers of hmemd's own: what is written is found, what is to be
+ * rearmed is none of the device's business, and memory is where RANGES says.
+ */
+static void test_host(void)
+{
+    static const uint64_t gfns[] = { 0, HOLE - 1, FAST, SLOW, END - 1 };
+    Test t = { };
+    int i;
+
+    setup(&t);
+    daemon_track_with(t.d, MS, HMEM_LINK_TRACKER_HOST, 0);
+    daemon_barrier(t.d);
+    assert_property(t.qts, "tracker", "host");
+    for (i = 0; i < ARRAY_SIZE(gfns); i++) {
+        const struct hmem_link_range *range = t.d->ranges;
+        uint64_t wrote = 0x1234567890abcdef + i, found = 0;
+        struct iovec local = { &found, sizeof(found) }, remote;
+
+        qtest_writeq(t.qts, gfns[i] << VIRTIO_HMEM_GFN_SHIFT, wrote);
+        while (gfns[i] >= range->gfn + range->num) {
+            range++;
+        }
+        remote = (struct iovec) {
+            (void *)(uintptr_t)(range->hva + (gfns[i] - range->gfn) *
+                                HMEM_LINK_PAGE_SIZE),
+            sizeof(found)
+        };
+        g_assert_cmpint(process_vm_readv(qtest_pid(t.qts), &local, 1, &remote,
+                                         1, 0), ==, sizeof(found));
+        g_assert_cmphex(found, ==, wrote);
+    }
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 1, MS, ARRAY_SIZE(gfns));
+    daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+    daemon_tick_done(t.d, 1);
+    qtest_clock_step(t.qts, MS);
+    daemon_recv_tick(t.d, 2, MS, 0);
+    daemon_tick_done(t.d, 2);
+    daemon_track(t.d, 0);
+    daemon_barrier(t.d);
+    assert_property(t.qts, "tracker", "none");
     teardown(&t);
 }
 
@@ -2187,7 +2239,7 @@ static bool setup_log(Test *t, Log *log)
     setup_machine(t, extra);
     g_assert_cmphex(t->d->hello.trackers, ==,
                     HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
-                    HMEM_LINK_TRACKER_SIM);
+                    HMEM_LINK_TRACKER_HOST | HMEM_LINK_TRACKER_SIM);
     return true;
 }
 
@@ -2770,7 +2822,8 @@ static void test_gpt_off(void)
     t.qts = t.qs->qts;
     daemon_accept(t.d);
     daemon_welcome(t.d);
-    g_assert_cmphex(t.d->hello.trackers, ==, HMEM_LINK_TRACKER_DIRTY);
+    g_assert_cmphex(t.d->hello.trackers, ==,
+                    HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_HOST);
     t.pci = find_device(t.qs, SLOT);
     g_assert_cmphex(qvirtio_get_features(&t.pci->vdev) &
                     1ull << VIRTIO_HMEM_F_ACCESS, ==, 0);
@@ -3326,6 +3379,7 @@ int main(int argc, char **argv)
         { "dirty/windows", test_dirty_windows },
         { "dirty/pieces", test_dirty_pieces },
         { "dirty/keep", test_dirty_keep },
+        { "host", test_host },
         { "dirty/dma", test_dirty_dma },
         { "dirty/change", test_dirty_change },
         { "dirty/disconnect", test_dirty_disconnect },

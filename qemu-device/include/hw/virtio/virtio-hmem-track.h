@@ -59,6 +59,7 @@ typedef struct HmemTracker {
 
 extern const HmemTracker hmem_tracker_dirty;
 extern const HmemTracker hmem_tracker_gpt;
+extern const HmemTracker hmem_tracker_host;
 extern const HmemTracker hmem_tracker_sim;
 
 /* What a scan is for. */

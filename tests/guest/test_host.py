@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Trackers that hmemd reads from the host's kernel.  Here the guest is the host:
+hmemd runs in it, and a process that plays QEMU, half of whose memory is hot."""
+
+import re
+
+from guest import test
+
+NO_DEVICE = {"hmem": None, "module": False}
+SOCKET, CONTROL = "/run/vm.sock", "/run/control.sock"
+STOP = "/run/stop"
+WINDOW_MS = 500
+DAMON = "/sys/kernel/mm/damon/admin/kdamonds"
+# The kernel's own user of DAMON keeps all others out.
+DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
+NO_IDLE = "CONFIG_IDLE_PAGE_TRACKING"
+NO_DAMON = "CONFIG_DAMON_SYSFS"
+# Bars: idle page tracking knows each page, DAMON guesses where a region ends.
+IDLE, REGIONS = 0.95, 0.8
+
+
+class Host:
+    """A guest with hmemd in it."""
+
+    def __init__(self, rig, **options):
+        self.vm = rig.boot(ready=False, overlay=rig.host_overlay(),
+                           **{**NO_DEVICE, **options})
+        self.start()
+
+    def start(self):
+        self.hmemd = self.vm.spawn(
+            f"hmemd -v --vm-socket {SOCKET} --socket {CONTROL}")
+        self.hmemd.wait_for("ready")
+
+    def stop(self):
+        self.vm.run("kill $(pidof hmemd)")
+        self.hmemd.wait()
+
+    def ctl(self, *args, check=True):
+        return self.vm.run(" ".join(["hmemctl", "-s", CONTROL, *args, "2>&1"]),
+                           check=check)
+
+    def policy(self, *settings, check=True):
+        return self.ctl("policy", "vmm", "set", *settings, check=check)
+
+    def run(self, mib, block, windows=0, how=""):
+        """Start the process that plays QEMU; after so many windows, if any, it
+        tells what was found."""
+        self.vm.run(f"rm -f {STOP}")
+        program = self.vm.spawn(
+            f"vmm {SOCKET} {mib} {block} {windows} {STOP} {how}")
+        program.wait_for("ready")
+        return program
+
+    def end(self, program):
+        self.vm.run(f"touch {STOP}")
+        program.wait()
+
+    def accuracy(self, track, mib, block, windows, how=""):
+        """Precision and recall of what was found hot in tier 1, with a process
+        that goes on running."""
+        program = self.run(mib, block, windows, how)
+        self.policy("name=hmmv", f"track={track}", f"window={WINDOW_MS}", "rate=65536")
+        assert f"tracker     {track}" in self.ctl("status", "vmm")
+        program.wait_for("end\n")
+        print(program.output)
+        assert "memory is intact" in program.output
+        hot = list(map(int, re.search(r"tier 1: hot (\d+), up (\d+), down (\d+); "
+                                      r"cold (\d+), up (\d+), down (\d+)",
+                                      program.output).groups()))
+        precision = hot[1] / max(hot[1] + hot[4], 1)
+        recall = hot[1] / sum(hot[:3])
+        print(f"{track} {how}: precision {precision:.4f}, recall {recall:.4f}")
+        return program, precision, recall
+
+    def kdamonds(self):
+        return int(self.vm.run(f"cat {DAMON}/nr_kdamonds"))
+
+    def damon_alone(self):
+        self.vm.run(f"[ ! -e {DAMON_STAT} ] || echo N >{DAMON_STAT}")
+
+
+@test(kernels=(), debug=True, timeout=600)
+def idle(rig):
+    """Idle page tracking finds the pages that are used, one by one and in huge
+    pages."""
+    host = Host(rig)
+    for block, how in (1, ""), (512, "thp"):
+        program, precision, recall = host.accuracy("idle", 32, block, 12, how)
+        assert precision >= IDLE and recall >= IDLE
+        host.end(program)
+    host.stop()
+
+
+@test(kernels=("6.12", "7.3"), debug=True, timeout=600)
+def damon(rig):
+    """DAMON finds the regions that are used, and nothing is left of it."""
+    host = Host(rig)
+    host.damon_alone()
+    program, precision, recall = host.accuracy("damon", 32, 512, 24)
+    assert precision >= REGIONS and recall >= REGIONS
+    assert host.kdamonds() > 0
+    assert host.vm.run("ps | grep -c '[k]damond'").strip() == "1"
+
+    # Another tracker or none, the process's end, hmemd's end.
+    host.policy("track=dirty")
+    assert host.kdamonds() == 0
+    host.policy("track=damon")
+    assert host.kdamonds() > 0
+    host.end(program)
+    host.vm.run(f"while [ $(cat {DAMON}/nr_kdamonds) != 0 ]; do sleep 0.1; done")
+    program = host.run(32, 512)
+    host.policy("name=observe", "track=damon", "window=10")
+    host.stop()
+    assert host.kdamonds() == 0
+    assert host.vm.run("ps | grep -c '[k]damond'", check=False).strip() == "0"
+    # It ends with hmemd.
+    program.wait(check=False)
+
+    # Others' are left alone.
+    host.start()
+    host.vm.run(f"echo 1 >{DAMON}/nr_kdamonds")
+    program = host.run(32, 512)
+    said = host.policy("name=observe", "track=damon", check=False)
+    assert "in use by someone else" in said, said
+    assert host.kdamonds() == 1
+    host.end(program)
+    host.stop()
+
+
+@test(timeout=600)
+def what_is_missing(rig):
+    """Who asks for what the kernel does not have is told what that is, and
+    nothing has changed."""
+    host = Host(rig)
+    program = host.run(32, 512)
+    said = host.policy("name=observe", "track=idle", check=False)
+    assert NO_IDLE in said, said
+    said = host.policy("name=observe", "track=damon", check=False)
+    if rig.kernel == "6.1":
+        assert NO_DAMON in said, said
+    elif rig.kernel == "7.3":
+        assert "damon_*/parameters/enabled" in said, said
+        assert host.kdamonds() == 0
+    assert ("policy off" in host.ctl("status", "vmm")) == (rig.kernel != "6.12")
+    host.end(program)
+    host.stop()

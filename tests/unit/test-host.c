@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Idle page tracking and DAMON, on trees of plain files in the kernel's place:
+ * what is missing, what is read and written, what is left behind.
+ */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "damon.h"
+#include "idle.h"
+
+#define PID		77
+#define FRAMES		1024u
+#define MAP_BYTES	(FRAMES / 8)
+#define HVA		0x7f0000200000ull
+#define PRESENT		(1ull << 63)
+#define LRU		(1ull << 5)
+#define HEAD		(1ull << 15)
+#define TAIL		(1ull << 16)
+/* Of the host's memory; whole huge pages. */
+#define PFNS		4096u
+
+struct fixture {
+	char dir[64], proc[80], mm[80];
+	struct host_paths paths;
+	struct loop loop;
+	struct damon_admin admin;
+	struct hmem_err err;
+};
+
+static const char *in(struct fixture *f, const char *path)
+{
+	static char full[256];
+
+	snprintf(full, sizeof(full), "%s/%s", f->dir, path);
+	return full;
+}
+
+/* With all directories above it. */
+static void make(struct fixture *f, const char *path, const char *text)
+{
+	char full[256];
+	FILE *file;
+
+	strcpy(full, in(f, path));
+	for (char *slash = full + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		mkdir(full, 0700);
+		*slash = '/';
+	}
+	file = fopen(full, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void has(struct fixture *f, const char *path, const char *text)
+{
+	char buf[256] = "";
+	FILE *file = fopen(in(f, path), "r");
+
+	assert_non_null(file);
+	if (!fgets(buf, sizeof(buf), file))
+		buf[0] = '\0';
+	fclose(file);
+	assert_string_equal(buf, text);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->dir, "/tmp/hmem-unit-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->proc, sizeof(f->proc), "%s/proc", f->dir);
+	snprintf(f->mm, sizeof(f->mm), "%s/mm", f->dir);
+	f->paths = (struct host_paths) { f->proc, f->mm };
+	assert_return_code(loop_init(&f->loop, &f->err), 0);
+	*state = f;
+	return 0;
+}
+
+static int erase(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_exit(&f->loop);
+	nftw(f->dir, erase, 16, FTW_DEPTH | FTW_PHYS);
+	free(f);
+	return 0;
+}
+
+/* --- idle --- */
+
+static void put_word(struct fixture *f, const char *path, uint64_t index, uint64_t word)
+{
+	int fd = open(in(f, path), O_WRONLY);
+
+	assert_return_code(fd, errno);
+	assert_int_equal(pwrite(fd, &word, 8, index * 8), 8);
+	close(fd);
+}
+
+static uint64_t idle_bit(struct fixture *f, uint64_t pfn)
+{
+	int fd = open(in(f, "mm/page_idle/bitmap"), O_RDONLY);
+	uint64_t word = 0;
+
+	assert_return_code(fd, errno);
+	assert_int_equal(pread(fd, &word, 8, pfn / 64 * 8), 8);
+	close(fd);
+	return word >> pfn % 64 & 1;
+}
+
+/* The kernel finds the page used. */
+static void use(struct fixture *f, uint64_t pfn)
+{
+	int fd = open(in(f, "mm/page_idle/bitmap"), O_RDWR);
+	uint64_t word;
+
+	assert_int_equal(pread(fd, &word, 8, pfn / 64 * 8), 8);
+	word &= ~(1ull << pfn % 64);
+	assert_int_equal(pwrite(fd, &word, 8, pfn / 64 * 8), 8);
+	close(fd);
+}
+
+/* The frame's page, 0: it is not there. */
+static void map(struct fixture *f, uint64_t gfn, uint64_t pfn)
+{
+	put_word(f, "proc/77/pagemap", HVA / 4096 + gfn, pfn ? PRESENT | pfn : 0);
+}
+
+static void make_idle(struct fixture *f)
+{
+	make(f, "mm/page_idle/bitmap", "");
+	assert_return_code(truncate(in(f, "mm/page_idle/bitmap"), PFNS / 8), errno);
+	make(f, "proc/kpageflags", "");
+	for (uint64_t pfn = 0; pfn < PFNS; pfn++)
+		put_word(f, "proc/kpageflags", pfn, LRU);
+	make(f, "proc/77/pagemap", "");
+	assert_return_code(truncate(in(f, "proc/77/pagemap"),
+				    (HVA / 4096 + FRAMES) * 8), errno);
+}
+
+static void idle_missing(void **state)
+{
+	struct fixture *f = *state;
+	struct idle i;
+
+#define FAILS(code, text) do {						\
+		f->err.msg[0] = '\0';					\
+		assert_int_equal(idle_open(&i, &f->paths, PID, MAP_BYTES, \
+					   &f->err), -(code));		\
+		assert_non_null(strstr(f->err.msg, text));		\
+	} while (0)
+	FAILS(ENOTSUP, "CONFIG_IDLE_PAGE_TRACKING");
+	make(f, "mm/page_idle/bitmap", "");
+	FAILS(ENOTSUP, "CONFIG_PROC_PAGE_MONITOR");
+	make(f, "proc/kpageflags", "");
+	FAILS(ENOTSUP, "has ended");
+	make(f, "proc/77/pagemap/directory", "");
+	make(f, "mm/page_idle/bitmap", "");
+	/* root may open anything. */
+	if (geteuid()) {
+		chmod(in(f, "mm/page_idle/bitmap"), 0400);
+		FAILS(EPERM, "CAP_SYS_ADMIN");
+	}
+#undef FAILS
+}
+
+static void idle_windows(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t accessed[FRAMES / 64] = { 0 }, rearm[FRAMES / 64];
+	struct idle i;
+
+	make_idle(f);
+	/* In order, out of order, one that is not there, one off the lists. */
+	map(f, 0, 100);
+	map(f, 1, 101);
+	map(f, 2, 99);
+	map(f, 4, 3000);
+	put_word(f, "proc/kpageflags", 3000, 0);
+	/* A huge page, all of it, and the end of another. */
+	for (uint64_t k = 0; k < 512; k++) {
+		put_word(f, "proc/kpageflags", 1024 + k, k ? TAIL : HEAD | LRU);
+		put_word(f, "proc/kpageflags", 2048 + k, k ? TAIL : HEAD | LRU);
+		map(f, 64 + k, 1024 + k);
+	}
+	map(f, 700, 2048 + 300);
+	assert_int_equal(idle_open(&i, &f->paths, PID, MAP_BYTES, &f->err), 0);
+
+	/* Not armed is accessed, unless it is not there or not to be tracked. */
+	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), 3 + 512 + 1);
+	assert_int_equal(accessed[0], 7);
+	assert_int_equal(accessed[1], UINT64_MAX);
+	assert_int_equal(accessed[700 / 64], 1ull << 700 % 64);
+
+	memset(rearm, 0xff, sizeof(rearm));
+	assert_int_equal(idle_rearm(&i, 0, FRAMES, HVA, rearm, &f->err), 0);
+	for (unsigned int k = 0; k < FRAMES / 64; k++)
+		assert_int_equal(rearm[k], 0);
+	assert_int_equal(i.present, 4 + 512 + 1);
+	assert_int_equal(i.tracked, 3 + 512 + 1);
+	for (uint64_t pfn = 0; pfn < PFNS; pfn++)
+		assert_int_equal(idle_bit(f, pfn), (pfn >= 99 && pfn <= 101) ||
+				 pfn == 1024 || pfn == 2048);
+	assert_int_equal(idle_check(&i, &f->err), 0);
+
+	/* Nothing was used. */
+	memset(accessed, 0, sizeof(accessed));
+	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), 0);
+
+	/* One was, one has gone and another come, one has moved with its flag. */
+	use(f, 100);
+	map(f, 2, 0);
+	map(f, 3, 102);
+	put_word(f, "mm/page_idle/bitmap", 3500 / 64, 1ull << 3500 % 64);
+	map(f, 1, 3500);
+	use(f, 1024);
+	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), 2 + 512);
+	assert_int_equal(accessed[0], 1 << 0 | 1 << 3);
+	assert_int_equal(accessed[700 / 64], 0);
+
+	/* They stay so until they are rearmed, wherever their flag is now. */
+	map(f, 0, 105);
+	put_word(f, "mm/page_idle/bitmap", 105 / 64, UINT64_MAX);
+	memset(accessed, 0, sizeof(accessed));
+	assert_int_equal(idle_collect(&i, 0, 64, HVA, accessed, &f->err), 2);
+	/* Part of a range, at an address of its own. */
+	memset(rearm, 0, sizeof(rearm));
+	rearm[0] = 1 << 0 | 1 << 3;
+	assert_int_equal(idle_rearm(&i, 0, 2, HVA, rearm, &f->err), 0);
+	assert_int_equal(rearm[0], 1 << 3);
+	memset(accessed, 0, sizeof(accessed));
+	assert_int_equal(idle_collect(&i, 0, 64, HVA, accessed, &f->err), 1);
+	assert_int_equal(accessed[0], 1 << 3);
+	idle_close(&i);
+}
+
+static void idle_faults(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t accessed[FRAMES / 64] = { 0 }, rearm[FRAMES / 64];
+	struct idle i;
+
+	make_idle(f);
+	assert_int_equal(idle_open(&i, &f->paths, PID, MAP_BYTES, &f->err), 0);
+	/* hugetlbfs, DAX: no page is on a list. */
+	for (uint64_t k = 0; k < 64; k++) {
+		map(f, k, 64 + k);
+		put_word(f, "proc/kpageflags", 64 + k, k < 40 ? 0 : LRU);
+	}
+	memset(rearm, 0xff, sizeof(rearm));
+	assert_int_equal(idle_rearm(&i, 0, FRAMES, HVA, rearm, &f->err), 0);
+	assert_int_equal(idle_check(&i, &f->err), -ENOTSUP);
+	assert_non_null(strstr(f->err.msg, "hugetlbfs"));
+
+	/* The kernel tells who may not know that pages are there, but not where. */
+	put_word(f, "proc/77/pagemap", HVA / 4096 + 5, PRESENT);
+	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), -EPERM);
+	assert_non_null(strstr(f->err.msg, "CAP_SYS_ADMIN"));
+
+	/* Its memory has gone, and the process with it. */
+	assert_return_code(truncate(in(f, "proc/77/pagemap"), 0), errno);
+	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), -ESRCH);
+	assert_int_equal(idle_rearm(&i, 0, FRAMES, HVA, (memset(rearm, 0xff, 8), rearm),
+				    &f->err), -ESRCH);
+	assert_non_null(strstr(f->err.msg, "77 has ended"));
+	idle_close(&i);
+}
+
+/* --- DAMON --- */
+
+#define TREE	"mm/damon/admin/kdamonds/"
+#define CONTEXT	TREE "0/contexts/0/"
+#define SCHEME	CONTEXT "schemes/0/"
+
+static const struct damon_region regions[] = { { 0x1000, 0x5000 }, { 0x9000, 0xa000 } };
+
+static void make_damon(struct fixture *f)
+{
+	static const char *const empty[] = {
+		TREE "0/state", TREE "0/contexts/nr_contexts", CONTEXT "operations",
+		CONTEXT "monitoring_attrs/intervals/sample_us",
+		CONTEXT "monitoring_attrs/intervals/aggr_us",
+		CONTEXT "monitoring_attrs/nr_regions/min",
+		CONTEXT "monitoring_attrs/nr_regions/max",
+		CONTEXT "targets/nr_targets", CONTEXT "targets/0/pid_target",
+		CONTEXT "targets/0/regions/nr_regions",
+		CONTEXT "targets/0/regions/0/start", CONTEXT "targets/0/regions/0/end",
+		CONTEXT "targets/0/regions/1/start", CONTEXT "targets/0/regions/1/end",
+		CONTEXT "schemes/nr_schemes", SCHEME "action",
+		SCHEME "access_pattern/sz/min", SCHEME "access_pattern/sz/max",
+		SCHEME "access_pattern/nr_accesses/min",
+		SCHEME "access_pattern/nr_accesses/max",
+		SCHEME "access_pattern/age/min", SCHEME "access_pattern/age/max",
+	};
+
+	make(f, TREE "nr_kdamonds", "0\n");
+	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
+		make(f, empty[i], "");
+	make(f, CONTEXT "avail_operations", "vaddr\nfvaddr\npaddr\n");
+	make(f, SCHEME "tried_regions/total_bytes", "0\n");
+}
+
+static struct damon *begin(struct fixture *f)
+{
+	f->err.msg[0] = '\0';
+	return damon_start(&f->admin, &f->loop, &f->paths, PID, regions, 2, 1000, &f->err);
+}
+
+static void damon_missing(void **state)
+{
+	struct fixture *f = *state;
+
+#define FAILS(text) do {						\
+		assert_null(begin(f));					\
+		if (!strstr(f->err.msg, text))				\
+			fail_msg("not about %s: %s", text, f->err.msg);	\
+		assert_int_equal(f->admin.used, 0);			\
+	} while (0)
+	FAILS("CONFIG_DAMON_SYSFS");
+	make(f, TREE "nr_kdamonds", "2\n");
+	FAILS("in use by someone else, who has set up 2");
+	has(f, TREE "nr_kdamonds", "2\n");
+	/* What was begun is taken back. */
+	make(f, TREE "nr_kdamonds", "0\n");
+	FAILS("kdamond 0");
+	has(f, TREE "nr_kdamonds", "0");
+	make_damon(f);
+	make(f, CONTEXT "avail_operations", "paddr\n");
+	FAILS("CONFIG_DAMON_VADDR");
+	has(f, TREE "nr_kdamonds", "0");
+	make_damon(f);
+	assert_return_code(unlink(in(f, SCHEME "tried_regions/total_bytes")), errno);
+	assert_return_code(rmdir(in(f, SCHEME "tried_regions")), errno);
+	FAILS("Linux 6.2");
+	has(f, TREE "nr_kdamonds", "0");
+	has(f, TREE "0/contexts/nr_contexts", "0");
+	make_damon(f);
+	unlink(in(f, CONTEXT "targets/0/pid_target"));
+	FAILS("77 as targets/0/pid_target");
+	make_damon(f);
+	f->admin.used = (1u << DAMON_MAX) - 1;
+	assert_null(begin(f));
+	assert_non_null(strstr(f->err.msg, "16 VMs"));
+	assert_int_equal(f->admin.used, (1u << DAMON_MAX) - 1);
+#undef FAILS
+}
+
+static void note(void *opaque, int res)
+{
+	*(int *)opaque = res;
+}
+
+static void add(const struct damon_region *r, unsigned int accesses, void *opaque)
+{
+	uint64_t *sum = opaque;
+
+	sum[0] += r->end - r->start;
+	sum[1] += accesses;
+}
+
+static void damon_snapshots(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t sum[2] = { 0 };
+	struct damon *dm;
+	int res = 1;
+
+	make_damon(f);
+	dm = begin(f);
+	assert_non_null(dm);
+	assert_int_equal(f->admin.used, 1);
+	has(f, TREE "nr_kdamonds", "16");
+	has(f, TREE "0/state", "on");
+	has(f, CONTEXT "operations", "fvaddr");
+	has(f, CONTEXT "monitoring_attrs/intervals/aggr_us", "500000");
+	has(f, CONTEXT "monitoring_attrs/intervals/sample_us", "25000");
+	has(f, CONTEXT "targets/0/pid_target", "77");
+	has(f, CONTEXT "targets/0/regions/nr_regions", "2");
+	has(f, CONTEXT "targets/0/regions/1/start", "36864");
+	has(f, CONTEXT "targets/0/regions/1/end", "40960");
+	has(f, SCHEME "action", "stat");
+	has(f, SCHEME "access_pattern/sz/max", "18446744073709551615");
+
+	damon_snapshot(dm, note, &res);
+	while (res == 1)
+		assert_return_code(loop_turn(&f->loop, &f->err), 0);
+	assert_int_equal(res, 0);
+	has(f, TREE "0/state", "update_schemes_tried_regions");
+	make(f, SCHEME "tried_regions/0/start", "4096\n");
+	make(f, SCHEME "tried_regions/0/end", "8192\n");
+	make(f, SCHEME "tried_regions/0/nr_accesses", "3\n");
+	make(f, SCHEME "tried_regions/1/start", "8192\n");
+	make(f, SCHEME "tried_regions/1/end", "20480\n");
+	make(f, SCHEME "tried_regions/1/nr_accesses", "20\n");
+	assert_int_equal(damon_read(dm, add, sum, &f->err), 0);
+	assert_int_equal(sum[0], 16384);
+	assert_int_equal(sum[1], 23);
+	unlink(in(f, SCHEME "tried_regions/1/end"));
+	assert_int_equal(damon_read(dm, add, sum, &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.msg, "region 1"));
+
+	damon_stop(dm);
+	assert_int_equal(f->admin.used, 0);
+	has(f, TREE "0/state", "off");
+	has(f, TREE "0/contexts/nr_contexts", "0");
+	has(f, TREE "nr_kdamonds", "0");
+}
+
+/* The kernel must not be asked to remove what it works on. */
+static void damon_stop_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct damon *dm;
+	int res = 1;
+
+	make_damon(f);
+	dm = begin(f);
+	assert_non_null(dm);
+	damon_snapshot(dm, note, &res);
+	damon_stop(dm);
+	assert_int_equal(f->admin.used, 1);
+	has(f, TREE "nr_kdamonds", "16");
+	while (f->admin.used)
+		assert_return_code(loop_turn(&f->loop, &f->err), 0);
+	assert_int_equal(res, 1);
+	has(f, TREE "0/state", "off");
+	has(f, TREE "nr_kdamonds", "0");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(idle_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_windows, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_faults, setup, teardown),
+		cmocka_unit_test_setup_teardown(damon_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(damon_snapshots, setup, teardown),
+		cmocka_unit_test_setup_teardown(damon_stop_waits, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
+}
