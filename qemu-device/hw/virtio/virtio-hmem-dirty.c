@@ -159,7 +159,6 @@ const HmemTracker hmem_tracker_dirty = {
 const HmemTracker hmem_tracker_host = {
     .id = HMEM_LINK_TRACKER_HOST,
     .name = "host",
-    .available = hmem_dirty_available,
     .start = hmem_dirty_start,
     .stop = hmem_dirty_stop,
     .collect = hmem_dirty_collect,
