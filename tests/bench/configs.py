@@ -44,7 +44,8 @@ BASELINES = (
     Config("damon", "DAMON, migrate_hot and migrate_cold", setup="damon", software=True),
     Config("memory-mode", "the machine's DRAM is a cache of NVM, which is all that the guest "
            "sees; hardware, no software",
-           sim=lambda dram, nvm: [f"memory_mode={dram}M"],
+           # From the boot on, so that the filling has filled the cache, too.
+           sim=lambda dram, nvm: [f"memory_mode={dram}M", "start=boot"],
            memory=lambda dram, nvm: (dram, dram + nvm), place="nvm"),
     Config("oracle", "the best placement that does not change, by the workload's own definition",
            place="oracle"),
