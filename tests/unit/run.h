@@ -19,7 +19,10 @@ struct ctl {
 	char out[1 << 20], err[8192];
 };
 
-/* $HMEMD with our sockets and @args (NULL-terminated, or NULL); waits for it. */
+/*
+ * $HMEMD with our sockets, no policy and @args (NULL-terminated, or NULL); waits
+ * for it.
+ */
 void daemon_start(struct daemon *d, const char *const *args);
 /* Its exit status, with nothing left behind; fails unless it is 0. */
 void daemon_stop(struct daemon *d);
