@@ -30,7 +30,8 @@ static const struct argp argp = {
 	       "\vname=off: nothing moves unless asked by hand.  name=observe: the "
 	       "same, but the temperature is kept.  name=writes: the pages written "
 	       "most go to tier 0.  name=hmmv: the hottest do.  name=hmvisor: the "
-	       "hottest do, and a write counts for more than a read.  See "
+	       "hottest do, and a write counts for more than a read.  name=auto: the "
+	       "hottest do, found with as little looking as need be.  See "
 	       "hmemctl(1) for the other keys.",
 	.children = global_argp,
 };

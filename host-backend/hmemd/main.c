@@ -27,8 +27,8 @@ static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
 	{ "vm-socket", OPT_VM_SOCKET, "PATH", 0, "Socket that VMs connect to", 0 },
 	{ "policy", 'p', "NAME[,K=V...]", 0,
-	  "Policy of a VM that connects (off, observe, writes, hmmv, hmvisor) and "
-	  "its tunables", 0 },
+	  "Policy of a VM that connects (off, observe, writes, hmmv, hmvisor, "
+	  "auto, which is the default) and its tunables", 0 },
 	{ "lockstep", OPT_LOCKSTEP, "N", OPTION_ARG_OPTIONAL,
 	  "Guest time stands still while hmemd decides; N VMs go in step", 0 },
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },

@@ -81,7 +81,7 @@ const char *vm_activity(const struct vm *vm)
 		return "policy is observe: nothing moves unless asked by hand";
 	if (vm->under_way)
 		return "moving pages";
-	if (vm->brake.steps == HMEM_BRAKE_MAX)
+	if (vm->brake.steps == HMEM_BRAKE_MAX || vm->pace.chance)
 		return "idle: moving pages does not pay";
 	return "idle: tier 0 holds the hottest pages";
 }
@@ -342,8 +342,10 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 	/* It is answered by what follows. */
 	if (old.tracker != track->tracker || old.flags != track->flags)
 		vm->tick.seq = 0;
-	if (old.tracker != track->tracker)
+	if (old.tracker != track->tracker) {
 		hmem_pages_rewatch(&vm->pages);
+		hmem_pace_init(&vm->pace, &vm->policy);
+	}
 	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
 	if (!track->window_ns)
 		heat_untracked(vm);
@@ -379,6 +381,7 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 	/* What was planned under the old one is not wanted any more. */
 	hmem_plan_clear(&vm->plan);
 	hmem_brake_reset(&vm->brake);
+	hmem_pace_init(&vm->pace, policy);
 	track(vm, &t);
 	return 0;
 }
@@ -408,25 +411,54 @@ uint64_t vm_now(const struct vm *vm)
 	return vm_lockstep(vm) ? vm->last_vtime / 1000000 : loop_now();
 }
 
+static struct hmem_tracker *tracker(struct vm *vm)
+{
+	return vm->watch ? watch_tracker(vm->watch) :
+	       &vm->trackers[tracked_by(vm)].tracker;
+}
+
+/* From the window that is under way on. */
+static void set_window(struct vm *vm, uint64_t window_ns)
+{
+	if (window_ns == vm->track.window_ns)
+		return;
+	vm->track.window_ns = window_ns;
+	send_msg(vm, HMEM_LINK_TRACK, &vm->track, sizeof(vm->track));
+}
+
 /* The window's pages are counted, and what is to be rearmed is in the map. */
 static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
 						 vm->hello.num_tiers);
+	bool paced = hmem_paced(&vm->policy, tracker(vm));
 
+	if (paced)
+		hmem_pace_window(&vm->pace, vm->under_way, &heat);
 	vm->stats.ticks++;
 	vm->stats.dirty += tick->dirty;
 	vm->stats.accessed += tick->accessed;
-	hmem_pages_update(&vm->pages, vm->watch ? watch_tracker(vm->watch) :
-			  &vm->trackers[tracked_by(vm)].tracker, &heat);
+	hmem_pages_update(&vm->pages, tracker(vm), &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
-	hmem_brake_window(&vm->brake, &vm->pages, &heat);
+	if (paced)
+		set_window(vm, hmem_pace_next(&vm->pace, &vm->policy, &vm->pages,
+					      tick->window_ns));
+	else
+		hmem_brake_window(&vm->brake, &vm->pages, &heat);
 	heat_window(vm);
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
 		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
 		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
 		tick->accessed, tick->dirty, vm->pages.rearmed,
 		vm->stats.promoted, vm->stats.demoted);
+	if (paced)
+		log_msg(LOG_DEBUG, "vm '%s': look %u of part %u of %u, %" PRIu64
+			" used, %" PRIu64 " faults, %" PRIu64 " hot of %" PRIu64
+			", margin %u, next window %" PRIu64 " us", vm->name,
+			vm->pace.look, vm->pace.part, vm->pace.parts,
+			vm->pages.look.used, vm->pages.look.faults,
+			vm->pages.look.hot, vm->pace.candidates,
+			vm->pace.margin, vm->track.window_ns / 1000);
 }
 
 /* Hints that fit into the batches that can be under way at a time. */
@@ -435,25 +467,49 @@ static uint32_t in_one_step(const struct vm *vm)
 	return (vm->num_batches - vm->under_way) * HMEM_LINK_MAX_HINTS;
 }
 
+/* What is left for a guest that wants to have new pages there is not touched. */
+static uint32_t spare(const struct vm *vm)
+{
+	int64_t spare = vm->spare - vm->policy.headroom;
+
+	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
+}
+
 static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_policy *policy = &vm->policy;
+	bool paced = hmem_paced(policy, tracker(vm));
+	uint32_t room, budget, margin;
 	struct hmem_err err;
-	uint32_t room, budget;
 
-	if (!hmem_policy_moves(policy) || vm_blocked(vm))
+	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
+	    (paced && !hmem_pace_may_plan(&vm->pace)))
 		return;
-	room = vm->no_room ? vm->no_room + policy->headroom : 0;
+	room = vm->no_room ? policy->headroom : 0;
+	if (vm->no_room)
+		vm->spare = 0;
 	vm->no_room = 0;
-	budget = hmem_brake_budget(&vm->brake,
-				   hmem_plan_budget(policy->rate, tick->window_ns));
+	if (paced) {
+		/* All that may move until there is another one. */
+		budget = hmem_pace_budget(&vm->pace,
+			hmem_plan_budget(policy->rate, vm->track.window_ns));
+		margin = hmem_pace_margin(&vm->pace);
+	} else {
+		budget = hmem_brake_budget(&vm->brake,
+			hmem_plan_budget(policy->rate, tick->window_ns));
+		margin = HMEM_HEAT_MAX * policy->hysteresis / 100;
+	}
 	if (vm_lockstep(vm) && budget > in_one_step(vm))
 		budget = in_one_step(vm);
 	/* No memory for a plan is no fault of the device's. */
-	if (hmem_plan_make(&vm->plan, &vm->pages, budget,
-			   HMEM_HEAT_MAX * policy->hysteresis / 100, room, &err) < 0)
+	if (hmem_plan_make(&vm->plan, &vm->pages, budget, margin, room,
+			   spare(vm), &err) < 0) {
 		vm_error(vm, "%s", err.msg);
-	else if (vm->plan.num_promote || vm->plan.num_demote)
+		return;
+	}
+	if (paced)
+		hmem_pace_planned(&vm->pace, &vm->plan);
+	if (vm->plan.num_promote || vm->plan.num_demote)
 		vm->stats.plans++;
 }
 
@@ -678,6 +734,8 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	vm->num_ranges = num;
 	/* Made for other ranges; the next window makes a new one. */
 	hmem_plan_clear(&vm->plan);
+	/* Which bits are set was forgotten: a rest finds out. */
+	vm->pace.left = 0;
 	vm->have_ranges = true;
 	heat_ranges(vm);
 	if (vm->watch)
@@ -783,6 +841,10 @@ static void apply(struct vm *vm, const struct sent *s, bool by_policy,
 			vm->stats.promoted += frames;
 		else if (from >= 0 && from < to)
 			vm->stats.demoted += frames;
+		if (by_policy && from == 0 && to > 0)
+			vm->spare += frames;
+		else if (by_policy && from > 0 && to == 0)
+			vm->spare -= frames;
 		break;
 	case VIRTIO_HMEM_S_BUSY:
 		hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);

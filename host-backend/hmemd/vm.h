@@ -7,6 +7,7 @@
 #include "conn.h"
 #include "hmemd.h"
 #include "link.h"
+#include "pace.h"
 #include "pages.h"
 #include "plan.h"
 
@@ -74,6 +75,8 @@ struct vm {
 	struct hmem_policy policy;
 	struct hmem_plan plan;
 	struct hmem_brake brake;
+	/* Of a policy that hmem_paced() says it is for. */
+	struct hmem_pace pace;
 	uint32_t messages;		/* RESULTS, modulo 2^32 */
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
@@ -84,6 +87,11 @@ struct vm {
 	bool in_step;
 	/* Promotions this window that found tier 0 full. */
 	uint32_t no_room;
+	/*
+	 * Pages that left tier 0, less those that came, since it was found full:
+	 * there may be room for as many.
+	 */
+	int64_t spare;
 
 	struct batch *batches;
 	uint32_t num_batches, under_way;

@@ -58,6 +58,7 @@ static const struct hmem_tracker_ops sim_ops = {
 	.name = "sim",
 	.take = bits_take,
 	.rearm = bits_rearm,
+	.pay_by_page = true,
 };
 
 static const struct hmem_tracker_ops gpt_ops = {

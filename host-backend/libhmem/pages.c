@@ -295,6 +295,19 @@ static void average(uint16_t *heat, struct hmem_sample s,
 	}
 }
 
+/* But not those of @except. */
+static void average_except(uint16_t *heat, struct hmem_sample s,
+			   const struct hmem_heat *h, uint64_t except)
+{
+	uint16_t keep[64];
+
+	for (uint64_t w = except; w; w &= w - 1)
+		keep[__builtin_ctzll(w)] = heat[__builtin_ctzll(w)];
+	average(heat, s, h);
+	for (uint64_t w = except; w; w &= w - 1)
+		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
+}
+
 static bool any(const uint16_t *v)
 {
 	uint16_t all = 0;
@@ -335,6 +348,35 @@ struct update {
 	const struct hmem_heat *h;
 };
 
+static uint64_t as_hot_as(const uint16_t *heat, uint16_t cut)
+{
+	uint64_t hot = 0;
+
+	for (unsigned int i = 0; i < 64; i++)
+		hot |= (uint64_t)(heat[i] >= cut) << i;
+	return hot;
+}
+
+/*
+ * Without the queue, the first of its words has the frames whose bit is set
+ * since before the window: they were not looked at.  The second has the
+ * candidates.  Returns the frames to rearm.
+ */
+static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
+			   const struct hmem_heat *h, bool in_part, uint64_t hot)
+{
+	uint64_t rearm = mlq->wait[0] | accessed;
+
+	if (!in_part || h->rearm == HMEM_REARM_NONE)
+		rearm = 0;
+	else if (h->rearm == HMEM_REARM_HOT)
+		rearm &= hot;
+	if (in_part && !h->candidates)
+		mlq->wait[1] = h->rearm == HMEM_REARM_HOT ? hot : 0;
+	mlq->wait[0] = (mlq->wait[0] | accessed) & ~rearm;
+	return rearm;
+}
+
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		      void *arg)
 {
@@ -345,8 +387,9 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
-	uint64_t copied = 0;
-	uint16_t keep[64];
+	bool queue = u->h->rearm == HMEM_REARM_QUEUE || !t->ops->rearm;
+	bool in_part = !queue && b->slot / 64 % u->h->parts == u->h->part;
+	uint64_t all = s.accessed, except = 0, hot = 0, faults, rearm;
 	bool has_state;
 
 	(void)cp;
@@ -356,22 +399,37 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	}
 	has_state = any(state);
 	if (has_state)
-		copied = just_copied(p, state) & s.accessed;
-	for (uint64_t w = copied; w; w &= w - 1)
-		keep[__builtin_ctzll(w)] = heat[__builtin_ctzll(w)];
-	s.accessed &= ~copied;
-	s.written &= ~copied;
+		except = just_copied(p, state) & s.accessed;
+	if (!queue)
+		except |= mlq->wait[0];
+	faults = __builtin_popcountll(s.accessed & ~except) +
+		 __builtin_popcountll(s.written & ~except);
+	if (in_part && b->tier && u->h->candidates)
+		except |= ~mlq->wait[1];
+	s.accessed &= ~except;
+	s.written &= ~except;
+	if (in_part && !u->h->ignore)
+		p->look.used += __builtin_popcountll(s.accessed);
 	/* Slots outside the mask stand for no frame, and stay zero. */
-	average(heat, s, u->h);
-	for (uint64_t w = copied; w; w &= w - 1)
-		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
+	if (!u->h->ignore)
+		average_except(heat, s, u->h, except);
 	if (has_state)
 		no_longer_free(state, s.accessed);
+	if (in_part && b->tier) {
+		hot = as_hot_as(heat, u->h->cut);
+		if (u->h->candidates)
+			hot &= mlq->wait[1];
+		p->look.hot += __builtin_popcountll(hot);
+	}
 	if (t->ops->rearm) {
-		uint64_t rearm = copied |
-				 hmem_mlq_step(mlq, s.accessed, u->h->levels,
-					       t->ops->rearms_late);
-
+		if (queue) {
+			rearm = except | hmem_mlq_step(mlq, s.accessed,
+						      u->h->levels,
+						      t->ops->rearms_late);
+		} else {
+			p->look.faults += faults;
+			rearm = rearm_part(mlq, all, u->h, in_part, hot);
+		}
 		if (rearm) {
 			t->ops->rearm(t, b->gfn, rearm);
 			p->rearmed += __builtin_popcountll(rearm);
@@ -417,6 +475,7 @@ void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 
 	p->windows++;
 	p->rearmed = 0;
+	p->look = (struct hmem_look) { 0 };
 	memset(p->hist, 0, sizeof(p->hist));
 	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
 	sweep(p);

@@ -28,9 +28,26 @@
 #define HMEM_BUCKETS		256u
 #define HMEM_BUCKET(heat)	((heat) >> 8)
 
+/* Which bits of a tracker that can rearm are cleared at the end of a window. */
+enum hmem_rearm {
+	HMEM_REARM_QUEUE,	/* as the multi-level queue says; what it leaves
+				 * alone counts as used */
+	/*
+	 * What is left alone here is not looked at: its heat stays.  Bits that
+	 * are clear anyway are looked at in every window.
+	 */
+	HMEM_REARM_NONE,
+	HMEM_REARM_PART,	/* in blocks @part of each @parts */
+	/*
+	 * There, those of slower tiers as hot as @cut: the candidates.  In
+	 * windows that say so, what else is there in the slower tiers stays.
+	 */
+	HMEM_REARM_HOT,
+};
+
 /* What a window is worth. */
 struct hmem_heat {
-	/* Heat moves by 1/2^this of the way; 1 .. 8. */
+	/* Heat moves by 1/2^this of the way; 0 .. 8. */
 	unsigned int decay;
 	/*
 	 * To HMEM_HEAT_MAX if the page was written, to this if it was read
@@ -39,6 +56,24 @@ struct hmem_heat {
 	uint16_t read;
 	/* Levels of the multi-level queue, 0 .. HMEM_MLQ_MAX_LEVEL; 0: none. */
 	unsigned int levels;
+	enum hmem_rearm rearm;
+	/* Not with HMEM_REARM_QUEUE: */
+	uint32_t part, parts;
+	uint16_t cut;
+	/* The window was about candidates, which the one before chose. */
+	bool candidates;
+	/* The window says nothing: all heats stay. */
+	bool ignore;
+};
+
+/* What the last window found, except with HMEM_REARM_QUEUE. */
+struct hmem_look {
+	/* Bits that were clear and are set: each is a page walk of the guest's. */
+	uint64_t faults;
+	/* In the blocks of @part: frames looked at that were used. */
+	uint64_t used;
+	/* There, of the slower tiers: (candidates) that are as hot as @cut now. */
+	uint64_t hot;
 };
 
 struct hmem_block;
@@ -76,6 +111,7 @@ struct hmem_pages {
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
+	struct hmem_look look;
 	/* Windows so far; the clock that refusals are measured with. */
 	uint64_t windows;
 	/* Next block whose refusals are looked through for old ones. */

@@ -26,6 +26,8 @@ struct sorter {
 	/* Left to place; the walk ends early when there is nothing more. */
 	uint32_t left;
 	uint64_t last_cold;
+	/* The bucket that the coldest pages are in that are left. */
+	unsigned int coldest;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -107,6 +109,9 @@ static void choose(struct sorter *s, uint32_t n, unsigned int apart,
 		cold -= m;
 		n -= m;
 	}
+	while (!cold && lo < HMEM_BUCKETS - 1)
+		cold = s->cold.count[++lo];
+	s->coldest = lo;
 	while (room) {
 		uint64_t m = room;
 
@@ -120,6 +125,17 @@ static void choose(struct sorter *s, uint32_t n, unsigned int apart,
 		s->cold.take[lo] += m;
 		cold -= m;
 		room -= m;
+	}
+}
+
+/* There is room for @spare promotions: the warmest of the cold may stay. */
+static void save(struct side *cold, uint32_t spare)
+{
+	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {
+		uint32_t m = cold->take[i] < spare ? cold->take[i] : spare;
+
+		cold->take[i] -= m;
+		spare -= m;
 	}
 }
 
@@ -186,7 +202,8 @@ static int grow(struct hmem_plan *plan, uint32_t need)
 		free(d);
 		return -ENOMEM;
 	}
-	hmem_plan_free(plan);
+	free(plan->promote);
+	free(plan->demote);
 	plan->promote = p;
 	plan->demote = d;
 	plan->cap = need;
@@ -201,7 +218,7 @@ void hmem_plan_clear(struct hmem_plan *plan)
 
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   uint32_t budget, uint32_t hysteresis, uint32_t room,
-		   struct hmem_err *err)
+		   uint32_t spare, struct hmem_err *err)
 {
 	struct sorter s = { 0 };
 	unsigned int apart = HMEM_BUCKET(hysteresis);
@@ -219,6 +236,8 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	if (room > budget / 2)
 		room = budget / 2;
 	choose(&s, (budget - room) / 2, apart, room);
+	save(&s.cold, spare);
+	plan->cold = s.coldest << 8;
 	place_from(&s.hot, true);
 	place_from(&s.cold, false);
 
@@ -257,6 +276,15 @@ uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
 	uint32_t demotions = plan->num_demote - plan->next_demote;
 	uint32_t n = 0;
 
+	/* For these there is room. */
+	if (pairs > demotions) {
+		pairs -= demotions;
+		if (pairs > max)
+			pairs = max;
+		for (uint32_t i = 0; i < pairs; i++)
+			hints[n++] = hint_of(&plan->promote[plan->next_promote++], 0);
+		return n;
+	}
 	/* There is a demotion for every promotion. */
 	if (pairs > max / 2)
 		pairs = max / 2;

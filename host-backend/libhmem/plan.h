@@ -23,13 +23,18 @@ struct hmem_move {
 struct hmem_plan {
 	/* Hottest bucket first. */
 	struct hmem_move *promote;
-	/* Coldest bucket first; those beyond the promotions only make room. */
+	/*
+	 * Coldest bucket first; those beyond the promotions only make room, or
+	 * there are fewer, as there is room.
+	 */
 	struct hmem_move *demote;
 	uint32_t num_promote, num_demote;
 	/* What hmem_plan_batch() has handed out. */
 	uint32_t next_promote, next_demote;
 	/* Room in the arrays. */
 	uint32_t cap;
+	/* The heat of the coldest pages of tier 0 that are left there. */
+	uint16_t cold;
 };
 
 /* Zero is an empty plan. */
@@ -42,12 +47,13 @@ void hmem_plan_clear(struct hmem_plan *plan);
  * Make @plan, which is emptied first, from the table as it is: at most @budget
  * moves in all.  A page is promoted only if hotter by @hysteresis (of
  * HMEM_HEAT_MAX) than the page that makes room for it.  @room: pages to demote
- * besides, because the guest found tier 0 full.  Pages in flight or refused
+ * besides, because the guest found tier 0 full.  @spare: room that there is for
+ * so many promotions without a demotion, the first ones.  Pages in flight or refused
  * are left out.  -ENOMEM: the plan is empty.
  */
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   uint32_t budget, uint32_t hysteresis, uint32_t room,
-		   struct hmem_err *err);
+		   uint32_t spare, struct hmem_err *err);
 
 /*
  * Take the next hints, demotions first so that they make room for the

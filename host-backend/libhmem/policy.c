@@ -13,6 +13,7 @@ static const char *const names[HMEM_POLICY_MAX] = {
 	[HMEM_POLICY_WRITES] = "writes",
 	[HMEM_POLICY_HMMV] = "hmmv",
 	[HMEM_POLICY_HMVISOR] = "hmvisor",
+	[HMEM_POLICY_AUTO] = "auto",
 };
 
 static const char *const trackers[HMEM_TRACK_MAX] = {
@@ -44,7 +45,7 @@ const size_t hmem_num_tunables = sizeof(hmem_tunables) / sizeof(hmem_tunables[0]
 void hmem_policy_init(struct hmem_policy *p)
 {
 	*p = (struct hmem_policy) {
-		.kind = HMEM_POLICY_OFF,
+		.kind = HMEM_POLICY_AUTO,
 		.window = 1000,
 		.rate = 200,
 		/* More than the quarter that one window's use is worth. */
@@ -80,7 +81,7 @@ static int set_name(struct hmem_policy *p, const char *value,
 		}
 	}
 	return hmem_fail(err, EINVAL, "no policy is named '%.32s': off, observe, "
-			 "writes, hmmv and hmvisor are", value);
+			 "writes, hmmv, hmvisor and auto are", value);
 }
 
 static int set_value(uint32_t *to, const struct hmem_tunable *t,
@@ -212,6 +213,11 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 
 	if (p->kind == HMEM_POLICY_WRITES)
 		return heat;
+	/* Was it used?  With half an answer a window would say half as much. */
+	if (!weight && p->kind == HMEM_POLICY_AUTO) {
+		heat.read = HMEM_HEAT_MAX;
+		return heat;
+	}
 	if (!weight)
 		weight = p->kind == HMEM_POLICY_HMVISOR ?
 			 weight_of(tiers, num_tiers) : 100;

@@ -16,6 +16,7 @@ enum hmem_policy_kind {
 	HMEM_POLICY_WRITES,	/* the pages written most go to tier 0 */
 	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
 	HMEM_POLICY_HMVISOR,	/* a write counts for what it costs more */
+	HMEM_POLICY_AUTO,	/* as hmmv, found at the guest's own pace: pace.h */
 	HMEM_POLICY_MAX
 };
 

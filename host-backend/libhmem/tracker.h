@@ -34,6 +34,11 @@ struct hmem_tracker_ops {
 	void (*rearm)(struct hmem_tracker *t, uint64_t gfn, uint64_t bits);
 	/* They are rearmed a window later, after they have been found again. */
 	bool rearms_late;
+	/*
+	 * A window costs the guest what is rearmed in it, and no more, however
+	 * short it is: nobody goes through all of memory for it.
+	 */
+	bool pay_by_page;
 };
 
 struct hmem_tracker {

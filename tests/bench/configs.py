@@ -52,7 +52,7 @@ BASELINES = (
 )
 
 HMEM = "hmem"
-DEFAULT_POLICY = "hmmv"         # of the configuration that names none
+DEFAULT_POLICY = "auto"         # of the configuration that names none
 # As memory is a 64th of the papers' and a window takes in as many accesses, a
 # window of their 1 s would find every page accessed, hot or cold.
 WINDOW_MS = 100

@@ -34,6 +34,9 @@ class Daemon:
         self.killed = False
 
     def start(self, *args):
+        """Nothing moves by itself unless a policy is among the arguments."""
+        if "--policy" not in args:
+            args = ("--policy", "off", *args)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.tools / "hmemd", "--vm-socket", self.vm_socket,

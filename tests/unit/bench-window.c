@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 		}
 		hmem_pages_update(&pages, &dirty.tracker,
 				  &(struct hmem_heat) { .decay = 2 });
-		if (hmem_plan_make(&plan, &pages, 51200, 19660, 0, &err) < 0)
+		if (hmem_plan_make(&plan, &pages, 51200, 19660, 0, 0, &err) < 0)
 			return 1;
 	}
 	printf("%.3f %u\n", (double)hmem_pages_bytes(&pages) / frames,

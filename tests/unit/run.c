@@ -30,9 +30,9 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 {
 	const char *argv[MAX_ARGS] = {
 		program("HMEMD"), "-v", "--vm-socket", d->vm_socket, "--socket",
-		d->control_socket,
+		d->control_socket, "--policy=off",
 	};
-	unsigned int n = 6;
+	unsigned int n = 7;
 	pid_t pid;
 
 	for (; args && *args; args++)

@@ -22,7 +22,10 @@ struct ctl {
 /* Wait for a child; its exit status, or 128 + N if signal N ended it. */
 int process_wait(pid_t pid);
 
-/* $HMEMD with our sockets and @args (NULL-terminated, or NULL); waits for it. */
+/*
+ * $HMEMD with our sockets, no policy and @args (NULL-terminated, or NULL); waits
+ * for it.
+ */
 void daemon_start(struct daemon *d, const char *const *args);
 /* Its exit status, with nothing left behind; fails unless it is 0. */
 void daemon_stop(struct daemon *d);

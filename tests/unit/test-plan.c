@@ -148,7 +148,7 @@ static void same_as_sorting(void **state)
 		}
 		n = naive(f, pairs, apart, up, down);
 		assert_int_equal(hmem_plan_make(&f->plan, &f->pages, 2 * pairs,
-						apart << 8, 0, NULL), 0);
+						apart << 8, 0, 0, NULL), 0);
 		assert_int_equal(f->plan.num_promote, n);
 		assert_int_equal(f->plan.num_demote, n);
 		check_moves(f, f->plan.promote, n, up);
@@ -162,7 +162,7 @@ static void equal_pages_stay(void **state)
 
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		set_heat(f, gfn, 40000);
-	hmem_plan_make(&f->plan, &f->pages, FRAMES, 0, 0, NULL);
+	hmem_plan_make(&f->plan, &f->pages, FRAMES, 0, 0, 0, NULL);
 	assert_int_equal(f->plan.num_promote, 0);
 	assert_int_equal(f->plan.num_demote, 0);
 }
@@ -175,9 +175,38 @@ static void hysteresis_holds_back(void **state)
 		set_heat(f, gfn, 20000);
 	set_heat(f, FAST + 5, 20000 + 9000);
 	set_heat(f, FAST + 6, 20000 + 12000);
-	hmem_plan_make(&f->plan, &f->pages, FRAMES, 10000, 0, NULL);
+	hmem_plan_make(&f->plan, &f->pages, FRAMES, 10000, 0, 0, NULL);
 	assert_int_equal(f->plan.num_promote, 1);
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
+}
+
+/* What fits needs no page to make room for it, and goes first. */
+static void spare_room(void **state)
+{
+	struct virtio_hmem_hint hints[64];
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = FAST; gfn < FAST + 10; gfn++)
+		set_heat(f, gfn, 60000);
+	for (uint64_t gfn = 0; gfn < FAST - 3; gfn++)
+		set_heat(f, gfn, 20000);
+	hmem_plan_make(&f->plan, &f->pages, 1000, 1000, 0, 4, NULL);
+	assert_int_equal(f->plan.num_promote, 10);
+	assert_int_equal(f->plan.num_demote, 6);
+	/* Of those that stay. */
+	assert_int_equal(f->plan.cold, HMEM_BUCKET(20000) << 8);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(f->plan.demote[i].heat, 0);
+	assert_int_equal(hmem_plan_batch(&f->plan, hints, 64), 4);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(hints[i].tier, 0);
+	assert_int_equal(hmem_plan_batch(&f->plan, hints, 64), 12);
+	assert_int_equal(hmem_plan_batch(&f->plan, hints, 64), 0);
+	hmem_plan_make(&f->plan, &f->pages, 1000, 1000, 0, 100, NULL);
+	assert_int_equal(f->plan.num_promote, 10);
+	assert_int_equal(f->plan.num_demote, 0);
+	assert_int_equal(hmem_plan_batch(&f->plan, hints, 7), 7);
+	assert_int_equal(hmem_plan_batch(&f->plan, hints, 7), 3);
 }
 
 static void budget_and_room(void **state)
@@ -186,17 +215,17 @@ static void budget_and_room(void **state)
 
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
 		set_heat(f, gfn, 60000);
-	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 0, NULL);
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 0, 0, NULL);
 	assert_int_equal(f->plan.num_promote, 50);
 	assert_int_equal(f->plan.num_demote, 50);
-	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 20, NULL);
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 20, 0, NULL);
 	assert_int_equal(f->plan.num_promote, 40);
 	assert_int_equal(f->plan.num_demote, 60);
 	/* Room is never all of it, or nothing would ever be promoted. */
-	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 100000, NULL);
+	hmem_plan_make(&f->plan, &f->pages, 100, 1000, 100000, 0, NULL);
 	assert_int_equal(f->plan.num_promote, 25);
 	assert_int_equal(f->plan.num_demote, 75);
-	hmem_plan_make(&f->plan, &f->pages, 0, 1000, 0, NULL);
+	hmem_plan_make(&f->plan, &f->pages, 0, 1000, 0, 0, NULL);
 	assert_int_equal(f->plan.num_promote + f->plan.num_demote, 0);
 
 	assert_int_equal(hmem_plan_budget(200, 1000000000), 200 * 256);
@@ -214,7 +243,7 @@ static void picks_go_round(void **state)
 
 	set_heat(f, FAST, 60000);
 	for (unsigned int i = 0; i < 40; i++) {
-		hmem_plan_make(&f->plan, &f->pages, 200, 1000, 100, NULL);
+		hmem_plan_make(&f->plan, &f->pages, 200, 1000, 100, 0, NULL);
 		assert_true(f->plan.num_demote >= 100);
 		for (uint32_t k = 0; k < f->plan.num_demote; k++)
 			seen[f->plan.demote[k].gfn] = true;
@@ -237,7 +266,7 @@ static void batches_pair_up(void **state)
 		int room = 0;
 		uint32_t n, total = 0;
 
-		hmem_plan_make(&f->plan, &f->pages, 1100, 1000, 100, NULL);
+		hmem_plan_make(&f->plan, &f->pages, 1100, 1000, 100, 0, NULL);
 		assert_int_equal(f->plan.num_promote, 500);
 		assert_int_equal(f->plan.num_demote, 600);
 		for (;;) {
@@ -284,7 +313,7 @@ static void unwilling_pages_rest(void **state)
 	for (unsigned int w = 0; w < 110; w++) {
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 			set_heat(f, gfn, gfn >= FAST ? 50000 : gfn < 900 ? 0 : 1000);
-		hmem_plan_make(&f->plan, &f->pages, 40, 20000, 0, NULL);
+		hmem_plan_make(&f->plan, &f->pages, 40, 20000, 0, 0, NULL);
 		for (uint32_t i = 0; i < f->plan.num_demote; i++) {
 			uint64_t gfn = f->plan.demote[i].gfn;
 
@@ -328,7 +357,7 @@ static void loop_converges(void **state)
 		}
 		hmem_pages_update(&f->pages, &f->dirty.tracker,
 				  &(struct hmem_heat) { .decay = 2 });
-		hmem_plan_make(&f->plan, &f->pages, 200, 20000, 0, NULL);
+		hmem_plan_make(&f->plan, &f->pages, 200, 20000, 0, 0, NULL);
 		while ((n = hmem_plan_batch(&f->plan, hints, 511))) {
 			uint32_t half = n / 2;
 			uint16_t heat[511];
@@ -375,7 +404,7 @@ static void policy_checks(void **state)
 
 	(void)state;
 	hmem_policy_init(&p);
-	assert_int_equal(p.kind, HMEM_POLICY_OFF);
+	assert_int_equal(p.kind, HMEM_POLICY_AUTO);
 	old = p;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(hmem_policy_set(&p, bad[i][0], bad[i][1], &err),
@@ -448,6 +477,7 @@ int main(void)
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
+		TEST(spare_room),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),
 		TEST(unwilling_pages_rest),

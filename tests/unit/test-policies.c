@@ -176,7 +176,8 @@ static void run(struct guest *g, unsigned int windows)
 		hmem_brake_window(&g->brake, &g->pages, &heat);
 		assert_int_equal(hmem_plan_make(&g->plan, &g->pages,
 				hmem_brake_budget(&g->brake, RATE),
-				HMEM_HEAT_MAX * g->policy.hysteresis / 100, 0, NULL), 0);
+				HMEM_HEAT_MAX * g->policy.hysteresis / 100,
+				0, 0, NULL), 0);
 		move(g);
 	}
 }

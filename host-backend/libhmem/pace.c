@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "pace.h"
+
+/* Where no reason is given for a number, it did best in tests/unit/bench-policy. */
+
+/* Of guest time, what looking may cost: one part in this many. */
+#define BUDGET		100
+/* Saved up, or spent ahead, at most: what accrues in as many ms. */
+#define SAVED_MS	1000
+#define AHEAD_MS	500
+/*
+ * What a rearmed page costs when it is used, in ns: a TLB miss, a walk in two
+ * dimensions of which the last entries come from memory, a locked update.  A
+ * page that is then written costs as much again, for its dirty bit.
+ */
+#define FAULT_NS	200
+/* Looks in each half of a census. */
+#define FIRST		3u
+#define SECOND		4u
+/* Each census is about one part of so many, so that it comes soon. */
+#define PARTS		16u
+/* Pages used in a look: this share of tier 0 at most, and at least. */
+#define MOST_USED	2
+#define LEAST_USED	8
+#define MIN_LOOK_NS	1500000u
+#define MAX_SHIFT	6u
+/* Many hot pages are found: this share of tier 0, in the part of the census. */
+#define MANY		16
+/* Rests that a census waits for moves to be over. */
+#define PATIENCE	16u
+/* Fewer candidates than this say nothing. */
+#define ENOUGH		16u
+/* In which steps the margin rises (twice) and falls, and how far it rises. */
+#define MARGIN_STEP	(HMEM_HEAT_MAX / 20)
+#define MARGIN_MAX	(HMEM_HEAT_MAX / 2)
+
+static uint32_t least_margin(const struct hmem_policy *policy)
+{
+	return HMEM_HEAT_MAX * policy->hysteresis / 100;
+}
+
+void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
+{
+	memset(c, 0, sizeof(*c));
+	c->all = true;
+	c->parts = 1;
+	c->margin = least_margin(policy);
+	c->asked = c->margin;
+}
+
+static void begin_census(struct hmem_pace *c)
+{
+	c->left = FIRST + SECOND;
+	c->waited = 0;
+	c->asked = c->margin;
+	if (c->all) {
+		c->all = c->urgent = false;
+		c->censuses++;
+		c->parts = 1;
+		return;
+	}
+	c->parts = PARTS;
+	c->part = (c->part + 1) % PARTS;
+}
+
+void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
+{
+	c->look = c->left;
+	if (c->left)
+		c->left--;
+	else if (c->urgent ||
+		 (c->credit >= 0 && (!busy || ++c->waited > PATIENCE)))
+		begin_census(c);
+	h->ignore = !c->look;
+	/* Of all of memory: what was known before counts no more. */
+	if (c->look && c->parts == 1 && h->decay > FIRST + SECOND - c->look)
+		h->decay = FIRST + SECOND - c->look;
+	h->rearm = !c->left ? HMEM_REARM_NONE :
+		   c->left > SECOND ? HMEM_REARM_PART : HMEM_REARM_HOT;
+	h->parts = c->parts;
+	h->part = c->part % c->parts;
+	h->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked :
+						      HMEM_HEAT_MAX;
+	h->candidates = c->look && c->look <= SECOND;
+}
+
+/* One part's pages stand for all of memory. */
+static void adapt_length(struct hmem_pace *c, const struct hmem_pages *p,
+			 uint64_t window)
+{
+	uint64_t used = p->look.used * c->parts;
+
+	if (used > p->frames[0] / MOST_USED && c->shift < MAX_SHIFT &&
+	    window >> (c->shift + 1) >= MIN_LOOK_NS) {
+		c->shift++;
+		/* What was seen so far says little. */
+		if (c->parts == 1)
+			c->left = FIRST + SECOND;
+	} else if (used < p->frames[0] / LEAST_USED && c->shift &&
+		   c->look == SECOND + 1) {
+		c->shift--;
+	}
+}
+
+/* Was it chance?  Then chance must be kept out better. */
+static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
+		  const struct hmem_pages *p)
+{
+	uint64_t confirmed = p->look.hot;
+
+	c->chance = c->candidates >= ENOUGH && confirmed < c->candidates / 2;
+	if (c->chance) {
+		c->margin += 2 * MARGIN_STEP;
+	} else if (confirmed > p->frames[0] / MANY / c->parts) {
+		/* The hot set is another one: no time to lose. */
+		c->all = true;
+		c->urgent = c->parts > 1;
+		c->margin = least_margin(policy);
+	} else if (c->candidates >= ENOUGH && confirmed > c->candidates / 4 * 3) {
+		c->margin -= c->margin < MARGIN_STEP ? c->margin : MARGIN_STEP;
+	}
+	if (c->margin > MARGIN_MAX)
+		c->margin = MARGIN_MAX;
+	if (c->margin < least_margin(policy))
+		c->margin = least_margin(policy);
+}
+
+static void account(struct hmem_pace *c, const struct hmem_pages *p,
+		    uint64_t window_ns)
+{
+	const int64_t ms = 1000000 / BUDGET;
+
+	c->credit += window_ns / BUDGET;
+	c->credit -= p->look.faults * FAULT_NS;
+	if (c->credit > SAVED_MS * ms)
+		c->credit = SAVED_MS * ms;
+	if (c->credit < -AHEAD_MS * ms)
+		c->credit = -AHEAD_MS * ms;
+}
+
+uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
+			const struct hmem_pages *p, uint64_t window_ns)
+{
+	uint64_t window = policy->window * UINT64_C(1000000);
+
+	account(c, p, window_ns);
+	if (c->look > SECOND || (c->look && c->parts == 1))
+		adapt_length(c, p, window);
+	if (c->look > SECOND)
+		c->candidates = p->look.hot;
+	else if (c->look == 1 && !c->left)
+		judge(c, policy, p);
+	if (!c->left)
+		return window;
+	return window >> c->shift;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pace of the policy auto: when to look at which pages, for how long, and
+ * whether what was seen is to be believed.
+ *
+ * Whether a page was used in a window tells hot from cold only if the window is
+ * as short that cold pages are mostly not: else every page looks hot.  And to
+ * look costs the guest: each accessed bit that was cleared means a TLB refill
+ * and a page walk.  So pages are looked at in a census now and then, for a few
+ * short windows one after the other, and are then left in peace: a page that is
+ * not rearmed costs nothing and says nothing.
+ *
+ * - A look is as long as it takes for the pages used to be an eighth to a half
+ *   of what tier 0 holds; never longer than the policy's window.
+ * - A census has two halves.  In the first, the pages of one part in sixteen of
+ *   memory are looked at.  Those that seem hot enough to be promoted are then
+ *   looked at some more, alone: chance makes some pages look hot, and does not
+ *   do so twice.  Where fewer than half of them still seem hot, it was chance:
+ *   nothing moves, and the policy asks for a larger difference from then on.
+ * - Each census is paid for from a budget of guest time, a hundredth.  What a
+ *   fault costs is an estimate.
+ * - Where a census finds many hot pages in the slower tiers, the hot set is
+ *   another one, and all of memory is looked at, at once.
+ *
+ * That is for trackers with which a window costs what is rearmed in it.  With
+ * others there is nothing to save, or short windows would cost a scan each: see
+ * hmem_paced().
+ */
+#ifndef HMEM_PACE_H
+#define HMEM_PACE_H
+
+#include "pages.h"
+#include "plan.h"
+#include "policy.h"
+
+struct hmem_pace {
+	/* A look lasts the policy's window / 2^this. */
+	uint32_t shift;
+	/* Part of memory that this census is about, of how many. */
+	uint32_t part, parts;
+	/* Windows of this census that are left; 0: a rest is under way. */
+	uint32_t left;
+	/* What the window that has ended was: as @left was in it. */
+	uint32_t look;
+	/* The next census is about all of memory, and due at once. */
+	bool all, urgent;
+	/* The last one found nothing but chance. */
+	bool chance;
+	/* Rests that the next census has waited for. */
+	uint32_t waited;
+	/*
+	 * How much hotter a page must be than the one it takes the place of; and
+	 * what that was when the census began.
+	 */
+	uint32_t margin, asked;
+	/* How hot the coldest pages of tier 0 are: by the last plan. */
+	uint32_t cold;
+	/* Pages hot enough for that when the first half of the census ended. */
+	uint64_t candidates;
+	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
+	int64_t credit;
+	/* For people: censuses of all of memory so far. */
+	uint64_t censuses;
+};
+
+/* Is a VM with @policy and @t paced?  If not, nothing here applies to it. */
+static inline bool hmem_paced(const struct hmem_policy *policy,
+			      const struct hmem_tracker *t)
+{
+	return policy->kind == HMEM_POLICY_AUTO && t->ops->pay_by_page;
+}
+
+void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy);
+
+/*
+ * A window has ended: add to @h how hmem_pages_update() is to take it.  @busy:
+ * pages are being moved.
+ */
+void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h);
+
+/*
+ * It has taken it, and the window was @window_ns long.  Returns how long, in ns
+ * of guest time, the next one should be: the policy's window or, down to 1.5 ms,
+ * a part of it.
+ */
+uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
+			const struct hmem_pages *p, uint64_t window_ns);
+
+/*
+ * Is it time for a plan?  Not within a census or before one that is urgent: it
+ * is about to know better.
+ * Then hmem_pace_planned() wants to know the plan.
+ */
+static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
+{
+	return !c->left && !c->urgent;
+}
+
+/* With what hysteresis: what the pages in question were asked for, at least. */
+static inline uint32_t hmem_pace_margin(const struct hmem_pace *c)
+{
+	return c->margin > c->asked ? c->margin : c->asked;
+}
+
+static inline void hmem_pace_planned(struct hmem_pace *c,
+				     const struct hmem_plan *plan)
+{
+	c->cold = plan->cold;
+}
+
+/* How many of @budget pages may be moved. */
+static inline uint32_t hmem_pace_budget(const struct hmem_pace *c,
+					uint32_t budget)
+{
+	return c->chance ? 0 : budget;
+}
+
+#endif /* HMEM_PACE_H */

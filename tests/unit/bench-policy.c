@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What policies make of known workloads in a model of a guest, in seconds: for
+ * choosing what to try in the simulator, and what a tunable does.
+ *
+ *   bench-policy [-l LOAD] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
+ *
+ * POLICY may also be static (nothing moves) and oracle (the best placement that
+ * does not change).  Prints accesses in millions per second, over all the time
+ * and over its last 40 %, without the first second; pages moved; the shares of
+ * time that moves and rearmed bits took; the share of accesses that go to tier
+ * 0 in the end.  -v: every 100 ms.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model.h"
+
+/* The machine and the data of the benchmark in tests/bench. */
+#define MIB		256u
+#define FAST		(192 * MIB)
+#define KERNEL		(70 * MIB)
+#define SLOW		(448 * MIB)
+#define DATA		(256 * MIB)
+#define WINDOW_MS	100
+#define STEADY		0.4
+
+static const struct model_load loads[] = {
+	{ .name = "gups", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90 },
+	{ .name = "gups-moving", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .move = 5 },
+	{ .name = "zipf", .costs = &model_updates, .pages = DATA,
+	  .zipf = true, .reads = true },
+	{ .name = "uniform", .costs = &model_updates, .pages = DATA, .hot = DATA },
+	{ .name = "too-large", .costs = &model_updates, .pages = DATA,
+	  .hot = 200 * MIB, .weight = 90 },
+	{ .name = "seq", .costs = &model_pages, .pages = DATA,
+	  .hot = 51 * MIB, .sweep = true, .move = 5 },
+	{ .name = "seq-still", .costs = &model_pages, .pages = DATA,
+	  .hot = 51 * MIB, .sweep = true },
+	{ .name = "seq-all", .costs = &model_pages, .pages = DATA,
+	  .hot = DATA, .sweep = true },
+};
+
+static __attribute__((noreturn)) void usage(void)
+{
+	fprintf(stderr, "usage: bench-policy [-l LOAD] [-s SECONDS] [-v] "
+		"POLICY[,KEY=VALUE...]...\nloads:");
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
+		fprintf(stderr, " %s", loads[i].name);
+	fprintf(stderr, "\n");
+	exit(2);
+}
+
+static void set(struct hmem_policy *policy, const char *key, const char *value)
+{
+	struct hmem_err err;
+
+	if (hmem_policy_set(policy, key, value, &err) < 0) {
+		fprintf(stderr, "bench-policy: %s\n", err.msg);
+		exit(2);
+	}
+}
+
+static void configure(struct model *m, const char *config)
+{
+	char *text = strdup(config), *save, *word = strtok_r(text, ",", &save);
+
+	if (!word)
+		usage();
+	m->policy.window = WINDOW_MS;
+	m->policy.kind = HMEM_POLICY_OFF;
+	if (!strcmp(word, "oracle"))
+		model_place_best(m);
+	else if (strcmp(word, "static"))
+		set(&m->policy, "name", word);
+	while ((word = strtok_r(NULL, ",", &save))) {
+		char *value = strchr(word, '=');
+
+		if (!value)
+			usage();
+		*value++ = '\0';
+		set(&m->policy, word, value);
+	}
+	free(text);
+}
+
+static double mops(const struct model *m, const struct model *since)
+{
+	return (m->ops - since->ops) / (m->ns - since->ns) * 1e3;
+}
+
+static void report(const struct model *m, const struct model *since)
+{
+	double ns = m->ns - since->ns;
+
+	printf("%9lu %6.2f %6.2f %6.3f", (unsigned long)(m->moved - since->moved),
+	       (m->moving - since->moving) / ns * 100,
+	       (m->stalled - since->stalled) / ns * 100, model_fast_share(m));
+}
+
+static void run(const struct model_load *load, const char *config, double seconds,
+		bool verbose)
+{
+	/* Copies of figures only: what they point to is the first one's. */
+	struct model m, warm, late;
+
+	model_init(&m, load, FAST, KERNEL, SLOW);
+	configure(&m, config);
+	model_run(&m, 1);
+	warm = late = m;
+	for (double at = 0; at < seconds; at += 0.1) {
+		struct model before = m;
+
+		if (at <= seconds * (1 - STEADY))
+			late = m;
+		model_run(&m, 0.1);
+		if (!verbose)
+			continue;
+		printf("%8.2f s %8.4f ", m.ns / 1e9, mops(&m, &before));
+		report(&m, &before);
+		printf(" look 1/%u margin %u%% censuses %lu\n",
+		       1u << m.pace.shift, m.pace.margin * 100 / HMEM_HEAT_MAX,
+		       (unsigned long)m.pace.censuses);
+	}
+	printf("%-12s %-24s %8.4f %8.4f ", load->name, config, mops(&m, &warm),
+	       mops(&m, &late));
+	report(&m, &warm);
+	printf("\n");
+	fflush(stdout);
+	model_free(&m);
+}
+
+int main(int argc, char **argv)
+{
+	const char *only = NULL;
+	double seconds = 20;
+	bool verbose = false;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "l:s:v")) != -1) {
+		if (opt == 'l')
+			only = optarg;
+		else if (opt == 's')
+			seconds = atof(optarg);
+		else if (opt == 'v')
+			verbose = true;
+		else
+			usage();
+	}
+	if (optind == argc || seconds <= 0)
+		usage();
+	printf("%-12s %-24s %8s %8s %9s %6s %6s %6s\n", "load", "policy", "all",
+	       "steady", "moved", "move%", "stall%", "share");
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++) {
+		if (only && strcmp(only, loads[i].name))
+			continue;
+		for (int k = optind; k < argc; k++)
+			run(&loads[i], argv[k], seconds, verbose);
+	}
+	return 0;
+}

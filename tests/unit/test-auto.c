@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The policy auto: what becomes of known workloads, and each rule of its pace. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+/* A quarter of the benchmark's machine. */
+#define MIB		64u
+#define FAST		(192 * MIB)
+#define KERNEL		(70 * MIB)
+#define SLOW		(448 * MIB)
+#define DATA		(256 * MIB)
+
+/* And a quarter as fast, so that a page is used as often as there. */
+static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400 };
+static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300 };
+
+static const struct model_load hot_set = {
+	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
+};
+static const struct model_load moving = {
+	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
+	.move = 5,
+};
+static const struct model_load zipf = {
+	.costs = &updates, .pages = DATA, .zipf = true, .reads = true,
+};
+static const struct model_load uniform = {
+	.costs = &updates, .pages = DATA, .hot = DATA,
+};
+static const struct model_load too_large = {
+	.costs = &updates, .pages = DATA, .hot = 200 * MIB, .weight = 90,
+};
+static const struct model_load sweep = {
+	.costs = &pages, .pages = DATA, .hot = DATA, .sweep = true,
+};
+static const struct model_load hot_sweep = {
+	.costs = &pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
+};
+
+static void begin(struct model *m, const struct model_load *load,
+		  enum hmem_policy_kind kind)
+{
+	model_init(m, load, FAST, KERNEL, SLOW);
+	m->policy.kind = kind;
+	m->policy.window = 100;
+	m->policy.rate = 1000;
+}
+
+/* Accesses, in millions per second, of the next @seconds. */
+static double speed(struct model *m, double seconds)
+{
+	double ops = m->ops, ns = m->ns;
+
+	model_run(m, seconds);
+	return (m->ops - ops) / (m->ns - ns) * 1e3;
+}
+
+static double best(const struct model_load *load)
+{
+	struct model m;
+	double s;
+
+	begin(&m, load, HMEM_POLICY_OFF);
+	model_place_best(&m);
+	s = speed(&m, 2);
+	model_free(&m);
+	return s;
+}
+
+static double first_touch(const struct model_load *load, double seconds)
+{
+	struct model m;
+	double s;
+
+	begin(&m, load, HMEM_POLICY_OFF);
+	s = speed(&m, seconds);
+	model_free(&m);
+	return s;
+}
+
+/* Found within two seconds, left alone from then on, and looking costs 1 %. */
+static void finds_hot_set(void **state)
+{
+	double want = best(&hot_set), ns, stalled;
+	uint64_t moved;
+	struct model m;
+
+	(void)state;
+	begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	model_run(&m, 2);
+	assert_true(model_fast_share(&m) > 0.94);
+	ns = m.ns;
+	stalled = m.stalled;
+	moved = m.moved;
+	/* Hot pages, once, and hardly any others. */
+	assert_in_range(moved, 2 * hot_set.hot * 95 / 100, 2 * hot_set.hot * 115 / 100);
+	assert_true(speed(&m, 4) > 0.97 * want);
+	assert_in_range(m.moved - moved, 0, hot_set.hot / 20);
+	/* What was spent ahead in the first second is paid back in this one. */
+	assert_true((m.stalled - stalled) / (m.ns - ns) < 0.015);
+	model_free(&m);
+}
+
+static void follows_hot_set(void **state)
+{
+	double want = best(&hot_set);
+	struct model m;
+
+	(void)state;
+	begin(&m, &moving, HMEM_POLICY_AUTO);
+	for (unsigned int i = 1; i <= 4; i++) {
+		/* Half a second before it moves on, but for half a window. */
+		model_run(&m, i * moving.move - 0.6 - m.ns / 1e9);
+		assert_true(speed(&m, 0.4) > 0.9 * want);
+	}
+	model_free(&m);
+}
+
+static void all_degrees_of_heat(void **state)
+{
+	struct model m;
+
+	(void)state;
+	begin(&m, &zipf, HMEM_POLICY_AUTO);
+	model_run(&m, 4);
+	assert_true(speed(&m, 3) > 0.9 * best(&zipf));
+	model_free(&m);
+}
+
+/* Nothing to gain: nothing is lost but what looking costs, which is known. */
+static void uniform_stays(void **state)
+{
+	double want = first_touch(&uniform, 5);
+	struct model m;
+
+	(void)state;
+	begin(&m, &uniform, HMEM_POLICY_AUTO);
+	model_run(&m, 1);
+	assert_true(speed(&m, 4) > 0.98 * want);
+	assert_in_range(m.moved, 0, DATA / 50);
+	model_free(&m);
+}
+
+static void too_large_gains(void **state)
+{
+	struct model m;
+
+	(void)state;
+	begin(&m, &too_large, HMEM_POLICY_AUTO);
+	model_run(&m, 4);
+	assert_true(speed(&m, 4) > 1.1 * first_touch(&too_large, 4));
+	model_free(&m);
+}
+
+static void sweep_stays(void **state)
+{
+	double want = first_touch(&sweep, 5);
+	struct model m;
+
+	(void)state;
+	begin(&m, &sweep, HMEM_POLICY_AUTO);
+	assert_true(speed(&m, 5) > 0.98 * want);
+	assert_in_range(m.moved, 0, DATA / 50);
+	model_free(&m);
+}
+
+static void finds_hot_sweep(void **state)
+{
+	struct model m;
+
+	(void)state;
+	begin(&m, &hot_sweep, HMEM_POLICY_AUTO);
+	model_run(&m, 5);
+	assert_true(speed(&m, 3) > 0.95 * best(&hot_sweep));
+	model_free(&m);
+}
+
+/* The rules, one by one: a pace and what a look is said to have found. */
+struct rules {
+	struct hmem_policy policy;
+	struct hmem_pages pages;
+	struct hmem_pace pace;
+	struct hmem_heat heat;
+	bool busy;
+	uint64_t next;		/* ns */
+};
+
+static int setup(void **state)
+{
+	struct rules *r = calloc(1, sizeof(*r));
+
+	hmem_policy_init(&r->policy);
+	r->policy.kind = HMEM_POLICY_AUTO;
+	r->policy.window = 100;
+	/* All that it looks at. */
+	r->pages.frames[0] = 8000;
+	hmem_pace_init(&r->pace, &r->policy);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static void window(struct rules *r, struct hmem_look look)
+{
+	uint64_t ns = r->next ? r->next : r->policy.window * UINT64_C(1000000);
+
+	r->heat.decay = r->policy.decay;
+	hmem_pace_window(&r->pace, r->busy, &r->heat);
+	r->pages.look = look;
+	r->next = hmem_pace_next(&r->pace, &r->policy, &r->pages, ns);
+	if (hmem_pace_may_plan(&r->pace))
+		hmem_pace_planned(&r->pace, &(struct hmem_plan) { .cold = 1234 });
+}
+
+/* Windows until a census has begun that is about @parts. */
+static void until_census(struct rules *r, uint32_t parts)
+{
+	for (unsigned int i = 0; i < 1000; i++) {
+		bool was = r->pace.left;
+
+		window(r, (struct hmem_look) { .used = 1500 / r->pace.parts });
+		if (!was && r->pace.left && r->pace.parts == parts)
+			return;
+	}
+	fail();
+}
+
+static void a_census(void **state)
+{
+	const enum hmem_rearm want[] = {
+		HMEM_REARM_PART, HMEM_REARM_PART, HMEM_REARM_PART,
+		HMEM_REARM_HOT, HMEM_REARM_HOT, HMEM_REARM_HOT, HMEM_REARM_HOT,
+		HMEM_REARM_NONE,
+	};
+	struct rules *r = *state;
+	uint32_t seen = 0;
+
+	for (unsigned int i = 0; i < 17; i++) {
+		/* The first one is about everything, then one part after another. */
+		until_census(r, i ? 16 : 1);
+		assert_true(r->heat.ignore);
+		assert_int_equal(r->heat.parts, r->pace.parts);
+		seen |= i ? 1u << r->heat.part : 0;
+		for (unsigned int k = 0; k < 8; k++) {
+			assert_int_equal(r->heat.rearm, want[k]);
+			assert_int_equal(r->heat.ignore, !k);
+			assert_int_equal(r->heat.candidates, k > 3);
+			/* Looking at everything is to begin anew. */
+			if (k)
+				assert_int_equal(r->heat.decay,
+						 i || k > 3 ? 2 : k - 1);
+			assert_int_equal(hmem_pace_may_plan(&r->pace), k == 7);
+			if (k < 7)
+				window(r, (struct hmem_look) { .used = 1500 / r->pace.parts });
+		}
+		assert_int_equal(r->heat.cut, (i ? 1234 : 0) + r->pace.margin);
+		/* A rest is as long as the policy's window. */
+		assert_int_equal(r->next, 100000000);
+	}
+	assert_int_equal(seen, 0xffff);
+}
+
+/* Until a half to an eighth of tier 0 is used in a look. */
+static void length_of_looks(void **state)
+{
+	struct rules *r = *state;
+	uint64_t used = 0;
+
+	/* 200 pages a ms, all different. */
+	for (unsigned int i = 0; i < 20; i++) {
+		window(r, (struct hmem_look) { .used = used });
+		used = r->next / 1000000 * 200 / r->pace.parts;
+	}
+	until_census(r, 16);
+	assert_in_range(r->next / 1000000 * 200, 1000, 4000);
+	/* No more than 12: longer. */
+	for (unsigned int i = 0; i < 400; i++)
+		window(r, (struct hmem_look) { .used = 1 });
+	until_census(r, 16);
+	assert_int_equal(r->next, 100000000);
+	/* However many: not shorter than 2 ms. */
+	for (unsigned int i = 0; i < 400; i++) {
+		window(r, (struct hmem_look) { .used = 8000 });
+		assert_true(r->next >= 1562500);
+	}
+}
+
+/* Faults that cost 20 ms: there is a rest of 0.5 s, as that much is forgiven. */
+static void budget(void **state)
+{
+	struct rules *r = *state;
+	uint64_t ns = 0;
+
+	until_census(r, 16);
+	while (r->pace.left)
+		window(r, (struct hmem_look) { .used = 93, .faults = 100000 / 7 });
+	for (; !r->pace.left; ns += 100000000)
+		window(r, (struct hmem_look) { 0 });
+	assert_in_range(ns, 500000000, 700000000);
+	/* As long as bits that were not rearmed again cost more than that. */
+	while (r->pace.left)
+		window(r, (struct hmem_look) { .used = 93, .faults = 100000 / 7 });
+	for (ns = 0; !r->pace.left && ns < 2000000000; ns += 100000000)
+		window(r, (struct hmem_look) { .faults = 5001 });
+	assert_int_equal(ns, 2000000000);
+}
+
+static void census_that_finds(struct rules *r, uint64_t candidates,
+			      uint64_t confirmed)
+{
+	until_census(r, 16);
+	while (r->pace.left > 1)
+		window(r, (struct hmem_look) {
+			.used = 93,
+			.hot = r->pace.left > 4 ? candidates : confirmed,
+		});
+	window(r, (struct hmem_look) { .hot = confirmed });
+	assert_int_equal(r->pace.look, 1);
+}
+
+static void chance(void **state)
+{
+	struct rules *r = *state;
+	const uint32_t least = HMEM_HEAT_MAX * 30 / 100;
+
+	/* Few say nothing. */
+	census_that_finds(r, 15, 0);
+	assert_int_equal(hmem_pace_budget(&r->pace, 100), 100);
+	census_that_finds(r, 40, 19);
+	assert_int_equal(hmem_pace_budget(&r->pace, 100), 0);
+	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
+	/* Some: believed, and no easier than before. */
+	census_that_finds(r, 40, 24);
+	assert_int_equal(hmem_pace_budget(&r->pace, 100), 100);
+	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
+	census_that_finds(r, 30, 28);
+	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20);
+	for (unsigned int i = 0; i < 4; i++)
+		census_that_finds(r, 30, 30);
+	assert_int_equal(r->pace.margin, least);
+	for (unsigned int i = 0; i < 9; i++)
+		census_that_finds(r, 40, 0);
+	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX / 2);
+}
+
+static void least_margin(void **state)
+{
+	struct rules *r = *state;
+
+	r->policy.hysteresis = 1;
+	hmem_pace_init(&r->pace, &r->policy);
+	census_that_finds(r, 30, 30);
+	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX / 100);
+	/* Asked for by hand, it may be more than would be by itself. */
+	r->policy.hysteresis = 70;
+	census_that_finds(r, 30, 0);
+	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX * 70 / 100);
+}
+
+/* Where there are many hot pages, all of memory is looked at, at once. */
+static void many_hot(void **state)
+{
+	struct rules *r = *state;
+
+	/* A sixteenth of tier 0, were it like that in all parts. */
+	r->pace.margin = HMEM_HEAT_MAX / 2;
+	census_that_finds(r, 32, 31);
+	assert_true(hmem_pace_may_plan(&r->pace));
+	/* If it is no chance. */
+	census_that_finds(r, 100, 49);
+	assert_true(hmem_pace_may_plan(&r->pace));
+	census_that_finds(r, 100, 50);
+	/* It is about to know better, and asks no more than it did at first. */
+	assert_false(hmem_pace_may_plan(&r->pace));
+	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX * 30 / 100);
+	r->pace.credit = -1;
+	r->busy = true;
+	window(r, (struct hmem_look) { 0 });
+	assert_int_equal(r->pace.parts, 1);
+	assert_int_not_equal(r->pace.left, 0);
+	/* What was found under a larger margin is not planned with a smaller. */
+	assert_int_equal(hmem_pace_margin(&r->pace), r->pace.margin);
+	r->pace.asked = r->pace.margin + 1000;
+	assert_int_equal(hmem_pace_margin(&r->pace), r->pace.margin + 1000);
+}
+
+/* It waits for moves to be over, but not for ever. */
+static void waits_for_moves(void **state)
+{
+	struct rules *r = *state;
+
+	r->busy = true;
+	for (unsigned int i = 0; i < 16; i++) {
+		window(r, (struct hmem_look) { 0 });
+		assert_int_equal(r->pace.left, 0);
+	}
+	window(r, (struct hmem_look) { 0 });
+	assert_int_not_equal(r->pace.left, 0);
+}
+
+/* Dirty logging finds each window by itself: nothing to save. */
+static void needs_rearming(void **state)
+{
+	struct rules *r = *state;
+	struct hmem_tracker_maps t;
+	uint64_t maps[HMEM_LINK_MAPS] = { 0 };
+
+	hmem_tracker_dirty_init(&t, maps, 8);
+	assert_false(hmem_paced(&r->policy, &t.tracker));
+	hmem_tracker_gpt_init(&t, maps, 8);
+	assert_true(hmem_paced(&r->policy, &t.tracker));
+	r->policy.kind = HMEM_POLICY_HMMV;
+	assert_false(hmem_paced(&r->policy, &t.tracker));
+}
+
+/* A table of 256 frames, half of them fast, in a tracker that stays set. */
+struct looks {
+	struct hmem_pages pages;
+	struct hmem_tracker_maps sim;
+	uint64_t maps[HMEM_LINK_MAPS * 4];
+	uint64_t bits[4];
+};
+
+/* Frame @gfn, and what is set already, is used; returns the words to rearm. */
+static const uint64_t *look(struct looks *l, uint64_t gfn, struct hmem_heat heat)
+{
+	uint64_t *rearm = &l->maps[8];
+
+	heat.decay = 2;
+	heat.read = HMEM_HEAT_MAX;
+	l->bits[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+	memcpy(&l->maps[4], l->bits, sizeof(l->bits));
+	memset(rearm, 0, sizeof(l->bits));
+	hmem_pages_update(&l->pages, &l->sim.tracker, &heat);
+	for (unsigned int i = 0; i < 4; i++)
+		l->bits[i] &= ~rearm[i];
+	return rearm;
+}
+
+static void looks(void **state)
+{
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = 128, .tier = 0 },
+		{ .gfn = 128, .num = 128, .tier = 1 },
+	};
+	struct hmem_heat none = { .rearm = HMEM_REARM_NONE, .parts = 2, .part = 0 };
+	struct hmem_heat part = { .rearm = HMEM_REARM_PART, .parts = 2, .part = 0 };
+	struct hmem_heat hot = { .rearm = HMEM_REARM_HOT, .parts = 2, .part = 0,
+				 .cut = 25000 };
+	struct looks l = { 0 };
+	const uint64_t *rearm;
+	uint16_t heat;
+
+	(void)state;
+	assert_int_equal(hmem_pages_init(&l.pages, ranges, 2, 2, 256, NULL), 0);
+	hmem_tracker_sim_init(&l.sim, l.maps, 32);
+	/* Found once; then its bit is set, which says nothing. */
+	look(&l, 130, none);
+	heat = hmem_pages_heat(&l.pages, 130);
+	assert_int_equal(heat, HMEM_HEAT_MAX / 4);
+	assert_int_equal(l.pages.look.faults, 1);
+	assert_int_equal(l.pages.look.used, 1);
+	look(&l, 131, none);
+	assert_int_equal(hmem_pages_heat(&l.pages, 130), heat);
+	assert_int_equal(l.pages.look.faults, 1);
+	/* The other part, and the fast tier, count for costs only. */
+	look(&l, 200, none);
+	assert_int_equal(l.pages.look.faults, 1);
+	assert_int_equal(l.pages.look.used, 0);
+	look(&l, 5, none);
+	assert_int_equal(l.pages.look.used, 1);
+	/* Blocks 0 and 2 are the part; what was set before is rearmed, too. */
+	rearm = look(&l, 130, part);
+	assert_int_equal(rearm[0], UINT64_C(1) << 5);
+	assert_int_equal(rearm[1], 0);
+	assert_int_equal(rearm[2], 3 << 2);
+	assert_int_equal(rearm[3], 0);
+	/* A window that says nothing: no heat changes. */
+	heat = hmem_pages_heat(&l.pages, 130);
+	look(&l, 130, (struct hmem_heat) { .rearm = HMEM_REARM_PART, .parts = 2,
+					   .ignore = true });
+	assert_int_equal(hmem_pages_heat(&l.pages, 130), heat);
+	assert_int_equal(l.pages.look.used, 0);
+	/* Twice in a row is as hot as the cut; the page next to it is not. */
+	look(&l, 130, part);
+	rearm = look(&l, 130, hot);
+	assert_in_range(hmem_pages_heat(&l.pages, 130), 25000, HMEM_HEAT_MAX);
+	assert_int_equal(rearm[2], 1 << 2);
+	assert_int_equal(l.pages.look.hot, 1);
+	/* What is no candidate stays as it is, used or not. */
+	hot.candidates = true;
+	heat = hmem_pages_heat(&l.pages, 131);
+	for (unsigned int i = 0; i < 4; i++)
+		look(&l, 131, hot);
+	assert_int_equal(hmem_pages_heat(&l.pages, 131), heat);
+	assert_in_range(hmem_pages_heat(&l.pages, 130), 1, 24999);
+	assert_int_equal(l.pages.look.hot, 0);
+	hmem_pages_free(&l.pages);
+}
+
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_hot_set),
+		cmocka_unit_test(follows_hot_set),
+		cmocka_unit_test(all_degrees_of_heat),
+		cmocka_unit_test(uniform_stays),
+		cmocka_unit_test(too_large_gains),
+		cmocka_unit_test(sweep_stays),
+		cmocka_unit_test(finds_hot_sweep),
+		RULE(a_census),
+		RULE(length_of_looks),
+		RULE(budget),
+		RULE(chance),
+		RULE(least_margin),
+		RULE(many_hot),
+		RULE(waits_for_moves),
+		RULE(needs_rearming),
+		cmocka_unit_test(looks),
+	};
+
+	return cmocka_run_group_tests_name("auto", tests, NULL, NULL);
+}
