@@ -46,6 +46,7 @@ struct hmemd {
 	/* Where the last VM that was turned away came to grief. */
 	char last_fault[256];
 
+	struct host_paths host;
 	struct damon_admin damon;
 	struct listener vm_listener, control_listener;
 	/* Something waits for a little time to pass. */

@@ -21,7 +21,8 @@
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
-enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_LOCKSTEP };
+enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_LOCKSTEP,
+       OPT_HOST_ROOT };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
@@ -34,6 +35,8 @@ static const struct argp_option options[] = {
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
 	  "Most memory that one VM may have (16T)", 0 },
+	/* For tests: has proc/ and mm/, in the place of the kernel's. */
+	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "verbose", 'v', NULL, 0, "Say more", 0 },
 	{ 0 }
 };
@@ -54,6 +57,15 @@ static void parse_policy(struct argp_state *state, struct hmemd *d, char *arg)
 		if (hmem_policy_set(&d->policy, word, value, &err) < 0)
 			argp_error(state, "--policy: %s", err.msg);
 	}
+}
+
+static void set_host_root(struct hmemd *d, const char *root)
+{
+	static char proc[128], mm[128];
+
+	snprintf(proc, sizeof(proc), "%s/proc", root);
+	snprintf(mm, sizeof(mm), "%s/mm", root);
+	d->host = (struct host_paths) { proc, mm };
 }
 
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
@@ -91,6 +103,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		d->max_frames = num >> VIRTIO_HMEM_GFN_SHIFT;
 		if (!d->max_frames || d->max_frames > HMEM_MAX_GFN)
 			argp_error(state, "--max-guest: 4K to 256T, not '%s'", arg);
+		break;
+	case OPT_HOST_ROOT:
+		set_host_root(d, arg);
 		break;
 	case 'v':
 		log_set_level(LOG_DEBUG);
@@ -239,6 +254,7 @@ int main(int argc, char **argv)
 		.max_frames = UINT64_C(1) << 32,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
+		.host = { "/proc", "/sys/kernel/mm" },
 	};
 	struct signals signals = { 0 };
 	struct hmem_err err = { "" };

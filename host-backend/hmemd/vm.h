@@ -150,6 +150,9 @@ static inline uint64_t vm_vtime(const struct vm *vm)
 	return vm->last_vtime ? vm->last_vtime : vm->state.vtime_ns;
 }
 
+/* Processor time of hmemd so far. */
+uint64_t daemon_ns(void);
+
 /* Milliseconds that pass as time does for the VM: the guest's in lockstep. */
 uint64_t vm_now(const struct vm *vm);
 

@@ -13,8 +13,6 @@
 /* Frames in a slice: ten milliseconds of the kernel's time, or a few times that. */
 #define SLICE		8192u
 
-static const struct host_paths paths = { "/proc", "/sys/kernel/mm" };
-
 enum phase {
 	WAITING,	/* for a window to end */
 	BEGINNING,	/* all pages are being armed for the first window */
@@ -56,7 +54,7 @@ static void begin_pass(struct watch *w, enum phase phase)
 
 static int start_idle(struct watch *w, struct hmem_err *err)
 {
-	int ret = idle_open(&w->idle, &paths, w->vm->conn.pid, w->map_bytes, err);
+	int ret = idle_open(&w->idle, &w->vm->d->host, w->vm->conn.pid, w->map_bytes, err);
 
 	if (ret < 0)
 		return ret;
@@ -69,13 +67,15 @@ static int start_idle(struct watch *w, struct hmem_err *err)
 /* 1: the pass is through. */
 static int idle_slice(struct watch *w, struct hmem_err *err)
 {
-	const struct hmem_link_range *r = &w->vm->ranges[w->range];
-	uint64_t num = SLICE, gfn = r->gfn + w->at;
-	uint64_t hva = r->hva + w->at * HMEM_LINK_PAGE_SIZE;
+	const struct hmem_link_range *r;
+	uint64_t num = SLICE, gfn, hva;
 	int64_t ret;
 
 	if (w->range == w->vm->num_ranges)
 		return 1;
+	r = &w->vm->ranges[w->range];
+	gfn = r->gfn + w->at;
+	hva = r->hva + w->at * HMEM_LINK_PAGE_SIZE;
 	if (num > r->num - w->at)
 		num = r->num - w->at;
 	if (w->phase == COLLECTING)
@@ -129,7 +129,7 @@ static int start_damon(struct watch *w, struct hmem_err *err)
 			regions[num++] = regions[i];
 		}
 	}
-	w->damon = damon_start(&vm->d->damon, &vm->d->loop, &paths, vm->conn.pid,
+	w->damon = damon_start(&vm->d->damon, &vm->d->loop, &vm->d->host, vm->conn.pid,
 			       regions, num, w->window_ms, err);
 	free(regions);
 	return w->damon ? 0 : -ENOTSUP;
@@ -179,19 +179,21 @@ static void finish_collecting(struct watch *w)
 static void snapshot_done(void *opaque, int res)
 {
 	struct watch *w = opaque;
+	uint64_t begun = daemon_ns();
 	struct hmem_err err;
 
 	if (w->phase != COLLECTING)
 		return;
-	if (res < 0) {
+	if (res < 0)
 		hmem_fail(&err, -res, "DAMON has stopped to monitor process %d, which may "
 			  "have ended: %s", (int)w->vm->conn.pid, strerror(-res));
+	else
+		res = damon_read(w->damon, spread, w, &err);
+	w->vm->stats.daemon_ns += daemon_ns() - begun;
+	if (res < 0)
 		vm_unwatchable(w->vm, err.msg);
-	} else if (damon_read(w->damon, spread, w, &err) < 0) {
-		vm_unwatchable(w->vm, err.msg);
-	} else {
+	else
 		finish_collecting(w);
-	}
 }
 
 /* --- both --- */
@@ -322,9 +324,11 @@ void watch_ranges(struct watch *w)
 static void step(struct watch *w)
 {
 	struct hmem_err err;
+	uint64_t begun = daemon_ns();
 	int ret = idle_slice(w, &err);
 	enum phase phase = w->phase;
 
+	w->vm->stats.daemon_ns += daemon_ns() - begun;
 	if (ret < 0) {
 		vm_unwatchable(w->vm, err.msg);
 		return;

@@ -35,6 +35,7 @@ void peer_connect(struct peer *p, const char *path)
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
 		.uuid = p->uuid,
+		.hva = p->hva,
 	};
 	p->fd = peer_socket(path);
 }
@@ -132,9 +133,10 @@ void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
 
 void peer_send_ranges(struct peer *p)
 {
-	static const struct hmem_link_range ranges[] = {
-		{ .gfn = 0, .num = PEER_TIER, .tier = 0 },
-		{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = PEER_TIER, .tier = 0, .hva = p->hva },
+		{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1,
+		  .hva = p->hva ? p->hva + PEER_TIER * HMEM_LINK_PAGE_SIZE : 0 },
 	};
 
 	peer_send(p, HMEM_LINK_RANGES, ranges, sizeof(ranges));

@@ -26,6 +26,8 @@ struct peer {
 	uint32_t trackers, track_flags;
 	/* Its UUID's first byte; zero: it has none. */
 	uint8_t uuid;
+	/* Where its memory is, in a process; zero: it does not tell. */
+	uint64_t hva;
 	/* Hints answered, and batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;

@@ -14,8 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <json-c/json.h>
+
 #include "damon.h"
 #include "idle.h"
+#include "run.h"
 
 #define PID		77
 #define FRAMES		1024u
@@ -153,7 +156,7 @@ static void make_idle(struct fixture *f)
 		put_word(f, "proc/kpageflags", pfn, LRU);
 	make(f, "proc/77/pagemap", "");
 	assert_return_code(truncate(in(f, "proc/77/pagemap"),
-				    (HVA / 4096 + FRAMES) * 8), errno);
+				    (HVA / 4096 + PEER_FRAMES) * 8), errno);
 }
 
 static void idle_missing(void **state)
@@ -445,6 +448,228 @@ static void damon_stop_waits(void **state)
 	has(f, TREE "nr_kdamonds", "0");
 }
 
+/* --- both, in hmemd --- */
+
+struct session {
+	struct fixture *f;
+	struct daemon d;
+	struct ctl ctl;
+	struct peer p;
+	struct peer_msg msg;
+	uint64_t seq;
+};
+
+static bool ctl(struct session *s, int status, const char *line, const char *text)
+{
+	ctl_run(&s->ctl, &s->d, NULL, line);
+	if (s->ctl.status != status)
+		fail_msg("hmemctl %s: status %d, not %d\n%s%s", line, s->ctl.status,
+			 status, s->ctl.out, s->ctl.err);
+	return strstr(s->ctl.out, text) || strstr(s->ctl.err, text);
+}
+
+static int64_t counter(struct session *s, const char *name)
+{
+	struct json_object *o, *counters;
+	int64_t value;
+
+	ctl(s, 0, "-o json stats vmm", "");
+	o = json_tokener_parse(s->ctl.out);
+	assert_true(json_object_object_get_ex(o, "counters", &counters));
+	assert_true(json_object_object_get_ex(counters, name, &counters));
+	value = json_object_get_int64(counters);
+	json_object_put(o);
+	return value;
+}
+
+static const struct hmem_link_track *told(struct session *s)
+{
+	peer_expect(&s->p, &s->msg, HMEM_LINK_TRACK);
+	return (const void *)s->msg.payload;
+}
+
+static void window(struct session *s)
+{
+	peer_send_tick(&s->p, ++s->seq);
+	peer_expect(&s->p, &s->msg, HMEM_LINK_TICK_DONE);
+}
+
+static void send_memory(struct session *s, uint64_t shift)
+{
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = 512, .tier = 0, .hva = HVA },
+		{ .gfn = 512, .num = 512, .tier = 1, .hva = HVA + (512 + shift) * 4096 },
+	};
+
+	peer_send(&s->p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+}
+
+/* Its process is ours, whatever the tree says of it. */
+static void connect_vmm(struct session *s)
+{
+	s->seq = 0;
+	s->p = (struct peer) {
+		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_HOST,
+		.hva = HVA,
+	};
+	peer_handshake(&s->p, s->d.vm_socket, "vmm");
+	send_memory(s, 0);
+}
+
+static struct session *start_session(struct fixture *f)
+{
+	const char *args[] = { "--host-root", f->dir, NULL };
+	struct session *s = calloc(1, sizeof(*s));
+	char path[32];
+
+	snprintf(path, sizeof(path), "proc/%d", (int)getpid());
+	assert_return_code(symlink("77", in(f, path)), errno);
+	s->f = f;
+	daemon_start(&s->d, args);
+	connect_vmm(s);
+	return s;
+}
+
+static void end_session(struct session *s)
+{
+	daemon_stop(&s->d);
+	peer_close(&s->p);
+	free(s);
+}
+
+static void watch_idle(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s;
+
+	make_idle(f);
+	/* Each in a word of its own: what is written to a file is not ORed. */
+	for (uint64_t k = 0; k < 10; k++)
+		map(f, k, 100 + 64 * k);
+	map(f, 600, 2000);
+	s = start_session(f);
+	assert_false(ctl(s, 0, "policy vmm set name=observe track=idle levels=0", "error"));
+	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
+	/* It comes while all is being armed, or later: nothing was used. */
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 0);
+	use(f, 100 + 64 * 3);
+	use(f, 2000);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 2);
+	assert_int_equal(counter(s, "rearmed_last_window"), 2);
+	assert_int_equal(idle_bit(f, 100 + 64 * 3), 1);
+	assert_int_equal(idle_bit(f, 2000), 1);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 2);
+	/* Another address: two frames have pages that are new to them. */
+	map(f, 601, 2100);
+	send_memory(s, 1);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 4);
+
+	/* What cannot be does not end what is. */
+	assert_true(ctl(s, 77, "policy vmm set track=damon", "CONFIG_DAMON_SYSFS"));
+	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
+	window(s);
+
+	assert_return_code(truncate(in(f, "proc/77/pagemap"), 0), errno);
+	peer_send_tick(&s->p, ++s->seq);
+	assert_int_equal(told(s)->window_ns, 0);
+	assert_true(ctl(s, 0, "status vmm", "has ended"));
+	make_idle(f);
+	map(f, 0, 100);
+	ctl(s, 0, "policy vmm set track=idle", "");
+	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	s->seq = 0;
+	window(s);
+	use(f, 100);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 5);
+
+	/* Off and on in the middle of a window that ends. */
+	peer_send_tick(&s->p, ++s->seq);
+	ctl(s, 0, "policy vmm set name=off", "");
+	ctl(s, 0, "policy vmm set name=hmmv", "");
+	ctl(s, 0, "policy vmm set window=500", "");
+	peer_close(&s->p);
+	connect_vmm(s);
+	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	peer_send_tick(&s->p, ++s->seq);
+	end_session(s);
+}
+
+static void wait_for_none(struct session *s)
+{
+	char buf[8] = "";
+
+	while (strcmp(buf, "0")) {
+		FILE *file = fopen(in(s->f, TREE "nr_kdamonds"), "r");
+
+		assert_non_null(file);
+		if (!fgets(buf, sizeof(buf), file))
+			buf[0] = '\0';
+		fclose(file);
+		usleep(1000);
+	}
+}
+
+static void watch_damon(void **state)
+{
+	struct fixture *f = *state;
+	char number[32];
+	struct session *s;
+
+	make_damon(f);
+	make_idle(f);
+	s = start_session(f);
+	ctl(s, 0, "policy vmm set name=observe track=damon", "");
+	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_true(ctl(s, 0, "status vmm", "tracker     damon"));
+	has(f, TREE "nr_kdamonds", "16");
+	/* Both ranges are one region, the length of what is mapped. */
+	has(f, CONTEXT "targets/0/regions/nr_regions", "1");
+	snprintf(number, sizeof(number), "%llu", HVA + 1024 * 4096);
+	has(f, CONTEXT "targets/0/regions/0/end", number);
+	/* Across both ranges' border; never; in 10 of 20 samples. */
+	for (unsigned int k = 0; k < 3; k++) {
+		static const unsigned int from[] = { 500, 520, 900 };
+		static const char *const accesses[] = { "20", "0", "10" };
+		char path[160];
+
+		for (unsigned int end = 0; end < 2; end++) {
+			snprintf(path, sizeof(path), SCHEME "tried_regions/%u/%s", k,
+				 end ? "end" : "start");
+			snprintf(number, sizeof(number), "%llu",
+				 HVA + (from[k] + 20 * end) * 4096);
+			make(f, path, number);
+		}
+		snprintf(path, sizeof(path), SCHEME "tried_regions/%u/nr_accesses", k);
+		make(f, path, accesses[k]);
+	}
+	for (unsigned int k = 0; k < 20; k++)
+		window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 20 * 20 + 20 * 10);
+
+	/* New addresses: another kdamond, while the old one may be at work. */
+	send_memory(s, 64);
+	window(s);
+	has(f, TREE "nr_kdamonds", "16");
+	ctl(s, 0, "policy vmm set track=idle", "");
+	wait_for_none(s);
+	ctl(s, 0, "policy vmm set track=damon", "");
+	peer_send_tick(&s->p, ++s->seq);
+	peer_close(&s->p);
+	wait_for_none(s);
+	connect_vmm(s);
+	told(s);
+	has(f, TREE "nr_kdamonds", "16");
+	peer_send_tick(&s->p, ++s->seq);
+	end_session(s);
+	has(f, TREE "nr_kdamonds", "0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +679,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damon_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_snapshots, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_stop_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(watch_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(watch_damon, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
