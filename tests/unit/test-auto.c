@@ -408,8 +408,11 @@ static void waits_for_moves(void **state)
 	assert_int_not_equal(r->pace.left, 0);
 }
 
-/* Dirty logging finds each window by itself: nothing to save. */
-static void needs_rearming(void **state)
+/*
+ * Dirty logging finds each window by itself: nothing to save.  And a scan of all
+ * page tables is nothing to do every few milliseconds.
+ */
+static void pays_by_page(void **state)
 {
 	struct rules *r = *state;
 	struct hmem_tracker_maps t;
@@ -418,6 +421,8 @@ static void needs_rearming(void **state)
 	hmem_tracker_dirty_init(&t, maps, 8);
 	assert_false(hmem_paced(&r->policy, &t.tracker));
 	hmem_tracker_gpt_init(&t, maps, 8);
+	assert_false(hmem_paced(&r->policy, &t.tracker));
+	hmem_tracker_sim_init(&t, maps, 8);
 	assert_true(hmem_paced(&r->policy, &t.tracker));
 	r->policy.kind = HMEM_POLICY_HMMV;
 	assert_false(hmem_paced(&r->policy, &t.tracker));
@@ -527,7 +532,7 @@ int main(void)
 		RULE(least_margin),
 		RULE(many_hot),
 		RULE(waits_for_moves),
-		RULE(needs_rearming),
+		RULE(pays_by_page),
 		cmocka_unit_test(looks),
 	};
 
