@@ -64,7 +64,8 @@ def accuracy(rig, *how):
     scans, entries, cleared, ns = counters(vm, "scans", "scan_entries", "scan_cleared",
                                            "scan_ns")
     print(f"{scans} scans, {entries} entries, {cleared} bits cleared, {ns} ns")
-    assert scans >= 8 and 0 < cleared < entries and ns
+    # One before the first window, and one at the end of each.
+    assert scans >= 5 and 0 < cleared < entries and ns
     assert vm.qom("stats")["accessed-pages"] > 3 * len(uses) // 2
     return vm, peer
 
