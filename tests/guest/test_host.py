@@ -29,7 +29,7 @@ class Host:
 
     def start(self):
         self.hmemd = self.vm.spawn(
-            f"hmemd -v --vm-socket {SOCKET} --socket {CONTROL}")
+            f"hmemd -v --policy off --vm-socket {SOCKET} --socket {CONTROL}")
         self.hmemd.wait_for("ready")
 
     def stop(self):
