@@ -22,7 +22,9 @@ BAD = re.compile(
     r"|KASAN|general protection|INFO: task|inconsistent lock state"
     r"|possible recursive locking|sleeping function called|kernel BUG"
     r"|stack segment|double fault|Kernel panic|unreferenced object"
-    r"|ODEBUG|refcount_t|scheduling while atomic|page dumped because")
+    r"|ODEBUG|refcount_t|scheduling while atomic"
+    # Memory that cannot be taken offline is no fault.
+    r"|page dumped because: (?!unmovable page)")
 
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
            # These count real time, of which a busy host may have little.
