@@ -71,8 +71,7 @@ static void print_vm(json *vm)
 
 	printf("VM %s: device %s, driver %s, %s, policy %s\n", text_of(vm, "name"),
 	       text_of(vm, "device"), text_of(vm, "driver"),
-	       flag_of(vm, "running") ? "running" : "paused",
-	       text_of(vm, "policy"));
+	       state_of(vm), text_of(vm, "policy"));
 	print_tiers(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
