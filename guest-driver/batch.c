@@ -7,7 +7,6 @@
 #include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/memory_hotplug.h>
-#include <linux/sort.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -46,30 +45,22 @@ static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 	}
 }
 
-static int hmem_seq_cmp(const void *a, const void *b)
-{
-	const struct hmem_item *x = *(const struct hmem_item **)a;
-	const struct hmem_item *y = *(const struct hmem_item **)b;
-
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return x < y ? -1 : 1;
-}
-
 /*
- * Answer all items of the chunk and empty it.  Those that moved go in the order
- * in which they did, since one may have taken the frame that another one left.
+ * Answer all items of the chunk and empty it.  Those that moved go last, in the
+ * order in which they did, since one may have taken the frame that another one
+ * left.
  */
 static void hmem_chunk_report(struct hmem *hm)
 {
 	struct hmem_work_area *area = hm->area;
 	struct hmem_run run = {};
-	unsigned int i;
+	unsigned int i, nr = 0, stayed = area->nr_items - area->nr_moved;
 
-	for (i = 0; i < area->nr_items; i++)
-		area->order[i] = &area->items[i];
-	sort(area->order, area->nr_items, sizeof(*area->order), hmem_seq_cmp,
-	     NULL);
+	for (i = 0; i < area->nr_items; i++) {
+		struct hmem_item *item = &area->items[i];
+
+		area->order[item->seq ? stayed + item->seq - 1 : nr++] = item;
+	}
 	for (i = 0; i < area->nr_items; i++) {
 		struct hmem_item *item = area->order[i];
 		bool moved = item->reason == VIRTIO_HMEM_R_MOVED;
