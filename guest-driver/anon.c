@@ -15,7 +15,6 @@
 #include <linux/ktime.h>
 #include <linux/mmap_lock.h>
 #include <linux/moduleparam.h>
-#include <linux/prefetch.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sort.h>
@@ -130,31 +129,6 @@ unlock:
 	return reason;
 }
 
-/* Bring the page into the cache while its owner can still use it. */
-static void hmem_prefetch(unsigned long pfn)
-{
-	char *p = page_address(pfn_to_page(pfn));
-	unsigned int i;
-
-	/* Never faults, whatever has become of the page. */
-	for (i = 0; i < PAGE_SIZE; i += L1_CACHE_BYTES)
-		prefetch(p + i);
-}
-
-/* A function of its own, so that the cost of copying can be told from others. */
-static noinline bool hmem_copy(struct folio *dst, struct folio *src)
-{
-	long i, nr = folio_nr_pages(src);
-
-	for (i = 0; i < nr; i++) {
-		if (copy_mc_highpage(folio_page(dst, i), folio_page(src, i)))
-			return false;
-		if (nr > 1)
-			cond_resched();
-	}
-	return true;
-}
-
 /*
  * Fill in the destination of one page that migrate_vma_setup() has unmapped
  * and locked.  It may be another page than the one hinted by now: then leave
@@ -183,7 +157,7 @@ static void hmem_fill(struct hmem_item *item, struct folio *folio,
 		item->reason = VIRTIO_HMEM_R_WRITEBACK;
 		return;
 	}
-	if (!hmem_copy(folio, old)) {
+	if (!hmem_copy(folio, page)) {
 		item->reason = VIRTIO_HMEM_R_POISON;
 		return;
 	}
@@ -219,7 +193,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	else
 		for (i = 0; i < nr; i++)
-			hmem_prefetch(items[i]->pfn);
+			hmem_fetch(items[i], area->folios[i]);
 	memset(area->dst, 0, pages * sizeof(*area->dst));
 
 	ns = ktime_get_ns();
@@ -283,7 +257,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 			items[i]->reason = VIRTIO_HMEM_R_LOCKED;
 		goto free;
 	}
-	vma = find_vma(mm, addr);
+	vma = vma_lookup(mm, addr);
 	/*
 	 * ksmd maps a merged page first, and lets its rmap know afterwards.
 	 * migrate_vma_setup() takes whatever is mapped away at once, and who
@@ -295,8 +269,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		goto unlock;
 	}
 	for (i = 0; i < n; i++)
-		if (!vma || items[i]->addr < vma->vm_start ||
-		    items[i]->addr +
+		if (!vma || items[i]->addr +
 		    hmem_item_pages(items[i]) * PAGE_SIZE > vma->vm_end)
 			break;
 	if (i)
@@ -330,7 +303,8 @@ void hmem_move_anon(struct hmem *hm, unsigned int nr)
 				 (unsigned int)HMEM_MAX_RANGE);
 	unsigned int i, n;
 
-	sort(items, nr, sizeof(*items), hmem_item_cmp, NULL);
+	if (max > 1)
+		sort(items, nr, sizeof(*items), hmem_item_cmp, NULL);
 	for (i = 0; i < nr; i += n) {
 		for (n = 1; i + n < nr && n < max; n++)
 			if (items[i]->order || items[i + n]->order ||
