@@ -289,10 +289,11 @@ static int hmem_item_cmp(const void *a, const void *b)
 	const struct hmem_item *x = *(const struct hmem_item **)a;
 	const struct hmem_item *y = *(const struct hmem_item **)b;
 
+	/* What goes to a slower tier first: it makes room. */
+	if (x->tier != y->tier)
+		return x->tier > y->tier ? -1 : 1;
 	if (x->mm != y->mm)
 		return x->mm < y->mm ? -1 : 1;
-	if (x->tier != y->tier)
-		return x->tier < y->tier ? -1 : 1;
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
