@@ -191,9 +191,6 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 
 	if (large)
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
-	else
-		for (i = 0; i < nr; i++)
-			hmem_fetch(items[i], area->folios[i]);
 	memset(area->dst, 0, pages * sizeof(*area->dst));
 
 	ns = ktime_get_ns();
@@ -246,12 +243,16 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		folios[n] = hmem_alloc(hm, items[n]->tier, items[n]->order);
 		if (!folios[n])
 			break;
+		if (!items[n]->order)
+			hmem_fetch(items[n], folios[n]);
 	}
 	for (i = n; i < nr; i++)
 		items[i]->reason = VIRTIO_HMEM_R_NO_MEMORY;
 	if (!n)
 		return;
 
+	/* Let others run now rather than while pages are unmapped. */
+	cond_resched();
 	if (!mmap_read_trylock(mm)) {
 		for (i = 0; i < n; i++)
 			items[i]->reason = VIRTIO_HMEM_R_LOCKED;
@@ -315,7 +316,6 @@ void hmem_move_anon(struct hmem *hm, unsigned int nr)
 			    items[i]->addr + n * PAGE_SIZE)
 				break;
 		hmem_move_range(hm, items + i, n);
-		cond_resched();
 	}
 	/* The last user tears the address space down: not in this thread. */
 	for (i = 0; i < nr; i++) {
