@@ -15,7 +15,6 @@
 #include <linux/ktime.h>
 #include <linux/mmap_lock.h>
 #include <linux/moduleparam.h>
-#include <linux/prefetch.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sort.h>
@@ -130,31 +129,6 @@ unlock:
 	return reason;
 }
 
-/* Bring the page into the cache while its owner can still use it. */
-static void hmem_prefetch(unsigned long pfn)
-{
-	char *p = page_address(pfn_to_page(pfn));
-	unsigned int i;
-
-	/* Never faults, whatever has become of the page. */
-	for (i = 0; i < PAGE_SIZE; i += L1_CACHE_BYTES)
-		prefetch(p + i);
-}
-
-/* A function of its own, so that the cost of copying can be told from others. */
-static noinline bool hmem_copy(struct folio *dst, struct folio *src)
-{
-	long i, nr = folio_nr_pages(src);
-
-	for (i = 0; i < nr; i++) {
-		if (copy_mc_highpage(folio_page(dst, i), folio_page(src, i)))
-			return false;
-		if (nr > 1)
-			cond_resched();
-	}
-	return true;
-}
-
 /*
  * Fill in the destination of one page that migrate_vma_setup() has unmapped
  * and locked.  It may be another page than the one hinted by now: then leave
@@ -183,7 +157,7 @@ static void hmem_fill(struct hmem_item *item, struct folio *folio,
 		item->reason = VIRTIO_HMEM_R_WRITEBACK;
 		return;
 	}
-	if (!hmem_copy(folio, old)) {
+	if (!hmem_copy(folio, page)) {
 		item->reason = VIRTIO_HMEM_R_POISON;
 		return;
 	}
@@ -217,9 +191,6 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 
 	if (large)
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
-	else
-		for (i = 0; i < nr; i++)
-			hmem_prefetch(items[i]->pfn);
 	memset(area->dst, 0, pages * sizeof(*area->dst));
 
 	ns = ktime_get_ns();
@@ -272,18 +243,22 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		folios[n] = hmem_alloc(hm, items[n]->tier, items[n]->order);
 		if (!folios[n])
 			break;
+		if (!items[n]->order)
+			hmem_fetch(items[n], folios[n]);
 	}
 	for (i = n; i < nr; i++)
 		items[i]->reason = VIRTIO_HMEM_R_NO_MEMORY;
 	if (!n)
 		return;
 
+	/* Let others run now rather than while pages are unmapped. */
+	cond_resched();
 	if (!mmap_read_trylock(mm)) {
 		for (i = 0; i < n; i++)
 			items[i]->reason = VIRTIO_HMEM_R_LOCKED;
 		goto free;
 	}
-	vma = find_vma(mm, addr);
+	vma = vma_lookup(mm, addr);
 	/*
 	 * ksmd maps a merged page first, and lets its rmap know afterwards.
 	 * migrate_vma_setup() takes whatever is mapped away at once, and who
@@ -295,8 +270,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		goto unlock;
 	}
 	for (i = 0; i < n; i++)
-		if (!vma || items[i]->addr < vma->vm_start ||
-		    items[i]->addr +
+		if (!vma || items[i]->addr +
 		    hmem_item_pages(items[i]) * PAGE_SIZE > vma->vm_end)
 			break;
 	if (i)
@@ -316,10 +290,11 @@ static int hmem_item_cmp(const void *a, const void *b)
 	const struct hmem_item *x = *(const struct hmem_item **)a;
 	const struct hmem_item *y = *(const struct hmem_item **)b;
 
+	/* What goes to a slower tier first: it makes room. */
+	if (x->tier != y->tier)
+		return x->tier > y->tier ? -1 : 1;
 	if (x->mm != y->mm)
 		return x->mm < y->mm ? -1 : 1;
-	if (x->tier != y->tier)
-		return x->tier < y->tier ? -1 : 1;
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
@@ -330,7 +305,8 @@ void hmem_move_anon(struct hmem *hm, unsigned int nr)
 				 (unsigned int)HMEM_MAX_RANGE);
 	unsigned int i, n;
 
-	sort(items, nr, sizeof(*items), hmem_item_cmp, NULL);
+	if (max > 1)
+		sort(items, nr, sizeof(*items), hmem_item_cmp, NULL);
 	for (i = 0; i < nr; i += n) {
 		for (n = 1; i + n < nr && n < max; n++)
 			if (items[i]->order || items[i + n]->order ||
@@ -340,7 +316,6 @@ void hmem_move_anon(struct hmem *hm, unsigned int nr)
 			    items[i]->addr + n * PAGE_SIZE)
 				break;
 		hmem_move_range(hm, items + i, n);
-		cond_resched();
 	}
 	/* The last user tears the address space down: not in this thread. */
 	for (i = 0; i < nr; i++) {

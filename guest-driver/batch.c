@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A batch of hints: demotions first, so that they make the room that the
- * promotions need.
+ * A batch of hints: demotions and promotions in turns.  Each demotion makes the
+ * room for a promotion, and each takes the frame that the one before it has left,
+ * which is in the cache: its lines need not be read from memory to be overwritten.
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/memory_hotplug.h>
-#include <linux/sort.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -46,30 +46,22 @@ static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 	}
 }
 
-static int hmem_seq_cmp(const void *a, const void *b)
-{
-	const struct hmem_item *x = *(const struct hmem_item **)a;
-	const struct hmem_item *y = *(const struct hmem_item **)b;
-
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return x < y ? -1 : 1;
-}
-
 /*
- * Answer all items of the chunk and empty it.  Those that moved go in the order
- * in which they did, since one may have taken the frame that another one left.
+ * Answer all items of the chunk and empty it.  Those that moved go last, in the
+ * order in which they did, since one may have taken the frame that another one
+ * left.
  */
 static void hmem_chunk_report(struct hmem *hm)
 {
 	struct hmem_work_area *area = hm->area;
 	struct hmem_run run = {};
-	unsigned int i;
+	unsigned int i, nr = 0, stayed = area->nr_items - area->nr_moved;
 
-	for (i = 0; i < area->nr_items; i++)
-		area->order[i] = &area->items[i];
-	sort(area->order, area->nr_items, sizeof(*area->order), hmem_seq_cmp,
-	     NULL);
+	for (i = 0; i < area->nr_items; i++) {
+		struct hmem_item *item = &area->items[i];
+
+		area->order[item->seq ? stayed + item->seq - 1 : nr++] = item;
+	}
 	for (i = 0; i < area->nr_items; i++) {
 		struct hmem_item *item = area->order[i];
 		bool moved = item->reason == VIRTIO_HMEM_R_MOVED;
@@ -93,9 +85,11 @@ static void hmem_chunk_report(struct hmem *hm)
 }
 
 /* Worth another try in a moment? */
-static bool hmem_retry(const struct hmem_item *item)
+static bool hmem_retry(struct hmem *hm, const struct hmem_item *item)
 {
 	switch (item->reason) {
+	case VIRTIO_HMEM_R_NO_MEMORY:
+		return hm->room[item->tier] > 0;
 	case VIRTIO_HMEM_R_LOCKED:
 	case VIRTIO_HMEM_R_UNMAPPED:
 	case VIRTIO_HMEM_R_OFF_LRU:
@@ -117,7 +111,7 @@ static void hmem_chunk_run(struct hmem *hm)
 		for (i = 0; i < area->nr_items; i++) {
 			struct hmem_item *item = &area->items[i];
 
-			if (try && !hmem_retry(item))
+			if (try && !hmem_retry(hm, item))
 				continue;
 			if (READ_ONCE(hm->stop)) {
 				item->reason = VIRTIO_HMEM_R_STOPPED;
@@ -136,7 +130,7 @@ static void hmem_chunk_run(struct hmem *hm)
 
 		again = false;
 		for (i = 0; i < area->nr_items && !again; i++)
-			again = hmem_retry(&area->items[i]);
+			again = hmem_retry(hm, &area->items[i]);
 		if (!again)
 			break;
 		usleep_range(20, 100);
@@ -210,11 +204,16 @@ static void hmem_refuse(struct hmem *hm, const struct virtio_hmem_hint *hint,
 	hmem_result_add(hm, &res);
 }
 
+static u64 hmem_hint_frames(const struct virtio_hmem_hint *hint)
+{
+	return 1ULL << hint->order;
+}
+
 static void hmem_hint_run(struct hmem *hm, unsigned int index,
 			  const struct virtio_hmem_hint *hint)
 {
 	unsigned long pfn = le64_to_cpu(hint->gfn);
-	u64 left = 1ULL << hint->order;
+	u64 left = hmem_hint_frames(hint);
 
 	while (left) {
 		unsigned int order = hmem_take_whole(hm, pfn, left) ?
@@ -226,11 +225,63 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 	}
 }
 
+/* Hints that are to be done, by index, and the frames that they are about. */
+struct hmem_hint_set {
+	DECLARE_BITMAP(hints, HMEM_HINTS_PER_BUF);
+	u64 left;	/* frames */
+	u64 taken;
+};
+
+static void hmem_set_add(struct hmem_hint_set *set, unsigned int i,
+			 const struct virtio_hmem_hint *hint)
+{
+	__set_bit(i, set->hints);
+	set->left += hmem_hint_frames(hint);
+}
+
+/* The first one; there must be one. */
+static unsigned int hmem_set_first(const struct hmem_hint_set *set)
+{
+	return find_first_bit(set->hints, HMEM_HINTS_PER_BUF);
+}
+
+static void hmem_set_run(struct hmem *hm, struct hmem_hint_set *set)
+{
+	unsigned int i = hmem_set_first(set);
+	const struct virtio_hmem_hint *hint = &hm->area->hints[i];
+
+	__clear_bit(i, set->hints);
+	set->left -= hmem_hint_frames(hint);
+	set->taken += hmem_hint_frames(hint);
+	hmem_hint_run(hm, i, hint);
+}
+
+/*
+ * In turns, and so that the frames to promote are never more than those demoted
+ * before; what else is to be demoted comes first.
+ */
+static void hmem_exchange(struct hmem *hm, struct hmem_hint_set *down,
+			  struct hmem_hint_set *up)
+{
+	const struct virtio_hmem_hint *hints = hm->area->hints;
+
+	while (up->left) {
+		u64 next = hmem_hint_frames(&hints[hmem_set_first(up)]);
+		bool room = down->taken >= up->taken + next &&
+			    down->left <= up->left;
+
+		hmem_set_run(hm, down->left && !room ? down : up);
+	}
+	while (down->left)
+		hmem_set_run(hm, down);
+	hmem_chunk_run(hm);
+}
+
 void hmem_batch_run(struct hmem *hm, unsigned int num)
 {
 	const struct virtio_hmem_hint *hints = hm->area->hints;
 	u64 moved = hm->stats.promoted + hm->stats.demoted;
-	DECLARE_BITMAP(later, HMEM_HINTS_PER_BUF) = {};
+	struct hmem_hint_set down = {}, up = {};
 	unsigned int i;
 
 	hm->drained = false;
@@ -243,14 +294,11 @@ void hmem_batch_run(struct hmem *hm, unsigned int num)
 			hmem_refuse(hm, hint, reason);
 		else if (hmem_is_demotion(hm, le64_to_cpu(hint->gfn),
 					  hint->tier))
-			hmem_hint_run(hm, i, hint);
+			hmem_set_add(&down, i, hint);
 		else
-			__set_bit(i, later);
+			hmem_set_add(&up, i, hint);
 	}
-	hmem_chunk_run(hm);
-	for_each_set_bit(i, later, num)
-		hmem_hint_run(hm, i, &hints[i]);
-	hmem_chunk_run(hm);
+	hmem_exchange(hm, &down, &up);
 
 	hm->stats.batches++;
 	hm->stats.hints += num;

@@ -99,11 +99,10 @@ static inline bool mapping_inaccessible(struct address_space *mapping)
 	return false;
 }
 
-/* Copies without a way to survive a memory error in @from. */
+/* Both are in the kernel's mapping, on the machines that this driver is for. */
 static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 {
-	copy_highpage(to, from);
-	return 0;
+	return copy_mc_to_kernel(page_address(to), page_address(from), PAGE_SIZE);
 }
 
 #define copy_mc_highpage hmem_copy_mc_highpage

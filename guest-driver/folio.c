@@ -16,11 +16,15 @@
 #include "compat.h"
 #include "hmem.h"
 
-/* A reference on the folio that @page is part of; NULL if that is free. */
-static struct folio *hmem_folio_get(struct page *page)
+/* A reference on the folio at @pfn; NULL if that is free, or no memory in use. */
+static struct folio *hmem_folio_get(unsigned long pfn)
 {
-	struct folio *folio = page_folio(page);
+	struct page *page = pfn_to_online_page(pfn);
+	struct folio *folio;
 
+	if (!page)
+		return NULL;
+	folio = page_folio(page);
 	if (!folio_try_get(folio))
 		return NULL;
 	/* It may have been freed and become part of another one before. */
@@ -136,7 +140,7 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		item->reason = VIRTIO_HMEM_R_ALREADY;
 		return;
 	}
-	folio = hmem_folio_get(page);
+	folio = hmem_folio_get(item->pfn);
 	if (!folio) {
 		/* Newer kernels hold no reference on their slabs. */
 		item->reason = folio_test_slab(page_folio(page)) ?
@@ -162,10 +166,36 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	folio_put(folio);
 }
 
+/* A function of its own, so that the cost of copying can be told from others. */
+noinline bool hmem_copy(struct folio *dst, struct page *src)
+{
+	long i, nr = folio_nr_pages(dst);
+
+	for (i = 0; i < nr; i++) {
+		if (copy_mc_highpage(folio_page(dst, i), src + i))
+			return false;
+		if (nr > 1)
+			cond_resched();
+	}
+	return true;
+}
+
+void hmem_fetch(const struct hmem_item *item, struct folio *dst)
+{
+	struct page *page = pfn_to_page(item->pfn);
+	struct folio *src = hmem_folio_get(item->pfn);
+
+	if (!src)
+		return;
+	/* Of what else has come to be there, not all is mapped in the kernel. */
+	if (hmem_check(src, page) == HMEM_PENDING)
+		hmem_copy(dst, page);
+	folio_put(src);
+}
+
 u8 hmem_why(const struct hmem_item *item)
 {
-	struct page *page = pfn_to_online_page(item->pfn);
-	struct folio *folio = page ? hmem_folio_get(page) : NULL;
+	struct folio *folio = hmem_folio_get(item->pfn);
 	u8 reason;
 
 	if (!folio)
@@ -188,8 +218,7 @@ u8 hmem_why(const struct hmem_item *item)
 
 bool hmem_is_large(unsigned long pfn)
 {
-	struct page *page = pfn_to_online_page(pfn);
-	struct folio *folio = page ? hmem_folio_get(page) : NULL;
+	struct folio *folio = hmem_folio_get(pfn);
 	bool large;
 
 	if (!folio)

@@ -174,6 +174,13 @@ void hmem_batch_run(struct hmem *hm, unsigned int num);
  * from 0 and makes the search for an owner go on where it stopped before.
  */
 void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try);
+/* Copy as many pages as @dst has; false if some memory in @src is broken. */
+bool hmem_copy(struct folio *dst, struct page *src);
+/*
+ * Copy a base page while it can still be used.  That is done once more when it
+ * cannot, but then both pages are in the cache.
+ */
+void hmem_fetch(const struct hmem_item *item, struct folio *dst);
 /* Why an attempt to move the page, just made, has failed: a reason. */
 u8 hmem_why(const struct hmem_item *item);
 /* The folio's head is here, it is anonymous and PMD-sized; a guess, unlocked. */

@@ -56,6 +56,8 @@ static void begin_census(struct hmem_pace *c)
 	c->waited = 0;
 	c->asked = c->margin;
 	if (c->all) {
+		/* Where hot pages have become slow, they are used less often. */
+		c->shift -= c->urgent && c->shift;
 		c->all = c->urgent = false;
 		c->censuses++;
 		c->parts = 1;

@@ -45,7 +45,8 @@ class Workload:
 WORKLOADS = (
     Workload("gups", "random updates of 256 MiB, 9 of 10 in the last 64 MiB", "gups",
              {"mib": 256, "hot": 64}, quick={}),
-    Workload("gups-moving", "the same; the hot set moves on every 5 s (quick: 3 s)", "gups",
+    Workload("gups-moving", "the same; the hot set moves on every 5 s, from the end to "
+             "the start, and so once all over (quick: every 3 s, to two places)", "gups",
              {"mib": 256, "hot": 64, "move": 5}, quick={"move": 3}),
     Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in 51 MiB that move on "
              "every 5 s", "seq", {"mib": 256, "hot": 51, "move": 5}),

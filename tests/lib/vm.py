@@ -210,7 +210,9 @@ class VM:
                 [props.pop("driver")] + [f"{k}={v}" for k, v in props.items()])]
         for i, disk in enumerate(self.disks):
             line += ["-drive", f"if=none,id=disk{i},format=raw,file={disk}",
-                     "-device", f"virtio-blk-pci,drive=disk{i}"]
+                     # A limit of what is written a second lets one request pass,
+                     # and all that has been merged with it.
+                     "-device", f"virtio-blk-pci,drive=disk{i},request-merging=off"]
         return line + self.args
 
     def counter(self, name):

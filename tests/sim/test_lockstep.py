@@ -4,7 +4,6 @@ The guest, the device's accessed bits and hmemd in lockstep: what each window
 brings depends on guest time only, and is exact.
 """
 
-import itertools
 import json
 import pathlib
 import re
@@ -24,7 +23,7 @@ FRAMES = 32
 # then for a few they are written.
 STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x1000000)] +
          20 * [step("w", NVM, FRAMES * 64)])
-WINDOW = re.compile(r"window to (\d+) us: (\d+) accessed, (\d+) written, "
+WINDOW = re.compile(r"vm '(\w+)': window to (\d+) us: (\d+) accessed, (\d+) written, "
                     r"(\d+) rearmed")
 PATIENCE = 120
 
@@ -42,40 +41,62 @@ def retry(function, what):
     raise AssertionError(f"waited in vain for {what}")
 
 
-def run(policy, slow=False):
-    """The windows of a run, as (us, accessed, written, rearmed), and the
-    simulator's counters.  With slow, hmemd is stopped again and again."""
+def launch(path, hmemd, name):
+    """A machine of that name, which waits to be told to go on, and what tells it."""
+    command = bare(STEPS, f"out={path}/{name},llc=256K,ways=4")
+    command += ["-name", name, "-S", "-qmp", f"unix:{path}/{name}.qmp,server=on,wait=off",
+                "-chardev", f"socket,id=hm,path={hmemd.vm_socket}",
+                "-device", "virtio-hmem-pci,id=hmem0,chardev=hm"]
+    qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        monitor = qmp.Monitor(path / f"{name}.qmp", qemu, PATIENCE)
+        retry(lambda: monitor.run("qom-get", path="/machine/peripheral/hmem0",
+                                  property="tracker") == "sim", "tracking to begin")
+    except BaseException:
+        qemu.kill()
+        raise
+    return qemu, monitor
+
+
+def wait(qemu, slow):
+    """For QEMU's end; the process slow, if any, is stopped again and again."""
+    for _ in range(PATIENCE * 10):
+        try:
+            qemu.wait(0.05 if slow else PATIENCE)
+            return
+        except subprocess.TimeoutExpired:
+            assert slow
+            slow.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            slow.send_signal(signal.SIGCONT)
+    raise AssertionError("QEMU does not end")
+
+
+def run(policy, slow=None, names=("vm",)):
+    """The windows of a run, as (VM, us, accessed, written, rearmed), and the
+    simulator's counters of the first machine.  slow: "hmemd" or the name of a
+    machine whose process is stopped again and again."""
     with tempfile.TemporaryDirectory(prefix="hmem-") as directory:
         path = pathlib.Path(directory)
         hmemd = daemon.Daemon(path, sanitize=False)
-        hmemd.start("-v", "--lockstep", "-p", f"observe,window=1,{policy}")
-        command = bare(STEPS, f"out={path}/out,llc=256K,ways=4")
-        command += ["-S", "-qmp", f"unix:{path}/qmp,server=on,wait=off",
-                    "-chardev", f"socket,id=hm,path={hmemd.vm_socket}",
-                    "-device", "virtio-hmem-pci,id=hmem0,chardev=hm"]
-        qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.DEVNULL)
+        hmemd.start("-v", f"--lockstep={len(names)}", "-p", f"observe,window=1,{policy}")
+        machines = {}
         try:
-            monitor = qmp.Monitor(path / "qmp", qemu, PATIENCE)
-            retry(lambda: monitor.run("qom-get", path="/machine/peripheral/hmem0",
-                                      property="tracker") == "sim",
-                  "tracking to begin")
-            monitor.run("cont")
-            for i in itertools.count():
-                try:
-                    qemu.wait(0.05 if slow else PATIENCE)
-                    break
-                except subprocess.TimeoutExpired:
-                    assert slow and i < PATIENCE * 10
-                    hmemd.process.send_signal(signal.SIGSTOP)
-                    time.sleep(0.05)
-                    hmemd.process.send_signal(signal.SIGCONT)
+            for name in names:
+                machines[name] = launch(path, hmemd, name)
+            for _, monitor in machines.values():
+                monitor.run("cont")
+            slow = hmemd.process if slow == "hmemd" else slow and machines[slow][0]
+            for qemu, _ in machines.values():
+                wait(qemu, slow)
         finally:
-            qemu.kill()
-            qemu.wait()
+            for qemu, _ in machines.values():
+                qemu.kill()
+                qemu.wait()
             hmemd.stop()
-        windows = [tuple(map(int, m)) for m in WINDOW.findall(hmemd.log.read_text())]
-        tracking = json.loads((path / "out").read_text())["total"]["tracking"]
+        windows = [(m[0], *map(int, m[1:]))
+                   for m in WINDOW.findall(hmemd.log.read_text())]
+        tracking = json.loads((path / names[0]).read_text())["total"]["tracking"]
     return windows, tracking
 
 
@@ -83,9 +104,9 @@ def test_windows_repeat():
     first, tracking = run("levels=0")
     # They end where they should, but for the rest of a block of instructions.
     assert len(first) > 20, first
-    for i, (us, *_) in enumerate(first, 1):
+    for i, (_, us, *_) in enumerate(first, 1):
         assert i * 1000 <= us < i * 1000 + 100, (i, us)
-    again, tracking_again = run("levels=0", slow=True)
+    again, tracking_again = run("levels=0", slow="hmemd")
     check("windows", len(again), len(first))
     for one, two in zip(first, again):
         assert one == two, (one, two)
@@ -96,31 +117,45 @@ def test_windows_repeat():
 
 def test_what_is_found():
     windows, tracking = run("levels=0")
-    reads = [w for w in windows if w[1] >= FRAMES > w[2]]
-    writes = [w for w in windows if w[2] >= FRAMES]
+    reads = [w for w in windows if w[2] >= FRAMES > w[3]]
+    writes = [w for w in windows if w[3] >= FRAMES]
     assert len(reads) > 20 and len(writes) > 3, windows
-    for _, accessed, written, rearmed in reads[1:-1]:
+    for _, _, accessed, written, rearmed in reads[1:-1]:
         # The frames, and what the guest needs besides.
         assert FRAMES <= accessed < FRAMES + 8 and written < 8, windows
-    for _, accessed, written, rearmed in windows:
+    for _, _, accessed, written, rearmed in windows:
         # Without a queue all that is found is looked at again.
         assert rearmed == accessed >= written, windows
     check("rearmed in all", tracking["rearmed"],
-          sum(w[3] for w in windows), 0.02)
+          sum(w[4] for w in windows), 0.02)
 
 
 def test_queue_saves():
     plain, tracking_plain = run("levels=0")
     queue, tracking = run("levels=7")
     check("windows", len(queue), len(plain), 0.1)
-    rearmed = sum(w[3] for w in queue), sum(w[3] for w in plain)
+    rearmed = sum(w[4] for w in queue), sum(w[4] for w in plain)
     print("rearmed: {}, without {}".format(*rearmed))
     assert rearmed[0] * 2 < rearmed[1]
     assert tracking["stall_ns"] * 2 < tracking_plain["stall_ns"], tracking
     # And what counts as accessed meanwhile is what is.
-    reads = [w for w in queue if w[1] >= FRAMES > w[2]]
-    for _, accessed, *_ in reads[5:-1]:
+    reads = [w for w in queue if w[2] >= FRAMES > w[3]]
+    for _, _, accessed, *_ in reads[5:-1]:
         assert FRAMES <= accessed < 2 * FRAMES, queue
+
+
+def test_machines_wait_for_each_other():
+    """One of two is stopped again and again: no window of either begins before both
+    have ended theirs, and each finds what it finds alone."""
+    names = ["left", "right"]
+    alone, _ = run("levels=0")
+    both, _ = run("levels=0", slow="left", names=names)
+    count = min(sum(w[0] == name for w in both) for name in names)
+    check("windows that both have", count, len(alone), 0.1)
+    assert [w[0] for w in both[:2 * count]] == names * count, both
+    for name in names:
+        for one, two in zip(alone, [w for w in both if w[0] == name]):
+            assert one[1:] == two[1:], (one, two)
 
 
 sys.stdout.reconfigure(line_buffering=True)

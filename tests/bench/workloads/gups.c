@@ -6,8 +6,9 @@
  *	mib=256		all of it
  *	hot=64		the hot set, in MiB
  *	weight=9	parts in ten of the updates that go there
- *	move=0		seconds after which the hot set moves on by its own size;
- *			0: it stays at the end, which is touched last
+ *	move=0		seconds after which the hot set moves on by its own size,
+ *			to what was touched before it, and from the start back
+ *			to the end; 0: it stays at the end, which is touched last
  */
 #include <err.h>
 
@@ -54,7 +55,7 @@ int main(int argc, char **argv)
 		}
 		if (move && bench_now() >= next) {
 			next += move * 1e9;
-			base = base + 2 * hot <= words ? base + hot : 0;
+			base = base >= hot ? base - hot : words - hot;
 		}
 	} while (bench_count(BATCH));
 	sum = 0;
