@@ -434,7 +434,7 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 	bool paced = hmem_paced(&vm->policy, tracker(vm));
 
 	if (paced)
-		hmem_pace_window(&vm->pace, vm->under_way, &heat);
+		hmem_pace_window(&vm->pace, vm->under_way || vm->no_room, &heat);
 	vm->stats.ticks++;
 	vm->stats.dirty += tick->dirty;
 	vm->stats.accessed += tick->accessed;
@@ -491,8 +491,7 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 	vm->no_room = 0;
 	if (paced) {
 		/* All that may move until there is another one. */
-		budget = hmem_pace_budget(&vm->pace,
-			hmem_plan_budget(policy->rate, vm->track.window_ns));
+		budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
 		margin = hmem_pace_margin(&vm->pace);
 	} else {
 		budget = hmem_brake_budget(&vm->brake,

@@ -7,7 +7,8 @@
 
 /* Of guest time, what looking may cost: one part in this many. */
 #define BUDGET		100
-/* Saved up, or spent ahead, at most: what accrues in as many ms. */
+/* What accrues in a ms; saved up, or spent ahead, at most: what does in so many. */
+#define MS		(1000000 / BUDGET)
 #define SAVED_MS	1000
 #define AHEAD_MS	500
 /*
@@ -19,8 +20,8 @@
 /* Looks in each half of a census. */
 #define FIRST		3u
 #define SECOND		4u
-/* Each census is about one part of so many, so that it comes soon. */
-#define PARTS		16u
+/* A census is about one part of at most so many, so that it comes soon. */
+#define MAX_PARTS	16u
 /* Pages used in a look: this share of tier 0 at most, and at least. */
 #define MOST_USED	2
 #define LEAST_USED	8
@@ -45,7 +46,7 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 {
 	memset(c, 0, sizeof(*c));
 	c->all = true;
-	c->parts = 1;
+	c->parts = c->share = 1;
 	c->margin = least_margin(policy);
 	c->asked = c->margin;
 }
@@ -54,6 +55,7 @@ static void begin_census(struct hmem_pace *c)
 {
 	c->left = FIRST + SECOND;
 	c->waited = 0;
+	c->spent = 0;
 	c->asked = c->margin;
 	if (c->all) {
 		/* Where hot pages have become slow, they are used less often. */
@@ -63,8 +65,8 @@ static void begin_census(struct hmem_pace *c)
 		c->parts = 1;
 		return;
 	}
-	c->parts = PARTS;
-	c->part = (c->part + 1) % PARTS;
+	c->parts = c->share;
+	c->part = (c->part + 1) % c->parts;
 }
 
 void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
@@ -129,17 +131,29 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->margin = least_margin(policy);
 }
 
+/* The next census is about as much of memory as may be spent ahead. */
+static void choose_share(struct hmem_pace *c)
+{
+	int64_t all = c->spent * c->parts;
+
+	c->share = 1;
+	while (c->share < MAX_PARTS && all > c->share * AHEAD_MS * MS)
+		c->share *= 2;
+}
+
 static void account(struct hmem_pace *c, const struct hmem_pages *p,
 		    uint64_t window_ns)
 {
-	const int64_t ms = 1000000 / BUDGET;
+	int64_t cost = p->look.faults * FAULT_NS;
 
 	c->credit += window_ns / BUDGET;
-	c->credit -= p->look.faults * FAULT_NS;
-	if (c->credit > SAVED_MS * ms)
-		c->credit = SAVED_MS * ms;
-	if (c->credit < -AHEAD_MS * ms)
-		c->credit = -AHEAD_MS * ms;
+	c->credit -= cost;
+	if (c->look)
+		c->spent += cost;
+	if (c->credit > SAVED_MS * MS)
+		c->credit = SAVED_MS * MS;
+	if (c->credit < -AHEAD_MS * MS)
+		c->credit = -AHEAD_MS * MS;
 }
 
 uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
@@ -150,10 +164,12 @@ uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 	account(c, p, window_ns);
 	if (c->look > SECOND || (c->look && c->parts == 1))
 		adapt_length(c, p, window);
-	if (c->look > SECOND)
+	if (c->look > SECOND) {
 		c->candidates = p->look.hot;
-	else if (c->look == 1 && !c->left)
+	} else if (c->look == 1 && !c->left) {
 		judge(c, policy, p);
+		choose_share(c);
+	}
 	if (!c->left)
 		return window;
 	return window >> c->shift;

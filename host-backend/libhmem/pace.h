@@ -12,15 +12,18 @@
  *
  * - A look is as long as it takes for the pages used to be an eighth to a half
  *   of what tier 0 holds; never longer than the policy's window.
- * - A census has two halves.  In the first, the pages of one part in sixteen of
- *   memory are looked at.  Those that seem hot enough to be promoted are then
- *   looked at some more, alone: chance makes some pages look hot, and does not
- *   do so twice.  Where fewer than half of them still seem hot, it was chance:
- *   nothing moves, and the policy asks for a larger difference from then on.
+ * - A census is about all of memory, or where that would cost too much, as the
+ *   last one did, about one part of up to sixteen.
+ * - It has two halves.  In the first, all pages that it is about are looked at.
+ *   Those that seem hot enough to be promoted are then looked at some more, alone:
+ *   chance makes some pages look hot, and does not do so twice.  Where fewer than
+ *   half of them still seem hot, it was chance: only pages that were used in
+ *   nearly every look are believed to be hot, and the policy asks for a larger
+ *   difference from then on.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
  *   fault costs is an estimate.
- * - Where a census finds many hot pages in the slower tiers, the hot set is
- *   another one, and all of memory is looked at, at once.
+ * - Where a census of a part finds many hot pages in the slower tiers, the hot
+ *   set is another one, and all of memory is looked at, at once.
  *
  * That is for trackers with which a window costs what is rearmed in it.  With
  * others there is nothing to save, or short windows would cost a scan each: see
@@ -33,18 +36,21 @@
 #include "plan.h"
 #include "policy.h"
 
+/* By how much a page must be hotter where most candidates were chance. */
+#define HMEM_PACE_SURE	(HMEM_HEAT_MAX / 4 * 3)
+
 struct hmem_pace {
 	/* A look lasts the policy's window / 2^this. */
 	uint32_t shift;
-	/* Part of memory that this census is about, of how many. */
-	uint32_t part, parts;
+	/* Part of memory that this census is about, of how many; the next one. */
+	uint32_t part, parts, share;
 	/* Windows of this census that are left; 0: a rest is under way. */
 	uint32_t left;
 	/* What the window that has ended was: as @left was in it. */
 	uint32_t look;
 	/* The next census is about all of memory, and due at once. */
 	bool all, urgent;
-	/* The last one found nothing but chance. */
+	/* Most of what the last one found was chance. */
 	bool chance;
 	/* Rests that the next census has waited for. */
 	uint32_t waited;
@@ -59,6 +65,8 @@ struct hmem_pace {
 	uint64_t candidates;
 	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
 	int64_t credit;
+	/* ... and that this census has cost. */
+	int64_t spent;
 	/* For people: censuses of all of memory so far. */
 	uint64_t censuses;
 };
@@ -74,7 +82,7 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy);
 
 /*
  * A window has ended: add to @h how hmem_pages_update() is to take it.  @busy:
- * pages are being moved.
+ * pages are being moved, or have not found room.
  */
 void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h);
 
@@ -99,20 +107,15 @@ static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
 /* With what hysteresis: what the pages in question were asked for, at least. */
 static inline uint32_t hmem_pace_margin(const struct hmem_pace *c)
 {
-	return c->margin > c->asked ? c->margin : c->asked;
+	uint32_t margin = c->margin > c->asked ? c->margin : c->asked;
+
+	return c->chance && margin < HMEM_PACE_SURE ? HMEM_PACE_SURE : margin;
 }
 
 static inline void hmem_pace_planned(struct hmem_pace *c,
 				     const struct hmem_plan *plan)
 {
 	c->cold = plan->cold;
-}
-
-/* How many of @budget pages may be moved. */
-static inline uint32_t hmem_pace_budget(const struct hmem_pace *c,
-					uint32_t budget)
-{
-	return c->chance ? 0 : budget;
 }
 
 #endif /* HMEM_PACE_H */

@@ -283,8 +283,8 @@ static uint64_t decide(struct model *m)
 	    (paced && !hmem_pace_may_plan(&m->pace)))
 		return next;
 	budget = hmem_plan_budget(m->policy.rate, next);
-	budget = paced ? hmem_pace_budget(&m->pace, budget) :
-			 hmem_brake_budget(&m->brake, budget);
+	if (!paced)
+		budget = hmem_brake_budget(&m->brake, budget);
 	assert_int_equal(hmem_plan_make(&m->plan, &m->pages, budget, margin, 0, 0,
 					NULL), 0);
 	if (paced)

@@ -228,6 +228,7 @@ static void until_census(struct rules *r, uint32_t parts)
 	for (unsigned int i = 0; i < 1000; i++) {
 		bool was = r->pace.left;
 
+		r->pace.share = parts;
 		window(r, (struct hmem_look) { .used = 1500 / r->pace.parts });
 		if (!was && r->pace.left && r->pace.parts == parts)
 			return;
@@ -315,6 +316,33 @@ static void budget(void **state)
 	assert_int_equal(ns, 2000000000);
 }
 
+/* The next census is about as many parts as the last one makes affordable: 5 ms. */
+static void share(void **state)
+{
+	static const struct {
+		uint32_t parts;
+		uint64_t faults;	/* of 200 ns, in all */
+		uint32_t share;
+	} all[] = {
+		{ 1, 0, 1 }, { 1, 25000, 1 }, { 1, 25007, 2 }, { 1, 99 * 7, 1 },
+		{ 1, 230000, 16 }, { 16, 14000, 16 }, { 16, 7000, 8 },
+		{ 16, 1400, 1 }, { 16, 1000000, 16 }, { 4, 12000, 2 },
+	};
+	struct rules *r = *state;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		until_census(r, all[i].parts);
+		while (r->pace.left)
+			window(r, (struct hmem_look) { .used = 93 });
+		r->pace.left = 1;
+		r->pace.spent = 0;
+		window(r, (struct hmem_look) { .faults = all[i].faults });
+		assert_int_equal(r->pace.look, 1);
+		assert_int_equal(r->pace.share, all[i].share);
+		r->pace.credit = 0;
+	}
+}
+
 static void census_that_finds(struct rules *r, uint64_t candidates,
 			      uint64_t confirmed)
 {
@@ -335,13 +363,13 @@ static void chance(void **state)
 
 	/* Few say nothing. */
 	census_that_finds(r, 15, 0);
-	assert_int_equal(hmem_pace_budget(&r->pace, 100), 100);
+	assert_true(hmem_pace_margin(&r->pace) < HMEM_PACE_SURE);
 	census_that_finds(r, 40, 19);
-	assert_int_equal(hmem_pace_budget(&r->pace, 100), 0);
+	assert_int_equal(hmem_pace_margin(&r->pace), HMEM_PACE_SURE);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
 	/* Some: believed, and no easier than before. */
 	census_that_finds(r, 40, 24);
-	assert_int_equal(hmem_pace_budget(&r->pace, 100), 100);
+	assert_true(hmem_pace_margin(&r->pace) < HMEM_PACE_SURE);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
 	census_that_finds(r, 30, 28);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20);
@@ -528,6 +556,7 @@ int main(void)
 		RULE(a_census),
 		RULE(length_of_looks),
 		RULE(budget),
+		RULE(share),
 		RULE(chance),
 		RULE(least_margin),
 		RULE(many_hot),
