@@ -163,13 +163,19 @@ static bool hmem_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
 	       hmem_is_large(pfn);
 }
 
+/* Its order is at most VIRTIO_HMEM_MAX_ORDER. */
+static u64 hmem_hint_frames(const struct virtio_hmem_hint *hint)
+{
+	return 1ULL << hint->order;
+}
+
 /* A reason to refuse the hint as a whole, or HMEM_PENDING. */
 static u8 hmem_hint_check(struct hmem *hm, const struct virtio_hmem_hint *hint)
 {
 	u64 gfn = le64_to_cpu(hint->gfn);
 
 	if (hint->order > VIRTIO_HMEM_MAX_ORDER ||
-	    !IS_ALIGNED(gfn, 1ULL << hint->order))
+	    !IS_ALIGNED(gfn, hmem_hint_frames(hint)))
 		return VIRTIO_HMEM_R_BAD_ORDER;
 	/* One result of that order covers it, so the first frame must do. */
 	if (gfn >= 1ULL << (MAX_PHYSMEM_BITS - PAGE_SHIFT))
@@ -200,13 +206,8 @@ static void hmem_refuse(struct hmem *hm, const struct virtio_hmem_hint *hint,
 	};
 
 	hm->stats.reasons[reason] += hint->order > VIRTIO_HMEM_MAX_ORDER ?
-				     1 : 1ULL << hint->order;
+				     1 : hmem_hint_frames(hint);
 	hmem_result_add(hm, &res);
-}
-
-static u64 hmem_hint_frames(const struct virtio_hmem_hint *hint)
-{
-	return 1ULL << hint->order;
 }
 
 static void hmem_hint_run(struct hmem *hm, unsigned int index,

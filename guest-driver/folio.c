@@ -16,10 +16,12 @@
 #include "compat.h"
 #include "hmem.h"
 
-/* A reference on the folio at @pfn; NULL if that is free, or no memory in use. */
-static struct folio *hmem_folio_get(unsigned long pfn)
+/*
+ * A reference on the folio that @page, which pfn_to_online_page() gave, is part of;
+ * NULL if that is free, or was NULL.
+ */
+static struct folio *hmem_folio_get(struct page *page)
 {
-	struct page *page = pfn_to_online_page(pfn);
 	struct folio *folio;
 
 	if (!page)
@@ -140,7 +142,7 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		item->reason = VIRTIO_HMEM_R_ALREADY;
 		return;
 	}
-	folio = hmem_folio_get(item->pfn);
+	folio = hmem_folio_get(page);
 	if (!folio) {
 		/* Newer kernels hold no reference on their slabs. */
 		item->reason = folio_test_slab(page_folio(page)) ?
@@ -182,8 +184,8 @@ noinline bool hmem_copy(struct folio *dst, struct page *src)
 
 void hmem_fetch(const struct hmem_item *item, struct folio *dst)
 {
-	struct page *page = pfn_to_page(item->pfn);
-	struct folio *src = hmem_folio_get(item->pfn);
+	struct page *page = pfn_to_online_page(item->pfn);
+	struct folio *src = hmem_folio_get(page);
 
 	if (!src)
 		return;
@@ -195,7 +197,7 @@ void hmem_fetch(const struct hmem_item *item, struct folio *dst)
 
 u8 hmem_why(const struct hmem_item *item)
 {
-	struct folio *folio = hmem_folio_get(item->pfn);
+	struct folio *folio = hmem_folio_get(pfn_to_online_page(item->pfn));
 	u8 reason;
 
 	if (!folio)
@@ -218,7 +220,7 @@ u8 hmem_why(const struct hmem_item *item)
 
 bool hmem_is_large(unsigned long pfn)
 {
-	struct folio *folio = hmem_folio_get(pfn);
+	struct folio *folio = hmem_folio_get(pfn_to_online_page(pfn));
 	bool large;
 
 	if (!folio)
