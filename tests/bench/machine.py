@@ -27,7 +27,7 @@ CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps
            "initcall_blacklist=jent_mod_init,crypto_kdf108_init,hpet_late_init")
 # String instructions take 1 ns each time round, so that by bytes, as these
 # features have Linux and libc do it, copies would be slower than memory.
-CPU = "max,la57=off,erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off"
+CPU = vm.CPU_SLOW_STRINGS
 # What is the same for all runs.
 MACHINE = (
     "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -33,6 +33,10 @@ CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
 # Finds what touches freed memory, where KASAN is not there to do it better.
 POISON = "slub_debug=FZP page_poison=1"
 
+CPU = "max,la57=off"
+# Without instructions that copy or clear byte by byte, each of which QEMU counts.
+CPU_SLOW_STRINGS = f"{CPU},erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off"
+
 # MiB that the debug kernel needs for itself (KASAN's shadow), on node 0.
 DEBUG_DRAM = 128
 
@@ -183,7 +187,7 @@ class VM:
             str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-name", self.name,
-            "-M", "q35,hmat=on", "-cpu", "max,la57=off",
+            "-M", "q35,hmat=on", "-cpu", CPU,
             "-accel", os.environ.get("HMEM_ACCEL", tcg),
             "-smp", str(self.cpus), "-m", f"{self.dram + self.nvm}M",
             "-object", f"memory-backend-memfd,id=dram,size={self.dram}M,share=on",
