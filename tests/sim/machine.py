@@ -107,7 +107,8 @@ class Run:
     heat     (guest_ns, {gfn: (fills, write-backs)}) of each period
     begin    of each measured step, the counters before it
     end      ... and after it
-    ns       of each step, the nanoseconds that the guest measured
+    ns       of each step, the nanoseconds that the guest measured, or what
+             else it is there to tell
     """
 
     def __init__(self, steps, options="", heat=False, **more):

@@ -12,6 +12,10 @@
  *	p:TO:LINES:FROM		copy lines, in copy_lines()
  *	P:TO:LINES:FROM		the same, called by copy_pages()
  *	m:0:MARK		execute a mark
+ *	z:ADDRESS:PAGES		clear the accessed bits of so many pages of 2 MiB
+ *	a:ADDRESS:PAGES		count those that are set: it is written in place
+ *				of the nanoseconds
+ *	t:0:0			empty the TLB
  *	q:0:0			the end
  *
  * Each step is enclosed by two marks of kind 3, and between them nothing else
@@ -20,6 +24,10 @@
 #include <stdint.h>
 
 #define MAX_STEPS 64
+#define ACCESSED (1 << 5)	/* of an entry of the page directory */
+
+/* In start.S: of the first GiB, a page of 2 MiB each. */
+extern volatile uint64_t directory[512];
 
 #define MARK(op)							\
 	asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00\n\t"			\
@@ -126,6 +134,23 @@ static void make_cycle(uint64_t address, uint64_t lines)
 	}
 }
 
+static uint64_t count_accessed(uint64_t address, uint64_t pages)
+{
+	uint64_t first = address >> 21, num = 0, i;
+
+	for (i = first; i < first + pages; i++)
+		num += !!(directory[i] & ACCESSED);
+	return num;
+}
+
+static void clear_accessed(uint64_t address, uint64_t pages)
+{
+	uint64_t first = address >> 21, i;
+
+	for (i = first; i < first + pages; i++)
+		directory[i] &= ~(uint64_t)ACCESSED;
+}
+
 static void one_step(const struct step *step)
 {
 	uint64_t address = step->address, lines = step->lines, begin, word;
@@ -167,6 +192,16 @@ static void one_step(const struct step *step)
 		break;
 	case 'P':
 		copy_pages(step->address, step->from, lines);
+		break;
+	case 'z':
+		clear_accessed(address, lines);
+		break;
+	case 'a':
+		print(step->what, count_accessed(address, lines));
+		return;
+	case 't':
+		asm volatile("movq %%cr3, %0\n\tmovq %0, %%cr3"
+			     : "=r"(word) : : "memory");
 		break;
 	case 'm':
 		switch (lines) {

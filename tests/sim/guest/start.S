@@ -67,6 +67,7 @@ root:
 	.skip	4096
 pointers:
 	.skip	4096
+	.globl	directory
 directory:
 	.skip	4096
 	.skip	16384
