@@ -45,15 +45,16 @@ class Workload:
 WORKLOADS = (
     Workload("gups", "random updates of 256 MiB, 9 of 10 in the last 64 MiB", "gups",
              {"mib": 256, "hot": 64}, quick={}),
-    Workload("gups-moving", "the same; the hot set moves on every 5 s, from the end to "
-             "the start, and so once all over (quick: every 3 s, to two places)", "gups",
+    Workload("gups-moving", "the same; every 5 s (quick: 3 s) the hot set goes to the 64 "
+             "MiB before the last, or back", "gups",
              {"mib": 256, "hot": 64, "move": 5}, quick={"move": 3}),
     Workload("gups-large", "the same; the hot set, 160 MiB, does not fit in DRAM", "gups",
              {"mib": 256, "hot": 160}),
     Workload("gups-uniform", "random updates of 256 MiB, each page as often as the others",
              "gups", {"mib": 256, "weight": 0}),
-    Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in 51 MiB that move on "
-             "every 5 s", "seq", {"mib": 256, "hot": 51, "move": 5}),
+    Workload("seq", "sequential reads and writes of 256 MiB, 9 of 10 in the last 51 MiB, and "
+             "after 5 s in the 51 MiB before them, or back", "seq",
+             {"mib": 256, "hot": 51, "move": 5}),
     Workload("chase", "dependent loads in 256 MiB, 9 of 10 in the last 64 MiB", "chase",
              {"mib": 256, "hot": 64}),
     Workload("hash", "look-ups in a hash table of 256 MiB by Zipf's law (exponent 1), one in "

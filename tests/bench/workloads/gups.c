@@ -6,9 +6,10 @@
  *	mib=256		all of it
  *	hot=64		the hot set, in MiB
  *	weight=9	parts in ten of the updates that go there
- *	move=0		seconds after which the hot set moves on by its own size,
- *			to what was touched before it, and from the start back
- *			to the end; 0: it stays at the end, which is touched last
+ *	move=0		seconds after which the hot set is elsewhere; 0: it stays at
+ *			the end, which is touched last
+ *	places=2	where it is in turn: so many places of its size, side by side,
+ *			from the end
  */
 #include <err.h>
 
@@ -16,36 +17,39 @@
 
 #define BATCH	1000
 
-static size_t words, hot, weight;
-static double move;
+static size_t words, hot, weight, places;
 
 static double heat(size_t page)
 {
-	bool is_hot = !move && page >= (words - hot) * 8 / PAGE;
+	bool is_hot = page >= (words - places * hot) * 8 / PAGE;
 
-	return (is_hot ? weight * 0.1 / hot : 0) + (1 - weight * 0.1) / words;
+	return (is_hot ? weight * 0.1 / (places * hot) : 0) +
+		(1 - weight * 0.1) / words;
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t *data, next = 0, sum;
-	size_t base;
+	size_t place = 0;
+	double move;
 
 	bench_options(argc, argv);
 	words = bench_option("mib", 256) * MIB / 8;
 	hot = bench_option("hot", 64) * MIB / 8;
 	weight = bench_option("weight", 9);
 	move = bench_option("move", 0);
-	if (!hot || hot > words || weight > 10)
-		errx(2, "wanted: 0 < hot <= mib, weight <= 10");
+	places = move ? bench_option("places", 2) : 1;
+	if (!hot || !places || places > words / hot || weight > 10)
+		errx(2, "wanted: 0 < hot, 0 < places <= mib / hot, weight <= 10");
 	data = bench_map(words * 8, heat);
 	bench_fill();
 	bench_touch(data, words * 8);
-	base = words - hot;
 	bench_start("Mop/s", 1e6);
 	if (move)
 		next = bench_now() + move * 1e9;
 	do {
+		size_t base = words - (place + 1) * hot;
+
 		for (int i = 0; i < BATCH; i++) {
 			uint64_t r = bench_random();
 			size_t k = r % 10 < weight ? base + ((r >> 32) * hot >> 32)
@@ -55,7 +59,7 @@ int main(int argc, char **argv)
 		}
 		if (move && bench_now() >= next) {
 			next += move * 1e9;
-			base = base >= hot ? base - hot : words - hot;
+			place = (place + 1) % places;
 		}
 	} while (bench_count(BATCH));
 	sum = 0;

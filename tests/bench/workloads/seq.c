@@ -6,7 +6,9 @@
  *
  *	mib=256		all of it
  *	hot=51		the hot range, in MiB: a fifth
- *	move=4		seconds after which it moves on by its own size; 0: never
+ *	move=5		seconds after which it is elsewhere; 0: never
+ *	places=2	where it is in turn: so many places of its size, side by side,
+ *			from the end, which is touched last
  */
 #include <err.h>
 
@@ -20,12 +22,12 @@ struct sweep {
 	size_t round;
 };
 
-static size_t pages, hot;
-static double move;
+static size_t pages, hot, places;
 
 static double heat(size_t page)
 {
-	return (!move && page >= pages - hot ? 0.9 / hot : 0) + 0.1 / pages;
+	return (page >= pages - places * hot ? 0.9 / (places * hot) : 0) +
+		0.1 / pages;
 }
 
 /* The next page; a round writes the pages that the one before has read. */
@@ -46,24 +48,27 @@ int main(int argc, char **argv)
 	struct sweep in_hot = { 0 }, in_all = { 0 };
 	uint64_t *data, next = 0;
 	volatile uint64_t sink;
-	size_t base;
+	size_t place = 0;
+	double move;
 
 	bench_options(argc, argv);
 	pages = bench_option("mib", 256) * MIB / PAGE;
 	hot = bench_option("hot", 51) * MIB / PAGE;
-	move = bench_option("move", 4);
-	if (!hot || hot > pages)
-		errx(2, "wanted: 0 < hot <= mib");
+	move = bench_option("move", 5);
+	places = move ? bench_option("places", 2) : 1;
+	if (!hot || !places || places > pages / hot)
+		errx(2, "wanted: 0 < hot, 0 < places <= mib / hot");
 	data = bench_map(pages * PAGE, heat);
 	bench_fill();
 	bench_touch(data, pages * PAGE);
-	base = pages - hot;
 	in_hot.length = hot;
 	in_all.length = pages;
 	bench_start("MB/s", 1e6);
 	if (move)
 		next = bench_now() + move * 1e9;
 	do {
+		size_t base = pages - (place + 1) * hot;
+
 		for (int n = 0; n < CHUNK; n++) {
 			uint64_t *p, sum = 0;
 			bool write;
@@ -80,7 +85,7 @@ int main(int argc, char **argv)
 		}
 		if (move && bench_now() >= next) {
 			next += move * 1e9;
-			base = base + 2 * hot <= pages ? base + hot : 0;
+			place = (place + 1) % places;
 		}
 	} while (bench_count(CHUNK * PAGE));
 	(void)sink;
