@@ -20,13 +20,15 @@
 /* Looks in each half of a census. */
 #define FIRST		3u
 #define SECOND		4u
-/* A census is about one part of at most so many, so that it comes soon. */
-#define MAX_PARTS	16u
+/* A census is about one part of at most so many. */
+#define MAX_PARTS	64u
 /* Pages used in a look: this share of tier 0 at most, and at least. */
 #define MOST_USED	2
 #define LEAST_USED	8
 #define MIN_LOOK_NS	1500000u
 #define MAX_SHIFT	6u
+/* The policy's window, in the shortest looks that there can be. */
+#define WINDOW		(1u << MAX_SHIFT)
 /* Many hot pages are found: this share of tier 0, in the part of the census. */
 #define MANY		16
 /* Rests that a census waits for moves to be over. */
@@ -45,7 +47,6 @@ static uint32_t least_margin(const struct hmem_policy *policy)
 void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 {
 	memset(c, 0, sizeof(*c));
-	c->all = true;
 	c->parts = c->share = 1;
 	c->margin = least_margin(policy);
 	c->asked = c->margin;
@@ -57,16 +58,12 @@ static void begin_census(struct hmem_pace *c)
 	c->waited = 0;
 	c->spent = 0;
 	c->asked = c->margin;
-	if (c->all) {
-		/* Where hot pages have become slow, they are used less often. */
-		c->shift -= c->urgent && c->shift;
-		c->all = c->urgent = false;
-		c->censuses++;
-		c->parts = 1;
-		return;
-	}
-	c->parts = c->share;
+	c->parts = c->urgent ? 1 : c->share;
 	c->part = (c->part + 1) % c->parts;
+	c->censuses += c->parts == 1;
+	/* Where hot pages have become slow, they are used less often. */
+	c->shift -= c->urgent && c->shift;
+	c->urgent = false;
 }
 
 void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
@@ -78,6 +75,10 @@ void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
 		 (c->credit >= 0 && (!busy || ++c->waited > PATIENCE)))
 		begin_census(c);
 	h->ignore = !c->look;
+	/* Looks that make up a window count as one. */
+	c->elapsed += c->look ? WINDOW >> c->shift : WINDOW;
+	h->brief = c->elapsed < WINDOW;
+	c->elapsed -= h->brief ? 0 : WINDOW;
 	/* Of all of memory: what was known before counts no more. */
 	if (c->look && c->parts == 1 && h->decay > FIRST + SECOND - c->look)
 		h->decay = FIRST + SECOND - c->look;
@@ -117,9 +118,9 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	c->chance = c->candidates >= ENOUGH && confirmed < c->candidates / 2;
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;
-	} else if (confirmed > p->frames[0] / MANY / c->parts) {
+	} else if (confirmed >= ENOUGH &&
+		   confirmed > p->frames[0] / MANY / c->parts) {
 		/* The hot set is another one: no time to lose. */
-		c->all = true;
 		c->urgent = c->parts > 1;
 		c->margin = least_margin(policy);
 	} else if (c->candidates >= ENOUGH && confirmed > c->candidates / 4 * 3) {
@@ -131,13 +132,17 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->margin = least_margin(policy);
 }
 
-/* The next census is about as much of memory as may be spent ahead. */
-static void choose_share(struct hmem_pace *c)
+/*
+ * The next census is about as much of memory as costs half of what accrues until it
+ * is over: the other half is for when the hot set is another one.
+ */
+static void choose_share(struct hmem_pace *c, uint64_t window)
 {
-	int64_t all = c->spent * c->parts;
+	uint64_t ns = (FIRST + SECOND) * (window >> c->shift) + window;
+	int64_t accrues = ns / (2 * BUDGET), all = c->spent * c->parts;
 
 	c->share = 1;
-	while (c->share < MAX_PARTS && all > c->share * AHEAD_MS * MS)
+	while (c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;
 }
 
@@ -168,7 +173,7 @@ uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->candidates = p->look.hot;
 	} else if (c->look == 1 && !c->left) {
 		judge(c, policy, p);
-		choose_share(c);
+		choose_share(c, window);
 	}
 	if (!c->left)
 		return window;

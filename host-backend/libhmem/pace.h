@@ -12,8 +12,9 @@
  *
  * - A look is as long as it takes for the pages used to be an eighth to a half
  *   of what tier 0 holds; never longer than the policy's window.
- * - A census is about all of memory, or where that would cost too much, as the
- *   last one did, about one part of up to sixteen.
+ * - A census is about all of memory, or where that would cost more than accrues
+ *   until it is over, as the last one did, about one part of up to 64.  So one
+ *   follows the other, and each would see that the hot set is another one.
  * - It has two halves.  In the first, all pages that it is about are looked at.
  *   Those that seem hot enough to be promoted are then looked at some more, alone:
  *   chance makes some pages look hot, and does not do so twice.  Where fewer than
@@ -48,8 +49,10 @@ struct hmem_pace {
 	uint32_t left;
 	/* What the window that has ended was: as @left was in it. */
 	uint32_t look;
+	/* Of a window of the policy's, what has passed in looks; in 64ths. */
+	uint32_t elapsed;
 	/* The next census is about all of memory, and due at once. */
-	bool all, urgent;
+	bool urgent;
 	/* Most of what the last one found was chance. */
 	bool chance;
 	/* Rests that the next census has waited for. */

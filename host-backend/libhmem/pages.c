@@ -30,6 +30,9 @@ static const struct {
 #define SETTLE		2u
 /* Each window looks through one of this many parts; well below CLOCK - 2^8. */
 #define SWEEP_PARTS	128u
+/* Frames that will not move are tried again after one of so many sweeps: never
+ * all of them at once, for each takes the place of one that would. */
+#define PROBE_PARTS	8u
 
 static unsigned int stamp(uint64_t window)
 {
@@ -443,6 +446,11 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	return true;
 }
 
+static unsigned int level_of(uint16_t state)
+{
+	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+}
+
 /* Clear refusals that are over, and let old ones count for less. */
 static void sweep(struct hmem_pages *p)
 {
@@ -452,8 +460,10 @@ static void sweep(struct hmem_pages *p)
 	for (; num; num--, p->sweep++) {
 		uint16_t *state;
 
-		if (p->sweep >= blocks)
+		if (p->sweep >= blocks) {
 			p->sweep = 0;
+			p->sweeps++;
+		}
 		if (!is_live(p, p->sweep * 64))
 			continue;
 		state = &p->state[p->sweep * 64];
@@ -462,7 +472,9 @@ static void sweep(struct hmem_pages *p)
 				continue;
 			if (state[i] & STATE_UNTIL)
 				state[i] &= ~(STATE_UNTIL | STATE_FREE);
-			else if (state[i] & STATE_LEVEL)
+			else if (level_of(state[i]) &&
+				 (level_of(state[i]) < levels[HMEM_REFUSED_NACK].first ||
+				  (i + p->sweeps) % PROBE_PARTS == 0))
 				state[i] -= 1u << STATE_LEVEL_SHIFT;
 		}
 	}
@@ -473,12 +485,13 @@ void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 {
 	struct update u = { .p = p, .t = t, .h = h };
 
-	p->windows++;
+	p->windows += !h->brief;
 	p->rearmed = 0;
 	p->look = (struct hmem_look) { 0 };
 	memset(p->hist, 0, sizeof(p->hist));
 	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
-	sweep(p);
+	if (!h->brief)
+		sweep(p);
 }
 
 void hmem_pages_rewatch(struct hmem_pages *p)
@@ -505,9 +518,7 @@ bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
 
 bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot)
 {
-	unsigned int level = (p->state[slot] & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
-
-	return level < levels[HMEM_REFUSED_NACK].first &&
+	return level_of(p->state[slot]) < levels[HMEM_REFUSED_NACK].first &&
 	       hmem_pages_eligible(p, slot);
 }
 
@@ -543,7 +554,7 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 		/* Another page has moved in meanwhile: it refused nothing. */
 		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
 			continue;
-		level = (p->state[slot] & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+		level = level_of(p->state[slot]);
 		if (level < levels[how].first)
 			level = levels[how].first;
 		else if (level < levels[how].last)

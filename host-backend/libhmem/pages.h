@@ -64,6 +64,8 @@ struct hmem_heat {
 	bool candidates;
 	/* The window says nothing: all heats stay. */
 	bool ignore;
+	/* It was too short to count among those for which a page is refused. */
+	bool brief;
 };
 
 /* What the last window found, except with HMEM_REARM_QUEUE. */
@@ -112,10 +114,11 @@ struct hmem_pages {
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
 	struct hmem_look look;
-	/* Windows so far; the clock that refusals are measured with. */
+	/* Windows so far, without brief ones: the clock of refusals. */
 	uint64_t windows;
-	/* Next block whose refusals are looked through for old ones. */
-	uint64_t sweep;
+	/* Next block whose refusals are looked through for old ones, and how often
+	 * all have been. */
+	uint64_t sweep, sweeps;
 	/* Where to pick from next, so that not always the same pages are. */
 	uint64_t cursor;
 };
@@ -174,9 +177,9 @@ bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);
 
 /*
  * Is it likely to move, too?  Not if it was refused as one that will not, or
- * again and again, for some hundred windows: a tier is full of frames that are
- * cold because they are free or the kernel's, and these would always be the
- * first to be demoted.
+ * again and again, for a hundred to a thousand windows: a tier is full of frames
+ * that are cold because they are free or the kernel's, and these would always be
+ * the first to be demoted.
  */
 bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot);
 

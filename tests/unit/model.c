@@ -171,8 +171,8 @@ static void move_on(struct model *m)
 	if (!l->move || now(m) < m->hot_at_hand)
 		return;
 	m->hot_at_hand += l->move;
-	m->hot_from = m->hot_from + 2 * l->hot <= l->pages ?
-		      m->hot_from + l->hot : 0;
+	m->hot_from = m->hot_from + l->hot == l->pages ? m->hot_from - l->hot :
+							 l->pages - l->hot;
 }
 
 static void collect(struct model *m)

@@ -34,7 +34,7 @@ struct model_load {
 	const struct model_costs *costs;
 	/* Pages used, the hot ones among them, and in how many of 100 accesses. */
 	unsigned int pages, hot, weight;
-	/* The hot ones are the last ones, or move on every so many seconds. */
+	/* The hot ones are the last, or in turn also those before, for so many s. */
 	double move;
 	/* By Zipf's law, the last page most; hot and weight do not matter. */
 	bool zipf;

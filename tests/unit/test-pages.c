@@ -309,6 +309,13 @@ static bool eligible(struct fixture *f, uint64_t gfn)
 	return hmem_pages_eligible(&f->pages, r->slot + gfn - r->gfn);
 }
 
+static bool willing(struct fixture *f, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
+
+	return hmem_pages_willing(&f->pages, r->slot + gfn - r->gfn);
+}
+
 /* Windows until the page may be asked for again. */
 static unsigned int pause_of(struct fixture *f, uint64_t gfn,
 			     enum hmem_refusal how)
@@ -353,6 +360,36 @@ static void refusals_stay_over(void **state)
 	/* And are forgotten in the end. */
 	assert_int_equal(f->pages.live[0], 0);
 	assert_int_equal(pause_of(f, 500, HMEM_REFUSED_BUSY), 2);
+}
+
+/* Frames that will not move are tried again now and then, never all at once. */
+static void few_are_probed(void **state)
+{
+	struct fixture *f = *state;
+	const unsigned int num = 448;
+	const struct hmem_heat brief = { .decay = 2, .brief = true };
+	unsigned int n = 0, before;
+
+	for (unsigned int i = 0; i < num; i++) {
+		sent(f, 64 + i);
+		hmem_pages_refused(&f->pages, 64 + i, 0, HMEM_REFUSED_NACK);
+	}
+	/* Those of a census do not count. */
+	for (unsigned int i = 0; i < 2000; i++)
+		hmem_pages_update(&f->pages, &f->dirty.tracker, &brief);
+	assert_false(eligible(f, 64));
+	for (unsigned int i = 0; i < 63; i++)
+		window(f);
+	assert_false(eligible(f, 64));
+	for (unsigned int i = 0; i < 1100 && n < num; i++) {
+		window(f);
+		before = n;
+		n = 0;
+		for (unsigned int k = 0; k < num; k++)
+			n += willing(f, 64 + k);
+		assert_in_range(n - before, 0, 8);
+	}
+	assert_int_equal(n, num);
 }
 
 static void free_pages_come_back(void **state)
@@ -471,6 +508,7 @@ int main(void)
 		TEST(large_pages_move),
 		TEST(refusals_back_off),
 		TEST(refusals_stay_over),
+		TEST(few_are_probed),
 		TEST(free_pages_come_back),
 		TEST(moved_pages_settle),
 		TEST(copying_is_no_use),
