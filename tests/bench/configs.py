@@ -52,6 +52,8 @@ BASELINES = (
 )
 
 HMEM = "hmem"
+# "all-dram-hmem-POLICY" is what hmem-POLICY costs where it has nothing to gain.
+NOTHING_TO_GAIN = ("all-dram", "oracle")
 DEFAULT_POLICY = "auto"         # of the configuration that names none
 # As memory is a 64th of the papers' and a window takes in as many accesses, a
 # window of their 1 s would find every page accessed, hot or cold.
@@ -73,4 +75,12 @@ def find(name):
     """The configuration of that name, None if there is none."""
     if name == HMEM or name.startswith(HMEM + "-"):
         return hmem(name)
-    return next((c for c in BASELINES if c.name == name), None)
+    base, with_hmem, policy = name.partition(f"-{HMEM}-")
+    found = next((c for c in BASELINES if c.name == base), None)
+    if found and with_hmem:
+        if base not in NOTHING_TO_GAIN:
+            return None
+        ours = hmem(f"{HMEM}-{policy}")
+        return dataclasses.replace(found, name=name, policy=ours.policy,
+                                   about=f"{found.about}; {ours.about}")
+    return found
