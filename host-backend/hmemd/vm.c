@@ -340,7 +340,8 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 	vm->track = *track;
 	vm->last_seq = 0;
 	/* It is answered by what follows. */
-	if (old.tracker != track->tracker || old.flags != track->flags)
+	if (old.tracker != track->tracker ||
+	    (old.flags ^ track->flags) & ~HMEM_LINK_TRACK_REST)
 		vm->tick.seq = 0;
 	if (old.tracker != track->tracker) {
 		hmem_pages_rewatch(&vm->pages);
@@ -417,13 +418,26 @@ static struct hmem_tracker *tracker(struct vm *vm)
 	       &vm->trackers[tracked_by(vm)].tracker;
 }
 
-/* From the window that is under way on. */
-static void set_window(struct vm *vm, uint64_t window_ns)
+static bool is_paced(struct vm *vm)
 {
-	if (window_ns == vm->track.window_ns)
+	const struct hmem_tracker *t = tracker(vm);
+
+	return hmem_paced(&vm->policy, t) &&
+	       (!t->ops->scans || vm->hello.track_flags & HMEM_LINK_TRACK_REST);
+}
+
+/* From the window that is under way on. */
+static void set_window(struct vm *vm, uint64_t window_ns, bool rest)
+{
+	struct hmem_link_track track = vm->track;
+
+	track.window_ns = window_ns;
+	track.flags &= ~HMEM_LINK_TRACK_REST;
+	track.flags |= rest ? HMEM_LINK_TRACK_REST : 0;
+	if (!memcmp(&track, &vm->track, sizeof(track)))
 		return;
-	vm->track.window_ns = window_ns;
-	send_msg(vm, HMEM_LINK_TRACK, &vm->track, sizeof(vm->track));
+	vm->track = track;
+	send_msg(vm, HMEM_LINK_TRACK, &track, sizeof(track));
 }
 
 /* The window's pages are counted, and what is to be rearmed is in the map. */
@@ -431,20 +445,24 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
 						 vm->hello.num_tiers);
-	bool paced = hmem_paced(&vm->policy, tracker(vm));
+	bool paced = is_paced(vm);
+	uint64_t next;
 
 	if (paced)
-		hmem_pace_window(&vm->pace, vm->under_way || vm->no_room, &heat);
+		hmem_pace_window(&vm->pace, tracker(vm),
+				 vm->under_way || vm->no_room, &heat);
 	vm->stats.ticks++;
 	vm->stats.dirty += tick->dirty;
 	vm->stats.accessed += tick->accessed;
 	hmem_pages_update(&vm->pages, tracker(vm), &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
-	if (paced)
-		set_window(vm, hmem_pace_next(&vm->pace, &vm->policy, &vm->pages,
-					      tick->window_ns));
-	else
+	if (paced) {
+		next = hmem_pace_next(&vm->pace, &vm->policy, &vm->pages,
+				      tick->window_ns, tick->scan_ns);
+		set_window(vm, next, hmem_pace_rests(&vm->pace));
+	} else {
 		hmem_brake_window(&vm->brake, &vm->pages, &heat);
+	}
 	heat_window(vm);
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
 		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
@@ -478,7 +496,7 @@ static uint32_t spare(const struct vm *vm)
 static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_policy *policy = &vm->policy;
-	bool paced = hmem_paced(policy, tracker(vm));
+	bool paced = is_paced(vm);
 	uint32_t room, budget, margin;
 	struct hmem_err err;
 

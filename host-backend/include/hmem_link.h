@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	3u
+#define HMEM_LINK_VERSION	4u
 
 /* A payload is never longer than this many bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
@@ -63,8 +63,12 @@
  * still until TICK_DONE has come, and windows end at multiples of window_ns of
  * guest virtual time; so that what device and daemon do depends on guest time
  * only.  QEMU does nothing else meanwhile.
+ *
+ * REST: windows end as ever, but nobody looks what was used in them; what the
+ * tracker has found stays found until the first window that is none.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
+#define HMEM_LINK_TRACK_REST		(1u << 1)
 
 enum hmem_link_type {
 	/* device to daemon */
@@ -178,8 +182,8 @@ struct hmem_link_reject {
  * Every window_ns of guest virtual time the device collects what its tracker
  * has found, ORs it into the maps and sends TICK.  The window after that ends
  * only when TICK_DONE has come: a slow daemon gets longer windows, never a
- * queue of them.  Another window with the same tracker and flags is a change
- * of the one under way; anything else starts anew.
+ * queue of them.  Another window with the same tracker and flags, or a rest or
+ * none, is a change of the one under way; anything else starts anew.
  */
 struct hmem_link_track {
 	uint64_t window_ns;	/* 0: stop; else 1 ms .. 1 h */
@@ -193,6 +197,7 @@ struct hmem_link_tick {
 	uint64_t window_ns;	/* guest virtual time since the tick before */
 	uint64_t dirty;		/* pages found written */
 	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
+	uint64_t scan_ns;	/* of the window: the guest's scan; 0: none */
 };
 
 struct hmem_link_tick_done {

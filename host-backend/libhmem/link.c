@@ -129,7 +129,7 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST))
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);
-	if (hello->track_flags & ~HMEM_LINK_TRACK_LOCKSTEP)
+	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
 	return 0;

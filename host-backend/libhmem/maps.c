@@ -66,6 +66,7 @@ static const struct hmem_tracker_ops gpt_ops = {
 	.take = bits_take,
 	.rearm = bits_rearm,
 	.rearms_late = true,
+	.scans = true,
 };
 
 static const struct hmem_tracker_ops idle_ops = {

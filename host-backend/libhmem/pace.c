@@ -17,6 +17,10 @@
  * page that is then written costs as much again, for its dirty bit.
  */
 #define FAULT_NS	200
+/* A look is at least so many scans long. */
+#define SCANS		4
+/* What scans cost a census, and as much again for the faults they cause. */
+#define CENSUS_SCANS	(2 * (FIRST + SECOND + 1))
 /* Looks in each half of a census. */
 #define FIRST		3u
 #define SECOND		4u
@@ -52,9 +56,10 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 	c->asked = c->margin;
 }
 
-static void begin_census(struct hmem_pace *c)
+static void begin_census(struct hmem_pace *c, bool late)
 {
-	c->left = FIRST + SECOND;
+	c->left = FIRST + SECOND + late;
+	c->blurred = false;
 	c->waited = 0;
 	c->spent = 0;
 	c->asked = c->margin;
@@ -66,15 +71,22 @@ static void begin_census(struct hmem_pace *c)
 	c->urgent = false;
 }
 
-void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
+void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool busy,
+		      struct hmem_heat *h)
 {
+	bool late = t->ops->rearms_late;
+	uint32_t left;
+
+	c->scans = t->ops->scans;
 	c->look = c->left;
 	if (c->left)
 		c->left--;
 	else if (c->urgent ||
 		 (c->credit >= 0 && (!busy || ++c->waited > PATIENCE)))
-		begin_census(c);
-	h->ignore = !c->look;
+		begin_census(c, late);
+	/* What is rearmed late is so for the window after the next. */
+	left = c->left - (late && c->left);
+	h->ignore = !c->look || c->look > FIRST + SECOND;
 	/* Looks that make up a window count as one. */
 	c->elapsed += c->look ? WINDOW >> c->shift : WINDOW;
 	h->brief = c->elapsed < WINDOW;
@@ -82,8 +94,8 @@ void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h)
 	/* Of all of memory: what was known before counts no more. */
 	if (c->look && c->parts == 1 && h->decay > FIRST + SECOND - c->look)
 		h->decay = FIRST + SECOND - c->look;
-	h->rearm = !c->left ? HMEM_REARM_NONE :
-		   c->left > SECOND ? HMEM_REARM_PART : HMEM_REARM_HOT;
+	h->rearm = !left ? HMEM_REARM_NONE :
+		   left > SECOND ? HMEM_REARM_PART : HMEM_REARM_HOT;
 	h->parts = c->parts;
 	h->part = c->part % c->parts;
 	h->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked :
@@ -96,9 +108,13 @@ static void adapt_length(struct hmem_pace *c, const struct hmem_pages *p,
 			 uint64_t window)
 {
 	uint64_t used = p->look.used * c->parts;
+	uint64_t least = c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS :
+							   MIN_LOOK_NS;
 
-	if (used > p->frames[0] / MOST_USED && c->shift < MAX_SHIFT &&
-	    window >> (c->shift + 1) >= MIN_LOOK_NS) {
+	if (used > p->frames[0] / MOST_USED) {
+		c->blurred = c->shift == MAX_SHIFT || window >> (c->shift + 1) < least;
+		if (c->blurred)
+			return;
 		c->shift++;
 		/* What was seen so far says little. */
 		if (c->parts == 1)
@@ -115,7 +131,8 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 {
 	uint64_t confirmed = p->look.hot;
 
-	c->chance = c->candidates >= ENOUGH && confirmed < c->candidates / 2;
+	c->chance = c->blurred ||
+		    (c->candidates >= ENOUGH && confirmed < c->candidates / 2);
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;
 	} else if (confirmed >= ENOUGH &&
@@ -142,32 +159,41 @@ static void choose_share(struct hmem_pace *c, uint64_t window)
 	int64_t accrues = ns / (2 * BUDGET), all = c->spent * c->parts;
 
 	c->share = 1;
-	while (c->share < MAX_PARTS && all > c->share * accrues)
+	while (!c->scans && c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;
 }
 
 static void account(struct hmem_pace *c, const struct hmem_pages *p,
-		    uint64_t window_ns)
+		    uint64_t window_ns, uint64_t scan_ns)
 {
-	int64_t cost = p->look.faults * FAULT_NS;
+	int64_t cost = p->look.faults * FAULT_NS, most = AHEAD_MS * MS;
 
+	/* What one takes longer than another, the driver was not running. */
+	if (scan_ns && (c->look > FIRST + SECOND || scan_ns < c->scan_ns))
+		c->scan_ns = scan_ns;
+	if (scan_ns)
+		cost += c->scan_ns;
+	most += CENSUS_SCANS * c->scan_ns;
 	c->credit += window_ns / BUDGET;
 	c->credit -= cost;
 	if (c->look)
 		c->spent += cost;
 	if (c->credit > SAVED_MS * MS)
 		c->credit = SAVED_MS * MS;
-	if (c->credit < -AHEAD_MS * MS)
-		c->credit = -AHEAD_MS * MS;
+	if (c->credit < -most)
+		c->credit = -most;
 }
 
 uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
-			const struct hmem_pages *p, uint64_t window_ns)
+			const struct hmem_pages *p, uint64_t window_ns,
+			uint64_t scan_ns)
 {
 	uint64_t window = policy->window * UINT64_C(1000000);
 
-	account(c, p, window_ns);
-	if (c->look > SECOND || (c->look && c->parts == 1))
+	account(c, p, window_ns, scan_ns);
+	/* Not by a window that has found what was set before. */
+	if (c->look <= FIRST + SECOND &&
+	    (c->look > SECOND || (c->look && c->parts == 1)))
 		adapt_length(c, p, window);
 	if (c->look > SECOND) {
 		c->candidates = p->look.hot;

@@ -18,17 +18,20 @@
  * - It has two halves.  In the first, all pages that it is about are looked at.
  *   Those that seem hot enough to be promoted are then looked at some more, alone:
  *   chance makes some pages look hot, and does not do so twice.  Where fewer than
- *   half of them still seem hot, it was chance: only pages that were used in
- *   nearly every look are believed to be hot, and the policy asks for a larger
- *   difference from then on.
+ *   half of them still seem hot, or a look cannot be short enough, it was chance:
+ *   only pages that were used in nearly every look are believed to be hot, and the
+ *   policy asks for a larger difference from then on.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
  *   fault costs is an estimate.
  * - Where a census of a part finds many hot pages in the slower tiers, the hot
  *   set is another one, and all of memory is looked at, at once.
  *
- * That is for trackers with which a window costs what is rearmed in it.  With
- * others there is nothing to save, or short windows would cost a scan each: see
- * hmem_paced().
+ * That is for trackers with which a window costs what is rearmed in it.  One that
+ * scans all page tables for each window is paced, too, but always looks at all of
+ * memory: a part would cost the same.  Its looks are long against a scan, and there
+ * is one more, as it rearms late: it begins a census with bits that are set.  The
+ * rest pays for all scans, however long that makes it.  With other trackers there
+ * is nothing to save: see hmem_paced().
  */
 #ifndef HMEM_PACE_H
 #define HMEM_PACE_H
@@ -51,8 +54,13 @@ struct hmem_pace {
 	uint32_t look;
 	/* Of a window of the policy's, what has passed in looks; in 64ths. */
 	uint32_t elapsed;
+	/* The tracker scans, for so long: the shortest scan of the last census. */
+	bool scans;
+	uint64_t scan_ns;
 	/* The next census is about all of memory, and due at once. */
 	bool urgent;
+	/* Looks cannot be as short that cold pages are mostly not used. */
+	bool blurred;
 	/* Most of what the last one found was chance. */
 	bool chance;
 	/* Rests that the next census has waited for. */
@@ -78,24 +86,33 @@ struct hmem_pace {
 static inline bool hmem_paced(const struct hmem_policy *policy,
 			      const struct hmem_tracker *t)
 {
-	return policy->kind == HMEM_POLICY_AUTO && t->ops->pay_by_page;
+	return policy->kind == HMEM_POLICY_AUTO &&
+	       (t->ops->pay_by_page || t->ops->scans);
 }
 
 void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy);
 
 /*
- * A window has ended: add to @h how hmem_pages_update() is to take it.  @busy:
- * pages are being moved, or have not found room.
+ * A window of @t has ended: add to @h how hmem_pages_update() is to take it.
+ * @busy: pages are being moved, or have not found room.
  */
-void hmem_pace_window(struct hmem_pace *c, bool busy, struct hmem_heat *h);
+void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool busy,
+		      struct hmem_heat *h);
 
 /*
- * It has taken it, and the window was @window_ns long.  Returns how long, in ns
- * of guest time, the next one should be: the policy's window or, down to 1.5 ms,
- * a part of it.
+ * It has taken it, and the window was @window_ns long, with a scan of @scan_ns.
+ * Returns how long, in ns of guest time, the next one should be: the policy's
+ * window or, down to 1.5 ms, a part of it.
  */
 uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
-			const struct hmem_pages *p, uint64_t window_ns);
+			const struct hmem_pages *p, uint64_t window_ns,
+			uint64_t scan_ns);
+
+/* Is the next window a rest, in which the tracker need not look? */
+static inline bool hmem_pace_rests(const struct hmem_pace *c)
+{
+	return c->scans && !c->left;
+}
 
 /*
  * Is it time for a plan?  Not within a census or before one that is urgent: it

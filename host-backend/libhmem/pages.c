@@ -46,7 +46,7 @@ static unsigned int refused_for(const struct hmem_pages *p, uint16_t state)
 
 	if (!until)
 		return 0;
-	left = (until + CLOCK - stamp(p->windows)) % CLOCK;
+	left = (until + CLOCK - stamp(p->clock)) % CLOCK;
 	return left <= CLOCK / 2 ? left : 0;
 }
 
@@ -229,6 +229,7 @@ int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges
 		return ret;
 	keep_history(&fresh, p);
 	fresh.windows = p->windows;
+	fresh.clock = p->clock;
 	hmem_pages_free(p);
 	*p = fresh;
 	return 0;
@@ -337,7 +338,7 @@ static void no_longer_free(uint16_t *state, uint64_t used)
  */
 static uint64_t just_copied(const struct hmem_pages *p, const uint16_t *state)
 {
-	const uint16_t moved = stamp(p->windows + SETTLE - 1);
+	const uint16_t moved = stamp(p->clock + SETTLE - 1);
 	uint64_t mask = 0;
 
 	for (unsigned int i = 0; i < 64; i++)
@@ -363,12 +364,16 @@ static uint64_t as_hot_as(const uint16_t *heat, uint16_t cut)
 /*
  * Without the queue, the first of its words has the frames whose bit is set
  * since before the window: they were not looked at.  The second has the
- * candidates.  Returns the frames to rearm.
+ * candidates, the third the frames that are rearmed, @late, when the window that
+ * now begins has ended: also those that are used in it.  Returns the frames to
+ * rearm.
  */
 static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
-			   const struct hmem_heat *h, bool in_part, uint64_t hot)
+			   const struct hmem_heat *h, bool in_part, uint64_t hot,
+			   bool late)
 {
-	uint64_t rearm = mlq->wait[0] | accessed;
+	uint64_t set = mlq->wait[0] | accessed;
+	uint64_t rearm = late ? UINT64_MAX : set;
 
 	if (!in_part || h->rearm == HMEM_REARM_NONE)
 		rearm = 0;
@@ -376,7 +381,8 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 		rearm &= hot;
 	if (in_part && !h->candidates)
 		mlq->wait[1] = h->rearm == HMEM_REARM_HOT ? hot : 0;
-	mlq->wait[0] = (mlq->wait[0] | accessed) & ~rearm;
+	mlq->wait[0] = set & ~(late ? mlq->wait[2] : rearm);
+	mlq->wait[2] = late ? rearm : 0;
 	return rearm;
 }
 
@@ -431,7 +437,8 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 						      t->ops->rearms_late);
 		} else {
 			p->look.faults += faults;
-			rearm = rearm_part(mlq, all, u->h, in_part, hot);
+			rearm = rearm_part(mlq, all, u->h, in_part, hot,
+					   t->ops->rearms_late) & b->mask;
 		}
 		if (rearm) {
 			t->ops->rearm(t, b->gfn, rearm);
@@ -485,7 +492,8 @@ void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 {
 	struct update u = { .p = p, .t = t, .h = h };
 
-	p->windows += !h->brief;
+	p->windows++;
+	p->clock += !h->brief;
 	p->rearmed = 0;
 	p->look = (struct hmem_look) { 0 };
 	memset(p->hist, 0, sizeof(p->hist));
@@ -560,7 +568,7 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 		else if (level < levels[how].last)
 			level++;
 		p->state[slot] = level << STATE_LEVEL_SHIFT |
-				 stamp(p->windows + (1u << level)) |
+				 stamp(p->clock + (1u << level)) |
 				 (how == HMEM_REFUSED_FREE ? STATE_FREE : 0);
 		mark_live(p, slot);
 	}
@@ -574,14 +582,14 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 	/* Still in flight: no other page has moved in, so nothing is here. */
 	if (from >= 0 && p->state[from] & STATE_IN_FLIGHT) {
 		p->heat[from] = 0;
-		p->state[from] = stamp(p->windows + SETTLE);
+		p->state[from] = stamp(p->clock + SETTLE);
 	}
 	if (from >= 0)
 		hmem_mlq_forget(&p->mlq[from / 64], UINT64_C(1) << (from % 64));
 	if (to >= 0) {
 		hmem_mlq_forget(&p->mlq[to / 64], UINT64_C(1) << (to % 64));
 		p->heat[to] = heat;
-		p->state[to] = stamp(p->windows + SETTLE);
+		p->state[to] = stamp(p->clock + SETTLE);
 		mark_live(p, to);
 	}
 }

@@ -114,8 +114,8 @@ struct hmem_pages {
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
 	struct hmem_look look;
-	/* Windows so far, without brief ones: the clock of refusals. */
-	uint64_t windows;
+	/* Windows so far; and without brief ones: the clock of refusals. */
+	uint64_t windows, clock;
 	/* Next block whose refusals are looked through for old ones, and how often
 	 * all have been. */
 	uint64_t sweep, sweeps;

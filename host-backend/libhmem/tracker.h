@@ -39,6 +39,8 @@ struct hmem_tracker_ops {
 	 * short it is: nobody goes through all of memory for it.
 	 */
 	bool pay_by_page;
+	/* A window that is no rest costs a scan of all that is used, besides. */
+	bool scans;
 };
 
 struct hmem_tracker {

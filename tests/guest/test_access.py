@@ -160,15 +160,14 @@ def driver_comes_and_goes(rig):
     assert "violation" not in vm.qemu_log.read_text()
 
 
-@test(timeout=600)
-def hot_reads_are_promoted(rig):
-    """hmemd chooses this tracker by itself, and pages that are only read move to
-    DRAM, which dirty logging would not find."""
+def promote_reads(rig, policy, window_ms):
+    """Pages that are only read move to DRAM, which dirty logging would not find.
+    hmemd chooses the tracker by itself.  Returns the machine and its program."""
     vm = rig.boot(dram=192, nvm=96, append=ALONE)
     program = vm.spawn(f"access {MIB} {STOP}")
     program.wait_for("end\n")
     rig.daemon.migrate_all(1)
-    rig.daemon.policy(name="hmmv", window=WINDOW_MS)
+    rig.daemon.policy(name=policy, window=window_ms)
     rig.daemon.wait(lambda: rig.daemon.status()["tracker"] == "gpt", "the tracker")
     # As many as are used: four in five, and those that are not stay.
     used = MIB * 256 * 4 // 5
@@ -177,5 +176,29 @@ def hot_reads_are_promoted(rig):
     counters_now = rig.daemon.stats()["counters"]
     print(counters_now)
     assert counters_now["rearmed_pages"] > 0
+    return vm, program
+
+
+@test(timeout=600)
+def hot_reads_are_promoted(rig):
+    vm, program = promote_reads(rig, "hmmv", WINDOW_MS)
+    vm.run(f"touch {STOP}")
+    program.wait()
+
+
+@test(timeout=600)
+def auto_rests_from_scans(rig):
+    """auto takes a census now and then, and most windows are without a scan."""
+    vm, program = promote_reads(rig, "auto", 50)
+
+    def windows():
+        return rig.daemon.stats()["counters"]["ticks"]
+
+    scans, begun = vm.counter("scans"), windows()
+    rig.daemon.wait(lambda: windows() >= begun + 40, "windows")
+    print(f"{vm.counter('scans') - scans} scans in {windows() - begun} windows")
+    assert vm.counter("scans") - scans <= (windows() - begun) / 2
+    # And it goes on.
+    rig.daemon.wait(lambda: vm.counter("scans") > scans, "another census")
     vm.run(f"touch {STOP}")
     program.wait()

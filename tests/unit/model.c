@@ -16,10 +16,11 @@
  * As found in the simulator with its preset optane: gups does 10.3 million
  * updates a second in DRAM and 3.4 in NVM, whose bandwidth for writing limits
  * it; reading and writing whole pages goes at 0.9 and 0.25 GB/s.  A move takes
- * the guest 21 us, a rearmed page that is read and written 200 ns for each.
+ * the guest 21 us, a rearmed page that is read and written 200 ns for each, a
+ * page of a scan 75 ns.
  */
-const struct model_costs model_updates = { 97, 300, 21000, 400 };
-const struct model_costs model_pages = { 4500, 15000, 21000, 300 };
+const struct model_costs model_updates = { 97, 300, 21000, 400, 75 };
+const struct model_costs model_pages = { 4500, 15000, 21000, 300, 75 };
 
 static double now(const struct model *m)
 {
@@ -52,6 +53,7 @@ void model_init(struct model *m, const struct model_load *load,
 	m->weight = calloc(load->pages, sizeof(*m->weight));
 	assert_true(m->maps && m->page_of && m->bits && m->queue && m->frame_of && m->weight);
 	hmem_tracker_sim_init(&m->sim, m->maps, words * 8);
+	hmem_tracker_gpt_init(&m->gpt, m->maps, words * 8);
 	for (unsigned int i = 0; i < frames; i++)
 		m->page_of[i] = -1;
 	/* First touch: tier 0 fills up first. */
@@ -175,11 +177,19 @@ static void move_on(struct model *m)
 							 l->pages - l->hot;
 }
 
+static bool scans(const struct model *m)
+{
+	return m->policy.track == HMEM_TRACK_GPT;
+}
+
 static void collect(struct model *m)
 {
 	for (unsigned int i = 0; i < m->fast + m->slow; i++) {
 		m->sim.accessed[i / 64] |= (uint64_t)(m->bits[i] & ACCESSED) << (i % 64);
 		m->sim.dirty[i / 64] |= (uint64_t)!!(m->bits[i] & DIRTY) << (i % 64);
+		/* These are found for each window by itself. */
+		if (scans(m))
+			m->bits[i] &= ~DIRTY;
 	}
 }
 
@@ -260,21 +270,30 @@ static double move(struct model *m, double ns)
 	return ns;
 }
 
+/* What the scan of the window has taken. */
+static uint64_t scan_ns(const struct model *m)
+{
+	return scans(m) && !m->rests ? m->load->pages * m->load->costs->scan : 0;
+}
+
 /* As hmemd does at the end of a window.  Returns how long the next one is. */
 static uint64_t decide(struct model *m)
 {
 	struct hmem_heat heat = hmem_policy_heat(&m->policy, NULL, 0);
 	uint32_t margin = HMEM_HEAT_MAX * m->policy.hysteresis / 100;
-	bool paced = hmem_paced(&m->policy, &m->sim.tracker);
+	struct hmem_tracker *t = scans(m) ? &m->gpt.tracker : &m->sim.tracker;
+	bool paced = hmem_paced(&m->policy, t);
 	uint64_t next = m->window;
 	uint32_t budget;
 
 	if (paced)
-		hmem_pace_window(&m->pace, m->queued, &heat);
-	hmem_pages_update(&m->pages, &m->sim.tracker, &heat);
+		hmem_pace_window(&m->pace, t, m->queued, &heat);
+	hmem_pages_update(&m->pages, t, &heat);
 	m->rearmed += m->pages.rearmed;
 	if (paced) {
-		next = hmem_pace_next(&m->pace, &m->policy, &m->pages, m->window);
+		next = hmem_pace_next(&m->pace, &m->policy, &m->pages, m->window,
+				      scan_ns(m));
+		m->rests = hmem_pace_rests(&m->pace);
 		margin = hmem_pace_margin(&m->pace);
 	} else {
 		hmem_brake_window(&m->brake, &m->pages, &heat);
@@ -304,16 +323,24 @@ void model_run(struct model *m, double seconds)
 	while (m->ns < end) {
 		/* One processor, of which moving has half while there is any. */
 		double half = m->window / 2.0, left = half + move(m, half);
+		uint64_t scan = scan_ns(m);
 
+		left -= scan;
+		m->stalled += scan;
 		if (left > 0 && m->load->sweep)
 			run_sweep(m, left);
 		else if (left > 0)
 			run_random(m, left);
 		m->ns += m->window;
 		move_on(m);
-		collect(m);
+		if (scan || !scans(m))
+			collect(m);
+		/* A scan rearms what was asked for before it began. */
+		if (scan)
+			rearm(m);
 		m->window = decide(m);
-		rearm(m);
+		if (!scans(m))
+			rearm(m);
 	}
 }
 

@@ -22,6 +22,7 @@ struct model_costs {
 	double fast, slow;	/* an access, with what the program does besides */
 	double move;		/* of a page, one way */
 	double rearm;		/* the first use after a bit was cleared */
+	double scan;		/* of gpt, each page */
 };
 
 /* Updates of random words; and a page read, or written, from end to end. */
@@ -54,7 +55,8 @@ struct model {
 	struct hmem_plan plan;
 	struct hmem_brake brake;
 	struct hmem_pace pace;
-	struct hmem_tracker_maps sim;
+	/* Over the same maps; the policy's track= says which. */
+	struct hmem_tracker_maps sim, gpt;
 	uint64_t *maps;
 
 	/* By frame: the page in it or -1, and its bits. */
@@ -73,6 +75,7 @@ struct model {
 	uint64_t (*queue)[2];
 	unsigned int queued, done;
 	uint64_t window;		/* ns, the next one's length */
+	bool rests;			/* and whether gpt does not scan at its end */
 
 	/* So far. */
 	double ns, ops, moving, stalled;

@@ -16,8 +16,8 @@
 #define DATA		(256 * MIB)
 
 /* And a quarter as fast, so that a page is used as often as there. */
-static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400 };
-static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300 };
+static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400, 75 };
+static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300, 75 };
 
 static const struct model_load hot_set = {
 	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
@@ -121,6 +121,24 @@ static void follows_hot_set(void **state)
 	model_free(&m);
 }
 
+/* In the guest's page tables: a census looks longer, and rests for long. */
+static void finds_hot_set_by_scans(void **state)
+{
+	double want = best(&hot_set), ns, stalled;
+	struct model m;
+
+	(void)state;
+	begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	m.policy.track = HMEM_TRACK_GPT;
+	model_run(&m, 3);
+	assert_true(model_fast_share(&m) > 0.94);
+	ns = m.ns;
+	stalled = m.stalled;
+	assert_true(speed(&m, 8) > 0.95 * want);
+	assert_true((m.stalled - stalled) / (m.ns - ns) < 0.015);
+	model_free(&m);
+}
+
 static void all_degrees_of_heat(void **state)
 {
 	struct model m;
@@ -183,11 +201,13 @@ static void finds_hot_sweep(void **state)
 /* The rules, one by one: a pace and what a look is said to have found. */
 struct rules {
 	struct hmem_policy policy;
+	struct hmem_tracker_maps sim, gpt;
+	bool scans;		/* gpt */
 	struct hmem_pages pages;
 	struct hmem_pace pace;
 	struct hmem_heat heat;
 	bool busy;
-	uint64_t next;		/* ns */
+	uint64_t next, scan;	/* ns */
 };
 
 static int setup(void **state)
@@ -197,6 +217,8 @@ static int setup(void **state)
 	hmem_policy_init(&r->policy);
 	r->policy.kind = HMEM_POLICY_AUTO;
 	r->policy.window = 100;
+	hmem_tracker_sim_init(&r->sim, NULL, 0);
+	hmem_tracker_gpt_init(&r->gpt, NULL, 0);
 	/* All that it looks at. */
 	r->pages.frames[0] = 8000;
 	hmem_pace_init(&r->pace, &r->policy);
@@ -215,9 +237,11 @@ static void window(struct rules *r, struct hmem_look look)
 	uint64_t ns = r->next ? r->next : r->policy.window * UINT64_C(1000000);
 
 	r->heat.decay = r->policy.decay;
-	hmem_pace_window(&r->pace, r->busy, &r->heat);
+	hmem_pace_window(&r->pace, r->scans ? &r->gpt.tracker : &r->sim.tracker,
+			 r->busy, &r->heat);
 	r->pages.look = look;
-	r->next = hmem_pace_next(&r->pace, &r->policy, &r->pages, ns);
+	r->next = hmem_pace_next(&r->pace, &r->policy, &r->pages, ns,
+				 hmem_pace_rests(&r->pace) ? 0 : r->scan);
 	if (hmem_pace_may_plan(&r->pace))
 		hmem_pace_planned(&r->pace, &(struct hmem_plan) { .cold = 1234 });
 }
@@ -467,24 +491,73 @@ static void waits_for_moves(void **state)
 	assert_int_not_equal(r->pace.left, 0);
 }
 
-/*
- * Dirty logging finds each window by itself: nothing to save.  And a scan of all
- * page tables is nothing to do every few milliseconds.
- */
-static void pays_by_page(void **state)
+/* Dirty logging finds each window by itself: nothing to save. */
+static void who_is_paced(void **state)
 {
 	struct rules *r = *state;
-	struct hmem_tracker_maps t;
+	struct hmem_tracker_maps dirty;
 	uint64_t maps[HMEM_LINK_MAPS] = { 0 };
 
-	hmem_tracker_dirty_init(&t, maps, 8);
-	assert_false(hmem_paced(&r->policy, &t.tracker));
-	hmem_tracker_gpt_init(&t, maps, 8);
-	assert_false(hmem_paced(&r->policy, &t.tracker));
-	hmem_tracker_sim_init(&t, maps, 8);
-	assert_true(hmem_paced(&r->policy, &t.tracker));
+	hmem_tracker_dirty_init(&dirty, maps, 8);
+	assert_false(hmem_paced(&r->policy, &dirty.tracker));
+	assert_true(hmem_paced(&r->policy, &r->gpt.tracker));
+	assert_true(hmem_paced(&r->policy, &r->sim.tracker));
 	r->policy.kind = HMEM_POLICY_HMMV;
-	assert_false(hmem_paced(&r->policy, &t.tracker));
+	assert_false(hmem_paced(&r->policy, &r->gpt.tracker));
+	assert_false(hmem_paced(&r->policy, &r->sim.tracker));
+}
+
+/* Rearmed one window late, so the first look is none, and the last asks nothing. */
+static void a_census_of_scans(void **state)
+{
+	const enum hmem_rearm want[] = {
+		HMEM_REARM_PART, HMEM_REARM_PART, HMEM_REARM_PART,
+		HMEM_REARM_HOT, HMEM_REARM_HOT, HMEM_REARM_HOT, HMEM_REARM_HOT,
+		HMEM_REARM_NONE, HMEM_REARM_NONE,
+	};
+	struct rules *r = *state;
+
+	r->scans = true;
+	until_census(r, 1);
+	for (unsigned int k = 0; k < 9; k++) {
+		assert_int_equal(r->heat.rearm, want[k]);
+		assert_int_equal(r->heat.ignore, k < 2);
+		assert_int_equal(r->heat.candidates, k > 4);
+		assert_int_equal(hmem_pace_rests(&r->pace), k == 8);
+		if (k < 8)
+			window(r, (struct hmem_look) { .used = 1500 });
+	}
+}
+
+/* 8 scans of 0.75 ms and as much for their faults: 12 ms, and 5 for any others. */
+static void scans_are_paid_for(void **state)
+{
+	struct rules *r = *state;
+	uint64_t ns = 0;
+
+	r->scans = true;
+	r->scan = 750000;
+	until_census(r, 1);
+	r->pace.credit = 0;
+	do {
+		/* More than half of tier 0, but a look is at least 4 scans long. */
+		window(r, (struct hmem_look) { .used = 8000 });
+		assert_true(r->next >= 4 * r->scan);
+	} while (r->pace.left);
+	assert_true(r->pace.chance);
+	assert_int_equal(r->pace.share, 1);
+	r->pace.credit = -40000000;
+	for (; !r->pace.left; ns += r->next)
+		window(r, (struct hmem_look) { 0 });
+	assert_in_range(ns, 1700000000, 1900000000);
+	/* The shortest of a census is what they take; the first one's is not known. */
+	for (unsigned int i = 0; i < 4; i++) {
+		const uint64_t scan[] = { 900000, 800000, 850000, 2000000 };
+
+		r->scan = scan[i];
+		window(r, (struct hmem_look) { .used = 1500 });
+		assert_int_equal(r->pace.scan_ns, i ? 800000 : 900000);
+	}
 }
 
 /* A table of 256 frames, half of them fast, in a tracker that stays set. */
@@ -579,6 +652,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_hot_set),
 		cmocka_unit_test(follows_hot_set),
+		cmocka_unit_test(finds_hot_set_by_scans),
 		cmocka_unit_test(all_degrees_of_heat),
 		cmocka_unit_test(uniform_stays),
 		cmocka_unit_test(too_large_gains),
@@ -593,7 +667,9 @@ int main(void)
 		RULE(least_margin),
 		RULE(many_hot),
 		RULE(waits_for_moves),
-		RULE(pays_by_page),
+		RULE(who_is_paced),
+		RULE(a_census_of_scans),
+		RULE(scans_are_paid_for),
 		cmocka_unit_test(looks),
 	};
 

@@ -358,6 +358,56 @@ static void guest_tracker(void **state)
 	peer_close(&p);
 }
 
+/* Where a window costs a scan, most are rests; not if the device knows none. */
+static void guest_tracker_rests(void **state)
+{
+	struct fixture *f = *state;
+	const struct hmem_link_track *track;
+	struct peer p = { 0 };
+	struct peer_msg msg;
+	unsigned int looks = 0;
+
+	p.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT;
+	p.track_flags = HMEM_LINK_TRACK_REST;
+	peer_handshake(&p, f->d.vm_socket, "gpt");
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	ctl(f, 0, "policy gpt set name=auto track=gpt");
+	track = expect_track(&p, &msg);
+	assert_int_equal(track->flags, 0);
+	assert_int_equal(track->window_ns, 1000000000);
+	/* Some words change hands before the first window. */
+	for (uint64_t seq = 1; seq <= 12 && !(track->flags & HMEM_LINK_TRACK_REST); seq++) {
+		set_bit(p.map + PEER_WORDS, 5);
+		peer_send_tick(&p, seq);
+		for (peer_read(&p, &msg); msg.hdr.type != HMEM_LINK_TICK_DONE;
+		     peer_read(&p, &msg)) {
+			assert_int_equal(msg.hdr.type, HMEM_LINK_TRACK);
+			track = (const void *)msg.payload;
+			if (track->flags & HMEM_LINK_TRACK_REST)
+				break;
+		}
+		looks++;
+	}
+	/* The window that was there, and the eight of a census. */
+	assert_int_equal(looks, 9);
+	assert_int_equal(track->flags, HMEM_LINK_TRACK_REST);
+	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_GPT);
+	peer_close(&p);
+	/* A device that cannot rest is looked at as hmmv does. */
+	p = (struct peer) { .trackers = p.trackers };
+	peer_handshake(&p, f->d.vm_socket, "old");
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	ctl(f, 0, "policy old set name=auto track=gpt");
+	expect_track(&p, &msg);
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		peer_send_tick(&p, seq);
+		peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+	}
+	peer_close(&p);
+}
+
 /* Which tracker is used, and what is said about one that is not there. */
 static void trackers(void **state)
 {
@@ -912,7 +962,7 @@ static void mutations(void **state)
 			{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
-		struct hmem_link_tick tick = { 1, 1, 1, 1, 1 };
+		struct hmem_link_tick tick = { 1, 1, 1, 1, 1, 1 };
 		struct hmem_link_reject reject = { 1, 1, 0 };
 		struct virtio_hmem_result_batch res = { .flags = htole32(1) };
 
@@ -1296,6 +1346,7 @@ int main(void)
 		TEST(trackers),
 		TEST(host_trackers),
 		TEST(guest_tracker),
+		TEST(guest_tracker_rests),
 		TEST(rearm),
 		TEST(lockstep),
 		cmocka_unit_test(barrier),

@@ -34,7 +34,7 @@ static void headers(void **state)
 		{ HMEM_LINK_RESULTS, 24 * 2731, false },
 		{ HMEM_LINK_REJECT, 16, true },
 		{ HMEM_LINK_REJECT, 24, false },
-		{ HMEM_LINK_TICK, 40, true }, { HMEM_LINK_TICK, 32, false },
+		{ HMEM_LINK_TICK, 48, true }, { HMEM_LINK_TICK, 40, false },
 		{ HMEM_LINK_TICK, 0, false },
 		{ 0, 0, false }, { 7, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
@@ -78,7 +78,7 @@ static void hellos(void **state)
 	BAD(h.max_batches = 0);
 	BAD(h.trackers = 0);
 	BAD(h.trackers = 16);
-	BAD(h.track_flags = 2);
+	BAD(h.track_flags = 4);
 	BAD(h.map_bytes = 0);
 	BAD(h.map_bytes = 12);
 	BAD(h.map_bytes = HMEM_MAX_GFN / 8 + 8);

@@ -61,7 +61,8 @@ static const HmemTracker *hmem_track_find(const HmemTrack *track, uint32_t id)
 /* Only a clock that counts instructions can stand still for hmemd. */
 uint32_t hmem_track_flags(void)
 {
-    return icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0;
+    return HMEM_LINK_TRACK_REST |
+        (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
 
 /* The window that has just begun, or whose length has changed, ends then. */
@@ -98,6 +99,7 @@ static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
     track->scan = scan;
     track->scanned = false;
+    track->scan_begin_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
     timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
               track->window_ns);
     track->ops->scan(track->opaque, scan);
@@ -117,17 +119,20 @@ static void hmem_track_rearm(HmemTrack *track)
         track, track->tracker->rearm(track->memory, &track->maps));
 }
 
-static void hmem_track_tick(HmemTrack *track, uint64_t now)
+static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
 {
     struct hmem_link_tick tick = {
         .seq = ++track->seq,
         .vtime_ns = now,
         .window_ns = now - track->tick_ns,
         .accessed = track->scan_accessed,
+        .scan_ns = scan_ns,
     };
 
     track->scan_accessed = 0;
-    track->tracker->collect(track->memory, &track->maps, &tick);
+    if (!(track->flags & HMEM_LINK_TRACK_REST)) {
+        track->tracker->collect(track->memory, &track->maps, &tick);
+    }
     track->tick_ns = now;
     track->busy = true;
     track->max_seq = MAX(track->max_seq, tick.seq);
@@ -163,7 +168,7 @@ static void hmem_track_timer(void *opaque)
         return;
     }
     if (ended == HMEM_SCAN_COLLECT) {
-        hmem_track_tick(track, now);
+        hmem_track_tick(track, now, now - track->scan_begin_ns);
         return;
     }
     if (track->tracker->guest && !track->scanner) {
@@ -191,10 +196,10 @@ static void hmem_track_timer(void *opaque)
         timer_mod(track->timer, track->due_ns);
         return;
     }
-    if (track->tracker->guest) {
+    if (track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_REST)) {
         hmem_track_scan(track, HMEM_SCAN_COLLECT);
     } else {
-        hmem_track_tick(track, now);
+        hmem_track_tick(track, now, 0);
     }
 }
 
@@ -301,17 +306,18 @@ char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
     if (wrong) {
         return wrong;
     }
-    if (track->tracker != tracker || track->flags != ask->flags) {
+    if (track->tracker != tracker ||
+        (track->flags ^ ask->flags) & ~HMEM_LINK_TRACK_REST) {
         hmem_track_stop(track);
     }
     if (!tracker) {
         return NULL;
     }
     track->window_ns = ask->window_ns;
+    track->flags = ask->flags;
     trace_virtio_hmem_track(ask->window_ns, ask->tracker, ask->flags);
     if (!track->tracker) {
         track->tracker = tracker;
-        track->flags = ask->flags;
         track->seq = 0;
         track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
         track->fresh = tracker->clear || tracker->guest;

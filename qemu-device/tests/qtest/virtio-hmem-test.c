@@ -819,7 +819,8 @@ static void test_link_hello(void)
     g_assert_cmphex(hello->trackers, ==,
                     HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
                     HMEM_LINK_TRACKER_HOST);
-    g_assert_cmphex(hello->track_flags, ==, HMEM_LINK_TRACK_LOCKSTEP);
+    g_assert_cmphex(hello->track_flags, ==,
+                    HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
     g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);
@@ -956,7 +957,7 @@ static const BadMessage bad_messages[] = {
     { "track-unknown", false, HMEM_LINK_TRACK, 16,
       { MS, TRACKER_FLAGS(1u << 31, 0) } },
     { "track-flags", false, HMEM_LINK_TRACK, 16,
-      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 2) } },
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 4) } },
     { "track-stop-tracker", false, HMEM_LINK_TRACK, 16, { 0, DIRTY_ONLY } },
     { "track-stop-flags", false, HMEM_LINK_TRACK, 16,
       { 0, TRACKER_FLAGS(0, HMEM_LINK_TRACK_LOCKSTEP) } },
@@ -2655,6 +2656,70 @@ static void test_gpt_parts(void)
     teardown(&t);
 }
 
+/* In a rest nobody looks, and what is there to be found stays. */
+static void test_gpt_rest(void)
+{
+    const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
+    Test t = { };
+    uint64_t id;
+    int i;
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    daemon_track_with(t.d, 20 * MS, HMEM_LINK_TRACKER_GPT,
+                      HMEM_LINK_TRACK_REST);
+    gpt_tick_done(&t, 1);
+    for (i = 2; i <= 4; i++) {
+        struct hmem_link_tick tick;
+
+        qtest_writeb(t.qts, (SLOW + 7) << 12, i);
+        map_set(rearm_map(t.d), FAST);
+        qtest_clock_step(t.qts, 20 * MS);
+        tick = daemon_next_tick(t.d, i, 20 * MS);
+        g_assert_cmpint(tick.dirty, ==, 0);
+        g_assert_cmpint(tick.accessed, ==, 0);
+        g_assert_cmpint(tick.scan_ns, ==, 0);
+        g_assert_false(map_test(t.d->map, SLOW + 7));
+        g_assert_true(map_test(rearm_map(t.d), FAST));
+        if (i < 4) {
+            gpt_tick_done(&t, i);
+        }
+    }
+    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 2);
+    daemon_track_gpt(t.d, 0);
+    gpt_tick_done(&t, 4);
+    id = rearm_scan(&t, &rearm, 1);
+    finish_scan(&t, id);
+    daemon_next_tick(t.d, 5, 10 * MS);
+    g_assert_true(map_test(t.d->map, SLOW + 7));
+    g_assert_false(map_test(rearm_map(t.d), FAST));
+    teardown(&t);
+}
+
+/* Dirty logging may rest, too: what was written before is found afterwards. */
+static void test_dirty_rest(void)
+{
+    static const uint64_t gfn = SLOW + 9;
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
+    daemon_barrier(t.d);
+    qtest_writeb(t.qts, gfn << 12, 1);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 1, 10 * MS, 0);
+    daemon_track(t.d, 10 * MS);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 2, 10 * MS, 1);
+    daemon_take_map(t.d, &gfn, 1);
+    teardown(&t);
+}
+
 /* A driver that takes its time: it is known, and nothing else happens. */
 static void test_gpt_late(void)
 {
@@ -3397,6 +3462,8 @@ int main(int argc, char **argv)
         { "sim/change", test_sim_change },
         { "gpt/windows", test_gpt_windows },
         { "gpt/parts", test_gpt_parts },
+        { "gpt/rest", test_gpt_rest },
+        { "dirty/rest", test_dirty_rest },
         { "gpt/late", test_gpt_late },
         { "gpt/driver", test_gpt_driver },
         { "gpt/change", test_gpt_change },

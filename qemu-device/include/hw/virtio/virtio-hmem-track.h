@@ -127,6 +127,7 @@ typedef struct HmemTrack {
     bool late;
     /* Frames that it found accessed. */
     uint64_t scan_accessed;
+    uint64_t scan_begin_ns;
 
     /* Statistics, since the device was created. */
     uint64_t num_scans;
