@@ -28,7 +28,9 @@
 #define MAX_PARTS	64u
 /* Pages used in a look: this share of tier 0 at most, and at least. */
 #define MOST_USED	2
-#define LEAST_USED	8
+#define LEAST_USED	6
+/* Of looks at parts, each counts for as much of that. */
+#define SMOOTH		16
 #define MIN_LOOK_NS	1500000u
 #define MAX_SHIFT	6u
 /* The policy's window, in the shortest looks that there can be. */
@@ -103,25 +105,28 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 	h->candidates = c->look && c->look <= SECOND;
 }
 
-/* One part's pages stand for all of memory. */
+/* One part's pages stand for all of memory, but one part is not like another. */
 static void adapt_length(struct hmem_pace *c, const struct hmem_pages *p,
 			 uint64_t window)
 {
-	uint64_t used = p->look.used * c->parts;
+	int64_t used = p->look.used * c->parts, frames = p->frames[0];
 	uint64_t least = c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS :
 							   MIN_LOOK_NS;
 
-	if (used > p->frames[0] / MOST_USED) {
+	c->used += c->parts == 1 ? used - c->used : (used - c->used) / SMOOTH;
+	if (c->used > frames / MOST_USED) {
 		c->blurred = c->shift == MAX_SHIFT || window >> (c->shift + 1) < least;
 		if (c->blurred)
 			return;
 		c->shift++;
+		c->used /= 2;
 		/* What was seen so far says little. */
 		if (c->parts == 1)
 			c->left = FIRST + SECOND;
-	} else if (used < p->frames[0] / LEAST_USED && c->shift &&
+	} else if (c->used < frames / LEAST_USED && c->shift &&
 		   c->look == SECOND + 1) {
 		c->shift--;
+		c->used *= 2;
 	}
 }
 

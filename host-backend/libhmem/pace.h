@@ -10,8 +10,8 @@
  * short windows one after the other, and are then left in peace: a page that is
  * not rearmed costs nothing and says nothing.
  *
- * - A look is as long as it takes for the pages used to be an eighth to a half
- *   of what tier 0 holds; never longer than the policy's window.
+ * - A look is as long as it takes for the pages used to be a sixth to a half of
+ *   what tier 0 holds; never longer than the policy's window.
  * - A census is about all of memory, or where that would cost more than accrues
  *   until it is over, as the last one did, about one part of up to 64.  So one
  *   follows the other, and each would see that the hot set is another one.
@@ -59,6 +59,8 @@ struct hmem_pace {
 	uint64_t scan_ns;
 	/* The next census is about all of memory, and due at once. */
 	bool urgent;
+	/* Pages that are used in a look, in all of memory: an estimate. */
+	int64_t used;
 	/* Looks cannot be as short that cold pages are mostly not used. */
 	bool blurred;
 	/* Most of what the last one found was chance. */

@@ -26,8 +26,9 @@ struct sorter {
 	/* Left to place; the walk ends early when there is nothing more. */
 	uint32_t left;
 	uint64_t last_cold;
-	/* The bucket that the coldest pages are in that are left. */
+	/* The bucket that the coldest pages are in that are left, but for a few. */
 	unsigned int coldest;
+	uint64_t few;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -109,9 +110,9 @@ static void choose(struct sorter *s, uint32_t n, unsigned int apart,
 		cold -= m;
 		n -= m;
 	}
-	while (!cold && lo < HMEM_BUCKETS - 1)
-		cold = s->cold.count[++lo];
 	s->coldest = lo;
+	for (uint64_t left = cold; left <= s->few && s->coldest < HMEM_BUCKETS - 1;)
+		left += s->cold.count[++s->coldest];
 	while (room) {
 		uint64_t m = room;
 
@@ -220,7 +221,8 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   uint32_t budget, uint32_t hysteresis, uint32_t room,
 		   uint32_t spare, struct hmem_err *err)
 {
-	struct sorter s = { 0 };
+	/* Frames of the kernel's that are tried again: cold, and nothing to go by. */
+	struct sorter s = { .few = p->frames[0] / 256 };
 	unsigned int apart = HMEM_BUCKET(hysteresis);
 	uint32_t most;
 
