@@ -234,6 +234,27 @@ static void budget_and_room(void **state)
 	assert_int_equal(hmem_plan_budget(65536, UINT64_MAX), HMEM_PLAN_MAX);
 }
 
+/* What is cold is not said by one frame in 256, which may be the kernel's. */
+static void few_are_colder(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FAST; gfn++)
+		set_heat(f, gfn, 20000);
+	for (uint64_t gfn = 100; gfn < 104; gfn++) {
+		hmem_plan_make(&f->plan, &f->pages, 1000, 1000, 0, 0, NULL);
+		assert_int_equal(f->plan.cold, HMEM_BUCKET(20000) << 8);
+		set_heat(f, gfn, 500);
+	}
+	hmem_plan_make(&f->plan, &f->pages, 1000, 1000, 0, 0, NULL);
+	assert_int_equal(f->plan.cold, HMEM_BUCKET(500) << 8);
+	/* They are the first to go all the same. */
+	set_heat(f, FAST, 60000);
+	hmem_plan_make(&f->plan, &f->pages, 2, 1000, 0, 0, NULL);
+	assert_int_equal(f->plan.num_demote, 1);
+	assert_int_equal(f->plan.demote[0].heat, 500);
+}
+
 /* Not the same cold pages each time. */
 static void picks_go_round(void **state)
 {
@@ -478,6 +499,7 @@ int main(void)
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
 		TEST(spare_room),
+		TEST(few_are_colder),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),
 		TEST(unwilling_pages_rest),
