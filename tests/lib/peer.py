@@ -18,7 +18,7 @@ import time
 from daemon import REASONS, VM_SOCKET
 from vm import VMError
 
-MAGIC, VERSION = 0x6d656d68, 3
+MAGIC, VERSION = 0x6d656d68, 4
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
@@ -35,11 +35,11 @@ BATCH = struct.Struct("<QII")
 HINT = struct.Struct("<QBB6x")
 RESULT_BATCH = struct.Struct("<QIIQ")
 RESULT = struct.Struct("<QQBBB5x")
-TICK_MESSAGE = struct.Struct("<QQQQQ")
+TICK_MESSAGE = struct.Struct("<QQQQQQ")
 MAP_BYTES_AT = 160      # in HELLO
 
 
-Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed")
+Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed scan_ns")
 
 
 class Batch:
