@@ -235,5 +235,9 @@ int hmem_link_check_tick(const struct hmem_link_tick *tick,
 {
 	if (!tick->seq)
 		return hmem_fail(err, EPROTO, "TICK: seq is 0");
+	if (tick->scan_ns > tick->window_ns)
+		return hmem_fail(err, EPROTO, "TICK: a scan of %" PRIu64
+				 " ns in a window of %" PRIu64, tick->scan_ns,
+				 tick->window_ns);
 	return 0;
 }

@@ -17,8 +17,9 @@
  * page that is then written costs as much again, for its dirty bit.
  */
 #define FAULT_NS	200
-/* A look is at least so many scans long. */
+/* A look is at least so many scans long; none takes longer than this, an hour. */
 #define SCANS		4
+#define MAX_SCAN_NS	UINT64_C(3600000000000)
 /* What scans cost a census, and as much again for the faults they cause. */
 #define CENSUS_SCANS	(2 * (FIRST + SECOND + 1))
 /* Looks in each half of a census. */
@@ -113,6 +114,8 @@ static void adapt_length(struct hmem_pace *c, const struct hmem_pages *p,
 	uint64_t least = c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS :
 							   MIN_LOOK_NS;
 
+	if (c->shift && window >> c->shift < least)
+		c->shift--;
 	c->used += c->parts == 1 ? used - c->used : (used - c->used) / SMOOTH;
 	if (c->used > frames / MOST_USED) {
 		c->blurred = c->shift == MAX_SHIFT || window >> (c->shift + 1) < least;
@@ -173,6 +176,8 @@ static void account(struct hmem_pace *c, const struct hmem_pages *p,
 {
 	int64_t cost = p->look.faults * FAULT_NS, most = AHEAD_MS * MS;
 
+	if (scan_ns > MAX_SCAN_NS)
+		scan_ns = MAX_SCAN_NS;
 	/* What one takes longer than another, the driver was not running. */
 	if (scan_ns && (c->look > FIRST + SECOND || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;

@@ -30,8 +30,10 @@ static const struct {
 #define SETTLE		2u
 /* Each window looks through one of this many parts; well below CLOCK - 2^8. */
 #define SWEEP_PARTS	128u
-/* Frames that will not move are tried again after one of so many sweeps: never
- * all of them at once, for each takes the place of one that would. */
+/*
+ * Frames that will not move are tried again after one of so many sweeps: never
+ * all of them at once, for each takes the place of one that would.
+ */
 #define PROBE_PARTS	8u
 
 static unsigned int stamp(uint64_t window)

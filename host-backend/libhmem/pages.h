@@ -116,8 +116,10 @@ struct hmem_pages {
 	struct hmem_look look;
 	/* Windows so far; and without brief ones: the clock of refusals. */
 	uint64_t windows, clock;
-	/* Next block whose refusals are looked through for old ones, and how often
-	 * all have been. */
+	/*
+	 * Next block whose refusals are looked through for old ones, and how often
+	 * all have been.
+	 */
 	uint64_t sweep, sweeps;
 	/* Where to pick from next, so that not always the same pages are. */
 	uint64_t cursor;

@@ -582,6 +582,15 @@ static void scans_are_paid_for(void **state)
 		window(r, (struct hmem_look) { .used = 1500 });
 		assert_int_equal(r->pace.scan_ns, i ? 800000 : 900000);
 	}
+	/* Memory has grown: longer scans, and so longer looks. */
+	r->scan = 20000000;
+	assert_in_range(r->pace.shift, 1, 6);
+	for (unsigned int i = 0; i < 2; i++) {
+		until_census(r, 1);
+		while (r->pace.left)
+			window(r, (struct hmem_look) { .used = 1500 });
+	}
+	assert_int_equal(r->pace.shift, 0);
 }
 
 /* A table of 256 frames, half of them fast, in a tracker that stays set. */

@@ -192,6 +192,10 @@ static void small_ones(void **state)
 	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
 	t.seq = UINT64_MAX;
 	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
+	t.scan_ns = 7;
+	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
+	t.window_ns = 7;
+	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
 	for (uint32_t code = 0; code < 10; code++) {
 		struct hmem_link_reject r = { .code = code };
 
