@@ -140,7 +140,8 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	uint64_t confirmed = p->look.hot;
 
 	c->chance = c->blurred ||
-		    (c->candidates >= ENOUGH && confirmed < c->candidates / 2);
+		    (c->candidates >= ENOUGH && confirmed < c->candidates / 2) ||
+		    (c->cold_ones >= ENOUGH && c->woken > c->cold_ones / 2);
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;
 	} else if (confirmed >= ENOUGH &&
@@ -207,7 +208,12 @@ uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 		adapt_length(c, p, window);
 	if (c->look > SECOND) {
 		c->candidates = p->look.hot;
-	} else if (c->look == 1 && !c->left) {
+		c->cold_ones = p->look.cold;
+		c->woken = 0;
+	} else if (c->look) {
+		c->woken += p->look.woken;
+	}
+	if (c->look == 1 && !c->left) {
 		judge(c, policy, p);
 		choose_share(c, window);
 	}

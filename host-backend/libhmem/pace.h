@@ -17,8 +17,9 @@
  *   follows the other, and each would see that the hot set is another one.
  * - It has two halves.  In the first, all pages that it is about are looked at.
  *   Those that seem hot enough to be promoted are then looked at some more, alone:
- *   chance makes some pages look hot, and does not do so twice.  Where fewer than
- *   half of them still seem hot, or a look cannot be short enough, it was chance:
+ *   chance makes some pages look hot, and others cold, and does not do so twice.
+ *   Where fewer than half of them still seem hot, or half of those in tier 0 that
+ *   were not used are then used, or a look cannot be short enough, it was chance:
  *   only pages that were used in nearly every look are believed to be hot, and the
  *   policy asks for a larger difference from then on.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
@@ -76,6 +77,8 @@ struct hmem_pace {
 	uint32_t cold;
 	/* Pages hot enough for that when the first half of the census ended. */
 	uint64_t candidates;
+	/* Pages of tier 0 that seemed cold then, and that were used in the second. */
+	uint64_t cold_ones, woken;
 	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
 	int64_t credit;
 	/* ... and that this census has cost. */

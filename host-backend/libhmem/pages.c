@@ -367,7 +367,8 @@ static uint64_t as_hot_as(const uint16_t *heat, uint16_t cut)
  * Without the queue, the first of its words has the frames whose bit is set
  * since before the window: they were not looked at.  The second has the
  * candidates, the third the frames that are rearmed, @late, when the window that
- * now begins has ended: also those that are used in it.  Returns the frames to
+ * now begins has ended: also those that are used in it.  The fourth has those that
+ * had been used before the census, and have not been since.  Returns the frames to
  * rearm.
  */
 static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
@@ -385,6 +386,9 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 		mlq->wait[1] = h->rearm == HMEM_REARM_HOT ? hot : 0;
 	mlq->wait[0] = set & ~(late ? mlq->wait[2] : rearm);
 	mlq->wait[2] = late ? rearm : 0;
+	/* The census begins. */
+	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
+		mlq->wait[3] = set;
 	return rearm;
 }
 
@@ -421,6 +425,11 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	s.written &= ~except;
 	if (in_part && !u->h->ignore)
 		p->look.used += __builtin_popcountll(s.accessed);
+	if (in_part && !b->tier) {
+		p->look.woken += __builtin_popcountll(s.accessed & mlq->wait[3]);
+		mlq->wait[3] &= ~s.accessed;
+		p->look.cold += __builtin_popcountll(mlq->wait[3]);
+	}
 	/* Slots outside the mask stand for no frame, and stay zero. */
 	if (!u->h->ignore)
 		average_except(heat, s, u->h, except);

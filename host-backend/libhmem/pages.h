@@ -76,6 +76,8 @@ struct hmem_look {
 	uint64_t used;
 	/* There, of the slower tiers: (candidates) that are as hot as @cut now. */
 	uint64_t hot;
+	/* There, of tier 0: used before, but not since; and used now after all. */
+	uint64_t cold, woken;
 };
 
 struct hmem_block;

@@ -460,6 +460,26 @@ static void chance(void **state)
 	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX / 2);
 }
 
+/* Half of what seemed cold is used after all: what seemed hot was no better. */
+static void chance_of_the_cold(void **state)
+{
+	struct rules *r = *state;
+
+	for (unsigned int woken = 6; woken <= 7; woken++) {
+		until_census(r, 16);
+		while (r->pace.left)
+			window(r, (struct hmem_look) {
+				.used = 93,
+				.hot = 40,
+				.cold = r->pace.left > 3 ? 50 : 10,
+				.woken = woken,
+			});
+		assert_int_equal(r->pace.cold_ones, 50);
+		assert_int_equal(r->pace.woken, 4 * woken);
+		assert_int_equal(r->pace.chance, woken == 7);
+	}
+}
+
 static void least_margin(void **state)
 {
 	struct rules *r = *state;
@@ -675,6 +695,18 @@ static void looks(void **state)
 	assert_int_equal(hmem_pages_heat(&l.pages, 131), heat);
 	assert_in_range(hmem_pages_heat(&l.pages, 130), 1, 24999);
 	assert_int_equal(l.pages.look.hot, 0);
+	/* Of tier 0: used before the census, and not in it, until then. */
+	look(&l, 5, none);
+	look(&l, 130, (struct hmem_heat) { .rearm = HMEM_REARM_PART, .parts = 2,
+					   .ignore = true });
+	look(&l, 130, part);
+	assert_int_equal(l.pages.look.cold, 1);
+	assert_int_equal(l.pages.look.woken, 0);
+	look(&l, 5, part);
+	assert_int_equal(l.pages.look.cold, 0);
+	assert_int_equal(l.pages.look.woken, 1);
+	look(&l, 5, part);
+	assert_int_equal(l.pages.look.woken, 0);
 	hmem_pages_free(&l.pages);
 }
 
@@ -698,6 +730,7 @@ int main(void)
 		RULE(parts_differ),
 		RULE(share),
 		RULE(chance),
+		RULE(chance_of_the_cold),
 		RULE(least_margin),
 		RULE(many_hot),
 		RULE(waits_for_moves),
