@@ -30,7 +30,7 @@
 /* Pages used in a look: this share of tier 0 at most, and at least. */
 #define MOST_USED	2
 #define LEAST_USED	6
-/* Of looks at parts, each counts for as much of that. */
+/* Of looks at parts, each counts for one in so many of the estimate. */
 #define SMOOTH		16
 #define MIN_LOOK_NS	1500000u
 #define MAX_SHIFT	6u

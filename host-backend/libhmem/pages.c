@@ -363,19 +363,23 @@ static uint64_t as_hot_as(const uint16_t *heat, uint16_t cut)
 	return hot;
 }
 
-/*
- * Without the queue, the first of its words has the frames whose bit is set
- * since before the window: they were not looked at.  The second has the
- * candidates, the third the frames that are rearmed, @late, when the window that
- * now begins has ended: also those that are used in it.  The fourth has those that
- * had been used before the census, and have not been since.  Returns the frames to
- * rearm.
- */
+/* What the queue's words are for without it. */
+enum {
+	/* The bit is set since before the window: it was not looked at. */
+	WAIT_SET,
+	WAIT_CANDIDATE,
+	/* Rearmed late, when the window that now begins has ended. */
+	WAIT_LATE,
+	/* Had been used before the census, and has not been since. */
+	WAIT_COLD,
+};
+
+/* The frames to rearm; @late: also those that will be used in the next window. */
 static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 			   const struct hmem_heat *h, bool in_part, uint64_t hot,
 			   bool late)
 {
-	uint64_t set = mlq->wait[0] | accessed;
+	uint64_t set = mlq->wait[WAIT_SET] | accessed;
 	uint64_t rearm = late ? UINT64_MAX : set;
 
 	if (!in_part || h->rearm == HMEM_REARM_NONE)
@@ -383,12 +387,12 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 	else if (h->rearm == HMEM_REARM_HOT)
 		rearm &= hot;
 	if (in_part && !h->candidates)
-		mlq->wait[1] = h->rearm == HMEM_REARM_HOT ? hot : 0;
-	mlq->wait[0] = set & ~(late ? mlq->wait[2] : rearm);
-	mlq->wait[2] = late ? rearm : 0;
+		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
+	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
+	mlq->wait[WAIT_LATE] = late ? rearm : 0;
 	/* The census begins. */
 	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
-		mlq->wait[3] = set;
+		mlq->wait[WAIT_COLD] = set;
 	return rearm;
 }
 
@@ -416,19 +420,19 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	if (has_state)
 		except = just_copied(p, state) & s.accessed;
 	if (!queue)
-		except |= mlq->wait[0];
+		except |= mlq->wait[WAIT_SET];
 	faults = __builtin_popcountll(s.accessed & ~except) +
 		 __builtin_popcountll(s.written & ~except);
 	if (in_part && b->tier && u->h->candidates)
-		except |= ~mlq->wait[1];
+		except |= ~mlq->wait[WAIT_CANDIDATE];
 	s.accessed &= ~except;
 	s.written &= ~except;
 	if (in_part && !u->h->ignore)
 		p->look.used += __builtin_popcountll(s.accessed);
-	if (in_part && !b->tier) {
-		p->look.woken += __builtin_popcountll(s.accessed & mlq->wait[3]);
-		mlq->wait[3] &= ~s.accessed;
-		p->look.cold += __builtin_popcountll(mlq->wait[3]);
+	if (in_part && !u->h->ignore && !b->tier) {
+		p->look.woken += __builtin_popcountll(s.accessed & mlq->wait[WAIT_COLD]);
+		mlq->wait[WAIT_COLD] &= ~s.accessed;
+		p->look.cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
 	}
 	/* Slots outside the mask stand for no frame, and stay zero. */
 	if (!u->h->ignore)
@@ -438,7 +442,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	if (in_part && b->tier) {
 		hot = as_hot_as(heat, u->h->cut);
 		if (u->h->candidates)
-			hot &= mlq->wait[1];
+			hot &= mlq->wait[WAIT_CANDIDATE];
 		p->look.hot += __builtin_popcountll(hot);
 	}
 	if (t->ops->rearm) {

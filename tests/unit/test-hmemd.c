@@ -376,7 +376,6 @@ static void guest_tracker_rests(void **state)
 	track = expect_track(&p, &msg);
 	assert_int_equal(track->flags, 0);
 	assert_int_equal(track->window_ns, 1000000000);
-	/* Some words change hands before the first window. */
 	for (uint64_t seq = 1; seq <= 12 && !(track->flags & HMEM_LINK_TRACK_REST); seq++) {
 		set_bit(p.map + PEER_WORDS, 5);
 		peer_send_tick(&p, seq);

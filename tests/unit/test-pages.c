@@ -302,18 +302,21 @@ static void large_pages_move(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 68), 0);
 }
 
-static bool eligible(struct fixture *f, uint64_t gfn)
+static uint64_t slot_of(struct fixture *f, uint64_t gfn)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
 
-	return hmem_pages_eligible(&f->pages, r->slot + gfn - r->gfn);
+	return r->slot + gfn - r->gfn;
+}
+
+static bool eligible(struct fixture *f, uint64_t gfn)
+{
+	return hmem_pages_eligible(&f->pages, slot_of(f, gfn));
 }
 
 static bool willing(struct fixture *f, uint64_t gfn)
 {
-	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
-
-	return hmem_pages_willing(&f->pages, r->slot + gfn - r->gfn);
+	return hmem_pages_willing(&f->pages, slot_of(f, gfn));
 }
 
 /* Windows until the page may be asked for again. */
