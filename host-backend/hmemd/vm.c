@@ -497,30 +497,32 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_policy *policy = &vm->policy;
 	bool paced = is_paced(vm);
-	uint32_t room, budget, margin;
+	struct hmem_plan_limits limits = {
+		.room = vm->no_room ? vm->policy.headroom : 0,
+	};
 	struct hmem_err err;
 
 	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
 	    (paced && !hmem_pace_may_plan(&vm->pace)))
 		return;
-	room = vm->no_room ? policy->headroom : 0;
 	if (vm->no_room)
 		vm->spare = 0;
 	vm->no_room = 0;
 	if (paced) {
 		/* All that may move until there is another one. */
-		budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
-		margin = hmem_pace_margin(&vm->pace);
+		limits.budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
+		limits.hysteresis = hmem_pace_margin(&vm->pace);
+		limits.warm = hmem_pace_warm_margin(&vm->pace);
 	} else {
-		budget = hmem_brake_budget(&vm->brake,
+		limits.budget = hmem_brake_budget(&vm->brake,
 			hmem_plan_budget(policy->rate, tick->window_ns));
-		margin = HMEM_HEAT_MAX * policy->hysteresis / 100;
+		limits.hysteresis = HMEM_HEAT_MAX * policy->hysteresis / 100;
 	}
-	if (vm_lockstep(vm) && budget > in_one_step(vm))
-		budget = in_one_step(vm);
+	if (vm_lockstep(vm) && limits.budget > in_one_step(vm))
+		limits.budget = in_one_step(vm);
+	limits.spare = spare(vm);
 	/* No memory for a plan is no fault of the device's. */
-	if (hmem_plan_make(&vm->plan, &vm->pages, budget, margin, room,
-			   spare(vm), &err) < 0) {
+	if (hmem_plan_make(&vm->plan, &vm->pages, &limits, &err) < 0) {
 		vm_error(vm, "%s", err.msg);
 		return;
 	}

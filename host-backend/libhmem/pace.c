@@ -17,9 +17,9 @@
  * page that is then written costs as much again, for its dirty bit.
  */
 #define FAULT_NS	200
-/* A look is at least so many scans long; none takes longer than this, an hour. */
+/* A look is at least so many scans long; none takes an hour.  Nor do windows. */
 #define SCANS		4
-#define MAX_SCAN_NS	UINT64_C(3600000000000)
+#define AN_HOUR_NS	UINT64_C(3600000000000)
 /* What scans cost a census, and as much again for the faults they cause. */
 #define CENSUS_SCANS	(2 * (FIRST + SECOND + 1))
 /* Looks in each half of a census. */
@@ -32,12 +32,17 @@
 #define LEAST_USED	6
 /* Of looks at parts, each counts for one in so many of the estimate. */
 #define SMOOTH		16
+#define SMOOTH_COLD	4
 #define MIN_LOOK_NS	1500000u
-#define MAX_SHIFT	6u
+#define MAX_SHIFT	(6u + LONG_SHIFT)
+/* The longest look: 2^this windows. */
+#define LONG_SHIFT	3u
 /* The policy's window, in the shortest looks that there can be. */
-#define WINDOW		(1u << MAX_SHIFT)
+#define WINDOW		(1u << (MAX_SHIFT - LONG_SHIFT))
 /* Many hot pages are found: this share of tier 0, in the part of the census. */
 #define MANY		16
+/* Some: enough to spend what has been saved on. */
+#define SOME		64
 /* Rests that a census waits for moves to be over. */
 #define PATIENCE	16u
 /* Fewer candidates than this say nothing. */
@@ -55,6 +60,7 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 {
 	memset(c, 0, sizeof(*c));
 	c->parts = c->share = 1;
+	c->shift = LONG_SHIFT;
 	c->margin = least_margin(policy);
 	c->asked = c->margin;
 }
@@ -70,7 +76,8 @@ static void begin_census(struct hmem_pace *c, bool late)
 	c->part = (c->part + 1) % c->parts;
 	c->censuses += c->parts == 1;
 	/* Where hot pages have become slow, they are used less often. */
-	c->shift -= c->urgent && c->shift;
+	if (c->urgent && c->shift > LONG_SHIFT)
+		c->shift--;
 	c->urgent = false;
 }
 
@@ -91,9 +98,9 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 	left = c->left - (late && c->left);
 	h->ignore = !c->look || c->look > FIRST + SECOND;
 	/* Looks that make up a window count as one. */
-	c->elapsed += c->look ? WINDOW >> c->shift : WINDOW;
+	c->elapsed += c->look ? 1u << (MAX_SHIFT - c->shift) : WINDOW;
 	h->brief = c->elapsed < WINDOW;
-	c->elapsed -= h->brief ? 0 : WINDOW;
+	c->elapsed %= WINDOW;
 	/* Of all of memory: what was known before counts no more. */
 	if (c->look && c->parts == 1 && h->decay > FIRST + SECOND - c->look)
 		h->decay = FIRST + SECOND - c->look;
@@ -103,34 +110,99 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 	h->part = c->part % c->parts;
 	h->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked :
 						      HMEM_HEAT_MAX;
+	h->first = c->look == FIRST + SECOND;
 	h->candidates = c->look && c->look <= SECOND;
 }
 
-/* One part's pages stand for all of memory, but one part is not like another. */
-static void adapt_length(struct hmem_pace *c, const struct hmem_pages *p,
-			 uint64_t window)
+static uint64_t look_ns(const struct hmem_pace *c, const struct hmem_policy *policy)
 {
-	int64_t used = p->look.used * c->parts, frames = p->frames[0];
-	uint64_t least = c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS :
-							   MIN_LOOK_NS;
+	uint64_t ns = policy->window * UINT64_C(1000000) << LONG_SHIFT >> c->shift;
 
-	if (c->shift && window >> c->shift < least)
-		c->shift--;
-	c->used += c->parts == 1 ? used - c->used : (used - c->used) / SMOOTH;
+	return ns < AN_HOUR_NS ? ns : AN_HOUR_NS;
+}
+
+static uint64_t least_look_ns(const struct hmem_pace *c)
+{
+	return c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS : MIN_LOOK_NS;
+}
+
+/* Returns false if looks are as short as they can be. */
+static bool shorten(struct hmem_pace *c, const struct hmem_policy *policy)
+{
+	if (c->shift == MAX_SHIFT || look_ns(c, policy) / 2 < least_look_ns(c))
+		return false;
+	c->shift++;
+	c->used /= 2;
+	return true;
+}
+
+static void lengthen(struct hmem_pace *c)
+{
+	c->shift--;
+	c->used *= 2;
+}
+
+/* One part's pages stand for all of memory, but one part is not like another. */
+static void estimate(const struct hmem_pace *c, int64_t *all, uint64_t pages,
+		     unsigned int smooth)
+{
+	int64_t more = (int64_t)(pages * c->parts) - *all;
+
+	*all += c->parts == 1 ? more : more / smooth;
+}
+
+static void adapt_length(struct hmem_pace *c, const struct hmem_policy *policy,
+			 const struct hmem_pages *p)
+{
+	int64_t frames = p->frames[0];
+
+	if (c->shift && look_ns(c, policy) < least_look_ns(c))
+		lengthen(c);
+	estimate(c, &c->used, p->look.used, SMOOTH);
 	if (c->used > frames / MOST_USED) {
-		c->blurred = c->shift == MAX_SHIFT || window >> (c->shift + 1) < least;
-		if (c->blurred)
-			return;
-		c->shift++;
-		c->used /= 2;
+		c->blurred = !shorten(c, policy);
 		/* What was seen so far says little. */
-		if (c->parts == 1)
+		if (!c->blurred && c->parts == 1)
 			c->left = FIRST + SECOND;
-	} else if (c->used < frames / LEAST_USED && c->shift &&
+	} else if (c->used < frames / LEAST_USED && c->shift > LONG_SHIFT &&
 		   c->look == SECOND + 1) {
-		c->shift--;
-		c->used *= 2;
+		lengthen(c);
 	}
+}
+
+/* How often candidates were used in the second half: 0 .. HMEM_HEAT_MAX. */
+static uint64_t hot_use(const struct hmem_pace *c)
+{
+	return c->again * HMEM_HEAT_MAX / (c->candidates * SECOND);
+}
+
+/* Pages of tier 0 that stayed cold. */
+static uint64_t asleep(const struct hmem_pace *c)
+{
+	return c->cold_ones - (c->woken < c->cold_ones ? c->woken : c->cold_ones);
+}
+
+/*
+ * Of pages that are used in each look with the probability p, (1 - p)^4 are not in
+ * four.  Of the cold ones it were fewer: these are used about as often as the
+ * candidates, which were hot by chance, or they cold.
+ */
+static bool cold_by_chance(const struct hmem_pace *c)
+{
+	uint64_t use = hot_use(c), none;
+
+	_Static_assert(SECOND == 4, "the exponent");
+	none = HMEM_HEAT_MAX - (use > c->asked ? use - c->asked : 0);
+	none = none * none >> 16;
+	none = none * none >> 16;
+	return c->asleep_all * HMEM_HEAT_MAX < (int64_t)none * c->cold_all;
+}
+
+/* Are so many pages of the part more than one in @share of tier 0? */
+static bool many(const struct hmem_pace *c, const struct hmem_pages *p,
+		 uint64_t pages, uint32_t share)
+{
+	return pages >= ENOUGH && pages > p->frames[0] / share / c->parts;
 }
 
 /* Was it chance?  Then chance must be kept out better. */
@@ -140,14 +212,17 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	uint64_t confirmed = p->look.hot;
 
 	c->chance = c->blurred ||
-		    (c->candidates >= ENOUGH && confirmed < c->candidates / 2) ||
-		    (c->cold_ones >= ENOUGH && c->woken > c->cold_ones / 2);
+		    (c->candidates >= ENOUGH && hot_use(c) < c->cold + c->asked);
+	estimate(c, &c->cold_all, c->cold_ones, SMOOTH_COLD);
+	estimate(c, &c->asleep_all, asleep(c), SMOOTH_COLD);
+	c->woke = c->candidates >= ENOUGH && cold_by_chance(c);
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;
-	} else if (confirmed >= ENOUGH &&
-		   confirmed > p->frames[0] / MANY / c->parts) {
+	} else if (many(c, p, confirmed, MANY)) {
 		/* The hot set is another one: no time to lose. */
-		c->urgent = c->parts > 1;
+		c->urgent = c->parts > 1 &&
+			    (many(c, p, asleep(c), MANY) ||
+			     c->idle > p->frames[0] / MANY);
 		c->margin = least_margin(policy);
 	} else if (c->candidates >= ENOUGH && confirmed > c->candidates / 4 * 3) {
 		c->margin -= c->margin < MARGIN_STEP ? c->margin : MARGIN_STEP;
@@ -158,16 +233,36 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->margin = least_margin(policy);
 }
 
+/* Pages that are hot by any measure are seen to be so in less time, others in more. */
+static void suit_candidates(struct hmem_pace *c, const struct hmem_policy *policy,
+			    const struct hmem_pages *p)
+{
+	if (c->candidates >= ENOUGH && c->again > c->candidates * SECOND / 8 * 7)
+		shorten(c, policy);
+	if (!c->chance || !many(c, p, c->candidates, MANY))
+		return;
+	while (c->shift && c->shift <= LONG_SHIFT &&
+	       c->used < (int64_t)p->frames[0] / LEAST_USED) {
+		lengthen(c);
+		c->urgent = true;
+	}
+}
+
 /*
  * The next census is about as much of memory as costs half of what accrues until it
- * is over: the other half is for when the hot set is another one.
+ * is over: the other half is for when the hot set is another one, or for all of
+ * memory where not all of it has found its place.
  */
-static void choose_share(struct hmem_pace *c, uint64_t window)
+static void choose_share(struct hmem_pace *c, const struct hmem_policy *policy,
+			 const struct hmem_pages *p)
 {
-	uint64_t ns = (FIRST + SECOND) * (window >> c->shift) + window;
+	uint64_t ns = (FIRST + SECOND) * look_ns(c, policy) +
+		      policy->window * UINT64_C(1000000);
 	int64_t accrues = ns / (2 * BUDGET), all = c->spent * c->parts;
 
 	c->share = 1;
+	if (!c->chance && many(c, p, p->look.hot, SOME) && c->credit > SAVED_MS * MS / 2)
+		return;
 	while (!c->scans && c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;
 }
@@ -177,8 +272,8 @@ static void account(struct hmem_pace *c, const struct hmem_pages *p,
 {
 	int64_t cost = p->look.faults * FAULT_NS, most = AHEAD_MS * MS;
 
-	if (scan_ns > MAX_SCAN_NS)
-		scan_ns = MAX_SCAN_NS;
+	if (scan_ns > AN_HOUR_NS)
+		scan_ns = AN_HOUR_NS;
 	/* What one takes longer than another, the driver was not running. */
 	if (scan_ns && (c->look > FIRST + SECOND || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
@@ -199,25 +294,24 @@ uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 			const struct hmem_pages *p, uint64_t window_ns,
 			uint64_t scan_ns)
 {
-	uint64_t window = policy->window * UINT64_C(1000000);
-
 	account(c, p, window_ns, scan_ns);
 	/* Not by a window that has found what was set before. */
 	if (c->look <= FIRST + SECOND &&
 	    (c->look > SECOND || (c->look && c->parts == 1)))
-		adapt_length(c, p, window);
+		adapt_length(c, policy, p);
 	if (c->look > SECOND) {
 		c->candidates = p->look.hot;
 		c->cold_ones = p->look.cold;
+		c->again = 0;
 		c->woken = 0;
 	} else if (c->look) {
+		c->again += p->look.again;
 		c->woken += p->look.woken;
 	}
 	if (c->look == 1 && !c->left) {
 		judge(c, policy, p);
-		choose_share(c, window);
+		suit_candidates(c, policy, p);
+		choose_share(c, policy, p);
 	}
-	if (!c->left)
-		return window;
-	return window >> c->shift;
+	return c->left ? look_ns(c, policy) : policy->window * UINT64_C(1000000);
 }

@@ -11,21 +11,25 @@
  * not rearmed costs nothing and says nothing.
  *
  * - A look is as long as it takes for the pages used to be a sixth to a half of
- *   what tier 0 holds; never longer than the policy's window.
+ *   what tier 0 holds, but not longer than the policy's window; shorter if what
+ *   seems hot is used in nearly each; and longer, up to eight windows, if it is
+ *   used too seldom to be told from chance.
  * - A census is about all of memory, or where that would cost more than accrues
  *   until it is over, as the last one did, about one part of up to 64.  So one
  *   follows the other, and each would see that the hot set is another one.
  * - It has two halves.  In the first, all pages that it is about are looked at.
  *   Those that seem hot enough to be promoted are then looked at some more, alone:
  *   chance makes some pages look hot, and others cold, and does not do so twice.
- *   Where fewer than half of them still seem hot, or half of those in tier 0 that
- *   were not used are then used, or a look cannot be short enough, it was chance:
- *   only pages that were used in nearly every look are believed to be hot, and the
- *   policy asks for a larger difference from then on.
+ *   Where they are not used as often as a page must be to be promoted, or a look
+ *   cannot be short enough, it was chance: only pages that were used in nearly every
+ *   look are believed to be hot, and the policy asks for a larger difference from
+ *   then on.  Where what seemed cold in tier 0 is used nearly as often as they are,
+ *   only idle pages are believed to be cold: those not used since the census before.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
  *   fault costs is an estimate.
  * - Where a census of a part finds many hot pages in the slower tiers, the hot
- *   set is another one, and all of memory is looked at, at once.
+ *   set is another one, and all of memory is looked at, at once; where it finds
+ *   some, when that much has been saved.
  *
  * That is for trackers with which a window costs what is rearmed in it.  One that
  * scans all page tables for each window is paced, too, but always looks at all of
@@ -45,7 +49,7 @@
 #define HMEM_PACE_SURE	(HMEM_HEAT_MAX / 4 * 3)
 
 struct hmem_pace {
-	/* A look lasts the policy's window / 2^this. */
+	/* A look lasts eight of the policy's windows / 2^this. */
 	uint32_t shift;
 	/* Part of memory that this census is about, of how many; the next one. */
 	uint32_t part, parts, share;
@@ -64,8 +68,8 @@ struct hmem_pace {
 	int64_t used;
 	/* Looks cannot be as short that cold pages are mostly not used. */
 	bool blurred;
-	/* Most of what the last one found was chance. */
-	bool chance;
+	/* The last one found hot what was so by chance; in tier 0, cold. */
+	bool chance, woke;
 	/* Rests that the next census has waited for. */
 	uint32_t waited;
 	/*
@@ -73,12 +77,17 @@ struct hmem_pace {
 	 * what that was when the census began.
 	 */
 	uint32_t margin, asked;
-	/* How hot the coldest pages of tier 0 are: by the last plan. */
-	uint32_t cold;
-	/* Pages hot enough for that when the first half of the census ended. */
-	uint64_t candidates;
+	/* How hot the coldest pages of tier 0 are, and how many idle: by the last plan. */
+	uint32_t cold, idle;
+	/*
+	 * Pages hot enough for that when the first half of the census ended; and how
+	 * often they were used in the second, in all.
+	 */
+	uint64_t candidates, again;
 	/* Pages of tier 0 that seemed cold then, and that were used in the second. */
 	uint64_t cold_ones, woken;
+	/* Such, and those of them that stayed cold, in all of memory: estimates. */
+	int64_t cold_all, asleep_all;
 	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
 	int64_t credit;
 	/* ... and that this census has cost. */
@@ -106,8 +115,8 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 
 /*
  * It has taken it, and the window was @window_ns long, with a scan of @scan_ns.
- * Returns how long, in ns of guest time, the next one should be: the policy's
- * window or, down to 1.5 ms, a part of it.
+ * Returns how long, in ns of guest time, the next one should be: from 1.5 ms to
+ * eight of the policy's windows, and an hour at most.
  */
 uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 			const struct hmem_pages *p, uint64_t window_ns,
@@ -137,10 +146,17 @@ static inline uint32_t hmem_pace_margin(const struct hmem_pace *c)
 	return c->chance && margin < HMEM_PACE_SURE ? HMEM_PACE_SURE : margin;
 }
 
+/* ... and over pages of tier 0 that are in use at all. */
+static inline uint32_t hmem_pace_warm_margin(const struct hmem_pace *c)
+{
+	return c->woke ? HMEM_PACE_SURE : 0;
+}
+
 static inline void hmem_pace_planned(struct hmem_pace *c,
 				     const struct hmem_plan *plan)
 {
 	c->cold = plan->cold;
+	c->idle = plan->idle;
 }
 
 #endif /* HMEM_PACE_H */

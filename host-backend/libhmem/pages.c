@@ -36,6 +36,15 @@ static const struct {
  */
 #define PROBE_PARTS	8u
 
+/*
+ * Frames that are free or the kernel's are idle, and next to each other: of a
+ * block that nothing is known of, so many are asked for at a time.  One that
+ * moves makes that four times as many, up to all; one that does not, half as
+ * many; of blocks of which none does, one is asked for in so many windows.
+ */
+#define QUOTA_FIRST		4u
+#define QUOTA_PROBE		64u
+
 static unsigned int stamp(uint64_t window)
 {
 	return window % CLOCK + 1;
@@ -50,6 +59,17 @@ static unsigned int refused_for(const struct hmem_pages *p, uint16_t state)
 		return 0;
 	left = (until + CLOCK - stamp(p->clock)) % CLOCK;
 	return left <= CLOCK / 2 ? left : 0;
+}
+
+static unsigned int level_of(uint16_t state)
+{
+	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+}
+
+/* It was not refused as one that will not move, or again and again. */
+static bool may_move(uint16_t state)
+{
+	return level_of(state) < levels[HMEM_REFUSED_NACK].first;
 }
 
 static void mark_live(struct hmem_pages *p, uint64_t slot)
@@ -110,10 +130,13 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	/* Large ones are mapped, so frames never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->state = calloc(slot + 64, sizeof(*p->state));
+	p->quota = malloc(slot / 64 + 1);
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(live_words(slot) + 1, sizeof(*p->live));
-	if (p->heat && p->state && p->mlq && p->live)
+	if (p->heat && p->state && p->quota && p->mlq && p->live) {
+		memset(p->quota, QUOTA_FIRST, slot / 64 + 1);
 		return 0;
+	}
 nomem:
 	hmem_pages_free(p);
 	return hmem_fail(err, ENOMEM, "no memory for a table of %" PRIu64
@@ -125,6 +148,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->ranges);
 	free(p->heat);
 	free(p->state);
+	free(p->quota);
 	free(p->mlq);
 	free(p->live);
 	memset(p, 0, sizeof(*p));
@@ -133,7 +157,7 @@ void hmem_pages_free(struct hmem_pages *p)
 uint64_t hmem_pages_bytes(const struct hmem_pages *p)
 {
 	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
-	       p->num_slots / 64 * sizeof(*p->mlq) +
+	       p->num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq)) +
 	       live_words(p->num_slots) * sizeof(*p->live) +
 	       p->num_ranges * sizeof(*p->ranges);
 }
@@ -210,6 +234,7 @@ static void keep_history(struct hmem_pages *p, const struct hmem_pages *old)
 				       (next - gfn) * sizeof(*p->state));
 				mark_live(p, ns);
 			}
+			p->quota[ns / 64] = old->quota[os / 64];
 			gfn = next;
 		}
 		if (n_end < o_end)
@@ -348,6 +373,18 @@ static uint64_t just_copied(const struct hmem_pages *p, const uint16_t *state)
 	return mask;
 }
 
+/* These are in use, whatever was seen of them last. */
+static void not_idle(uint16_t *heat, uint64_t pages)
+{
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes least = spread(pages >> g) & HMEM_HEAT_IN_USE, was;
+
+		memcpy(&was, &heat[g], sizeof(was));
+		was += (least - was) & (lanes)(was < least);
+		memcpy(&heat[g], &was, sizeof(was));
+	}
+}
+
 struct update {
 	struct hmem_pages *p;
 	struct hmem_tracker *t;
@@ -370,7 +407,9 @@ enum {
 	WAIT_CANDIDATE,
 	/* Rearmed late, when the window that now begins has ended. */
 	WAIT_LATE,
-	/* Had been used before the census, and has not been since. */
+	/* Was used in the last census about it, or in the time before that. */
+	WAIT_USED,
+	/* Was, but not in a look that counts. */
 	WAIT_COLD,
 };
 
@@ -385,15 +424,37 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 	if (!in_part || h->rearm == HMEM_REARM_NONE)
 		rearm = 0;
 	else if (h->rearm == HMEM_REARM_HOT)
-		rearm &= hot;
+		rearm &= h->candidates ? mlq->wait[WAIT_CANDIDATE] : hot;
 	if (in_part && !h->candidates)
 		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
 	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
 	mlq->wait[WAIT_LATE] = late ? rearm : 0;
 	/* The census begins. */
 	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
-		mlq->wait[WAIT_COLD] = set;
+		mlq->wait[WAIT_USED] = set;
 	return rearm;
+}
+
+/* Frames whose pages will not move, for all that is known. */
+static uint64_t unwilling(const uint16_t *state)
+{
+	uint64_t mask = 0;
+
+	for (unsigned int i = 0; i < 64; i++)
+		mask |= (uint64_t)!may_move(state[i]) << i;
+	return mask;
+}
+
+/* A look has found @accessed of a block of tier 0. */
+static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
+		       uint64_t accessed, bool first, uint64_t unwilling)
+{
+	if (first)
+		mlq->wait[WAIT_COLD] = mlq->wait[WAIT_USED] & ~unwilling;
+	mlq->wait[WAIT_USED] |= accessed;
+	look->woken += __builtin_popcountll(accessed & mlq->wait[WAIT_COLD]);
+	mlq->wait[WAIT_COLD] &= ~accessed;
+	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
 }
 
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
@@ -429,14 +490,16 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	s.written &= ~except;
 	if (in_part && !u->h->ignore)
 		p->look.used += __builtin_popcountll(s.accessed);
-	if (in_part && !u->h->ignore && !b->tier) {
-		p->look.woken += __builtin_popcountll(s.accessed & mlq->wait[WAIT_COLD]);
-		mlq->wait[WAIT_COLD] &= ~s.accessed;
-		p->look.cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
-	}
+	if (in_part && b->tier && u->h->candidates)
+		p->look.again += __builtin_popcountll(s.accessed);
+	if (in_part && !u->h->ignore && !b->tier)
+		count_cold(&p->look, mlq, s.accessed, u->h->first,
+			   has_state ? unwilling(state) : 0);
 	/* Slots outside the mask stand for no frame, and stay zero. */
 	if (!u->h->ignore)
 		average_except(heat, s, u->h, except);
+	if (!queue && !b->tier && mlq->wait[WAIT_USED])
+		not_idle(heat, mlq->wait[WAIT_USED]);
 	if (has_state)
 		no_longer_free(state, s.accessed);
 	if (in_part && b->tier) {
@@ -468,11 +531,6 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	return true;
 }
 
-static unsigned int level_of(uint16_t state)
-{
-	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
-}
-
 /* Clear refusals that are over, and let old ones count for less. */
 static void sweep(struct hmem_pages *p)
 {
@@ -495,7 +553,7 @@ static void sweep(struct hmem_pages *p)
 			if (state[i] & STATE_UNTIL)
 				state[i] &= ~(STATE_UNTIL | STATE_FREE);
 			else if (level_of(state[i]) &&
-				 (level_of(state[i]) < levels[HMEM_REFUSED_NACK].first ||
+				 (may_move(state[i]) ||
 				  (i + p->sweeps) % PROBE_PARTS == 0))
 				state[i] -= 1u << STATE_LEVEL_SHIFT;
 		}
@@ -541,8 +599,27 @@ bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot)
 
 bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot)
 {
-	return level_of(p->state[slot]) < levels[HMEM_REFUSED_NACK].first &&
-	       hmem_pages_eligible(p, slot);
+	return may_move(p->state[slot]) && hmem_pages_eligible(p, slot);
+}
+
+unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
+{
+	unsigned int quota = p->quota[slot / 64];
+
+	return quota ? quota : (slot / 64 + p->clock) % QUOTA_PROBE == 0;
+}
+
+/* A page in the block of @slot has moved, or was asked for and will not. */
+static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
+{
+	uint8_t *quota = &p->quota[slot / 64];
+
+	if (!moved)
+		*quota /= 2;
+	else if (*quota < QUOTA_FIRST)
+		*quota = QUOTA_FIRST;
+	else
+		*quota = *quota < 16 ? *quota * 4 : 64;
 }
 
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
@@ -586,6 +663,8 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 				 stamp(p->clock + (1u << level)) |
 				 (how == HMEM_REFUSED_FREE ? STATE_FREE : 0);
 		mark_live(p, slot);
+		if (how != HMEM_REFUSED_BUSY)
+			learn(p, slot, false);
 	}
 }
 
@@ -598,6 +677,7 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 	if (from >= 0 && p->state[from] & STATE_IN_FLIGHT) {
 		p->heat[from] = 0;
 		p->state[from] = stamp(p->clock + SETTLE);
+		learn(p, from, true);
 	}
 	if (from >= 0)
 		hmem_mlq_forget(&p->mlq[from / 64], UINT64_C(1) << (from % 64));
@@ -605,6 +685,7 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 		hmem_mlq_forget(&p->mlq[to / 64], UINT64_C(1) << (to % 64));
 		p->heat[to] = heat;
 		p->state[to] = stamp(p->clock + SETTLE);
+		learn(p, to, true);
 		mark_live(p, to);
 	}
 }

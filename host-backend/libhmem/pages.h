@@ -27,6 +27,8 @@
 /* Heats are sorted by their upper bits. */
 #define HMEM_BUCKETS		256u
 #define HMEM_BUCKET(heat)	((heat) >> 8)
+/* Less is the coldest bucket's: idle pages. */
+#define HMEM_HEAT_IN_USE	256u
 
 /* Which bits of a tracker that can rearm are cleared at the end of a window. */
 enum hmem_rearm {
@@ -60,6 +62,8 @@ struct hmem_heat {
 	/* Not with HMEM_REARM_QUEUE: */
 	uint32_t part, parts;
 	uint16_t cut;
+	/* The first that counts of those about the part: what is cold is so from here. */
+	bool first;
 	/* The window was about candidates, which the one before chose. */
 	bool candidates;
 	/* The window says nothing: all heats stay. */
@@ -76,7 +80,12 @@ struct hmem_look {
 	uint64_t used;
 	/* There, of the slower tiers: (candidates) that are as hot as @cut now. */
 	uint64_t hot;
-	/* There, of tier 0: used before, but not since; and used now after all. */
+	/* Candidates that were used. */
+	uint64_t again;
+	/*
+	 * There, of tier 0, if they may move: used before, but not since; and used
+	 * now after all.
+	 */
 	uint64_t cold, woken;
 };
 
@@ -105,6 +114,8 @@ struct hmem_pages {
 	uint16_t *heat;
 	/* HMEM_STATE_*: in flight, refused until when, how often. */
 	uint16_t *state;
+	/* By block: of idle pages, how many are asked for at a time; 0 .. 64. */
+	uint8_t *quota;
 	/* By block; of trackers that can rearm. */
 	struct hmem_mlq_block *mlq;
 	/* One bit a block: something of it in the tables is not zero. */
@@ -206,6 +217,12 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
  */
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 		      unsigned int order, uint16_t heat);
+
+/*
+ * How many idle pages of the block of @slot may be asked for at a time: frames
+ * that are free or the kernel's are idle, too, and in the same blocks.
+ */
+unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot);
 
 /* 64 frames at most, all of one range. */
 struct hmem_block {

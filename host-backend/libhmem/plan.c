@@ -15,9 +15,11 @@ struct side {
 	uint32_t take[HMEM_BUCKETS];
 	uint32_t place[HMEM_BUCKETS];
 	uint32_t taken;
+	/* Most are from this bucket. */
+	unsigned int most;
 	struct hmem_move *moves;
-	/* Buckets that matter. */
-	unsigned int min, max;
+	/* The coldest bucket that matters. */
+	unsigned int min;
 };
 
 struct sorter {
@@ -25,10 +27,13 @@ struct sorter {
 	struct side cold;	/* of tier 0 */
 	/* Left to place; the walk ends early when there is nothing more. */
 	uint32_t left;
+	/* The last one placed of the bucket that most are of. */
 	uint64_t last_cold;
 	/* The bucket that the coldest pages are in that are left, but for a few. */
 	unsigned int coldest;
 	uint64_t few;
+	/* Buckets between pages that change places; and if the colder is in use. */
+	unsigned int apart, warm_apart;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -56,17 +61,26 @@ static bool may_take(const struct hmem_pages *p, const struct sorter *s,
 				  hmem_pages_eligible(p, slot);
 }
 
+/* Of the pages that are not used, how many may be taken from the block. */
+static unsigned int quota_of(const struct hmem_pages *p, const struct sorter *s,
+			     const struct side *side, const struct hmem_block *b)
+{
+	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
+}
+
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
 	struct sorter *s = arg;
 	struct side *side = side_of(s, b);
+	unsigned int quota = quota_of(p, s, side, b);
 
 	if (!b->live) {
-		side->count[0] += hmem_block_frames(b);
+		side->count[0] += hmem_block_frames(b) < quota ? hmem_block_frames(b) :
+								 quota;
 		return true;
 	}
-	if (hmem_pages_all_eligible(p, b)) {
+	if (quota == 64 && hmem_pages_all_eligible(p, b)) {
 		for (unsigned int i = 0; i < 64; i++)
 			side->count[HMEM_BUCKET(p->heat[b->slot + i])]++;
 		return true;
@@ -75,8 +89,10 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		uint64_t slot = b->slot + __builtin_ctzll(w);
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
 
-		if (bucket >= side->min && may_take(p, s, side, slot))
+		if (bucket >= side->min && (bucket || quota) && may_take(p, s, side, slot)) {
+			quota -= !bucket;
 			side->count[bucket]++;
+		}
 	}
 	return true;
 }
@@ -85,8 +101,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
  * Hottest against coldest, a bucket of each at a time, until they are too
  * close or @n pairs are found; then @room more of the coldest.
  */
-static void choose(struct sorter *s, uint32_t n, unsigned int apart,
-		   uint32_t room)
+static void choose(struct sorter *s, uint32_t n, uint32_t room)
 {
 	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
 	uint64_t hot = s->hot.count[hi], cold = s->cold.count[lo];
@@ -98,7 +113,7 @@ static void choose(struct sorter *s, uint32_t n, unsigned int apart,
 			hot = s->hot.count[--hi];
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.count[++lo];
-		if (hi < lo + apart || !hot || !cold)
+		if (hi < lo + (lo ? s->warm_apart : s->apart) || !hot || !cold)
 			break;
 		if (m > hot)
 			m = hot;
@@ -119,7 +134,7 @@ static void choose(struct sorter *s, uint32_t n, unsigned int apart,
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.count[++lo];
 		/* What is warm stays, however full the tier is. */
-		if (!cold || lo >= apart)
+		if (!cold || lo >= s->apart)
 			break;
 		if (m > cold)
 			m = cold;
@@ -150,6 +165,8 @@ static void place_from(struct side *side, bool hottest_first)
 
 		side->place[bucket] = at;
 		at += side->take[bucket];
+		if (side->take[bucket] > side->take[side->most])
+			side->most = bucket;
 	}
 	side->taken = at;
 }
@@ -159,6 +176,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 {
 	struct sorter *s = arg;
 	struct side *side = side_of(s, b);
+	unsigned int quota = quota_of(p, s, side, b);
 
 	if (!b->live && !side->take[0])
 		return true;
@@ -167,15 +185,16 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		uint64_t slot = b->slot + i;
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
 
-		if (!side->take[bucket] || !may_take(p, s, side, slot))
+		if (!side->take[bucket] || (!bucket && !quota) || !may_take(p, s, side, slot))
 			continue;
+		quota -= !bucket;
 		side->take[bucket]--;
 		side->moves[side->place[bucket]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
 			.tier = b->tier,
 			.heat = p->heat[slot],
 		};
-		if (side == &s->cold)
+		if (side == &s->cold && bucket == side->most)
 			s->last_cold = slot;
 		if (!--s->left)
 			return false;
@@ -217,29 +236,37 @@ void hmem_plan_clear(struct hmem_plan *plan)
 	plan->next_promote = plan->next_demote = 0;
 }
 
+/* A bucket is coarser than the heat: equal buckets are never apart. */
+static unsigned int buckets_apart(uint32_t hysteresis)
+{
+	unsigned int apart = HMEM_BUCKET(hysteresis);
+
+	return apart < 1 ? 1 : apart;
+}
+
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
-		   uint32_t budget, uint32_t hysteresis, uint32_t room,
-		   uint32_t spare, struct hmem_err *err)
+		   const struct hmem_plan_limits *limits, struct hmem_err *err)
 {
 	/* Frames of the kernel's that are tried again: cold, and nothing to go by. */
 	struct sorter s = { .few = p->frames[0] / 256 };
-	unsigned int apart = HMEM_BUCKET(hysteresis);
-	uint32_t most;
+	uint32_t room = limits->room, most;
 
 	hmem_plan_clear(plan);
-	/* A bucket is coarser than the heat: equal buckets are never apart. */
-	if (apart < 1)
-		apart = 1;
-	s.hot.min = apart;
+	s.apart = buckets_apart(limits->hysteresis);
+	s.warm_apart = buckets_apart(limits->warm);
+	if (s.warm_apart < s.apart)
+		s.warm_apart = s.apart;
+	s.hot.min = s.apart;
 
 	hmem_pages_walk(p, 0, p->num_slots, count_fn, &s);
 	/* Nothing slower than this bucket is promoted, refused or not. */
 	s.hot.count[0] = 0;
-	if (room > budget / 2)
-		room = budget / 2;
-	choose(&s, (budget - room) / 2, apart, room);
-	save(&s.cold, spare);
+	if (room > limits->budget / 2)
+		room = limits->budget / 2;
+	choose(&s, (limits->budget - room) / 2, room);
+	save(&s.cold, limits->spare);
 	plan->cold = s.coldest << 8;
+	plan->idle = s.cold.count[0] - s.cold.take[0];
 	place_from(&s.hot, true);
 	place_from(&s.cold, false);
 

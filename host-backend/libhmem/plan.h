@@ -35,6 +35,27 @@ struct hmem_plan {
 	uint32_t cap;
 	/* The heat of the coldest pages of tier 0 that are left there. */
 	uint16_t cold;
+	/* Idle pages that are left there. */
+	uint32_t idle;
+};
+
+/* What a plan may do. */
+struct hmem_plan_limits {
+	/* Moves in all. */
+	uint32_t budget;
+	/*
+	 * A page is promoted only if hotter by this (of HMEM_HEAT_MAX) than the
+	 * page that makes room for it; by @warm, if that is more, than one that is
+	 * in use at all.
+	 */
+	uint32_t hysteresis, warm;
+	/* Pages to demote besides, because the guest found tier 0 full. */
+	uint32_t room;
+	/*
+	 * Room that there is for so many promotions without a demotion, the first
+	 * ones.
+	 */
+	uint32_t spare;
 };
 
 /* Zero is an empty plan. */
@@ -44,16 +65,12 @@ void hmem_plan_free(struct hmem_plan *plan);
 void hmem_plan_clear(struct hmem_plan *plan);
 
 /*
- * Make @plan, which is emptied first, from the table as it is: at most @budget
- * moves in all.  A page is promoted only if hotter by @hysteresis (of
- * HMEM_HEAT_MAX) than the page that makes room for it.  @room: pages to demote
- * besides, because the guest found tier 0 full.  @spare: room that there is for
- * so many promotions without a demotion, the first ones.  Pages in flight or refused
- * are left out.  -ENOMEM: the plan is empty.
+ * Make @plan, which is emptied first, from the table as it is.  Pages in flight
+ * or refused are left out, and of those that are not used, what is more than
+ * hmem_pages_quota() of a block.  -ENOMEM: the plan is empty.
  */
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
-		   uint32_t budget, uint32_t hysteresis, uint32_t room,
-		   uint32_t spare, struct hmem_err *err);
+		   const struct hmem_plan_limits *limits, struct hmem_err *err);
 
 /*
  * Take the next hints, demotions first so that they make room for the

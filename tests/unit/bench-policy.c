@@ -45,6 +45,8 @@ static const struct model_load loads[] = {
 	  .hot = 51 * MIB, .sweep = true },
 	{ .name = "seq-all", .costs = &model_pages, .pages = DATA,
 	  .hot = DATA, .sweep = true },
+	{ .name = "idle", .costs = &model_pages, .pages = DATA,
+	  .hot = 150 * MIB, .weight = 100 },
 };
 
 static __attribute__((noreturn)) void usage(void)

@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 	};
 	uint64_t *map = calloc(blocks, sizeof(*map));
 	struct hmem_tracker_maps dirty;
+	const struct hmem_plan_limits limits = { .budget = 51200, .hysteresis = 19660 };
 	struct hmem_plan plan = { 0 };
 	struct hmem_pages pages;
 	struct hmem_err err;
@@ -40,7 +41,7 @@ int main(int argc, char **argv)
 		}
 		hmem_pages_update(&pages, &dirty.tracker,
 				  &(struct hmem_heat) { .decay = 2 });
-		if (hmem_plan_make(&plan, &pages, 51200, 19660, 0, 0, &err) < 0)
+		if (hmem_plan_make(&plan, &pages, &limits, &err) < 0)
 			return 1;
 	}
 	printf("%.3f %u\n", (double)hmem_pages_bytes(&pages) / frames,

@@ -280,11 +280,12 @@ static uint64_t scan_ns(const struct model *m)
 static uint64_t decide(struct model *m)
 {
 	struct hmem_heat heat = hmem_policy_heat(&m->policy, NULL, 0);
-	uint32_t margin = HMEM_HEAT_MAX * m->policy.hysteresis / 100;
+	struct hmem_plan_limits limits = {
+		.hysteresis = HMEM_HEAT_MAX * m->policy.hysteresis / 100,
+	};
 	struct hmem_tracker *t = scans(m) ? &m->gpt.tracker : &m->sim.tracker;
 	bool paced = hmem_paced(&m->policy, t);
 	uint64_t next = m->window;
-	uint32_t budget;
 
 	if (paced)
 		hmem_pace_window(&m->pace, t, m->queued, &heat);
@@ -294,18 +295,18 @@ static uint64_t decide(struct model *m)
 		next = hmem_pace_next(&m->pace, &m->policy, &m->pages, m->window,
 				      scan_ns(m));
 		m->rests = hmem_pace_rests(&m->pace);
-		margin = hmem_pace_margin(&m->pace);
+		limits.hysteresis = hmem_pace_margin(&m->pace);
+		limits.warm = hmem_pace_warm_margin(&m->pace);
 	} else {
 		hmem_brake_window(&m->brake, &m->pages, &heat);
 	}
 	if (!hmem_policy_moves(&m->policy) ||
 	    (paced && !hmem_pace_may_plan(&m->pace)))
 		return next;
-	budget = hmem_plan_budget(m->policy.rate, next);
+	limits.budget = hmem_plan_budget(m->policy.rate, next);
 	if (!paced)
-		budget = hmem_brake_budget(&m->brake, budget);
-	assert_int_equal(hmem_plan_make(&m->plan, &m->pages, budget, margin, 0, 0,
-					NULL), 0);
+		limits.budget = hmem_brake_budget(&m->brake, limits.budget);
+	assert_int_equal(hmem_plan_make(&m->plan, &m->pages, &limits, NULL), 0);
 	if (paced)
 		hmem_pace_planned(&m->pace, &m->plan);
 	ask(m);

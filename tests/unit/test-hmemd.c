@@ -548,6 +548,9 @@ static void lockstep(void **state)
 		for (unsigned int i = 0; i < 3000; i++) {
 			set_bit(sim.map + PEER_WORDS, PEER_TIER + i);
 			set_bit(sim.map, PEER_TIER + i);
+			/* Idle pages would be asked for a few at a time. */
+			if (seq == 1)
+				set_bit(sim.map + PEER_WORDS, i);
 		}
 		peer_send_tick(&sim, seq);
 		for (peer_read(&sim, &msg); msg.hdr.type == HMEM_LINK_HINTS;

@@ -168,16 +168,17 @@ static void move(struct guest *g)
 static void run(struct guest *g, unsigned int windows)
 {
 	struct hmem_heat heat = hmem_policy_heat(&g->policy, tiers, 2);
+	struct hmem_plan_limits limits = {
+		.hysteresis = HMEM_HEAT_MAX * g->policy.hysteresis / 100,
+	};
 
 	for (; windows; windows--, g->window++) {
 		collect(g);
 		hmem_pages_update(&g->pages, &g->sim.tracker, &heat);
 		rearm(g);
 		hmem_brake_window(&g->brake, &g->pages, &heat);
-		assert_int_equal(hmem_plan_make(&g->plan, &g->pages,
-				hmem_brake_budget(&g->brake, RATE),
-				HMEM_HEAT_MAX * g->policy.hysteresis / 100,
-				0, 0, NULL), 0);
+		limits.budget = hmem_brake_budget(&g->brake, RATE);
+		assert_int_equal(hmem_plan_make(&g->plan, &g->pages, &limits, NULL), 0);
 		move(g);
 	}
 }
