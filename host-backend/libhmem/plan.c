@@ -15,6 +15,8 @@ struct side {
 	uint32_t take[HMEM_BUCKETS];
 	uint32_t place[HMEM_BUCKETS];
 	uint32_t taken;
+	/* Still to be taken of those that are not idle. */
+	uint32_t warm;
 	/* Most are from this bucket. */
 	unsigned int most;
 	struct hmem_move *moves;
@@ -61,11 +63,30 @@ static bool may_take(const struct hmem_pages *p, const struct sorter *s,
 				  hmem_pages_eligible(p, slot);
 }
 
-/* Of the pages that are not used, how many may be taken from the block. */
+/* Of the idle pages, how many may be taken from the block. */
 static unsigned int quota_of(const struct hmem_pages *p, const struct sorter *s,
 			     const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
+}
+
+static void count_block(const struct hmem_pages *p, const struct hmem_block *b,
+			const struct sorter *s, struct side *side)
+{
+	if (!b->live) {
+		side->count[0] += hmem_block_frames(b);
+	} else if (hmem_pages_all_eligible(p, b)) {
+		for (unsigned int i = 0; i < 64; i++)
+			side->count[HMEM_BUCKET(p->heat[b->slot + i])]++;
+	} else {
+		for (uint64_t w = b->mask; w; w &= w - 1) {
+			uint64_t slot = b->slot + __builtin_ctzll(w);
+			unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
+
+			if (bucket >= side->min && may_take(p, s, side, slot))
+				side->count[bucket]++;
+		}
+	}
 }
 
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
@@ -73,27 +94,11 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 {
 	struct sorter *s = arg;
 	struct side *side = side_of(s, b);
-	unsigned int quota = quota_of(p, s, side, b);
+	uint64_t most = side->count[0] + quota_of(p, s, side, b);
 
-	if (!b->live) {
-		side->count[0] += hmem_block_frames(b) < quota ? hmem_block_frames(b) :
-								 quota;
-		return true;
-	}
-	if (quota == 64 && hmem_pages_all_eligible(p, b)) {
-		for (unsigned int i = 0; i < 64; i++)
-			side->count[HMEM_BUCKET(p->heat[b->slot + i])]++;
-		return true;
-	}
-	for (uint64_t w = b->mask; w; w &= w - 1) {
-		uint64_t slot = b->slot + __builtin_ctzll(w);
-		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
-
-		if (bucket >= side->min && (bucket || quota) && may_take(p, s, side, slot)) {
-			quota -= !bucket;
-			side->count[bucket]++;
-		}
-	}
+	count_block(p, b, s, side);
+	if (side->count[0] > most)
+		side->count[0] = most;
 	return true;
 }
 
@@ -169,6 +174,7 @@ static void place_from(struct side *side, bool hottest_first)
 			side->most = bucket;
 	}
 	side->taken = at;
+	side->warm = at - side->take[0];
 }
 
 static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
@@ -180,14 +186,16 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 
 	if (!b->live && !side->take[0])
 		return true;
-	for (uint64_t w = b->mask; w; w &= w - 1) {
+	for (uint64_t w = b->mask; w && (quota || side->warm); w &= w - 1) {
 		unsigned int i = __builtin_ctzll(w);
 		uint64_t slot = b->slot + i;
 		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
 
-		if (!side->take[bucket] || (!bucket && !quota) || !may_take(p, s, side, slot))
+		if (!side->take[bucket] || (!bucket && !quota) ||
+		    !may_take(p, s, side, slot))
 			continue;
 		quota -= !bucket;
+		side->warm -= !!bucket;
 		side->take[bucket]--;
 		side->moves[side->place[bucket]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
