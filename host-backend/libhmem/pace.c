@@ -237,11 +237,11 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 static void suit_candidates(struct hmem_pace *c, const struct hmem_policy *policy,
 			    const struct hmem_pages *p)
 {
-	if (c->candidates >= ENOUGH && c->again > c->candidates * SECOND / 8 * 7)
-		shorten(c, policy);
-	if (!c->chance || !many(c, p, c->candidates, MANY))
+	if (!many(c, p, c->candidates, MANY))
 		return;
-	while (c->shift && c->shift <= LONG_SHIFT &&
+	if (c->again > c->candidates * SECOND / 8 * 7)
+		shorten(c, policy);
+	while (c->chance && c->shift && c->shift <= LONG_SHIFT &&
 	       c->used < (int64_t)p->frames[0] / LEAST_USED) {
 		lengthen(c);
 		c->urgent = true;
@@ -261,8 +261,11 @@ static void choose_share(struct hmem_pace *c, const struct hmem_policy *policy,
 	int64_t accrues = ns / (2 * BUDGET), all = c->spent * c->parts;
 
 	c->share = 1;
-	if (!c->chance && many(c, p, p->look.hot, SOME) && c->credit > SAVED_MS * MS / 2)
+	if (!c->chance && many(c, p, p->look.hot, SOME) &&
+	    c->credit > SAVED_MS * MS / 2) {
+		c->margin = least_margin(policy);
 		return;
+	}
 	while (!c->scans && c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;
 }
