@@ -6,10 +6,11 @@
  *
  *   vmm SOCKET MIB BLOCK WINDOWS STOPFILE [thp]
  *
- * Each run of BLOCK pages is hot or cold, by chance.  Tells hmemd that no page
- * can be moved, and notes which ones it wanted to move where: those that go to
- * tier 0 are those that it found hot.  A window ends when its time is over and
- * all that is hot was used in it, three times at least.
+ * Each run of BLOCK pages is hot or cold, by chance, and stays so: pages that are
+ * to change places are said to have done so, but the frames are used as before.
+ * Notes which frames' pages were to move where first: those that go to tier 0 are
+ * those that were found hot.  A window ends when its time is over and all that is
+ * hot was used in it, three times at least.
  *
  * After so many windows, if any, prints what was found, and whether memory is
  * still what it was; goes on until there is a STOPFILE.
@@ -147,10 +148,18 @@ static uint64_t page_of(uint64_t gfn)
 	return gfn < pages / 2 ? gfn + pages / 2 : gfn - pages / 2;
 }
 
-/* No page can be moved. */
-static void refuse(const struct virtio_hmem_hint_batch *batch)
+static void swap(struct virtio_hmem_result *a, struct virtio_hmem_result *b)
 {
-	uint32_t num = le32toh(batch->num_hints);
+	a->new_gfn = b->gfn;
+	b->new_gfn = a->gfn;
+	a->status = b->status = virtio_hmem_status(VIRTIO_HMEM_R_MOVED);
+	a->reason = b->reason = VIRTIO_HMEM_R_MOVED;
+}
+
+/* Pages go up only as others come down; what is left over is locked. */
+static void move(const struct virtio_hmem_hint_batch *batch)
+{
+	uint32_t num = le32toh(batch->num_hints), other = num;
 	_Alignas(8) char buf[sizeof(struct virtio_hmem_result_batch) +
 			     HMEM_LINK_MAX_HINTS * sizeof(struct virtio_hmem_result)];
 	struct virtio_hmem_result_batch *out = (void *)buf;
@@ -163,18 +172,24 @@ static void refuse(const struct virtio_hmem_hint_batch *batch)
 	for (uint32_t i = 0; i < num; i++) {
 		const struct virtio_hmem_hint *hint = &batch->hints[i];
 		uint64_t gfn = le64toh(hint->gfn);
+		uint64_t page = page_of(gfn);
 
 		if (gfn >= pages || hint->order)
 			errx(1, "a hint for frame %#lx order %u", gfn, hint->order);
-		if (!asked[page_of(gfn)])
-			asked[page_of(gfn)] = hint->tier ? DOWN : UP;
+		if (!asked[page])
+			asked[page] = hint->tier ? DOWN : UP;
 		out->results[i] = (struct virtio_hmem_result) {
 			.gfn = hint->gfn,
 			.new_gfn = hint->gfn,
-			.status = virtio_hmem_status(VIRTIO_HMEM_R_KERNEL),
-			.reason = VIRTIO_HMEM_R_KERNEL,
+			.status = virtio_hmem_status(VIRTIO_HMEM_R_LOCKED),
+			.reason = VIRTIO_HMEM_R_LOCKED,
 		};
 	}
+	/* Demotions come first. */
+	while (other && !batch->hints[other - 1].tier)
+		other--;
+	for (uint32_t i = 0; other < num && batch->hints[i].tier; i++, other++)
+		swap(&out->results[i], &out->results[other]);
 	say(HMEM_LINK_RESULTS, out, sizeof(*out) + num * sizeof(out->results[0]));
 }
 
@@ -182,7 +197,7 @@ static void handle(const struct hmem_link_header *hdr, const void *payload)
 {
 	switch (hdr->type) {
 	case HMEM_LINK_HINTS:
-		refuse(payload);
+		move(payload);
 		break;
 	case HMEM_LINK_TRACK:
 		track = *(const struct hmem_link_track *)payload;
