@@ -250,8 +250,8 @@ static void suit_candidates(struct hmem_pace *c, const struct hmem_policy *polic
 
 /*
  * The next census is about as much of memory as costs half of what accrues until it
- * is over: the other half is for when the hot set is another one, or for all of
- * memory where not all of it has found its place.
+ * is over: the other half is saved for when the hot set is another one, or not all
+ * of it has found its place.
  */
 static void choose_share(struct hmem_pace *c, const struct hmem_policy *policy,
 			 const struct hmem_pages *p)
@@ -261,10 +261,9 @@ static void choose_share(struct hmem_pace *c, const struct hmem_policy *policy,
 	int64_t accrues = ns / (2 * BUDGET), all = c->spent * c->parts;
 
 	c->share = 1;
-	if (!c->chance && many(c, p, p->look.hot, SOME) &&
-	    c->credit > SAVED_MS * MS / 2) {
+	if (!c->chance && many(c, p, p->look.hot, SOME) && c->credit > 0) {
 		c->margin = least_margin(policy);
-		return;
+		accrues += c->credit;
 	}
 	while (!c->scans && c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;

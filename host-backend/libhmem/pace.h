@@ -29,7 +29,7 @@
  *   fault costs is an estimate.
  * - Where a census of a part finds many hot pages in the slower tiers, the hot
  *   set is another one, and all of memory is looked at, at once; where it finds
- *   some, when that much has been saved.
+ *   some, as much more of it as has been saved for.
  *
  * That is for trackers with which a window costs what is rearmed in it.  One that
  * scans all page tables for each window is paced, too, but always looks at all of

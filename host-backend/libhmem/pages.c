@@ -457,6 +457,17 @@ static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
 	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
 }
 
+/*
+ * Multiples of the golden ratio spread a run of blocks over all parts, evenly: what
+ * guests use lies in runs, and one part is to be like another.
+ */
+static uint32_t part_of(const struct hmem_block *b, uint32_t parts)
+{
+	uint32_t hash = b->slot / 64 * UINT64_C(0x9E3779B97F4A7C15) >> 32;
+
+	return (uint64_t)hash * parts >> 32;
+}
+
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		      void *arg)
 {
@@ -468,7 +479,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
 	bool queue = u->h->rearm == HMEM_REARM_QUEUE || !t->ops->rearm;
-	bool in_part = !queue && b->slot / 64 % u->h->parts == u->h->part;
+	bool in_part = !queue && part_of(b, u->h->parts) == u->h->part;
 	uint64_t all = s.accessed, except = 0, hot = 0, faults, rearm;
 	bool has_state;
 

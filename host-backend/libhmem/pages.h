@@ -39,7 +39,7 @@ enum hmem_rearm {
 	 * are clear anyway are looked at in every window.
 	 */
 	HMEM_REARM_NONE,
-	HMEM_REARM_PART,	/* in blocks @part of each @parts */
+	HMEM_REARM_PART,	/* in the blocks of @part, of so many @parts */
 	/*
 	 * There, those of slower tiers as hot as @cut: the candidates.  In
 	 * windows that say so, what else is there in the slower tiers stays.

@@ -428,30 +428,45 @@ static void census_that_finds(struct rules *r, uint64_t candidates, uint64_t aga
 		});
 	while (r->pace.left) {
 		/* Nothing has been saved. */
-		r->pace.credit = 0;
+		r->pace.credit = -5000000;
 		window(r, (struct hmem_look) { .hot = again, .again = again });
 	}
 	assert_int_equal(r->pace.look, 1);
 }
 
-/* What has been saved is spent on all of memory where some would gain. */
+/* What has been saved, not more, is spent where some pages would gain. */
 static void savings(void **state)
 {
+	static const struct {
+		int64_t saved;
+		uint64_t again, hot;
+		uint32_t share;
+	} cases[] = {
+		/* Looks cost 3 ms in each of 4 parts; 4 ms accrue, one of them at once. */
+		{ -2000000, 150, 32, 4 },
+		{ 900000, 150, 32, 4 },
+		{ 1000000, 150, 32, 2 },
+		{ 7000000, 150, 32, 1 },
+		/* It was chance. */
+		{ 7000000, 10, 32, 4 },
+		/* Less than a 64th of tier 0, were it like that in all parts. */
+		{ 7000000, 150, 31, 4 },
+	};
 	struct rules *r = *state;
 
-	/* A 64th of tier 0, if it is like that in all of 4 parts; looks cost 2 ms. */
-	for (unsigned int i = 0; i < 4; i++) {
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		until_census(r, 4);
 		r->pace.margin = HMEM_HEAT_MAX / 2;
 		while (r->pace.left > 1)
 			window(r, (struct hmem_look) { .used = 400 });
-		r->pace.spent = 2000000;
-		r->pace.credit = i == 0 ? 4000000 : 6000000;
+		r->pace.spent = 3000000;
+		r->pace.credit = cases[i].saved;
 		r->pace.candidates = 50;
-		r->pace.again = i == 1 ? 10 : 150;
-		window(r, (struct hmem_look) { .hot = i == 2 ? 31 : 32 });
-		assert_int_equal(r->pace.share, i == 3 ? 1 : 2);
-		assert_int_equal(r->pace.margin == HMEM_HEAT_MAX * 30 / 100, i == 3);
+		r->pace.again = cases[i].again;
+		window(r, (struct hmem_look) { .hot = cases[i].hot });
+		assert_int_equal(r->pace.share, cases[i].share);
+		assert_int_equal(r->pace.margin == HMEM_HEAT_MAX * 30 / 100,
+				 i > 0 && i < 4);
 		assert_true(hmem_pace_may_plan(&r->pace));
 	}
 }
@@ -756,6 +771,50 @@ static const uint64_t *look(struct looks *l, uint64_t gfn, struct hmem_heat heat
 	return rearm;
 }
 
+#define BLOCKS	256u
+#define PARTS	16u
+
+/* Each part has its share of what is used, be it in a run or at regular distances. */
+static void parts_are_alike(void **state)
+{
+	static const struct {
+		unsigned int first, step, num, most;
+	} used[] = {
+		{ 37, 1, 64, 5 },
+		{ 100, 1, 128, 9 },
+		{ 5, 2, 64, 5 },
+		{ 5, 16, 16, 2 },
+	};
+	const struct hmem_link_range range = { .num = BLOCKS * 64, .tier = 1 };
+	uint64_t maps[HMEM_LINK_MAPS * BLOCKS];
+	struct hmem_tracker_maps sim;
+	struct hmem_pages pages;
+
+	(void)state;
+	hmem_tracker_sim_init(&sim, maps, BLOCKS * 8);
+	for (unsigned int i = 0; i < sizeof(used) / sizeof(*used); i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int part = 0; part < PARTS; part++) {
+			struct hmem_heat heat = {
+				.rearm = HMEM_REARM_PART, .parts = PARTS, .part = part,
+			};
+
+			assert_int_equal(hmem_pages_init(&pages, &range, 1, 2,
+							 BLOCKS * 64, NULL), 0);
+			memset(maps, 0, sizeof(maps));
+			for (unsigned int k = 0; k < used[i].num; k++)
+				maps[BLOCKS + used[i].first + k * used[i].step] =
+					UINT64_MAX;
+			hmem_pages_update(&pages, &sim.tracker, &heat);
+			assert_in_range(pages.rearmed, 0, used[i].most * 64);
+			sum += pages.rearmed;
+			hmem_pages_free(&pages);
+		}
+		assert_int_equal(sum, used[i].num * 64);
+	}
+}
+
 static void looks(void **state)
 {
 	const struct hmem_link_range ranges[] = {
@@ -878,6 +937,7 @@ int main(void)
 		RULE(who_is_paced),
 		RULE(a_census_of_scans),
 		RULE(scans_are_paid_for),
+		cmocka_unit_test(parts_are_alike),
 		cmocka_unit_test(looks),
 	};
 
