@@ -233,13 +233,16 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->margin = least_margin(policy);
 }
 
-/* Pages that are hot by any measure are seen to be so in less time, others in more. */
+/*
+ * Pages that are hot by any measure are seen to be so in less time, others in more;
+ * not in less before all of memory is looked at: there, it is to find each.
+ */
 static void suit_candidates(struct hmem_pace *c, const struct hmem_policy *policy,
 			    const struct hmem_pages *p)
 {
 	if (!many(c, p, c->candidates, MANY))
 		return;
-	if (c->again > c->candidates * SECOND / 8 * 7)
+	if (!c->urgent && c->again > c->candidates * SECOND / 8 * 7)
 		shorten(c, policy);
 	while (c->chance && c->shift && c->shift <= LONG_SHIFT &&
 	       c->used < (int64_t)p->frames[0] / LEAST_USED) {

@@ -653,6 +653,17 @@ static void many_hot(void **state)
 	assert_int_equal(hmem_pace_margin(&r->pace), r->pace.margin);
 	r->pace.asked = r->pace.margin + 1000;
 	assert_int_equal(hmem_pace_margin(&r->pace), r->pace.margin + 1000);
+	/* Its looks are no shorter, however often the pages are used. */
+	r->busy = false;
+	r->pace.shift = A_WINDOW + 3;
+	census_that_finds(r, 70, 70);
+	assert_false(hmem_pace_may_plan(&r->pace));
+	assert_int_equal(r->pace.shift, A_WINDOW + 3);
+	/* Those of the census that follows were longer; from there, they are. */
+	r->cold = 31;
+	census_that_finds(r, 70, 70);
+	assert_true(hmem_pace_may_plan(&r->pace));
+	assert_int_equal(r->pace.shift, A_WINDOW + 3);
 }
 
 /* It waits for moves to be over, but not for ever. */
