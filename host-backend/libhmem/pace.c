@@ -45,6 +45,8 @@
 #define SOME		64
 /* Rests that a census waits for moves to be over. */
 #define PATIENCE	16u
+/* So many of the cold pages may wake for other reasons. */
+#define FEW		16
 /* Fewer candidates than this say nothing. */
 #define ENOUGH		16u
 /* In which steps the margin rises (twice) and falls, and how far it rises. */
@@ -185,7 +187,8 @@ static uint64_t asleep(const struct hmem_pace *c)
 /*
  * Of pages that are used in each look with the probability p, (1 - p)^4 are not in
  * four.  Of the cold ones it were fewer: these are used about as often as the
- * candidates, which were hot by chance, or they cold.
+ * candidates, which were hot by chance, or they cold.  Candidates of which a few are
+ * always used, and most never, have no such p: then a few that wake would do.
  */
 static bool cold_by_chance(const struct hmem_pace *c)
 {
@@ -195,7 +198,8 @@ static bool cold_by_chance(const struct hmem_pace *c)
 	none = HMEM_HEAT_MAX - (use > c->asked ? use - c->asked : 0);
 	none = none * none >> 16;
 	none = none * none >> 16;
-	return c->asleep_all * HMEM_HEAT_MAX < (int64_t)none * c->cold_all;
+	return c->cold_all - c->asleep_all > c->cold_all / FEW &&
+	       c->asleep_all * HMEM_HEAT_MAX < (int64_t)none * c->cold_all;
 }
 
 /* Are so many pages of the part more than one in @share of tier 0? */

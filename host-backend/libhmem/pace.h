@@ -129,13 +129,13 @@ static inline bool hmem_pace_rests(const struct hmem_pace *c)
 }
 
 /*
- * Is it time for a plan?  Not within a census or before one that is urgent: it
- * is about to know better.
+ * Is it time for a plan?  Not within a census, or before one that is urgent since
+ * the hot set is another one: it is about to know better.
  * Then hmem_pace_planned() wants to know the plan.
  */
 static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
 {
-	return !c->left && !c->urgent;
+	return !c->left && (!c->urgent || c->chance);
 }
 
 /* With what hysteresis: what the pages in question were asked for, at least. */

@@ -497,7 +497,9 @@ static void length_by_candidates(void **state)
 	r->pace.margin = HMEM_HEAT_MAX / 2;
 	census_that_finds(r, 40, 12);
 	assert_int_equal(r->pace.shift, A_WINDOW - 1);
-	assert_false(hmem_pace_may_plan(&r->pace));
+	/* What was found hot for sure need not wait for it. */
+	assert_true(hmem_pace_may_plan(&r->pace));
+	assert_int_equal(hmem_pace_margin(&r->pace), HMEM_PACE_SURE);
 	window(r, (struct hmem_look) { 0 });
 	assert_int_equal(r->pace.parts, 1);
 	assert_int_equal(r->next, 200000000);
@@ -597,6 +599,20 @@ static void chance_of_the_cold(void **state)
 		assert_int_equal(hmem_pace_warm_margin(&r->pace),
 				 woken == 8 ? HMEM_PACE_SURE : 0);
 		assert_true(hmem_pace_margin(&r->pace) < HMEM_PACE_SURE);
+	}
+	/* Candidates were used hardly ever; but one in 16 may wake for no reason. */
+	for (unsigned int woken = 25; woken <= 26; woken++) {
+		until_census(r, 1);
+		while (r->pace.left)
+			window(r, (struct hmem_look) {
+				.used = 1500,
+				.hot = 40,
+				.again = 1,
+				.cold = 1600,
+				.woken = woken,
+			});
+		assert_int_equal(hmem_pace_warm_margin(&r->pace),
+				 woken == 26 ? HMEM_PACE_SURE : 0);
 	}
 }
 
