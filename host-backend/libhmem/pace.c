@@ -173,9 +173,9 @@ static void adapt_length(struct hmem_pace *c, const struct hmem_policy *policy,
 }
 
 /* How often candidates were used in the second half: 0 .. HMEM_HEAT_MAX. */
-static uint64_t hot_use(const struct hmem_pace *c)
+static uint64_t hot_use(uint64_t candidates, uint64_t again)
 {
-	return c->again * HMEM_HEAT_MAX / (c->candidates * SECOND);
+	return again * HMEM_HEAT_MAX / (candidates * SECOND);
 }
 
 /* Pages of tier 0 that stayed cold. */
@@ -192,7 +192,7 @@ static uint64_t asleep(const struct hmem_pace *c)
  */
 static bool cold_by_chance(const struct hmem_pace *c)
 {
-	uint64_t use = hot_use(c), none;
+	uint64_t use = hot_use(c->hot_all, c->again_all), none;
 
 	_Static_assert(SECOND == 4, "the exponent");
 	none = HMEM_HEAT_MAX - (use > c->asked ? use - c->asked : 0);
@@ -216,7 +216,11 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	uint64_t confirmed = p->look.hot;
 
 	c->chance = c->blurred ||
-		    (c->candidates >= ENOUGH && hot_use(c) < c->cold + c->asked);
+		    (c->candidates >= ENOUGH &&
+		     hot_use(c->candidates, c->again) < c->cold + c->asked);
+	/* All by the same: where much is rearmed, the guest is slow, and uses less. */
+	estimate(c, &c->hot_all, c->candidates, SMOOTH_COLD);
+	estimate(c, &c->again_all, c->again, SMOOTH_COLD);
 	estimate(c, &c->cold_all, c->cold_ones, SMOOTH_COLD);
 	estimate(c, &c->asleep_all, asleep(c), SMOOTH_COLD);
 	c->woke = c->candidates >= ENOUGH && cold_by_chance(c);
@@ -225,7 +229,7 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	} else if (many(c, p, confirmed, MANY)) {
 		/* The hot set is another one: no time to lose. */
 		c->urgent = c->parts > 1 &&
-			    (many(c, p, asleep(c), MANY) ||
+			    ((!c->woke && many(c, p, asleep(c), MANY)) ||
 			     c->idle > p->frames[0] / MANY);
 		c->margin = least_margin(policy);
 	} else if (c->candidates >= ENOUGH && confirmed > c->candidates / 4 * 3) {
@@ -269,8 +273,9 @@ static void choose_share(struct hmem_pace *c, const struct hmem_policy *policy,
 
 	c->share = 1;
 	if (!c->chance && many(c, p, p->look.hot, SOME) && c->credit > 0) {
-		c->margin = least_margin(policy);
 		accrues += c->credit;
+		if (all <= accrues)
+			c->margin = least_margin(policy);
 	}
 	while (!c->scans && c->share < MAX_PARTS && all > c->share * accrues)
 		c->share *= 2;

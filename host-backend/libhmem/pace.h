@@ -86,8 +86,11 @@ struct hmem_pace {
 	uint64_t candidates, again;
 	/* Pages of tier 0 that seemed cold then, and that were used in the second. */
 	uint64_t cold_ones, woken;
-	/* Such, and those of them that stayed cold, in all of memory: estimates. */
-	int64_t cold_all, asleep_all;
+	/*
+	 * Estimates for all of memory: candidates and how often they were used, cold
+	 * ones and those of them that stayed so.
+	 */
+	int64_t hot_all, again_all, cold_all, asleep_all;
 	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
 	int64_t credit;
 	/* ... and that this census has cost. */

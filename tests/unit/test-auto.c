@@ -465,8 +465,7 @@ static void savings(void **state)
 		r->pace.again = cases[i].again;
 		window(r, (struct hmem_look) { .hot = cases[i].hot });
 		assert_int_equal(r->pace.share, cases[i].share);
-		assert_int_equal(r->pace.margin == HMEM_HEAT_MAX * 30 / 100,
-				 i > 0 && i < 4);
+		assert_int_equal(r->pace.margin == HMEM_HEAT_MAX * 30 / 100, i == 3);
 		assert_true(hmem_pace_may_plan(&r->pace));
 	}
 }
@@ -646,6 +645,23 @@ static void many_hot(void **state)
 	r->cold = 31;
 	census_that_finds(r, 120, 70);
 	assert_true(hmem_pace_may_plan(&r->pace));
+	/* Not one that is cold by chance. */
+	for (unsigned int i = 0; i < 10; i++) {
+		until_census(r, 16);
+		while (r->pace.left)
+			window(r, (struct hmem_look) {
+				.used = 110,
+				.hot = r->pace.left > 4 ? 120 : 70,
+				.again = 70,
+				.cold = 200,
+				.woken = i < 9 ? 45 : 41,
+			});
+	}
+	assert_int_equal(hmem_pace_warm_margin(&r->pace), HMEM_PACE_SURE);
+	assert_true(hmem_pace_may_plan(&r->pace));
+	r->cold = 0;
+	census_that_finds(r, 120, 70);
+	r->cold = 31;
 	r->idle = 500;
 	window(r, (struct hmem_look) { 0 });
 	census_that_finds(r, 120, 70);
