@@ -45,7 +45,7 @@
 #define SOME		64
 /* Rests that a census waits for moves to be over. */
 #define PATIENCE	16u
-/* So many of the cold pages may wake for other reasons. */
+/* One in so many of the cold pages may wake for other reasons. */
 #define FEW		16
 /* Fewer candidates than this say nothing. */
 #define ENOUGH		16u

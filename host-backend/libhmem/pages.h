@@ -9,6 +9,9 @@
  * cold and has nothing else to remember is not live, and costs a window one
  * bit.
  *
+ * pages.c has the table itself, window.c what a window makes of it, and asked.c
+ * what comes of asking for pages.
+ *
  * Not thread-safe: one thread owns a table.
  */
 #ifndef HMEM_PAGES_H
@@ -112,17 +115,17 @@ struct hmem_pages {
 	/* A multiple of 64; a few at the ends of ranges stand for no frame. */
 	uint64_t num_slots;
 	uint16_t *heat;
-	/* HMEM_STATE_*: in flight, refused until when, how often. */
+	/* In flight, refused until when, how often: see asked.c. */
 	uint16_t *state;
 	/* By block: of idle pages, how many are asked for at a time; 0 .. 64. */
 	uint8_t *quota;
 	/* By block; of trackers that can rearm. */
 	struct hmem_mlq_block *mlq;
-	/* One bit a block: something of it in the tables is not zero. */
-	uint64_t *live;
+	/* One bit a block: something of it in the tables is not zero; in @state. */
+	uint64_t *live, *asked;
 	/* Frames in each tier. */
 	uint64_t frames[HMEM_LINK_MAX_TIERS];
-	/* Frames by tier and heat at the end of the last window. */
+	/* Frames by tier and heat. */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
@@ -183,21 +186,6 @@ void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 /* There is another tracker now: what is to be rearmed is found out anew. */
 void hmem_pages_rewatch(struct hmem_pages *p);
 
-/* May all pages of the block be asked for?  False: look at each. */
-bool hmem_pages_all_eligible(const struct hmem_pages *p,
-			     const struct hmem_block *b);
-
-/* May the page in @slot be asked for? */
-bool hmem_pages_eligible(const struct hmem_pages *p, uint64_t slot);
-
-/*
- * Is it likely to move, too?  Not if it was refused as one that will not, or
- * again and again, for a hundred to a thousand windows: a tier is full of frames
- * that are cold because they are free or the kernel's, and these would always be
- * the first to be demoted.
- */
-bool hmem_pages_willing(const struct hmem_pages *p, uint64_t slot);
-
 /* A page has been asked for: until it is answered, do not ask again. */
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order);
 
@@ -218,19 +206,14 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 		      unsigned int order, uint16_t heat);
 
-/*
- * How many idle pages of the block of @slot may be asked for at a time: frames
- * that are free or the kernel's are idle, too, and in the same blocks.
- */
-unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot);
-
 /* 64 frames at most, all of one range. */
 struct hmem_block {
 	uint64_t slot;		/* of the block's first frame, a multiple of 64 */
 	uint64_t gfn;		/* likewise */
 	uint64_t mask;		/* which of the 64 are the range's */
 	uint32_t tier;
-	bool live;		/* if not: all are cold and eligible */
+	bool live;		/* if not: all are cold, and none was asked for */
+	bool asked;		/* if not: none was, of late: all are eligible */
 };
 
 /* Most are whole, and counting bits is a call on machines of the baseline. */
@@ -238,6 +221,23 @@ static inline unsigned int hmem_block_frames(const struct hmem_block *b)
 {
 	return b->mask == UINT64_MAX ? 64 : __builtin_popcountll(b->mask);
 }
+
+/* Which pages of the block may be asked for? */
+uint64_t hmem_pages_eligible(const struct hmem_pages *p, const struct hmem_block *b);
+
+/*
+ * Which are likely to move, too?  Not those that were refused as ones that will
+ * not, or again and again, for a hundred to a thousand windows: a tier is full of
+ * frames that are cold because they are free or the kernel's, and these would always
+ * be the first to be demoted.
+ */
+uint64_t hmem_pages_willing(const struct hmem_pages *p, const struct hmem_block *b);
+
+/*
+ * How many idle pages of the block of @slot may be asked for at a time: frames
+ * that are free or the kernel's are idle, too, and in the same blocks.
+ */
+unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot);
 
 /*
  * Call @fn for every block with slots in [@from, @to), by rising GFN, until it

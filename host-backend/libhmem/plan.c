@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lanes.h"
 #include "plan.h"
 
 #define PAGES_PER_MIB	256u
@@ -19,9 +20,9 @@ struct side {
 	uint32_t warm;
 	/* Most are from this bucket. */
 	unsigned int most;
+	/* All heats to be taken are between these. */
+	uint16_t least, greatest;
 	struct hmem_move *moves;
-	/* The coldest bucket that matters. */
-	unsigned int min;
 };
 
 struct sorter {
@@ -55,12 +56,11 @@ static struct side *side_of(struct sorter *s, const struct hmem_block *b)
 	return b->tier == 0 ? &s->cold : &s->hot;
 }
 
-/* One that is to be promoted is worth asking, whatever it said. */
-static bool may_take(const struct hmem_pages *p, const struct sorter *s,
-		     const struct side *side, uint64_t slot)
+/* Which of the block may be taken: to be promoted, whoever; they are worth asking. */
+static uint64_t may_take(const struct hmem_pages *p, const struct sorter *s,
+			 const struct side *side, const struct hmem_block *b)
 {
-	return side == &s->cold ? hmem_pages_willing(p, slot) :
-				  hmem_pages_eligible(p, slot);
+	return side == &s->cold ? hmem_pages_willing(p, b) : hmem_pages_eligible(p, b);
 }
 
 /* Of the idle pages, how many may be taken from the block. */
@@ -70,35 +70,28 @@ static unsigned int quota_of(const struct hmem_pages *p, const struct sorter *s,
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
 }
 
-static void count_block(const struct hmem_pages *p, const struct hmem_block *b,
-			const struct sorter *s, struct side *side)
-{
-	if (!b->live) {
-		side->count[0] += hmem_block_frames(b);
-	} else if (hmem_pages_all_eligible(p, b)) {
-		for (unsigned int i = 0; i < 64; i++)
-			side->count[HMEM_BUCKET(p->heat[b->slot + i])]++;
-	} else {
-		for (uint64_t w = b->mask; w; w &= w - 1) {
-			uint64_t slot = b->slot + __builtin_ctzll(w);
-			unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
-
-			if (bucket >= side->min && may_take(p, s, side, slot))
-				side->count[bucket]++;
-		}
-	}
-}
-
+/* From what all are, take away those of the block that may not be taken. */
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
 	struct sorter *s = arg;
 	struct side *side = side_of(s, b);
-	uint64_t most = side->count[0] + quota_of(p, s, side, b);
+	const uint16_t *heat = &p->heat[b->slot];
+	unsigned int quota = quota_of(p, s, side, b), idle;
+	uint64_t may = b->mask;
 
-	count_block(p, b, s, side);
-	if (side->count[0] > most)
-		side->count[0] = most;
+	if (b->asked) {
+		may = may_take(p, s, side, b);
+		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
+			side->count[HMEM_BUCKET(heat[__builtin_ctzll(w)])]--;
+	}
+	if (quota >= 64)
+		return true;
+	if (b->live)
+		may &= ~LANES_WHERE(heat, l, l >= HMEM_HEAT_IN_USE);
+	idle = __builtin_popcountll(may);
+	if (idle > quota)
+		side->count[0] -= idle - quota;
 	return true;
 }
 
@@ -172,6 +165,11 @@ static void place_from(struct side *side, bool hottest_first)
 		at += side->take[bucket];
 		if (side->take[bucket] > side->take[side->most])
 			side->most = bucket;
+		if (!side->take[i])
+			continue;
+		if (!side->greatest)
+			side->least = i << 8;
+		side->greatest = i << 8 | 0xff;
 	}
 	side->taken = at;
 	side->warm = at - side->take[0];
@@ -183,16 +181,20 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	struct sorter *s = arg;
 	struct side *side = side_of(s, b);
 	unsigned int quota = quota_of(p, s, side, b);
+	const uint16_t *heat = &p->heat[b->slot];
+	uint64_t may = b->mask;
 
-	if (!b->live && !side->take[0])
+	if (b->live ? !side->warm && !side->take[0] : !side->take[0])
 		return true;
-	for (uint64_t w = b->mask; w && (quota || side->warm); w &= w - 1) {
-		unsigned int i = __builtin_ctzll(w);
-		uint64_t slot = b->slot + i;
-		unsigned int bucket = HMEM_BUCKET(p->heat[slot]);
+	if (b->live)
+		may &= LANES_WHERE(heat, l, (l >= side->least) & (l <= side->greatest));
+	if (may)
+		may &= may_take(p, s, side, b);
+	for (; may && (quota || side->warm); may &= may - 1) {
+		unsigned int i = __builtin_ctzll(may);
+		unsigned int bucket = HMEM_BUCKET(heat[i]);
 
-		if (!side->take[bucket] || (!bucket && !quota) ||
-		    !may_take(p, s, side, slot))
+		if (!side->take[bucket] || (!bucket && !quota))
 			continue;
 		quota -= !bucket;
 		side->warm -= !!bucket;
@@ -200,10 +202,10 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		side->moves[side->place[bucket]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
 			.tier = b->tier,
-			.heat = p->heat[slot],
+			.heat = heat[i],
 		};
 		if (side == &s->cold && bucket == side->most)
-			s->last_cold = slot;
+			s->last_cold = b->slot + i;
 		if (!--s->left)
 			return false;
 	}
@@ -264,10 +266,13 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	s.warm_apart = buckets_apart(limits->warm);
 	if (s.warm_apart < s.apart)
 		s.warm_apart = s.apart;
-	s.hot.min = s.apart;
 
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
+		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
+			(tier ? &s.hot : &s.cold)->count[i] += p->hist[tier][i];
+	}
 	hmem_pages_walk(p, 0, p->num_slots, count_fn, &s);
-	/* Nothing slower than this bucket is promoted, refused or not. */
+	/* What is not used is not promoted. */
 	s.hot.count[0] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;

@@ -279,7 +279,9 @@ static uint64_t scan_ns(const struct model *m)
 /* As hmemd does at the end of a window.  Returns how long the next one is. */
 static uint64_t decide(struct model *m)
 {
-	struct hmem_heat heat = hmem_policy_heat(&m->policy, NULL, 0);
+	/* Without figures. */
+	static const struct hmem_link_tier tiers[2];
+	struct hmem_heat heat = hmem_policy_heat(&m->policy, tiers, 2);
 	struct hmem_plan_limits limits = {
 		.hysteresis = HMEM_HEAT_MAX * m->policy.hysteresis / 100,
 	};

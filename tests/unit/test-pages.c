@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pages.h"
+#include "table.h"
 
 #define FRAMES	4096u
 
@@ -173,28 +174,6 @@ static void windows_take_all_bits(void **state)
 	}
 }
 
-static void histogram_adds_up(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t rnd = 7;
-
-	for (unsigned int w = 0; w < 50; w++) {
-		for (unsigned int i = 0; i < 300; i++)
-			write_frame(f, unit_random(&rnd) % FRAMES);
-		window(f);
-		for (unsigned int tier = 0; tier < 2; tier++) {
-			uint64_t want[HMEM_BUCKETS] = { 0 };
-
-			for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
-				if (hmem_pages_tier(&f->pages, gfn) == (int)tier)
-					want[HMEM_BUCKET(hmem_pages_heat(
-						&f->pages, gfn))]++;
-			}
-			assert_memory_equal(want, f->pages.hist[tier], sizeof(want));
-		}
-	}
-}
-
 static uint16_t warm(struct fixture *f, uint64_t gfn, unsigned int windows)
 {
 	while (windows--) {
@@ -212,6 +191,46 @@ static void sent(struct fixture *f, uint64_t gfn)
 static void moved(struct fixture *f, uint64_t gfn, uint64_t new_gfn, uint16_t heat)
 {
 	hmem_pages_moved(&f->pages, gfn, new_gfn, 0, heat);
+}
+
+static void check_histogram(struct fixture *f)
+{
+	for (unsigned int tier = 0; tier < 2; tier++) {
+		uint64_t want[HMEM_BUCKETS] = { 0 };
+
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+			if (hmem_pages_tier(&f->pages, gfn) == (int)tier)
+				want[HMEM_BUCKET(hmem_pages_heat(&f->pages, gfn))]++;
+		}
+		assert_memory_equal(want, f->pages.hist[tier], sizeof(want));
+	}
+}
+
+/* After windows, and whatever moves; plans count by it. */
+static void histogram_adds_up(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rnd = 7;
+
+	for (unsigned int w = 0; w < 50; w++) {
+		for (unsigned int i = 0; i < 300; i++)
+			write_frame(f, unit_random(&rnd) % FRAMES);
+		/* Blocks of one heat are counted as one. */
+		for (uint64_t gfn = 3072; gfn < 3072 + 128; gfn++)
+			write_frame(f, gfn);
+		window(f);
+		check_histogram(f);
+		for (unsigned int i = 0; i < 100; i++) {
+			uint64_t from = unit_random(&rnd) % FRAMES;
+			uint64_t to = unit_random(&rnd) % FRAMES;
+			uint16_t heat = hmem_pages_heat(&f->pages, from);
+
+			if (i % 3)
+				sent(f, from);
+			moved(f, from, to, heat);
+		}
+		check_histogram(f);
+	}
 }
 
 static void history_moves(void **state)
@@ -302,21 +321,14 @@ static void large_pages_move(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 68), 0);
 }
 
-static uint64_t slot_of(struct fixture *f, uint64_t gfn)
-{
-	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
-
-	return r->slot + gfn - r->gfn;
-}
-
 static bool eligible(struct fixture *f, uint64_t gfn)
 {
-	return hmem_pages_eligible(&f->pages, slot_of(f, gfn));
+	return table_in(&f->pages, gfn, hmem_pages_eligible);
 }
 
 static bool willing(struct fixture *f, uint64_t gfn)
 {
-	return hmem_pages_willing(&f->pages, slot_of(f, gfn));
+	return table_in(&f->pages, gfn, hmem_pages_willing);
 }
 
 /* Windows until the page may be asked for again. */
@@ -481,6 +493,7 @@ static void resize_keeps_history(void **state)
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		heat[gfn] = hmem_pages_heat(&f->pages, gfn);
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
+	check_histogram(f);
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		assert_int_equal(hmem_pages_heat(&f->pages, gfn),
 				 hmem_pages_tier(&f->pages, gfn) < 0 ? 0 : heat[gfn]);

@@ -10,6 +10,7 @@
 #include "plan.h"
 #include "policy.h"
 #include "size.h"
+#include "table.h"
 
 #define FAST	1000u
 #define SLOW	3000u
@@ -63,21 +64,6 @@ static void make(struct fixture *f, uint32_t budget, uint32_t hysteresis,
 	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
 }
 
-static uint64_t slot_of(struct fixture *f, uint64_t gfn)
-{
-	const struct hmem_pages_range *r = hmem_pages_find(&f->pages, gfn);
-
-	return r->slot + gfn - r->gfn;
-}
-
-/* As a move would: the heat is there, and the block is known to be live. */
-static void set_heat(struct fixture *f, uint64_t gfn, uint16_t heat)
-{
-	f->pages.heat[slot_of(f, gfn)] = heat;
-	f->pages.live[slot_of(f, gfn) / 64 / 64] |=
-		UINT64_C(1) << (slot_of(f, gfn) / 64 % 64);
-}
-
 static int rising(const void *a, const void *b)
 {
 	return *(const unsigned int *)a - *(const unsigned int *)b;
@@ -97,8 +83,8 @@ static unsigned int naive(struct fixture *f, uint32_t pairs, unsigned int apart,
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 		unsigned int bucket = HMEM_BUCKET(hmem_pages_heat(&f->pages, gfn));
 
-		if (gfn < FAST ? !hmem_pages_willing(&f->pages, slot_of(f, gfn)) :
-		    !hmem_pages_eligible(&f->pages, slot_of(f, gfn)))
+		if (gfn < FAST ? !table_in(&f->pages, gfn, hmem_pages_willing) :
+		    !table_in(&f->pages, gfn, hmem_pages_eligible))
 			continue;
 		if (gfn < FAST)
 			cold[num_cold++] = bucket;
@@ -127,7 +113,7 @@ static void check_moves(struct fixture *f, const struct hmem_move *moves,
 		assert_int_equal(HMEM_BUCKET(m->heat), want[i]);
 		assert_int_equal(m->heat, hmem_pages_heat(&f->pages, m->gfn));
 		assert_int_equal((int)m->tier, hmem_pages_tier(&f->pages, m->gfn));
-		assert_true(hmem_pages_eligible(&f->pages, slot_of(f, m->gfn)));
+		assert_true(table_in(&f->pages, m->gfn, hmem_pages_eligible));
 		assert_false(seen[m->gfn]);
 		seen[m->gfn] = true;
 	}
@@ -146,14 +132,11 @@ static void same_as_sorting(void **state)
 		unsigned int spread = 1u << unit_random(&rnd) % 17;
 		unsigned int refused = unit_random(&rnd) % 4;
 
-		memset(f->pages.heat, 0, f->pages.num_slots * 2);
 		memset(f->pages.state, 0, f->pages.num_slots * 2);
-		memset(f->pages.live, 0, (f->pages.num_slots / 64 + 63) / 64 * 8);
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 			uint64_t r = unit_random(&rnd);
 
-			if (r % 5 < 3)
-				set_heat(f, gfn, r / 16 % spread);
+			table_set_heat(&f->pages, gfn, r % 5 < 3 ? r / 16 % spread : 0);
 			if (refused && r / 7 % 10 < refused) {
 				hmem_pages_sent(&f->pages, gfn, 0);
 				if (r & 1024)
@@ -175,7 +158,7 @@ static void equal_pages_stay(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
-		set_heat(f, gfn, 40000);
+		table_set_heat(&f->pages, gfn, 40000);
 	make(f, FRAMES, 0, 0, 0);
 	assert_int_equal(f->plan.num_promote, 0);
 	assert_int_equal(f->plan.num_demote, 0);
@@ -186,9 +169,9 @@ static void hysteresis_holds_back(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		set_heat(f, gfn, 20000);
-	set_heat(f, FAST + 5, 20000 + 9000);
-	set_heat(f, FAST + 6, 20000 + 12000);
+		table_set_heat(&f->pages, gfn, 20000);
+	table_set_heat(&f->pages, FAST + 5, 20000 + 9000);
+	table_set_heat(&f->pages, FAST + 6, 20000 + 12000);
 	make(f, FRAMES, 10000, 0, 0);
 	assert_int_equal(f->plan.num_promote, 1);
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
@@ -201,9 +184,9 @@ static void spare_room(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = FAST; gfn < FAST + 10; gfn++)
-		set_heat(f, gfn, 60000);
+		table_set_heat(&f->pages, gfn, 60000);
 	for (uint64_t gfn = 0; gfn < FAST - 3; gfn++)
-		set_heat(f, gfn, 20000);
+		table_set_heat(&f->pages, gfn, 20000);
 	make(f, 1000, 1000, 0, 4);
 	assert_int_equal(f->plan.num_promote, 10);
 	assert_int_equal(f->plan.num_demote, 6);
@@ -228,7 +211,7 @@ static void budget_and_room(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
-		set_heat(f, gfn, 60000);
+		table_set_heat(&f->pages, gfn, 60000);
 	make(f, 100, 1000, 0, 0);
 	assert_int_equal(f->plan.num_promote, 50);
 	assert_int_equal(f->plan.num_demote, 50);
@@ -254,16 +237,16 @@ static void few_are_colder(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		set_heat(f, gfn, 20000);
+		table_set_heat(&f->pages, gfn, 20000);
 	for (uint64_t gfn = 100; gfn < 104; gfn++) {
 		make(f, 1000, 1000, 0, 0);
 		assert_int_equal(f->plan.cold, HMEM_BUCKET(20000) << 8);
-		set_heat(f, gfn, 500);
+		table_set_heat(&f->pages, gfn, 500);
 	}
 	make(f, 1000, 1000, 0, 0);
 	assert_int_equal(f->plan.cold, HMEM_BUCKET(500) << 8);
 	/* They are the first to go all the same. */
-	set_heat(f, FAST, 60000);
+	table_set_heat(&f->pages, FAST, 60000);
 	make(f, 2, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 1);
 	assert_int_equal(f->plan.demote[0].heat, 500);
@@ -276,7 +259,7 @@ static void picks_go_round(void **state)
 	bool seen[FAST] = { false };
 	unsigned int num = 0;
 
-	set_heat(f, FAST, 60000);
+	table_set_heat(&f->pages, FAST, 60000);
 	for (unsigned int i = 0; i < 40; i++) {
 		make(f, 200, 1000, 100, 0);
 		assert_true(f->plan.num_demote >= 100);
@@ -295,7 +278,7 @@ static void batches_pair_up(void **state)
 	static const uint32_t sizes[] = { 2, 3, 7, 64, 511 };
 
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
-		set_heat(f, gfn, 60000);
+		table_set_heat(&f->pages, gfn, 60000);
 	for (unsigned int s = 0; s < 5; s++) {
 		bool seen[FRAMES] = { false };
 		int room = 0;
@@ -343,7 +326,7 @@ static void unknown_blocks(void **state)
 
 	memset(f->pages.quota, 4, f->pages.num_slots / 64);
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
-		set_heat(f, gfn, 60000);
+		table_set_heat(&f->pages, gfn, 60000);
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 16 * 4);
 	/* One of block 0 moves: more of it; two: all of it. */
@@ -356,7 +339,7 @@ static void unknown_blocks(void **state)
 	}
 	/* What is in use is asked for all the same. */
 	for (uint64_t gfn = 64; gfn < 128; gfn++)
-		set_heat(f, gfn, HMEM_HEAT_IN_USE);
+		table_set_heat(&f->pages, gfn, HMEM_HEAT_IN_USE);
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 14 * 4 + 62 + 64);
 	/* One that is full or busy says nothing of block 2; one that will not, does. */
@@ -364,18 +347,18 @@ static void unknown_blocks(void **state)
 		hmem_pages_sent(&f->pages, 128 + i, 0);
 		hmem_pages_refused(&f->pages, 128 + i, 0, i == 0 ? HMEM_REFUSED_BUSY :
 				   i == 1 ? HMEM_REFUSED_FREE : HMEM_REFUSED_NACK);
-		assert_int_equal(hmem_pages_quota(&f->pages, slot_of(f, 128)),
+		assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)),
 				 i < 3 ? 4 >> i : 0);
 	}
 	/* Now and then it is tried again. */
-	assert_int_equal(hmem_pages_quota(&f->pages, slot_of(f, 128)), 0);
+	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 0);
 	f->pages.clock = 62;
-	assert_int_equal(hmem_pages_quota(&f->pages, slot_of(f, 128)), 1);
+	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 1);
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 13 * 4 + 1 + 62 + 2 + 64);
 	hmem_pages_sent(&f->pages, 140, 0);
 	hmem_pages_moved(&f->pages, 140, FAST + 140, 0, 0);
-	assert_int_equal(hmem_pages_quota(&f->pages, slot_of(f, 128)), 4);
+	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 4);
 }
 
 /* Pages that are in use are worth more than those that are idle. */
@@ -389,9 +372,9 @@ static void warm_pages_stay(void **state)
 	};
 
 	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		set_heat(f, gfn, gfn < 10 ? HMEM_HEAT_IN_USE - 1 : HMEM_HEAT_IN_USE);
+		table_set_heat(&f->pages, gfn, gfn < 10 ? HMEM_HEAT_IN_USE - 1 : HMEM_HEAT_IN_USE);
 	for (uint64_t gfn = FAST; gfn < FAST + 20; gfn++)
-		set_heat(f, gfn, gfn < FAST + 5 ? 60000 : 40000);
+		table_set_heat(&f->pages, gfn, gfn < FAST + 5 ? 60000 : 40000);
 	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
 	assert_int_equal(f->plan.num_promote, 10);
 	for (unsigned int i = 0; i < 10; i++)
@@ -422,7 +405,8 @@ static void unwilling_pages_rest(void **state)
 	memset(f->pages.quota, 4, f->pages.num_slots / 64);
 	for (unsigned int w = 0; w < 110; w++) {
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
-			set_heat(f, gfn, gfn >= FAST ? 50000 : gfn < 900 ? 0 : 1000);
+			table_set_heat(&f->pages, gfn,
+				       gfn >= FAST ? 50000 : gfn < 900 ? 0 : 1000);
 		make(f, 40, 20000, 0, 0);
 		for (uint32_t i = 0; i < f->plan.num_demote; i++) {
 			uint64_t gfn = f->plan.demote[i].gfn;

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "asked.h"
+#include "lanes.h"
+
+/*
+ * What a page's state is made of.  UNTIL is the window, modulo 1023 and plus
+ * one, up to which it is refused; 0: it is not.  The sweep clears past ones
+ * before the clock comes round.
+ */
+#define STATE_IN_FLIGHT		0x8000u
+#define STATE_FREE		0x4000u
+#define STATE_LEVEL_SHIFT	10
+#define STATE_LEVEL		(0xfu << STATE_LEVEL_SHIFT)
+#define STATE_UNTIL		0x3ffu
+#define CLOCK			1023u
+
+/* A refusal at level n is for 2^n windows. */
+static const struct {
+	unsigned int first, last;
+} levels[] = {
+	[HMEM_REFUSED_BUSY] = { 1, 6 },
+	[HMEM_REFUSED_FREE] = { 3, 8 },
+	[HMEM_REFUSED_NACK] = { 6, 8 },
+};
+/* A page that has just moved stays for this many windows, as its level is 0. */
+#define SETTLE		2u
+/* Each window looks through one of this many parts; well below CLOCK - 2^8. */
+#define SWEEP_PARTS	128u
+/*
+ * Frames that will not move are tried again after one of so many sweeps: never
+ * all of them at once, for each takes the place of one that would.
+ */
+#define PROBE_PARTS	8u
+
+/*
+ * Frames that are free or the kernel's are idle, and next to each other: of a
+ * block that nothing is known of, HMEM_QUOTA_FIRST are asked for at a time.  One that
+ * moves makes that four times as many, up to all; one that does not, half as
+ * many; of blocks of which none does, one is asked for in so many windows.
+ */
+#define QUOTA_PROBE		64u
+
+static unsigned int stamp(uint64_t window)
+{
+	return window % CLOCK + 1;
+}
+
+/* Windows until @state's refusal ends; 0: it has, or there is none. */
+static unsigned int refused_for(const struct hmem_pages *p, uint16_t state)
+{
+	unsigned int until = state & STATE_UNTIL, left;
+
+	if (!until)
+		return 0;
+	left = (until + CLOCK - stamp(p->clock)) % CLOCK;
+	return left <= CLOCK / 2 ? left : 0;
+}
+
+static unsigned int level_of(uint16_t state)
+{
+	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
+}
+
+/* From this level on it was refused as one that will not move, or again and again. */
+#define UNWILLING	(levels[HMEM_REFUSED_NACK].first)
+
+static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+
+	return r ? (int64_t)(r->slot + (gfn - r->gfn)) : -1;
+}
+
+/* The block has pages that have been asked for. */
+static void mark(struct hmem_pages *p, uint64_t slot)
+{
+	hmem_block_set(p->asked, slot, true);
+	hmem_block_set(p->live, slot, true);
+}
+
+bool hmem_asked_any(const uint16_t *state)
+{
+	lanes any = { 0 };
+
+	for (unsigned int g = 0; g < 64; g += 8)
+		any |= lanes_load(&state[g]);
+	return lanes_any(any);
+}
+
+uint64_t hmem_asked_unwilling(const uint16_t *state)
+{
+	const uint16_t least = UNWILLING << STATE_LEVEL_SHIFT;
+
+	return LANES_WHERE(state, l, (l & STATE_LEVEL) >= least);
+}
+
+uint64_t hmem_asked_just_copied(const struct hmem_pages *p, const uint16_t *state)
+{
+	const uint16_t moved = stamp(p->clock + SETTLE - 1);
+
+	return LANES_WHERE(state, l, l == moved);
+}
+
+void hmem_asked_no_longer_free(uint16_t *state, uint64_t used)
+{
+	used &= LANES_WHERE(state, l, (l & STATE_FREE) != 0);
+	for (; used; used &= used - 1)
+		state[__builtin_ctzll(used)] &= STATE_IN_FLIGHT;
+}
+
+void hmem_asked_sweep(struct hmem_pages *p)
+{
+	uint64_t blocks = p->num_slots / 64;
+	uint64_t num = (blocks + SWEEP_PARTS - 1) / SWEEP_PARTS;
+
+	for (; num; num--, p->sweep++) {
+		uint16_t *state;
+
+		if (p->sweep >= blocks) {
+			p->sweep = 0;
+			p->sweeps++;
+		}
+		if (!hmem_block_get(p->asked, p->sweep * 64))
+			continue;
+		state = &p->state[p->sweep * 64];
+		for (unsigned int i = 0; i < 64; i++) {
+			if (!state[i] || refused_for(p, state[i]))
+				continue;
+			if (state[i] & STATE_UNTIL)
+				state[i] &= ~(STATE_UNTIL | STATE_FREE);
+			else if (level_of(state[i]) &&
+				 (level_of(state[i]) < UNWILLING ||
+				  (i + p->sweeps) % PROBE_PARTS == 0))
+				state[i] -= 1u << STATE_LEVEL_SHIFT;
+		}
+	}
+}
+
+uint64_t hmem_pages_eligible(const struct hmem_pages *p, const struct hmem_block *b)
+{
+	const uint16_t *state = &p->state[b->slot];
+	uint64_t asked, mask = b->mask;
+
+	if (!b->asked)
+		return mask;
+	asked = LANES_WHERE(state, l, l != 0);
+	for (; asked; asked &= asked - 1) {
+		unsigned int i = __builtin_ctzll(asked);
+
+		if (state[i] & STATE_IN_FLIGHT || refused_for(p, state[i]))
+			mask &= ~(UINT64_C(1) << i);
+	}
+	return mask;
+}
+
+uint64_t hmem_pages_willing(const struct hmem_pages *p, const struct hmem_block *b)
+{
+	uint64_t mask = hmem_pages_eligible(p, b);
+
+	return b->asked ? mask & ~hmem_asked_unwilling(&p->state[b->slot]) : mask;
+}
+
+unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
+{
+	unsigned int quota = p->quota[slot / 64];
+
+	return quota ? quota : (slot / 64 + p->clock) % QUOTA_PROBE == 0;
+}
+
+/* A page in the block of @slot has moved, or was asked for and will not. */
+static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
+{
+	uint8_t *quota = &p->quota[slot / 64];
+
+	if (!moved)
+		*quota /= 2;
+	else if (*quota < HMEM_QUOTA_FIRST)
+		*quota = HMEM_QUOTA_FIRST;
+	else
+		*quota = *quota < 16 ? *quota * 4 : 64;
+}
+
+void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+
+		if (slot >= 0) {
+			p->state[slot] |= STATE_IN_FLIGHT;
+			mark(p, slot);
+		}
+	}
+}
+
+void hmem_pages_unsent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+
+		if (slot >= 0)
+			p->state[slot] &= ~STATE_IN_FLIGHT;
+	}
+}
+
+void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
+			enum hmem_refusal how)
+{
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+		unsigned int level;
+
+		/* Another page has moved in meanwhile: it refused nothing. */
+		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
+			continue;
+		level = level_of(p->state[slot]);
+		if (level < levels[how].first)
+			level = levels[how].first;
+		else if (level < levels[how].last)
+			level++;
+		p->state[slot] = level << STATE_LEVEL_SHIFT |
+				 stamp(p->clock + (1u << level)) |
+				 (how == HMEM_REFUSED_FREE ? STATE_FREE : 0);
+		mark(p, slot);
+		if (how != HMEM_REFUSED_BUSY)
+			learn(p, slot, false);
+	}
+}
+
+static void set_heat(struct hmem_pages *p, const struct hmem_pages_range *r,
+		     uint64_t slot, uint16_t heat)
+{
+	p->hist[r->tier][HMEM_BUCKET(p->heat[slot])]--;
+	p->hist[r->tier][HMEM_BUCKET(heat)]++;
+	p->heat[slot] = heat;
+}
+
+/* A page with @heat has come to @gfn, or @leaves it, and nothing is there. */
+static void settle(struct hmem_pages *p, uint64_t gfn, uint16_t heat, bool leaves)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+	uint64_t slot;
+
+	if (!r)
+		return;
+	slot = r->slot + (gfn - r->gfn);
+	hmem_mlq_forget(&p->mlq[slot / 64], UINT64_C(1) << (slot % 64));
+	/* Not in flight any more: another page has moved in, which is here. */
+	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
+		return;
+	set_heat(p, r, slot, heat);
+	p->state[slot] = stamp(p->clock + SETTLE);
+	learn(p, slot, true);
+	mark(p, slot);
+}
+
+static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
+		     uint16_t heat)
+{
+	settle(p, gfn, 0, true);
+	settle(p, new_gfn, heat, false);
+}
+
+void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
+		      unsigned int order, uint16_t heat)
+{
+	if (!order) {
+		move_one(p, gfn, new_gfn, heat);
+		return;
+	}
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++, new_gfn++)
+		move_one(p, gfn, new_gfn, hmem_pages_heat(p, gfn));
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "asked.h"
+#include "lanes.h"
+
+/*
+ * Heats move to what the window was worth, rounded towards that, so that a
+ * page that is not used becomes quite cold one day.
+ */
+static void average(uint16_t *heat, struct hmem_sample s,
+		    const struct hmem_heat *h)
+{
+	const uint16_t low = (1u << h->decay) - 1;
+
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes accessed = lanes_spread(s.accessed >> g);
+		lanes written = lanes_spread(s.written >> g);
+		lanes was = lanes_load(&heat[g]), to, up, down;
+
+		/* HMEM_HEAT_MAX is all ones. */
+		to = (accessed & h->read) | written;
+		up = (to - was) & (lanes)(to > was);
+		down = (was - to) & (lanes)(was > to);
+		was += (up >> h->decay) - (down >> h->decay);
+		was -= (lanes)((down & low) != 0) & 1;
+		lanes_store(&heat[g], was);
+	}
+}
+
+/* The same where it is worth all to those of @used, and nothing to the others. */
+static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
+{
+	const uint16_t low = (1u << decay) - 1;
+
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes up = lanes_spread(used >> g);
+		/* How far it is from there. */
+		lanes far = lanes_load(&heat[g]) ^ up;
+
+		far -= (far >> decay) + (~up & 1 & (lanes)((far & low) != 0));
+		lanes_store(&heat[g], far ^ up);
+	}
+}
+
+/* But not those of @except. */
+static void average_except(uint16_t *heat, struct hmem_sample s,
+			   const struct hmem_heat *h, uint64_t except)
+{
+	uint16_t keep[64];
+
+	for (uint64_t w = except; w; w &= w - 1)
+		keep[__builtin_ctzll(w)] = heat[__builtin_ctzll(w)];
+	if (!h->read || !s.accessed)
+		average_all(heat, s.written, h->decay);
+	else if (h->read == HMEM_HEAT_MAX)
+		average_all(heat, s.accessed, h->decay);
+	else
+		average(heat, s, h);
+	for (uint64_t w = except; w; w &= w - 1)
+		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
+}
+
+/* These are in use, whatever was seen of them last. */
+static void not_idle(uint16_t *heat, uint64_t pages)
+{
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes least = lanes_spread(pages >> g) & HMEM_HEAT_IN_USE;
+		lanes was = lanes_load(&heat[g]);
+
+		was += (least - was) & (lanes)(was < least);
+		lanes_store(&heat[g], was);
+	}
+}
+
+struct update {
+	struct hmem_pages *p;
+	struct hmem_tracker *t;
+	const struct hmem_heat *h;
+	/* Not by the queue: it is a census or a rest. */
+	bool paced;
+};
+
+/* What the queue's words are for without it. */
+enum {
+	/* The bit is set since before the window: it was not looked at. */
+	WAIT_SET,
+	WAIT_CANDIDATE,
+	/* Rearmed late, when the window that now begins has ended. */
+	WAIT_LATE,
+	/* Was used in the last census about it, or in the time before that. */
+	WAIT_USED,
+	/* Was, but not in a look that counts. */
+	WAIT_COLD,
+};
+
+/* The frames to rearm; @late: also those that will be used in the next window. */
+static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
+			   const struct hmem_heat *h, bool in_part, uint64_t hot,
+			   bool late)
+{
+	uint64_t set = mlq->wait[WAIT_SET] | accessed;
+	uint64_t rearm = late ? UINT64_MAX : set;
+
+	if (!in_part || h->rearm == HMEM_REARM_NONE)
+		rearm = 0;
+	else if (h->rearm == HMEM_REARM_HOT)
+		rearm &= h->candidates ? mlq->wait[WAIT_CANDIDATE] : hot;
+	if (in_part && !h->candidates)
+		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
+	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
+	mlq->wait[WAIT_LATE] = late ? rearm : 0;
+	/* The census begins. */
+	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
+		mlq->wait[WAIT_USED] = set;
+	return rearm;
+}
+
+/* A look has found @accessed of a block of tier 0. */
+static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
+		       uint64_t accessed, bool first, uint64_t unwilling)
+{
+	if (first)
+		mlq->wait[WAIT_COLD] = mlq->wait[WAIT_USED] & ~unwilling;
+	mlq->wait[WAIT_USED] |= accessed;
+	look->woken += __builtin_popcountll(accessed & mlq->wait[WAIT_COLD]);
+	mlq->wait[WAIT_COLD] &= ~accessed;
+	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
+}
+
+/*
+ * What a look at its part finds in the block, @accessed not long after it was
+ * rearmed.  Returns those of the slower tiers that are hot now.
+ */
+static uint64_t look_at(const struct update *u, const struct hmem_block *b,
+			uint64_t accessed)
+{
+	struct hmem_mlq_block *mlq = &u->p->mlq[b->slot / 64];
+	struct hmem_look *look = &u->p->look;
+	uint64_t hot, unwilling = 0;
+
+	if (!u->h->ignore)
+		look->used += __builtin_popcountll(accessed);
+	if (!b->tier && b->asked)
+		unwilling = hmem_asked_unwilling(&u->p->state[b->slot]);
+	if (!b->tier && !u->h->ignore)
+		count_cold(look, mlq, accessed, u->h->first, unwilling);
+	if (!b->tier)
+		return 0;
+	hot = LANES_WHERE(&u->p->heat[b->slot], l, l >= u->h->cut);
+	if (u->h->candidates) {
+		look->again += __builtin_popcountll(accessed);
+		hot &= mlq->wait[WAIT_CANDIDATE];
+	}
+	look->hot += __builtin_popcountll(hot);
+	return hot;
+}
+
+/*
+ * Multiples of the golden ratio spread a run of blocks over all parts, evenly: what
+ * guests use lies in runs, and one part is to be like another.
+ */
+static uint32_t part_of(const struct hmem_block *b, uint32_t parts)
+{
+	uint32_t hash = b->slot / 64 * UINT64_C(0x9E3779B97F4A7C15) >> 32;
+
+	return (uint64_t)hash * parts >> 32;
+}
+
+/* Sort the block's frames into @hist by heat; returns false if all are quite cold. */
+static bool count(uint64_t *hist, const uint16_t *heat)
+{
+	lanes any = { 0 }, differ = { 0 };
+	const uint16_t first = heat[0];
+
+	for (unsigned int g = 0; g < 64; g += 8) {
+		lanes l = lanes_load(&heat[g]);
+
+		any |= l;
+		differ |= l ^ first;
+	}
+	if (!HMEM_BUCKET(lanes_any(differ))) {
+		hist[HMEM_BUCKET(first)] += 64;
+	} else {
+		for (unsigned int g = 0; g < 64; g += 4) {
+			uint64_t four;
+
+			memcpy(&four, &heat[g], sizeof(four));
+			hist[HMEM_BUCKET(four & 0xffff)]++;
+			hist[HMEM_BUCKET(four >> 16 & 0xffff)]++;
+			hist[HMEM_BUCKET(four >> 32 & 0xffff)]++;
+			hist[HMEM_BUCKET(four >> 48)]++;
+		}
+	}
+	return lanes_any(any);
+}
+
+static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
+		      void *arg)
+{
+	struct update *u = arg;
+	struct hmem_pages *p = u->p;
+	struct hmem_tracker *t = u->t;
+	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
+	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
+	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
+	uint64_t all = s.accessed, except = 0, hot = 0, rearm = 0;
+	bool in_part = u->paced && part_of(b, u->h->parts) == u->h->part, live;
+
+	(void)cp;
+	if (!all && !b->live) {
+		p->hist[b->tier][0] += hmem_block_frames(b);
+		return true;
+	}
+	if (b->asked && all)
+		except = hmem_asked_just_copied(p, state) & all;
+	if (u->paced) {
+		except |= mlq->wait[WAIT_SET];
+		p->look.faults += __builtin_popcountll(all & ~except) +
+				  __builtin_popcountll(s.written & ~except);
+	}
+	if (in_part && b->tier && u->h->candidates)
+		except |= ~mlq->wait[WAIT_CANDIDATE];
+	s.accessed &= ~except;
+	s.written &= ~except;
+	/* Slots outside the mask stand for no frame, and stay zero. */
+	if (!u->h->ignore)
+		average_except(heat, s, u->h, except);
+	if (in_part)
+		hot = look_at(u, b, s.accessed);
+	if (u->paced && !b->tier && mlq->wait[WAIT_USED])
+		not_idle(heat, mlq->wait[WAIT_USED]);
+	if (b->asked && s.accessed)
+		hmem_asked_no_longer_free(state, s.accessed);
+	if (u->paced)
+		rearm = rearm_part(mlq, all, u->h, in_part, hot,
+				   t->ops->rearms_late) & b->mask;
+	else if (t->ops->rearm)
+		rearm = except | hmem_mlq_step(mlq, s.accessed, u->h->levels,
+					       t->ops->rearms_late);
+	if (rearm) {
+		t->ops->rearm(t, b->gfn, rearm);
+		p->rearmed += __builtin_popcountll(rearm);
+	}
+	live = count(p->hist[b->tier], heat);
+	/* Slots that are no frames are cold. */
+	p->hist[b->tier][0] -= 64 - hmem_block_frames(b);
+	if (b->asked && !hmem_asked_any(state))
+		hmem_block_set(p->asked, b->slot, false);
+	else
+		live |= b->asked;
+	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(mlq));
+	return true;
+}
+
+void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
+		       const struct hmem_heat *h)
+{
+	struct update u = {
+		.p = p,
+		.t = t,
+		.h = h,
+		.paced = h->rearm != HMEM_REARM_QUEUE && t->ops->rearm,
+	};
+
+	p->windows++;
+	p->clock += !h->brief;
+	p->rearmed = 0;
+	p->look = (struct hmem_look) { 0 };
+	memset(p->hist, 0, sizeof(p->hist));
+	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
+	if (!h->brief)
+		hmem_asked_sweep(p);
+}
+
+void hmem_pages_rewatch(struct hmem_pages *p)
+{
+	/* What was never used stays unbacked. */
+	for (uint64_t block = 0; block < p->num_slots / 64; block++) {
+		if (hmem_block_get(p->live, block * 64))
+			hmem_mlq_forget(&p->mlq[block], UINT64_MAX);
+	}
+}
+
