@@ -238,12 +238,16 @@ static void set_heat(struct hmem_pages *p, const struct hmem_pages_range *r,
 static void settle(struct hmem_pages *p, uint64_t gfn, uint16_t heat, bool leaves)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
-	uint64_t slot;
+	uint64_t slot, bit;
 
 	if (!r)
 		return;
 	slot = r->slot + (gfn - r->gfn);
-	hmem_mlq_forget(&p->mlq[slot / 64], UINT64_C(1) << (slot % 64));
+	bit = UINT64_C(1) << (slot % 64);
+	hmem_mlq_forget(&p->mlq[slot / 64], bit);
+	p->was_hot[slot / 64] &= ~bit;
+	if (!r->tier && heat >= HMEM_HEAT_WAS_HOT)
+		p->was_hot[slot / 64] |= bit;
 	/* Not in flight any more: another page has moved in, which is here. */
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;

@@ -77,6 +77,7 @@ static void begin_census(struct hmem_pace *c, bool late)
 	c->parts = c->urgent ? 1 : c->share;
 	c->part = (c->part + 1) % c->parts;
 	c->censuses += c->parts == 1;
+	c->count++;
 	/* Where hot pages have become slow, they are used less often. */
 	if (c->urgent && c->shift > LONG_SHIFT)
 		c->shift--;
@@ -113,6 +114,10 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 	h->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked :
 						      HMEM_HEAT_MAX;
 	h->first = c->look == FIRST + SECOND;
+	/* Another page in 64 each time, whatever @parts is. */
+	h->forget = UINT64_C(1) << (c->count * 0x9e3779b9u >> 26);
+	h->last = c->look == SECOND + 1;
+	h->sure = HMEM_PACE_SURE;
 	h->candidates = c->look && c->look <= SECOND;
 }
 

@@ -25,6 +25,8 @@
  *   look are believed to be hot, and the policy asks for a larger difference from
  *   then on.  Where what seemed cold in tier 0 is used nearly as often as they are,
  *   only idle pages are believed to be cold: those not used since the census before.
+ * - What was hot in tier 0, or has been promoted, is warmer than what never was, for
+ *   some sixty censuses: a hot set that comes back finds its pages still there.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
  *   fault costs is an estimate.
  * - Where a census of a part finds many hot pages in the slower tiers, the hot
@@ -95,7 +97,8 @@ struct hmem_pace {
 	int64_t credit;
 	/* ... and that this census has cost. */
 	int64_t spent;
-	/* For people: censuses of all of memory so far. */
+	/* Censuses so far; and of all of memory, for people. */
+	uint32_t count;
 	uint64_t censuses;
 };
 

@@ -48,10 +48,11 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->state = calloc(slot + 64, sizeof(*p->state));
 	p->quota = malloc(slot / 64 + 1);
+	p->was_hot = calloc(slot / 64 + 1, sizeof(*p->was_hot));
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
 	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
-	if (p->heat && p->state && p->quota && p->mlq && p->live && p->asked) {
+	if (p->heat && p->state && p->quota && p->was_hot && p->mlq && p->live && p->asked) {
 		memset(p->quota, HMEM_QUOTA_FIRST, slot / 64 + 1);
 		return 0;
 	}
@@ -67,6 +68,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->heat);
 	free(p->state);
 	free(p->quota);
+	free(p->was_hot);
 	free(p->mlq);
 	free(p->live);
 	free(p->asked);
@@ -76,7 +78,8 @@ void hmem_pages_free(struct hmem_pages *p)
 uint64_t hmem_pages_bytes(const struct hmem_pages *p)
 {
 	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
-	       p->num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq)) +
+	       p->num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->was_hot) +
+				     sizeof(*p->mlq)) +
 	       map_words(p->num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
 	       p->num_ranges * sizeof(*p->ranges);
 }
@@ -144,10 +147,11 @@ static void keep_history(struct hmem_pages *p, const struct hmem_pages *old)
 		for (uint64_t gfn = from; gfn < to; ) {
 			uint64_t next = (gfn / 64 + 1) * 64;
 			uint64_t ns = n->slot + (gfn - n->gfn);
-			uint64_t os = o->slot + (gfn - o->gfn);
+			uint64_t os = o->slot + (gfn - o->gfn), mask;
 
 			if (next > to)
 				next = to;
+			mask = UINT64_MAX >> (64 - (next - gfn)) << (gfn % 64);
 			/* Blocks never used stay unbacked on both sides. */
 			if (hmem_block_get(old->live, os))
 				keep_heat(p, n, ns, &old->heat[os], next - gfn);
@@ -157,6 +161,8 @@ static void keep_history(struct hmem_pages *p, const struct hmem_pages *old)
 				hmem_block_set(p->asked, ns, true);
 			}
 			p->quota[ns / 64] = old->quota[os / 64];
+			if (!n->tier && !o->tier)
+				p->was_hot[ns / 64] |= old->was_hot[os / 64] & mask;
 			gfn = next;
 		}
 		if (n_end < o_end)

@@ -32,6 +32,8 @@
 #define HMEM_BUCKET(heat)	((heat) >> 8)
 /* Less is the coldest bucket's: idle pages. */
 #define HMEM_HEAT_IN_USE	256u
+/* Pages of tier 0 that were hot are not colder: more than most that chance warms. */
+#define HMEM_HEAT_WAS_HOT	8192u
 
 /* Which bits of a tracker that can rearm are cleared at the end of a window. */
 enum hmem_rearm {
@@ -65,8 +67,15 @@ struct hmem_heat {
 	/* Not with HMEM_REARM_QUEUE: */
 	uint32_t part, parts;
 	uint16_t cut;
-	/* The first that counts of those about the part: what is cold is so from here. */
+	/*
+	 * The first that counts of those about the part: what is cold is so from here,
+	 * and of what was hot, @forget, by block, may be cold again.
+	 */
 	bool first;
+	uint64_t forget;
+	/* The last: what is as hot as @sure is so for sure, by two censuses. */
+	bool last;
+	uint16_t sure;
 	/* The window was about candidates, which the one before chose. */
 	bool candidates;
 	/* The window says nothing: all heats stay. */
@@ -119,6 +128,8 @@ struct hmem_pages {
 	uint16_t *state;
 	/* By block: of idle pages, how many are asked for at a time; 0 .. 64. */
 	uint8_t *quota;
+	/* By block, a bit a page: of tier 0, was hot, and may be so again. */
+	uint64_t *was_hot;
 	/* By block; of trackers that can rearm. */
 	struct hmem_mlq_block *mlq;
 	/* One bit a block: something of it in the tables is not zero; in @state. */

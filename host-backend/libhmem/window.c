@@ -59,11 +59,11 @@ static void average_except(uint16_t *heat, struct hmem_sample s,
 		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
 }
 
-/* These are in use, whatever was seen of them last. */
-static void not_idle(uint16_t *heat, uint64_t pages)
+/* These are @hot at least, whatever was seen of them last. */
+static void warm_up(uint16_t *heat, uint64_t pages, uint16_t hot)
 {
-	for (unsigned int g = 0; g < 64; g += 8) {
-		lanes least = lanes_spread(pages >> g) & HMEM_HEAT_IN_USE;
+	for (unsigned int g = 0; pages && g < 64; g += 8) {
+		lanes least = lanes_spread(pages >> g) & hot;
 		lanes was = lanes_load(&heat[g]);
 
 		was += (least - was) & (lanes)(was < least);
@@ -90,6 +90,8 @@ enum {
 	WAIT_USED,
 	/* Was, but not in a look that counts. */
 	WAIT_COLD,
+	/* Was hot for sure in the last census about it. */
+	WAIT_HOT_ONCE,
 };
 
 /* The frames to rearm; @late: also those that will be used in the next window. */
@@ -124,6 +126,22 @@ static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
 	look->woken += __builtin_popcountll(accessed & mlq->wait[WAIT_COLD]);
 	mlq->wait[WAIT_COLD] &= ~accessed;
 	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
+}
+
+/* Which of a block of tier 0 have been hot is known after a census about it. */
+static void remember(const struct update *u, const struct hmem_block *b)
+{
+	uint64_t *once = &u->p->mlq[b->slot / 64].wait[WAIT_HOT_ONCE];
+	uint64_t *was_hot = &u->p->was_hot[b->slot / 64];
+
+	if (u->h->first)
+		*was_hot &= ~u->h->forget;
+	if (u->h->last) {
+		uint64_t hot = LANES_WHERE(&u->p->heat[b->slot], l, l >= u->h->sure);
+
+		*was_hot |= hot & *once;
+		*once = hot;
+	}
 }
 
 /*
@@ -226,8 +244,12 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		average_except(heat, s, u->h, except);
 	if (in_part)
 		hot = look_at(u, b, s.accessed);
-	if (u->paced && !b->tier && mlq->wait[WAIT_USED])
-		not_idle(heat, mlq->wait[WAIT_USED]);
+	if (in_part && !b->tier)
+		remember(u, b);
+	if (u->paced && !b->tier) {
+		warm_up(heat, mlq->wait[WAIT_USED], HMEM_HEAT_IN_USE);
+		warm_up(heat, p->was_hot[b->slot / 64], HMEM_HEAT_WAS_HOT);
+	}
 	if (b->asked && s.accessed)
 		hmem_asked_no_longer_free(state, s.accessed);
 	if (u->paced)

@@ -126,6 +126,28 @@ static void follows_hot_set(void **state)
 	model_free(&m);
 }
 
+/* Two hot sets for both of which there is room are both kept in the end. */
+static void hot_sets_come_back(void **state)
+{
+	static const struct model_load small = {
+		.costs = &updates, .pages = DATA, .hot = 48 * MIB, .weight = 90,
+		.move = 5,
+	};
+	uint64_t moved[4], all = 0;
+	struct model m;
+
+	(void)state;
+	begin(&m, &small, HMEM_POLICY_AUTO);
+	for (unsigned int i = 0; i < 4; i++) {
+		model_run(&m, (i + 1) * small.move - 0.1 - m.ns / 1e9);
+		moved[i] = m.moved - all;
+		all = m.moved;
+	}
+	assert_true(moved[1] > 48 * MIB);
+	assert_true(moved[3] < moved[1] / 5);
+	model_free(&m);
+}
+
 /* In the guest's page tables: a census looks longer, and rests for long. */
 static void finds_hot_set_by_scans(void **state)
 {
@@ -957,6 +979,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_hot_set),
 		cmocka_unit_test(follows_hot_set),
+		cmocka_unit_test(hot_sets_come_back),
 		cmocka_unit_test(finds_hot_set_by_scans),
 		cmocka_unit_test(all_degrees_of_heat),
 		cmocka_unit_test(uniform_stays),
