@@ -43,6 +43,8 @@
 #define MANY		16
 /* Some: enough to spend what has been saved on. */
 #define SOME		64
+/* More than so many times the candidates that the last census left. */
+#define JUMP		3
 /* Rests that a census waits for moves to be over. */
 #define PATIENCE	16u
 /* One in so many of the cold pages may wake for other reasons. */
@@ -214,6 +216,16 @@ static bool many(const struct hmem_pace *c, const struct hmem_pages *p,
 	return pages >= ENOUGH && pages > p->frames[0] / share / c->parts;
 }
 
+/*
+ * The first half is over.  Has it found so many more than the last census left that
+ * the hot set is another one?  Chance would find about as many in each.
+ */
+static bool is_another(const struct hmem_pace *c, const struct hmem_pages *p)
+{
+	return !c->chance && !c->woke && c->parts > 1 && many(c, p, c->candidates, MANY) &&
+	       c->candidates * c->parts > JUMP * c->found;
+}
+
 /* Was it chance?  Then chance must be kept out better. */
 static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 		  const struct hmem_pages *p)
@@ -229,6 +241,7 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	estimate(c, &c->cold_all, c->cold_ones, SMOOTH_COLD);
 	estimate(c, &c->asleep_all, asleep(c), SMOOTH_COLD);
 	c->woke = c->candidates >= ENOUGH && cold_by_chance(c);
+	c->found = c->candidates * c->parts;
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;
 	} else if (many(c, p, confirmed, MANY)) {
@@ -323,6 +336,10 @@ uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 		c->cold_ones = p->look.cold;
 		c->again = 0;
 		c->woken = 0;
+		if (c->look == SECOND + 1 && is_another(c, p)) {
+			c->urgent = true;
+			c->left = 0;
+		}
 	} else if (c->look) {
 		c->again += p->look.again;
 		c->woken += p->look.woken;

@@ -30,8 +30,9 @@
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
  *   fault costs is an estimate.
  * - Where a census of a part finds many hot pages in the slower tiers, the hot
- *   set is another one, and all of memory is looked at, at once; where it finds
- *   some, as much more of it as has been saved for.
+ *   set is another one, and all of memory is looked at, at once, even before its
+ *   second half where the last census left far fewer; where it finds some, as much
+ *   more of it as has been saved for.
  *
  * That is for trackers with which a window costs what is rearmed in it.  One that
  * scans all page tables for each window is paced, too, but always looks at all of
@@ -93,6 +94,8 @@ struct hmem_pace {
 	 * ones and those of them that stayed so.
 	 */
 	int64_t hot_all, again_all, cold_all, asleep_all;
+	/* Candidates of the last census, in all of memory, that have not been promoted. */
+	uint64_t found;
 	/* Guest time that may be spent on looking, in ns; negative: was, ahead. */
 	int64_t credit;
 	/* ... and that this census has cost. */
@@ -163,6 +166,7 @@ static inline void hmem_pace_planned(struct hmem_pace *c,
 {
 	c->cold = plan->cold;
 	c->idle = plan->idle;
+	c->found -= plan->num_promote < c->found ? plan->num_promote : c->found;
 }
 
 #endif /* HMEM_PACE_H */

@@ -302,6 +302,8 @@ static void until_census(struct rules *r, uint32_t parts)
 
 		r->pace.share = parts;
 		window(r, (struct hmem_look) { .used = 1500 / r->pace.parts });
+		/* Whatever is found, it is no more than before. */
+		r->pace.found = 1 << 20;
 		if (!was && r->pace.left && r->pace.parts == parts)
 			return;
 	}
@@ -720,6 +722,46 @@ static void many_hot(void **state)
 	assert_int_equal(r->pace.shift, A_WINDOW + 3);
 }
 
+/* Not all of the census need be over for that, if it finds more than the last one. */
+static void many_more(void **state)
+{
+	static const struct {
+		uint64_t last, found;
+		bool chance, woke;
+		uint32_t parts;
+	} cases[] = {
+		/* Of 16 parts; a sixteenth of tier 0, and three times as many. */
+		{ 0, 31, false, false, 16 },
+		{ 0, 32, false, false, 1 },
+		{ 200, 37, false, false, 16 },
+		{ 200, 38, false, false, 1 },
+		/* Not where pages are hot, or cold, by chance. */
+		{ 0, 32, true, false, 16 },
+		{ 0, 32, false, true, 16 },
+	};
+	struct rules *r = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		until_census(r, 16);
+		r->pace.found = cases[i].last;
+		r->pace.chance = cases[i].chance;
+		r->pace.woke = cases[i].woke;
+		while (r->pace.look != 5)
+			window(r, (struct hmem_look) {
+				.used = 93,
+				.hot = cases[i].found,
+			});
+		window(r, (struct hmem_look) { 0 });
+		assert_int_equal(r->pace.parts, cases[i].parts);
+	}
+	/* What has been promoted is not found again. */
+	r->pace.found = 300;
+	hmem_pace_planned(&r->pace, &(struct hmem_plan) { .num_promote = 100 });
+	assert_int_equal(r->pace.found, 200);
+	hmem_pace_planned(&r->pace, &(struct hmem_plan) { .num_promote = 201 });
+	assert_int_equal(r->pace.found, 0);
+}
+
 /* It waits for moves to be over, but not for ever. */
 static void waits_for_moves(void **state)
 {
@@ -999,6 +1041,7 @@ int main(void)
 		RULE(chance_of_the_cold),
 		RULE(least_margin),
 		RULE(many_hot),
+		RULE(many_more),
 		RULE(waits_for_moves),
 		RULE(who_is_paced),
 		RULE(a_census_of_scans),
