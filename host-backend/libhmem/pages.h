@@ -32,8 +32,8 @@
 #define HMEM_BUCKET(heat)	((heat) >> 8)
 /* Less is the coldest bucket's: idle pages. */
 #define HMEM_HEAT_IN_USE	256u
-/* Pages of tier 0 that were hot are not colder: more than most that chance warms. */
-#define HMEM_HEAT_WAS_HOT	8192u
+/* Pages of tier 0 that were hot are not colder: than by one use in three looks. */
+#define HMEM_HEAT_WAS_HOT	24832u
 
 /* Which bits of a tracker that can rearm are cleared at the end of a window. */
 enum hmem_rearm {
