@@ -865,10 +865,14 @@ static void apply(struct vm *vm, const struct sent *s, bool by_policy,
 			vm->spare -= frames;
 		break;
 	case VIRTIO_HMEM_S_BUSY:
-		hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);
+		/* It is asked for again as soon as there is room. */
 		if (by_policy && s->tier == 0 &&
-		    res->reason == VIRTIO_HMEM_R_NO_MEMORY)
+		    res->reason == VIRTIO_HMEM_R_NO_MEMORY) {
+			hmem_pages_unsent(p, gfn, res->order);
 			vm->no_room += frames;
+		} else {
+			hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);
+		}
 		break;
 	default:
 		hmem_pages_refused(p, gfn, res->order,

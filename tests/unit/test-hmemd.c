@@ -662,6 +662,31 @@ static void refused_are_left(void **state)
 	assert_int_equal(f->web.asked[PEER_TIER + 77], 1);
 }
 
+/* Those for which there is no room are, for room is made meanwhile. */
+static unsigned int no_room(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	return le64toh(hint->gfn) < PEER_TIER || p->asked[PEER_TIER + 77] > 9 ?
+	       VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_NO_MEMORY;
+}
+
+static void no_room_for_long(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	f->web.reason = no_room;
+	ctl(f, 0, "policy set name=writes");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	for (uint64_t seq = 1; seq <= 40; seq++) {
+		if (f->web.asked[PEER_TIER + 77] < 10)
+			set_bit(f->web.map, PEER_TIER + 77);
+		peer_send_tick(&f->web, seq);
+		serve_until(f, HMEM_LINK_TICK_DONE, &msg);
+	}
+	assert_true(f->web.asked[PEER_TIER + 77] >= 10);
+	assert_true(ask(f, "stats", "counters.promoted") > 0);
+}
+
 static void driver_goes(void **state)
 {
 	struct fixture *f = *state;
@@ -1353,6 +1378,7 @@ int main(void)
 		TEST(lockstep),
 		cmocka_unit_test(barrier),
 		TEST(refused_are_left),
+		TEST(no_room_for_long),
 		TEST(driver_goes),
 		TEST(rejects),
 		TEST(client_goes),
