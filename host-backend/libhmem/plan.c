@@ -37,6 +37,8 @@ struct sorter {
 	uint64_t few;
 	/* Buckets between pages that change places; and if the colder is in use. */
 	unsigned int apart, warm_apart;
+	/* Colder buckets make room for new pages. */
+	unsigned int warm;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -132,7 +134,7 @@ static void choose(struct sorter *s, uint32_t n, uint32_t room)
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.count[++lo];
 		/* What is warm stays, however full the tier is. */
-		if (!cold || lo >= s->apart)
+		if (!cold || lo >= s->warm)
 			break;
 		if (m > cold)
 			m = cold;
@@ -266,6 +268,8 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	s.warm_apart = buckets_apart(limits->warm);
 	if (s.warm_apart < s.apart)
 		s.warm_apart = s.apart;
+	/* In use, if that makes a difference. */
+	s.warm = s.warm_apart > s.apart ? 1 : s.apart;
 
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
 		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)

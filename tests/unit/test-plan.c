@@ -231,6 +231,26 @@ static void budget_and_room(void **state)
 	assert_int_equal(hmem_plan_budget(65536, UINT64_MAX), HMEM_PLAN_MAX);
 }
 
+/* Where it takes more to tell the pages in use apart, these do not make room. */
+static void idle_make_room(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FAST; gfn++)
+		table_set_heat(&f->pages, gfn, gfn < 10 ? HMEM_HEAT_IN_USE - 1 : HMEM_HEAT_IN_USE);
+	for (uint32_t warm = 10000; warm <= 11000; warm += 1000) {
+		const struct hmem_plan_limits limits = {
+			.budget = 100,
+			.hysteresis = 10000,
+			.warm = warm,
+			.room = 20,
+		};
+
+		assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+		assert_int_equal(f->plan.num_demote, warm > 10000 ? 10 : 20);
+	}
+}
+
 /* What is cold is not said by one frame in 256, which may be the kernel's. */
 static void few_are_colder(void **state)
 {
@@ -572,6 +592,7 @@ int main(void)
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
+		TEST(idle_make_room),
 		TEST(spare_room),
 		TEST(few_are_colder),
 		TEST(picks_go_round),
