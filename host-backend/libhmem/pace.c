@@ -51,6 +51,8 @@
 #define FEW		16
 /* Fewer candidates than this say nothing. */
 #define ENOUGH		16u
+/* More than so many times what chance makes of the candidates is not chance. */
+#define UNLIKELY	2
 /* In which steps the margin rises (twice) and falls, and how far it rises. */
 #define MARGIN_STEP	(HMEM_HEAT_MAX / 20)
 #define MARGIN_MAX	(HMEM_HEAT_MAX / 2)
@@ -209,6 +211,19 @@ static bool cold_by_chance(const struct hmem_pace *c)
 	       c->asleep_all * HMEM_HEAT_MAX < (int64_t)none * c->cold_all;
 }
 
+/*
+ * Candidates that are used in each look with the same probability p are hot for sure by
+ * chance, too: about p^3 of them, for the last three looks make up most of the heat.
+ */
+static bool sure_by_chance(const struct hmem_pace *c, uint64_t sure)
+{
+	uint64_t use = hot_use(c->candidates, c->again), expected;
+
+	expected = (use * use >> 16) * use >> 16;
+	expected = expected * c->candidates >> 16;
+	return sure < UNLIKELY * expected;
+}
+
 /* Are so many pages of the part more than one in @share of tier 0? */
 static bool many(const struct hmem_pace *c, const struct hmem_pages *p,
 		 uint64_t pages, uint32_t share)
@@ -241,6 +256,7 @@ static void judge(struct hmem_pace *c, const struct hmem_policy *policy,
 	estimate(c, &c->cold_all, c->cold_ones, SMOOTH_COLD);
 	estimate(c, &c->asleep_all, asleep(c), SMOOTH_COLD);
 	c->woke = c->candidates >= ENOUGH && cold_by_chance(c);
+	c->none = c->chance && c->candidates && sure_by_chance(c, p->look.sure);
 	c->found = c->candidates * c->parts;
 	if (c->chance) {
 		c->margin += 2 * MARGIN_STEP;

@@ -22,9 +22,10 @@
  *   chance makes some pages look hot, and others cold, and does not do so twice.
  *   Where they are not used as often as a page must be to be promoted, or a look
  *   cannot be short enough, it was chance: only pages that were used in nearly every
- *   look are believed to be hot, and the policy asks for a larger difference from
- *   then on.  Where what seemed cold in tier 0 is used nearly as often as they are,
- *   only idle pages are believed to be cold: those not used since the census before.
+ *   look are believed to be hotter than others in use, if they are more than chance
+ *   makes so, and the policy asks for a larger difference from then on.  Where what
+ *   seemed cold in tier 0 is used nearly as often as they are, only idle pages are
+ *   believed to be cold: those not used since the census before.
  * - What was hot in tier 0, or has been promoted, is warmer than what never was, for
  *   some sixty censuses: a hot set that comes back finds its pages still there.
  * - Each census is paid for from a budget of guest time, a hundredth.  What a
@@ -73,6 +74,8 @@ struct hmem_pace {
 	bool blurred;
 	/* The last one found hot what was so by chance; in tier 0, cold. */
 	bool chance, woke;
+	/* By chance there would be about as many that are hot for sure. */
+	bool none;
 	/* Rests that the next census has waited for. */
 	uint32_t waited;
 	/*
@@ -147,18 +150,19 @@ static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
 	return !c->left && (!c->urgent || c->chance);
 }
 
-/* With what hysteresis: what the pages in question were asked for, at least. */
+/* With what hysteresis over idle pages: what the pages in question were asked for. */
 static inline uint32_t hmem_pace_margin(const struct hmem_pace *c)
 {
 	uint32_t margin = c->margin > c->asked ? c->margin : c->asked;
 
-	return c->chance && margin < HMEM_PACE_SURE ? HMEM_PACE_SURE : margin;
+	/* Those that are not hot for sure wait for longer looks. */
+	return c->chance && c->urgent ? HMEM_PACE_SURE : margin;
 }
 
 /* ... and over pages of tier 0 that are in use at all. */
 static inline uint32_t hmem_pace_warm_margin(const struct hmem_pace *c)
 {
-	return c->woke ? HMEM_PACE_SURE : 0;
+	return c->none ? HMEM_HEAT_MAX : c->chance || c->woke ? HMEM_PACE_SURE : 0;
 }
 
 static inline void hmem_pace_planned(struct hmem_pace *c,

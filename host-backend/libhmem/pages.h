@@ -90,8 +90,11 @@ struct hmem_look {
 	uint64_t faults;
 	/* In the blocks of @part: frames looked at that were used. */
 	uint64_t used;
-	/* There, of the slower tiers: (candidates) that are as hot as @cut now. */
-	uint64_t hot;
+	/*
+	 * There, of the slower tiers: (candidates) that are as hot as @cut now, and of
+	 * these, as hot as @sure.
+	 */
+	uint64_t hot, sure;
 	/* Candidates that were used. */
 	uint64_t again;
 	/*

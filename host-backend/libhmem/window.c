@@ -152,6 +152,7 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 			uint64_t accessed)
 {
 	struct hmem_mlq_block *mlq = &u->p->mlq[b->slot / 64];
+	const uint16_t *heat = &u->p->heat[b->slot];
 	struct hmem_look *look = &u->p->look;
 	uint64_t hot, unwilling = 0;
 
@@ -163,12 +164,15 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 		count_cold(look, mlq, accessed, u->h->first, unwilling);
 	if (!b->tier)
 		return 0;
-	hot = LANES_WHERE(&u->p->heat[b->slot], l, l >= u->h->cut);
+	hot = LANES_WHERE(heat, l, l >= u->h->cut);
 	if (u->h->candidates) {
 		look->again += __builtin_popcountll(accessed);
 		hot &= mlq->wait[WAIT_CANDIDATE];
 	}
+	if (!hot)
+		return 0;
 	look->hot += __builtin_popcountll(hot);
+	look->sure += __builtin_popcountll(hot & LANES_WHERE(heat, l, l >= u->h->sure));
 	return hot;
 }
 

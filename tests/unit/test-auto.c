@@ -579,14 +579,16 @@ static void chance(void **state)
 
 	/* Few say nothing. */
 	census_that_finds(r, 15, 0);
-	assert_true(hmem_pace_margin(&r->pace) < HMEM_PACE_SURE);
+	assert_int_equal(hmem_pace_warm_margin(&r->pace), 0);
 	/* Less often than by the margin more than the coldest. */
 	census_that_finds(r, 40, 12);
-	assert_int_equal(hmem_pace_margin(&r->pace), HMEM_PACE_SURE);
+	assert_true(hmem_pace_warm_margin(&r->pace) >= HMEM_PACE_SURE);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
+	/* What is idle is colder all the same. */
+	assert_int_equal(hmem_pace_margin(&r->pace), r->pace.margin);
 	/* Some: believed, and no easier than before. */
 	census_that_finds(r, 40, 17);
-	assert_true(hmem_pace_margin(&r->pace) < HMEM_PACE_SURE);
+	assert_int_equal(hmem_pace_warm_margin(&r->pace), 0);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20 * 2);
 	census_that_finds(r, 30, 28);
 	assert_int_equal(r->pace.margin, least + HMEM_HEAT_MAX / 20);
@@ -596,6 +598,27 @@ static void chance(void **state)
 	for (unsigned int i = 0; i < 9; i++)
 		census_that_finds(r, 40, 0);
 	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX / 2);
+}
+
+/* Pages that are hot for sure are not believed if chance would find half as many. */
+static void chance_of_the_sure(void **state)
+{
+	struct rules *r = *state;
+
+	/* Used in one of four looks, of 400: 6, by its third power. */
+	for (unsigned int sure = 11; sure <= 12; sure++) {
+		until_census(r, 1);
+		while (r->pace.left)
+			window(r, (struct hmem_look) {
+				.used = 1500,
+				.hot = 400,
+				.sure = sure,
+				.again = 100,
+			});
+		assert_true(r->pace.chance);
+		assert_int_equal(hmem_pace_warm_margin(&r->pace),
+				 sure == 12 ? HMEM_PACE_SURE : HMEM_HEAT_MAX);
+	}
 }
 
 /*
@@ -634,8 +657,7 @@ static void chance_of_the_cold(void **state)
 				.cold = 1600,
 				.woken = woken,
 			});
-		assert_int_equal(hmem_pace_warm_margin(&r->pace),
-				 woken == 26 ? HMEM_PACE_SURE : 0);
+		assert_int_equal(r->pace.woke, woken == 26);
 	}
 }
 
@@ -1038,6 +1060,7 @@ int main(void)
 		RULE(savings),
 		RULE(length_by_candidates),
 		RULE(chance),
+		RULE(chance_of_the_sure),
 		RULE(chance_of_the_cold),
 		RULE(least_margin),
 		RULE(many_hot),
