@@ -505,8 +505,10 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
 	    (paced && !hmem_pace_may_plan(&vm->pace)))
 		return;
-	if (vm->no_room)
+	if (vm->no_room) {
 		vm->spare = 0;
+		vm->room_id = vm->next_id;
+	}
 	vm->no_room = 0;
 	if (paced) {
 		/* All that may move until there is another one. */
@@ -834,12 +836,13 @@ static struct sent *match(struct vm *vm, struct batch *b,
 	return s;
 }
 
-static void apply(struct vm *vm, const struct sent *s, bool by_policy,
+static void apply(struct vm *vm, const struct batch *b, const struct sent *s,
 		  const struct virtio_hmem_result *res, uint16_t heat)
 {
 	uint64_t gfn = le64toh(res->gfn), new_gfn = le64toh(res->new_gfn);
 	uint64_t frames = UINT64_C(1) << res->order;
 	struct hmem_pages *p = &vm->pages;
+	bool by_policy = !b->job;
 	int from, to;
 
 	vm->stats.reasons[res->reason] += frames;
@@ -869,7 +872,7 @@ static void apply(struct vm *vm, const struct sent *s, bool by_policy,
 		if (by_policy && s->tier == 0 &&
 		    res->reason == VIRTIO_HMEM_R_NO_MEMORY) {
 			hmem_pages_unsent(p, gfn, res->order);
-			vm->no_room += frames;
+			vm->no_room += b->id < vm->room_id ? 0 : frames;
 		} else {
 			hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);
 		}
@@ -914,7 +917,7 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 	for (uint32_t i = 0; i < num; i++) {
 		const struct virtio_hmem_result *res = &msg->results[i];
 
-		apply(vm, sent[i], !job, res, heat[i]);
+		apply(vm, b, sent[i], res, heat[i]);
 		b->left -= UINT64_C(1) << res->order;
 		if (job)
 			job_answer(job, sent[i], le64toh(res->gfn), res->order,

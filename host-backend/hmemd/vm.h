@@ -85,8 +85,12 @@ struct vm {
 	struct hmem_link_tick tick;
 	/* Lockstep: the only time to send hints. */
 	bool in_step;
-	/* Promotions this window that found tier 0 full. */
+	/*
+	 * Promotions this window that found tier 0 full, though sent with this batch or
+	 * later: after the last plan that was to make room.
+	 */
 	uint32_t no_room;
+	uint64_t room_id;
 	/*
 	 * Pages that left tier 0, less those that came, since it was found full:
 	 * there may be room for as many.

@@ -315,38 +315,43 @@ static struct virtio_hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)
 	};
 }
 
+static struct virtio_hmem_hint next_promotion(struct hmem_plan *plan)
+{
+	return hint_of(&plan->promote[plan->next_promote++], 0);
+}
+
+/* The page goes where its counterpart comes from. */
+static struct virtio_hmem_hint next_demotion(struct hmem_plan *plan)
+{
+	uint32_t at = plan->next_demote++, more = 0;
+
+	if (plan->num_demote > plan->num_promote)
+		more = plan->num_demote - plan->num_promote;
+	return hint_of(&plan->demote[at], at < more ? 1 : plan->promote[at - more].tier);
+}
+
 uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
 			 uint32_t max)
 {
-	uint32_t pairs = plan->num_promote - plan->next_promote;
+	uint32_t promotions = plan->num_promote - plan->next_promote;
 	uint32_t demotions = plan->num_demote - plan->next_demote;
-	uint32_t n = 0;
+	uint32_t n = 0, pairs;
 
-	/* For these there is room. */
-	if (pairs > demotions) {
-		pairs -= demotions;
-		if (pairs > max)
-			pairs = max;
-		for (uint32_t i = 0; i < pairs; i++)
-			hints[n++] = hint_of(&plan->promote[plan->next_promote++], 0);
+	/*
+	 * First those for which there is room, or those that make room for others: in
+	 * batches of their own, since the driver takes demotions and promotions in turns.
+	 */
+	for (; n < max && promotions > demotions; promotions--)
+		hints[n++] = next_promotion(plan);
+	for (; n < max && demotions > promotions; demotions--)
+		hints[n++] = next_demotion(plan);
+	if (n)
 		return n;
-	}
-	/* There is a demotion for every promotion. */
-	if (pairs > max / 2)
-		pairs = max / 2;
-	if (demotions > max - pairs)
-		demotions = max - pairs;
-	/* Not all at once: those to come need their promotions beside them. */
-	if (plan->next_promote + pairs < plan->num_promote && demotions > pairs)
-		demotions = pairs;
-	for (uint32_t i = 0; i < demotions; i++) {
-		uint32_t at = plan->next_demote++;
-		/* The page goes where its counterpart comes from. */
-		uint32_t to = at < plan->num_promote ? plan->promote[at].tier : 1;
-
-		hints[n++] = hint_of(&plan->demote[at], to);
-	}
+	/* Then there is a demotion for every promotion. */
+	pairs = demotions < max / 2 ? demotions : max / 2;
 	for (uint32_t i = 0; i < pairs; i++)
-		hints[n++] = hint_of(&plan->promote[plan->next_promote++], 0);
+		hints[n++] = next_demotion(plan);
+	for (uint32_t i = 0; i < pairs; i++)
+		hints[n++] = next_promotion(plan);
 	return n;
 }

@@ -25,7 +25,7 @@ struct hmem_plan {
 	struct hmem_move *promote;
 	/*
 	 * Coldest bucket first; those beyond the promotions only make room, or
-	 * there are fewer, as there is room.
+	 * there are fewer, as there is room.  So many go first.
 	 */
 	struct hmem_move *demote;
 	uint32_t num_promote, num_demote;
@@ -73,7 +73,7 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   const struct hmem_plan_limits *limits, struct hmem_err *err);
 
 /*
- * Take the next hints, demotions first so that they make room for the
+ * Take the next hints; of pairs, demotions first so that they make room for the
  * promotions beside them.  Returns how many; 0: the plan is done.
  */
 uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,

@@ -315,6 +315,9 @@ static void batches_pair_up(void **state)
 			if (!n)
 				break;
 			assert_true(n <= sizes[s]);
+			/* What is to stay free comes first, alone. */
+			if (total < 100)
+				assert_int_equal(n, sizes[s] < 100 - total ? sizes[s] : 100 - total);
 			for (uint32_t i = 0; i < n; i++) {
 				uint64_t gfn = le64toh(hints[i].gfn);
 
@@ -327,6 +330,7 @@ static void batches_pair_up(void **state)
 						    hints[i].tier == 2);
 					room++;
 				} else {
+					assert_true(total >= 100);
 					assert_int_equal(hints[i].tier, 0);
 					promoting = true;
 					room--;
