@@ -515,6 +515,7 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 		limits.budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
 		limits.hysteresis = hmem_pace_margin(&vm->pace);
 		limits.warm = hmem_pace_warm_margin(&vm->pace);
+		limits.least = vm->pace.cut;
 	} else {
 		limits.budget = hmem_brake_budget(&vm->brake,
 			hmem_plan_budget(policy->rate, tick->window_ns));

@@ -68,7 +68,7 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 	c->parts = c->share = 1;
 	c->shift = LONG_SHIFT;
 	c->margin = least_margin(policy);
-	c->asked = c->margin;
+	c->asked = c->cut = c->margin;
 }
 
 static void begin_census(struct hmem_pace *c, bool late)
@@ -78,6 +78,7 @@ static void begin_census(struct hmem_pace *c, bool late)
 	c->waited = 0;
 	c->spent = 0;
 	c->asked = c->margin;
+	c->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked : HMEM_HEAT_MAX;
 	c->parts = c->urgent ? 1 : c->share;
 	c->part = (c->part + 1) % c->parts;
 	c->censuses += c->parts == 1;
@@ -115,8 +116,7 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 		   left > SECOND ? HMEM_REARM_PART : HMEM_REARM_HOT;
 	h->parts = c->parts;
 	h->part = c->part % c->parts;
-	h->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked :
-						      HMEM_HEAT_MAX;
+	h->cut = c->cut;
 	h->first = c->look == FIRST + SECOND;
 	/* Another page in 64 each time, whatever @parts is. */
 	h->forget = UINT64_C(1) << (c->count * 0x9e3779b9u >> 26);

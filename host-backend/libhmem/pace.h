@@ -83,6 +83,8 @@ struct hmem_pace {
 	 * what that was when the census began.
 	 */
 	uint32_t margin, asked;
+	/* So hot must a page have been to be looked at in its second half. */
+	uint32_t cut;
 	/* How hot the coldest pages of tier 0 are, and how many idle: by the last plan. */
 	uint32_t cold, idle;
 	/*

@@ -276,8 +276,9 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 			(tier ? &s.hot : &s.cold)->count[i] += p->hist[tier][i];
 	}
 	hmem_pages_walk(p, 0, p->num_slots, count_fn, &s);
-	/* What is not used is not promoted. */
-	s.hot.count[0] = 0;
+	/* What is too cold, or not used at all, is not promoted. */
+	for (unsigned int i = 0; !i || i < HMEM_BUCKET(limits->least); i++)
+		s.hot.count[i] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
 	choose(&s, (limits->budget - room) / 2, room);

@@ -49,6 +49,8 @@ struct hmem_plan_limits {
 	 * in use at all.
 	 */
 	uint32_t hysteresis, warm;
+	/* Pages of colder buckets than this heat's are not promoted. */
+	uint32_t least;
 	/* Pages to demote besides, because the guest found tier 0 full. */
 	uint32_t room;
 	/*

@@ -299,6 +299,7 @@ static uint64_t decide(struct model *m)
 		m->rests = hmem_pace_rests(&m->pace);
 		limits.hysteresis = hmem_pace_margin(&m->pace);
 		limits.warm = hmem_pace_warm_margin(&m->pace);
+		limits.least = m->pace.cut;
 	} else {
 		hmem_brake_window(&m->brake, &m->pages, &heat);
 	}

@@ -251,6 +251,24 @@ static void idle_make_room(void **state)
 	}
 }
 
+/* However cold what would make room for it. */
+static void least_heat(void **state)
+{
+	struct fixture *f = *state;
+	const struct hmem_plan_limits limits = {
+		.budget = 1000,
+		.hysteresis = 10000,
+		.least = 25000,
+	};
+
+	for (uint64_t gfn = FAST; gfn < FAST + 20; gfn++)
+		table_set_heat(&f->pages, gfn, gfn < FAST + 12 ? 24000 : 26000);
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+	assert_int_equal(f->plan.num_promote, 8);
+	for (uint32_t i = 0; i < 8; i++)
+		assert_int_equal(f->plan.promote[i].heat, 26000);
+}
+
 /* What is cold is not said by one frame in 256, which may be the kernel's. */
 static void few_are_colder(void **state)
 {
@@ -597,6 +615,7 @@ int main(void)
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
 		TEST(idle_make_room),
+		TEST(least_heat),
 		TEST(spare_room),
 		TEST(few_are_colder),
 		TEST(picks_go_round),
