@@ -497,25 +497,22 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_policy *policy = &vm->policy;
 	bool paced = is_paced(vm);
-	struct hmem_plan_limits limits = {
-		.room = vm->no_room ? vm->policy.headroom : 0,
-	};
+	struct hmem_plan_limits limits = { 0 };
 	struct hmem_err err;
 
 	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
 	    (paced && !hmem_pace_may_plan(&vm->pace)))
 		return;
 	if (vm->no_room) {
+		limits.room = policy->headroom;
+		vm->no_room = 0;
 		vm->spare = 0;
 		vm->room_id = vm->next_id;
 	}
-	vm->no_room = 0;
 	if (paced) {
 		/* All that may move until there is another one. */
 		limits.budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
-		limits.hysteresis = hmem_pace_margin(&vm->pace);
-		limits.warm = hmem_pace_warm_margin(&vm->pace);
-		limits.least = vm->pace.cut;
+		hmem_pace_limit(&vm->pace, &limits);
 	} else {
 		limits.budget = hmem_brake_budget(&vm->brake,
 			hmem_plan_budget(policy->rate, tick->window_ns));

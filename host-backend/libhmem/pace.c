@@ -68,7 +68,7 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
 	c->parts = c->share = 1;
 	c->shift = LONG_SHIFT;
 	c->margin = least_margin(policy);
-	c->asked = c->cut = c->margin;
+	c->cut = c->asked = c->margin;
 }
 
 static void begin_census(struct hmem_pace *c, bool late)

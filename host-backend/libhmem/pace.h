@@ -84,7 +84,7 @@ struct hmem_pace {
 	 */
 	uint32_t margin, asked;
 	/* So hot must a page have been to be looked at in its second half. */
-	uint32_t cut;
+	uint16_t cut;
 	/* How hot the coldest pages of tier 0 are, and how many idle: by the last plan. */
 	uint32_t cold, idle;
 	/*
@@ -165,6 +165,15 @@ static inline uint32_t hmem_pace_margin(const struct hmem_pace *c)
 static inline uint32_t hmem_pace_warm_margin(const struct hmem_pace *c)
 {
 	return c->none ? HMEM_HEAT_MAX : c->chance || c->woke ? HMEM_PACE_SURE : 0;
+}
+
+/* What a plan may do, as far as the pace has a say in it. */
+static inline void hmem_pace_limit(const struct hmem_pace *c,
+				   struct hmem_plan_limits *limits)
+{
+	limits->hysteresis = hmem_pace_margin(c);
+	limits->warm = hmem_pace_warm_margin(c);
+	limits->least = c->cut;
 }
 
 static inline void hmem_pace_planned(struct hmem_pace *c,

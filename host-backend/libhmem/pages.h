@@ -90,13 +90,10 @@ struct hmem_look {
 	uint64_t faults;
 	/* In the blocks of @part: frames looked at that were used. */
 	uint64_t used;
-	/*
-	 * There, of the slower tiers: (candidates) that are as hot as @cut now, and of
-	 * these, as hot as @sure.
-	 */
-	uint64_t hot, sure;
-	/* Candidates that were used. */
-	uint64_t again;
+	/* There, of the slower tiers: (candidates) that are as hot as @cut now. */
+	uint64_t hot;
+	/* Candidates that were used; and, of those as hot as @cut, as hot as @sure. */
+	uint64_t again, sure;
 	/*
 	 * There, of tier 0, if they may move: used before, but not since; and used
 	 * now after all.

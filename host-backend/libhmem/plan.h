@@ -50,7 +50,7 @@ struct hmem_plan_limits {
 	 */
 	uint32_t hysteresis, warm;
 	/* Pages of colder buckets than this heat's are not promoted. */
-	uint32_t least;
+	uint16_t least;
 	/* Pages to demote besides, because the guest found tier 0 full. */
 	uint32_t room;
 	/*

@@ -168,11 +168,9 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 	if (u->h->candidates) {
 		look->again += __builtin_popcountll(accessed);
 		hot &= mlq->wait[WAIT_CANDIDATE];
+		look->sure += __builtin_popcountll(hot & LANES_WHERE(heat, l, l >= u->h->sure));
 	}
-	if (!hot)
-		return 0;
 	look->hot += __builtin_popcountll(hot);
-	look->sure += __builtin_popcountll(hot & LANES_WHERE(heat, l, l >= u->h->sure));
 	return hot;
 }
 

@@ -297,9 +297,7 @@ static uint64_t decide(struct model *m)
 		next = hmem_pace_next(&m->pace, &m->policy, &m->pages, m->window,
 				      scan_ns(m));
 		m->rests = hmem_pace_rests(&m->pace);
-		limits.hysteresis = hmem_pace_margin(&m->pace);
-		limits.warm = hmem_pace_warm_margin(&m->pace);
-		limits.least = m->pace.cut;
+		hmem_pace_limit(&m->pace, &limits);
 	} else {
 		hmem_brake_window(&m->brake, &m->pages, &heat);
 	}
