@@ -310,6 +310,14 @@ static void until_census(struct rules *r, uint32_t parts)
 	fail();
 }
 
+/* All of one, each look of which finds @look. */
+static void whole_census(struct rules *r, uint32_t parts, struct hmem_look look)
+{
+	until_census(r, parts);
+	while (r->pace.left)
+		window(r, look);
+}
+
 static void a_census(void **state)
 {
 	const enum hmem_rearm want[] = {
@@ -432,11 +440,8 @@ static void parts_differ(void **state)
 		assert_int_equal(r->pace.shift, A_WINDOW + 3);
 	}
 	/* All of them: it does. */
-	for (unsigned int i = 0; i < 10; i++) {
-		until_census(r, 64);
-		while (r->pace.left)
-			window(r, (struct hmem_look) { .used = 8000 / 64 });
-	}
+	for (unsigned int i = 0; i < 10; i++)
+		whole_census(r, 64, (struct hmem_look) { .used = 8000 / 64 });
 	assert_in_range(r->pace.shift, A_WINDOW + 4, A_WINDOW + 6);
 }
 
@@ -607,14 +612,12 @@ static void chance_of_the_sure(void **state)
 
 	/* Used in one of four looks, of 400: 6, by its third power. */
 	for (unsigned int sure = 11; sure <= 12; sure++) {
-		until_census(r, 1);
-		while (r->pace.left)
-			window(r, (struct hmem_look) {
-				.used = 1500,
-				.hot = 400,
-				.sure = sure,
-				.again = 100,
-			});
+		whole_census(r, 1, (struct hmem_look) {
+			.used = 1500,
+			.hot = 400,
+			.sure = sure,
+			.again = 100,
+		});
 		assert_true(r->pace.chance);
 		assert_int_equal(hmem_pace_warm_margin(&r->pace),
 				 sure == 12 ? HMEM_PACE_SURE : HMEM_HEAT_MAX);
@@ -648,15 +651,13 @@ static void chance_of_the_cold(void **state)
 	}
 	/* Candidates were used hardly ever; but one in 16 may wake for no reason. */
 	for (unsigned int woken = 25; woken <= 26; woken++) {
-		until_census(r, 1);
-		while (r->pace.left)
-			window(r, (struct hmem_look) {
-				.used = 1500,
-				.hot = 40,
-				.again = 1,
-				.cold = 1600,
-				.woken = woken,
-			});
+		whole_census(r, 1, (struct hmem_look) {
+			.used = 1500,
+			.hot = 40,
+			.again = 1,
+			.cold = 1600,
+			.woken = woken,
+		});
 		assert_int_equal(r->pace.woke, woken == 26);
 	}
 }

@@ -645,21 +645,30 @@ static unsigned int all_kernel(struct peer *p, const struct virtio_hmem_hint *hi
 	return VIRTIO_HMEM_R_KERNEL;
 }
 
-static void refused_are_left(void **state)
+/* In each of @windows, frame 77 of tier 1 is written, until it was asked for 10 times. */
+static unsigned int write_frame(struct fixture *f, uint64_t windows)
 {
-	struct fixture *f = *state;
+	const uint64_t gfn = PEER_TIER + 77;
 	struct peer_msg msg;
 
-	f->web.reason = all_kernel;
 	ctl(f, 0, "policy set name=writes");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	for (uint64_t seq = 1; seq <= 20; seq++) {
-		f->web.map[(PEER_TIER + 77) / 64] |= UINT64_C(1) << (77 % 64);
+	for (uint64_t seq = 1; seq <= windows; seq++) {
+		if (f->web.asked[gfn] < 10)
+			set_bit(f->web.map, gfn);
 		peer_send_tick(&f->web, seq);
 		serve_until(f, HMEM_LINK_TICK_DONE, &msg);
 	}
+	return f->web.asked[gfn];
+}
+
+static void refused_are_left(void **state)
+{
+	struct fixture *f = *state;
+
+	f->web.reason = all_kernel;
+	assert_int_equal(write_frame(f, 20), 1);
 	assert_int_equal(ask(f, "stats", "counters.ticks"), 20);
-	assert_int_equal(f->web.asked[PEER_TIER + 77], 1);
 }
 
 /* Those for which there is no room are, for room is made meanwhile. */
@@ -672,18 +681,9 @@ static unsigned int no_room(struct peer *p, const struct virtio_hmem_hint *hint)
 static void no_room_for_long(void **state)
 {
 	struct fixture *f = *state;
-	struct peer_msg msg;
 
 	f->web.reason = no_room;
-	ctl(f, 0, "policy set name=writes");
-	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	for (uint64_t seq = 1; seq <= 40; seq++) {
-		if (f->web.asked[PEER_TIER + 77] < 10)
-			set_bit(f->web.map, PEER_TIER + 77);
-		peer_send_tick(&f->web, seq);
-		serve_until(f, HMEM_LINK_TICK_DONE, &msg);
-	}
-	assert_true(f->web.asked[PEER_TIER + 77] >= 10);
+	assert_true(write_frame(f, 40) >= 10);
 	assert_true(ask(f, "stats", "counters.promoted") > 0);
 }
 
