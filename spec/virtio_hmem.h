@@ -29,6 +29,14 @@
 #define VIRTIO_HMEM_F_LARGE		0
 /* The driver finds out which frames the guest's software accesses. */
 #define VIRTIO_HMEM_F_ACCESS		1
+/* Results can have VIRTIO_HMEM_R_RESTRICTED. */
+#define VIRTIO_HMEM_F_RESTRICTED	2
+/* Scans find written frames, too.  Needs VIRTIO_HMEM_F_ACCESS. */
+#define VIRTIO_HMEM_F_WRITTEN		3
+/* Reports can say that a scan left something out.  Needs VIRTIO_HMEM_F_ACCESS. */
+#define VIRTIO_HMEM_F_INCOMPLETE	4
+/* The driver tells how much memory of each tier is online. */
+#define VIRTIO_HMEM_F_ONLINE		5
 
 /*
  * Virtqueues
@@ -64,10 +72,16 @@ struct virtio_hmem_tier {
 	/* Bandwidth, MiB/s; 0: not known. */
 	__le32 read_bandwidth;
 	__le32 write_bandwidth;
-	/* Bytes of guest memory in this tier when the guest started. */
+	/* Bytes of guest memory in this tier when the guest started; constant. */
 	__le64 size;
+	/*
+	 * VIRTIO_HMEM_F_ONLINE: bytes of this tier that are online in the guest.
+	 * The driver writes the field, with 8 bytes at once.  Without the
+	 * feature: zero.
+	 */
+	__le64 online;
 	/* Zero; room for what later feature bits add to a tier. */
-	__le64 reserved[4];
+	__le64 reserved[3];
 };
 
 struct virtio_hmem_config {
@@ -133,14 +147,16 @@ struct virtio_hmem_hint_batch {
 #define VIRTIO_HMEM_R_BAD_GFN		17	/* ERROR: no online memory there */
 #define VIRTIO_HMEM_R_BAD_TIER		18	/* ERROR: no such tier in the guest */
 #define VIRTIO_HMEM_R_BAD_ORDER		19	/* ERROR: too large, or gfn not aligned */
-#define VIRTIO_HMEM_R_MAX		20
+/* Only with VIRTIO_HMEM_F_RESTRICTED; else VIRTIO_HMEM_R_UNSUPPORTED. */
+#define VIRTIO_HMEM_R_RESTRICTED	20	/* NACK: its owner may not use the tier */
+#define VIRTIO_HMEM_R_MAX		21
 
 /* What people see of them, by number. */
 #define VIRTIO_HMEM_REASON_NAMES					\
 	"moved", "already", "free", "kernel", "hugetlb", "ksm",		\
 	"inaccessible", "unsupported", "large", "poison", "pinned",	\
 	"writeback", "locked", "unmapped", "off-lru", "no-memory",	\
-	"stopped", "bad-gfn", "bad-tier", "bad-order"
+	"stopped", "bad-gfn", "bad-tier", "bad-order", "restricted"
 
 struct virtio_hmem_result {
 	/* Where the page was when hinted. */
@@ -187,10 +203,15 @@ struct virtio_hmem_frames {
 	__le64 mask;
 };
 
-/* virtio_hmem_scan.flags; REPORT and REARM_ALL are alike in all parts */
+/* virtio_hmem_scan.flags; all but LAST are alike in all parts */
 #define VIRTIO_HMEM_SCAN_LAST		(1u << 0)	/* no more parts follow */
 #define VIRTIO_HMEM_SCAN_REPORT		(1u << 1)	/* tell which were accessed */
 #define VIRTIO_HMEM_SCAN_REARM_ALL	(1u << 2)	/* and rearm all frames */
+/*
+ * With VIRTIO_HMEM_F_WRITTEN: tell as well which were written since they were
+ * rearmed.
+ */
+#define VIRTIO_HMEM_SCAN_WRITTEN	(1u << 3)
 
 /* A part of a request. */
 struct virtio_hmem_scan {
@@ -206,11 +227,19 @@ struct virtio_hmem_scan {
 /*
  * Access virtqueue.  The driver answers each request, once it is done, with
  * one or more device-readable reports: the frames found accessed, before they
- * were rearmed.  Entries of all reports come in the order of their gfn.
+ * were rearmed; then, if asked, those found written.  Entries of all reports of
+ * either kind come in the order of their gfn.
  */
 
 /* virtio_hmem_access.flags */
 #define VIRTIO_HMEM_ACCESS_LAST		(1u << 0)	/* finishes the scan */
+/* Entries name written frames.  Only if asked for; not before other reports. */
+#define VIRTIO_HMEM_ACCESS_WRITTEN	(1u << 1)
+/*
+ * With VIRTIO_HMEM_F_INCOMPLETE, beside LAST: parts of the guest's memory were
+ * not looked at.  What no report names may have been used all the same.
+ */
+#define VIRTIO_HMEM_ACCESS_INCOMPLETE	(1u << 2)
 
 struct virtio_hmem_access {
 	/* As in the request. */
@@ -226,7 +255,7 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 {
 	if (reason <= VIRTIO_HMEM_R_ALREADY)
 		return VIRTIO_HMEM_S_OK;
-	if (reason <= VIRTIO_HMEM_R_POISON)
+	if (reason <= VIRTIO_HMEM_R_POISON || reason == VIRTIO_HMEM_R_RESTRICTED)
 		return VIRTIO_HMEM_S_NACK;
 	if (reason <= VIRTIO_HMEM_R_STOPPED)
 		return VIRTIO_HMEM_S_BUSY;

@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	4u
+#define HMEM_LINK_VERSION	5u
 
 /* A payload is never longer than this many bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
@@ -42,16 +42,19 @@
 
 /*
  * Ways to find out which pages were used.  DIRTY sees writes only, and each
- * window by itself.  SIM, the simulator's accessed and dirty bits, sees reads
+ * window by itself.  Its dirty log is on only in windows that are no rest, and
+ * while there is a driver: a log that is on costs the host every huge mapping of
+ * the guest's memory, and a fault for each page that is written.  SIM, the simulator's accessed and dirty bits, sees reads
  * as well; a page's bits stay set, and are found in each window, until the
  * daemon has them cleared (rearm map), as the bits of a page table do.  GPT has
  * the guest's driver read and clear the accessed bits of the guest's page
- * tables, and finds written pages as DIRTY does, each window by itself.  It
- * finds nothing, and no window ends, while there is no driver that has
- * negotiated VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.  HOST has
- * hmemd itself ask the host's kernel, about the process that it is connected
- * with and the addresses that RANGES names: the device ends the windows, and
- * finds written pages as DIRTY does; accessed and rearm map are not used.
+ * tables, and with VIRTIO_HMEM_F_WRITTEN the dirty bits; without, written pages
+ * are not found.  It finds nothing while there is no driver that has negotiated
+ * VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.  HOST has hmemd itself
+ * ask the host's kernel, about the process that it is connected with and the
+ * addresses that RANGES names: the device ends the windows and fills no map.
+ *
+ * For DIRTY and GPT, no window ends while there is no driver.
  */
 #define HMEM_LINK_TRACKER_DIRTY	(1u << 0)	/* dirty logging */
 #define HMEM_LINK_TRACKER_SIM	(1u << 1)
@@ -64,11 +67,16 @@
  * guest virtual time; so that what device and daemon do depends on guest time
  * only.  QEMU does nothing else meanwhile.
  *
- * REST: windows end as ever, but nobody looks what was used in them; what the
- * tracker has found stays found until the first window that is none.
+ * REST: windows end as ever, but nobody looks what was used in them.  What the
+ * tracker has found stays found until the first window that is none; DIRTY,
+ * whose log is off in a rest, finds nothing of what is written meanwhile.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
+
+/* No window is shorter or longer, in ns; see hmem_link_hello.min_window_ns. */
+#define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)
+#define HMEM_LINK_MAX_WINDOW_NS	UINT64_C(3600000000000)
 
 enum hmem_link_type {
 	/* device to daemon */
@@ -126,13 +134,21 @@ struct hmem_link_hello {
 	uint64_t map_bytes;
 	uint32_t trackers;	/* HMEM_LINK_TRACKER_*: those TRACK may name */
 	uint32_t track_flags;	/* HMEM_LINK_TRACK_*: those TRACK may have */
+	/*
+	 * The shortest window that TRACK may ask for, 1 ms .. 1 h: it grows with
+	 * the memory that could have to be gone through in each.
+	 */
+	uint64_t min_window_ns;
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 };
 
 /* Pages are of this many bytes. */
 #define HMEM_LINK_PAGE_SIZE	4096u
 
-/* Guest RAM that belongs to a tier.  Sorted by gfn, not overlapping. */
+/*
+ * Guest RAM that belongs to a tier, now: memory that is plugged in later is added,
+ * memory that goes is taken away.  Sorted by gfn, not overlapping.
+ */
 struct hmem_link_range {
 	uint64_t gfn;
 	uint64_t num;		/* frames, at least 1 */
@@ -149,7 +165,8 @@ struct hmem_link_range {
 /* hmem_link_state.flags */
 #define HMEM_LINK_DRIVER_OK	(1u << 0)	/* the guest's driver is at work */
 #define HMEM_LINK_VM_RUNNING	(1u << 1)
-#define HMEM_LINK_MIGRATING	(1u << 2)	/* live migration: HINTS are rejected */
+/* Live migration, out or (postcopy) in: HINTS are rejected, nothing is tracked. */
+#define HMEM_LINK_MIGRATING	(1u << 2)
 #define HMEM_LINK_BROKEN	(1u << 3)	/* the guest broke the rules; reset it */
 /* The driver has not finished a scan (GPT) for longer than a window. */
 #define HMEM_LINK_SCAN_LATE	(1u << 4)
@@ -163,6 +180,11 @@ struct hmem_link_state {
 	uint32_t padding;
 	uint64_t features;	/* negotiated; 0 without a driver */
 	uint64_t vtime_ns;	/* guest virtual time */
+	/*
+	 * With VIRTIO_HMEM_F_ONLINE in features: bytes of each tier that are
+	 * online in the guest, as its driver says; else 0.
+	 */
+	uint64_t online[HMEM_LINK_MAX_TIERS];
 };
 
 enum hmem_link_reject_code {
@@ -186,10 +208,13 @@ struct hmem_link_reject {
  * none, is a change of the one under way; anything else starts anew.
  */
 struct hmem_link_track {
-	uint64_t window_ns;	/* 0: stop; else 1 ms .. 1 h */
+	uint64_t window_ns;	/* 0: stop; else hello.min_window_ns .. 1 h */
 	uint32_t tracker;	/* one HMEM_LINK_TRACKER_*; 0 to stop */
 	uint32_t flags;		/* HMEM_LINK_TRACK_*; 0 to stop */
 };
+
+/* hmem_link_tick.flags: what the maps do not name may have been used, too. */
+#define HMEM_LINK_TICK_INCOMPLETE	(1u << 0)
 
 struct hmem_link_tick {
 	uint64_t seq;		/* 1, 2, ... since tracking was started */
@@ -198,6 +223,8 @@ struct hmem_link_tick {
 	uint64_t dirty;		/* pages found written */
 	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
 	uint64_t scan_ns;	/* of the window: the guest's scan; 0: none */
+	uint32_t flags;		/* HMEM_LINK_TICK_* */
+	uint32_t padding;
 };
 
 struct hmem_link_tick_done {

@@ -132,6 +132,12 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
+	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||
+	    hello->min_window_ns > HMEM_LINK_MAX_WINDOW_NS)
+		return hmem_fail(err, EPROTO, "HELLO: windows of at least %" PRIu64
+				 " ns, not %" PRIu64 " .. %" PRIu64,
+				 hello->min_window_ns, HMEM_LINK_MIN_WINDOW_NS,
+				 HMEM_LINK_MAX_WINDOW_NS);
 	return 0;
 }
 
@@ -235,6 +241,9 @@ int hmem_link_check_tick(const struct hmem_link_tick *tick,
 {
 	if (!tick->seq)
 		return hmem_fail(err, EPROTO, "TICK: seq is 0");
+	if (tick->flags & ~HMEM_LINK_TICK_INCOMPLETE || tick->padding)
+		return hmem_fail(err, EPROTO, "TICK: flags are %#" PRIx32
+				 ", padding %#" PRIx32, tick->flags, tick->padding);
 	if (tick->scan_ns > tick->window_ns)
 		return hmem_fail(err, EPROTO, "TICK: a scan of %" PRIu64
 				 " ns in a window of %" PRIu64, tick->scan_ns,

@@ -18,7 +18,7 @@ import time
 from daemon import REASONS, VM_SOCKET
 from vm import VMError
 
-MAGIC, VERSION = 0x6d656d68, 4
+MAGIC, VERSION = 0x6d656d68, 5
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
@@ -35,11 +35,11 @@ BATCH = struct.Struct("<QII")
 HINT = struct.Struct("<QBB6x")
 RESULT_BATCH = struct.Struct("<QIIQ")
 RESULT = struct.Struct("<QQBBB5x")
-TICK_MESSAGE = struct.Struct("<QQQQQQ")
+TICK_MESSAGE = struct.Struct("<QQQQQQI4x")
 MAP_BYTES_AT = 160      # in HELLO
 
 
-Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed scan_ns")
+Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed scan_ns flags")
 
 
 class Batch:

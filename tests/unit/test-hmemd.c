@@ -989,7 +989,7 @@ static void mutations(void **state)
 			{ .gfn = PEER_TIER, .num = PEER_TIER, .tier = 1 },
 		};
 		struct hmem_link_state st = { .flags = 3 };
-		struct hmem_link_tick tick = { 1, 1, 1, 1, 1, 1 };
+		struct hmem_link_tick tick = { 1, 1, 1, 1, 1, 1, 0, 0 };
 		struct hmem_link_reject reject = { 1, 1, 0 };
 		struct virtio_hmem_result_batch res = { .flags = htole32(1) };
 

@@ -24,8 +24,8 @@ static void headers(void **state)
 		{ HMEM_LINK_RANGES, 48, false },
 		{ HMEM_LINK_RANGES, 32 * HMEM_LINK_MAX_RANGES, true },
 		{ HMEM_LINK_RANGES, 32 * (HMEM_LINK_MAX_RANGES + 1), false },
-		{ HMEM_LINK_STATE, 24, true },
-		{ HMEM_LINK_STATE, 23, false },
+		{ HMEM_LINK_STATE, 88, true },
+		{ HMEM_LINK_STATE, 24, false },
 		{ HMEM_LINK_RESULTS, 0, false },
 		{ HMEM_LINK_RESULTS, 23, false },
 		{ HMEM_LINK_RESULTS, 24, true },
@@ -34,7 +34,7 @@ static void headers(void **state)
 		{ HMEM_LINK_RESULTS, 24 * 2731, false },
 		{ HMEM_LINK_REJECT, 16, true },
 		{ HMEM_LINK_REJECT, 24, false },
-		{ HMEM_LINK_TICK, 48, true }, { HMEM_LINK_TICK, 40, false },
+		{ HMEM_LINK_TICK, 56, true }, { HMEM_LINK_TICK, 48, false },
 		{ HMEM_LINK_TICK, 0, false },
 		{ 0, 0, false }, { 7, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
@@ -79,6 +79,8 @@ static void hellos(void **state)
 	BAD(h.trackers = 0);
 	BAD(h.trackers = 16);
 	BAD(h.track_flags = 4);
+	BAD(h.min_window_ns = HMEM_LINK_MIN_WINDOW_NS - 1);
+	BAD(h.min_window_ns = HMEM_LINK_MAX_WINDOW_NS + 1);
 	BAD(h.map_bytes = 0);
 	BAD(h.map_bytes = 12);
 	BAD(h.map_bytes = HMEM_MAX_GFN / 8 + 8);
@@ -196,6 +198,10 @@ static void small_ones(void **state)
 	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
 	t.window_ns = 7;
 	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
+	t.flags = HMEM_LINK_TICK_INCOMPLETE;
+	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
+	t.flags <<= 1;
+	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
 	for (uint32_t code = 0; code < 10; code++) {
 		struct hmem_link_reject r = { .code = code };
 

@@ -283,8 +283,8 @@ static char *hmem_track_check(const HmemTrack *track,
         return ask->tracker || ask->flags ?
             g_strdup("no window, but a tracker or flags") : NULL;
     }
-    if (ask->window_ns < HMEM_TRACK_MIN_WINDOW ||
-        ask->window_ns > HMEM_TRACK_MAX_WINDOW) {
+    if (ask->window_ns < HMEM_LINK_MIN_WINDOW_NS ||
+        ask->window_ns > HMEM_LINK_MAX_WINDOW_NS) {
         return g_strdup_printf("a window of %" PRIu64 " ns", ask->window_ns);
     }
     if (!hmem_track_find(track, ask->tracker)) {

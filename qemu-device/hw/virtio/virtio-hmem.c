@@ -221,6 +221,7 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         .map_bytes = hmem->track.maps.bytes,
         .trackers = hmem_track_trackers(&hmem->track),
         .track_flags = hmem_track_flags(),
+        .min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
     };
     const char *vm = qemu_get_vm_name();
     int i;

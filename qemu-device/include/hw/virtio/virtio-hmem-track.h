@@ -13,10 +13,6 @@
 #include "qemu/timer.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
-/* Windows that may be asked for, in ns. */
-#define HMEM_TRACK_MIN_WINDOW (1000ull * 1000)
-#define HMEM_TRACK_MAX_WINDOW (3600ull * 1000 * 1000 * 1000)
-
 /* As struct hmem_link_hello says. */
 typedef struct HmemMaps {
     int fd;
