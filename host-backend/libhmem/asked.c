@@ -162,7 +162,7 @@ uint64_t hmem_pages_willing(const struct hmem_pages *p, const struct hmem_block 
 
 unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
 {
-	unsigned int quota = p->quota[slot / 64];
+	unsigned int quota = p->quota[slot / 64] ^ HMEM_QUOTA_FIRST;
 
 	return quota ? quota : (slot / 64 + p->clock) % QUOTA_PROBE == 0;
 }
@@ -170,14 +170,15 @@ unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
 /* A page in the block of @slot has moved, or was asked for and will not. */
 static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
 {
-	uint8_t *quota = &p->quota[slot / 64];
+	unsigned int quota = p->quota[slot / 64] ^ HMEM_QUOTA_FIRST;
 
 	if (!moved)
-		*quota /= 2;
-	else if (*quota < HMEM_QUOTA_FIRST)
-		*quota = HMEM_QUOTA_FIRST;
+		quota /= 2;
+	else if (quota < HMEM_QUOTA_FIRST)
+		quota = HMEM_QUOTA_FIRST;
 	else
-		*quota = *quota < 16 ? *quota * 4 : 64;
+		quota = quota < 16 ? quota * 4 : 64;
+	p->quota[slot / 64] = quota ^ HMEM_QUOTA_FIRST;
 }
 
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)

@@ -47,15 +47,13 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	/* Large ones are mapped, so frames never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->state = calloc(slot + 64, sizeof(*p->state));
-	p->quota = malloc(slot / 64 + 1);
+	p->quota = calloc(slot / 64 + 1, sizeof(*p->quota));
 	p->was_hot = calloc(slot / 64 + 1, sizeof(*p->was_hot));
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
 	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
-	if (p->heat && p->state && p->quota && p->was_hot && p->mlq && p->live && p->asked) {
-		memset(p->quota, HMEM_QUOTA_FIRST, slot / 64 + 1);
+	if (p->heat && p->state && p->quota && p->was_hot && p->mlq && p->live && p->asked)
 		return 0;
-	}
 nomem:
 	hmem_pages_free(p);
 	return hmem_fail(err, ENOMEM, "no memory for a table of %" PRIu64
@@ -75,13 +73,30 @@ void hmem_pages_free(struct hmem_pages *p)
 	memset(p, 0, sizeof(*p));
 }
 
+static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
+{
+	const struct hmem_pages *p = NULL;
+
+	return num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
+	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->was_hot) +
+				 sizeof(*p->mlq)) +
+	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
+	       num_ranges * sizeof(*p->ranges);
+}
+
 uint64_t hmem_pages_bytes(const struct hmem_pages *p)
 {
-	return p->num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
-	       p->num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->was_hot) +
-				     sizeof(*p->mlq)) +
-	       map_words(p->num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
-	       p->num_ranges * sizeof(*p->ranges);
+	return bytes_for(p->num_slots, p->num_ranges);
+}
+
+uint64_t hmem_pages_bytes_for(const struct hmem_link_range *ranges,
+			      uint32_t num_ranges)
+{
+	uint64_t slots = 0;
+
+	for (uint32_t i = 0; i < num_ranges; i++)
+		slots += (ranges[i].gfn % 64 + ranges[i].num + 63) / 64 * 64;
+	return bytes_for(slots, num_ranges);
 }
 
 const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
@@ -134,60 +149,88 @@ static void keep_heat(struct hmem_pages *p, const struct hmem_pages_range *r,
 		p->hist[r->tier][HMEM_BUCKET(heat[i])]++;
 }
 
-/* Copy what @old knows of frames that @p has too; equal blocks by memcpy. */
-static void keep_history(struct hmem_pages *p, const struct hmem_pages *old)
+/* Copy what @old knows of the frames @gfn .. @gfn + @num - 1, of one block. */
+static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
+		       const struct hmem_pages *old, const struct hmem_pages_range *o,
+		       uint64_t gfn, uint64_t num)
 {
-	for (uint32_t i = 0, j = 0; i < p->num_ranges && j < old->num_ranges; ) {
-		const struct hmem_pages_range *n = &p->ranges[i];
-		const struct hmem_pages_range *o = &old->ranges[j];
+	uint64_t ns = n->slot + (gfn - n->gfn), os = o->slot + (gfn - o->gfn);
+	uint64_t mask = UINT64_MAX >> (64 - num) << (gfn % 64);
+
+	/* Blocks never used stay unbacked on both sides. */
+	if (hmem_block_get(old->live, os))
+		keep_heat(p, n, ns, &old->heat[os], num);
+	if (!n->tier && !o->tier && old->was_hot[os / 64] & mask)
+		p->was_hot[ns / 64] |= old->was_hot[os / 64] & mask;
+	if (hmem_block_get(old->asked, os)) {
+		memcpy(&p->state[ns], &old->state[os], num * sizeof(*p->state));
+		hmem_block_set(p->asked, ns, true);
+	}
+	if (old->quota[os / 64])
+		p->quota[ns / 64] = old->quota[os / 64];
+}
+
+int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
+		      const struct hmem_link_range *ranges, uint32_t num_ranges,
+		      uint64_t max_frames, struct hmem_err *err)
+{
+	*r = (struct hmem_resize) { 0 };
+	return hmem_pages_init(&r->fresh, ranges, num_ranges, p->num_tiers, max_frames,
+			       err);
+}
+
+bool hmem_resize_step(struct hmem_resize *r, struct hmem_pages *p, uint64_t slots)
+{
+	struct hmem_pages *fresh = &r->fresh;
+
+	while (r->i < fresh->num_ranges && r->j < p->num_ranges) {
+		const struct hmem_pages_range *n = &fresh->ranges[r->i];
+		const struct hmem_pages_range *o = &p->ranges[r->j];
 		uint64_t n_end = n->gfn + n->num, o_end = o->gfn + o->num;
-		uint64_t from = n->gfn > o->gfn ? n->gfn : o->gfn;
 		uint64_t to = n_end < o_end ? n_end : o_end;
 
-		for (uint64_t gfn = from; gfn < to; ) {
-			uint64_t next = (gfn / 64 + 1) * 64;
-			uint64_t ns = n->slot + (gfn - n->gfn);
-			uint64_t os = o->slot + (gfn - o->gfn), mask;
+		if (r->gfn < n->gfn)
+			r->gfn = n->gfn;
+		if (r->gfn < o->gfn)
+			r->gfn = o->gfn;
+		while (r->gfn < to) {
+			uint64_t next = (r->gfn / 64 + 1) * 64;
 
+			if (!slots)
+				return false;
+			slots -= 64;
 			if (next > to)
 				next = to;
-			mask = UINT64_MAX >> (64 - (next - gfn)) << (gfn % 64);
-			/* Blocks never used stay unbacked on both sides. */
-			if (hmem_block_get(old->live, os))
-				keep_heat(p, n, ns, &old->heat[os], next - gfn);
-			if (hmem_block_get(old->asked, os)) {
-				memcpy(&p->state[ns], &old->state[os],
-				       (next - gfn) * sizeof(*p->state));
-				hmem_block_set(p->asked, ns, true);
-			}
-			p->quota[ns / 64] = old->quota[os / 64];
-			if (!n->tier && !o->tier)
-				p->was_hot[ns / 64] |= old->was_hot[os / 64] & mask;
-			gfn = next;
+			keep_block(fresh, n, p, o, r->gfn, next - r->gfn);
+			r->gfn = next;
 		}
 		if (n_end < o_end)
-			i++;
+			r->i++;
 		else
-			j++;
+			r->j++;
 	}
+	fresh->windows = p->windows;
+	fresh->clock = p->clock;
+	hmem_pages_free(p);
+	*p = *fresh;
+	return true;
+}
+
+void hmem_resize_free(struct hmem_resize *r)
+{
+	hmem_pages_free(&r->fresh);
 }
 
 int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges,
 		      uint32_t num_ranges, uint64_t max_frames,
 		      struct hmem_err *err)
 {
-	struct hmem_pages fresh;
-	int ret = hmem_pages_init(&fresh, ranges, num_ranges, p->num_tiers,
-				  max_frames, err);
+	struct hmem_resize r;
+	int ret = hmem_resize_begin(&r, p, ranges, num_ranges, max_frames, err);
 
-	if (ret < 0)
-		return ret;
-	keep_history(&fresh, p);
-	fresh.windows = p->windows;
-	fresh.clock = p->clock;
-	hmem_pages_free(p);
-	*p = fresh;
-	return 0;
+	if (!ret)
+		hmem_resize_step(&r, p, UINT64_MAX / 64 * 64);
+	return ret;
 }
 
 bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,

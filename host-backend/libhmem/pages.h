@@ -126,7 +126,10 @@ struct hmem_pages {
 	uint16_t *heat;
 	/* In flight, refused until when, how often: see asked.c. */
 	uint16_t *state;
-	/* By block: of idle pages, how many are asked for at a time; 0 .. 64. */
+	/*
+	 * By block: of idle pages, how many are asked for at a time, 0 .. 64; as
+	 * asked.c keeps it, so that zero is a block that nothing is known of.
+	 */
 	uint8_t *quota;
 	/* By block, a bit a page: of tier 0, was hot, and may be so again. */
 	uint64_t *was_hot;
@@ -150,6 +153,39 @@ struct hmem_pages {
 	uint64_t sweep, sweeps;
 	/* Where to pick from next, so that not always the same pages are. */
 	uint64_t cursor;
+	/* The next window begins by forgetting the queue: there is another tracker. */
+	bool rewatch;
+};
+
+/*
+ * A pass over a table can be made a part at a time, so that whoever owns the table
+ * can do something else meanwhile: it ends when a step says so.  Until then only
+ * what reads the table may be called on it, as all that is counted is about the
+ * window before.
+ *
+ * The pass that a window makes:
+ */
+struct hmem_window {
+	struct hmem_tracker *t;
+	struct hmem_heat heat;
+	/* Not by the queue: it is a census or a rest. */
+	bool paced;
+	/* The queue is to be forgotten. */
+	bool rewatch;
+	/* The first slot that is still to be looked at. */
+	uint64_t next;
+	/* Of the slots before that; these become the table's. */
+	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
+	uint64_t rearmed;
+};
+
+/* The pass that keeps what is known of the frames that stay, when ranges change. */
+struct hmem_resize {
+	/* What the table will be. */
+	struct hmem_pages fresh;
+	/* Ranges of the new and of the old table, and the frame to go on with. */
+	uint32_t i, j;
+	uint64_t gfn;
 };
 
 /*
@@ -168,6 +204,20 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges,
 		      uint32_t num_ranges, uint64_t max_frames,
 		      struct hmem_err *err);
+
+/*
+ * The same in steps of @slots, a multiple of 64.  True: it is through, @p is what
+ * it will be, and @r is not to be freed.  hmem_resize_free() ends a pass before.
+ */
+int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
+		      const struct hmem_link_range *ranges, uint32_t num_ranges,
+		      uint64_t max_frames, struct hmem_err *err);
+bool hmem_resize_step(struct hmem_resize *r, struct hmem_pages *p, uint64_t slots);
+void hmem_resize_free(struct hmem_resize *r);
+
+/* Bytes of memory that a table for @ranges takes when every frame has been used. */
+uint64_t hmem_pages_bytes_for(const struct hmem_link_range *ranges,
+			      uint32_t num_ranges);
 
 void hmem_pages_free(struct hmem_pages *p);
 
@@ -193,6 +243,11 @@ uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn);
  */
 void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 		       const struct hmem_heat *h);
+
+/* The same in steps of @slots, a multiple of 64; true: it is through. */
+void hmem_window_begin(struct hmem_window *w, struct hmem_pages *p,
+		       struct hmem_tracker *t, const struct hmem_heat *h);
+bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slots);
 
 /* There is another tracker now: what is to be rearmed is found out anew. */
 void hmem_pages_rewatch(struct hmem_pages *p);

@@ -25,7 +25,18 @@ struct side {
 	struct hmem_move *moves;
 };
 
-struct sorter {
+/* The steps of a plan that is being made. */
+enum phase {
+	COUNTING,	/* what of each bucket may be taken */
+	PICKING,	/* from where the last plan found cold pages, to the end */
+	PICKING_ON,	/* and from the beginning to there */
+};
+
+struct hmem_sorter {
+	enum phase phase;
+	/* The next slot of this step. */
+	uint64_t next;
+	struct hmem_plan_limits limits;
 	struct side hot;	/* of the slower tiers */
 	struct side cold;	/* of tier 0 */
 	/* Left to place; the walk ends early when there is nothing more. */
@@ -53,20 +64,20 @@ uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
 	return pages < HMEM_PLAN_MAX ? pages : HMEM_PLAN_MAX;
 }
 
-static struct side *side_of(struct sorter *s, const struct hmem_block *b)
+static struct side *side_of(struct hmem_sorter *s, const struct hmem_block *b)
 {
 	return b->tier == 0 ? &s->cold : &s->hot;
 }
 
 /* Which of the block may be taken: to be promoted, whoever; they are worth asking. */
-static uint64_t may_take(const struct hmem_pages *p, const struct sorter *s,
+static uint64_t may_take(const struct hmem_pages *p, const struct hmem_sorter *s,
 			 const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_willing(p, b) : hmem_pages_eligible(p, b);
 }
 
 /* Of the idle pages, how many may be taken from the block. */
-static unsigned int quota_of(const struct hmem_pages *p, const struct sorter *s,
+static unsigned int quota_of(const struct hmem_pages *p, const struct hmem_sorter *s,
 			     const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
@@ -76,7 +87,7 @@ static unsigned int quota_of(const struct hmem_pages *p, const struct sorter *s,
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
-	struct sorter *s = arg;
+	struct hmem_sorter *s = arg;
 	struct side *side = side_of(s, b);
 	const uint16_t *heat = &p->heat[b->slot];
 	unsigned int quota = quota_of(p, s, side, b), idle;
@@ -101,7 +112,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
  * Hottest against coldest, a bucket of each at a time, until they are too
  * close or @n pairs are found; then @room more of the coldest.
  */
-static void choose(struct sorter *s, uint32_t n, uint32_t room)
+static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 {
 	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
 	uint64_t hot = s->hot.count[hi], cold = s->cold.count[lo];
@@ -180,7 +191,7 @@ static void place_from(struct side *side, bool hottest_first)
 static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		    void *arg)
 {
-	struct sorter *s = arg;
+	struct hmem_sorter *s = arg;
 	struct side *side = side_of(s, b);
 	unsigned int quota = quota_of(p, s, side, b);
 	const uint16_t *heat = &p->heat[b->slot];
@@ -218,6 +229,7 @@ void hmem_plan_free(struct hmem_plan *plan)
 {
 	free(plan->promote);
 	free(plan->demote);
+	free(plan->sorter);
 	memset(plan, 0, sizeof(*plan));
 }
 
@@ -256,56 +268,117 @@ static unsigned int buckets_apart(uint32_t hysteresis)
 	return apart < 1 ? 1 : apart;
 }
 
-int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
-		   const struct hmem_plan_limits *limits, struct hmem_err *err)
+int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
+		    const struct hmem_plan_limits *limits, struct hmem_err *err)
 {
-	/* Frames of the kernel's that are tried again: cold, and nothing to go by. */
-	struct sorter s = { .few = p->frames[0] / 256 };
-	uint32_t room = limits->room, most;
+	struct hmem_sorter *s = plan->sorter;
 
 	hmem_plan_clear(plan);
-	s.apart = buckets_apart(limits->hysteresis);
-	s.warm_apart = buckets_apart(limits->warm);
-	if (s.warm_apart < s.apart)
-		s.warm_apart = s.apart;
+	if (!s)
+		s = plan->sorter = malloc(sizeof(*s));
+	if (!s)
+		return hmem_fail(err, ENOMEM, "no memory to make a plan in");
+	*s = (struct hmem_sorter) {
+		.limits = *limits,
+		/* Frames of the kernel's that are tried again: cold, and nothing to go by. */
+		.few = p->frames[0] / 256,
+		.apart = buckets_apart(limits->hysteresis),
+		.warm_apart = buckets_apart(limits->warm),
+	};
+	if (s->warm_apart < s->apart)
+		s->warm_apart = s->apart;
 	/* In use, if that makes a difference. */
-	s.warm = s.warm_apart > s.apart ? 1 : s.apart;
-
+	s->warm = s->warm_apart > s->apart ? 1 : s->apart;
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
 		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
-			(tier ? &s.hot : &s.cold)->count[i] += p->hist[tier][i];
+			(tier ? &s->hot : &s->cold)->count[i] += p->hist[tier][i];
 	}
-	hmem_pages_walk(p, 0, p->num_slots, count_fn, &s);
+	return 0;
+}
+
+/* All is counted: decide what to take.  1: nothing, 0: it is to be picked. */
+static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err *err)
+{
+	struct hmem_sorter *s = plan->sorter;
+	const struct hmem_plan_limits *limits = &s->limits;
+	uint32_t room = limits->room, most;
+
 	/* What is too cold, or not used at all, is not promoted. */
 	for (unsigned int i = 0; !i || i < HMEM_BUCKET(limits->least); i++)
-		s.hot.count[i] = 0;
+		s->hot.count[i] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
-	choose(&s, (limits->budget - room) / 2, room);
-	save(&s.cold, limits->spare);
-	plan->cold = s.coldest << 8;
-	plan->idle = s.cold.count[0] - s.cold.take[0];
-	place_from(&s.hot, true);
-	place_from(&s.cold, false);
+	choose(s, (limits->budget - room) / 2, room);
+	save(&s->cold, limits->spare);
+	plan->cold = s->coldest << 8;
+	plan->idle = s->cold.count[0] - s->cold.take[0];
+	place_from(&s->hot, true);
+	place_from(&s->cold, false);
 
-	most = s.hot.taken > s.cold.taken ? s.hot.taken : s.cold.taken;
+	most = s->hot.taken > s->cold.taken ? s->hot.taken : s->cold.taken;
 	if (!most)
-		return 0;
+		return 1;
 	if (grow(plan, most) < 0)
 		return hmem_fail(err, ENOMEM, "no memory for a plan of %u moves: "
 				 "lower the policy's rate", most);
-	s.hot.moves = plan->promote;
-	s.cold.moves = plan->demote;
-	s.left = s.hot.taken + s.cold.taken;
+	s->hot.moves = plan->promote;
+	s->cold.moves = plan->demote;
+	s->left = s->hot.taken + s->cold.taken;
 	if (p->cursor >= p->num_slots)
 		p->cursor = 0;
-	/* From where the last plan found cold pages, and round. */
-	if (hmem_pages_walk(p, p->cursor, p->num_slots, pick_fn, &s))
-		hmem_pages_walk(p, 0, p->cursor, pick_fn, &s);
-	p->cursor = s.last_cold / 64 * 64;
-	plan->num_promote = s.hot.taken;
-	plan->num_demote = s.cold.taken;
+	s->phase = PICKING;
+	s->next = p->cursor;
 	return 0;
+}
+
+/* Go on with this step, up to @end.  True: it is through, or @fn wants no more. */
+static bool go_on(struct hmem_sorter *s, const struct hmem_pages *p, uint64_t slots,
+		  uint64_t end, bool (*fn)(const struct hmem_pages *p,
+					   const struct hmem_block *b, void *arg))
+{
+	uint64_t to = slots < end - s->next ? s->next + slots : end;
+	bool all = hmem_pages_walk(p, s->next, to, fn, s);
+
+	s->next = to;
+	return !all || to == end;
+}
+
+int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
+		   struct hmem_err *err)
+{
+	struct hmem_sorter *s = plan->sorter;
+
+	switch (s->phase) {
+	case COUNTING:
+		return go_on(s, p, slots, p->num_slots, count_fn) ?
+		       decide(plan, p, err) : 0;
+	case PICKING:
+		if (!go_on(s, p, slots, p->num_slots, pick_fn))
+			return 0;
+		s->phase = PICKING_ON;
+		s->next = 0;
+		if (s->left)
+			return 0;
+		break;
+	case PICKING_ON:
+		if (!go_on(s, p, slots, p->cursor, pick_fn))
+			return 0;
+		break;
+	}
+	p->cursor = s->last_cold / 64 * 64;
+	plan->num_promote = s->hot.taken;
+	plan->num_demote = s->cold.taken;
+	return 1;
+}
+
+int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
+		   const struct hmem_plan_limits *limits, struct hmem_err *err)
+{
+	int ret = hmem_plan_begin(plan, p, limits, err);
+
+	while (!ret)
+		ret = hmem_plan_step(plan, p, UINT64_MAX, err);
+	return ret < 0 ? ret : 0;
 }
 
 static struct virtio_hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)

@@ -37,6 +37,8 @@ struct hmem_plan {
 	uint16_t cold;
 	/* Idle pages that are left there. */
 	uint32_t idle;
+	/* Internal: of a plan that is being made, see plan.c. */
+	struct hmem_sorter *sorter;
 };
 
 /* What a plan may do. */
@@ -73,6 +75,16 @@ void hmem_plan_clear(struct hmem_plan *plan);
  */
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   const struct hmem_plan_limits *limits, struct hmem_err *err);
+
+/*
+ * The same as a pass in steps of @slots, a multiple of 64, see pages.h: it takes two
+ * or three times the table's slots.  Until it is through, the plan is empty.
+ * hmem_plan_step() returns 1 when it is, else 0; -ENOMEM: the plan stays empty.
+ */
+int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
+		    const struct hmem_plan_limits *limits, struct hmem_err *err);
+int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
+		   struct hmem_err *err);
 
 /*
  * Take the next hints; of pairs, demotions first so that they make room for the

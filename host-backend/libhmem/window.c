@@ -73,10 +73,8 @@ static void warm_up(uint16_t *heat, uint64_t pages, uint16_t hot)
 
 struct update {
 	struct hmem_pages *p;
-	struct hmem_tracker *t;
+	struct hmem_window *w;
 	const struct hmem_heat *h;
-	/* Not by the queue: it is a census or a rest. */
-	bool paced;
 };
 
 /* What the queue's words are for without it. */
@@ -217,22 +215,25 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		      void *arg)
 {
 	struct update *u = arg;
+	struct hmem_window *w = u->w;
 	struct hmem_pages *p = u->p;
-	struct hmem_tracker *t = u->t;
+	struct hmem_tracker *t = w->t;
 	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
 	uint64_t all = s.accessed, except = 0, hot = 0, rearm = 0;
-	bool in_part = u->paced && part_of(b, u->h->parts) == u->h->part, live;
+	bool in_part = w->paced && part_of(b, u->h->parts) == u->h->part, live;
 
 	(void)cp;
 	if (!all && !b->live) {
-		p->hist[b->tier][0] += hmem_block_frames(b);
+		w->hist[b->tier][0] += hmem_block_frames(b);
 		return true;
 	}
+	if (w->rewatch && b->live)
+		hmem_mlq_forget(mlq, UINT64_MAX);
 	if (b->asked && all)
 		except = hmem_asked_just_copied(p, state) & all;
-	if (u->paced) {
+	if (w->paced) {
 		except |= mlq->wait[WAIT_SET];
 		p->look.faults += __builtin_popcountll(all & ~except) +
 				  __builtin_popcountll(s.written & ~except);
@@ -248,13 +249,13 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		hot = look_at(u, b, s.accessed);
 	if (in_part && !b->tier)
 		remember(u, b);
-	if (u->paced && !b->tier) {
+	if (w->paced && !b->tier) {
 		warm_up(heat, mlq->wait[WAIT_USED], HMEM_HEAT_IN_USE);
 		warm_up(heat, p->was_hot[b->slot / 64], HMEM_HEAT_WAS_HOT);
 	}
 	if (b->asked && s.accessed)
 		hmem_asked_no_longer_free(state, s.accessed);
-	if (u->paced)
+	if (w->paced)
 		rearm = rearm_part(mlq, all, u->h, in_part, hot,
 				   t->ops->rearms_late) & b->mask;
 	else if (t->ops->rearm)
@@ -262,11 +263,11 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 					       t->ops->rearms_late);
 	if (rearm) {
 		t->ops->rearm(t, b->gfn, rearm);
-		p->rearmed += __builtin_popcountll(rearm);
+		w->rearmed += __builtin_popcountll(rearm);
 	}
-	live = count(p->hist[b->tier], heat);
+	live = count(w->hist[b->tier], heat);
 	/* Slots that are no frames are cold. */
-	p->hist[b->tier][0] -= 64 - hmem_block_frames(b);
+	w->hist[b->tier][0] -= 64 - hmem_block_frames(b);
 	if (b->asked && !hmem_asked_any(state))
 		hmem_block_set(p->asked, b->slot, false);
 	else
@@ -275,32 +276,47 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	return true;
 }
 
+void hmem_window_begin(struct hmem_window *w, struct hmem_pages *p,
+		       struct hmem_tracker *t, const struct hmem_heat *h)
+{
+	*w = (struct hmem_window) {
+		.t = t,
+		.heat = *h,
+		.paced = h->rearm != HMEM_REARM_QUEUE && t->ops->rearm,
+		.rewatch = p->rewatch,
+	};
+	p->rewatch = false;
+	p->clock += !h->brief;
+	p->look = (struct hmem_look) { 0 };
+}
+
+bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slots)
+{
+	uint64_t to = slots < p->num_slots - w->next ? w->next + slots : p->num_slots;
+	struct update u = { .p = p, .w = w, .h = &w->heat };
+
+	hmem_pages_walk(p, w->next, to, update_fn, &u);
+	w->next = to;
+	if (to < p->num_slots)
+		return false;
+	p->windows++;
+	p->rearmed = w->rearmed;
+	memcpy(p->hist, w->hist, sizeof(p->hist));
+	if (!w->heat.brief)
+		hmem_asked_sweep(p);
+	return true;
+}
+
 void hmem_pages_update(struct hmem_pages *p, struct hmem_tracker *t,
 		       const struct hmem_heat *h)
 {
-	struct update u = {
-		.p = p,
-		.t = t,
-		.h = h,
-		.paced = h->rearm != HMEM_REARM_QUEUE && t->ops->rearm,
-	};
+	struct hmem_window w;
 
-	p->windows++;
-	p->clock += !h->brief;
-	p->rearmed = 0;
-	p->look = (struct hmem_look) { 0 };
-	memset(p->hist, 0, sizeof(p->hist));
-	hmem_pages_walk(p, 0, p->num_slots, update_fn, &u);
-	if (!h->brief)
-		hmem_asked_sweep(p);
+	hmem_window_begin(&w, p, t, h);
+	hmem_window_step(&w, p, UINT64_MAX);
 }
 
 void hmem_pages_rewatch(struct hmem_pages *p)
 {
-	/* What was never used stays unbacked. */
-	for (uint64_t block = 0; block < p->num_slots / 64; block++) {
-		if (hmem_block_get(p->live, block * 64))
-			hmem_mlq_forget(&p->mlq[block], UINT64_MAX);
-	}
+	p->rewatch = true;
 }
-

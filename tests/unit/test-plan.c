@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asked.h"
 #include "plan.h"
 #include "policy.h"
 #include "size.h"
@@ -35,7 +36,7 @@ static int setup(void **state)
 
 	assert_int_equal(hmem_pages_init(&f->pages, ranges, 3, 3, FRAMES, NULL), 0);
 	/* All blocks are known to have pages that move. */
-	memset(f->pages.quota, 64, f->pages.num_slots / 64);
+	memset(f->pages.quota, 64 ^ HMEM_QUOTA_FIRST, f->pages.num_slots / 64);
 	hmem_tracker_dirty_init(&f->dirty, f->map, sizeof(f->map));
 	*state = f;
 	return 0;
@@ -366,7 +367,7 @@ static void unknown_blocks(void **state)
 {
 	struct fixture *f = *state;
 
-	memset(f->pages.quota, 4, f->pages.num_slots / 64);
+	memset(f->pages.quota, 0, f->pages.num_slots / 64);
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
 		table_set_heat(&f->pages, gfn, 60000);
 	make(f, 10000, 1000, 0, 0);
@@ -444,7 +445,7 @@ static void unwilling_pages_rest(void **state)
 	struct fixture *f = *state;
 	unsigned int first = 0, later = 0, found = 0;
 
-	memset(f->pages.quota, 4, f->pages.num_slots / 64);
+	memset(f->pages.quota, 0, f->pages.num_slots / 64);
 	for (unsigned int w = 0; w < 110; w++) {
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 			table_set_heat(&f->pages, gfn,
