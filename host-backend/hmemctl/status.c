@@ -67,6 +67,7 @@ static void print_tiers(json *tiers)
 
 static void print_vm(json *vm)
 {
+	json *log = field(vm, "dirty_log");
 	char up[48], down[48];
 
 	printf("VM %s: device %s, driver %s, %s, policy %s\n", text_of(vm, "name"),
@@ -75,10 +76,19 @@ static void print_vm(json *vm)
 	print_tiers(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
-	printf("windows     %s of %s ms\n", text_of(vm, "windows"),
+	printf("windows     %s of %s ms", text_of(vm, "windows"),
 	       num_of(vm, "window_ms") ? text_of(vm, "window_ms") : "-");
+	if (num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))
+		printf("; %s ms were asked for, but %s is the least for its memory",
+		       text_of(vm, "asked_window_ms"), text_of(vm, "min_window_ms"));
+	putchar('\n');
 	printf("tracker     %s%s\n", text_of(vm, "tracker"),
 	       flag_of(vm, "lockstep") ? ", in lockstep" : "");
+	if (log)
+		printf("dirty log   on for %.3f ms at a time, %s faults/s of %s\n",
+		       num_of(log, "sample_us") / 1000.0,
+		       text_of(log, "faults_per_s"),
+		       text_of(log, "max_faults_per_s"));
 	printf("activity    %s\n", text_of(vm, "activity"));
 	printf("last error  %s\n", text_of(vm, "last_error"));
 }

@@ -175,6 +175,7 @@ static json *vm_sample(json *vm, json *before, double seconds)
 	copy(o, vm, "policy");
 	copy(o, vm, "tracker");
 	copy(o, vm, "window_ms");
+	copy(o, vm, "dirty_log");
 	known = before && grew(vm, before, "daemon_ns", &ns) &&
 		grew(field(now, "counters"), field(then, "counters"), "ticks",
 		     &windows) && windows;
@@ -292,7 +293,7 @@ static void print_refused(FILE *out, json *vm)
 
 static void print_vm(FILE *out, json *vm, int width, bool color)
 {
-	json *tiers = field(vm, "tiers");
+	json *tiers = field(vm, "tiers"), *log = field(vm, "dirty_log");
 	char window[32] = "-", daemon[32] = "-";
 
 	if (num_of(vm, "window_ms"))
@@ -318,6 +319,9 @@ static void print_vm(FILE *out, json *vm, int width, bool color)
 	print_moved(out, vm, "promoted");
 	print_moved(out, vm, "demoted");
 	print_refused(out, vm);
+	if (log)
+		fprintf(out, "  faults   %9s of %s/s, for the dirty log\n",
+			text_of(log, "faults_per_s"), text_of(log, "max_faults_per_s"));
 }
 
 static void print_titles(FILE *out, int width, bool color)

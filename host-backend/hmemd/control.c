@@ -105,7 +105,6 @@ static json *vm_json(const struct vm *vm)
 {
 	json *o = json_object_new_object();
 	char uuid[40] = "";
-	uint64_t frames = 0;
 	bool has_uuid = false;
 
 	for (unsigned int i = 0; i < 16; i++) {
@@ -114,8 +113,6 @@ static json *vm_json(const struct vm *vm)
 			 i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
 			 vm->hello.uuid[i]);
 	}
-	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		frames += vm->pages.frames[i];
 	put_str(o, "name", vm->name);
 	put_str(o, "device", vm->hello.device);
 	put_str(o, "uuid", has_uuid ? uuid : NULL);
@@ -126,7 +123,7 @@ static json *vm_json(const struct vm *vm)
 	put_bool(o, "migrating", vm->state.flags & HMEM_LINK_MIGRATING);
 	put_u64(o, "features", vm->state.features);
 	put_u64(o, "num_tiers", vm->hello.num_tiers);
-	put_u64(o, "bytes", frames << VIRTIO_HMEM_GFN_SHIFT);
+	put_u64(o, "bytes", vm_frames(vm) << VIRTIO_HMEM_GFN_SHIFT);
 	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
 	put_u64(o, "batches", vm->under_way);
 	put_u64(o, "max_batches", vm->num_batches);
@@ -169,6 +166,37 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	return o;
 }
 
+static uint64_t min_window_ms(const struct vm *vm)
+{
+	return (vm->hello.min_window_ns + 999999) / 1000000;
+}
+
+/* The policy's, where windows of the dirty log are parts of it. */
+static uint64_t window_ms(const struct vm *vm)
+{
+	uint64_t least = min_window_ms(vm);
+
+	if (!vm_is_sampled(vm))
+		return vm->track.window_ns / 1000000;
+	return vm->policy.window > least ? vm->policy.window : least;
+}
+
+/* What the dirty log costs, and may; null: there is none, or it is always on. */
+static json *dirty_log_json(const struct vm *vm)
+{
+	const struct hmem_sampler *s = &vm->sampler;
+	json *o;
+
+	if (!vm_is_sampled(vm))
+		return NULL;
+	o = json_object_new_object();
+	put_bool(o, "on", !s->rests);
+	put_u64(o, "sample_us", s->sample_ns / 1000);
+	put_u64(o, "faults_per_s", s->per_second);
+	put_u64(o, "max_faults_per_s", vm->policy.faults);
+	return o;
+}
+
 static json *status_json(const struct vm *vm)
 {
 	json *o = vm_json(vm), *tiers = json_object_new_array();
@@ -180,8 +208,11 @@ static json *status_json(const struct vm *vm)
 	put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
 	put_str(o, "tracker", vm_tracker_name(vm));
 	put_bool(o, "lockstep", vm_lockstep(vm));
-	put_u64(o, "window_ms", vm->track.window_ns / 1000000);
+	put_u64(o, "window_ms", window_ms(vm));
+	put_u64(o, "asked_window_ms", vm->policy.window);
+	put_u64(o, "min_window_ms", min_window_ms(vm));
 	put_u64(o, "windows", vm->pages.windows);
+	json_object_object_add(o, "dirty_log", dirty_log_json(vm));
 	put_u64(o, "vtime_ns", vm_vtime(vm));
 	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
 	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
@@ -210,6 +241,8 @@ static json *stats_json(const struct vm *vm)
 	put_u64(c, "accessed_pages", s->accessed);
 	put_u64(c, "rearmed_pages", s->rearmed);
 	put_u64(c, "rearmed_last_window", vm->pages.rearmed);
+	put_u64(c, "log_samples", vm->sampler.samples - s->log_samples);
+	put_u64(c, "log_faults", vm->sampler.faults - s->log_faults);
 	put_u64(c, "plans", s->plans);
 	put_u64(c, "brake", vm->brake.steps);
 	put_u64(c, "batches", s->batches);
@@ -725,7 +758,7 @@ void client_heat_done(const struct heat *h)
 	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
 	put_str(o, "tracker", vm_tracker_name(vm));
 	put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
-	put_u64(o, "window_ms", vm->track.window_ns / 1000000);
+	put_u64(o, "window_ms", window_ms(vm));
 	put_u64(o, "windows", h->windows);
 	put_u64(o, "vtime_ns", h->vtime_ns);
 	put_u64(o, "heat_max", HMEM_HEAT_MAX);

@@ -86,6 +86,15 @@ const char *vm_activity(const struct vm *vm)
 	return "idle: tier 0 holds the hottest pages";
 }
 
+uint64_t vm_frames(const struct vm *vm)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+		frames += vm->pages.frames[i];
+	return frames;
+}
+
 /* --- batches --- */
 
 static struct batch *find_batch(struct vm *vm, uint64_t id)
@@ -273,6 +282,25 @@ static uint32_t offered(const struct vm *vm)
 	return all;
 }
 
+/* Those of them that tell written pages from others. */
+static uint32_t offered_written(const struct vm *vm)
+{
+	uint32_t all = offered(vm) & ~HMEM_LINK_TRACKER_HOST;
+
+	if (vm->state.flags & HMEM_LINK_DRIVER_OK &&
+	    !(vm->state.features >> VIRTIO_HMEM_F_WRITTEN & 1))
+		all &= ~HMEM_LINK_TRACKER_GPT;
+	return all;
+}
+
+/* In ns: as asked for, or as short as the device has it. */
+static uint64_t window_ns(const struct vm *vm, const struct hmem_policy *policy)
+{
+	uint64_t ns = (uint64_t)policy->window * 1000000;
+
+	return ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
+}
+
 /* What the device would have to be told for @policy. */
 static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 		     struct hmem_link_track *track, struct hmem_err *err)
@@ -280,7 +308,7 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	*track = (struct hmem_link_track) { 0 };
 	if (policy->kind == HMEM_POLICY_OFF)
 		return 0;
-	track->tracker = hmem_policy_tracker(policy, offered(vm), err);
+	track->tracker = hmem_policy_tracker(policy, offered(vm), offered_written(vm), err);
 	if (!track->tracker)
 		return -ENOTSUP;
 	if (policy->lockstep && track->tracker == HMEM_LINK_TRACKER_HOST)
@@ -294,7 +322,7 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 					 "the VM's time cannot stand still: use "
 					 "lockstep=off, or start QEMU with -icount");
 	}
-	track->window_ns = (uint64_t)policy->window * 1000000;
+	track->window_ns = window_ns(vm, policy);
 	return 0;
 }
 
@@ -315,7 +343,7 @@ static int watch(struct vm *vm, const struct hmem_policy *policy,
 		if (vm->watch && watch_how(vm->watch) == policy->track &&
 		    vm->track.window_ns == track->window_ns)
 			return 0;
-		w = watch_start(vm, policy->track, policy->window, err);
+		w = watch_start(vm, policy->track, track->window_ns / 1000000, err);
 		if (!w)
 			return -ENOTSUP;
 	}
@@ -331,10 +359,17 @@ static int watch(struct vm *vm, const struct hmem_policy *policy,
 	return 0;
 }
 
-static void track(struct vm *vm, const struct hmem_link_track *track)
+static void track(struct vm *vm, struct hmem_link_track *track)
 {
 	struct hmem_link_track old = vm->track;
 
+	/* A dirty log is never on before that is known to be paid for. */
+	if (track->tracker == HMEM_LINK_TRACKER_DIRTY &&
+	    vm->hello.track_flags & HMEM_LINK_TRACK_REST) {
+		track->window_ns = hmem_sampler_begin(&vm->sampler, &vm->policy,
+						      vm->hello.min_window_ns);
+		track->flags |= HMEM_LINK_TRACK_REST;
+	}
 	if (!memcmp(track, &old, sizeof(old)))
 		return;
 	vm->track = *track;
@@ -345,7 +380,7 @@ static void track(struct vm *vm, const struct hmem_link_track *track)
 		vm->tick.seq = 0;
 	if (old.tracker != track->tracker) {
 		hmem_pages_rewatch(&vm->pages);
-		hmem_pace_init(&vm->pace, &vm->policy);
+		hmem_pace_init(&vm->pace, &vm->policy, vm->hello.min_window_ns);
 	}
 	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
 	if (!track->window_ns)
@@ -382,7 +417,7 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 	/* What was planned under the old one is not wanted any more. */
 	hmem_plan_clear(&vm->plan);
 	hmem_brake_reset(&vm->brake);
-	hmem_pace_init(&vm->pace, policy);
+	hmem_pace_init(&vm->pace, policy, vm->hello.min_window_ns);
 	track(vm, &t);
 	return 0;
 }
@@ -426,12 +461,18 @@ static bool is_paced(struct vm *vm)
 	       (!t->ops->scans || vm->hello.track_flags & HMEM_LINK_TRACK_REST);
 }
 
+bool vm_is_sampled(const struct vm *vm)
+{
+	return vm->track.tracker == HMEM_LINK_TRACKER_DIRTY &&
+	       vm->hello.track_flags & HMEM_LINK_TRACK_REST;
+}
+
 /* From the window that is under way on. */
-static void set_window(struct vm *vm, uint64_t window_ns, bool rest)
+static void set_window(struct vm *vm, uint64_t ns, bool rest)
 {
 	struct hmem_link_track track = vm->track;
 
-	track.window_ns = window_ns;
+	track.window_ns = ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
 	track.flags &= ~HMEM_LINK_TRACK_REST;
 	track.flags |= rest ? HMEM_LINK_TRACK_REST : 0;
 	if (!memcmp(&track, &vm->track, sizeof(track)))
@@ -441,19 +482,17 @@ static void set_window(struct vm *vm, uint64_t window_ns, bool rest)
 }
 
 /* The window's pages are counted, and what is to be rearmed is in the map. */
-static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
+static void take_pages(struct vm *vm, const struct hmem_link_tick *tick)
 {
+	bool written = offered_written(vm) & vm->track.tracker;
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
-						 vm->hello.num_tiers);
+						 vm->hello.num_tiers, written);
 	bool paced = is_paced(vm);
 	uint64_t next;
 
 	if (paced)
 		hmem_pace_window(&vm->pace, tracker(vm),
 				 vm->under_way || vm->no_room, &heat);
-	vm->stats.ticks++;
-	vm->stats.dirty += tick->dirty;
-	vm->stats.accessed += tick->accessed;
 	hmem_pages_update(&vm->pages, tracker(vm), &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	if (paced) {
@@ -479,6 +518,25 @@ static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
 			vm->pace.margin, vm->track.window_ns / 1000);
 }
 
+static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
+{
+	bool sampled = vm_is_sampled(vm);
+	uint64_t next;
+
+	vm->stats.ticks++;
+	vm->stats.dirty += tick->dirty;
+	vm->stats.accessed += tick->accessed;
+	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
+	if (!sampled || !vm->sampler.rests)
+		take_pages(vm, tick);
+	if (sampled) {
+		next = hmem_sampler_next(&vm->sampler, &vm->policy,
+					 vm->hello.min_window_ns, tick->window_ns,
+					 vm_frames(vm), tick->dirty);
+		set_window(vm, next, vm->sampler.rests);
+	}
+}
+
 /* Hints that fit into the batches that can be under way at a time. */
 static uint32_t in_one_step(const struct vm *vm)
 {
@@ -496,12 +554,15 @@ static uint32_t spare(const struct vm *vm)
 static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 {
 	struct hmem_policy *policy = &vm->policy;
-	bool paced = is_paced(vm);
+	bool paced = is_paced(vm), sampled = vm_is_sampled(vm);
 	struct hmem_plan_limits limits = { 0 };
 	struct hmem_err err;
 
 	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
 	    (paced && !hmem_pace_may_plan(&vm->pace)))
+		return;
+	/* Pages that move are written: not in a sample. */
+	if (sampled && !vm->sampler.rests)
 		return;
 	if (vm->no_room) {
 		limits.room = policy->headroom;
@@ -514,8 +575,10 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 		limits.budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
 		hmem_pace_limit(&vm->pace, &limits);
 	} else {
+		/* After a sample: what may move in the rest that follows it. */
 		limits.budget = hmem_brake_budget(&vm->brake,
-			hmem_plan_budget(policy->rate, tick->window_ns));
+			hmem_plan_budget(policy->rate, sampled ? vm->track.window_ns :
+					 tick->window_ns));
 		limits.hysteresis = HMEM_HEAT_MAX * policy->hysteresis / 100;
 	}
 	if (vm_lockstep(vm) && limits.budget > in_one_step(vm))
@@ -1017,13 +1080,10 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			.magic = HMEM_LINK_MAGIC,
 			.version = HMEM_LINK_VERSION,
 		};
-		uint64_t frames = 0;
 
-		for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-			frames += vm->pages.frames[i];
 		log_msg(LOG_INFO, "vm '%s': connected, device '%s', process %d, "
 			"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->name,
-			vm->hello.device, (int)vm->conn.pid, frames >> 8,
+			vm->hello.device, (int)vm->conn.pid, vm_frames(vm) >> 8,
 			vm->hello.num_tiers);
 		send_msg(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
 		track_offered(vm);
@@ -1164,6 +1224,8 @@ void vm_second(struct vm *vm)
 void vm_reset_stats(struct vm *vm)
 {
 	memset(&vm->stats, 0, sizeof(vm->stats));
+	vm->stats.log_samples = vm->sampler.samples;
+	vm->stats.log_faults = vm->sampler.faults;
 	vm->foreign_base = vm->foreign_moves;
 	vm->sampled = 0;
 	vm->have_rates = false;

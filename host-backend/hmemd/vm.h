@@ -10,6 +10,7 @@
 #include "pace.h"
 #include "pages.h"
 #include "plan.h"
+#include "sample.h"
 
 struct job;
 struct watch;
@@ -30,6 +31,7 @@ struct vm_stats {
 	uint64_t retries;		/* pages of jobs asked for again */
 	uint64_t ticks, dirty, accessed;	/* pages found in them */
 	uint64_t rearmed;		/* pages */
+	uint64_t log_samples, log_faults;	/* the sampler's when they were reset */
 	uint64_t plans;			/* windows that had something to move */
 	uint64_t daemon_ns;		/* processor time that windows took */
 };
@@ -77,6 +79,8 @@ struct vm {
 	struct hmem_brake brake;
 	/* Of a policy that hmem_paced() says it is for. */
 	struct hmem_pace pace;
+	/* Of a tracker that faults, if vm_is_sampled(). */
+	struct hmem_sampler sampler;
 	uint32_t messages;		/* RESULTS, modulo 2^32 */
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
@@ -144,6 +148,12 @@ static inline bool vm_lockstep(const struct vm *vm)
 
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
 void vm_step(struct vm *vm);
+
+/* The dirty log is on now and then only: see sample.h. */
+bool vm_is_sampled(const struct vm *vm);
+
+/* Frames of guest memory that it has now. */
+uint64_t vm_frames(const struct vm *vm);
 
 /* "dirty", "sim", "gpt", "idle" or "damon"; NULL: nothing is tracked. */
 const char *vm_tracker_name(const struct vm *vm);

@@ -251,7 +251,7 @@ struct watch *watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms
 		free(w);
 		return NULL;
 	}
-	hmem_tracker_host_init(&w->tracker, how == HMEM_TRACK_IDLE, vm->map, w->maps,
+	hmem_tracker_host_init(&w->tracker, how == HMEM_TRACK_IDLE, w->maps,
 			       w->map_bytes);
 	if (start(w, err) < 0) {
 		munmap(w->maps, 2 * w->map_bytes);

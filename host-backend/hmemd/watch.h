@@ -2,7 +2,7 @@
 /*
  * Trackers that hmemd reads by itself, from the host's kernel: which pages of
  * the QEMU process's memory were accessed.  The device ends the windows (the
- * link's tracker HOST) and finds what was written.
+ * link's tracker HOST); nobody tells which pages were written.
  *
  * Looking takes the kernel a while, so it is done a slice at a time, or in the
  * background, and a window ends for the rest of hmemd when that is through.  All

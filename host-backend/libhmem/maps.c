@@ -27,7 +27,7 @@ static struct hmem_sample dirty_take(struct hmem_tracker *t, uint64_t gfn,
 	return s;
 }
 
-/* Accessed bits, which stay set until they are rearmed. */
+/* Accessed and dirty bits, which stay set until they are rearmed. */
 static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
 				   uint64_t mask)
 {
@@ -38,6 +38,18 @@ static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
 		s.written = take_word(&m->dirty[gfn / 64], mask);
 		s.accessed = take_word(&m->accessed[gfn / 64], mask) | s.written;
 	}
+	return s;
+}
+
+/* Accessed bits alone. */
+static struct hmem_sample accessed_take(struct hmem_tracker *t, uint64_t gfn,
+					uint64_t mask)
+{
+	struct hmem_tracker_maps *m = to_maps(t);
+	struct hmem_sample s = { 0 };
+
+	if (gfn < m->frames)
+		s.accessed = take_word(&m->accessed[gfn / 64], mask);
 	return s;
 }
 
@@ -52,6 +64,7 @@ static void bits_rearm(struct hmem_tracker *t, uint64_t gfn, uint64_t bits)
 static const struct hmem_tracker_ops dirty_ops = {
 	.name = "dirty",
 	.take = dirty_take,
+	.faults = true,
 };
 
 static const struct hmem_tracker_ops sim_ops = {
@@ -71,13 +84,13 @@ static const struct hmem_tracker_ops gpt_ops = {
 
 static const struct hmem_tracker_ops idle_ops = {
 	.name = "idle",
-	.take = bits_take,
+	.take = accessed_take,
 	.rearm = bits_rearm,
 };
 
 static const struct hmem_tracker_ops damon_ops = {
 	.name = "damon",
-	.take = bits_take,
+	.take = accessed_take,
 };
 
 void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
@@ -115,13 +128,12 @@ void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
 }
 
 void hmem_tracker_host_init(struct hmem_tracker_maps *m, bool rearms, uint64_t *maps,
-			    uint64_t *own, uint64_t map_bytes)
+			    uint64_t map_bytes)
 {
 	*m = (struct hmem_tracker_maps) {
 		.tracker.ops = rearms ? &idle_ops : &damon_ops,
-		.dirty = maps,
-		.accessed = own,
-		.rearm = own + map_bytes / 8,
+		.accessed = maps,
+		.rearm = maps + map_bytes / 8,
 		.frames = map_bytes * 8,
 	};
 }

@@ -62,9 +62,11 @@ static uint32_t least_margin(const struct hmem_policy *policy)
 	return HMEM_HEAT_MAX * policy->hysteresis / 100;
 }
 
-void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy)
+void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy,
+		    uint64_t min_ns)
 {
 	memset(c, 0, sizeof(*c));
+	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
 	c->parts = c->share = 1;
 	c->shift = LONG_SHIFT;
 	c->margin = least_margin(policy);
@@ -134,7 +136,7 @@ static uint64_t look_ns(const struct hmem_pace *c, const struct hmem_policy *pol
 
 static uint64_t least_look_ns(const struct hmem_pace *c)
 {
-	return c->scan_ns * SCANS > MIN_LOOK_NS ? c->scan_ns * SCANS : MIN_LOOK_NS;
+	return c->scan_ns * SCANS > c->min_ns ? c->scan_ns * SCANS : c->min_ns;
 }
 
 /* Returns false if looks are as short as they can be. */

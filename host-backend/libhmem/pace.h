@@ -66,6 +66,8 @@ struct hmem_pace {
 	/* The tracker scans, for so long: the shortest scan of the last census. */
 	bool scans;
 	uint64_t scan_ns;
+	/* The shortest window that the device has. */
+	uint64_t min_ns;
 	/* The next census is about all of memory, and due at once. */
 	bool urgent;
 	/* Pages that are used in a look, in all of memory: an estimate. */
@@ -118,7 +120,9 @@ static inline bool hmem_paced(const struct hmem_policy *policy,
 	       (t->ops->pay_by_page || t->ops->scans);
 }
 
-void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy);
+/* @min_ns: the shortest window that the device has. */
+void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy,
+		    uint64_t min_ns);
 
 /*
  * A window of @t has ended: add to @h how hmem_pages_update() is to take it.
@@ -129,8 +133,8 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 
 /*
  * It has taken it, and the window was @window_ns long, with a scan of @scan_ns.
- * Returns how long, in ns of guest time, the next one should be: from 1.5 ms to
- * eight of the policy's windows, and an hour at most.
+ * Returns how long, in ns of guest time, the next one should be: from 1.5 ms, and what
+ * the device has, to eight of the policy's windows, and an hour at most.
  */
 uint64_t hmem_pace_next(struct hmem_pace *c, const struct hmem_policy *policy,
 			const struct hmem_pages *p, uint64_t window_ns,

@@ -38,6 +38,8 @@ const struct hmem_tunable hmem_tunables[] = {
 	  "", NULL },
 	{ "track", offsetof(struct hmem_policy, track), 0, HMEM_TRACK_MAX - 1, "",
 	  trackers },
+	{ "faults", offsetof(struct hmem_policy, faults), 1, 10000000, "a second",
+	  NULL },
 	{ "lockstep", offsetof(struct hmem_policy, lockstep), 0, 1, "", off_on },
 };
 const size_t hmem_num_tunables = sizeof(hmem_tunables) / sizeof(hmem_tunables[0]);
@@ -53,6 +55,12 @@ void hmem_policy_init(struct hmem_policy *p)
 		.headroom = 512,
 		.decay = 2,
 		.levels = HMEM_MLQ_MAX_LEVEL,
+		/*
+		 * A hundredth of a processor, at 2.5 us a fault: about 1 us to leave
+		 * the guest and come back, and 1.5 us of KVM's fault handler.  That is
+		 * an estimate; perf kvm stat tells what it is on a host.
+		 */
+		.faults = 4000,
 	};
 }
 
@@ -139,7 +147,7 @@ bool hmem_policy_moves(const struct hmem_policy *p)
 }
 
 uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
-			     struct hmem_err *err)
+			     uint32_t written, struct hmem_err *err)
 {
 	static const uint32_t ids[HMEM_TRACK_MAX] = {
 		[HMEM_TRACK_DIRTY] = HMEM_LINK_TRACKER_DIRTY,
@@ -157,6 +165,14 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 	};
 	char offers[64] = "";
 
+	/* All pages would be cold for good. */
+	if (p->kind == HMEM_POLICY_WRITES && ids[p->track] & offered & ~written) {
+		hmem_fail(err, ENOTSUP, "track=%s is asked for, but it does not tell which "
+			  "pages were written%s: use track=auto, or another policy than "
+			  "writes", trackers[p->track], p->track == HMEM_TRACK_GPT ?
+			  " with this driver in the guest" : "");
+		return 0;
+	}
 	/* They cost the host's kernel much: only for who asks for them. */
 	if (ids[p->track] & offered & HMEM_LINK_TRACKER_HOST)
 		return HMEM_LINK_TRACKER_HOST;
@@ -166,10 +182,9 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 
 		if (!(offered & ids[track]))
 			continue;
-		/* Scans find what is read, which this policy does not ask for. */
 		if (p->track == track ||
 		    (p->track == HMEM_TRACK_AUTO &&
-		     !(track == HMEM_TRACK_GPT && p->kind == HMEM_POLICY_WRITES)))
+		     (p->kind != HMEM_POLICY_WRITES || ids[track] & written)))
 			return ids[track];
 		snprintf(offers + len, sizeof(offers) - len, "%s%s",
 			 len ? ", " : "", trackers[track]);
@@ -203,7 +218,7 @@ static uint32_t weight_of(const struct hmem_link_tier *tiers, uint32_t num_tiers
 
 struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 				  const struct hmem_link_tier *tiers,
-				  uint32_t num_tiers)
+				  uint32_t num_tiers, bool written)
 {
 	uint32_t weight = p->weight;
 	struct hmem_heat heat = {
@@ -214,7 +229,7 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 	if (p->kind == HMEM_POLICY_WRITES)
 		return heat;
 	/* Was it used?  With half an answer a window would say half as much. */
-	if (!weight && p->kind == HMEM_POLICY_AUTO) {
+	if (!written || (!weight && p->kind == HMEM_POLICY_AUTO)) {
 		heat.read = HMEM_HEAT_MAX;
 		return heat;
 	}

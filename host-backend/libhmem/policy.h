@@ -3,6 +3,7 @@
 #ifndef HMEM_POLICY_H
 #define HMEM_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ struct hmem_policy {
 	uint32_t weight;	/* percent: a write for a read; 0: the policy's own */
 	uint32_t levels;	/* of the multi-level queue; 0: none */
 	uint32_t track;		/* enum hmem_track */
+	uint32_t faults;	/* per second that a dirty log may cause: sample.h */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
 
@@ -71,16 +73,20 @@ static inline uint32_t *hmem_tunable_in(struct hmem_policy *p,
 bool hmem_policy_moves(const struct hmem_policy *p);
 
 /*
- * The tracker to use, one HMEM_LINK_TRACKER_* of @offered.  0 if @offered does
- * not have what the policy wants, with @err naming both.
+ * The tracker to use, one HMEM_LINK_TRACKER_* of @offered; those of @written, which
+ * are some of them, tell written pages from others.  0 if @offered does not have what
+ * the policy wants, with @err naming both.
  */
 uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
-			     struct hmem_err *err);
+			     uint32_t written, struct hmem_err *err);
 
-/* What a window is worth to it, in a VM with these tiers. */
+/*
+ * What a window is worth to it, in a VM with these tiers.  @written: the tracker tells
+ * written pages from others; if not, a page that was accessed is worth all.
+ */
 struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 				  const struct hmem_link_tier *tiers,
-				  uint32_t num_tiers);
+				  uint32_t num_tiers, bool written);
 
 /*
  * Set @key ("name" or a tunable) from text.  -EINVAL with @err naming what is

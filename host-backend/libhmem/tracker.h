@@ -41,6 +41,11 @@ struct hmem_tracker_ops {
 	bool pay_by_page;
 	/* A window that is no rest costs a scan of all that is used, besides. */
 	bool scans;
+	/*
+	 * In a window that is no rest each page that is written costs the host a
+	 * fault, and the guest has no huge pages there: see sample.h.
+	 */
+	bool faults;
 };
 
 struct hmem_tracker {
@@ -50,7 +55,7 @@ struct hmem_tracker {
 /* Over the maps of the link, see hmem_link.h. */
 struct hmem_tracker_maps {
 	struct hmem_tracker tracker;
-	/* Shared with the device; words change under us. */
+	/* Shared with the device, unless it is the host's; words change under us. */
 	uint64_t *dirty, *accessed, *rearm;
 	/* Frames that a map has bits for. */
 	uint64_t frames;
@@ -61,15 +66,15 @@ void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			     uint64_t map_bytes);
 void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
-/* Here written pages are found for each window by itself. */
+/* Without VIRTIO_HMEM_F_WRITTEN the device finds no written pages. */
 void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
 /*
- * Written pages from the link's @maps, accessed ones from @own maps, accessed
- * and rearm, of whoever looks at the host.  @rearms: "idle", whose pages stay
- * accessed until they are rearmed; else "damon", with each window by itself.
+ * Accessed pages from two maps of @map_bytes each, accessed and rearm, of whoever
+ * looks at the host; no written ones.  @rearms: "idle", whose pages stay accessed
+ * until they are rearmed; else "damon", with each window by itself.
  */
 void hmem_tracker_host_init(struct hmem_tracker_maps *m, bool rearms, uint64_t *maps,
-			    uint64_t *own, uint64_t map_bytes);
+			    uint64_t map_bytes);
 
 #endif /* HMEM_TRACKER_H */

@@ -38,7 +38,7 @@ struct table *table_new(const struct hmem_link_range *ranges, uint32_t num,
 	hmem_policy_init(&policy);
 	policy.kind = HMEM_POLICY_HMMV;
 	policy.levels = levels;
-	t->heat = hmem_policy_heat(&policy, tiers, 2);
+	t->heat = hmem_policy_heat(&policy, tiers, 2, true);
 	if (hmem_pages_init(&t->pages, ranges, num, 2, UINT64_C(1) << 32, NULL) < 0) {
 		table_free(t);
 		return NULL;

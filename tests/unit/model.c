@@ -187,9 +187,6 @@ static void collect(struct model *m)
 	for (unsigned int i = 0; i < m->fast + m->slow; i++) {
 		m->sim.accessed[i / 64] |= (uint64_t)(m->bits[i] & ACCESSED) << (i % 64);
 		m->sim.dirty[i / 64] |= (uint64_t)!!(m->bits[i] & DIRTY) << (i % 64);
-		/* These are found for each window by itself. */
-		if (scans(m))
-			m->bits[i] &= ~DIRTY;
 	}
 }
 
@@ -281,7 +278,7 @@ static uint64_t decide(struct model *m)
 {
 	/* Without figures. */
 	static const struct hmem_link_tier tiers[2];
-	struct hmem_heat heat = hmem_policy_heat(&m->policy, tiers, 2);
+	struct hmem_heat heat = hmem_policy_heat(&m->policy, tiers, 2, true);
 	struct hmem_plan_limits limits = {
 		.hysteresis = HMEM_HEAT_MAX * m->policy.hysteresis / 100,
 	};
@@ -320,7 +317,7 @@ void model_run(struct model *m, double seconds)
 
 	if (!m->window) {
 		m->window = m->policy.window * UINT64_C(1000000);
-		hmem_pace_init(&m->pace, &m->policy);
+		hmem_pace_init(&m->pace, &m->policy, 0);
 	}
 	while (m->ns < end) {
 		/* One processor, of which moving has half while there is any. */

@@ -34,6 +34,7 @@ void peer_connect(struct peer *p, const char *path)
 		.map_fd = -1,
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
+		.min_window_ns = p->min_window_ns,
 		.uuid = p->uuid,
 		.hva = p->hva,
 	};
@@ -178,6 +179,8 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	if (p->trackers)
 		hello.trackers = p->trackers;
 	hello.track_flags = p->track_flags;
+	if (p->min_window_ns)
+		hello.min_window_ns = p->min_window_ns;
 	hello.uuid[0] = p->uuid;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);

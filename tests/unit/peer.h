@@ -24,6 +24,8 @@ struct peer {
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;
+	/* The shortest window; zero: that of the link. */
+	uint64_t min_window_ns;
 	/* Its UUID's first byte; zero: it has none. */
 	uint8_t uuid;
 	/* Where its memory is, in a process; zero: it does not tell. */

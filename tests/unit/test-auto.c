@@ -265,7 +265,7 @@ static int setup(void **state)
 	hmem_tracker_gpt_init(&r->gpt, NULL, 0);
 	/* All that it looks at. */
 	r->pages.frames[0] = 8000;
-	hmem_pace_init(&r->pace, &r->policy);
+	hmem_pace_init(&r->pace, &r->policy, 0);
 	/* As many as to change no length. */
 	r->pace.used = 1500;
 	r->cold = 100;
@@ -667,7 +667,7 @@ static void least_margin(void **state)
 	struct rules *r = *state;
 
 	r->policy.hysteresis = 1;
-	hmem_pace_init(&r->pace, &r->policy);
+	hmem_pace_init(&r->pace, &r->policy, 0);
 	census_that_finds(r, 30, 30);
 	assert_int_equal(r->pace.margin, HMEM_HEAT_MAX / 100);
 	/* Asked for by hand, it may be more than would be by itself. */

@@ -407,6 +407,89 @@ static void guest_tracker_rests(void **state)
 	peer_close(&p);
 }
 
+static void send_window(struct peer *p, uint64_t seq, uint64_t ns, uint64_t dirty)
+{
+	struct hmem_link_tick tick = {
+		.seq = seq,
+		.vtime_ns = seq * 1000000000,
+		.window_ns = ns,
+		.dirty = dirty,
+	};
+
+	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
+}
+
+/* The dirty log is on in short samples, which cost no more faults than may be. */
+static void dirty_log_is_sampled(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = { .track_flags = HMEM_LINK_TRACK_REST };
+	struct hmem_link_track track;
+	uint64_t on = 0, ns = 0, seq = 0, faults = 0;
+	unsigned int batches = 0;
+	struct peer_msg msg;
+
+	peer_handshake(&p, f->d.vm_socket, "log");
+	ctl(f, 0, "policy log set name=hmmv track=dirty faults=100");
+	track = *expect_track(&p, &msg);
+	assert_int_equal(track.flags, HMEM_LINK_TRACK_REST);
+	assert_int_equal(track.window_ns, 1000000000);
+	while (++seq <= 60) {
+		bool rest = track.flags & HMEM_LINK_TRACK_REST;
+		unsigned int written = 0;
+
+		/* A page a millisecond, in the slow tier, until all are. */
+		for (uint64_t t = 0; !rest && t < track.window_ns; t += 1000000)
+			set_bit(p.map, PEER_TIER + written++);
+		on += rest ? 0 : track.window_ns;
+		faults += rest ? 0 : written + PEER_FRAMES / 512;
+		ns += track.window_ns;
+		send_window(&p, seq, track.window_ns, written);
+		for (peer_read(&p, &msg); msg.hdr.type != HMEM_LINK_TICK_DONE;
+		     peer_read(&p, &msg)) {
+			if (msg.hdr.type == HMEM_LINK_TRACK)
+				track = *(struct hmem_link_track *)msg.payload;
+			batches += msg.hdr.type == HMEM_LINK_HINTS;
+		}
+		/* Pages of which nothing is known do not cool down. */
+		if (seq == 2)
+			assert_int_equal(ask(f, "status log", "vms.0.tiers.1.warm"), 1);
+		if (seq == 3)
+			assert_int_equal(ask(f, "status log", "vms.0.tiers.1.warm"), 1);
+	}
+	assert_true(on && on <= ns / 16);
+	assert_true(faults <= 101 * ns / 1000000000);
+	assert_true(batches > 0);
+	assert_int_equal(ask(f, "stats log", "counters.log_faults"), faults);
+	assert_true(ask(f, "stats log", "counters.log_samples") > 10);
+	assert_in_range(ask(f, "status log", "vms.0.dirty_log.faults_per_s"), 30, 100);
+	ctl(f, 0, "status log");
+	assert_true(out_has(f, "dirty log   on for "));
+	assert_true(out_has(f, "faults/s of 100"));
+	ctl(f, 0, "top -n 1 log -i 0.1");
+	assert_true(out_has(f, "of 100/s, for the dirty log"));
+	peer_close(&p);
+}
+
+/* No window is shorter than the device has it, and that is said. */
+static void least_window(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = { .min_window_ns = 40000000 };
+	struct peer_msg msg;
+
+	peer_handshake(&p, f->d.vm_socket, "large");
+	ctl(f, 0, "policy large set name=observe window=10");
+	assert_int_equal(expect_track(&p, &msg)->window_ns, 40000000);
+	ctl(f, 0, "status large");
+	assert_true(out_has(f, "of 40 ms; 10 ms were asked for, but 40 is the least"));
+	ctl(f, 0, "policy large set window=50");
+	assert_int_equal(expect_track(&p, &msg)->window_ns, 50000000);
+	ctl(f, 0, "status large");
+	assert_false(out_has(f, "asked for"));
+	peer_close(&p);
+}
+
 /* Which tracker is used, and what is said about one that is not there. */
 static void trackers(void **state)
 {
@@ -1374,6 +1457,8 @@ int main(void)
 		TEST(host_trackers),
 		TEST(guest_tracker),
 		TEST(guest_tracker_rests),
+		TEST(dirty_log_is_sampled),
+		TEST(least_window),
 		TEST(rearm),
 		TEST(lockstep),
 		cmocka_unit_test(barrier),

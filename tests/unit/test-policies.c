@@ -167,7 +167,7 @@ static void move(struct guest *g)
 
 static void run(struct guest *g, unsigned int windows)
 {
-	struct hmem_heat heat = hmem_policy_heat(&g->policy, tiers, 2);
+	struct hmem_heat heat = hmem_policy_heat(&g->policy, tiers, 2, true);
 	struct hmem_plan_limits limits = {
 		.hysteresis = HMEM_HEAT_MAX * g->policy.hysteresis / 100,
 	};
@@ -334,44 +334,58 @@ static void weight_of_writes(void **state)
 	g->policy.hysteresis = 5;
 	run(g, 100);
 	assert_in_range(fast_share(g, 2 * FAST, FAST), 95, 100);
-	hmmv = hmem_policy_heat(&g->policy, tiers, 2);
+	hmmv = hmem_policy_heat(&g->policy, tiers, 2, true);
 	g->policy.kind = HMEM_POLICY_HMVISOR;
 	run(g, 100);
 	assert_in_range(fast_share(g, 3 * FAST, FAST), 95, 100);
-	hmvisor = hmem_policy_heat(&g->policy, tiers, 2);
+	hmvisor = hmem_policy_heat(&g->policy, tiers, 2, true);
 	/* 1 to 1, and 9 times slower to 4 times. */
 	assert_int_equal(hmmv.read, HMEM_HEAT_MAX / 2);
 	assert_int_equal(hmvisor.read, HMEM_HEAT_MAX * 100 / 325);
 	g->policy.weight = 900;
-	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2).read,
+	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2, true).read,
 			 HMEM_HEAT_MAX / 10);
+	/* Where nobody tells what was written, to be used is all there is. */
+	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2, false).read, HMEM_HEAT_MAX);
 }
 
 static void chooses_tracker(void **state)
 {
 	const uint32_t dirty = HMEM_LINK_TRACKER_DIRTY, sim = HMEM_LINK_TRACKER_SIM;
 	const uint32_t gpt = HMEM_LINK_TRACKER_GPT;
+	const uint32_t host = HMEM_LINK_TRACKER_HOST;
 	struct hmem_policy p;
 	struct hmem_err err;
 
 	(void)state;
 	hmem_policy_init(&p);
-	assert_int_equal(hmem_policy_tracker(&p, dirty, &err), dirty);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), sim);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, &err), gpt);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, &err), sim);
+	assert_int_equal(hmem_policy_tracker(&p, dirty, dirty | sim, &err), dirty);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, dirty | sim, &err), sim);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | sim, &err), gpt);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, dirty | sim, &err), sim);
 	p.kind = HMEM_POLICY_WRITES;
-	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, &err), dirty);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | sim, &err), dirty);
+	/* With a driver that finds written pages there need be no dirty log. */
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | gpt, &err), gpt);
 	assert_int_equal(hmem_policy_set(&p, "track", "gpt", &err), 0);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, &err), gpt);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | gpt, &err), gpt);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty, &err), 0);
+	assert_non_null(strstr(err.msg, "does not tell which pages were written"));
+	assert_int_equal(hmem_policy_set(&p, "track", "damon", &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | host, dirty, &err), 0);
+	assert_non_null(strstr(err.msg, "does not tell which pages were written"));
+	p.kind = HMEM_POLICY_HMMV;
+	assert_int_equal(hmem_policy_tracker(&p, dirty | host, dirty, &err), host);
+	assert_int_equal(hmem_policy_set(&p, "track", "gpt", &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, dirty | sim, &err), gpt);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, dirty | sim, &err), 0);
 	assert_non_null(strstr(err.msg, "offers sim, dirty: "));
 	assert_non_null(strstr(err.msg, "load a driver"));
 	assert_int_equal(hmem_policy_set(&p, "track", "dirty", &err), 0);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), dirty);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, dirty | sim, &err), dirty);
 	assert_int_equal(hmem_policy_set(&p, "track", "sim", &err), 0);
-	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, &err), sim);
-	assert_int_equal(hmem_policy_tracker(&p, dirty, &err), 0);
+	assert_int_equal(hmem_policy_tracker(&p, dirty | sim, dirty | sim, &err), sim);
+	assert_int_equal(hmem_policy_tracker(&p, dirty, dirty | sim, &err), 0);
 	assert_non_null(strstr(err.msg, "sim"));
 	assert_non_null(strstr(err.msg, "dirty"));
 }

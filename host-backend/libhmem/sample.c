@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "sample.h"
+
+/* The log is on for one part in so many of the time, at most: see sample.h. */
+#define MOST_OF_TIME	16u
+/* Frames of a huge page of the host's. */
+#define HUGE		512u
+
+static uint64_t least(uint64_t ns, uint64_t min_ns)
+{
+	return ns < min_ns ? min_ns : ns;
+}
+
+static uint64_t policy_ns(const struct hmem_policy *policy)
+{
+	return policy->window * UINT64_C(1000000);
+}
+
+/* Faults that accrue in @ns; neither is so large that this overflows. */
+static int64_t accrues(const struct hmem_policy *policy, uint64_t ns)
+{
+	return policy->faults * (ns / 1000) / 1000000;
+}
+
+static uint64_t longest(const struct hmem_policy *policy, uint64_t min_ns)
+{
+	return least(policy_ns(policy) / MOST_OF_TIME, min_ns);
+}
+
+/* What is left of the policy's window. */
+static uint64_t rest_ns(const struct hmem_sampler *s, const struct hmem_policy *policy,
+			uint64_t min_ns)
+{
+	uint64_t ns = policy_ns(policy);
+
+	return least(ns > s->sample_ns ? ns - s->sample_ns : 0, min_ns);
+}
+
+uint64_t hmem_sampler_begin(struct hmem_sampler *s, const struct hmem_policy *policy,
+			    uint64_t min_ns)
+{
+	s->rests = true;
+	return rest_ns(s, policy, min_ns);
+}
+
+/* Samples are as long as can be paid for in a window, by pages that are written. */
+static void adapt_length(struct hmem_sampler *s, const struct hmem_policy *policy,
+			 uint64_t min_ns, uint64_t huge, uint64_t written)
+{
+	uint64_t all = accrues(policy, policy_ns(policy));
+	/* Huge pages may take it all: then it is a window as long as pays as much again. */
+	uint64_t most = all > 2 * huge ? all - huge : huge;
+
+	if (written > most)
+		s->sample_ns /= 2;
+	else if (2 * written <= most)
+		s->sample_ns *= 2;
+	if (s->sample_ns > longest(policy, min_ns))
+		s->sample_ns = longest(policy, min_ns);
+	s->sample_ns = least(s->sample_ns, min_ns);
+}
+
+uint64_t hmem_sampler_next(struct hmem_sampler *s, const struct hmem_policy *policy,
+			   uint64_t min_ns, uint64_t window_ns, uint64_t frames,
+			   uint64_t written)
+{
+	int64_t most = accrues(policy, policy_ns(policy));
+	uint64_t huge = frames / HUGE;
+
+	/* Whatever the device says. */
+	if (window_ns > HMEM_LINK_MAX_WINDOW_NS)
+		window_ns = HMEM_LINK_MAX_WINDOW_NS;
+	if (written > frames)
+		written = frames;
+	s->credit += accrues(policy, window_ns);
+	if (s->credit > most)
+		s->credit = most;
+	if (!s->rests) {
+		s->last_faults = written + huge;
+		s->credit -= s->last_faults;
+		s->faults += s->last_faults;
+		s->samples++;
+		s->since_ns = window_ns;
+		s->rested_ns = 0;
+		adapt_length(s, policy, min_ns, huge, written);
+		s->rests = true;
+		return rest_ns(s, policy, min_ns);
+	}
+	s->since_ns += window_ns;
+	s->rested_ns += window_ns;
+	if (s->credit < 0 || s->rested_ns < s->sample_ns * (MOST_OF_TIME - 1))
+		return rest_ns(s, policy, min_ns);
+	s->rests = false;
+	s->per_second = s->last_faults * 1000 / (s->since_ns / 1000000 + 1);
+	s->sample_ns = least(s->sample_ns, min_ns);
+	return s->sample_ns;
+}
