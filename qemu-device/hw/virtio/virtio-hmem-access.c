@@ -3,8 +3,8 @@
  * virtio-hmem: the tracker that has the guest's driver look, after HMM-V.
  *
  * The driver reads and clears the accessed bits in the guest's page tables,
- * which needs nothing from the host.  Pages that were written are found by
- * dirty logging, since the driver cannot clear their dirty bits.
+ * and with VIRTIO_HMEM_F_WRITTEN the dirty bits, which needs nothing from the
+ * host.
  *
  * As with results, what the guest gets wrong breaks the device until it is
  * reset.  Frames that are no memory of a tier are only ignored: the guest can
@@ -37,29 +37,10 @@
     ((64 * KiB - sizeof(struct virtio_hmem_access)) /                       \
      sizeof(struct virtio_hmem_frames))
 
-static void hmem_gpt_start(const HmemMemory *memory)
-{
-    hmem_tracker_dirty.start(memory);
-}
-
-static void hmem_gpt_stop(const HmemMemory *memory)
-{
-    hmem_tracker_dirty.stop(memory);
-}
-
-static void hmem_gpt_collect(const HmemMemory *memory, const HmemMaps *maps,
-                             struct hmem_link_tick *tick)
-{
-    hmem_tracker_dirty.collect(memory, maps, tick);
-}
-
 const HmemTracker hmem_tracker_gpt = {
     .id = HMEM_LINK_TRACKER_GPT,
     .name = "gpt",
     .guest = true,
-    .start = hmem_gpt_start,
-    .stop = hmem_gpt_stop,
-    .collect = hmem_gpt_collect,
 };
 
 static bool hmem_access_ready(const HmemAccess *access)
@@ -96,7 +77,7 @@ static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
             }
             to->gfn = cpu_to_le64(access->word * 64);
             to->mask = cpu_to_le64(mask);
-            access->num_rearmed += ctpop64(mask);
+            access->found.rearmed += ctpop64(mask);
             access->word++;
             return true;
         }
@@ -178,15 +159,21 @@ void hmem_access_deliver(HmemAccess *access)
 static void hmem_access_start(HmemAccess *access, HmemScan scan)
 {
     access->id = access->next_id++;
-    access->flags = scan == HMEM_SCAN_CLEAR ? VIRTIO_HMEM_SCAN_REARM_ALL :
-        VIRTIO_HMEM_SCAN_REPORT;
+    if (scan == HMEM_SCAN_CLEAR) {
+        access->flags = VIRTIO_HMEM_SCAN_REARM_ALL;
+    } else {
+        access->flags = VIRTIO_HMEM_SCAN_REPORT;
+        if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN)) {
+            access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
+        }
+    }
     access->rearm = scan == HMEM_SCAN_COLLECT;
     access->asked = false;
     access->range = 0;
     access->word = 0;
+    access->written = false;
     access->next_gfn = 0;
-    access->num_rearmed = 0;
-    access->num_accessed = 0;
+    access->found = (HmemScanned) { };
     hmem_access_deliver(access);
 }
 
@@ -236,7 +223,10 @@ static bool hmem_access_take(HmemAccess *access,
                              const struct virtio_hmem_frames *frames,
                              uint32_t num)
 {
-    uint64_t *map = access->track->maps.accessed;
+    const HmemMaps *maps = &access->track->maps;
+    uint64_t *map = access->written ? maps->dirty : maps->accessed;
+    uint64_t *found = access->written ? &access->found.dirty :
+        &access->found.accessed;
     uint32_t i;
 
     for (i = 0; i < num; i++) {
@@ -256,7 +246,7 @@ static bool hmem_access_take(HmemAccess *access,
         mask &= hmem_access_known(access, gfn);
         if (mask && !access->orphan) {
             qatomic_or(&map[gfn / 64], mask);
-            access->num_accessed += ctpop64(mask);
+            *found += ctpop64(mask);
         }
     }
     return true;
@@ -271,8 +261,7 @@ static void hmem_access_finish(HmemAccess *access)
     access->orphan = false;
     access->wanted = HMEM_SCAN_NONE;
     if (!orphan) {
-        hmem_track_scanned(access->track, access->num_accessed,
-                           access->num_rearmed);
+        hmem_track_scanned(access->track, &access->found);
     }
     if (wanted != HMEM_SCAN_NONE) {
         hmem_access_start(access, wanted);
@@ -287,15 +276,23 @@ static const char *hmem_access_check(const HmemAccess *access,
     const size_t size = iov_size(elem->out_sg, elem->out_num);
     const uint32_t num = le32_to_cpu(header->num_frames);
     const uint32_t flags = le32_to_cpu(header->flags);
+    const bool last = flags & VIRTIO_HMEM_ACCESS_LAST;
+    uint32_t known = VIRTIO_HMEM_ACCESS_LAST;
 
+    if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN)) {
+        known |= VIRTIO_HMEM_ACCESS_WRITTEN;
+    }
+    if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_INCOMPLETE)) {
+        known |= VIRTIO_HMEM_ACCESS_INCOMPLETE;
+    }
     if (num > HMEM_MAX_REPORT_FRAMES) {
         return "more than 64 KiB";
     }
     if (sizeof(*header) + num * sizeof(header->frames[0]) > size) {
         return "more entries than its buffer";
     }
-    if (flags & ~VIRTIO_HMEM_ACCESS_LAST) {
-        return "flags that do not exist";
+    if (flags & ~known) {
+        return "flags that do not exist, or were not negotiated";
     }
     if (!access->id || !access->asked ||
         le64_to_cpu(header->id) != access->id) {
@@ -304,7 +301,17 @@ static const char *hmem_access_check(const HmemAccess *access,
     if (num && !(access->flags & VIRTIO_HMEM_SCAN_REPORT)) {
         return "entries, which it was not asked for";
     }
-    if (!num && !flags) {
+    if (flags & VIRTIO_HMEM_ACCESS_WRITTEN) {
+        if (!(access->flags & VIRTIO_HMEM_SCAN_WRITTEN)) {
+            return "written frames, which it was not asked for";
+        }
+    } else if (access->written) {
+        return "accessed frames after written ones";
+    }
+    if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE && !last) {
+        return "flags of a last report, which it is not";
+    }
+    if (!num && !last) {
         return "nothing in it";
     }
     return NULL;
@@ -316,7 +323,7 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
     struct virtio_hmem_access header;
     g_autofree struct virtio_hmem_frames *frames = NULL;
     const char *wrong;
-    uint32_t num;
+    uint32_t num, flags;
 
     if (elem->in_num) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
@@ -332,11 +339,12 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
     }
     wrong = hmem_access_check(access, elem, &header);
     num = le32_to_cpu(header.num_frames);
+    flags = le32_to_cpu(header.flags);
     if (wrong) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
                      "(id %" PRIu64 ", %u entries, flags 0x%x, scan %" PRIu64
-                     ") has %s", le64_to_cpu(header.id), num,
-                     le32_to_cpu(header.flags), access->id, wrong);
+                     ") has %s", le64_to_cpu(header.id), num, flags,
+                     access->id, wrong);
         return false;
     }
 
@@ -344,11 +352,18 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
     frames = g_new(struct virtio_hmem_frames, num);
     iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), frames,
                num * sizeof(*frames));
-    trace_virtio_hmem_access(access->id, le32_to_cpu(header.flags), num);
+    trace_virtio_hmem_access(access->id, flags, num);
+    if (flags & VIRTIO_HMEM_ACCESS_WRITTEN && !access->written) {
+        access->written = true;
+        access->next_gfn = 0;
+    }
     if (!hmem_access_take(access, frames, num)) {
         return false;
     }
-    if (le32_to_cpu(header.flags) & VIRTIO_HMEM_ACCESS_LAST) {
+    if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE) {
+        access->found.flags |= HMEM_LINK_TICK_INCOMPLETE;
+    }
+    if (flags & VIRTIO_HMEM_ACCESS_LAST) {
         hmem_access_finish(access);
     }
     return true;
@@ -382,6 +397,7 @@ void hmem_access_receive(HmemAccess *access)
 void hmem_access_reset(HmemAccess *access)
 {
     access->id = 0;
+    access->written = false;
     access->orphan = false;
     access->wanted = HMEM_SCAN_NONE;
 }
@@ -410,10 +426,12 @@ void hmem_access_unrealize(HmemAccess *access)
 static int hmem_access_post_load(void *opaque, int version_id)
 {
     HmemAccess *access = opaque;
-    const uint32_t known = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_REARM_ALL;
+    const uint32_t known = VIRTIO_HMEM_SCAN_REPORT |
+        VIRTIO_HMEM_SCAN_REARM_ALL | VIRTIO_HMEM_SCAN_WRITTEN;
 
     if (access->next_id == 0 || access->id >= access->next_id ||
-        access->flags & ~known || access->next_gfn % 64) {
+        access->flags & ~known || access->next_gfn % 64 ||
+        (access->written && !(access->flags & VIRTIO_HMEM_SCAN_WRITTEN))) {
         error_report("virtio-hmem: scan %" PRIu64 " of %" PRIu64
                      " with flags 0x%x at 0x%" PRIx64 " makes no sense",
                      access->id, access->next_id, access->flags,
@@ -424,6 +442,24 @@ static int hmem_access_post_load(void *opaque, int version_id)
     access->rearm = false;
     return 0;
 }
+
+static bool hmem_access_written_needed(void *opaque)
+{
+    HmemAccess *access = opaque;
+
+    return access->written;
+}
+
+static const VMStateDescription vmstate_hmem_access_written = {
+    .name = "virtio-hmem-device/access/scan/written",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = hmem_access_written_needed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BOOL(written, HmemAccess),
+        VMSTATE_END_OF_LIST()
+    },
+};
 
 const VMStateDescription vmstate_hmem_access = {
     .name = "virtio-hmem-device/access/scan",
@@ -437,5 +473,9 @@ const VMStateDescription vmstate_hmem_access = {
         VMSTATE_BOOL(asked, HmemAccess),
         VMSTATE_UINT64(next_gfn, HmemAccess),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * const []) {
+        &vmstate_hmem_access_written,
+        NULL
     },
 };

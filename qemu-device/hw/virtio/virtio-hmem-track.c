@@ -125,12 +125,14 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
         .seq = ++track->seq,
         .vtime_ns = now,
         .window_ns = now - track->tick_ns,
-        .accessed = track->scan_accessed,
+        .dirty = track->found.dirty,
+        .accessed = track->found.accessed,
         .scan_ns = scan_ns,
+        .flags = track->found.flags,
     };
 
-    track->scan_accessed = 0;
-    if (!(track->flags & HMEM_LINK_TRACK_REST)) {
+    track->found = (HmemScanned) { };
+    if (!track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_REST)) {
         track->tracker->collect(track->memory, &track->maps, &tick);
     }
     track->tick_ns = now;
@@ -163,6 +165,8 @@ static void hmem_track_timer(void *opaque)
     }
     track->scan = HMEM_SCAN_NONE;
     if (ended == HMEM_SCAN_CLEAR) {
+        /* Of no window. */
+        track->found = (HmemScanned) { };
         track->tick_ns = now;
         hmem_track_arm(track);
         return;
@@ -203,12 +207,12 @@ static void hmem_track_timer(void *opaque)
     }
 }
 
-void hmem_track_scanned(HmemTrack *track, uint64_t accessed, uint64_t rearmed)
+void hmem_track_scanned(HmemTrack *track, const HmemScanned *found)
 {
     track->num_scans++;
-    track->scan_accessed = accessed;
-    if (rearmed) {
-        hmem_track_count_rearmed(track, rearmed);
+    track->found = *found;
+    if (found->rearmed) {
+        hmem_track_count_rearmed(track, found->rearmed);
     }
     track->scanned = true;
     hmem_track_kick(track);
@@ -221,7 +225,7 @@ static void hmem_track_idle(HmemTrack *track)
     timer_del(track->timer);
     track->busy = track->answered = track->fresh = track->scanned = false;
     track->scan = HMEM_SCAN_NONE;
-    track->scan_accessed = 0;
+    track->found = (HmemScanned) { };
     track->late = false;
 }
 

@@ -47,6 +47,13 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
     ((HMEM_LINK_MAX_PAYLOAD - sizeof(struct virtio_hmem_result_batch)) /    \
      sizeof(struct virtio_hmem_result))
 
+/*
+ * From when the driver has written how much of a tier is online until hmemd is
+ * told.  It may write the two halves one after the other, and is not to keep
+ * hmemd busy.  A person does not see the delay.
+ */
+#define VIRTIO_HMEM_ONLINE_DELAY_NS (10 * SCALE_MS)
+
 static const char *const virtio_hmem_reject_names[] = {
     [HMEM_LINK_REJECT_NO_DRIVER] = "no-driver",
     [HMEM_LINK_REJECT_MIGRATING] = "migrating",
@@ -145,13 +152,25 @@ static void virtio_hmem_send_state(VirtIOHMEM *hmem)
                    sizeof(hmem->state));
 }
 
+/*
+ * How much of the tier is online, if the driver says so: it cannot be more than
+ * all memory that the machine can ever have.
+ */
+static uint64_t virtio_hmem_online(const VirtIOHMEM *hmem, int tier)
+{
+    const uint64_t frame = 1 << VIRTIO_HMEM_GFN_SHIFT;
+
+    return QEMU_ALIGN_DOWN(MIN(hmem->online[tier],
+                               current_machine->maxram_size), frame);
+}
+
 /* Tell hmemd if something has changed, and draw the conclusions. */
 static void virtio_hmem_update_state(VirtIOHMEM *hmem)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
-    const uint32_t old_flags = hmem->state.flags;
-    const uint64_t old_features = hmem->state.features;
+    const struct hmem_link_state old = hmem->state;
     uint32_t flags = 0;
+    int i;
 
     if (virtio_hmem_driver_ok(hmem)) {
         flags |= HMEM_LINK_DRIVER_OK;
@@ -178,7 +197,14 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     hmem->state.flags = flags;
     hmem->state.features = flags & HMEM_LINK_DRIVER_OK ?
         vdev->guest_features : 0;
-    if (flags != old_flags || hmem->state.features != old_features) {
+    memset(hmem->state.online, 0, sizeof(hmem->state.online));
+    if (hmem->state.features & 1ull << VIRTIO_HMEM_F_ONLINE) {
+        for (i = 0; i < hmem->memory.num_tiers; i++) {
+            hmem->state.online[i] = virtio_hmem_online(hmem, i);
+        }
+    }
+    if (flags != old.flags || hmem->state.features != old.features ||
+        memcmp(hmem->state.online, old.online, sizeof(old.online))) {
         trace_virtio_hmem_state(flags, hmem->state.features);
         virtio_hmem_send_state(hmem);
     }
@@ -505,6 +531,11 @@ static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
     if (r->reason >= VIRTIO_HMEM_R_MAX) {
         return "reason that does not exist";
     }
+    if (r->reason == VIRTIO_HMEM_R_RESTRICTED &&
+        !virtio_vdev_has_feature(VIRTIO_DEVICE(hmem),
+                                 VIRTIO_HMEM_F_RESTRICTED)) {
+        return "reason that was not negotiated";
+    }
     if (r->status != virtio_hmem_status(r->reason)) {
         return "status that does not follow from its reason";
     }
@@ -792,17 +823,71 @@ static void virtio_hmem_get_config(VirtIODevice *vdev, uint8_t *config)
 {
     VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
 
-    memcpy(config, &hmem->config, sizeof(hmem->config));
+    struct virtio_hmem_config now = hmem->config;
+    int i;
+
+    for (i = 0; i < hmem->memory.num_tiers; i++) {
+        now.tiers[i].online = cpu_to_le64(hmem->online[i]);
+    }
+    memcpy(config, &now, sizeof(now));
+}
+
+static void virtio_hmem_set_config(VirtIODevice *vdev, const uint8_t *config)
+{
+    const struct virtio_hmem_config *asked = (const void *)config;
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+    int i;
+
+    if (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ONLINE)) {
+        for (i = 0; i < hmem->memory.num_tiers; i++) {
+            hmem->online[i] = le64_to_cpu(asked->tiers[i].online);
+        }
+        if (!timer_pending(hmem->online_timer)) {
+            timer_mod(hmem->online_timer,
+                      qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
+                      VIRTIO_HMEM_ONLINE_DELAY_NS);
+        }
+    }
+    /* The transport keeps what was written, for the next call. */
+    virtio_hmem_get_config(vdev, vdev->config);
+}
+
+static void virtio_hmem_online_changed(void *opaque)
+{
+    virtio_hmem_update_state(opaque);
+}
+
+static void virtio_hmem_reset(VirtIODevice *vdev)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+
+    timer_del(hmem->online_timer);
+    memset(hmem->online, 0, sizeof(hmem->online));
+    virtio_hmem_get_config(vdev, vdev->config);
 }
 
 static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
                                          Error **errp)
 {
     virtio_add_feature(&features, VIRTIO_HMEM_F_LARGE);
+    virtio_add_feature(&features, VIRTIO_HMEM_F_RESTRICTED);
+    virtio_add_feature(&features, VIRTIO_HMEM_F_ONLINE);
     if (VIRTIO_HMEM(vdev)->offer_access) {
         virtio_add_feature(&features, VIRTIO_HMEM_F_ACCESS);
+        virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
+        virtio_add_feature(&features, VIRTIO_HMEM_F_INCOMPLETE);
     }
     return features;
+}
+
+static int virtio_hmem_validate_features(VirtIODevice *vdev)
+{
+    if (!virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ACCESS) &&
+        (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_WRITTEN) ||
+         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_INCOMPLETE))) {
+        return -EINVAL;
+    }
+    return 0;
 }
 
 static void virtio_hmem_init_config(VirtIOHMEM *hmem)
@@ -869,6 +954,8 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     }
     virtio_hmem_init_config(hmem);
     hmem->next_id = 1;
+    hmem->online_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
+                                      virtio_hmem_online_changed, hmem);
     migration_add_notifier(&hmem->migration_notifier,
                            virtio_hmem_migration_notify);
     virtio_hmem_update_state(hmem);
@@ -881,6 +968,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
 
     migration_remove_notifier(&hmem->migration_notifier);
+    timer_free(hmem->online_timer);
     hmem_link_unrealize(&hmem->link);
     hmem_track_unrealize(&hmem->track);
     virtio_hmem_end_parts(hmem);
@@ -1019,6 +1107,22 @@ static const VMStateDescription vmstate_virtio_hmem_access = {
     },
 };
 
+static bool virtio_hmem_online_needed(void *opaque)
+{
+    return virtio_vdev_has_feature(VIRTIO_DEVICE(opaque), VIRTIO_HMEM_F_ONLINE);
+}
+
+static const VMStateDescription vmstate_virtio_hmem_online = {
+    .name = "virtio-hmem-device/online",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = virtio_hmem_online_needed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64_ARRAY(online, VirtIOHMEM, VIRTIO_HMEM_MAX_TIERS),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription vmstate_virtio_hmem_device = {
     .name = "virtio-hmem-device",
     .version_id = 1,
@@ -1034,6 +1138,7 @@ static const VMStateDescription vmstate_virtio_hmem_device = {
     },
     .subsections = (const VMStateDescription * const []) {
         &vmstate_virtio_hmem_access,
+        &vmstate_virtio_hmem_online,
         NULL
     },
 };
@@ -1177,7 +1282,10 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
     vdc->realize = virtio_hmem_realize;
     vdc->unrealize = virtio_hmem_unrealize;
     vdc->get_config = virtio_hmem_get_config;
+    vdc->set_config = virtio_hmem_set_config;
     vdc->get_features = virtio_hmem_get_features;
+    vdc->validate_features = virtio_hmem_validate_features;
+    vdc->reset = virtio_hmem_reset;
     vdc->set_status = virtio_hmem_set_status;
     vdc->vmsd = &vmstate_virtio_hmem_device;
 

@@ -453,6 +453,7 @@ static void setup(Test *t)
     setup_machine(t, "");
     t->pci = find_device(t->qs, SLOT);
     t->hmem = (QVirtioHMEM) {
+        .refuse = t->hmem.refuse,
         .qts = t->qts,
         .alloc = &t->qs->alloc,
         .vdev = &t->pci->vdev,
@@ -677,6 +678,119 @@ static void test_config(void)
                     128 * MiB);
     g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[2].size)), ==, 0);
     assert_property(t.qts, "driver-state", "none");
+    teardown(&t);
+}
+
+#define ONLINE(tier) CONFIG(tiers[tier].online)
+
+static void write_config(Test *t, uint64_t offset, uint32_t value)
+{
+    QPCIDevice *pdev = t->pci->pdev;
+
+    qpci_io_writel(pdev, t->pci->bar, t->pci->device_cfg_offset + offset,
+                   value);
+}
+
+/* As a driver does, the lower half first; and wait until hmemd is told. */
+static void set_online(Test *t, int tier, uint64_t bytes)
+{
+    write_config(t, ONLINE(tier), bytes);
+    write_config(t, ONLINE(tier) + 4, bytes >> 32);
+    qtest_clock_step(t->qts, 10 * MS);
+    daemon_recv_state(t->d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+}
+
+/* The driver tells what is online, and can write nothing else. */
+static void test_config_online(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    Test t = { };
+    int i;
+
+    setup_driver(&t);
+    g_assert_cmpint(t.d->state.online[0], ==, 0);
+    set_online(&t, 0, 64 * MiB);
+    g_assert_cmpint(t.d->state.online[0], ==, 64 * MiB);
+    g_assert_cmpint(t.d->state.online[1], ==, 0);
+    g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(0)), ==,
+                    64 * MiB);
+    /* No more than can be, in whole frames. */
+    set_online(&t, 1, UINT64_MAX);
+    g_assert_cmpint(t.d->state.online[1], ==, 256 * MiB);
+    set_online(&t, 1, 3 * MiB + 4095);
+    g_assert_cmpint(t.d->state.online[1], ==, 3 * MiB);
+
+    /* However often it is written, hmemd is told once. */
+    for (i = 0; i < 100; i++) {
+        write_config(&t, ONLINE(0), i * 4096);
+    }
+    set_online(&t, 0, 5 * MiB);
+    g_assert_cmpint(t.d->state.online[0], ==, 5 * MiB);
+
+    write_config(&t, ONLINE(2), 4096);
+    write_config(&t, CONFIG(tiers[0].size), 4096);
+    write_config(&t, CONFIG(num_tiers), 7);
+    g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(2)), ==, 0);
+    g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, CONFIG(tiers[0].size)),
+                    ==, 128 * MiB);
+    g_assert_cmpint(qvirtio_config_readw(t.hmem.vdev, CONFIG(num_tiers)), ==,
+                    2);
+    qtest_clock_step(t.qts, 10 * MS);
+
+    /* A reset forgets it, and hmemd is told of nothing on the way. */
+    write_config(&t, ONLINE(0), 4096);
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmpint(t.d->state.online[0], ==, 0);
+    qtest_clock_step(t.qts, 10 * MS);
+    qvirtio_start_device(t.hmem.vdev);
+    qvirtio_hmem_start(&t.hmem);
+    daemon_recv_state(t.d, running);
+    g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(0)), ==, 0);
+    /* What was written before is not there for a later write to bring back. */
+    set_online(&t, 1, 7 * MiB);
+    g_assert_cmpint(t.d->state.online[0], ==, 0);
+    g_assert_cmpint(t.d->state.online[1], ==, 7 * MiB);
+    teardown(&t);
+}
+
+static void test_config_online_refused(void)
+{
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_ONLINE };
+
+    setup_driver(&t);
+    write_config(&t, ONLINE(0), 64 * MiB);
+    g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(0)), ==, 0);
+    qtest_clock_step(t.qts, 10 * MS);
+    pass_hint(&t, 1, FAST, 0, 1);
+    g_assert_cmpint(t.d->state.online[0], ==, 0);
+    teardown(&t);
+}
+
+/* Features that need others are not accepted without them. */
+static void test_config_features(void)
+{
+    static const uint64_t extra[] = {
+        1ull << VIRTIO_HMEM_F_WRITTEN, 1ull << VIRTIO_HMEM_F_INCOMPLETE, 0,
+    };
+    QVirtioDevice *vdev;
+    Test t = { };
+    int i;
+
+    setup(&t);
+    vdev = t.hmem.vdev;
+    for (i = 0; i < ARRAY_SIZE(extra); i++) {
+        uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+
+        qvirtio_reset(vdev);
+        qvirtio_start_device(vdev);
+        vdev->bus->set_features(vdev, 1ull << VIRTIO_F_VERSION_1 | extra[i]);
+        status |= VIRTIO_CONFIG_S_FEATURES_OK;
+        vdev->bus->set_status(vdev, status);
+        g_assert_cmphex(vdev->bus->get_status(vdev), ==,
+                        extra[i] ? status & ~VIRTIO_CONFIG_S_FEATURES_OK :
+                        status);
+    }
     teardown(&t);
 }
 
@@ -1267,6 +1381,21 @@ static void test_results_ok(void)
 }
 
 /* All that matters is in the buffer's bytes, not in how they are cut. */
+static void test_results_restricted(void)
+{
+    Test t = { };
+    Results m;
+
+    setup_driver(&t);
+    set_batch(&m, pass_hint(&t, 77, FAST, 0, 1), 1, true);
+    set_result(&m, 0, FAST, FAST, 0, VIRTIO_HMEM_R_RESTRICTED);
+    g_assert_cmpint(m.r[0].status, ==, VIRTIO_HMEM_S_NACK);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 77, true);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.restricted"), ==, 1);
+    teardown(&t);
+}
+
 static void test_results_scattered(void)
 {
     Test t = { };
@@ -1553,6 +1682,14 @@ static void bad_status(Test *t, uint64_t id)
     bad_one(t, id, RESULT(SLOW + 1, SLOW + 1, 0, OK, VIRTIO_HMEM_R_PINNED));
 }
 
+static void bad_restricted(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_RESTRICTED);
+    bad_one(t, id, m.r[0]);
+}
+
 static void bad_status_unknown(Test *t, uint64_t id)
 {
     struct virtio_hmem_result r =
@@ -1665,6 +1802,8 @@ static void bad_hint_mixed(Test *t, uint64_t id)
 static const struct BadGuest {
     const char *name;
     void (*act)(Test *t, uint64_t id);
+    /* A feature bit that the driver has not negotiated; 0: it has all. */
+    int refuse;
 } bad_guests[] = {
     { "empty", bad_empty },
     { "short", bad_short },
@@ -1689,6 +1828,7 @@ static const struct BadGuest {
     { "reason", bad_reason },
     { "status", bad_status },
     { "status-unknown", bad_status_unknown },
+    { "restricted", bad_restricted, VIRTIO_HMEM_F_RESTRICTED },
     { "result-writable", bad_result_writable },
     { "result-mixed", bad_result_mixed },
     { "result-nowhere", bad_result_nowhere },
@@ -1705,7 +1845,7 @@ static const struct BadGuest {
 static void test_bad_guest(const void *data)
 {
     const struct BadGuest *bad = data;
-    Test t = { };
+    Test t = { .hmem.refuse = bad->refuse ? 1ull << bad->refuse : 0 };
 
     setup_driver(&t);
     bad->act(&t, pass_hint(&t, 1, SLOW, 2, 0));
@@ -2480,6 +2620,14 @@ static uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
     return le64_to_cpu(scan->id);
 }
 
+/* Of a request that asks for a report. */
+static uint32_t collect_flags(const Test *t)
+{
+    return VIRTIO_HMEM_SCAN_REPORT |
+        (t->hmem.refuse & 1ull << VIRTIO_HMEM_F_WRITTEN ? 0 :
+         VIRTIO_HMEM_SCAN_WRITTEN);
+}
+
 static void set_report(Report *r, uint64_t id, uint32_t num, bool last)
 {
     r->header = (struct virtio_hmem_access) {
@@ -2541,7 +2689,7 @@ static uint64_t rearm_scan(Test *t, const struct virtio_hmem_frames *rearm,
     ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
 
     qtest_clock_step(t->qts, 10 * MS);
-    return recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+    return recv_scan(t, buffer, collect_flags(t) |
                      VIRTIO_HMEM_SCAN_LAST, rearm, num);
 }
 
@@ -2586,7 +2734,6 @@ static void test_gpt_windows(void)
     setup_gpt(&t, 0);
     g_assert_cmpint(get_stat(t.qts, "scans"), ==, 1);
     id = collect_scan(&t);
-    qtest_writeb(t.qts, (SLOW + 7) << 12, 1);
     set_report(&r, id, 2, false);
     r.frames[0] = frames_of(0, 2);
     /* With what is not the guest's memory, or is no memory at all. */
@@ -2601,7 +2748,6 @@ static void test_gpt_windows(void)
     send_report(&t, &r);
     recv_gpt_tick(&t, 1, 10 * MS, ARRAY_SIZE(used));
     daemon_take(t.d, accessed_map(t.d), used, ARRAY_SIZE(used));
-    g_assert_true(map_test(t.d->map, SLOW + 7));
 
     /* Two are to be looked at again, and one that does not exist. */
     map_set(rearm_map(t.d), FAST);
@@ -2612,7 +2758,7 @@ static void test_gpt_windows(void)
     buffer = post_scan(&t, SCAN_BUFFER(300));
     g_assert_true(map_test(rearm_map(t.d), FAST));
     qtest_clock_step(t.qts, 1 * MS);
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+    id = recv_scan(&t, buffer, collect_flags(&t) |
                    VIRTIO_HMEM_SCAN_LAST, rearm, ARRAY_SIZE(rearm));
     g_assert_false(map_test(rearm_map(t.d), FAST));
     finish_scan(&t, id);
@@ -2621,6 +2767,84 @@ static void test_gpt_windows(void)
     g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
     g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
     g_assert_cmpint(get_stat(t.qts, "accessed-pages"), ==, ARRAY_SIZE(used));
+    teardown(&t);
+}
+
+/*
+ * Frames that were written come after those that were accessed, in an order of
+ * their own.  Nothing but the driver's word tells of them.
+ */
+static void test_gpt_written(void)
+{
+    static const uint64_t written[] = { FAST + 1, FAST + 63, SLOW + 64 };
+    struct hmem_link_tick tick;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    set_report(&r, collect_scan(&t), 1, false);
+    qtest_writeb(t.qts, (SLOW + 7) << 12, 1);
+    r.frames[0] = frames_of(SLOW + 64, 3);
+    send_report(&t, &r);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN);
+    r.frames[0] = frames_of(FAST, 2 | 1ull << 63);
+    send_report(&t, &r);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN |
+                                 VIRTIO_HMEM_ACCESS_LAST);
+    r.header.num_frames = cpu_to_le32(2);
+    r.frames[0] = frames_of(SLOW + 64, 1);
+    r.frames[1] = frames_of(END, UINT64_MAX);
+    send_report(&t, &r);
+    tick = daemon_next_tick(t.d, 1, 10 * MS);
+    g_assert_cmpint(tick.accessed, ==, 2);
+    g_assert_cmpint(tick.dirty, ==, ARRAY_SIZE(written));
+    g_assert_cmpint(tick.flags, ==, 0);
+    daemon_take_map(t.d, written, ARRAY_SIZE(written));
+    g_assert_true(map_test(accessed_map(t.d), SLOW + 65));
+    g_assert_cmpint(get_stat(t.qts, "dirty-pages"), ==, ARRAY_SIZE(written));
+
+    /* The next scan begins anew. */
+    gpt_tick_done(&t, 1);
+    set_report(&r, collect_scan(&t), 1, true);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(&t, &r);
+    tick = daemon_next_tick(t.d, 2, 10 * MS);
+    g_assert_cmpint(tick.accessed, ==, 1);
+    g_assert_cmpint(tick.dirty, ==, 0);
+    teardown(&t);
+}
+
+/* A driver that cannot tell is not asked. */
+static void test_gpt_not_written(void)
+{
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_WRITTEN };
+    struct hmem_link_tick tick;
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    qtest_writeb(t.qts, (SLOW + 7) << 12, 1);
+    tick = daemon_next_tick(t.d, 1, 10 * MS);
+    g_assert_cmpint(tick.dirty, ==, 0);
+    g_assert_false(map_test(t.d->map, SLOW + 7));
+    teardown(&t);
+}
+
+/* The tick says that the scan left something out. */
+static void test_gpt_incomplete(void)
+{
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    set_report(&r, collect_scan(&t), 1, true);
+    r.header.flags |= cpu_to_le32(VIRTIO_HMEM_ACCESS_INCOMPLETE);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(&t, &r);
+    g_assert_cmpint(daemon_next_tick(t.d, 1, 10 * MS).flags, ==,
+                    HMEM_LINK_TICK_INCOMPLETE);
+    gpt_tick_done(&t, 1);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(daemon_next_tick(t.d, 2, 10 * MS).flags, ==, 0);
     teardown(&t);
 }
 
@@ -2643,9 +2867,9 @@ static void test_gpt_parts(void)
     buffer = post_scan(&t, SCAN_BUFFER(256));
     gpt_tick_done(&t, 1);
     qtest_clock_step(t.qts, 10 * MS);
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT, rearm, 256);
+    id = recv_scan(&t, buffer, collect_flags(&t), rearm, 256);
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    g_assert_cmpint(recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+    g_assert_cmpint(recv_scan(&t, buffer, collect_flags(&t) |
                               VIRTIO_HMEM_SCAN_LAST, rearm + 256,
                               ARRAY_SIZE(rearm) - 256), ==, id);
     finish_scan(&t, id);
@@ -2673,14 +2897,12 @@ static void test_gpt_rest(void)
     for (i = 2; i <= 4; i++) {
         struct hmem_link_tick tick;
 
-        qtest_writeb(t.qts, (SLOW + 7) << 12, i);
         map_set(rearm_map(t.d), FAST);
         qtest_clock_step(t.qts, 20 * MS);
         tick = daemon_next_tick(t.d, i, 20 * MS);
         g_assert_cmpint(tick.dirty, ==, 0);
         g_assert_cmpint(tick.accessed, ==, 0);
         g_assert_cmpint(tick.scan_ns, ==, 0);
-        g_assert_false(map_test(t.d->map, SLOW + 7));
         g_assert_true(map_test(rearm_map(t.d), FAST));
         if (i < 4) {
             gpt_tick_done(&t, i);
@@ -2692,7 +2914,6 @@ static void test_gpt_rest(void)
     id = rearm_scan(&t, &rearm, 1);
     finish_scan(&t, id);
     daemon_next_tick(t.d, 5, 10 * MS);
-    g_assert_true(map_test(t.d->map, SLOW + 7));
     g_assert_false(map_test(rearm_map(t.d), FAST));
     teardown(&t);
 }
@@ -2826,7 +3047,7 @@ static void test_gpt_change(void)
     daemon_hint(t.d, 1, END, 0, 0);
     daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REPORT |
+    id = recv_scan(&t, buffer, collect_flags(&t) |
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     finish_scan(&t, id);
     daemon_track_gpt(t.d, 0);
@@ -2960,8 +3181,65 @@ static void bad_report_flags(Test *t, uint64_t id)
     Report r;
 
     set_report(&r, id, 0, true);
-    r.header.flags |= cpu_to_le32(2);
+    r.header.flags |= cpu_to_le32(8);
     post_report(t, &r);
+}
+
+static void bad_report_with(Test *t, uint64_t id, uint32_t num, uint32_t flags)
+{
+    Report r;
+
+    set_report(&r, id, num, false);
+    r.header.flags = cpu_to_le32(flags);
+    r.frames[0] = frames_of(FAST, 1);
+    post_report(t, &r);
+}
+
+/* Accessed frames have to come first. */
+static void bad_report_after_written(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 1, false);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(t, &r);
+    bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_LAST);
+}
+
+static void bad_report_written_back(Test *t, uint64_t id)
+{
+    Report r;
+
+    set_report(&r, id, 1, false);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN);
+    r.frames[0] = frames_of(SLOW, 1);
+    send_report(t, &r);
+    bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_WRITTEN |
+                    VIRTIO_HMEM_ACCESS_LAST);
+}
+
+static void bad_report_written_nothing(Test *t, uint64_t id)
+{
+    bad_report_with(t, id, 0, VIRTIO_HMEM_ACCESS_WRITTEN);
+}
+
+/* For a driver that has not negotiated it. */
+static void bad_report_written(Test *t, uint64_t id)
+{
+    bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_WRITTEN |
+                    VIRTIO_HMEM_ACCESS_LAST);
+}
+
+static void bad_report_incomplete(Test *t, uint64_t id)
+{
+    bad_report_with(t, id, 0, VIRTIO_HMEM_ACCESS_INCOMPLETE |
+                    VIRTIO_HMEM_ACCESS_LAST);
+}
+
+static void bad_report_incomplete_early(Test *t, uint64_t id)
+{
+    bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_INCOMPLETE);
 }
 
 static void bad_report_id(Test *t, uint64_t id)
@@ -3025,6 +3303,22 @@ static void bad_report_unasked(Test *t, uint64_t id)
     set_report(&r, id, 1, true);
     r.frames[0] = frames_of(FAST, 1);
     post_report(t, &r);
+}
+
+/* Where only clearing was asked for. */
+static void bad_report_written_unasked(Test *t, uint64_t id)
+{
+    ScanBuffer buffer;
+
+    finish_scan(t, id);
+    recv_gpt_tick(t, 1, 10 * MS, 0);
+    daemon_track(t->d, 0);
+    daemon_track_gpt(t->d, 0);
+    buffer = post_scan(t, SCAN_BUFFER(256));
+    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    bad_report_with(t, id, 0, VIRTIO_HMEM_ACCESS_WRITTEN |
+                    VIRTIO_HMEM_ACCESS_LAST);
 }
 
 static void bad_report_align(Test *t, uint64_t id)
@@ -3103,6 +3397,13 @@ static const struct BadGuest bad_scanners[] = {
     { "report-num-wraps", bad_report_num_wraps },
     { "report-too-many", bad_report_too_many },
     { "report-flags", bad_report_flags },
+    { "report-after-written", bad_report_after_written },
+    { "report-written-back", bad_report_written_back },
+    { "report-written-nothing", bad_report_written_nothing },
+    { "report-written", bad_report_written, VIRTIO_HMEM_F_WRITTEN },
+    { "report-written-unasked", bad_report_written_unasked },
+    { "report-incomplete", bad_report_incomplete, VIRTIO_HMEM_F_INCOMPLETE },
+    { "report-incomplete-early", bad_report_incomplete_early },
     { "report-id", bad_report_id },
     { "report-id-zero", bad_report_id_zero },
     { "report-finished", bad_report_finished },
@@ -3123,7 +3424,7 @@ static const struct BadGuest bad_scanners[] = {
 static void test_bad_scanner(const void *data)
 {
     const struct BadGuest *bad = data;
-    Test t = { };
+    Test t = { .hmem.refuse = bad->refuse ? 1ull << bad->refuse : 0 };
 
     setup_gpt(&t, 0);
     bad->act(&t, collect_scan(&t));
@@ -3280,6 +3581,57 @@ static void test_migration_scan(void)
     teardown(&from);
 }
 
+/* In the middle of the written frames. */
+static void test_migration_written(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+    uint64_t id;
+    Report r;
+
+    setup_gpt(&from, 0);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+    id = collect_scan(&from);
+    set_report(&r, id, 1, false);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(&from, &r);
+    start_migration(&from, uri);
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    move_driver(&from, &to);
+    daemon_recv_state(to.d, running);
+
+    r.frames[0] = frames_of(SLOW, 1);
+    send_report(&to, &r);
+    g_assert_false(map_test(to.d->map, SLOW));
+    bad_report_with(&to, id, 1, VIRTIO_HMEM_ACCESS_LAST);
+    daemon_recv_state(to.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+    teardown(&to);
+    teardown(&from);
+}
+
+static void test_migration_online(void)
+{
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+
+    setup_driver(&from);
+    set_online(&from, 1, 96 * MiB);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+    start_migration(&from, uri);
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    move_driver(&from, &to);
+    daemon_recv_state(to.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+    g_assert_cmpint(to.d->state.online[1], ==, 96 * MiB);
+    g_assert_cmpint(qvirtio_config_readq(to.hmem.vdev, ONLINE(1)), ==,
+                    96 * MiB);
+    teardown(&to);
+    teardown(&from);
+}
+
 /* Given up: as if nothing had been. */
 static void test_migration_cancel(void)
 {
@@ -3419,6 +3771,9 @@ int main(int argc, char **argv)
         void (*func)(void);
     } tests[] = {
         { "config/hmat", test_config },
+        { "config/online", test_config_online },
+        { "config/online/refused", test_config_online_refused },
+        { "config/features", test_config_features },
         { "config/order/cpus", test_config_order_cpus },
         { "config/order/latency", test_config_order_latency },
         { "link/hello", test_link_hello },
@@ -3435,6 +3790,7 @@ int main(int argc, char **argv)
         { "hints/twice", test_hints_twice },
         { "hints/stopped", test_hints_stopped },
         { "results/ok", test_results_ok },
+        { "results/restricted", test_results_restricted },
         { "results/scattered", test_results_scattered },
         { "results/orphan", test_results_orphan },
         { "results/backlog", test_results_backlog },
@@ -3461,6 +3817,9 @@ int main(int argc, char **argv)
         { "sim/lockstep", test_sim_lockstep },
         { "sim/change", test_sim_change },
         { "gpt/windows", test_gpt_windows },
+        { "gpt/written", test_gpt_written },
+        { "gpt/not-written", test_gpt_not_written },
+        { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/parts", test_gpt_parts },
         { "gpt/rest", test_gpt_rest },
         { "dirty/rest", test_dirty_rest },
@@ -3472,6 +3831,8 @@ int main(int argc, char **argv)
         { "gpt/off", test_gpt_off },
         { "migration/live", test_migration },
         { "migration/scan", test_migration_scan },
+        { "migration/written", test_migration_written },
+        { "migration/online", test_migration_online },
         { "migration/cancel", test_migration_cancel },
         { "migration/tiers", test_migration_tiers },
         { "migration/dirty", test_migration_dirty },

@@ -19,12 +19,14 @@ typedef struct HmemAccess {
 
     /*
      * What the driver works on, and migrates with it.  No id: nothing.
-     * @asked: it has all of the request.  Reports go on at @next_gfn.
+     * @asked: it has all of the request.  Reports go on at @next_gfn, with
+     * written frames if @written.
      */
     uint64_t next_id;
     uint64_t id;
     uint32_t flags;
     bool asked;
+    bool written;
     uint64_t next_gfn;
 
     /* Nobody waits for it any more. */
@@ -36,8 +38,7 @@ typedef struct HmemAccess {
     uint32_t range;
     uint64_t word;
     /* So far. */
-    uint64_t num_rearmed;
-    uint64_t num_accessed;
+    HmemScanned found;
 } HmemAccess;
 
 /* Adds the two queues.  @track outlives @access. */

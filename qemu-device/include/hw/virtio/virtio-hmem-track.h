@@ -36,7 +36,7 @@ typedef struct HmemTracker {
     /*
      * The guest's driver keeps accessed bits, which are cleared, and collected
      * and rearmed, by a scan (HmemTrackOps): once in a window, since it is what
-     * tracking costs.  @collect is for what the driver does not tell.
+     * tracking costs.
      */
     bool guest;
     /* NULL: wherever its device is, or its guest's driver can be */
@@ -46,7 +46,7 @@ typedef struct HmemTracker {
     void (*stop)(const HmemMemory *memory);
     /* The same, at the begin of the first window. */
     void (*clear)(const HmemMemory *memory);
-    /* OR what was found into @maps, and count it in @tick. */
+    /* OR what was found into @maps, and count it in @tick; not if @guest. */
     void (*collect)(const HmemMemory *memory, const HmemMaps *maps,
                     struct hmem_link_tick *tick);
     /* Take the rearm map and clear its frames' bits; how many. */
@@ -69,6 +69,16 @@ typedef enum HmemScan {
      */
     HMEM_SCAN_COLLECT,
 } HmemScan;
+
+/* What a scan has come to. */
+typedef struct HmemScanned {
+    /* Frames: found accessed, found written, rearmed. */
+    uint64_t accessed;
+    uint64_t dirty;
+    uint64_t rearmed;
+    /* HMEM_LINK_TICK_* */
+    uint32_t flags;
+} HmemScanned;
 
 typedef struct HmemTrackOps {
     /* A window has ended, and its pages are in the maps: tell hmemd. */
@@ -121,8 +131,8 @@ typedef struct HmemTrack {
     bool scanned;
     /* It has been under way for longer than a window. */
     bool late;
-    /* Frames that it found accessed. */
-    uint64_t scan_accessed;
+    /* What it found, for the tick that follows. */
+    HmemScanned found;
     uint64_t scan_begin_ns;
 
     /* Statistics, since the device was created. */
@@ -166,8 +176,8 @@ bool hmem_track_waiting(const HmemTrack *track);
  */
 void hmem_track_set_scanner(HmemTrack *track, bool there);
 
-/* The scan has ended: so many frames were found accessed, so many rearmed. */
-void hmem_track_scanned(HmemTrack *track, uint64_t accessed, uint64_t rearmed);
+/* The scan has ended; what it found is in the maps. */
+void hmem_track_scanned(HmemTrack *track, const HmemScanned *found);
 
 /* A connection begins: no tick of the one before can be answered on it. */
 void hmem_track_forget(HmemTrack *track);

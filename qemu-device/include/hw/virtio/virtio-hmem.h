@@ -86,6 +86,9 @@ struct VirtIOHMEM {
     bool offer_access;
     HmemAccess access;
     struct virtio_hmem_config config;
+    /* As the driver has written it; @online_timer: hmemd is to be told. */
+    uint64_t online[VIRTIO_HMEM_MAX_TIERS];
+    QEMUTimer *online_timer;
 
     /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */
     QTAILQ_HEAD(, VirtIOHMEMBatch) batches;

@@ -15,7 +15,7 @@ void qvirtio_hmem_start(QVirtioHMEM *hmem)
 {
     uint64_t features = qvirtio_get_features(hmem->vdev);
 
-    features &= ~(QVIRTIO_F_BAD_FEATURE |
+    features &= ~(QVIRTIO_F_BAD_FEATURE | hmem->refuse |
                   (1ull << VIRTIO_RING_F_EVENT_IDX));
     qvirtio_set_features(hmem->vdev, features);
     hmem->hint_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,

@@ -13,6 +13,8 @@ typedef struct QVirtioHMEM {
     QTestState *qts;
     QGuestAllocator *alloc;
     QVirtioDevice *vdev;
+    /* Feature bits that are offered, and are not to be negotiated. */
+    uint64_t refuse;
     QVirtQueue *hint_vq;
     QVirtQueue *result_vq;
     /* NULL without VIRTIO_HMEM_F_ACCESS */
@@ -25,7 +27,10 @@ typedef struct QVirtioHMEMPCI {
     QVirtioHMEM hmem;
 } QVirtioHMEMPCI;
 
-/* Negotiate all features but those that libqos does not speak; DRIVER_OK. */
+/*
+ * Negotiate all features but those that libqos does not speak or that are to be
+ * refused; DRIVER_OK.
+ */
 void qvirtio_hmem_start(QVirtioHMEM *hmem);
 
 /* Reset the device and forget the queues. */
