@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,37 +20,80 @@ static struct {
 	size_t used;
 } conn = { .fd = -1 };
 
-int hmemd_connect(const char **why)
+static const char *socket_path(void)
+{
+	static char path[128];
+
+	if (globals.socket)
+		return globals.socket;
+	if (!geteuid() || !getenv("XDG_RUNTIME_DIR"))
+		return "/run/hmemd/control.sock";
+	snprintf(path, sizeof(path), "%s/hmemd/control.sock", getenv("XDG_RUNTIME_DIR"));
+	return path;
+}
+
+/* Why what was last tried has failed. */
+static char failure[512];
+
+__attribute__((format(printf, 1, 2)))
+static bool fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(failure, sizeof(failure), fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+static bool no_answer(void)
+{
+	return fail("hmemd has not answered in %d s: see its log, or wait longer with "
+		    "--timeout", globals.timeout_ms / 1000);
+}
+
+static const char *what_to_do(int err)
+{
+	switch (err) {
+	case EACCES:
+	case EPERM:
+		return "run hmemctl as the user that hmemd runs as";
+	case ECONNREFUSED:
+		return "start hmemd again: it has ended, and left its socket";
+	default:
+		return "start hmemd, or name its control socket with --socket";
+	}
+}
+
+static bool connect_hmemd(void)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	static char path[128], msg[256];
-	int fd;
+	const char *path = socket_path();
+	struct timeval limit = {
+		.tv_sec = globals.timeout_ms / 1000,
+		.tv_usec = globals.timeout_ms % 1000 * 1000,
+	};
+	int fd, err;
 
-	*why = msg;
-	if (globals.socket)
-		snprintf(path, sizeof(path), "%s", globals.socket);
-	else if (!geteuid() || !getenv("XDG_RUNTIME_DIR"))
-		snprintf(path, sizeof(path), "/run/hmemd/control.sock");
-	else
-		snprintf(path, sizeof(path), "%s/hmemd/control.sock",
-			 getenv("XDG_RUNTIME_DIR"));
-	if (strlen(path) >= sizeof(addr.sun_path)) {
-		snprintf(msg, sizeof(msg), "the socket's path is too long: %s", path);
-		return -1;
-	}
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return fail("the socket's path is too long: %s", path);
 	strcpy(addr.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		snprintf(msg, sizeof(msg), "cannot reach hmemd at %s: %s; %s", path,
-			 strerror(errno), errno == EACCES ?
-			 "run hmemctl as the user that hmemd runs as" :
-			 "start hmemd, or name its control socket with --socket");
-		if (fd >= 0)
-			close(fd);
-		return -1;
+	/* Of an hmemd that hangs, connecting and sending may take for ever. */
+	if (fd >= 0 && globals.timeout_ms >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		conn.fd = fd;
+		return true;
 	}
-	conn.fd = fd;
-	return fd;
+	err = errno;
+	if (fd >= 0)
+		close(fd);
+	/* Which of them it is depends on the kernel. */
+	if (err == EAGAIN || err == EINTR)
+		return no_answer();
+	return fail("cannot reach hmemd at %s: %s; %s", path, strerror(err),
+		    what_to_do(err));
 }
 
 json *new_request(const char *verb, const char *vm)
@@ -65,33 +109,35 @@ json *new_request(const char *verb, const char *vm)
 	return req;
 }
 
-static void send_all(const char *data, size_t len)
+static bool send_all(const char *data, size_t len)
 {
 	while (len) {
 		ssize_t n = send(conn.fd, data, len, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN)
+			return no_answer();
 		if (n <= 0)
-			die(EXIT_ERROR, "hmemd went away: %s; see its log",
-			    strerror(errno));
+			return fail("hmemd went away: %s; see its log", strerror(errno));
 		data += n;
 		len -= n;
 	}
+	return true;
 }
 
-void send_request(json *req)
+/* Sends @req, and frees it; connects first. */
+static bool try_send(json *req)
 {
-	const char *text, *why;
+	const char *text = json_object_to_json_string_ext(req, JSON_C_TO_STRING_PLAIN);
+	bool sent;
 
-	if (conn.fd < 0 && hmemd_connect(&why) < 0)
-		die(EXIT_ERROR, "%s", why);
-	text = json_object_to_json_string_ext(req, JSON_C_TO_STRING_PLAIN);
 	if (!text)
-		die(EXIT_ERROR, "no memory for the request");
-	send_all(text, strlen(text));
-	send_all("\n", 1);
+		return fail("no memory for the request");
+	sent = (conn.fd >= 0 || connect_hmemd()) && send_all(text, strlen(text)) &&
+	       send_all("\n", 1);
 	json_object_put(req);
+	return sent;
 }
 
 /* A line in conn.buf, NUL-terminated. */
@@ -121,14 +167,16 @@ static const char *next_line(void)
 		ret = poll(&pfd, 1, globals.timeout_ms);
 		if (ret < 0 && errno == EINTR)
 			continue;
-		if (!ret)
-			die(EXIT_ERROR, "hmemd has not answered in %d s: see its log, "
-			    "or wait longer with --timeout",
-			    globals.timeout_ms / 1000);
+		if (!ret) {
+			no_answer();
+			return NULL;
+		}
 		n = recv(conn.fd, conn.buf + conn.len, conn.size - conn.len, 0);
-		if (n <= 0)
-			die(EXIT_ERROR, "hmemd closed the connection%s%s: see its log",
-			    n ? ": " : "", n ? strerror(errno) : "");
+		if (n <= 0) {
+			fail("hmemd closed the connection%s%s: see its log",
+			     n ? ": " : "", n ? strerror(errno) : "");
+			return NULL;
+		}
 		conn.len += n;
 	}
 }
@@ -142,21 +190,46 @@ static int status_of(const char *code)
 	return EXIT_ERROR;
 }
 
-json *next_answer(void)
+/* NULL: there is none, or it is an error; @status is what to exit with. */
+static json *try_next(int *status)
 {
 	/* Kept, so that it is no leak when what it says ends the program. */
 	static json *o;
+	const char *line = next_line();
 	json *error;
 
-	o = json_tokener_parse(next_line());
+	*status = EXIT_ERROR;
+	if (!line)
+		return NULL;
+	o = json_tokener_parse(line);
 	if (!o || !json_object_is_type(o, json_type_object) ||
-	    num_of(o, "version") != 1)
-		die(EXIT_UNSUPPORTED, "hmemd does not speak version 1: use hmemctl "
-		    "and hmemd of one release");
+	    num_of(o, "version") != 1) {
+		*status = EXIT_UNSUPPORTED;
+		fail("hmemd does not speak version 1: use hmemctl and hmemd of one "
+		     "release");
+		return NULL;
+	}
 	error = field(o, "error");
-	if (error)
-		die(status_of(text_of(error, "code")), "%s",
-		    text_of(error, "message"));
+	if (!error)
+		return o;
+	*status = status_of(text_of(error, "code"));
+	fail("%s", text_of(error, "message"));
+	return NULL;
+}
+
+void send_request(json *req)
+{
+	if (!try_send(req))
+		die(EXIT_ERROR, "%s", failure);
+}
+
+json *next_answer(void)
+{
+	int status;
+	json *o = try_next(&status);
+
+	if (!o)
+		die(status, "%s", failure);
 	return o;
 }
 
@@ -164,6 +237,15 @@ json *ask(json *req)
 {
 	send_request(req);
 	return next_answer();
+}
+
+json *try_ask(json *req, const char **why)
+{
+	int status;
+	json *o = try_send(req) ? try_next(&status) : NULL;
+
+	*why = o ? NULL : failure;
+	return o;
 }
 
 void print_json(json *o)
@@ -185,7 +267,7 @@ void print_json(json *o)
 void print_json_line(json *o)
 {
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
-	fflush(stdout);
+	flush_output();
 }
 
 json *field(json *o, const char *key)

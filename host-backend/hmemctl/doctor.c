@@ -102,18 +102,23 @@ static void check_hmemd(void)
 	const char *why;
 	json *info, *h, *status, *vms;
 
-	if (hmemd_connect(&why) < 0) {
+	info = try_ask(new_request("info", NULL), &why);
+	if (!info) {
 		check(FAIL, "hmemd", "%s", why);
 		return;
 	}
-	info = ask(new_request("info", NULL));
 	h = field(info, "hmemd");
 	check(OK, "hmemd", "version %s, process %s", text_of(h, "version"),
 	      text_of(h, "pid"));
 	if (num_of(h, "dropped"))
 		check(WARN, "link", "%s connections were dropped for a fault, the last "
 		      "one of %s", text_of(h, "dropped"), text_of(h, "last_fault"));
-	status = ask(new_request("status", NULL));
+	status = try_ask(new_request("status", NULL), &why);
+	if (!status) {
+		check(FAIL, "vms", "%s", why);
+		json_object_put(info);
+		return;
+	}
 	vms = field(status, "vms");
 	if (!json_object_array_length(vms))
 		check(WARN, "vms", "none is connected: start QEMU with -chardev "

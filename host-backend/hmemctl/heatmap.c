@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "heatmap.h"
@@ -277,7 +279,7 @@ static void print_map_head(const struct heatmap *m, size_t shown)
 		       "terminal, or --svg\n", m->num_bins - shown, m->num_bins);
 	print_ruler(m, shown, false);
 	print_ruler(m, shown, true);
-	fflush(stdout);
+	flush_output();
 }
 
 static void print_row(const struct heatmap *m, const struct heat_row *row,
@@ -295,7 +297,64 @@ static void print_row(const struct heatmap *m, const struct heat_row *row,
 	}
 	end_color(color);
 	putchar('\n');
-	fflush(stdout);
+	flush_output();
+}
+
+/* --- the picture --- */
+
+/*
+ * Its file is opened before anything else is done, but what is in it is left alone until
+ * the picture is made.
+ */
+static struct {
+	const char *path;
+	FILE *out;
+	/* By us: it is removed if no picture comes into it. */
+	bool created;
+} picture;
+
+static void remove_picture(void)
+{
+	if (picture.created)
+		unlink(picture.path);
+	picture.created = false;
+}
+
+static void open_picture(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+	picture.path = path;
+	picture.created = fd >= 0;
+	if (fd < 0 && errno == EEXIST)
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	picture.out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!picture.out)
+		die(EXIT_ERROR, "cannot write %s: %s", path, strerror(errno));
+	atexit(remove_picture);
+}
+
+static void write_picture(const struct heatmap *m)
+{
+	struct stat st;
+	int err = 0;
+
+	/* A device or a pipe has no length. */
+	if (!fstat(fileno(picture.out), &st) && S_ISREG(st.st_mode) &&
+	    ftruncate(fileno(picture.out), 0) < 0)
+		err = errno;
+	errno = 0;
+	heat_svg(m, picture.out);
+	if (!err && (fflush(picture.out) || ferror(picture.out)))
+		err = errno ? errno : EIO;
+	if (fclose(picture.out) && !err)
+		err = errno;
+	if (err)
+		die(EXIT_ERROR, "cannot write %s: %s%s", picture.path, strerror(err),
+		    picture.created ? "" : "; what is in it now is no picture");
+	picture.created = false;
+	if (!globals.quiet)
+		fprintf(stderr, "hmemctl: the picture is in %s\n", picture.path);
 }
 
 /* --- the command --- */
@@ -412,19 +471,6 @@ static int follow(struct heatmap *m, const struct args *args, uint64_t bins,
 	}
 }
 
-static void write_svg(const struct heatmap *m, const char *path)
-{
-	FILE *out = fopen(path, "w");
-
-	if (!out)
-		die(EXIT_ERROR, "cannot write %s: %s", path, strerror(errno));
-	heat_svg(m, out);
-	if (ferror(out) | fclose(out))
-		die(EXIT_ERROR, "cannot write %s: %s", path, strerror(errno));
-	if (!globals.quiet)
-		fprintf(stderr, "hmemctl: the picture is in %s\n", path);
-}
-
 /* Nothing is known of heat, and what to do about it. */
 static void check_known(json *o)
 {
@@ -498,9 +544,11 @@ int cmd_heatmap(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	m.scale = args.scale;
+	if (args.svg)
+		open_picture(args.svg);
 	status = args.seconds ? map(&m, &args) : strips(&m, &args);
 	if (args.svg && m.num_rows)
-		write_svg(&m, args.svg);
+		write_picture(&m);
 	for (size_t i = 0; i < m.num_rows; i++)
 		free(m.rows[i].digits);
 	free(m.rows);

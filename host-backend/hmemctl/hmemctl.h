@@ -54,10 +54,14 @@ int cmd_doctor(int argc, char **argv);
 __attribute__((noreturn, format(printf, 2, 3)))
 void die(int status, const char *fmt, ...);
 
+/*
+ * Have all that was printed written, or say that it cannot be and exit.  It is called at
+ * the end; also where something is printed again and again.
+ */
+void flush_output(void);
+
 /* --- talking to hmemd: client.c --- */
 
-/* Connected, or -1 with the reason in @why: of static storage. */
-int hmemd_connect(const char **why);
 
 /* About @vm, or the one named by -d, or none. */
 json *new_request(const char *verb, const char *vm);
@@ -71,10 +75,13 @@ json *next_answer(void);
 /* Both: for answers of one line. */
 json *ask(json *req);
 
+/* Likewise; but what goes wrong is in @why, and NULL returned: of static storage. */
+json *try_ask(json *req, const char **why);
+
 /* Print @o as JSON with "version" first, and free it. */
 void print_json(json *o);
 
-/* Print @o, as it is, on a line of its own, at once. */
+/* Print @o, as it is, on a line of its own, at once; exits if that cannot be. */
 void print_json_line(json *o);
 
 /* --- reading answers; what is missing reads as NULL, 0, false, "-" --- */

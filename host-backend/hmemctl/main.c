@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* hmemctl: look at hmemd and tell it what to do; see hmemctl(1). */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hmemctl.h"
 #include "term.h"
@@ -52,6 +54,19 @@ void die(int status, const char *fmt, ...)
 	va_end(ap);
 	fputc('\n', stderr);
 	exit(status);
+}
+
+void flush_output(void)
+{
+	/* What could not be written earlier has left no errno. */
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return;
+	term_leave();
+	fprintf(stderr, "hmemctl: cannot write to standard output%s%s\n",
+		errno ? ": " : "", errno ? strerror(errno) : "");
+	/* Not exit(), which brings us here. */
+	_exit(EXIT_ERROR);
 }
 
 void take_vm(struct argp_state *state, const char **vm, char *arg)
@@ -158,6 +173,8 @@ int main(int argc, char **argv)
 	static char name[64];
 
 	argp_err_exit_status = EXIT_USAGE;
+	/* However it ends: argp exits by itself after --help. */
+	atexit(flush_output);
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &cmd);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(cmd.argv[0], commands[i].name))

@@ -214,5 +214,5 @@ void term_write(const char *text, unsigned int cols, unsigned int lines)
 	}
 	if (screen && lines)
 		fputs("\033[J", stdout);
-	fflush(stdout);
+	flush_output();
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,11 +152,18 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
 	assert_return_code(pid, errno);
 	if (!pid) {
 		int null = open("/dev/null", O_RDONLY);
+		struct rlimit limit = { c->file_limit, c->file_limit };
 
 		/* It exits in the middle of things, and need not tidy up. */
 		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, STDIN_FILENO);
+		if (c->to)
+			dup2(open(c->to, O_WRONLY), out[1]);
+		if (c->file_limit) {
+			signal(SIGXFSZ, SIG_IGN);
+			setrlimit(RLIMIT_FSIZE, &limit);
+		}
 		dup2(out[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);
 		execv(argv[0], (char **)argv);

@@ -17,6 +17,10 @@ struct ctl {
 	int status;
 	size_t out_len, err_len;
 	char out[1 << 20], err[8192];
+	/* Where standard output goes; NULL: into @out. */
+	const char *to;
+	/* No file becomes longer than this many bytes; 0: as long as it likes. */
+	unsigned int file_limit;
 };
 
 /* Wait for a child; its exit status, or 128 + N if signal N ended it. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -1385,6 +1386,114 @@ static void control_garbage(void **state)
 	web_is_well(f);
 }
 
+/* --- what goes wrong around hmemctl --- */
+
+/* Whatever it prints, and however: nobody takes half of it for all. */
+static void output_is_written(void **state)
+{
+	static const char *const lines[] = {
+		"list", "status", "status --raw", "stats", "stats -v", "policy get",
+		"policy set rate=100", "migrate --all --to 1 --dry-run",
+		"migrate --gfn 5 --to 1", "heatmap", "heatmap --bins 4096", "doctor",
+		"top -n 1 -i 0.1", "-o json list", "-o json status", "-o json heatmap",
+		"-o json top -n 100000 -i 0.1", "-o json doctor", "--help", "--version",
+		"heatmap --help", "migrate --help",
+	};
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	ctl(f, 0, "policy set name=observe");
+	expect_track(&f->web, &msg);
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	f->ctl.to = "/dev/full";
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		ctl(f, 1, lines[i]);
+		if (!strstr(f->ctl.err, "cannot write to standard output"))
+			fail_msg("hmemctl %s >/dev/full says: %s", lines[i], f->ctl.err);
+	}
+	assert_true(out_has(f, "No space left"));
+	f->ctl.to = NULL;
+}
+
+/* A picture's file is opened first, and there is a picture in it or none at all. */
+static void picture_is_written(void **state)
+{
+	struct fixture *f = *state;
+	char path[96], line[256];
+	struct peer_msg msg;
+	int fd;
+
+	/* No window would ever end. */
+	ctl(f, 1, "heatmap --time 1000 --svg /no/such/dir/x.svg");
+	assert_true(out_has(f, "cannot write /no/such/dir/x.svg: No such file"));
+	snprintf(path, sizeof(path), "%s/x.svg", f->d.dir);
+	snprintf(line, sizeof(line), "heatmap nobody --svg %s", path);
+	ctl(f, 1, line);
+	assert_int_equal(access(path, F_OK), -1);
+	ctl(f, 0, "policy set name=observe");
+	expect_track(&f->web, &msg);
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	ctl(f, 1, "heatmap --svg /dev/full");
+	assert_true(out_has(f, "cannot write /dev/full: No space left"));
+	snprintf(line, sizeof(line), "heatmap --svg %s", path);
+	f->ctl.file_limit = 1000;
+	ctl(f, 1, line);
+	assert_true(out_has(f, "cannot write"));
+	assert_int_equal(access(path, F_OK), -1);
+	/* One that was there before is left alone as long as there is nothing new. */
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(write(fd, "old", 3), 3);
+	snprintf(line, sizeof(line), "heatmap nobody --svg %s", path);
+	ctl(f, 1, line);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 3);
+	snprintf(line, sizeof(line), "heatmap --svg %s", path);
+	ctl(f, 1, line);
+	assert_true(out_has(f, "what is in it now is no picture"));
+	f->ctl.file_limit = 0;
+	ctl(f, 0, line);
+	assert_true(lseek(fd, 0, SEEK_END) > 1000);
+	close(fd);
+	unlink(path);
+}
+
+/* What doctor is for: hmemd is not there, is not there any more, hangs, hangs up. */
+static void doctor_without_hmemd(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct ctl *c = &f->ctl;
+	char line[256];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[2];
+	pid_t pid;
+
+	ctl(f, 1, "--socket /nonexistent doctor");
+	assert_non_null(strstr(c->out, "io_uring"));
+	assert_non_null(strstr(c->out, "cannot reach hmemd at /nonexistent: No such file"));
+	assert_non_null(strstr(c->out, "start hmemd"));
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/dead", f->d.dir);
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	snprintf(line, sizeof(line), "--socket %s doctor --timeout 1", addr.sun_path);
+	ctl(f, 1, line);
+	assert_non_null(strstr(c->out, "it has ended, and left its socket"));
+	/* One takes what is said to it, the next one does not even do that. */
+	assert_return_code(listen(fd, 0), errno);
+	ctl(f, 1, line);
+	assert_non_null(strstr(c->out, "has not answered in 1 s"));
+	ctl(f, 1, line);
+	assert_non_null(strstr(c->out, "has not answered in 1 s"));
+	for (unsigned int i = 0; i < 2; i++)
+		close(accept(fd, NULL, NULL));
+	pid = ctl_start(c, &f->d, line, fds);
+	close(accept(fd, NULL, NULL));
+	ctl_finish(c, pid, fds, NULL);
+	assert_int_equal(c->status, 1);
+	assert_non_null(strstr(c->out, "hmemd "));
+	close(fd);
+	unlink(addr.sun_path);
+}
+
 /* --- what people see --- */
 
 /* What hmemctl prints, against the golden file. */
@@ -1478,6 +1587,9 @@ int main(void)
 		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
 		TEST(control_garbage),
+		TEST(output_is_written),
+		TEST(picture_is_written),
+		TEST(doctor_without_hmemd),
 		TEST(golden_output),
 	};
 
