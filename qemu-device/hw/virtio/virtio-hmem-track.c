@@ -302,20 +302,35 @@ static char *hmem_track_check(const HmemTrack *track,
     return NULL;
 }
 
-char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
+static void hmem_track_halt(HmemTrack *track)
 {
-    const HmemTracker *tracker = hmem_track_find(track, ask->tracker);
-    char *wrong = hmem_track_check(track, ask);
-
-    if (wrong) {
-        return wrong;
+    if (!track->tracker) {
+        return;
     }
+    trace_virtio_hmem_track(0, 0, 0);
+    if (track->tracker->guest) {
+        track->ops->scan(track->opaque, HMEM_SCAN_NONE);
+        hmem_track_set_late(track, false);
+    }
+    hmem_track_idle(track);
+    if (track->tracker->stop) {
+        track->tracker->stop(track->memory);
+    }
+    track->tracker = NULL;
+}
+
+/* Do what was asked for. */
+static void hmem_track_go(HmemTrack *track)
+{
+    const struct hmem_link_track *ask = &track->ask;
+    const HmemTracker *tracker = hmem_track_find(track, ask->tracker);
+
     if (track->tracker != tracker ||
         (track->flags ^ ask->flags) & ~HMEM_LINK_TRACK_REST) {
-        hmem_track_stop(track);
+        hmem_track_halt(track);
     }
     if (!tracker) {
-        return NULL;
+        return;
     }
     track->window_ns = ask->window_ns;
     track->flags = ask->flags;
@@ -334,24 +349,39 @@ char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
     } else if (!track->scan) {
         hmem_track_arm(track);
     }
+}
+
+char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
+{
+    char *wrong = hmem_track_check(track, ask);
+
+    if (wrong) {
+        return wrong;
+    }
+    track->ask = *ask;
+    if (!track->held) {
+        hmem_track_go(track);
+    }
     return NULL;
 }
 
 void hmem_track_stop(HmemTrack *track)
 {
-    if (!track->tracker) {
+    track->ask = (struct hmem_link_track) { };
+    hmem_track_halt(track);
+}
+
+void hmem_track_hold(HmemTrack *track, bool hold)
+{
+    if (track->held == hold) {
         return;
     }
-    trace_virtio_hmem_track(0, 0, 0);
-    if (track->tracker->guest) {
-        track->ops->scan(track->opaque, HMEM_SCAN_NONE);
-        hmem_track_set_late(track, false);
+    track->held = hold;
+    if (hold) {
+        hmem_track_halt(track);
+    } else {
+        hmem_track_go(track);
     }
-    hmem_track_idle(track);
-    if (track->tracker->stop) {
-        track->tracker->stop(track->memory);
-    }
-    track->tracker = NULL;
 }
 
 bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,

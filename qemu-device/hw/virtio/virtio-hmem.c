@@ -37,6 +37,9 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
 
 #define VIRTIO_HMEM_QUEUE_SIZE 128
 
+/* QEMU tells nobody that incoming postcopy is over; so often we ask. */
+#define VIRTIO_HMEM_POSTCOPY_POLL_MS 100
+
 /* The smallest buffer that the driver may post for hints. */
 #define VIRTIO_HMEM_MIN_HINT_BUFFER                                         \
     (sizeof(struct virtio_hmem_hint_batch) +                                \
@@ -79,7 +82,10 @@ static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
     return vdev->status & VIRTIO_CONFIG_S_DRIVER_OK && !vdev->broken;
 }
 
-/* Moving pages would rewrite the memory that is being sent. */
+/*
+ * Live migration, out or (postcopy) in.  Moving pages would rewrite the memory
+ * that is being sent, tracking would have it sent once more.
+ */
 static bool virtio_hmem_is_migrating(VirtIOHMEM *hmem)
 {
     return hmem->migrating || migration_in_incoming_postcopy();
@@ -172,6 +178,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     uint32_t flags = 0;
     int i;
 
+    hmem_track_hold(&hmem->track, virtio_hmem_is_migrating(hmem));
     if (virtio_hmem_driver_ok(hmem)) {
         flags |= HMEM_LINK_DRIVER_OK;
     } else {
@@ -187,8 +194,13 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     if (vdev->vm_running) {
         flags |= HMEM_LINK_VM_RUNNING;
     }
-    if (hmem->migrating) {
+    if (virtio_hmem_is_migrating(hmem)) {
         flags |= HMEM_LINK_MIGRATING;
+    }
+    if (migration_in_incoming_postcopy()) {
+        timer_mod(hmem->postcopy_timer,
+                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                  VIRTIO_HMEM_POSTCOPY_POLL_MS);
     }
     /* Not while a reset is on its way. */
     if (vdev->broken && vdev->status) {
@@ -799,10 +811,20 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
 {
     VirtIOHMEM *hmem = container_of(notifier, VirtIOHMEM, migration_notifier);
 
-    hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP;
+    /* Where postcopy takes over, precopy is done, but migration is not. */
+    hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP ||
+        migration_is_running();
     virtio_hmem_update_state(hmem);
     virtio_hmem_deliver(hmem);
     return 0;
+}
+
+static void virtio_hmem_postcopy_timer(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    virtio_hmem_update_state(hmem);
+    virtio_hmem_deliver(hmem);
 }
 
 static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
@@ -956,6 +978,8 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     hmem->next_id = 1;
     hmem->online_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
                                       virtio_hmem_online_changed, hmem);
+    hmem->postcopy_timer = timer_new_ms(QEMU_CLOCK_REALTIME,
+                                        virtio_hmem_postcopy_timer, hmem);
     migration_add_notifier(&hmem->migration_notifier,
                            virtio_hmem_migration_notify);
     virtio_hmem_update_state(hmem);
@@ -969,6 +993,8 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 
     migration_remove_notifier(&hmem->migration_notifier);
     timer_free(hmem->online_timer);
+    timer_free(hmem->postcopy_timer);
+    hmem->postcopy_timer = NULL;
     hmem_link_unrealize(&hmem->link);
     hmem_track_unrealize(&hmem->track);
     virtio_hmem_end_parts(hmem);

@@ -103,6 +103,11 @@ typedef struct HmemTrack {
     void *opaque;
     HmemMaps maps;
 
+    /* What hmemd asked for last; no window: nothing. */
+    struct hmem_link_track ask;
+    /* Until this is over, it is not done. */
+    bool held;
+
     /* NULL: not tracking */
     const HmemTracker *tracker;
     uint32_t flags;
@@ -163,6 +168,12 @@ uint32_t hmem_track_flags(void);
  */
 char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask);
 void hmem_track_stop(HmemTrack *track);
+
+/*
+ * From now on nothing is tracked, or what was asked for last is, and starts
+ * anew.  Until it may be, hmem_track_start() only takes note.
+ */
+void hmem_track_hold(HmemTrack *track, bool hold);
 
 /* The maps have been read.  False: there was no such tick. */
 bool hmem_track_done(HmemTrack *track, uint64_t seq);

@@ -99,6 +99,8 @@ struct VirtIOHMEM {
     /* Outgoing live migration is under way. */
     bool migrating;
     NotifierWithReturn migration_notifier;
+    /* Incoming postcopy is under way, see virtio_hmem_is_migrating(). */
+    QEMUTimer *postcopy_timer;
 
     /* What hmemd was last told. */
     struct hmem_link_state state;
