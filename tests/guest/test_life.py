@@ -4,67 +4,13 @@ the device, the guest, and time itself.  The guest's program goes on and loses n
 write, and hmemd's policy takes up its work again by itself.  What concerns the
 host alone is tried with one kernel."""
 
-import threading
 import time
 
 from guest import test
-from vm import VMError
+from work import STOP, Work, moved
 
-STOP = "/run/stop"
 POLICY = ("--policy", "writes,window=200,rate=64")
 SMALL = {"dram": 128, "nvm": 64}
-HOT = "anon 16 {} calm"
-
-
-class Work:
-    """A program in the guest that writes 16 MiB all the time, and somebody who
-    moves all of the guest's memory back and forth by hand."""
-
-    def __init__(self, rig, vm, output=None):
-        self.rig, self.vm = rig, vm
-        self.done = threading.Event()
-        self.jobs = self.failed = 0
-        vm.run(f"rm -f {STOP}")
-        program = HOT.format(STOP)
-        if output:
-            program = f"({program}; echo anon: $?) > {output} 2>&1"
-        self.program = vm.spawn(program)
-        if not output:
-            self.program.wait_for("start")
-        self.thread = threading.Thread(target=self.move, daemon=True)
-        self.thread.start()
-
-    def move(self):
-        tier = 1
-        while not self.done.is_set():
-            try:
-                self.rig.daemon.migrate_all(tier)
-                self.jobs += 1
-                tier = 1 - tier
-            except (VMError, OSError, ValueError, KeyError, TypeError):
-                # No hmemd, no VM or no driver now.
-                self.failed += 1
-                time.sleep(0.05)
-
-    def wait_jobs(self, more=2):
-        """Until so many jobs more have ended well."""
-        want = self.jobs + more
-        end = time.monotonic() + self.vm.timeout
-        while self.jobs < want:
-            assert self.program.status is None, self.program.output
-            assert time.monotonic() < end, "no moves any more\n" + \
-                self.rig.daemon.tail()
-            time.sleep(0.05)
-
-    def finish(self):
-        self.done.set()
-        self.thread.join(self.vm.timeout)
-        self.vm.run(f"touch {STOP}")
-        print(self.program.wait())
-
-
-def moved(vm):
-    return vm.qom("stats")["frames-by-reason"]["moved"]
 
 
 @test(kernels=("6.12",), timeout=600)

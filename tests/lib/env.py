@@ -21,6 +21,9 @@ os.environ["HMEM_CACHE"] = str(CACHE)
 
 KERNELS = ("6.1", "6.12", "7.3")
 
+# The first is the one that all tests use, unless they name another.
+QEMUS = ("10.0",)
+
 
 class Error(Exception):
     """Something that is needed cannot be had; the text says what and why."""
@@ -37,11 +40,11 @@ def tool(name, *args):
 
 
 @functools.lru_cache(None)
-def qemu():
-    """The QEMU under test; HMEM_QEMU=FILE names another."""
-    if os.environ.get("HMEM_QEMU"):
+def qemu(base=QEMUS[0]):
+    """The QEMU under test, of that base; HMEM_QEMU=FILE names another."""
+    if base == QEMUS[0] and os.environ.get("HMEM_QEMU"):
         return pathlib.Path(os.environ["HMEM_QEMU"])
-    return tool("qemu") / "qemu-system-x86_64"
+    return tool("qemu", base) / "qemu-system-x86_64"
 
 
 def simulator():

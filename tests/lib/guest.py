@@ -30,16 +30,18 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, function, kernels, debug, timeout, parallel):
+    def __init__(self, function, kernels, debug, timeout, parallel, qemus):
         self.function = function
         self.name = function.__name__
         self.kernels = kernels
         self.debug = debug
         self.timeout = timeout
         self.parallel = parallel
+        self.qemus = qemus
 
 
-def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False):
+def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
+         qemus=env.QEMUS[:1]):
     """Mark a function as a test, to be run once on each of the kernels.  With
     debug it also belongs to `make check-debug-kernel`.  The timeout (seconds)
     only ends what hangs; it is five times as long on the debug kernel.
@@ -47,10 +49,12 @@ def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False):
     With parallel, each virtual processor has a thread of its own.  That is for
     finding races: they wait for each other all the time (each page that moves
     is an interrupt to the other one), so where others want the host's
-    processors, it takes many times as long as in turns on one thread."""
+    processors, it takes many times as long as in turns on one thread.
+
+    It uses these QEMUs (see vm.VM)."""
     def mark(function):
         function.hmem_test = Test(function, tuple(kernels), debug, timeout,
-                                  parallel)
+                                  parallel, tuple(qemus))
         return function
     return mark
 
@@ -88,6 +92,7 @@ class Rig:
         options.setdefault("name", f"vm{len(self.vms)}")
         options.setdefault("hmem", str(self.dir / daemon.VM_SOCKET))
         machine = vm.VM(self.dir, **options)
+        machine.options = options
         if machine.hmem and not machine.on_hint:
             machine.on_hint = lambda tier, gfns: \
                 self.daemon.migrate(gfns, tier, vm=machine.name)
@@ -102,6 +107,12 @@ class Rig:
         if ready and machine.hmem:
             self.daemon.wait_ready(machine.name)
         return machine
+
+    def twin(self, machine, incoming, **options):
+        """Another one as this, started, that waits for its state."""
+        options = {**machine.options, "name": f"vm{len(self.vms)}",
+                   "incoming": incoming, **options}
+        return self.vm(**options).start()
 
     def host_overlay(self):
         """For a machine's overlay: hmemd and hmemctl, to be run in it."""

@@ -10,12 +10,18 @@ def make(directory, *variables):
     return ["make", "-s", "-C", env.TOP / directory, *variables]
 
 
+def qemu(base=env.QEMUS[0]):
+    """The job that builds it."""
+    return f"build/qemu@{base}"
+
+
 def jobs(kernels):
     """(name, command, timeout in seconds, needs, environment) of each."""
     tools = env.TESTS / "env"
     host = env.CACHE / "build" / "host"
     sanitized = env.CACHE / "build" / "host-sanitize"
-    yield "build/qemu", [tools / "qemu"], 3600, (), {}
+    for base in env.QEMUS:
+        yield qemu(base), [tools / "qemu", base], 3600, (), {}
     yield "build/host", make("host-backend", f"OUT={host}"), 600, (), {}
     yield ("build/host-clang",
            make("host-backend", f"OUT={host}-clang", "CC=clang"), 600, (), {})
@@ -43,23 +49,28 @@ def jobs(kernels):
            ("build/host-sanitize",), {})
 
     # The device's own tests, on a QEMU without a guest.
-    yield "qtest/virtio-hmem", [env.TESTS / "lib" / "qtest"], 600, \
-        ("build/qemu",), {}
+    for base in env.QEMUS:
+        yield f"qtest/virtio-hmem@{base}", [env.TESTS / "lib" / "qtest", base], 900, \
+            (qemu(base),), {}
 
     # The simulator, with a guest of its own: each file is a test.
     for path in sorted((env.TESTS / "sim").glob("test_*.py")):
         yield (f"sim/{path.stem.removeprefix('test_')}",
-               [sys.executable, "-B", path], 900, ("build/qemu",), {})
+               [sys.executable, "-B", path], 900, (qemu(),), {})
 
     # A small part of the benchmark: that it works and tells tiers apart.
     if "6.12" in kernels:
         yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
-            ("build/qemu", "build/host", "build/guest@6.12"), {}
+            (qemu(), "build/host", "build/guest@6.12"), {}
 
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):
-        needs = {"checkpatch-qemu": ("build/qemu",),
-                 "sparse": tuple(f"build/guest@{k}" for k in kernels)}
-        yield (f"style/{path.name}", [path, *(kernels if path.name == "sparse"
-                                              else ())],
-               600, needs.get(path.name, ()), {})
+        name = f"style/{path.name}"
+        if path.name == "checkpatch-qemu":
+            for base in env.QEMUS:
+                yield f"{name}@{base}", [path, base], 600, (qemu(base),), {}
+        elif path.name == "sparse":
+            yield name, [path, *kernels], 600, \
+                tuple(f"build/guest@{k}" for k in kernels), {}
+        else:
+            yield name, [path], 600, (), {}

@@ -81,6 +81,7 @@ class Process:
         self.vm = vm
         self.number = number
         self.command = command
+        self.bytes = b""        # all that it has printed so far
         self.output = ""
         self.status = None      # exit status; -N: killed by signal N
 
@@ -119,6 +120,8 @@ class VM:
 
     directory    for sockets and logs; must have a short path
     kernel       6.1, 6.12, 7.3 or debug
+    qemu         one of env.QEMUS
+    machine      QEMU's type; "q35" is the newest that it has
     dram, nvm    MiB; the debug kernel gets DEBUG_DRAM more for itself
     cpus         virtual processors
     parallel     they run at the same time, not in turns; not with icount
@@ -132,16 +135,18 @@ class VM:
     args         more for QEMU's
     disks        image files, which become /dev/vda, ...
     overlay      a cpio archive to be unpacked over the initramfs
+    incoming     waits for the state of another machine, of which it is the twin:
+                 where from, as QEMU's -incoming has it
     on_hint      called with (tier, gfns) when a guest program asks for page
                  moves; returns (gfn, new_gfn, reason) for each
     """
 
-    def __init__(self, directory, kernel="6.12", dram=256, nvm=512, cpus=2,
-                 parallel=False, icount=False, hmem=None, hmem_props="", module=True,
-                 poison=True, append="", args=(), disks=(), overlay=None, on_hint=None,
-                 name="vm"):
+    def __init__(self, directory, kernel="6.12", qemu=env.QEMUS[0], machine="q35",
+                 dram=256, nvm=512, cpus=2, parallel=False, icount=False, hmem=None,
+                 hmem_props="", module=True, poison=True, append="", args=(),
+                 disks=(), overlay=None, incoming=None, on_hint=None, name="vm"):
         self.dir = pathlib.Path(directory)
-        self.kernel = kernel
+        self.kernel, self.qemu, self.machine = kernel, qemu, machine
         self.dram, self.nvm, self.cpus = dram, nvm, cpus
         if kernel == "debug":
             self.dram += DEBUG_DRAM
@@ -153,6 +158,7 @@ class VM:
         self.append = f"{CMDLINE} {POISON if poison else ''} {append}"
         self.args, self.disks = list(args), list(disks)
         self.overlay = overlay
+        self.incoming = incoming
         self.on_hint = on_hint
         self.name = name
         # A debug kernel is slow, and so is a machine that others use too.
@@ -184,10 +190,10 @@ class VM:
             initrd = both
         tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
         line = [
-            str(env.qemu()), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+            str(env.qemu(self.qemu)), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-name", self.name,
-            "-M", "q35,hmat=on", "-cpu", CPU,
+            "-M", f"{self.machine},hmat=on", "-cpu", CPU,
             "-accel", os.environ.get("HMEM_ACCEL", tcg),
             "-smp", str(self.cpus), "-m", f"{self.dram + self.nvm}M",
             "-object", f"memory-backend-memfd,id=dram,size={self.dram}M,share=on",
@@ -217,6 +223,8 @@ class VM:
                      # A limit of what is written a second lets one request pass,
                      # and all that has been merged with it.
                      "-device", f"virtio-blk-pci,drive=disk{i},request-merging=off"]
+        if self.incoming:
+            line += ["-incoming", self.incoming]
         return line + self.args
 
     def counter(self, name):
@@ -242,7 +250,7 @@ class VM:
         line = self.command_line()
         (self.dir / f"{self.name}-command").write_text(" \\\n  ".join(line) + "\n")
         self.launch(line)
-        if wait:
+        if wait and not self.incoming:
             # Where a busy host leaves the emulated timers no time, a kernel can
             # fail to calibrate them and hang.  None of ours runs before init.
             for _ in range(2):
@@ -450,6 +458,38 @@ class VM:
         """Plug the device back in that unplug() took out."""
         self.qmp("device_add", **self.device())
 
+    # Live migration
+
+    def migrate(self, uri, **parameters):
+        """Begin to send the machine's state there, with these of QMP's
+        migrate-set-parameters."""
+        if parameters:
+            self.qmp("migrate-set-parameters", **parameters)
+        self.qmp("migrate", uri=uri)
+
+    def wait_migration(self, *statuses):
+        """Wait until query-migrate tells one of them; returns all it tells."""
+        end = time.monotonic() + self.timeout
+        while True:
+            info = self.qmp("query-migrate")
+            status = info.get("status", "none")
+            if status in statuses:
+                return info
+            if status == "failed" or time.monotonic() > end:
+                raise VMError(f"waiting for migration to be {' or '.join(statuses)}: "
+                              f"{json.dumps(info)}\n{self.logs()}")
+            time.sleep(0.02)
+
+    def take_over(self, source):
+        """The guest runs here now, and what runs in it is ours.  Nothing that it
+        prints may be on its way meanwhile."""
+        self.wait_event("RESUME")
+        with source.changed, self.changed:
+            self.boots, self.numbers = source.boots, source.numbers
+            self.commands, source.commands = source.commands, {}
+            for process in self.commands.values():
+                process.vm = self
+
     # Commands in the guest
 
     def send(self, kind, number, data=b""):
@@ -475,7 +515,6 @@ class VM:
         return process.status
 
     def read_agent(self):
-        decoders = {}
         with self.agent_socket.makefile("rb") as stream:
             while True:
                 head = stream.read(HEADER.size)
@@ -492,13 +531,12 @@ class VM:
                     if kind == READY:
                         self.boots += 1
                     elif kind == OUTPUT and process:
-                        decoders[number] = decoders.get(number, b"") + data
-                        process.output = decoders[number].decode("utf-8", "replace")
+                        process.bytes += data
+                        process.output = process.bytes.decode("utf-8", "replace")
                     elif kind == EXIT and process:
                         process.status = os.waitstatus_to_exitcode(
                             struct.unpack("<I", data)[0])
                         del self.commands[number]
-                        decoders.pop(number, None)
                     self.changed.notify_all()
         with self.changed:
             self.gone = self.gone or "agent closed"

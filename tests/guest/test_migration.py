@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Live migration while hmemd moves pages, by hand and by its policy.  Meanwhile
+nothing moves and nothing is tracked; afterwards all goes on where the guest is,
+and its program has lost no write.  Node 0 is the smaller one, and what is asked
+of the guest is the same with every kernel: each test has one of them."""
+
+import daemon
+from guest import test
+from work import Work, moved
+
+# The memory that is written all the time takes seconds, and then no time.
+SLOW, FAST = 1 << 20, 1 << 40
+MACHINE = {"dram": 96, "nvm": 128, "append": "numa_balancing=disable"}
+POLICY = {"name": "auto", "window": 200}
+
+
+def scanned(vm):
+    """The policy's tracker is at work."""
+    before = vm.qom("stats")["ticks"]
+    return lambda: vm.qom("tracker") == "gpt" and vm.qom("stats")["ticks"] > before + 1
+
+
+def boot(rig, **options):
+    """A machine whose pages move, and what goes on in it."""
+    vm = rig.boot(**MACHINE, **options)
+    rig.daemon.policy(**POLICY)
+    rig.daemon.wait(scanned(vm), "the policy to track")
+    work = Work(rig, vm)
+    work.wait_jobs(1)
+    return vm, work
+
+
+def migrating(host, *names):
+    return all(host.vms().get(n, {}).get("migrating") for n in names)
+
+
+def stands_still(host, vm):
+    """What the guest had begun ends, and nothing new begins."""
+    host.wait(lambda: migrating(host, vm.name), "migration to be seen")
+    assert vm.qom("tracker") == "none"
+    host.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
+    before = moved(vm)
+    # A change of what is tracked waits, too.
+    host.policy(vm.name, track="dirty")
+    host.policy(vm.name, window=100)
+    assert vm.qom("tracker") == "none"
+    assert moved(vm) == before
+    rejected = vm.qom("stats")["rejected"]
+    assert rejected["invalid"] == rejected["busy"] == 0, rejected
+
+
+def goes_on(host, vm, work):
+    """Pages move where the guest is now, and the policy is at work again."""
+    host.wait_ready(vm.name)
+    host.wait(lambda: not migrating(host, vm.name), "migration to be over")
+    work.follow(vm, host)
+    host.policy(vm.name, track="auto", **POLICY)
+    before = moved(vm)
+    work.wait_jobs()
+    assert moved(vm) > before
+    host.wait(scanned(vm), "the policy to track again")
+
+
+def leave(vm):
+    """All of the guest is gone from here."""
+    vm.wait_migration("completed")
+    vm.kill()
+
+
+@test(kernels=("6.12",), timeout=600)
+def precopy(rig):
+    """To another QEMU, on the same hmemd."""
+    vm, work = boot(rig)
+    uri = f"unix:{rig.dir}/migration"
+    to = rig.twin(vm, uri)
+    vm.migrate(uri, max_bandwidth=SLOW)
+    stands_still(rig.daemon, vm)
+    vm.qmp("migrate-set-parameters", max_bandwidth=FAST)
+    to.take_over(vm)
+    leave(vm)
+    goes_on(rig.daemon, to, work)
+    work.finish()
+
+
+@test(kernels=("7.3",), timeout=600)
+def file_and_back(rig):
+    """To a file, from there to a QEMU on another hmemd, and back again."""
+    vm, work = boot(rig)
+    (rig.dir / "other").mkdir()
+    other = daemon.Daemon(rig.dir / "other")
+    other.start()
+    for host in other, rig.daemon:
+        path = rig.dir / "migration.img"
+        vm.migrate(f"file:{path}", max_bandwidth=FAST)
+        leave(vm)
+        to = rig.twin(vm, f"file:{path}", hmem=str(host.vm_socket))
+        to.take_over(vm)
+        goes_on(host, to, work)
+        vm = to
+    work.finish()
+    other.stop()
+
+
+@test(kernels=("6.12",), timeout=600)
+def postcopy(rig):
+    """The guest runs on the other side before its memory is there: both sides
+    are migrating until it is."""
+    vm, work = boot(rig)
+    uri = f"unix:{rig.dir}/migration"
+    to = rig.twin(vm, "defer")
+    for side in vm, to:
+        side.qmp("migrate-set-capabilities", capabilities=[
+            {"capability": "postcopy-ram", "state": True}])
+    to.qmp("migrate-incoming", uri=uri)
+    vm.migrate(uri, max_bandwidth=SLOW, max_postcopy_bandwidth=SLOW)
+    vm.wait_migration("active")
+    vm.qmp("migrate-start-postcopy")
+    to.take_over(vm)
+    vm.wait_migration("postcopy-active")
+    rig.daemon.wait(lambda: migrating(rig.daemon, vm.name, to.name),
+                    "both sides to be migrating")
+    work.follow(to)
+    stands_still(rig.daemon, to)
+    assert moved(to) == 0
+    vm.qmp("migrate-set-parameters", max_postcopy_bandwidth=FAST)
+    leave(vm)
+    goes_on(rig.daemon, to, work)
+    work.finish()
+
+
+@test(kernels=("6.1",), timeout=600)
+def cancel(rig):
+    """Given up: pages move on, and what was asked for meanwhile is tracked."""
+    vm, work = boot(rig)
+    vm.migrate(f"file:{rig.dir}/migration.img", max_bandwidth=SLOW)
+    stands_still(rig.daemon, vm)
+    vm.qmp("migrate_cancel")
+    vm.wait_migration("cancelled")
+    rig.daemon.wait(lambda: vm.qom("tracker") == "dirty",
+                    "what was asked for to be tracked")
+    goes_on(rig.daemon, vm, work)
+    work.finish()
