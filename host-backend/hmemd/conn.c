@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -10,6 +11,7 @@
 #define IN_START	4096
 
 static void conn_complete(struct io *io, enum io_op op, int res);
+static void conn_turn(struct turn *turn);
 
 static void receive(struct conn *c)
 {
@@ -18,12 +20,14 @@ static void receive(struct conn *c)
 	c->iov.iov_base = c->in + c->in_len;
 	c->iov.iov_len = c->in_size - c->in_len;
 	c->msg = (struct msghdr) { .msg_iov = &c->iov, .msg_iovlen = 1 };
-	if (c->takes_fds) {
+	/* None is taken, and none has to be closed, while others are not closed. */
+	if (c->closer && !closer_is_full(c->closer)) {
 		c->msg.msg_control = c->control;
 		c->msg.msg_controllen = sizeof(c->control);
 	}
 	io_uring_prep_recvmsg(sqe, c->fd, &c->msg, MSG_CMSG_CLOEXEC);
 	loop_queue(c->loop, &c->io, IO_RECV, sqe);
+	c->receiving = true;
 }
 
 int conn_init(struct conn *c, struct loop *loop, int fd)
@@ -36,8 +40,12 @@ int conn_init(struct conn *c, struct loop *loop, int fd)
 	c->fd = fd;
 	c->passed_fd = -1;
 	c->io.complete = conn_complete;
-	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+	c->turn.take = conn_turn;
+	c->uid = -1;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
 		c->pid = cred.pid;
+		c->uid = cred.uid;
+	}
 	c->in_size = c->in_max < IN_START ? c->in_max : IN_START;
 	c->in = malloc(c->in_size);
 	if (c->in)
@@ -54,11 +62,17 @@ int conn_init(struct conn *c, struct loop *loop, int fd)
 
 static void release(struct conn *c)
 {
+	int unread = 0;
+
 	loop_remove(c->loop, &c->io);
 	c->loop->num_conns--;
-	close(c->fd);
 	if (c->passed_fd >= 0)
-		close(c->passed_fd);
+		closer_close(c->closer, &c->passed_fd, 1);
+	/* There may be descriptors in what has not been received, too. */
+	if (c->closer && (ioctl(c->fd, FIONREAD, &unread) < 0 || unread))
+		closer_close(c->closer, &c->fd, 1);
+	else
+		close(c->fd);
 	free(c->in);
 	free(c->out);
 	free(c->sending);
@@ -73,14 +87,19 @@ void conn_drop(struct conn *c, bool fault, const char *why)
 	/* Whatever the kernel still has of ours completes because of this. */
 	shutdown(c->fd, SHUT_RDWR);
 	c->ops->closed(c, why, fault);
-	if (!c->io.pending)
-		release(c);
+	loop_again(c->loop, &c->turn);
 }
 
 void conn_consume(struct conn *c, size_t len)
 {
-	c->in_len -= len;
-	memmove(c->in, c->in + len, c->in_len);
+	c->in_at += len;
+}
+
+void conn_resume(struct conn *c)
+{
+	if (c->later)
+		loop_again(c->loop, &c->turn);
+	c->later = false;
 }
 
 size_t conn_queued(const struct conn *c)
@@ -145,7 +164,8 @@ void conn_send(struct conn *c, const void *data, size_t len)
 /* Keep one file descriptor for who wants it; more than one is a fault. */
 static int take_fds(struct conn *c, struct hmem_err *err)
 {
-	int extra = 0;
+	int extra[CONN_MAX_FDS];
+	unsigned int num_extra = 0;
 
 	for (struct cmsghdr *m = CMSG_FIRSTHDR(&c->msg); m;
 	     m = CMSG_NXTHDR(&c->msg, m)) {
@@ -158,45 +178,43 @@ static int take_fds(struct conn *c, struct hmem_err *err)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(m) + i * sizeof(int), sizeof(fd));
-			if (c->takes_fds && c->passed_fd < 0) {
+			if (c->passed_fd < 0)
 				c->passed_fd = fd;
-			} else {
-				close(fd);
-				extra++;
-			}
+			else
+				extra[num_extra++] = fd;
 		}
 	}
-	if (extra || c->msg.msg_flags & MSG_CTRUNC)
+	if (num_extra)
+		closer_close(c->closer, extra, num_extra);
+	if (num_extra)
 		return hmem_fail(err, EPROTO, "it sent more file descriptors than one");
+	if (c->msg.msg_flags & MSG_CTRUNC && closer_is_full(c->closer))
+		return hmem_fail(err, EMFILE, "it sent a file descriptor, but none is taken "
+				 "while %u that were sent before cannot be closed",
+				 CLOSER_MAX);
+	if (c->msg.msg_flags & MSG_CTRUNC)
+		return hmem_fail(err, EMFILE, "it sent a file descriptor, but hmemd has no "
+				 "room for more: see the limit on open files");
 	return 0;
 }
 
-static void received(struct conn *c, int res)
+/* Wait for more bytes, if there is room for them. */
+static void more(struct conn *c)
 {
-	struct hmem_err err;
-
-	if (res <= 0) {
-		if (c->takes_fds && res == 0 && c->msg.msg_controllen)
-			take_fds(c, NULL);
-		conn_drop(c, !io_is_normal(IO_RECV, res),
-			  res ? strerror(-res) : "closed by the peer");
+	if (c->receiving)
 		return;
+	if (c->in_at) {
+		c->in_len -= c->in_at;
+		memmove(c->in, c->in + c->in_at, c->in_len);
+		c->in_at = 0;
 	}
-	c->in_len += res;
-	if (c->takes_fds && take_fds(c, &err) < 0) {
-		conn_drop(c, true, err.msg);
-		return;
-	}
-	if (c->ops->received(c, &err) < 0) {
-		conn_drop(c, true, err.msg);
-		return;
-	}
-	if (c->closing)
-		return;
 	if (c->in_len == c->in_size) {
 		size_t size = c->in_size * 2 < c->in_max ? c->in_size * 2 : c->in_max;
-		char *buf = size > c->in_size ? realloc(c->in, size) : NULL;
+		char *buf;
 
+		if (c->later)
+			return;
+		buf = size > c->in_size ? realloc(c->in, size) : NULL;
 		if (!buf) {
 			conn_drop(c, true, "a message is too long");
 			return;
@@ -205,6 +223,51 @@ static void received(struct conn *c, int res)
 		c->in_size = size;
 	}
 	receive(c);
+}
+
+static void conn_turn(struct turn *turn)
+{
+	struct conn *c = (struct conn *)((char *)turn - offsetof(struct conn, turn));
+	struct hmem_err err;
+	int ret;
+
+	if (c->closing) {
+		if (!c->io.pending)
+			release(c);
+		return;
+	}
+	ret = c->ops->received(c, &err);
+	if (c->closing)
+		return;
+	if (ret < 0) {
+		conn_drop(c, true, err.msg);
+		return;
+	}
+	c->later = ret == CONN_LATER;
+	if (ret == CONN_AGAIN)
+		loop_again(c->loop, &c->turn);
+	else
+		more(c);
+}
+
+static void received(struct conn *c, int res)
+{
+	struct hmem_err err;
+
+	if (c->closer && res >= 0 && take_fds(c, &err) < 0) {
+		conn_drop(c, true, err.msg);
+		return;
+	}
+	if (res <= 0) {
+		conn_drop(c, !io_is_normal(IO_RECV, res),
+			  res ? strerror(-res) : "closed by the peer");
+		return;
+	}
+	c->in_len += res;
+	if (c->later)
+		more(c);
+	else
+		loop_again(c->loop, &c->turn);
 }
 
 static void sent(struct conn *c, int res)
@@ -224,17 +287,16 @@ static void conn_complete(struct io *io, enum io_op op, int res)
 {
 	struct conn *c = (struct conn *)io;
 
-	/* A handler may drop the connection: it must not be released below us. */
-	io->pending++;
+	if (op == IO_RECV)
+		c->receiving = false;
 	if (!c->closing) {
 		if (op == IO_RECV)
 			received(c, res);
 		else
 			sent(c, res);
-	} else if (op == IO_RECV && res >= 0 && c->takes_fds) {
-		take_fds(c, NULL);
+	} else {
+		if (op == IO_RECV && res >= 0 && c->closer)
+			take_fds(c, NULL);
+		loop_again(c->loop, &c->turn);
 	}
-	io->pending--;
-	if (c->closing && !io->pending)
-		release(c);
 }

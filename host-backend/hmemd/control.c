@@ -32,6 +32,10 @@ struct client {
 	struct conn conn;
 	struct hmemd *d;
 	TAILQ_ENTRY(client) link;
+	/* Bytes of a request that is not whole yet, which have no end of line. */
+	size_t seen;
+	/* The request is to be looked at again when a pass is through. */
+	bool later;
 };
 
 typedef struct json_object json;
@@ -466,6 +470,10 @@ static void do_policy(struct client *client, json *req)
 
 	if (!vm)
 		return;
+	if (set && vm->pass) {
+		client->later = true;
+		return;
+	}
 	if (set) {
 		policy = vm->policy;
 		json_object_object_foreach(set, key, value) {
@@ -562,18 +570,9 @@ static void dry_run(struct client *client, struct job *job)
 {
 	json *o = json_object_new_object(), *m = job_json(job);
 	json *tiers = json_object_new_array();
-	uint64_t from[HMEM_LINK_MAX_TIERS] = { 0 }, hints = 0;
+	uint64_t from[HMEM_LINK_MAX_TIERS], hints = job_count(job, from);
 	const struct vm *vm = job->vm;
-	struct sent sent[HMEM_LINK_MAX_HINTS];
-	uint32_t n;
 
-	while ((n = job_next(job, sent, HMEM_LINK_MAX_HINTS))) {
-		hints += n;
-		for (uint32_t i = 0; i < n; i++)
-			from[hmem_pages_tier(&vm->pages, sent[i].gfn)] +=
-				UINT64_C(1) << sent[i].order;
-	}
-	from[job->tier] += job->reasons[VIRTIO_HMEM_R_ALREADY];
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
 		json_object_array_add(tiers, json_object_new_uint64(from[i]));
 	put_u64(m, "hints", hints);
@@ -788,13 +787,15 @@ static const struct {
 	{ "migrate", do_migrate },
 };
 
-static void request(struct client *client, const char *line, size_t len)
+/* False: it has to wait. */
+static bool request(struct client *client, const char *line, size_t len)
 {
 	struct json_tokener *tok = json_tokener_new_ex(MAX_DEPTH);
 	json *req = tok ? json_tokener_parse_ex(tok, line, len) : NULL;
 	const char *verb = NULL;
 	json *version;
 
+	client->later = false;
 	if (!tok || !req || !json_object_is_type(req, json_type_object) ||
 	    json_tokener_get_parse_end(tok) != len) {
 		reply_error(client, "protocol", "a request is one JSON object on one "
@@ -821,24 +822,35 @@ out:
 	json_object_put(req);
 	if (tok)
 		json_tokener_free(tok);
+	return !client->later;
 }
 
 static int client_received(struct conn *c, struct hmem_err *err)
 {
 	struct client *client = (struct client *)c;
-	size_t at = 0;
-	char *end;
+	const char *line = conn_data(c);
+	const char *end = memchr(line + client->seen, '\n', conn_len(c) - client->seen);
+	size_t len;
 
 	(void)err;
-	while (!c->closing && (end = memchr(c->in + at, '\n', c->in_len - at))) {
-		size_t len = end - (c->in + at);
-
-		if (len)
-			request(client, c->in + at, len);
-		at += len + 1;
+	if (!end) {
+		client->seen = conn_len(c);
+		return CONN_MORE;
 	}
-	conn_consume(c, at);
-	return 0;
+	client->seen = 0;
+	len = end - line;
+	if (len && !request(client, line, len))
+		return CONN_LATER;
+	conn_consume(c, len + 1);
+	return CONN_AGAIN;
+}
+
+void clients_resume(struct hmemd *d)
+{
+	struct client *client;
+
+	TAILQ_FOREACH(client, &d->clients, link)
+		conn_resume(&client->conn);
 }
 
 static void client_closed(struct conn *c, const char *why, bool fault)

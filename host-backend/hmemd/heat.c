@@ -4,9 +4,6 @@
 
 #include "heat.h"
 
-/* Slots a slice: 2 MiB of the table, which takes a millisecond at most. */
-#define SLICE		(UINT64_C(1) << 20)
-
 static void release(struct heat *h)
 {
 	hmem_bins_free(&h->bins);
@@ -84,7 +81,7 @@ void heat_step(struct hmemd *d)
 	}
 	if (!h)
 		return;
-	if (hmem_bins_step(&h->bins, &h->vm->pages, SLICE)) {
+	if (hmem_bins_step(&h->bins, &h->vm->pages, HMEMD_SLICE)) {
 		done(h);
 	} else {
 		/* The others have their turn. */

@@ -5,6 +5,7 @@
 
 #include <sys/queue.h>
 
+#include "closer.h"
 #include "damon.h"
 #include "listener.h"
 #include "loop.h"
@@ -12,6 +13,11 @@
 
 #define HMEMD_VERSION		"0.1"
 #define HMEM_MAX_CLIENTS	64u
+/*
+ * Slots of a page table that are gone through in a turn of the loop: 1 GiB of guest
+ * memory, a few million instructions at most.  All others wait for that long.
+ */
+#define HMEMD_SLICE		(UINT64_C(1) << 18)
 
 struct vm;
 struct client;
@@ -25,6 +31,8 @@ struct hmemd {
 	TAILQ_HEAD(, client) clients;
 	/* Looks under way, in the order they are served. */
 	TAILQ_HEAD(, heat) heats;
+	/* VMs whose page tables are being passed over, in the order they are served. */
+	TAILQ_HEAD(, vm) passes;
 	/* Policies set by hand, the one used last at the end. */
 	TAILQ_HEAD(, recall) recalls;
 	unsigned int num_vms, num_clients, num_recalls;
@@ -43,6 +51,7 @@ struct hmemd {
 	/* Their ticks are just being answered. */
 	bool stepping;
 	uint64_t max_frames;		/* of one VM */
+	uint64_t max_tables;		/* bytes, of all VMs together */
 	/* Where the last VM that was turned away came to grief. */
 	char last_fault[256];
 
@@ -51,15 +60,16 @@ struct hmemd {
 	struct listener vm_listener, control_listener;
 	/* Something waits for a little time to pass. */
 	struct io soon;
-	/* Something is to be done when events have been handled. */
-	struct io work;
+	/* A slice of watches, heats and passes is to be made. */
+	struct turn work;
+	struct closer closer;
 	struct io second;
 };
 
 /* Call vm_soon() for every VM in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
 
-/* Call watch_step() and heat_step() when the events that have come by then are handled. */
+/* Call watch_step(), heat_step() and vm_pass_step() in the next turn. */
 void hmemd_work(struct hmemd *d);
 
 /*

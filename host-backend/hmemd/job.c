@@ -13,6 +13,8 @@
 #define MAX_BUSY	(1u << 20)
 /* Frames in a batch whose results the client wants to see. */
 #define MAX_RESULTS	1024u
+/* ... and of any other, as all are gone through when it is sent and answered. */
+#define MAX_FRAMES	HMEMD_SLICE
 
 static int by_gfn(const void *a, const void *b)
 {
@@ -121,7 +123,43 @@ static bool fits(const struct job *job, uint32_t n, uint64_t *frames,
 		 unsigned int order)
 {
 	*frames += UINT64_C(1) << order;
-	return !n || !job->results || *frames <= MAX_RESULTS;
+	return !n || *frames <= (job->results ? MAX_RESULTS : MAX_FRAMES);
+}
+
+/* Hints for the frames @gfn .. @gfn + @num - 1: pieces as large as they can be. */
+static uint64_t pieces(uint64_t gfn, uint64_t num, unsigned int order)
+{
+	uint64_t size = UINT64_C(1) << order, first, last;
+
+	if (!num || !order)
+		return num;
+	first = (gfn + size - 1) / size * size;
+	last = (gfn + num) / size * size;
+	if (first >= last)
+		return pieces(gfn, num, order - 1);
+	return pieces(gfn, first - gfn, order - 1) + (last - first) / size +
+	       pieces(last, gfn + num - last, order - 1);
+}
+
+uint64_t job_count(const struct job *job, uint64_t *from)
+{
+	uint64_t hints = 0;
+
+	memset(from, 0, HMEM_LINK_MAX_TIERS * sizeof(*from));
+	for (size_t i = 0; i < job->num_spans; i++) {
+		uint64_t gfn = job->spans[i].gfn, left = job->spans[i].num, run;
+
+		for (; left; gfn += run, left -= run) {
+			int tier = locate(&job->vm->pages, gfn, left, &run);
+
+			if (tier < 0)
+				continue;
+			from[tier] += run;
+			if (tier != (int)job->tier || job->strict)
+				hints += pieces(gfn, run, job->order);
+		}
+	}
+	return hints;
 }
 
 static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)

@@ -58,6 +58,9 @@ struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 		    uint32_t tier, uint32_t order, struct hmem_err *err);
 void job_free(struct job *job);
 
+/* How many hints it would take, and frames @from each of HMEM_LINK_MAX_TIERS tiers. */
+uint64_t job_count(const struct job *job, uint64_t *from);
+
 /* Fill in the next hints, sorted by nothing; 0 if there are none now. */
 uint32_t job_next(struct job *job, struct sent *sent, uint32_t max);
 

@@ -13,6 +13,10 @@
 #include "listener.h"
 #include "log.h"
 
+/* A second in all. */
+#define LOCK_TRIES	100
+#define LOCK_US		10000
+
 int listener_default_dir(char *buf, size_t size, struct hmem_err *err)
 {
 	const char *run = geteuid() ? getenv("XDG_RUNTIME_DIR") : "/run";
@@ -61,13 +65,20 @@ void listener_resume(struct listener *l)
 static int lock(struct listener *l, struct hmem_err *err)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+	int ret = -1;
 
 	snprintf(path, sizeof(path), "%s.lock", l->path);
 	l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (l->lock_fd < 0)
 		return hmem_fail(err, errno, "cannot open %.150s: %s", path,
 				 strerror(errno));
-	if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	/* The process that closes files for one that was killed ends a moment later. */
+	for (unsigned int i = 0; i < LOCK_TRIES && ret < 0; i++) {
+		ret = flock(l->lock_fd, LOCK_EX | LOCK_NB);
+		if (ret < 0)
+			usleep(LOCK_US);
+	}
+	if (ret < 0)
 		return hmem_fail(err, EBUSY, "another hmemd has %.150s: stop it, or "
 				 "name another socket", l->path);
 	return 0;

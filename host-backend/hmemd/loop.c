@@ -3,12 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "loop.h"
 #include "log.h"
 
 #define RING_ENTRIES	256
 #define MAX_SLOTS	(1u << 24)
+/* A kernel that takes no requests is asked again after this time. */
+#define REFUSED_US	10000
 
 /* How each operation may end without anything being wrong. */
 static const struct {
@@ -63,6 +66,7 @@ int loop_init(struct loop *loop, struct hmem_err *err)
 	int ret;
 
 	memset(loop, 0, sizeof(*loop));
+	TAILQ_INIT(&loop->turns);
 	ret = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
 	if (ret < 0)
 		return hmem_fail(err, -ret, "cannot set up io_uring: %s; see "
@@ -75,6 +79,7 @@ void loop_exit(struct loop *loop)
 {
 	io_uring_queue_exit(&loop->ring);
 	free(loop->slots);
+	free(loop->later);
 }
 
 int loop_add(struct loop *loop, struct io *io)
@@ -109,11 +114,36 @@ void loop_remove(struct loop *loop, struct io *io)
 
 struct io_uring_sqe *loop_sqe(struct loop *loop)
 {
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+
+	if (!sqe) {
+		io_uring_submit(&loop->ring);
+		sqe = io_uring_get_sqe(&loop->ring);
+	}
+	if (sqe)
+		return sqe;
+	/* Full, and the kernel takes none before it got rid of what it has to say. */
+	if (loop->num_later == loop->size_later) {
+		uint32_t size = loop->size_later ? 2 * loop->size_later : RING_ENTRIES;
+
+		sqe = realloc(loop->later, size * sizeof(*sqe));
+		if (!sqe) {
+			log_msg(LOG_ERR, "no memory to ask the kernel for anything");
+			abort();
+		}
+		loop->later = sqe;
+		loop->size_later = size;
+	}
+	return memset(&loop->later[loop->num_later++], 0, sizeof(*sqe));
+}
+
+/* Ask again for what was not taken, as far as there is room. */
+static void ask_again(struct loop *loop)
+{
 	struct io_uring_sqe *sqe;
 
-	while (!(sqe = io_uring_get_sqe(&loop->ring)))
-		io_uring_submit(&loop->ring);
-	return sqe;
+	while (loop->num_later && (sqe = io_uring_get_sqe(&loop->ring)))
+		*sqe = loop->later[--loop->num_later];
 }
 
 void loop_queue(struct loop *loop, struct io *io, enum io_op op,
@@ -138,12 +168,36 @@ static void deliver(struct loop *loop, uint64_t data, int res)
 	io->complete(io, op, res);
 }
 
+void loop_again(struct loop *loop, struct turn *turn)
+{
+	if (!turn->waits)
+		TAILQ_INSERT_TAIL(&loop->turns, turn, link);
+	turn->waits = true;
+}
+
+/* All that wait now; what comes meanwhile waits for the next turn. */
+static void take_turns(struct loop *loop)
+{
+	struct turns now;
+	struct turn *turn;
+
+	TAILQ_INIT(&now);
+	TAILQ_CONCAT(&now, &loop->turns, link);
+	while ((turn = TAILQ_FIRST(&now))) {
+		TAILQ_REMOVE(&now, turn, link);
+		turn->waits = false;
+		turn->take(turn);
+	}
+}
+
 int loop_turn(struct loop *loop, struct hmem_err *err)
 {
+	bool busy = !TAILQ_EMPTY(&loop->turns), any = false;
 	struct io_uring_cqe *cqe;
 	int ret;
 
-	ret = io_uring_submit_and_wait(&loop->ring, 1);
+	ask_again(loop);
+	ret = io_uring_submit_and_wait(&loop->ring, busy ? 0 : 1);
 	if (ret < 0 && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN)
 		return hmem_fail(err, -ret, "io_uring: %s", strerror(-ret));
 	while (!io_uring_peek_cqe(&loop->ring, &cqe)) {
@@ -153,6 +207,11 @@ int loop_turn(struct loop *loop, struct hmem_err *err)
 		/* Seen first: the handler may queue more. */
 		io_uring_cqe_seen(&loop->ring, cqe);
 		deliver(loop, data, res);
+		any = true;
 	}
+	/* It lacks memory; nothing that could be done would give it some. */
+	if (ret < 0 && !any && !busy)
+		usleep(REFUSED_US);
+	take_turns(loop);
 	return 0;
 }

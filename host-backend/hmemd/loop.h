@@ -7,12 +7,17 @@
  * slot's generation; a completion for a slot that has been given to another
  * since is not delivered to it.  An io, and the buffers its requests name,
  * live until io.pending is 0.
+ *
+ * The loop goes round in turns.  In each, what the kernel has completed is handled,
+ * and then what wants to go on takes its turn, once.  Whoever has much to do does a
+ * part of it, and asks for a turn again: so nobody keeps others waiting.
  */
 #ifndef HMEMD_LOOP_H
 #define HMEMD_LOOP_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <liburing.h>
 
@@ -36,8 +41,22 @@ struct io {
 	uint32_t pending;
 };
 
+/* Embedded in what wants to go on; all zero but for @take at first. */
+struct turn {
+	TAILQ_ENTRY(turn) link;
+	void (*take)(struct turn *turn);
+	bool waits;
+};
+
+TAILQ_HEAD(turns, turn);
+
 struct loop {
 	struct io_uring ring;
+	/* Those that wait for their turn, in order. */
+	struct turns turns;
+	/* Requests that the kernel did not take, to be made again. */
+	struct io_uring_sqe *later;
+	uint32_t num_later, size_later;
 	struct loop_slot {
 		struct io *io;
 		uint32_t gen;
@@ -57,14 +76,18 @@ int loop_add(struct loop *loop, struct io *io);
 void loop_remove(struct loop *loop, struct io *io);
 
 /*
- * A request for @io, to be filled in with io_uring_prep_...().  Never NULL.
- * It goes to the kernel at the end of the loop's round.
+ * A request for @io, to be filled in with io_uring_prep_...().  Never NULL, and
+ * valid until the next one is asked for.  It goes to the kernel with the next turn
+ * at the latest.
  */
 struct io_uring_sqe *loop_sqe(struct loop *loop);
 void loop_queue(struct loop *loop, struct io *io, enum io_op op,
 		struct io_uring_sqe *sqe);
 
-/* Wait for events and handle them, once. */
+/* Have @turn->take() called after the next events, unless it waits for that already. */
+void loop_again(struct loop *loop, struct turn *turn);
+
+/* Wait for events, unless there are turns to take; handle both, once. */
 int loop_turn(struct loop *loop, struct hmem_err *err);
 
 /* Milliseconds of CLOCK_MONOTONIC. */

@@ -21,7 +21,7 @@
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
-enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_LOCKSTEP,
+enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_LOCKSTEP,
        OPT_HOST_ROOT };
 
 static const struct argp_option options[] = {
@@ -35,6 +35,8 @@ static const struct argp_option options[] = {
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
 	  "Most memory that one VM may have (16T)", 0 },
+	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
+	  "Most memory for the page tables of all VMs (a 32nd of the host's)", 0 },
 	/* For tests: has proc/ and mm/, in the place of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "verbose", 'v', NULL, 0, "Say more", 0 },
@@ -104,6 +106,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		if (!d->max_frames || d->max_frames > HMEM_MAX_GFN)
 			argp_error(state, "--max-guest: 4K to 256T, not '%s'", arg);
 		break;
+	case OPT_MAX_TABLES:
+		if (hmem_parse_size(arg, strlen(arg), &d->max_tables, &err) < 0)
+			argp_error(state, "--max-tables: %s", err.msg);
+		break;
 	case OPT_HOST_ROOT:
 		set_host_root(d, arg);
 		break;
@@ -117,6 +123,11 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
+}
+
+static uint64_t host_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
 static const struct argp argp = {
@@ -145,10 +156,7 @@ void hmemd_soon(struct hmemd *d)
 
 void hmemd_work(struct hmemd *d)
 {
-	static struct __kernel_timespec ts = { 0 };
-
-	if (!d->work.pending)
-		arm(d, &d->work, &ts);
+	loop_again(&d->loop, &d->work);
 }
 
 static void arm_second(struct hmemd *d)
@@ -170,13 +178,13 @@ static void on_soon(struct io *io, enum io_op op, int res)
 	}
 }
 
-static void on_work(struct io *io, enum io_op op, int res)
+static void on_work(struct turn *turn)
 {
-	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, work));
+	struct hmemd *d = (void *)((char *)turn - offsetof(struct hmemd, work));
 
-	(void)op, (void)res;
 	watch_step(d);
 	heat_step(d);
+	vm_pass_step(d);
 }
 
 static void on_second(struct io *io, enum io_op op, int res)
@@ -262,9 +270,11 @@ int main(int argc, char **argv)
 	int ret;
 
 	hmem_policy_init(&d.policy);
+	d.max_tables = host_memory() / 32;
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.clients);
 	TAILQ_INIT(&d.heats);
+	TAILQ_INIT(&d.passes);
 	TAILQ_INIT(&d.recalls);
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
@@ -272,7 +282,9 @@ int main(int argc, char **argv)
 		d.policy.lockstep = 1;
 	d.started = loop_now();
 
-	ret = loop_init(&d.loop, &err);
+	ret = closer_start(&d.closer, &err);
+	if (!ret)
+		ret = loop_init(&d.loop, &err);
 	if (ret < 0)
 		goto fail;
 	if (!d.vm_socket || !d.control_socket) {
@@ -287,10 +299,10 @@ int main(int argc, char **argv)
 			d.control_socket = control_path;
 	}
 	d.soon.complete = on_soon;
-	d.work.complete = on_work;
+	d.work.take = on_work;
 	d.second.complete = on_second;
 	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.soon) < 0 ||
-	    loop_add(&d.loop, &d.work) < 0 || loop_add(&d.loop, &d.second) < 0) {
+	    loop_add(&d.loop, &d.second) < 0) {
 		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
 		goto fail;
 	}

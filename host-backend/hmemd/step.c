@@ -47,7 +47,7 @@ void hmemd_step(struct hmemd *d)
 	do {
 		struct vm **vms = ready(d, &num);
 
-		/* None is released here: a receive of each is pending. */
+		/* None is released here: that takes a turn of the loop. */
 		for (unsigned int i = 0; i < num; i++) {
 			if (!vms[i]->conn.closing)
 				vm_step(vms[i]);

@@ -16,6 +16,7 @@
 #include "job.h"
 #include "log.h"
 #include "recall.h"
+#include "size.h"
 #include "vm.h"
 #include "watch.h"
 
@@ -224,7 +225,7 @@ static void send_batch(struct vm *vm, struct batch *b)
 /* May another batch be sent now? */
 static bool may_send(const struct vm *vm)
 {
-	if (vm->conn.closing || vm_blocked(vm))
+	if (vm->conn.closing || vm->pass || vm_blocked(vm))
 		return false;
 	/* All at once: what comes when the peer reads is not guest time. */
 	if (vm_lockstep(vm))
@@ -352,6 +353,7 @@ static int watch(struct vm *vm, const struct hmem_policy *policy,
 		if (vm->tick.seq)
 			tick_done(vm, vm->tick.seq);
 		vm->tick.seq = 0;
+		conn_resume(&vm->conn);
 	}
 	if (vm->watch || w)
 		hmem_pages_rewatch(&vm->pages);
@@ -376,8 +378,10 @@ static void track(struct vm *vm, struct hmem_link_track *track)
 	vm->last_seq = 0;
 	/* It is answered by what follows. */
 	if (old.tracker != track->tracker ||
-	    (old.flags ^ track->flags) & ~HMEM_LINK_TRACK_REST)
+	    (old.flags ^ track->flags) & ~HMEM_LINK_TRACK_REST) {
 		vm->tick.seq = 0;
+		vm->anew = true;
+	}
 	if (old.tracker != track->tracker) {
 		hmem_pages_rewatch(&vm->pages);
 		hmem_pace_init(&vm->pace, &vm->policy, vm->hello.min_window_ns);
@@ -481,26 +485,54 @@ static void set_window(struct vm *vm, uint64_t ns, bool rest)
 	send_msg(vm, HMEM_LINK_TRACK, &track, sizeof(track));
 }
 
-/* The window's pages are counted, and what is to be rearmed is in the map. */
-static void take_pages(struct vm *vm, const struct hmem_link_tick *tick)
+static void begin_pass(struct vm *vm, enum vm_pass pass)
+{
+	vm->pass = pass;
+	TAILQ_INSERT_TAIL(&vm->d->passes, vm, pass_link);
+	hmemd_work(vm->d);
+}
+
+static void end_pass(struct vm *vm)
+{
+	if (vm->pass)
+		TAILQ_REMOVE(&vm->d->passes, vm, pass_link);
+	vm->pass = PASS_NONE;
+}
+
+/* vm->tick is to be counted.  False: nobody has looked, there is no pass to be made. */
+static bool begin_window(struct vm *vm)
 {
 	bool written = offered_written(vm) & vm->track.tracker;
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
 						 vm->hello.num_tiers, written);
+
+	vm->stats.ticks++;
+	vm->stats.dirty += vm->tick.dirty;
+	vm->stats.accessed += vm->tick.accessed;
+	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
+	if (vm_is_sampled(vm) && vm->sampler.rests)
+		return false;
+	if (is_paced(vm))
+		hmem_pace_window(&vm->pace, tracker(vm),
+				 vm->under_way || vm->no_room, &heat);
+	hmem_window_begin(&vm->window, &vm->pages, tracker(vm), &heat);
+	return true;
+}
+
+/* The window's pages are counted, and what is to be rearmed is in the map. */
+static void end_look(struct vm *vm)
+{
+	const struct hmem_link_tick *tick = &vm->tick;
 	bool paced = is_paced(vm);
 	uint64_t next;
 
-	if (paced)
-		hmem_pace_window(&vm->pace, tracker(vm),
-				 vm->under_way || vm->no_room, &heat);
-	hmem_pages_update(&vm->pages, tracker(vm), &heat);
 	vm->stats.rearmed += vm->pages.rearmed;
 	if (paced) {
 		next = hmem_pace_next(&vm->pace, &vm->policy, &vm->pages,
 				      tick->window_ns, tick->scan_ns);
 		set_window(vm, next, hmem_pace_rests(&vm->pace));
 	} else {
-		hmem_brake_window(&vm->brake, &vm->pages, &heat);
+		hmem_brake_window(&vm->brake, &vm->pages, &vm->window.heat);
 	}
 	heat_window(vm);
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
@@ -518,23 +550,18 @@ static void take_pages(struct vm *vm, const struct hmem_link_tick *tick)
 			vm->pace.margin, vm->track.window_ns / 1000);
 }
 
-static void take_window(struct vm *vm, const struct hmem_link_tick *tick)
+/* ... if anybody has @looked. */
+static void end_window(struct vm *vm, bool looked)
 {
-	bool sampled = vm_is_sampled(vm);
 	uint64_t next;
 
-	vm->stats.ticks++;
-	vm->stats.dirty += tick->dirty;
-	vm->stats.accessed += tick->accessed;
-	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
-	if (!sampled || !vm->sampler.rests)
-		take_pages(vm, tick);
-	if (sampled) {
-		next = hmem_sampler_next(&vm->sampler, &vm->policy,
-					 vm->hello.min_window_ns, tick->window_ns,
-					 vm_frames(vm), tick->dirty);
-		set_window(vm, next, vm->sampler.rests);
-	}
+	if (looked)
+		end_look(vm);
+	if (!vm_is_sampled(vm))
+		return;
+	next = hmem_sampler_next(&vm->sampler, &vm->policy, vm->hello.min_window_ns,
+				 vm->tick.window_ns, vm_frames(vm), vm->tick.dirty);
+	set_window(vm, next, vm->sampler.rests);
 }
 
 /* Hints that fit into the batches that can be under way at a time. */
@@ -551,7 +578,8 @@ static uint32_t spare(const struct vm *vm)
 	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
 }
 
-static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
+/* False: there is none to be made. */
+static bool begin_plan(struct vm *vm)
 {
 	struct hmem_policy *policy = &vm->policy;
 	bool paced = is_paced(vm), sampled = vm_is_sampled(vm);
@@ -560,10 +588,10 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 
 	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
 	    (paced && !hmem_pace_may_plan(&vm->pace)))
-		return;
+		return false;
 	/* Pages that move are written: not in a sample. */
 	if (sampled && !vm->sampler.rests)
-		return;
+		return false;
 	if (vm->no_room) {
 		limits.room = policy->headroom;
 		vm->no_room = 0;
@@ -578,21 +606,37 @@ static void make_plan(struct vm *vm, const struct hmem_link_tick *tick)
 		/* After a sample: what may move in the rest that follows it. */
 		limits.budget = hmem_brake_budget(&vm->brake,
 			hmem_plan_budget(policy->rate, sampled ? vm->track.window_ns :
-					 tick->window_ns));
+					 vm->ticked_ns));
 		limits.hysteresis = HMEM_HEAT_MAX * policy->hysteresis / 100;
 	}
 	if (vm_lockstep(vm) && limits.budget > in_one_step(vm))
 		limits.budget = in_one_step(vm);
 	limits.spare = spare(vm);
 	/* No memory for a plan is no fault of the device's. */
-	if (hmem_plan_make(&vm->plan, &vm->pages, &limits, &err) < 0) {
+	if (hmem_plan_begin(&vm->plan, &vm->pages, &limits, &err) < 0) {
 		vm_error(vm, "%s", err.msg);
-		return;
+		return false;
 	}
-	if (paced)
+	return true;
+}
+
+/* True: it is through. */
+static bool step_plan(struct vm *vm, uint64_t slots)
+{
+	struct hmem_err err;
+	int ret = hmem_plan_step(&vm->plan, &vm->pages, slots, &err);
+
+	if (!ret)
+		return false;
+	if (ret < 0) {
+		vm_error(vm, "%s", err.msg);
+		return true;
+	}
+	if (is_paced(vm))
 		hmem_pace_planned(&vm->pace, &vm->plan);
 	if (vm->plan.num_promote || vm->plan.num_demote)
 		vm->stats.plans++;
+	return true;
 }
 
 uint64_t daemon_ns(void)
@@ -607,69 +651,160 @@ void vm_step(struct vm *vm)
 {
 	struct hmem_link_tick tick = vm->tick;
 	uint64_t begun = daemon_ns();
+	bool looked = begin_window(vm);
 
-	vm->tick.seq = 0;
-	take_window(vm, &tick);
-	make_plan(vm, &tick);
+	if (looked)
+		hmem_window_step(&vm->window, &vm->pages, UINT64_MAX);
+	end_window(vm, looked);
+	if (begin_plan(vm)) {
+		while (!step_plan(vm, UINT64_MAX))
+			;
+	}
 	vm->stats.daemon_ns += daemon_ns() - begun;
+	vm->tick.seq = 0;
 	vm->in_step = true;
 	vm_feed(vm);
 	vm->in_step = false;
 	tick_done(vm, tick.seq);
 }
 
+/*
+ * A TICK in what has come by now, which the device must not send before it is told
+ * TICK_DONE; but the first of a tracking that was started anew.
+ */
+static bool ticks_too_early(const struct vm *vm)
+{
+	const char *at = conn_data(&vm->conn), *end = at + conn_len(&vm->conn);
+	const struct hmem_link_header *hdr = (const void *)at;
+	const struct hmem_link_tick *tick;
+
+	for (; end - at >= (ptrdiff_t)sizeof(*hdr) &&
+	     !hmem_link_check_header(hdr, NULL) &&
+	     end - at >= (ptrdiff_t)(sizeof(*hdr) + hdr->len);
+	     at += sizeof(*hdr) + hdr->len, hdr = (const void *)at) {
+		tick = (const void *)(hdr + 1);
+		if (hdr->type == HMEM_LINK_TICK)
+			return !(vm->anew && tick->seq == 1);
+	}
+	return false;
+}
+
+static void answer_tick(struct vm *vm)
+{
+	uint64_t seq = vm->tick.seq;
+
+	vm->tick.seq = 0;
+	if (ticks_too_early(vm))
+		conn_drop(&vm->conn, true, "TICK before the answer to the last one");
+	else
+		tick_done(vm, seq);
+	conn_resume(&vm->conn);
+}
+
+/* The table is free for others again. */
+static void pass_is_through(struct vm *vm)
+{
+	end_pass(vm);
+	vm_feed(vm);
+	conn_resume(&vm->conn);
+	clients_resume(vm->d);
+}
+
+static void ranges_are_new(struct vm *vm);
+
+/* Make a slice of the VM's pass. */
+static void slice(struct vm *vm)
+{
+	switch (vm->pass) {
+	case PASS_WINDOW:
+		if (vm->looked && !hmem_window_step(&vm->window, &vm->pages, HMEMD_SLICE))
+			return;
+		end_window(vm, vm->looked);
+		if (vm->watch)
+			watch_rearm(vm->watch);
+		else
+			answer_tick(vm);
+		if (vm->conn.closing)
+			return;
+		vm->pass = PASS_PLAN;
+		if (!begin_plan(vm))
+			pass_is_through(vm);
+		return;
+	case PASS_PLAN:
+		if (step_plan(vm, HMEMD_SLICE))
+			pass_is_through(vm);
+		return;
+	case PASS_RANGES:
+		if (!hmem_resize_step(&vm->resize, &vm->pages, HMEMD_SLICE))
+			return;
+		ranges_are_new(vm);
+		pass_is_through(vm);
+		return;
+	case PASS_NONE:
+		return;
+	}
+}
+
+void vm_pass_step(struct hmemd *d)
+{
+	struct vm *vm = TAILQ_FIRST(&d->passes);
+	uint64_t begun = daemon_ns();
+
+	if (!vm)
+		return;
+	/* The others have their turn next. */
+	TAILQ_REMOVE(&d->passes, vm, pass_link);
+	TAILQ_INSERT_TAIL(&d->passes, vm, pass_link);
+	slice(vm);
+	vm->stats.daemon_ns += daemon_ns() - begun;
+	if (!TAILQ_EMPTY(&d->passes))
+		hmemd_work(d);
+}
+
 static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		   struct hmem_err *err)
 {
 	int ret = hmem_link_check_tick(tick, err);
-	uint64_t begun;
 
 	if (ret < 0)
 		return ret;
 	/* One that was on its way when tracking was stopped. */
 	if (!vm->track.window_ns)
 		return 0;
+	if (vm->tick.seq && !(vm->anew && tick->seq == 1))
+		return hmem_fail(err, EPROTO, "TICK: %" PRIu64 " before the answer to %"
+				 PRIu64, tick->seq, vm->tick.seq);
 	/* Tracking that was started anew counts from 1 again. */
 	if (vm->last_seq && tick->seq != 1 && tick->seq != vm->last_seq + 1)
 		return hmem_fail(err, EPROTO, "TICK: seq %" PRIu64 " follows %" PRIu64,
 				 tick->seq, vm->last_seq);
+	if (tick->seq == 1)
+		vm->anew = false;
 	vm->last_seq = tick->seq;
 	vm->last_vtime = tick->vtime_ns;
+	vm->ticked_ns = tick->window_ns;
+	vm->tick = *tick;
 	if (vm_lockstep(vm)) {
-		vm->tick = *tick;
 		hmemd_step(vm->d);
-		return 0;
-	}
-	if (vm->watch) {
-		vm->tick = *tick;
+	} else if (vm->watch) {
 		watch_tick(vm->watch);
-		return 0;
+	} else {
+		vm->looked = begin_window(vm);
+		begin_pass(vm, PASS_WINDOW);
 	}
-	begun = daemon_ns();
-	take_window(vm, tick);
-	tick_done(vm, tick->seq);
-	make_plan(vm, tick);
-	vm->stats.daemon_ns += daemon_ns() - begun;
-	vm_feed(vm);
 	return 0;
 }
 
 void vm_watched(struct vm *vm, uint64_t accessed)
 {
-	uint64_t begun = daemon_ns();
-
 	vm->tick.accessed = accessed;
-	take_window(vm, &vm->tick);
-	watch_rearm(vm->watch);
-	make_plan(vm, &vm->tick);
-	vm->stats.daemon_ns += daemon_ns() - begun;
-	vm_feed(vm);
+	vm->looked = begin_window(vm);
+	begin_pass(vm, PASS_WINDOW);
 }
 
 void vm_rearmed(struct vm *vm)
 {
-	tick_done(vm, vm->tick.seq);
-	vm->tick.seq = 0;
+	answer_tick(vm);
 }
 
 void vm_unwatchable(struct vm *vm, const char *why)
@@ -732,12 +867,13 @@ static int map_maps(struct vm *vm, struct hmem_err *err)
 
 	if (fd < 0)
 		return hmem_fail(err, EPROTO, "HELLO: no file descriptor came along");
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	/* Only memory has seals: no file system is asked anything before that is known. */
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
 		return hmem_fail(err, EPROTO, "HELLO: the maps are not a memfd of "
 				 "small pages");
-	seals = fcntl(fd, F_GET_SEALS);
-	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+	if (!(seals & F_SEAL_SHRINK))
 		return hmem_fail(err, EPROTO, "HELLO: the maps are not sealed "
 				 "with F_SEAL_SHRINK");
 	if ((uint64_t)st.st_size < bytes)
@@ -777,14 +913,39 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	vm->num_batches = hello->max_batches < VM_MAX_BATCHES ?
 			  hello->max_batches : VM_MAX_BATCHES;
 	vm->batches = calloc(vm->num_batches, sizeof(*vm->batches));
-	if (!vm->batches)
+	if (!vm->batches) {
+		vm->num_batches = 0;
 		return hmem_fail(err, ENOMEM, "no memory for its batches");
+	}
 	set_name(vm);
 	if (recall_policy(vm))
 		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
 			hmem_policy_name(vm->policy.kind));
 	vm->have_hello = true;
 	return 0;
+}
+
+/*
+ * What a VM claims to have cannot be known to be there.  The tables that it would
+ * take when all of that is used are bounded, for all VMs together.
+ */
+static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
+		      uint32_t num, struct hmem_err *err)
+{
+	uint64_t bytes = hmem_pages_bytes_for(ranges, num), max = vm->d->max_tables;
+	uint64_t others = 0;
+	const struct vm *other;
+	char need[24], room[24];
+
+	TAILQ_FOREACH(other, &vm->d->vms, link)
+		others += other == vm ? 0 : other->table_bytes;
+	if (others <= max && bytes <= max - others)
+		return 0;
+	return hmem_fail(err, E2BIG, "RANGES: a page table of %s for it, but of those of "
+			 "all VMs only %s are left: see --max-tables",
+			 hmem_format_size(bytes, need, sizeof(need)),
+			 hmem_format_size(others < max ? max - others : 0, room,
+					  sizeof(room)));
 }
 
 static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
@@ -796,11 +957,17 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 
 	if (ret < 0)
 		return ret;
+	if (vm->have_ranges && num == vm->num_ranges &&
+	    !memcmp(ranges, vm->ranges, num * sizeof(*ranges)))
+		return 0;
+	ret = tables_fit(vm, ranges, num, err);
+	if (ret < 0)
+		return ret;
 	copy = malloc(num * sizeof(*copy));
 	if (!copy)
 		return hmem_fail(err, ENOMEM, "no memory for its ranges");
 	if (vm->have_ranges)
-		ret = hmem_pages_resize(&vm->pages, ranges, num,
+		ret = hmem_resize_begin(&vm->resize, &vm->pages, ranges, num,
 					vm->d->max_frames, err);
 	else
 		ret = hmem_pages_init(&vm->pages, ranges, num,
@@ -810,9 +977,25 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 		return ret;
 	}
 	memcpy(copy, ranges, num * sizeof(*copy));
+	vm->new_ranges = copy;
+	vm->num_new_ranges = num;
+	vm->table_bytes = hmem_pages_bytes_for(ranges, num);
+	if (vm->have_ranges && vm_lockstep(vm))
+		hmem_resize_step(&vm->resize, &vm->pages, UINT64_MAX / 64 * 64);
+	else if (vm->have_ranges)
+		begin_pass(vm, PASS_RANGES);
+	if (!vm->pass)
+		ranges_are_new(vm);
+	return 0;
+}
+
+/* The page table is for them. */
+static void ranges_are_new(struct vm *vm)
+{
 	free(vm->ranges);
-	vm->ranges = copy;
-	vm->num_ranges = num;
+	vm->ranges = vm->new_ranges;
+	vm->num_ranges = vm->num_new_ranges;
+	vm->new_ranges = NULL;
 	/* Made for other ranges; the next window makes a new one. */
 	hmem_plan_clear(&vm->plan);
 	/* Which bits are set was forgotten: a rest finds out. */
@@ -821,7 +1004,6 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	heat_ranges(vm);
 	if (vm->watch)
 		watch_ranges(vm->watch);
-	return 0;
 }
 
 static void log_state(struct vm *vm, uint32_t old)
@@ -1095,26 +1277,28 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 static int vm_received(struct conn *c, struct hmem_err *err)
 {
 	struct vm *vm = (struct vm *)c;
-	size_t at = 0;
-	int ret = 0;
+	/* Aligned: every valid message is a multiple of 8 long. */
+	const struct hmem_link_header *hdr = (void *)conn_data(c);
+	int ret;
 
-	while (!c->closing && c->in_len - at >= sizeof(struct hmem_link_header)) {
-		/* Aligned: every valid message is a multiple of 8 long. */
-		const struct hmem_link_header *hdr = (void *)(c->in + at);
-
-		ret = hmem_link_check_header(hdr, err);
-		if (ret < 0 || c->in_len - at < sizeof(*hdr) + hdr->len)
-			break;
-		ret = dispatch(vm, hdr, err);
-		if (ret < 0)
-			break;
-		at += sizeof(*hdr) + hdr->len;
-	}
-	conn_consume(c, at);
 	/* One that came with anything but a HELLO. */
-	if (!ret && vm->have_hello && c->passed_fd >= 0)
-		ret = hmem_fail(err, EPROTO, "a file descriptor after HELLO");
-	return ret;
+	if (vm->have_hello && c->passed_fd >= 0)
+		return hmem_fail(err, EPROTO, "a file descriptor after HELLO");
+	if (vm->pass)
+		return CONN_LATER;
+	if (conn_len(c) < sizeof(*hdr))
+		return CONN_MORE;
+	ret = hmem_link_check_header(hdr, err);
+	if (ret < 0)
+		return ret;
+	if (conn_len(c) < sizeof(*hdr) + hdr->len)
+		return CONN_MORE;
+	/* They would change under who looks at the host. */
+	if (hdr->type == HMEM_LINK_RANGES && vm->watch && vm->tick.seq)
+		return CONN_LATER;
+	conn_consume(c, sizeof(*hdr) + hdr->len);
+	ret = dispatch(vm, hdr, err);
+	return ret < 0 ? ret : CONN_AGAIN;
 }
 
 static void vm_sent(struct conn *c)
@@ -1134,6 +1318,10 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 		snprintf(d->last_fault, sizeof(d->last_fault), "vm '%s': %.160s",
 			 vm->name, why);
 	}
+	if (vm->pass == PASS_RANGES)
+		hmem_resize_free(&vm->resize);
+	end_pass(vm);
+	clients_resume(d);
 	lose_batches(vm, "the VM disconnected");
 	heat_vm_gone(vm);
 	if (vm->watch)
@@ -1154,6 +1342,7 @@ static void vm_release(struct conn *c)
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);
 	free(vm->ranges);
+	free(vm->new_ranges);
 	free(vm);
 }
 
@@ -1187,7 +1376,7 @@ void vm_accept(struct hmemd *d, int fd)
 	vm->next_id = 1;
 	TAILQ_INIT(&vm->jobs);
 	vm->conn.ops = &vm_ops;
-	vm->conn.takes_fds = true;
+	vm->conn.closer = &d->closer;
 	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;
 	vm->conn.out_max = 4 * MAX_QUEUED;
 	if (conn_init(&vm->conn, &d->loop, fd) < 0) {

@@ -53,6 +53,14 @@ struct batch {
 	struct sent sent[HMEM_LINK_MAX_HINTS];	/* by gfn */
 };
 
+/* What a pass over the page table is for. */
+enum vm_pass {
+	PASS_NONE,
+	PASS_WINDOW,
+	PASS_PLAN,
+	PASS_RANGES,
+};
+
 struct vm {
 	struct conn conn;
 	struct hmemd *d;
@@ -73,6 +81,22 @@ struct vm {
 	/* As the device told them last. */
 	struct hmem_link_range *ranges;
 	uint32_t num_ranges;
+	/* As the page table will be when PASS_RANGES is through. */
+	struct hmem_link_range *new_ranges;
+	uint32_t num_new_ranges;
+	/* What the page table for them takes when all of that is used. */
+	uint64_t table_bytes;
+
+	/*
+	 * The pass that is under way.  Until it is through the VM's messages wait, and
+	 * requests to change its policy, and no hints are sent: the table is the pass's.
+	 */
+	enum vm_pass pass;
+	TAILQ_ENTRY(vm) pass_link;
+	struct hmem_window window;
+	/* PASS_WINDOW: the window was no rest, there is something to be counted. */
+	bool looked;
+	struct hmem_resize resize;
 
 	struct hmem_policy policy;
 	struct hmem_plan plan;
@@ -84,9 +108,11 @@ struct vm {
 	uint32_t messages;		/* RESULTS, modulo 2^32 */
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
-	uint64_t last_seq, last_vtime;
-	/* The tick that is to be answered, in lockstep or to HOST; no seq: none. */
+	uint64_t last_seq, last_vtime, ticked_ns;
+	/* The tick that is to be answered; no seq: none. */
 	struct hmem_link_tick tick;
+	/* Tracking was started anew: a tick of before may still be unanswered. */
+	bool anew;
 	/* Lockstep: the only time to send hints. */
 	bool in_step;
 	/*
@@ -145,6 +171,12 @@ static inline bool vm_lockstep(const struct vm *vm)
 {
 	return vm->track.flags & HMEM_LINK_TRACK_LOCKSTEP;
 }
+
+/* In control.c: requests that waited for a pass can go on. */
+void clients_resume(struct hmemd *d);
+
+/* Go on with the pass of one VM; to be called when hmemd_work() asked for it. */
+void vm_pass_step(struct hmemd *d);
 
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
 void vm_step(struct vm *vm);

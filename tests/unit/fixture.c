@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "fixture.h"
 
@@ -73,4 +74,32 @@ bool json_at(struct json_object *o, const char *path, struct json_object **at)
 	}
 	*at = o;
 	return true;
+}
+
+int64_t json_num_at(struct json_object *o, const char *path)
+{
+	return json_at(o, path, &o) && o ? json_object_get_int64(o) : -1;
+}
+
+void control_send(int fd, const char *request)
+{
+	char line[4096];
+	int len = snprintf(line, sizeof(line), "%s\n", request);
+
+	assert_int_equal(send(fd, line, len, MSG_NOSIGNAL), len);
+}
+
+struct json_object *control_read(int fd)
+{
+	static char line[1 << 20];
+	struct json_object *o;
+	size_t n = 0;
+
+	while (n < sizeof(line) - 1 && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
+		n++;
+	line[n] = '\0';
+	o = json_tokener_parse(line);
+	if (!o)
+		fail_msg("hmemd answers '%s'", line);
+	return o;
 }

@@ -45,4 +45,11 @@ void usage_check(struct fixture *f, const struct usage *cases, size_t num);
  */
 bool json_at(struct json_object *o, const char *path, struct json_object **at);
 
+/* The number there; -1: null or none. */
+int64_t json_num_at(struct json_object *o, const char *path);
+
+/* Send hmemd's control socket a request, and read a line of an answer. */
+void control_send(int fd, const char *request);
+struct json_object *control_read(int fd);
+
 #endif /* HMEM_UNIT_FIXTURE_H */

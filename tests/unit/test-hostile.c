@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Peers that do harm to the others: hmemd serves these all the same. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static bool out_has(struct fixture *f, const char *text)
+{
+	return strstr(f->ctl.out, text) || strstr(f->ctl.err, text);
+}
+
+/* hmemd is alive, and serves web. */
+static void web_is_well(struct fixture *f)
+{
+	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
+	assert_true(out_has(f, "moved"));
+}
+
+/* --- turns --- */
+
+/* Frames of a VM that claims to be large: 8 GiB, which are several slices. */
+#define LARGE		(UINT64_C(1) << 21)
+
+static void large_ranges(struct hmem_link_range *ranges, uint64_t first)
+{
+	ranges[0] = (struct hmem_link_range) { .num = first };
+	ranges[1] = (struct hmem_link_range) {
+		.gfn = LARGE / 2, .num = LARGE / 2, .tier = 1,
+	};
+}
+
+static void large_handshake(struct peer *p, struct fixture *f, const char *name)
+{
+	struct hmem_link_hello hello;
+	struct hmem_link_range ranges[2];
+	struct peer_msg msg;
+	int fd = peer_memfd(HMEM_LINK_MAPS * LARGE / 8, F_SEAL_SHRINK);
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, name);
+	hello.map_bytes = LARGE / 8;
+	peer_send_hello(p, &hello, &fd, 1);
+	large_ranges(ranges, 64);
+	peer_send(p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+	close(fd);
+}
+
+/*
+ * All at once come a thousand changes of a large VM's ranges, a request, and a tick
+ * of web: what web and the request want is done when hardly any of the changes are.
+ */
+static void many_ranges_starve_nobody(void **state)
+{
+	enum { CHANGES = 1000 };
+	struct message {
+		struct hmem_link_header hdr;
+		struct hmem_link_range ranges[2];
+	} *burst = calloc(CHANGES, sizeof(*burst));
+	struct fixture *f = *state;
+	struct json_object *o;
+	struct peer large = { 0 };
+	struct peer_msg msg;
+	int64_t pages;
+	int control;
+
+	ctl(f, 0, "policy web set name=observe");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	large_handshake(&large, f, "large");
+	control = peer_socket(f->d.control_socket);
+	control_send(control, "{\"verb\":\"list\"}");
+	json_object_put(control_read(control));
+	for (unsigned int i = 0; i < CHANGES; i++) {
+		burst[i].hdr = (struct hmem_link_header) {
+			HMEM_LINK_RANGES, sizeof(burst[i].ranges),
+		};
+		large_ranges(burst[i].ranges, 128 + 64 * i);
+	}
+	kill(f->d.pid, SIGSTOP);
+	peer_send_raw(&large, burst, CHANGES * sizeof(*burst));
+	peer_send_tick(&f->web, 1);
+	control_send(control, "{\"verb\":\"status\",\"vm\":\"large\"}");
+	kill(f->d.pid, SIGCONT);
+	o = control_read(control);
+	pages = json_num_at(o, "vms.0.tiers.0.pages");
+	/* Each takes some turns, of which there have been as few as it takes to read. */
+	assert_in_range(pages, 64, 128 + 64 * 4);
+	json_object_put(o);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	/* Nor is any of them lost. */
+	do {
+		control_send(control, "{\"verb\":\"status\",\"vm\":\"large\"}");
+		o = control_read(control);
+		pages = json_num_at(o, "vms.0.tiers.0.pages");
+		json_object_put(o);
+	} while (pages != 128 + 64 * (CHANGES - 1));
+	close(control);
+	peer_close(&large);
+	free(burst);
+}
+
+/* A device that does not wait for TICK_DONE is dropped, in each way of tracking. */
+static void a_tick_before_the_answer(void **state)
+{
+	static const char *const ways[] = { "off", "on" };
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct {
+			struct hmem_link_header hdr;
+			struct hmem_link_tick tick;
+		} two[2];
+		struct peer p = {
+			.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM,
+			.track_flags = HMEM_LINK_TRACK_LOCKSTEP,
+		};
+		struct peer_msg msg;
+		char line[80];
+
+		peer_handshake(&p, f->d.vm_socket, "hasty");
+		snprintf(line, sizeof(line), "policy hasty set name=observe lockstep=%s",
+			 ways[i]);
+		ctl(f, 0, line);
+		peer_expect(&p, &msg, HMEM_LINK_TRACK);
+		for (unsigned int k = 0; k < 2; k++) {
+			two[k].hdr = (struct hmem_link_header) {
+				HMEM_LINK_TICK, sizeof(two[k].tick),
+			};
+			two[k].tick = (struct hmem_link_tick) {
+				.seq = 7 + k, .vtime_ns = 1000000 * k, .window_ns = 1000000,
+			};
+		}
+		/* In lockstep it is answered before the next one is looked at. */
+		peer_send_raw(&p, two, sizeof(two));
+		if (i) {
+			for (unsigned int k = 0; k < 2; k++)
+				peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+			peer_close(&p);
+			continue;
+		}
+		peer_expect_drop(&p);
+		ctl(f, 0, "doctor");
+		assert_true(out_has(f, "TICK before the answer"));
+	}
+	web_is_well(f);
+}
+
+/* In step with others, a VM ticks again before all have. */
+static void a_tick_before_the_others(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--lockstep=2", "-p", "observe", NULL
+	});
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM,
+		.track_flags = HMEM_LINK_TRACK_LOCKSTEP,
+	};
+	struct peer_msg msg;
+
+	(void)state;
+	peer_handshake(&p, f->d.vm_socket, "hasty");
+	peer_expect(&p, &msg, HMEM_LINK_TRACK);
+	peer_send_tick(&p, 1);
+	peer_send_tick(&p, 2);
+	peer_expect_drop(&p);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "before the answer to 1"));
+	fixture_end(f);
+}
+
+/* Tracking that is started anew does not wait for the answer to a tick of before. */
+static void a_tick_of_before(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM,
+	};
+	struct peer_msg msg;
+	struct {
+		struct hmem_link_header hdr;
+		struct hmem_link_tick tick;
+	} two[2] = {
+		{ { HMEM_LINK_TICK, sizeof(two[0].tick) }, { .seq = 5, .window_ns = 1 } },
+		{ { HMEM_LINK_TICK, sizeof(two[0].tick) }, { .seq = 1, .window_ns = 1 } },
+	};
+
+	peer_handshake(&p, f->d.vm_socket, "slow");
+	ctl(f, 0, "policy slow set name=observe track=dirty");
+	peer_expect(&p, &msg, HMEM_LINK_TRACK);
+	ctl(f, 0, "policy slow set track=sim");
+	peer_expect(&p, &msg, HMEM_LINK_TRACK);
+	peer_send_raw(&p, two, sizeof(two));
+	for (unsigned int k = 0; k < 2; k++) {
+		peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+		assert_int_equal(((struct hmem_link_tick_done *)msg.payload)->seq,
+				 two[k].tick.seq);
+	}
+	peer_close(&p);
+}
+
+/* What the tables of all VMs may take is bounded, whatever they claim to have. */
+static void claims_are_bounded(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) { "--max-tables=200K", NULL });
+	struct peer p = { 0 }, q = { 0 };
+	struct hmem_link_hello hello;
+	struct hmem_link_range ranges[2];
+	int fd = peer_memfd(HMEM_LINK_MAPS * LARGE / 8, F_SEAL_SHRINK);
+
+	(void)state;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	/* Two of 64 MiB find room, and no third one. */
+	peer_handshake(&p, f->d.vm_socket, "second");
+	peer_connect(&q, f->d.vm_socket);
+	peer_fill_hello(&hello, "large");
+	hello.map_bytes = LARGE / 8;
+	peer_send_hello(&q, &hello, &fd, 1);
+	large_ranges(ranges, 64);
+	peer_send(&q, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+	peer_expect_drop(&q);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "--max-tables"));
+	/* Nor can one grow beyond it. */
+	large_ranges(ranges, 64);
+	ranges[1].gfn = 8192;
+	ranges[1].num = 8192;
+	peer_send(&p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+	web_is_well(f);
+	peer_close(&p);
+	close(fd);
+	fixture_end(f);
+}
+
+/* A change of policy waits for the pass that is under way, and is not lost. */
+static void policy_changes_in_a_pass(void **state)
+{
+	struct fixture *f = *state;
+	struct peer large = { 0 };
+	struct json_object *o;
+	struct peer_msg msg;
+	int control = peer_socket(f->d.control_socket);
+
+	large_handshake(&large, f, "large");
+	ctl(f, 0, "policy large set name=hmmv track=dirty");
+	peer_expect(&large, &msg, HMEM_LINK_TRACK);
+	control_send(control, "{\"verb\":\"list\"}");
+	json_object_put(control_read(control));
+	for (uint64_t seq = 1; seq <= 20; seq++) {
+		kill(f->d.pid, SIGSTOP);
+		peer_send_tick(&large, seq);
+		control_send(control, seq % 2 ?
+			     "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"name\":\"observe\"}}" :
+			     "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"name\":\"hmmv\"}}");
+		kill(f->d.pid, SIGCONT);
+		o = control_read(control);
+		assert_int_equal(json_num_at(o, "policy.window"), 1000);
+		json_object_put(o);
+		peer_expect(&large, &msg, HMEM_LINK_TICK_DONE);
+	}
+	/* And so it does when the VM goes in the middle of one. */
+	kill(f->d.pid, SIGSTOP);
+	peer_send_tick(&large, 21);
+	control_send(control, "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"rate\":9}}");
+	peer_close(&large);
+	kill(f->d.pid, SIGCONT);
+	json_object_put(control_read(control));
+	close(control);
+	web_is_well(f);
+}
+
+/* --- file descriptors --- */
+
+static void fuse_answer(int dev, uint64_t unique, const void *data, size_t len)
+{
+	struct {
+		struct fuse_out_header hdr;
+		char data[128];
+	} out = { .hdr = { .len = sizeof(out.hdr) + len, .unique = unique } };
+
+	memcpy(out.data, data, len);
+	(void)!write(dev, &out, out.hdr.len);
+}
+
+/* A file system that lets its one file be opened, and answers nothing else. */
+static void fuse_serve(int dev)
+{
+	static char buf[1 << 17];
+
+	for (;;) {
+		const struct fuse_in_header *in = (void *)buf;
+		struct fuse_init_out init = {
+			.major = FUSE_KERNEL_VERSION, .minor = 31, .max_write = 4096,
+		};
+		struct fuse_open_out open = { .fh = 1 };
+
+		if (read(dev, buf, sizeof(buf)) < (ssize_t)sizeof(*in))
+			return;
+		if (in->opcode == FUSE_INIT)
+			fuse_answer(dev, in->unique, &init, sizeof(init));
+		else if (in->opcode == FUSE_OPEN)
+			fuse_answer(dev, in->unique, &open, sizeof(open));
+	}
+}
+
+struct stuck {
+	char path[64];
+	pid_t server, opener;
+};
+
+/*
+ * A file on it.  Whoever opens it cannot close it before the server goes: a child
+ * does, and hands it over in the HELLO of @p, @num times.
+ */
+static bool stuck_hello(struct stuck *s, struct peer *p, unsigned int num)
+{
+	struct hmem_link_hello hello;
+	char options[80];
+	int dev = open("/dev/fuse", O_RDWR | O_CLOEXEC), fd;
+
+	strcpy(s->path, "/tmp/hmem-stuck-XXXXXX");
+	fd = mkstemp(s->path);
+	assert_return_code(fd, errno);
+	close(fd);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=0,group_id=0",
+		 dev);
+	if (dev < 0 || mount("hmem", s->path, "fuse", 0, options) < 0) {
+		unlink(s->path);
+		return false;
+	}
+	s->server = fork();
+	if (!s->server) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fuse_serve(dev);
+		_exit(0);
+	}
+	close(dev);
+	s->opener = fork();
+	if (!s->opener) {
+		int fds[8];
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (unsigned int i = 0; i < num; i++)
+			fds[i] = open(s->path, O_RDONLY);
+		peer_fill_hello(&hello, "stuck");
+		peer_send_hello(p, &hello, fds, num);
+		for (;;)
+			pause();
+	}
+	return true;
+}
+
+static void stuck_end(struct stuck *s)
+{
+	/* With the server goes what waits for it. */
+	kill(s->server, SIGKILL);
+	kill(s->opener, SIGKILL);
+	process_wait(s->server);
+	process_wait(s->opener);
+	umount2(s->path, MNT_DETACH);
+	unlink(s->path);
+}
+
+/* A file whose server does not answer can be neither looked at nor closed. */
+static void a_file_that_hangs(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int num = 1; num <= 5; num += 4) {
+		struct stuck s;
+		struct peer p = { 0 };
+
+		peer_connect(&p, f->d.vm_socket);
+		if (!stuck_hello(&s, &p, num)) {
+			peer_close(&p);
+			skip();
+		}
+		peer_expect_drop(&p);
+		web_is_well(f);
+		/* One that is never whole, and a file that is never received. */
+		peer_connect(&p, f->d.vm_socket);
+		ctl(f, 0, "list");
+		stuck_end(&s);
+		peer_close(&p);
+	}
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "memfd"));
+}
+
+/* ... and hmemd ends when it is told to, although one hangs. */
+static void ends_although_a_file_hangs(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct stuck s;
+	struct peer p = { 0 };
+
+	(void)state;
+	peer_connect(&p, f->d.vm_socket);
+	if (!stuck_hello(&s, &p, 1)) {
+		peer_close(&p);
+		fixture_end(f);
+		skip();
+	}
+	peer_expect_drop(&p);
+	fixture_end(f);
+	stuck_end(&s);
+}
+
+/* As many descriptors as a message can have, again and again: none stays open. */
+static void many_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_link_hello hello;
+	int fds[8];
+
+	fds[0] = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	for (unsigned int i = 1; i < 8; i++)
+		fds[i] = fds[0];
+	peer_fill_hello(&hello, "many");
+	for (unsigned int i = 0; i < 300; i++) {
+		struct peer p = { 0 };
+
+		peer_connect(&p, f->d.vm_socket);
+		peer_send_hello(&p, &hello, fds, 8);
+		peer_send_hello(&p, &hello, fds, 8);
+		peer_expect_drop(&p);
+	}
+	close(fds[0]);
+	web_is_well(f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+							   fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(many_ranges_starve_nobody),
+		TEST(a_tick_before_the_answer),
+		cmocka_unit_test(a_tick_before_the_others),
+		TEST(a_tick_of_before),
+		cmocka_unit_test(claims_are_bounded),
+		TEST(policy_changes_in_a_pass),
+		TEST(a_file_that_hangs),
+		cmocka_unit_test(ends_although_a_file_hangs),
+		TEST(many_descriptors),
+	};
+
+	return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
+}
