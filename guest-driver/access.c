@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which frames are used: the accessed bits in the page tables of all user
- * address spaces, read and cleared for the host.
+ * Which frames are used: the accessed and dirty bits in the page tables of all
+ * user address spaces, read and cleared for the host.
  *
  * A scan is done in slices, between which pages move.  It has three phases:
  *
  *   request   collect what is to be rearmed, from one buffer or more
- *   walk      go through the address spaces, note accessed frames, clear bits;
- *             then flush the TLBs, once
- *   report    send what was found
+ *   walk      go through the address spaces, note what was accessed and written,
+ *             clear bits; then flush the TLBs, once
+ *   report    send what was found: accessed frames first, then written ones
  *
  * A processor that holds a translation does not look at the page table, so it
  * does not set a bit that was cleared.  It has to forget its translations: all
@@ -20,6 +20,12 @@
  * processes.  What is accessed between the clearing and the flush can be
  * missed; it is before the end of the scan, and so before the window that it
  * counts for.
+ *
+ * A dirty bit is more than an observation: the kernel must write such a page to
+ * swap before it takes it away.  See hmem_clean() and hmem_flush_mm() for how
+ * a dirty bit is cleared, and why the TLBs are then flushed at once.
+ *
+ * The guest's reclaim goes by the accessed bits, too: see hmem_note_access().
  *
  * Not seen are accesses by devices, by the kernel through its own mapping, and
  * by virtual machines in this guest.
@@ -62,10 +68,22 @@ static_assert(sizeof(struct virtio_hmem_scan) ==
 	      sizeof(struct virtio_hmem_access));
 static_assert(BITS_PER_LONG == 64 && PAGES_PER_SECTION % HPAGE_PMD_NR == 0);
 
+/* What a scan finds out, in the order of the reports. */
+enum hmem_use {
+	HMEM_ACCESSED,
+	HMEM_WRITTEN,
+	HMEM_USES
+};
+
 /* The frames of one section of the guest's memory. */
 struct hmem_section {
 	DECLARE_BITMAP(rearm, PAGES_PER_SECTION);
-	DECLARE_BITMAP(accessed, PAGES_PER_SECTION);
+	unsigned long found[HMEM_USES][BITS_TO_LONGS(PAGES_PER_SECTION)];
+	/*
+	 * Of folios that begin there: PG_young was set when the last scan left
+	 * them.  Kept from scan to scan.
+	 */
+	DECLARE_BITMAP(noted, PAGES_PER_SECTION);
 };
 
 enum hmem_phase {
@@ -84,12 +102,19 @@ struct hmem_scan {
 	u64 id;
 	u32 flags;
 	bool rearm;		/* anything */
+	/* Bits of page tables that are looked at, and cleared to rearm. */
+	u64 bits;
+	/* Something was left out: there was a lock, or no memory. */
+	bool incomplete;
 
 	/* By section number; NULL: no memory there, or none left for us. */
 	struct hmem_section **sections;
 	unsigned long nr_sections;
 
-	/* The walk: address spaces, held by mmgrab(), and how far we are. */
+	/*
+	 * The walk: address spaces, held by mmgrab(), and how far we are.
+	 * mm_users is left alone, so that nobody's exit waits for the scan.
+	 */
 	struct mm_struct **mms;
 	unsigned int nr_mms;
 	unsigned int mm;
@@ -99,11 +124,13 @@ struct hmem_scan {
 	u64 ns;
 	u64 entries;
 	u64 cleared;
+	u64 cleaned;
 
 	/* The report: the next section and word of it to look at. */
+	enum hmem_use use;
 	unsigned long section;
 	unsigned int word;
-	u64 accessed;
+	u64 found[HMEM_USES];	/* frames */
 
 	void *bufs[HMEM_SCAN_BUFS];
 	struct hmem_out_buf reports[HMEM_SCAN_BUFS];
@@ -130,11 +157,14 @@ static void hmem_sections_update(struct hmem_scan *scan)
 	for_each_node_state(nid, N_MEMORY)
 		end = max(end, node_end_pfn(nid));
 	nr = DIV_ROUND_UP(end, PAGES_PER_SECTION);
+	scan->incomplete = false;
 	if (nr > scan->nr_sections) {
 		struct hmem_section **sections;
 
 		sections = kvcalloc(nr, sizeof(*sections), GFP_KERNEL);
-		if (sections) {
+		if (!sections) {
+			scan->incomplete = true;
+		} else {
 			if (scan->nr_sections)
 				memcpy(sections, scan->sections,
 				       scan->nr_sections * sizeof(*sections));
@@ -143,10 +173,14 @@ static void hmem_sections_update(struct hmem_scan *scan)
 			scan->nr_sections = nr;
 		}
 	}
-	for (nr = 0; nr < scan->nr_sections; nr++)
-		if (!scan->sections[nr] && online_section_nr(nr))
-			scan->sections[nr] = kvzalloc(sizeof(**scan->sections),
-						      GFP_KERNEL);
+	for (nr = 0; nr < scan->nr_sections; nr++) {
+		if (scan->sections[nr] || !online_section_nr(nr))
+			continue;
+		scan->sections[nr] = kvzalloc(sizeof(**scan->sections),
+					      GFP_KERNEL);
+		if (!scan->sections[nr])
+			scan->incomplete = true;
+	}
 }
 
 static void hmem_sections_clear(struct hmem_scan *scan)
@@ -155,24 +189,34 @@ static void hmem_sections_clear(struct hmem_scan *scan)
 
 	for (nr = 0; nr < scan->nr_sections; nr++)
 		if (scan->sections[nr])
-			memset(scan->sections[nr], 0, sizeof(**scan->sections));
+			memset(scan->sections[nr], 0,
+			       offsetof(struct hmem_section, noted));
 	scan->rearm = false;
 }
 
+static __always_inline void hmem_mark(unsigned long *map, unsigned int first,
+				      unsigned int nr)
+{
+	if (nr == 1)
+		map[first / BITS_PER_LONG] |= BIT(first % BITS_PER_LONG);
+	else
+		bitmap_set(map, first, nr);
+}
+
 /*
- * Note that @nr frames of @section from @first on have been accessed.  True if
- * the bit that says so is to be cleared.
+ * Note that @nr frames of @section from @first on have been used, as @bits of
+ * their entry say.  True if the frames are to be rearmed.
  */
 static __always_inline bool hmem_found(const struct hmem_scan *scan,
 				       struct hmem_section *section,
-				       unsigned int first, unsigned int nr)
+				       unsigned int first, unsigned int nr,
+				       u64 bits)
 {
 	if (scan->flags & VIRTIO_HMEM_SCAN_REPORT) {
-		if (nr == 1)
-			section->accessed[first / BITS_PER_LONG] |=
-				BIT(first % BITS_PER_LONG);
-		else
-			bitmap_set(section->accessed, first, nr);
+		if (bits & _PAGE_ACCESSED)
+			hmem_mark(section->found[HMEM_ACCESSED], first, nr);
+		if (bits & _PAGE_DIRTY_BITS)
+			hmem_mark(section->found[HMEM_WRITTEN], first, nr);
 	}
 	if (scan->flags & VIRTIO_HMEM_SCAN_REARM_ALL)
 		return true;
@@ -189,39 +233,204 @@ static __always_inline bool hmem_found(const struct hmem_scan *scan,
  */
 
 /*
- * Clear the bit, which the processor sets at any time: hence atomically.  The
- * guest's own reclaim goes by these bits, too: leave it a note, as others do.
+ * The accessed bit of a mapping is about to be cleared.  Tell the guest's
+ * reclaim, and whoever else looks for accesses, as the kernel itself does:
+ *
+ * - PG_young stands in for the bit until reclaim looks at the page, and takes
+ *   the flag away.  It is left by those who clear accessed bits in the middle of
+ *   a page's life (idle page tracking, DAMON).  It stays when the page is
+ *   unmapped, and then upsets who takes a page out of the page cache: FUSE, when
+ *   a page is spliced into it.  So it is not for pages of files.  Pages of
+ *   shared memory are dirty, which keeps them from being taken.
+ * - folio_mark_accessed() counts an access.  It is called by who clears the
+ *   accessed bit of a file's mapping for good (zap_pte_range()).  As one call
+ *   does not keep a page that is looked at next, the page is made active, which
+ *   takes two.  The multi-generational LRU counts both.
+ *
+ * Linux 6.1 as Debian configures it has no PG_young.
  */
-static void hmem_clear(struct hmem_scan *scan, void *entry, unsigned long pfn)
+static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 {
-	clear_bit(_PAGE_BIT_ACCESSED, entry);
-	folio_set_young(page_folio(pfn_to_page(pfn)));
-	scan->cleared++;
+	if (HMEM_HAS_YOUNG &&
+	    (folio_test_anon(folio) || folio_test_swapbacked(folio))) {
+		if (!folio_test_young(folio))
+			folio_set_young(folio);
+		__set_bit(folio_pfn(folio) % PAGES_PER_SECTION, section->noted);
+	} else if (folio_test_lru(folio)) {
+		folio_test_clear_young(folio);
+		folio_mark_accessed(folio);
+		if (!folio_test_active(folio))
+			folio_mark_accessed(folio);
+	}
+	if (folio_test_idle(folio))
+		folio_clear_idle(folio);
 }
 
-static void hmem_walk_huge(struct hmem_scan *scan, struct mm_struct *mm,
-			   pmd_t *pmdp)
+/*
+ * The accessed bit of a mapping of @folio is clear.  Others may have cleared it,
+ * and set PG_young, which was not set when the last scan left the folio: then it
+ * has been accessed since.  DAMON does so all the time where it is on, as it is
+ * in Linux 7.3.
+ */
+static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
+						   struct folio *folio)
+{
+	unsigned int head = folio_pfn(folio) % PAGES_PER_SECTION;
+
+	if (!folio_test_young(folio)) {
+		/* Reclaim has been there. */
+		__clear_bit(head, section->noted);
+		return false;
+	}
+	return !test_bit(head, section->noted);
+}
+
+/*
+ * Can the dirty bit of a mapping be cleared?  Then the folio is dirty instead,
+ * which is where reclaim moves the bit when it unmaps a page:
+ *
+ * - Anonymous memory, also in the swap cache: the kernel itself sets the folio's
+ *   flag and takes no lock for it (noop_dirty_folio()).  What clears the flag
+ *   has unmapped the folio from all page tables before (pageout()), or holds
+ *   the lock of the one that maps it (MADV_FREE).  A page that MADV_FREE gave
+ *   away and that was written since is kept because of the flag, as because of
+ *   a dirty bit: see try_to_unmap_one().
+ * - Shared memory and tmpfs: the same, they have no write-back but to swap.
+ * - Files: not.  A file system learns of writes by write protection, and who
+ *   writes back (folio_mkclean()) or unmaps looks at the bit.
+ *
+ * Write protection for userfaultfd and soft-dirty bits are not affected, since
+ * they have bits of their own.  A shadow stack is a read-only mapping with the
+ * dirty bit set: its bits are not looked at, see hmem_walk_locked().
+ */
+static bool hmem_clean(struct folio *folio)
+{
+	if (!folio_test_anon(folio) && !folio_test_swapbacked(folio))
+		return false;
+	folio_mark_dirty(folio);
+	return true;
+}
+
+/*
+ * Rearm the mapping that @entry is, of which @bits are set.  The processor sets
+ * bits at any time: hence atomically.  True if a dirty bit was cleared: then
+ * hmem_flush_mm() is due before the page table's lock is released.
+ */
+static bool hmem_clear(struct hmem_scan *scan, struct hmem_section *section,
+		       void *entry, u64 bits, unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+	bool cleaned = bits & _PAGE_DIRTY_BITS && hmem_clean(folio);
+
+	if (!cleaned)
+		bits &= ~_PAGE_DIRTY_BITS;
+	if (bits & _PAGE_ACCESSED) {
+		hmem_note_access(section, folio);
+		scan->cleared++;
+	}
+	if (bits)
+		atomic64_andnot(bits, entry);
+	scan->cleaned += cleaned;
+	return cleaned;
+}
+
+/*
+ * Called by an interrupt.  All of the CPU's translations, whatever their tag:
+ * by the instruction for it, which leaves the kernel's alone, or else by
+ * switching global pages off and on, which takes them as well.
+ */
+static void hmem_flush_cpu(void *unused)
+{
+	unsigned long cr4;
+
+	if (boot_cpu_has(X86_FEATURE_INVPCID)) {
+		invpcid_flush_all_nonglobals();
+		return;
+	}
+	cr4 = native_read_cr4();
+	asm volatile("mov %0, %%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
+	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
+}
+
+/*
+ * Dirty bits were cleared in a page table of @mm, whose lock is held.
+ *
+ * A CPU that holds a translation with the dirty bit set writes without setting
+ * the bit again.  Reclaim counts on the bit being there: it unmaps a page, and
+ * flushes the TLBs before the page is written to swap only if the bit was set
+ * (set_tlb_ubc_flush_pending(), try_to_unmap_flush_dirty()).  Had we cleared it
+ * and not flushed, what such a CPU writes during the I/O would be lost.  So no
+ * CPU may hold such a translation when reclaim can get at the page table, that
+ * is when its lock is released; until then the folio is dirty, and mapped.
+ *
+ * This is as flush_tlb_mm_range() does it: a CPU that runs the address space,
+ * or has it for a kernel thread, is interrupted.  One that runs another has
+ * left mm_cpumask() and compares the generation when it comes back; counting
+ * that is also the barrier between clearing bits and reading the mask.  Where
+ * the kernel has the processor broadcast flushes, it does not compare: there all
+ * CPUs are interrupted.  Interrupts are on, as they are wherever the kernel
+ * flushes with this lock held.
+ */
+static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
+{
+	const struct cpumask *cpus = hmem_tlb_broadcast() ? cpu_online_mask :
+							    mm_cpumask(mm);
+	unsigned int here = smp_processor_id();
+
+	atomic64_inc_return(&mm->context.tlb_gen);
+	scan->hm->stats.scan_flushes++;
+	scan->hm->stats.scan_ipis += cpumask_weight(cpus) -
+				     cpumask_test_cpu(here, cpus);
+	on_each_cpu_mask(cpus, hmem_flush_cpu, NULL, true);
+}
+
+/*
+ * Huge pages from *@pmdp on, as many as follow each other up to @end, which is
+ * in the same table.  Returns where they end.
+ */
+static unsigned long hmem_walk_huge(struct hmem_scan *scan,
+				    struct mm_struct *mm, pmd_t *pmdp,
+				    unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
-	pmd_t pmd = READ_ONCE(*pmdp);
-	unsigned long pfn = pmd_pfn(pmd);
-	struct hmem_section *section = hmem_section_of(scan, pfn);
+	bool cleaned = false;
 
-	scan->entries++;
-	/* The huge zero page, which has no mapping, is nobody's. */
-	if (pmd_present(pmd) && pmd_trans_huge(pmd) && pmd_young(pmd) &&
-	    section && pfn_to_page(pfn)->mapping &&
-	    hmem_found(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR))
-		hmem_clear(scan, pmdp, pfn);
+	do {
+		pmd_t pmd = READ_ONCE(*pmdp);
+		unsigned long pfn = pmd_pfn(pmd);
+		u64 bits = pmd_val(pmd) & scan->bits;
+		struct hmem_section *section;
+
+		if (!pmd_present(pmd) || !pmd_leaf(pmd))
+			break;
+		scan->entries++;
+		addr = pmd_addr_end(addr, end);
+		section = hmem_section_of(scan, pfn);
+		/* The huge zero page, which has no mapping, is nobody's. */
+		if (!pmd_trans_huge(pmd) || !section ||
+		    !pfn_to_page(pfn)->mapping)
+			goto next;
+		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
+		    hmem_cleared_by_others(section, pfn_folio(pfn)))
+			bits |= _PAGE_ACCESSED;
+		if (bits && hmem_found(scan, section, pfn % PAGES_PER_SECTION,
+				       HPAGE_PMD_NR, bits))
+			cleaned |= hmem_clear(scan, section, pmdp, bits, pfn);
+next:
+		pmdp++;
+	} while (addr < end);
+	if (cleaned)
+		hmem_flush_mm(scan, mm);
 	spin_unlock(ptl);
+	return addr;
 }
 
 /*
  * One page table, or a part of it.
  *
  * It must still be one when a bit in it is cleared.  The mmap lock is held for
- * reading, mm_users is not zero, and the VMA is attached, so free_pgtables()
- * is out.  What else frees page tables of ptes:
+ * reading and the VMA is attached, so free_pgtables() is out, also that of
+ * exit_mmap(): see hmem_walk_mm().  What else frees page tables of ptes:
  *
  * - Linux 6.1: khugepaged and MADV_COLLAPSE, for anonymous memory and for
  *   files (retract_page_tables(), collapse_pte_mapped_thp()), which hold the
@@ -243,6 +452,7 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 {
 	struct hmem_section *section = NULL;
 	unsigned long nr = ULONG_MAX;	/* of that section */
+	bool cleaned = false;
 	spinlock_t *ptl;		/* of that page table */
 	pte_t *ptep;
 	pmd_t pmd;
@@ -260,20 +470,31 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 	/* Here is where a scan of base pages spends its time. */
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t pte = ptep_get(ptep);
+		u64 bits = pte_val(pte) & scan->bits;
 		unsigned long pfn;
 
 		/* Special: the zero page, or memory without a struct page. */
-		if (!pte_young(pte) || !pte_present(pte) || pte_special(pte))
+		if ((!HMEM_HAS_YOUNG && !bits) || !pte_present(pte) ||
+		    pte_special(pte))
 			continue;
 		pfn = pte_pfn(pte);
 		if (pfn / PAGES_PER_SECTION != nr) {
 			nr = pfn / PAGES_PER_SECTION;
 			section = hmem_section_of(scan, pfn);
 		}
-		if (section &&
-		    hmem_found(scan, section, pfn % PAGES_PER_SECTION, 1))
-			hmem_clear(scan, ptep, pfn);
+		if (!section)
+			continue;
+		/* Of a large folio the flag does not tell which page it was. */
+		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
+		    !PageCompound(pfn_to_page(pfn)) &&
+		    hmem_cleared_by_others(section, pfn_folio(pfn)))
+			bits |= _PAGE_ACCESSED;
+		if (bits && hmem_found(scan, section, pfn % PAGES_PER_SECTION,
+				       1, bits))
+			cleaned |= hmem_clear(scan, section, ptep, bits, pfn);
 	}
+	if (cleaned)
+		hmem_flush_mm(scan, mm);
 unlock:
 	spin_unlock(ptl);
 out:
@@ -301,12 +522,16 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	if (!pud_present(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
 		return pud_addr_end(addr, end);
 	pmdp = pmd_offset(pud, addr);
-	next = pmd_addr_end(addr, end);
 	pmd = READ_ONCE(*pmdp);
-	if (pmd_present(pmd) && pmd_leaf(pmd))
-		hmem_walk_huge(scan, mm, pmdp);
-	else
-		hmem_walk_table(scan, mm, pmdp, addr, next);
+	if (pmd_present(pmd) && pmd_leaf(pmd)) {
+		next = hmem_walk_huge(scan, mm, pmdp, addr,
+				      pud_addr_end(addr, end));
+		if (next > addr)
+			return next;
+		/* Split meanwhile. */
+	}
+	next = pmd_addr_end(addr, end);
+	hmem_walk_table(scan, mm, pmdp, addr, next);
 	return next;
 }
 
@@ -323,7 +548,8 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
 	struct vm_area_struct *vma;
 
 	for_each_vma(vmi, vma) {
-		if (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO))
+		if (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO |
+				     VM_SHADOW_STACK))
 			continue;
 		scan->addr = max(scan->addr, vma->vm_start);
 		while (scan->addr < vma->vm_end) {
@@ -337,46 +563,32 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
 	return true;
 }
 
-/* True when through with this address space. */
+/*
+ * True when through with this address space.
+ *
+ * It may be exiting, since only the mm_struct itself is held: as the kernel's
+ * OOM reaper does it, look whether exit_mmap() is through with the memory, with
+ * the mmap lock held.  If not, exit_mmap() takes the lock for writing, and so
+ * waits for the end of the slice, before it frees page tables.
+ */
 static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 {
 	struct hmem_scan *scan = hm->scan;
 	bool through;
 
-	if (!mmget_not_zero(mm))
-		return true;	/* exiting */
-	if (mmap_read_trylock(mm)) {
-		scan->tries = 0;
-		through = hmem_walk_locked(scan, mm);
-		mmap_read_unlock(mm);
-	} else {
-		through = ++scan->tries == HMEM_SCAN_TRIES;
-		if (through)
-			hm->stats.scan_skipped++;
-		else
+	if (!mmap_read_trylock(mm)) {
+		if (++scan->tries < HMEM_SCAN_TRIES) {
 			usleep_range(500, 1000);
+			return false;
+		}
+		hm->stats.scan_skipped++;
+		scan->incomplete = true;
+		return true;
 	}
-	/* The last user tears the address space down: not in this thread. */
-	mmput_async(mm);
+	scan->tries = 0;
+	through = hmem_mm_exited(mm) || hmem_walk_locked(scan, mm);
+	mmap_read_unlock(mm);
 	return through;
-}
-
-/*
- * Called by an interrupt.  All of the CPU's translations, whatever their tag:
- * by the instruction for it, which leaves the kernel's alone, or else by
- * switching global pages off and on, which takes them as well.
- */
-static void hmem_flush_cpu(void *unused)
-{
-	unsigned long cr4;
-
-	if (boot_cpu_has(X86_FEATURE_INVPCID)) {
-		invpcid_flush_all_nonglobals();
-		return;
-	}
-	cr4 = native_read_cr4();
-	asm volatile("mov %0, %%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
-	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
 }
 
 /* A slice.  True when all is walked. */
@@ -433,20 +645,25 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	scan->ns = 0;
 	scan->entries = 0;
 	scan->cleared = 0;
+	scan->cleaned = 0;
 	rcu_read_lock();
 	for_each_process(p)
 		max++;
 	rcu_read_unlock();
 	max += 16;	/* may have come meanwhile */
 	scan->mms = kvcalloc(max, sizeof(*scan->mms), GFP_KERNEL);
-	if (!scan->mms)
+	if (!scan->mms) {
+		scan->incomplete = true;
 		return;
+	}
 	rcu_read_lock();
 	for_each_process(p) {
 		struct mm_struct *mm;
 
-		if (scan->nr_mms == max)
+		if (scan->nr_mms == max) {
+			scan->incomplete = true;
 			break;
+		}
 		mm = hmem_process_mm(p);
 		if (mm)
 			scan->mms[scan->nr_mms++] = mm;
@@ -504,6 +721,9 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	}
 	if (!scan->more) {
 		hmem_sections_update(scan);
+		scan->bits = _PAGE_ACCESSED;
+		if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_WRITTEN))
+			scan->bits |= _PAGE_DIRTY_BITS;
 		scan->id = id;
 	} else if (id != scan->id) {
 		hmem_broken(hm, "scan request begins before another one ends");
@@ -542,7 +762,10 @@ static bool hmem_request(struct hmem *hm)
  * The report
  */
 
-/* Put what was found into the report, as much as fits; true if it is all. */
+/*
+ * Put what was found of scan->use into the report, as much as fits; true if it
+ * is all.
+ */
 static bool hmem_report_fill(struct hmem_scan *scan,
 			     struct virtio_hmem_access *report)
 {
@@ -555,7 +778,7 @@ static bool hmem_report_fill(struct hmem_scan *scan,
 		if (!section)
 			continue;
 		for (; scan->word < PAGES_PER_SECTION / 64; scan->word++) {
-			u64 mask = section->accessed[scan->word];
+			u64 mask = section->found[scan->use][scan->word];
 
 			if (!mask)
 				continue;
@@ -564,7 +787,7 @@ static bool hmem_report_fill(struct hmem_scan *scan,
 			report->frames[num].gfn =
 				cpu_to_le64(first + scan->word * 64);
 			report->frames[num].mask = cpu_to_le64(mask);
-			scan->accessed += hweight64(mask);
+			scan->found[scan->use] += hweight64(mask);
 			num++;
 		}
 		scan->word = 0;
@@ -572,6 +795,15 @@ static bool hmem_report_fill(struct hmem_scan *scan,
 out:
 	report->num_frames = cpu_to_le32(num);
 	return scan->section == scan->nr_sections;
+}
+
+/* Go on with what is to be reported next, from its first frame on. */
+static void hmem_report_begin(struct hmem_scan *scan, enum hmem_use use)
+{
+	scan->use = use;
+	scan->section = 0;
+	scan->word = 0;
+	scan->found[use] = 0;
 }
 
 /* Send one buffer.  False if none is free: the queue's callback comes back. */
@@ -582,14 +814,28 @@ static bool hmem_report(struct hmem *hm)
 	struct hmem_out_buf *buf = hmem_out_free(vq, scan->reports,
 						 HMEM_SCAN_BUFS);
 	struct virtio_hmem_access *report;
-	bool last;
+	enum hmem_use end = scan->flags & VIRTIO_HMEM_SCAN_WRITTEN ?
+			    HMEM_WRITTEN : HMEM_ACCESSED;
+	bool last = false;
+	u32 flags;
 
 	if (!buf)
 		return false;
 	report = buf->data;
 	report->id = cpu_to_le64(scan->id);
-	last = hmem_report_fill(scan, report);
-	report->flags = cpu_to_le32(last ? VIRTIO_HMEM_ACCESS_LAST : 0);
+	while (hmem_report_fill(scan, report)) {
+		last = scan->use == end;
+		if (last || report->num_frames)
+			break;
+		hmem_report_begin(scan, scan->use + 1);
+	}
+	flags = scan->use == HMEM_WRITTEN ? VIRTIO_HMEM_ACCESS_WRITTEN : 0;
+	if (last)
+		flags |= VIRTIO_HMEM_ACCESS_LAST;
+	if (last && scan->incomplete &&
+	    virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_INCOMPLETE))
+		flags |= VIRTIO_HMEM_ACCESS_INCOMPLETE;
+	report->flags = cpu_to_le32(flags);
 	if (hmem_out_post(vq, buf, struct_size(report, frames,
 					       le32_to_cpu(report->num_frames)))) {
 		hmem_broken(hm, "access queue has no room for its buffers");
@@ -599,8 +845,9 @@ static bool hmem_report(struct hmem *hm)
 		hmem_sections_clear(scan);
 		hm->stats.scans++;
 		trace_hmem_scan(scan->id, scan->flags, scan->nr_mms,
-				scan->entries, scan->accessed, scan->cleared,
-				scan->ns);
+				scan->entries, scan->found[HMEM_ACCESSED],
+				scan->found[HMEM_WRITTEN], scan->cleared,
+				scan->cleaned, scan->ns);
 		scan->phase = HMEM_PHASE_REQUEST;
 	}
 	virtqueue_kick(vq);
@@ -623,10 +870,11 @@ static void hmem_scan_work(struct work_struct *work)
 		hmem_walk_end(scan);
 		hm->stats.scan_entries += scan->entries;
 		hm->stats.scan_cleared += scan->cleared;
+		hm->stats.scan_cleaned += scan->cleaned;
 		hm->stats.scan_ns += scan->ns;
-		scan->section = 0;
-		scan->word = 0;
-		scan->accessed = 0;
+		hm->stats.scan_incomplete += scan->incomplete;
+		scan->found[HMEM_WRITTEN] = 0;
+		hmem_report_begin(scan, HMEM_ACCESSED);
 		scan->phase = HMEM_PHASE_REPORT;
 		break;
 	case HMEM_PHASE_REPORT:
@@ -636,6 +884,17 @@ static void hmem_scan_work(struct work_struct *work)
 	/* In slices: moves have their turn, and the work can be frozen. */
 	if (again && !READ_ONCE(hm->stop))
 		queue_work(hm->wq, &scan->work);
+}
+
+void hmem_scan_moved(struct hmem *hm, unsigned long pfn)
+{
+	struct hmem_section *section;
+
+	if (!hm->scan)
+		return;
+	section = hmem_section_of(hm->scan, pfn);
+	if (section)
+		__set_bit(pfn % PAGES_PER_SECTION, section->noted);
 }
 
 /*

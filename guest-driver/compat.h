@@ -109,6 +109,40 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 
 #endif /* < 6.12 */
 
+/* Does the kernel note accesses whose bit in the page table was cleared? */
+#define HMEM_HAS_YOUNG		IS_ENABLED(CONFIG_PAGE_IDLE_FLAG)
+
+/* Is exit_mmap() through with the memory, or the OOM reaper? */
+static inline bool hmem_mm_exited(struct mm_struct *mm)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return mm_flags_test(MMF_OOM_SKIP, mm);
+#else
+	return test_bit(MMF_OOM_SKIP, &mm->flags);
+#endif
+}
+
+/*
+ * Can the kernel have the processor flush the TLBs of all CPUs?  An address space
+ * then has one tag on all of them, which is not checked when a CPU returns to it.
+ */
+static inline bool hmem_tlb_broadcast(void)
+{
+#ifdef CONFIG_BROADCAST_TLB_FLUSH
+	return boot_cpu_has(X86_FEATURE_INVLPGB);
+#else
+	return false;
+#endif
+}
+
+/* Before 6.6 there are no shadow stacks, and one dirty bit. */
+#ifndef _PAGE_DIRTY_BITS
+#define _PAGE_DIRTY_BITS	_PAGE_DIRTY
+#endif
+#ifndef VM_SHADOW_STACK
+#define VM_SHADOW_STACK		VM_NONE
+#endif
+
 /* Pages demoted by reclaim: a VM event at first, a node statistic later. */
 static inline unsigned long hmem_nr_demoted(unsigned long *events)
 {

@@ -377,6 +377,10 @@ static int hmem_validate(struct virtio_device *vdev)
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LARGE);
 	if (!hmem_scan_possible())
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_ACCESS);
+	if (!virtio_has_feature(vdev, VIRTIO_HMEM_F_ACCESS)) {
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_WRITTEN);
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_INCOMPLETE);
+	}
 	return 0;
 }
 
@@ -402,6 +406,8 @@ MODULE_DEVICE_TABLE(virtio, hmem_id_table);
 static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_LARGE,
 	VIRTIO_HMEM_F_ACCESS,
+	VIRTIO_HMEM_F_WRITTEN,
+	VIRTIO_HMEM_F_INCOMPLETE,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

@@ -263,6 +263,7 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 	if (from < hm->num_tiers)
 		hm->room[from] += hmem_item_pages(item);
 	item->new_pfn = new_pfn;
+	hmem_scan_moved(hm, new_pfn);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	if (kind == HMEM_KIND_LARGE)

@@ -7,7 +7,7 @@
  *   folio.c   what kind of page is it, and why did it not move
  *   anon.c    moves anonymous pages, by their owner's address space
  *   file.c    moves page cache and shmem, by page frame
- *   access.c  which frames are used: reads and clears accessed bits
+ *   access.c  which frames are used: reads and clears accessed and dirty bits
  *   queue.c   buffers of the queues
  *   stats.c   counters in sysfs and debugfs
  *
@@ -19,6 +19,8 @@
 #include <linux/build_bug.h>
 #include <linux/huge_mm.h>
 #include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
 #include <linux/vm_event_item.h>
@@ -82,6 +84,10 @@ struct hmem_stats {
 	u64 scans;
 	u64 scan_entries;		/* of page tables, looked at */
 	u64 scan_cleared;		/* of these, accessed bits cleared */
+	u64 scan_cleaned;		/* ... and dirty bits */
+	u64 scan_flushes;		/* page tables with dirty bits cleared */
+	u64 scan_ipis;			/* other CPUs interrupted for these */
+	u64 scan_incomplete;		/* scans that left something out */
 	u64 scan_ns;			/* spent on walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */
 	u64 foreign_moves;		/* as reported last, in pages */
@@ -110,12 +116,13 @@ struct hmem_out_buf {
 
 /*
  * A device.  Everything is set up in probe and freed in remove.  The worker is
- * the only one to touch queues, buffers and the work area; it runs from the
- * time the device is ready until stop is set and cancel_work_sync() returns.
- * It has two works, hints and scans, which take turns.
+ * the only one to touch queues, buffers, tiers and the work area; it runs from
+ * the time the device is ready until stop is set and cancel_work_sync() returns.
+ * It has three works, hints, scans and tiers, which take turns.
  */
 struct hmem {
 	struct virtio_device *vdev;
+	/* Valid while running. */
 	struct virtqueue *vqs[VIRTIO_HMEM_VQ_MAX];
 
 	unsigned int num_tiers;
@@ -124,8 +131,27 @@ struct hmem {
 
 	struct workqueue_struct *wq;
 	struct work_struct work;
+	struct work_struct tiers_work;
+	/*
+	 * Held by the worker while it looks for pages and moves them, so that
+	 * memory that went offline can be waited out.
+	 */
+	struct mutex moving;
+	/*
+	 * The device has its queues and works.  Not so from a freeze to the
+	 * restore, and after a restore that failed.  Written in probe, remove,
+	 * freeze and restore, which exclude each other.
+	 */
+	bool running;
 	/* Asks the worker to finish soon, answering what is left as stopped. */
 	bool stop;
+	/*
+	 * The system is going to sleep: batches are answered as stopped, so that
+	 * the worker can be frozen soon.
+	 */
+	bool asleep;
+	struct notifier_block pm_notifier;
+	struct notifier_block memory_notifier;
 	/* The result queue's callback wakes the worker here. */
 	wait_queue_head_t result_wait;
 
@@ -222,6 +248,8 @@ void hmem_scan_free(struct hmem *hm);
 void hmem_scan_start(struct hmem *hm);
 /* End the scan that is under way, if any, at once.  hm->stop is set. */
 void hmem_scan_stop(struct hmem *hm);
+/* A page is at @pfn now, and has the flags that it had: no access. */
+void hmem_scan_moved(struct hmem *hm, unsigned long pfn);
 /* Of both queues. */
 void hmem_scan_callback(struct virtqueue *vq);
 
@@ -249,6 +277,12 @@ void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
 		      unsigned int nr);
 /* Pages that the guest itself has moved between nodes since boot. */
 unsigned long hmem_foreign_moves(struct hmem *hm);
+
+/* Is what is left of a batch to be answered as stopped? */
+static inline bool hmem_stopping(const struct hmem *hm)
+{
+	return READ_ONCE(hm->stop) || READ_ONCE(hm->asleep);
+}
 
 static inline unsigned int hmem_item_pages(const struct hmem_item *item)
 {

@@ -43,6 +43,10 @@ HMEM_COUNTER(foreign_moves);
 HMEM_COUNTER(scans);
 HMEM_COUNTER(scan_entries);
 HMEM_COUNTER(scan_cleared);
+HMEM_COUNTER(scan_cleaned);
+HMEM_COUNTER(scan_flushes);
+HMEM_COUNTER(scan_ipis);
+HMEM_COUNTER(scan_incomplete);
 HMEM_COUNTER(scan_ns);
 HMEM_COUNTER(scan_skipped);
 
@@ -56,6 +60,10 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_scans.attr,
 	&dev_attr_scan_entries.attr,
 	&dev_attr_scan_cleared.attr,
+	&dev_attr_scan_cleaned.attr,
+	&dev_attr_scan_flushes.attr,
+	&dev_attr_scan_ipis.attr,
+	&dev_attr_scan_incomplete.attr,
 	&dev_attr_scan_ns.attr,
 	&dev_attr_scan_skipped.attr,
 	NULL,

@@ -53,15 +53,18 @@ TRACE_EVENT(hmem_pause,
 /* All address spaces have been walked, and the report is sent. */
 TRACE_EVENT(hmem_scan,
 	TP_PROTO(u64 id, unsigned int flags, unsigned int mms, u64 entries,
-		 u64 accessed, u64 cleared, u64 ns),
-	TP_ARGS(id, flags, mms, entries, accessed, cleared, ns),
+		 u64 accessed, u64 written, u64 cleared, u64 cleaned, u64 ns),
+	TP_ARGS(id, flags, mms, entries, accessed, written, cleared, cleaned,
+		ns),
 	TP_STRUCT__entry(
 		__field(u64, id)
 		__field(unsigned int, flags)
 		__field(unsigned int, mms)
 		__field(u64, entries)
 		__field(u64, accessed)
+		__field(u64, written)
 		__field(u64, cleared)
+		__field(u64, cleaned)
 		__field(u64, ns)
 	),
 	TP_fast_assign(
@@ -70,15 +73,19 @@ TRACE_EVENT(hmem_scan,
 		__entry->mms = mms;
 		__entry->entries = entries;
 		__entry->accessed = accessed;
+		__entry->written = written;
 		__entry->cleared = cleared;
+		__entry->cleaned = cleaned;
 		__entry->ns = ns;
 	),
-	TP_printk("id=%llu flags=%s mms=%u entries=%llu accessed=%llu cleared=%llu ns=%llu",
+	TP_printk("id=%llu flags=%s mms=%u entries=%llu accessed=%llu written=%llu cleared=%llu cleaned=%llu ns=%llu",
 		  __entry->id,
 		  __print_flags(__entry->flags, "|", { 1, "last" },
-				{ 2, "report" }, { 4, "rearm-all" }),
+				{ 2, "report" }, { 4, "rearm-all" },
+				{ 8, "written" }),
 		  __entry->mms, __entry->entries, __entry->accessed,
-		  __entry->cleared, __entry->ns)
+		  __entry->written, __entry->cleared, __entry->cleaned,
+		  __entry->ns)
 );
 
 #endif /* HMEM_TRACE_H */

@@ -26,7 +26,8 @@ MAX_BATCHES = 8         # that migrate() keeps under way
 
 DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN, SCAN_LATE = 1, 2, 4, 8, 16
 TRACK_DIRTY, TRACK_SIM, TRACK_GPT = 1, 2, 4     # trackers
-F_ACCESS = 1 << 1       # a feature
+F_ACCESS, F_WRITTEN, F_INCOMPLETE, F_ONLINE = 1 << 1, 1 << 3, 1 << 4, 1 << 5   # features
+TICK_INCOMPLETE = 1
 REJECTS = {1: "no-driver", 2: "migrating", 3: "busy", 4: "invalid"}
 
 HEADER = struct.Struct("<II")
@@ -65,8 +66,10 @@ class Peer:
         self.connections = 0
         self.state = 0
         self.features = 0
+        self.online = ()        # bytes of each tier
         self.maps = None        # dirty, accessed, rearm
         self.ticks = []         # those that window() is to answer
+        self.tick = None        # the one that it answered last
         self.ranges = []        # (gfn, num, tier)
         self.batches = {}       # under way, by id
         threading.Thread(target=self.serve, daemon=True).start()
@@ -142,6 +145,7 @@ class Peer:
     def handle(self, kind, data):
         if kind == STATE:
             self.state, _, self.features = struct.unpack_from("<IIQ", data)
+            self.online = struct.unpack_from("<8Q", data, 24)
             if not self.state & DRIVER_OK:
                 self.end_batches("no driver")
         elif kind == RANGES:
@@ -207,17 +211,18 @@ class Peer:
                                     struct.pack("<Q", self.ticks.pop(0).seq))
 
     def window(self, rearm=True):
-        """Wait for a window's end.  Returns the maps of the written and of the
-        accessed pages; with rearm, the latter are rearmed when the next one
-        ends."""
+        """Wait for a window's end, and keep what it said as self.tick.  Returns the
+        maps of the written and of the accessed pages; with rearm, the latter are
+        rearmed when the next one ends."""
         self.wait(lambda: self.ticks, "the end of a window")
         with self.changed:
             dirty, accessed = self.take(0), self.take(1)
             if rearm:
                 self.maps[2 * self.map_bytes:] = accessed.to_bytes(
                     self.map_bytes, "little")
+            self.tick = self.ticks.pop(0)
             self.socket.sendall(HEADER.pack(TICK_DONE, 8) +
-                                struct.pack("<Q", self.ticks.pop(0).seq))
+                                struct.pack("<Q", self.tick.seq))
         return dirty, accessed
 
     def send(self, hints):

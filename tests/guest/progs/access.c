@@ -2,13 +2,15 @@
 /*
  * Uses memory by a pattern, over and over, until a file appears:
  *
- *   access MIB STOPFILE [thp]
+ *   access MIB STOPFILE [thp | shared | FILE]
  *
  * What happens to a page follows from its block: a page, or a huge page with
- * thp.  Says "ready", then "GFN USE" for each page, then goes on.
+ * thp.  The memory is anonymous, or shared memory, or a new file's.  Says "ready",
+ * then "GFN USE" for each page, then goes on.
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +53,35 @@ static void use(bool child)
 	}
 }
 
+/* Of @bytes, at a multiple of HUGE. */
+static char *map(size_t bytes, const char *how)
+{
+	int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	char *p = mmap(NULL, bytes + HUGE, PROT_NONE, flags, -1, 0);
+
+	if (p == MAP_FAILED)
+		err(1, "memory");
+	if (!strcmp(how, "shared")) {
+		flags = MAP_SHARED | MAP_ANONYMOUS;
+	} else if (*how == '/') {
+		fd = open(how, O_RDWR | O_CREAT | O_EXCL, 0600);
+		if (fd < 0 || ftruncate(fd, bytes) < 0)
+			err(1, "%s", how);
+		flags = MAP_SHARED;
+	}
+	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+	p = mmap(p, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED)
+		err(1, "memory");
+	if (madvise(p, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
+		err(1, "madvise");
+	memset(p, 1, bytes);
+	/* A page of a file that nobody writes any more is clean. */
+	if (fd >= 0 && msync(p, bytes, MS_SYNC) < 0)
+		err(1, "msync");
+	return p;
+}
+
 /* All are in huge pages, or none is. */
 static bool as_wanted(void)
 {
@@ -78,22 +109,18 @@ int main(int argc, char **argv)
 	size_t bytes;
 	uint64_t *gfns;
 	pid_t pid = 0;
+	const char *how = argc > 3 ? argv[3] : "";
 	char *p;
 
 	if (argc < 3)
-		errx(2, "usage: access MIB STOPFILE [thp]");
+		errx(2, "usage: access MIB STOPFILE [thp | shared | FILE]");
 	bytes = strtoul(argv[1], NULL, 0) << 20;
-	thp = argc > 3 && !strcmp(argv[3], "thp");
+	thp = !strcmp(how, "thp");
 	pages = bytes / HINT_PAGE;
 	gfns = calloc(pages, sizeof(*gfns));
-	p = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!gfns || p == MAP_FAILED)
+	if (!gfns)
 		err(1, "memory");
-	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
-	if (madvise(p, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
-		err(1, "madvise");
-	memset(p, 1, bytes);
+	p = map(bytes, how);
 	mem = p;
 	if (!thp) {
 		pid = fork();
