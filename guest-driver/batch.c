@@ -113,7 +113,7 @@ static void hmem_chunk_run(struct hmem *hm)
 
 			if (try && !hmem_retry(hm, item))
 				continue;
-			if (READ_ONCE(hm->stop)) {
+			if (hmem_stopping(hm)) {
 				item->reason = VIRTIO_HMEM_R_STOPPED;
 				continue;
 			}

@@ -13,9 +13,11 @@
  * One worker does all the work, so there is no lock: see struct hmem.
  */
 #include <linux/acpi.h>
+#include <linux/memory.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
 #include <linux/slab.h>
+#include <linux/suspend.h>
 #include <linux/virtio_config.h>
 
 #include "compat.h"
@@ -27,6 +29,14 @@
 #define HMEM_RESULT_BUF_SIZE						\
 	(sizeof(struct virtio_hmem_result_batch) +			\
 	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result))
+
+/*
+ * How long a device may take to accept results when the driver is stopping, and
+ * before the system sleeps, when it is to be there afterwards: half of what the
+ * kernel gives all works together to come to an end (freeze_timeout_msecs).
+ */
+#define HMEM_STOP_WAIT		HZ
+#define HMEM_SLEEP_WAIT		(10 * HZ)
 
 static_assert(PAGE_SHIFT == VIRTIO_HMEM_GFN_SHIFT);
 static_assert(HMEM_HINTS_PER_BUF >= VIRTIO_HMEM_MIN_HINTS);
@@ -70,12 +80,14 @@ static bool hmem_result_next(struct hmem *hm)
 
 	wait_event_idle(hm->result_wait,
 			(buf = hmem_result_buf_free(hm)) ||
-			READ_ONCE(hm->stop) || virtqueue_is_broken(vq));
+			hmem_stopping(hm) || virtqueue_is_broken(vq));
 	/* A device that works needs but a moment; one that does not, for ever. */
 	if (!buf)
 		wait_event_idle_timeout(hm->result_wait,
 					(buf = hmem_result_buf_free(hm)) ||
-					virtqueue_is_broken(vq), HZ);
+					virtqueue_is_broken(vq),
+					READ_ONCE(hm->stop) ? HMEM_STOP_WAIT :
+							      HMEM_SLEEP_WAIT);
 	if (!buf || virtqueue_is_broken(vq)) {
 		hm->results_lost = true;
 		return false;
@@ -136,7 +148,9 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 	hm->batch_id = le64_to_cpu(batch->id);
 	hm->results_lost = false;
 	memcpy(hm->area->hints, batch->hints, flex_array_size(batch, hints, num));
+	mutex_lock(&hm->moving);
 	hmem_batch_run(hm, num);
+	mutex_unlock(&hm->moving);
 	if (hm->result_buf)
 		hmem_result_send(hm, true);
 	return true;
@@ -181,6 +195,86 @@ static void hmem_result_callback(struct virtqueue *vq)
 }
 
 /*
+ * Tiers
+ */
+
+/* The node of tier @i, if that has memory now. */
+static int hmem_tier_node(struct hmem *hm, unsigned int i, u32 *pxm)
+{
+	int nid;
+
+	virtio_cread_le(hm->vdev, struct virtio_hmem_config, tiers[i].pxm, pxm);
+	nid = pxm_to_node(*pxm);
+	if (nid < 0 || nid >= MAX_NUMNODES || !node_state(nid, N_MEMORY))
+		return NUMA_NO_NODE;
+	return nid;
+}
+
+static void hmem_tier_set(struct hmem *hm, unsigned int i, u32 pxm, int nid)
+{
+	struct device *dev = &hm->vdev->dev;
+
+	hm->tier_nid[i] = nid;
+	if (nid == NUMA_NO_NODE)
+		dev_warn(dev,
+			 "tier %u (proximity domain %u) has no memory here: hints for it are refused\n",
+			 i, pxm);
+	else
+		dev_info(dev, "tier %u is node %d\n", i, nid);
+}
+
+static void hmem_tier_update(struct hmem *hm, unsigned int i)
+{
+	u64 online;
+	u32 pxm;
+	int nid = hmem_tier_node(hm, i, &pxm);
+
+	if (nid != hm->tier_nid[i])
+		hmem_tier_set(hm, i, pxm, nid);
+	if (!virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_ONLINE))
+		return;
+	online = nid == NUMA_NO_NODE ? 0 :
+				       (u64)node_present_pages(nid) << PAGE_SHIFT;
+	virtio_cwrite_le(hm->vdev, struct virtio_hmem_config, tiers[i].online,
+			 &online);
+}
+
+/* In the worker's turn: hints see a tier as it is from their first to their last. */
+static void hmem_tiers_work(struct work_struct *work)
+{
+	struct hmem *hm = container_of(work, struct hmem, tiers_work);
+	unsigned int i;
+
+	for (i = 0; i < hm->num_tiers && !READ_ONCE(hm->stop); i++)
+		hmem_tier_update(hm, i);
+}
+
+/*
+ * Memory comes and goes.  The kernel's lock for that is held; the worker does not
+ * take it.  What was online when the worker looked for a page can be removed after
+ * MEM_OFFLINE.  From then on pfn_to_online_page() finds it no more, so that what is
+ * to be waited for is the batch under way.  Scans look at mapped pages only, which
+ * cannot go offline.
+ */
+static int hmem_memory_event(struct notifier_block *notifier,
+			     unsigned long event, void *unused)
+{
+	struct hmem *hm = container_of(notifier, struct hmem, memory_notifier);
+
+	switch (event) {
+	case MEM_OFFLINE:
+		mutex_lock(&hm->moving);
+		mutex_unlock(&hm->moving);
+		fallthrough;
+	case MEM_ONLINE:
+		if (!READ_ONCE(hm->stop))
+			queue_work(hm->wq, &hm->tiers_work);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/*
  * Life cycle
  */
 
@@ -198,24 +292,10 @@ static int hmem_read_config(struct hmem *hm)
 	}
 	hm->num_tiers = num;
 	for (i = 0; i < num; i++) {
-		struct virtio_hmem_tier tier;
-		int nid;
+		u32 pxm;
+		int nid = hmem_tier_node(hm, i, &pxm);
 
-		virtio_cread_bytes(hm->vdev,
-				   offsetof(struct virtio_hmem_config,
-					    tiers[i]),
-				   &tier, sizeof(tier));
-		nid = pxm_to_node(le32_to_cpu(tier.pxm));
-		if (nid < 0 || nid >= MAX_NUMNODES ||
-		    !node_state(nid, N_MEMORY)) {
-			dev_warn(dev,
-				 "tier %u (proximity domain %u) has no memory here: hints for it are refused\n",
-				 i, le32_to_cpu(tier.pxm));
-			nid = NUMA_NO_NODE;
-		} else {
-			dev_info(dev, "tier %u is node %d\n", i, nid);
-		}
-		hm->tier_nid[i] = nid;
+		hmem_tier_set(hm, i, pxm, nid);
 	}
 	return 0;
 }
@@ -242,6 +322,7 @@ static int hmem_start(struct hmem *hm)
 	hm->result_buf = NULL;
 	for (i = 0; i < HMEM_RESULT_BUFS; i++)
 		hm->result_bufs[i].busy = false;
+	hm->running = true;
 	WRITE_ONCE(hm->stop, false);
 	virtio_device_ready(hm->vdev);
 	for (i = 0; i < HMEM_HINT_BUFS; i++)
@@ -250,23 +331,56 @@ static int hmem_start(struct hmem *hm)
 	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_HINT]);
 	if (hm->scan)
 		hmem_scan_start(hm);
+	queue_work(hm->wq, &hm->tiers_work);
 	return 0;
+}
+
+static void hmem_cancel_works(struct hmem *hm)
+{
+	cancel_work_sync(&hm->work);
+	cancel_work_sync(&hm->tiers_work);
+	if (hm->scan)
+		hmem_scan_stop(hm);
 }
 
 /* Stop the worker where it is, and take all buffers from the device. */
 static void hmem_stop(struct hmem *hm)
 {
+	if (!hm->running)
+		return;
 	WRITE_ONCE(hm->stop, true);
 	wake_up(&hm->result_wait);
-	cancel_work_sync(&hm->work);
-	if (hm->scan)
-		hmem_scan_stop(hm);
+	hmem_cancel_works(hm);
 	virtio_reset_device(hm->vdev);
 	/* A callback may have queued them again before the reset. */
-	cancel_work_sync(&hm->work);
-	if (hm->scan)
-		hmem_scan_stop(hm);
+	hmem_cancel_works(hm);
 	hm->vdev->config->del_vqs(hm->vdev);
+	hm->running = false;
+}
+
+/*
+ * Before the freezer, which waits for works that run, and gives up after 20 s;
+ * and after it, also if the system could not go to sleep.
+ */
+static int hmem_pm_event(struct notifier_block *notifier, unsigned long event,
+			 void *unused)
+{
+	struct hmem *hm = container_of(notifier, struct hmem, pm_notifier);
+
+	switch (event) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_SUSPEND_PREPARE:
+	case PM_RESTORE_PREPARE:
+		WRITE_ONCE(hm->asleep, true);
+		wake_up(&hm->result_wait);
+		break;
+	case PM_POST_HIBERNATION:
+	case PM_POST_SUSPEND:
+	case PM_POST_RESTORE:
+		WRITE_ONCE(hm->asleep, false);
+		break;
+	}
+	return NOTIFY_OK;
 }
 
 static void hmem_free(struct hmem *hm)
@@ -291,7 +405,12 @@ static struct hmem *hmem_alloc_device(struct virtio_device *vdev)
 		return NULL;
 	hm->vdev = vdev;
 	INIT_WORK(&hm->work, hmem_work);
+	INIT_WORK(&hm->tiers_work, hmem_tiers_work);
+	mutex_init(&hm->moving);
 	init_waitqueue_head(&hm->result_wait);
+	hm->stop = true;
+	hm->pm_notifier.notifier_call = hmem_pm_event;
+	hm->memory_notifier.notifier_call = hmem_memory_event;
 	hm->area = kvzalloc(sizeof(*hm->area), GFP_KERNEL);
 	if (!hm->area)
 		goto fail;
@@ -341,12 +460,22 @@ static int hmem_probe(struct virtio_device *vdev)
 		goto out_free;
 	}
 	hmem_stats_add(hm);
+	rc = register_pm_notifier(&hm->pm_notifier);
+	if (rc)
+		goto out_stats;
+	rc = register_memory_notifier(&hm->memory_notifier);
+	if (rc)
+		goto out_pm;
 	rc = hmem_start(hm);
 	if (rc)
-		goto out_destroy;
+		goto out_memory;
 	return 0;
 
-out_destroy:
+out_memory:
+	unregister_memory_notifier(&hm->memory_notifier);
+out_pm:
+	unregister_pm_notifier(&hm->pm_notifier);
+out_stats:
 	hmem_stats_remove(hm);
 	destroy_workqueue(hm->wq);
 out_free:
@@ -358,12 +487,15 @@ static void hmem_remove(struct virtio_device *vdev)
 {
 	struct hmem *hm = vdev->priv;
 
-	/* Let the worker answer what it has as stopped. */
-	WRITE_ONCE(hm->stop, true);
-	wake_up(&hm->result_wait);
-	queue_work(hm->wq, &hm->work);
-	flush_work(&hm->work);
-
+	unregister_memory_notifier(&hm->memory_notifier);
+	unregister_pm_notifier(&hm->pm_notifier);
+	if (hm->running) {
+		/* Let the worker answer what it has as stopped. */
+		WRITE_ONCE(hm->stop, true);
+		wake_up(&hm->result_wait);
+		queue_work(hm->wq, &hm->work);
+		flush_work(&hm->work);
+	}
 	hmem_stop(hm);
 	hmem_stats_remove(hm);
 	destroy_workqueue(hm->wq);
@@ -408,6 +540,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_ACCESS,
 	VIRTIO_HMEM_F_WRITTEN,
 	VIRTIO_HMEM_F_INCOMPLETE,
+	VIRTIO_HMEM_F_ONLINE,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

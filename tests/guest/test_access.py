@@ -184,7 +184,7 @@ def pages_given_away_and_written_again_stay(rig):
     out_of_memory(rig, "free")
 
 
-HOT_MIB, PASSES = 24, 30
+HOT_MIB, PASSES = 16, 12
 
 
 def reclaim_keeps_the_hot_set(rig, lru):

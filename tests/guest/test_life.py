@@ -6,7 +6,9 @@ host alone is tried with one kernel."""
 
 import time
 
+from daemon import REASONS
 from guest import test
+from peer import DRIVER_OK, Peer
 from work import STOP, Work, moved
 
 POLICY = ("--policy", "writes,window=200,rate=64")
@@ -148,3 +150,62 @@ def guest_sleeps(rig):
     log = vm.logs()
     assert "\nslept 0\n" in log and "\nanon: 0\n" in log, log
     assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+
+
+def sleep_and_wake(vm, when="true"):
+    """Suspend the guest to RAM once a command there has ended, and wake it up."""
+    asleep = vm.spawn(f"{when}; echo mem > /sys/power/state")
+    since = len(vm.events)
+    vm.wait_event("SUSPEND", since)
+    vm.qmp("system_wakeup")
+    vm.wait_event("WAKEUP", since)
+    return asleep
+
+
+@test(kernels=("6.1", "6.12"), timeout=600)
+def sleep_does_not_wait_for_a_batch(rig):
+    """The rest of a batch is answered as stopped, so that the system can go to sleep
+    at once; the kernel waits for 20 s, and some batches take longer."""
+    peer = Peer(rig.dir)
+    vm = rig.boot(dram=256, nvm=256, ready=False,
+                  append="numa_balancing=disable mem_sleep_default=deep")
+    peer.wait_ready()
+    vm.run("dd if=/dev/zero of=/tmp/data bs=1M count=128")
+    batch = peer.send([(gfn, 9, 1) for gfn in range(512, 256 << 8, 512)])
+    asleep = sleep_and_wake(vm, "until grep -q '^moved  *[0-9]\\{3\\}' "
+                            "/sys/kernel/debug/virtio_hmem/*/reasons; do :; done")
+    print(asleep.wait())
+    peer.wait(lambda: batch.end, "the batch to end")
+    found = [REASONS[reason] for _, _, _, reason in batch.results]
+    print({reason: found.count(reason) for reason in set(found)})
+    assert batch.end == "done" and "stopped" in found
+    # It goes on afterwards.
+    peer.wait_ready()
+    answers = peer.hint([(gfn, 9, 1) for gfn in range(512, 256 << 8, 512)])
+    assert "stopped" not in [REASONS[reason] for _, _, _, reason in answers]
+
+
+@test(kernels=(), debug=True, timeout=600)
+def wakes_without_memory(rig):
+    """There is no memory for the queues when the system wakes up.  The device is of
+    no use then, and the driver can be removed; or it recovers after the next sleep."""
+    peer = Peer(rig.dir)
+    vm = rig.boot(ready=False, append="numa_balancing=disable mem_sleep_default=deep")
+    peer.wait_ready()
+    fail = ("cd /sys/kernel/debug/failslab; "
+            "start=$(cat /sys/module/virtio_hmem/sections/.text); "
+            "size=$(sed -n 's/^virtio_hmem \\([0-9]*\\) .*/\\1/p' /proc/modules); "
+            "echo $start > require-start; "
+            "printf '0x%x' $((start + size)) > require-end; "
+            "echo N > ignore-gfp-wait; echo 0 > verbose; echo -1 > times; "
+            "echo 100 > probability")
+    for recover in (True, False):
+        sleep_and_wake(vm, fail).wait()
+        vm.run("echo 0 > /sys/kernel/debug/failslab/probability")
+        assert not peer.state & DRIVER_OK
+        vm.run("ls -d /sys/bus/virtio/drivers/virtio_hmem/virtio*")
+        if recover:
+            sleep_and_wake(vm).wait()
+            peer.wait_ready()
+    vm.run("rmmod virtio_hmem; modprobe virtio_hmem")
+    peer.wait_ready()
