@@ -241,6 +241,7 @@ static json *stats_json(const struct vm *vm)
 	json *r = json_object_new_object();
 
 	put_u64(c, "ticks", s->ticks);
+	put_u64(c, "incomplete_ticks", s->incomplete);
 	put_u64(c, "dirty_pages", s->dirty);
 	put_u64(c, "accessed_pages", s->accessed);
 	put_u64(c, "rearmed_pages", s->rearmed);

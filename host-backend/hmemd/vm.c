@@ -82,6 +82,8 @@ const char *vm_activity(const struct vm *vm)
 		return "policy is observe: nothing moves unless asked by hand";
 	if (vm->under_way)
 		return "moving pages";
+	if (vm->pace.given_up)
+		return "waiting: the guest's driver cannot look at all of its memory";
 	if (vm->brake.steps == HMEM_BRAKE_MAX || vm->pace.chance)
 		return "idle: moving pages does not pay";
 	return "idle: tier 0 holds the hottest pages";
@@ -506,9 +508,11 @@ static bool begin_window(struct vm *vm)
 	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
 						 vm->hello.num_tiers, written);
 
+	heat.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE;
 	vm->stats.ticks++;
 	vm->stats.dirty += vm->tick.dirty;
 	vm->stats.accessed += vm->tick.accessed;
+	vm->stats.incomplete += heat.incomplete;
 	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
 	if (vm_is_sampled(vm) && vm->sampler.rests)
 		return false;

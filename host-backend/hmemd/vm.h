@@ -30,6 +30,7 @@ struct vm_stats {
 	uint64_t promoted, demoted;	/* frames */
 	uint64_t retries;		/* pages of jobs asked for again */
 	uint64_t ticks, dirty, accessed;	/* pages found in them */
+	uint64_t incomplete;		/* ticks that may have missed pages */
 	uint64_t rearmed;		/* pages */
 	uint64_t log_samples, log_faults;	/* the sampler's when they were reset */
 	uint64_t plans;			/* windows that had something to move */

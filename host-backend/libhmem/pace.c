@@ -79,6 +79,8 @@ static void begin_census(struct hmem_pace *c, bool late)
 	c->blurred = false;
 	c->waited = 0;
 	c->spent = 0;
+	c->blind = c->missed = 0;
+	c->given_up = false;
 	c->asked = c->margin;
 	c->cut = c->cold + c->asked < HMEM_HEAT_MAX ? c->cold + c->asked : HMEM_HEAT_MAX;
 	c->parts = c->urgent ? 1 : c->share;
@@ -91,24 +93,47 @@ static void begin_census(struct hmem_pace *c, bool late)
 	c->urgent = false;
 }
 
+/*
+ * The window that has ended was to be a look, but is none.  What it was for is done
+ * again, unless that would make the census cost more than twice as much.
+ */
+static bool misses(struct hmem_pace *c, bool incomplete, bool late)
+{
+	if (!c->left)
+		return false;
+	if (incomplete)
+		c->blind = 1 + late;
+	if (!c->blind)
+		return false;
+	c->blind--;
+	if (c->missed++ == FIRST + SECOND + 1) {
+		c->left = 0;
+		c->blind = 0;
+		c->given_up = true;
+	}
+	return true;
+}
+
 void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool busy,
 		      struct hmem_heat *h)
 {
-	bool late = t->ops->rearms_late;
-	uint32_t left;
+	bool late = t->ops->rearms_late, missed = misses(c, h->incomplete, late);
+	/* What is rearmed now follows from the last look that was one. */
+	uint32_t left, last = c->left + missed;
 
 	c->scans = t->ops->scans;
-	c->look = c->left;
-	if (c->left)
+	c->look = missed ? 0 : c->left;
+	if (c->look)
 		c->left--;
-	else if (c->urgent ||
-		 (c->credit >= 0 && (!busy || ++c->waited > PATIENCE)))
+	else if (!missed && (c->urgent || (c->credit >= 0 &&
+					   (!busy || ++c->waited > PATIENCE))))
 		begin_census(c, late);
 	/* What is rearmed late is so for the window after the next. */
 	left = c->left - (late && c->left);
-	h->ignore = !c->look || c->look > FIRST + SECOND;
+	h->begins = !last;
+	h->ignore = missed || !last || last > FIRST + SECOND;
 	/* Looks that make up a window count as one. */
-	c->elapsed += c->look ? 1u << (MAX_SHIFT - c->shift) : WINDOW;
+	c->elapsed += last ? 1u << (MAX_SHIFT - c->shift) : WINDOW;
 	h->brief = c->elapsed < WINDOW;
 	c->elapsed %= WINDOW;
 	/* Of all of memory: what was known before counts no more. */
@@ -124,7 +149,7 @@ void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool bu
 	h->forget = UINT64_C(1) << (c->count * 0x9e3779b9u >> 26);
 	h->last = c->look == SECOND + 1;
 	h->sure = HMEM_PACE_SURE;
-	h->candidates = c->look && c->look <= SECOND;
+	h->candidates = last && last <= SECOND;
 }
 
 static uint64_t look_ns(const struct hmem_pace *c, const struct hmem_policy *policy)

@@ -39,8 +39,10 @@
  * scans all page tables for each window is paced, too, but always looks at all of
  * memory: a part would cost the same.  Its looks are long against a scan, and there
  * is one more, as it rearms late: it begins a census with bits that are set.  The
- * rest pays for all scans, however long that makes it.  With other trackers there
- * is nothing to save: see hmem_paced().
+ * rest pays for all scans, however long that makes it.  A scan that was incomplete makes
+ * no look, nor does the next one if bits are rearmed late, for it finds what was set
+ * before; a census for which that happens too often is given up.  With other trackers
+ * there is nothing to save: see hmem_paced().
  */
 #ifndef HMEM_PACE_H
 #define HMEM_PACE_H
@@ -61,6 +63,12 @@ struct hmem_pace {
 	uint32_t left;
 	/* What the window that has ended was: as @left was in it. */
 	uint32_t look;
+	/*
+	 * Windows that are still no look; those that were none, in this census, which is
+	 * given up if they are too many.
+	 */
+	uint32_t blind, missed;
+	bool given_up;
 	/* Of a window of the policy's, what has passed in looks; in 64ths. */
 	uint32_t elapsed;
 	/* The tracker scans, for so long: the shortest scan of the last census. */
@@ -125,7 +133,8 @@ void hmem_pace_init(struct hmem_pace *c, const struct hmem_policy *policy,
 		    uint64_t min_ns);
 
 /*
- * A window of @t has ended: add to @h how hmem_pages_update() is to take it.
+ * A window of @t has ended: add to @h, which says whether it was incomplete, how
+ * hmem_pages_update() is to take it.
  * @busy: pages are being moved, or have not found room.
  */
 void hmem_pace_window(struct hmem_pace *c, const struct hmem_tracker *t, bool busy,
@@ -147,13 +156,13 @@ static inline bool hmem_pace_rests(const struct hmem_pace *c)
 }
 
 /*
- * Is it time for a plan?  Not within a census, or before one that is urgent since
+ * Is it time for a plan?  Not within a census, after one that was given up, or before one that is urgent since
  * the hot set is another one: it is about to know better.
  * Then hmem_pace_planned() wants to know the plan.
  */
 static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
 {
-	return !c->left && (!c->urgent || c->chance);
+	return !c->left && !c->given_up && (!c->urgent || c->chance);
 }
 
 /* With what hysteresis over idle pages: what the pages in question were asked for. */

@@ -80,6 +80,13 @@ struct hmem_heat {
 	bool candidates;
 	/* The window says nothing: all heats stay. */
 	bool ignore;
+	/* A census about the part begins: only what is set now was used before it. */
+	bool begins;
+	/*
+	 * Pages that were not found may have been used: they stay as hot as they are,
+	 * and the queue is left as it is.
+	 */
+	bool incomplete;
 	/* It was too short to count among those for which a page is refused. */
 	bool brief;
 };

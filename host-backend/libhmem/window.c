@@ -108,9 +108,9 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
 	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
 	mlq->wait[WAIT_LATE] = late ? rearm : 0;
-	/* The census begins. */
+	/* The census begins, or has not come to its first look. */
 	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
-		mlq->wait[WAIT_USED] = set;
+		mlq->wait[WAIT_USED] = set | (h->begins ? 0 : mlq->wait[WAIT_USED]);
 	return rearm;
 }
 
@@ -244,7 +244,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	s.written &= ~except;
 	/* Slots outside the mask stand for no frame, and stay zero. */
 	if (!u->h->ignore)
-		average_except(heat, s, u->h, except);
+		average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
 	if (in_part)
 		hot = look_at(u, b, s.accessed);
 	if (in_part && !b->tier)
@@ -258,7 +258,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	if (w->paced)
 		rearm = rearm_part(mlq, all, u->h, in_part, hot,
 				   t->ops->rearms_late) & b->mask;
-	else if (t->ops->rearm)
+	else if (t->ops->rearm && !u->h->incomplete)
 		rearm = except | hmem_mlq_step(mlq, s.accessed, u->h->levels,
 					       t->ops->rearms_late);
 	if (rearm) {

@@ -837,6 +837,66 @@ static void a_census_of_scans(void **state)
 	}
 }
 
+/* A scan that has missed pages is no look, nor is the next: both are made again. */
+static void incomplete_scans_are_no_looks(void **state)
+{
+	const struct hmem_look some = { .used = 1500 };
+	struct rules *r = *state;
+
+	r->scans = true;
+	for (uint32_t at = 1; at <= 8; at++) {
+		enum hmem_rearm rearm;
+		bool candidates;
+
+		until_census(r, 1);
+		while (r->pace.left > at)
+			window(r, some);
+		rearm = r->heat.rearm;
+		candidates = r->heat.candidates;
+		for (unsigned int i = 0; i < 2; i++) {
+			r->heat.incomplete = !i;
+			window(r, some);
+			assert_true(r->heat.ignore);
+			assert_false(r->heat.begins);
+			assert_int_equal(r->pace.left, at);
+			assert_int_equal(r->pace.look, 0);
+			/* What was to be rearmed may not have been. */
+			assert_int_equal(r->heat.rearm, rearm);
+			assert_int_equal(r->heat.candidates, candidates);
+			assert_false(hmem_pace_may_plan(&r->pace));
+		}
+		window(r, some);
+		assert_int_equal(r->pace.look, at);
+		assert_int_equal(r->heat.ignore, at == 8);
+		while (r->pace.left)
+			window(r, some);
+		assert_true(hmem_pace_may_plan(&r->pace));
+	}
+}
+
+/* If all are, the census is given up, and nothing is made of it; others follow. */
+static void all_scans_incomplete(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int n = 0;
+
+		until_census(r, 1);
+		while (r->pace.left) {
+			r->heat.incomplete = true;
+			window(r, (struct hmem_look) { .used = 1500 });
+			n++;
+		}
+		assert_in_range(n, 8, 16);
+		assert_false(hmem_pace_may_plan(&r->pace));
+		r->heat.incomplete = false;
+	}
+	whole_census(r, 1, (struct hmem_look) { .used = 1500 });
+	assert_true(hmem_pace_may_plan(&r->pace));
+}
+
 /* 8 scans of 0.75 ms and as much for their faults: 12 ms, and 5 for any others. */
 static void scans_are_paid_for(void **state)
 {
@@ -1069,6 +1129,8 @@ int main(void)
 		RULE(waits_for_moves),
 		RULE(who_is_paced),
 		RULE(a_census_of_scans),
+		RULE(incomplete_scans_are_no_looks),
+		RULE(all_scans_incomplete),
 		RULE(scans_are_paid_for),
 		cmocka_unit_test(parts_are_alike),
 		cmocka_unit_test(looks),

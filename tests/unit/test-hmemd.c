@@ -472,6 +472,32 @@ static void dirty_log_is_sampled(void **state)
 	peer_close(&p);
 }
 
+/* A window in which the driver has missed pages makes none colder, and is counted. */
+static void incomplete_ticks(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = { .trackers = HMEM_LINK_TRACKER_GPT };
+	struct hmem_link_tick tick = { .window_ns = 1000000000 };
+	struct peer_msg msg;
+
+	peer_handshake(&p, f->d.vm_socket, "gpt");
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	ctl(f, 0, "policy gpt set name=observe");
+	expect_track(&p, &msg);
+	for (uint64_t seq = 1; seq <= 6; seq++) {
+		if (seq <= 3)
+			set_bit(p.map + PEER_WORDS, 5);
+		tick.seq = seq;
+		tick.flags = seq <= 3 ? 0 : HMEM_LINK_TICK_INCOMPLETE;
+		peer_send(&p, HMEM_LINK_TICK, &tick, sizeof(tick));
+		peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+	}
+	assert_int_equal(ask(f, "stats gpt", "counters.incomplete_ticks"), 3);
+	assert_int_equal(ask(f, "status gpt", "vms.0.tiers.0.hot"), 1);
+	peer_close(&p);
+}
+
 /* No window is shorter than the device has it, and that is said. */
 static void least_window(void **state)
 {
@@ -1483,8 +1509,7 @@ static void doctor_without_hmemd(void **state)
 	assert_non_null(strstr(c->out, "has not answered in 1 s"));
 	ctl(f, 1, line);
 	assert_non_null(strstr(c->out, "has not answered in 1 s"));
-	for (unsigned int i = 0; i < 2; i++)
-		close(accept(fd, NULL, NULL));
+	close(accept(fd, NULL, NULL));
 	pid = ctl_start(c, &f->d, line, fds);
 	close(accept(fd, NULL, NULL));
 	ctl_finish(c, pid, fds, NULL);
@@ -1567,6 +1592,7 @@ int main(void)
 		TEST(guest_tracker),
 		TEST(guest_tracker_rests),
 		TEST(dirty_log_is_sampled),
+		TEST(incomplete_ticks),
 		TEST(least_window),
 		TEST(rearm),
 		TEST(lockstep),

@@ -101,6 +101,42 @@ static void few_bytes_a_page(void **state)
 	hmem_pages_free(&p);
 }
 
+/* What was not found may have been used all the same: it does not cool down. */
+static void incomplete_windows_cool_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_heat heat = { .decay = 2, .read = HMEM_HEAT_MAX, .levels = 7 };
+	uint64_t maps[HMEM_LINK_MAPS * (FRAMES / 64)] = { 0 };
+	uint64_t *accessed = maps + FRAMES / 64, *rearm = accessed + FRAMES / 64;
+	struct hmem_tracker_maps gpt;
+	uint16_t hot, other;
+
+	hmem_tracker_gpt_init(&gpt, maps, FRAMES / 8);
+	for (unsigned int i = 0; i < 3; i++) {
+		accessed[1] = 3;
+		hmem_pages_update(&f->pages, &gpt.tracker, &heat);
+	}
+	hot = hmem_pages_heat(&f->pages, 64);
+	other = hmem_pages_heat(&f->pages, 65);
+	assert_true(hot > HMEM_HEAT_MAX / 2);
+	rearm[1] = 0;
+	heat.incomplete = true;
+	for (unsigned int i = 0; i < 10; i++) {
+		struct hmem_mlq_block was = f->pages.mlq[1];
+
+		/* One of them is found, the other is not. */
+		accessed[1] = 2;
+		hmem_pages_update(&f->pages, &gpt.tracker, &heat);
+		assert_int_equal(hmem_pages_heat(&f->pages, 64), hot);
+		assert_memory_equal(&f->pages.mlq[1], &was, sizeof(was));
+		assert_int_equal(rearm[1], 0);
+	}
+	assert_true(hmem_pages_heat(&f->pages, 65) > other);
+	heat.incomplete = false;
+	hmem_pages_update(&f->pages, &gpt.tracker, &heat);
+	assert_true(hmem_pages_heat(&f->pages, 64) < hot);
+}
+
 /* Against the same average in floating point. */
 static void heat_is_an_average(void **state)
 {
@@ -538,6 +574,7 @@ int main(void)
 		cmocka_unit_test(refuses_too_much),
 		cmocka_unit_test(few_bytes_a_page),
 		TEST(heat_is_an_average),
+		TEST(incomplete_windows_cool_nothing),
 		TEST(heat_has_limits),
 		TEST(cold_blocks_rest),
 		TEST(windows_take_all_bits),
