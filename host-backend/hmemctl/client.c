@@ -118,6 +118,9 @@ static bool send_all(const char *data, size_t len)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return no_answer();
+		/* What it said before it hung up is why it did. */
+		if (n < 0 && errno == EPIPE)
+			return true;
 		if (n <= 0)
 			return fail("hmemd went away: %s; see its log", strerror(errno));
 		data += n;

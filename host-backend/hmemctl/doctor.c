@@ -113,6 +113,16 @@ static void check_hmemd(void)
 	if (num_of(h, "dropped"))
 		check(WARN, "link", "%s connections were dropped for a fault, the last "
 		      "one of %s", text_of(h, "dropped"), text_of(h, "last_fault"));
+	if (num_of(h, "turned_away") || num_of(h, "clients_turned_away"))
+		check(WARN, "connections", "%s of VMs and %s of control clients were turned "
+		      "away, the last one: %s", text_of(h, "turned_away"),
+		      text_of(h, "clients_turned_away"), text_of(h, "last_turned_away"));
+	if (num_of(h, "not_introduced"))
+		check(WARN, "connections", "%s of %s have not introduced themselves as VMs",
+		      text_of(h, "not_introduced"), text_of(h, "vms"));
+	if (num_of(h, "log_lines_lost"))
+		check(WARN, "log", "%s lines of hmemd's log are lost, as nobody read them",
+		      text_of(h, "log_lines_lost"));
 	status = try_ask(new_request("status", NULL), &why);
 	if (!status) {
 		check(FAIL, "vms", "%s", why);

@@ -30,10 +30,17 @@ static void receive(struct conn *c)
 	c->receiving = true;
 }
 
+void conn_peer(int fd, struct ucred *cred)
+{
+	socklen_t len = sizeof(*cred);
+
+	*cred = (struct ucred) { .uid = -1 };
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, cred, &len);
+}
+
 int conn_init(struct conn *c, struct loop *loop, int fd)
 {
-	struct ucred cred = { 0 };
-	socklen_t len = sizeof(cred);
+	struct ucred cred;
 	int ret = -ENOMEM;
 
 	c->loop = loop;
@@ -41,11 +48,9 @@ int conn_init(struct conn *c, struct loop *loop, int fd)
 	c->passed_fd = -1;
 	c->io.complete = conn_complete;
 	c->turn.take = conn_turn;
-	c->uid = -1;
-	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
-		c->pid = cred.pid;
-		c->uid = cred.uid;
-	}
+	conn_peer(fd, &cred);
+	c->pid = cred.pid;
+	c->uid = cred.uid;
 	c->in_size = c->in_max < IN_START ? c->in_max : IN_START;
 	c->in = malloc(c->in_size);
 	if (c->in)

@@ -58,7 +58,7 @@ struct conn {
 	struct closer *closer;
 	/* The one that came and nobody has taken yet, or -1. */
 	int passed_fd;
-	/* Whose end the other one is; 0 and (uid_t)-1 if the kernel does not tell. */
+	/* As conn_peer() says. */
 	pid_t pid;
 	uid_t uid;
 
@@ -75,6 +75,9 @@ struct conn {
 	struct iovec iov;
 	_Alignas(size_t) char control[CMSG_SPACE(CONN_MAX_FDS * sizeof(int))];
 };
+
+/* Whose end the other one is; pid 0 and uid -1 if the kernel does not tell. */
+void conn_peer(int fd, struct ucred *cred);
 
 /*
  * Take over @fd and begin to receive.  On failure @fd is closed and @c is not

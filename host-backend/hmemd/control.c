@@ -19,6 +19,7 @@
 #include "log.h"
 #include "recall.h"
 #include "size.h"
+#include "utf8.h"
 #include "vm.h"
 
 #define MAX_REQUEST	(8u * 1024 * 1024)
@@ -45,9 +46,14 @@ static void put_u64(json *o, const char *key, uint64_t v)
 	json_object_object_add(o, key, json_object_new_uint64(v));
 }
 
+/* JSON is UTF-8; what a person or a peer has named something need not be. */
 static void put_str(json *o, const char *key, const char *v)
 {
-	json_object_object_add(o, key, v && *v ? json_object_new_string(v) : NULL);
+	char text[1024];
+
+	if (v)
+		hmem_utf8(v, text, sizeof(text));
+	json_object_object_add(o, key, v && *v ? json_object_new_string(text) : NULL);
 }
 
 static void put_bool(json *o, const char *key, bool v)
@@ -387,6 +393,15 @@ static void do_info(struct client *client, json *req)
 	put_u64(h, "max_guest_bytes", d->max_frames << VIRTIO_HMEM_GFN_SHIFT);
 	put_u64(h, "dropped", d->dropped);
 	put_str(h, "last_fault", d->last_fault);
+	put_u64(h, "turned_away", d->turned_away.vms);
+	put_u64(h, "clients_turned_away", d->turned_away.clients);
+	put_str(h, "last_turned_away", d->turned_away.last);
+	put_u64(h, "vms", d->num_vms);
+	put_u64(h, "not_introduced", doorman_strangers(d));
+	put_u64(h, "clients", d->num_clients);
+	put_u64(h, "max_clients", HMEM_MAX_CLIENTS);
+	put_u64(h, "max_tables_bytes", d->max_tables);
+	put_u64(h, "log_lines_lost", log_lost());
 	json_object_object_add(o, "hmemd", h);
 	reply(client, o, true);
 }
@@ -889,14 +904,36 @@ static const struct conn_ops client_ops = {
 	.release = client_release,
 };
 
+/* So that hmemctl has something to say: as reply_error() would, if there were a client. */
+static void turn_away(struct hmemd *d, int fd)
+{
+	static const char answer[] =
+		"{\"error\":{\"code\":\"busy\",\"message\":\"hmemd serves %u control "
+		"clients already: end one, see hmemctl doctor\"},\"version\":1,"
+		"\"final\":true}\n";
+	char line[sizeof(answer) + 16];
+	struct ucred cred;
+	int len = snprintf(line, sizeof(line), answer, HMEM_MAX_CLIENTS);
+
+	conn_peer(fd, &cred);
+	(void)!send(fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+	doorman_notes(d, &d->turned_away.clients, "a control client (process %d of user "
+		      "%d): %u are connected", (int)cred.pid, (int)cred.uid,
+		      d->num_clients);
+}
+
 void client_accept(struct hmemd *d, int fd)
 {
 	struct client *client;
 
-	client = d->num_clients < HMEM_MAX_CLIENTS ? calloc(1, sizeof(*client)) : NULL;
+	if (d->num_clients >= HMEM_MAX_CLIENTS) {
+		turn_away(d, fd);
+		return;
+	}
+	client = calloc(1, sizeof(*client));
 	if (!client) {
-		log_msg(LOG_WARN, "a control client is turned away: %u are connected",
-			d->num_clients);
+		log_msg(LOG_ERR, "a control client is turned away: no memory");
 		close(fd);
 		return;
 	}

@@ -7,6 +7,7 @@
 
 #include "closer.h"
 #include "damon.h"
+#include "doorman.h"
 #include "listener.h"
 #include "loop.h"
 #include "policy.h"
@@ -54,6 +55,7 @@ struct hmemd {
 	uint64_t max_tables;		/* bytes, of all VMs together */
 	/* Where the last VM that was turned away came to grief. */
 	char last_fault[256];
+	struct turned_away turned_away;
 
 	struct host_paths host;
 	struct damon_admin damon;

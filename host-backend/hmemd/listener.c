@@ -43,8 +43,12 @@ static void accepted(struct io *io, enum io_op op, int res)
 {
 	struct listener *l = (struct listener *)io;
 
-	if (res >= 0)
+	if (res >= 0 && l->d->loop.stop)
+		close(res);
+	else if (res >= 0)
 		l->accept(l->d, res);
+	else if (l->d->loop.stop)
+		return;
 	else if (!io_is_normal(op, res))
 		log_msg(LOG_WARN, "%s: %s: %s", l->path, io_op_name(op),
 			strerror(-res));
@@ -84,6 +88,18 @@ static int lock(struct listener *l, struct hmem_err *err)
 	return 0;
 }
 
+/* A lock file can be removed: does someone listen there all the same? */
+static bool has_owner(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool owner = fd >= 0 && (!connect(fd, (const struct sockaddr *)addr,
+					  sizeof(*addr)) || errno == EAGAIN);
+
+	if (fd >= 0)
+		close(fd);
+	return owner;
+}
+
 static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -91,13 +107,17 @@ static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 	mode_t mask;
 	int ret;
 
+	strcpy(addr.sun_path, l->path);
 	if (!lstat(l->path, &st)) {
 		if (!S_ISSOCK(st.st_mode))
 			return hmem_fail(err, EEXIST, "%.150s is there and is no socket: "
 					 "remove it, or name another", l->path);
+		if (has_owner(&addr))
+			return hmem_fail(err, EBUSY, "someone listens on %.150s, although "
+					 "the lock file is free: stop that, or name "
+					 "another socket", l->path);
 		unlink(l->path);
 	}
-	strcpy(addr.sun_path, l->path);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		return hmem_fail(err, errno, "no socket: %s", strerror(errno));
@@ -147,11 +167,19 @@ int listener_open(struct listener *l, struct hmemd *d, const char *path,
 	return 0;
 }
 
-void listener_close(struct listener *l)
+void listener_shut(struct listener *l)
 {
 	if (l->fd < 0)
 		return;
 	unlink(l->path);
+	/* What the kernel still has of it ends. */
+	shutdown(l->fd, SHUT_RDWR);
+}
+
+void listener_close(struct listener *l)
+{
+	if (l->fd < 0)
+		return;
 	close(l->fd);
 	close(l->lock_fd);
 	l->fd = -1;

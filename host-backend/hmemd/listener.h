@@ -26,6 +26,8 @@ struct listener {
 int listener_open(struct listener *l, struct hmemd *d, const char *path,
 		  mode_t mode, void (*accept)(struct hmemd *d, int fd),
 		  struct hmem_err *err);
+/* Let nobody in any more; the lock stays. */
+void listener_shut(struct listener *l);
 /* Accept again, if it is paused. */
 void listener_resume(struct listener *l);
 void listener_close(struct listener *l);

@@ -1,20 +1,60 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
 
 static enum log_level max_level = LOG_INFO;
+/* Lines that were left out: since the last one that was not, and in all. */
+static uint64_t missing, lost;
 
 void log_set_level(enum log_level most)
 {
 	max_level = most;
 }
 
+uint64_t log_lost(void)
+{
+	return lost;
+}
+
+/*
+ * Is there room for a line?  stderr may be shared with others, so that it cannot be made
+ * one that does not block.  A pipe says so if it has room for a page, and a line is
+ * shorter.
+ */
+static bool has_room(void)
+{
+	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & POLLOUT;
+}
+
+/* False: it is left out. */
+static bool write_line(enum log_level level, const char *line)
+{
+	char out[600];
+	int len;
+
+	if (!has_room())
+		return false;
+	if (isatty(STDERR_FILENO))
+		len = snprintf(out, sizeof(out), "hmemd: %s%s\n",
+			       level <= LOG_ERR ? "error: " :
+			       level == LOG_WARN ? "warning: " : "", line);
+	else
+		len = snprintf(out, sizeof(out), "<%d>%s\n", level, line);
+	return write(STDERR_FILENO, out, len) == len;
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
-	char line[512];
+	char line[512], about[80];
 	va_list ap;
 
 	if (level > max_level)
@@ -27,10 +67,14 @@ void log_msg(enum log_level level, const char *fmt, ...)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
 	}
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "hmemd: %s%s\n",
-			level <= LOG_ERR ? "error: " :
-			level == LOG_WARN ? "warning: " : "", line);
-	else
-		fprintf(stderr, "<%d>%s\n", level, line);
+	if (missing) {
+		snprintf(about, sizeof(about), "%" PRIu64 " lines of this log are missing: "
+			 "nobody read it", missing);
+		if (write_line(LOG_WARN, about))
+			missing = 0;
+	}
+	if (missing || !write_line(level, line)) {
+		missing++;
+		lost++;
+	}
 }

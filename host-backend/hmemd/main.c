@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -209,22 +210,38 @@ struct signals {
 	struct hmemd *d;
 	int fd;
 	struct signalfd_siginfo info;
+	/* Told to stop, again: do not even say goodbye. */
+	bool at_once;
 };
+
+static void next_signal(struct signals *s)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&s->d->loop);
+
+	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
+	loop_queue(&s->d->loop, &s->io, IO_SIGNAL, sqe);
+}
 
 static void on_signal(struct io *io, enum io_op op, int res)
 {
 	struct signals *s = (struct signals *)io;
 
-	(void)op, (void)res;
-	s->d->loop.stop = true;
+	(void)op;
+	if (res == sizeof(s->info) && s->info.ssi_signo == SIGHUP) {
+		log_msg(LOG_INFO, "SIGHUP: there is no configuration to be read again");
+	} else if (res == sizeof(s->info)) {
+		s->at_once = s->d->loop.stop;
+		s->d->loop.stop = true;
+	}
+	next_signal(s);
 }
 
 static int watch_signals(struct signals *s, struct hmemd *d)
 {
-	struct io_uring_sqe *sqe;
 	sigset_t set;
 
 	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -234,23 +251,36 @@ static int watch_signals(struct signals *s, struct hmemd *d)
 	s->fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (s->fd < 0 || loop_add(&d->loop, &s->io) < 0)
 		return -1;
-	sqe = loop_sqe(&d->loop);
-	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
-	loop_queue(&d->loop, &s->io, IO_SIGNAL, sqe);
+	next_signal(s);
 	return 0;
 }
 
+/* A VM has a descriptor, and those that are being closed have theirs. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 /* Say goodbye, and let the kernel give back every buffer. */
-static void drop_all(struct hmemd *d)
+static void drop_all(struct hmemd *d, const struct signals *s)
 {
 	struct hmem_err err;
 
+	/* First, or those who come again would keep it here. */
+	listener_shut(&d->vm_listener);
+	listener_shut(&d->control_listener);
 	while (!TAILQ_EMPTY(&d->clients))
 		conn_drop((struct conn *)TAILQ_FIRST(&d->clients), false,
 			  "hmemd stops");
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while ((d->loop.num_conns || d->damon.used) && loop_turn(&d->loop, &err) >= 0)
+	while ((d->loop.num_conns || d->damon.used) && !s->at_once &&
+	       loop_turn(&d->loop, &err) >= 0)
 		;
 }
 
@@ -312,16 +342,19 @@ int main(int argc, char **argv)
 	if (ret < 0)
 		goto fail;
 	arm_second(&d);
+	raise_file_limit();
 	log_msg(LOG_INFO, "ready: VMs connect to %s, hmemctl to %s", d.vm_socket,
 		d.control_socket);
 
 	while (!d.loop.stop && !ret)
 		ret = loop_turn(&d.loop, &err);
 	log_msg(LOG_INFO, "stopping");
-	drop_all(&d);
+	drop_all(&d, &signals);
 fail:
 	if (ret < 0)
 		log_msg(LOG_ERR, "%s", err.msg);
+	listener_shut(&d.vm_listener);
+	listener_shut(&d.control_listener);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
 	recall_free(&d);

@@ -1359,11 +1359,11 @@ static const struct conn_ops vm_ops = {
 
 void vm_accept(struct hmemd *d, int fd)
 {
+	struct ucred cred;
 	struct vm *vm;
 
-	if (d->num_vms >= d->max_vms) {
-		log_msg(LOG_WARN, "a VM is turned away: %u are connected, see "
-			"--max-vms", d->num_vms);
+	conn_peer(fd, &cred);
+	if (!doorman_admits(d, cred.pid, cred.uid)) {
 		close(fd);
 		return;
 	}

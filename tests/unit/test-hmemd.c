@@ -1298,20 +1298,29 @@ static void policies_are_kept(void **state)
 static void limits(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) {
-		"--max-vms=1", "--max-guest=32M", NULL
+		"--max-vms=1", "--max-guest=64M", NULL
 	});
 	struct peer a = { 0 }, b = { 0 };
 	struct hmem_link_hello hello;
+	struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = PEER_TIER, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = PEER_TIER + 1, .tier = 1 },
+	};
 
 	(void)state;
-	/* Both tiers together are 64M. */
-	peer_connect(&a, f->d.vm_socket);
-	peer_fill_hello(&hello, "big");
-	a.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
-	peer_send_hello(&a, &hello, &a.map_fd, 1);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
 	peer_connect(&b, f->d.vm_socket);
 	peer_expect_drop(&b);
-	peer_send_ranges(&a);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "--max-vms"));
+	all_gone(f, &f->web, 1);
+	/* Both tiers together are a page more. */
+	peer_connect(&a, f->d.vm_socket);
+	peer_fill_hello(&hello, "big");
+	hello.map_bytes *= 2;
+	a.map_fd = peer_memfd(2 * PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	peer_send_hello(&a, &hello, &a.map_fd, 1);
+	peer_send(&a, HMEM_LINK_RANGES, ranges, sizeof(ranges));
 	peer_expect_drop(&a);
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "--max-guest"));

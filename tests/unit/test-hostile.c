@@ -12,6 +12,8 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -435,11 +437,163 @@ static void many_descriptors(void **state)
 
 		peer_connect(&p, f->d.vm_socket);
 		peer_send_hello(&p, &hello, fds, 8);
-		peer_send_hello(&p, &hello, fds, 8);
 		peer_expect_drop(&p);
 	}
 	close(fds[0]);
 	web_is_well(f);
+}
+
+/* --- who comes in, and the end --- */
+
+/* More say nothing than there may be VMs: a real one comes in, and who was sent away. */
+static void silent_connections(void **state)
+{
+	enum { SILENT = 40 };
+	struct fixture *f = fixture_new((const char *[]) { "--max-vms=8", NULL });
+	struct peer silent[SILENT] = { { 0 } };
+
+	(void)state;
+	for (unsigned int i = 0; i < SILENT; i++)
+		peer_connect(&silent[i], f->d.vm_socket);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	web_is_well(f);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "turned away, the last one: a connection of process"));
+	assert_true(out_has(f, "have not introduced themselves"));
+	for (unsigned int i = 0; i < SILENT; i++)
+		peer_close(&silent[i]);
+	fixture_end(f);
+}
+
+/* One control client too many is told so, and counted. */
+static void one_client_too_many(void **state)
+{
+	enum { CLIENTS = 64 };
+	struct fixture *f = *state;
+	int fds[CLIENTS];
+
+	for (unsigned int i = 0; i < CLIENTS; i++) {
+		fds[i] = peer_socket(f->d.control_socket);
+		control_send(fds[i], "{\"verb\":\"info\"}");
+		json_object_put(control_read(fds[i]));
+	}
+	ctl(f, 1, "list");
+	assert_true(out_has(f, "hmemd serves 64 control clients already"));
+	/* It is there again when one has ended. */
+	close(fds[0]);
+	do
+		ctl_run(&f->ctl, &f->d, NULL, "doctor");
+	while (f->ctl.status);
+	assert_true(out_has(f, "of control clients were turned away"));
+	for (unsigned int i = 1; i < CLIENTS; i++)
+		close(fds[i]);
+	web_is_well(f);
+}
+
+/* Peers that come again at once do not keep it from ending; SIGHUP does not end it. */
+static void ends_while_peers_reconnect(void **state)
+{
+	enum { PEERS = 4 };
+	struct fixture *f = fixture_new(NULL);
+	pid_t pids[PEERS];
+
+	(void)state;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	kill(f->d.pid, SIGHUP);
+	web_is_well(f);
+	peer_close(&f->web);
+	for (unsigned int i = 0; i < PEERS; i++) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;) {
+			struct sockaddr_un addr = { .sun_family = AF_UNIX };
+			int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			char byte;
+
+			strcpy(addr.sun_path, f->d.vm_socket);
+			if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+				_exit(0);
+			while (recv(fd, &byte, 1, 0) > 0)
+				;
+			close(fd);
+		}
+	}
+	ctl(f, 0, "list");
+	fixture_end(f);
+	/* They have found nobody there any more. */
+	for (unsigned int i = 0; i < PEERS; i++)
+		assert_int_equal(process_wait(pids[i]), 0);
+}
+
+/* Without its lock files, hmemd still has its sockets. */
+static void lock_files_are_removed(void **state)
+{
+	struct fixture *f = *state;
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s.lock", f->d.vm_socket);
+	assert_return_code(unlink(path), errno);
+	snprintf(path, sizeof(path), "%s.lock", f->d.control_socket);
+	assert_return_code(unlink(path), errno);
+	assert_int_equal(daemon_second(&f->d), 1);
+	web_is_well(f);
+}
+
+/* A log that nobody reads loses lines, says how many, and hangs nobody. */
+static void nobody_reads_the_log(void **state)
+{
+	struct fixture *f = *state;
+	char text[1 << 16];
+	bool said = false;
+	ssize_t n;
+	int fifo;
+
+	daemon_kill(&f->d);
+	peer_close(&f->web);
+	unlink(f->d.log);
+	assert_return_code(mkfifo(f->d.log, 0600), errno);
+	fifo = open(f->d.log, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_return_code(fifo, errno);
+	daemon_restart(&f->d, NULL);
+	for (unsigned int i = 0; i < 1500; i++) {
+		struct peer p = { 0 };
+
+		peer_connect(&p, f->d.vm_socket);
+		peer_send_raw(&p, text, 64);
+		peer_expect_drop(&p);
+	}
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	web_is_well(f);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "lines of hmemd's log are lost"));
+	while ((n = read(fifo, text, sizeof(text))) > 0)
+		;
+	ctl(f, 0, "list");
+	while ((n = read(fifo, text, sizeof(text) - 1)) > 0) {
+		text[n] = '\0';
+		said |= strstr(text, "lines of this log are missing") != NULL;
+	}
+	assert_true(said);
+	fixture_end(f);
+	close(fifo);
+	*state = fixture_new(NULL);
+}
+
+/* What a client names need not be UTF-8, what it is answered is. */
+static void names_that_are_no_utf8(void **state)
+{
+	struct fixture *f = *state;
+	int control = peer_socket(f->d.control_socket);
+	struct json_object *o, *text;
+
+	control_send(control, "{\"verb\":\"list\",\"vm\":\"\xc3\xa4\xff\xc3\"}");
+	o = control_read(control);
+	assert_true(json_at(o, "error.message", &text) && text);
+	assert_non_null(strstr(json_object_get_string(text), "no VM '\xc3\xa4?" "?'"));
+	json_object_put(o);
+	close(control);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
@@ -457,6 +611,12 @@ int main(void)
 		TEST(a_file_that_hangs),
 		cmocka_unit_test(ends_although_a_file_hangs),
 		TEST(many_descriptors),
+		cmocka_unit_test(silent_connections),
+		TEST(one_client_too_many),
+		cmocka_unit_test(ends_while_peers_reconnect),
+		TEST(lock_files_are_removed),
+		TEST(nobody_reads_the_log),
+		TEST(names_that_are_no_utf8),
 	};
 
 	return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "log.h"
+#include "vm.h"
+
+/* Lines in the log are so many milliseconds apart. */
+#define QUIET_MS	1000
+
+void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...)
+{
+	struct turned_away *t = &d->turned_away;
+	uint64_t now = loop_now();
+	va_list ap;
+
+	++*counter;
+	va_start(ap, fmt);
+	vsnprintf(t->last, sizeof(t->last), fmt, ap);
+	va_end(ap);
+	if (t->logged && now - t->logged < QUIET_MS) {
+		t->quiet++;
+		return;
+	}
+	if (t->quiet)
+		log_msg(LOG_WARN, "%" PRIu64 " more were turned away", t->quiet);
+	log_msg(LOG_WARN, "turned away: %s", t->last);
+	t->logged = now;
+	t->quiet = 0;
+}
+
+static bool is_stranger(const struct vm *vm)
+{
+	return !vm->conn.closing && !vm_ready(vm);
+}
+
+unsigned int doorman_strangers(const struct hmemd *d)
+{
+	const struct vm *vm;
+	unsigned int num = 0;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		num += is_stranger(vm);
+	return num;
+}
+
+/* The first one of the user, and how many there are. */
+static struct vm *strangers_of(struct hmemd *d, uid_t uid, unsigned int *num)
+{
+	struct vm *vm, *first = NULL;
+
+	*num = 0;
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!is_stranger(vm) || vm->conn.uid != uid)
+			continue;
+		if (!first)
+			first = vm;
+		++*num;
+	}
+	return first;
+}
+
+static struct vm *first_of_most(struct hmemd *d)
+{
+	struct vm *vm, *first = NULL;
+	unsigned int most = 0, num;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		struct vm *of = strangers_of(d, vm->conn.uid, &num);
+
+		if (num > most) {
+			most = num;
+			first = of;
+		}
+	}
+	return first;
+}
+
+bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid)
+{
+	unsigned int num, most = d->max_vms / 4 ? d->max_vms / 4 : 1;
+	struct vm *leaves = strangers_of(d, uid, &num);
+
+	if (num < most)
+		leaves = d->num_vms < d->max_vms ? NULL : first_of_most(d);
+	if (!leaves && d->num_vms < d->max_vms)
+		return true;
+	if (!leaves) {
+		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u "
+			      "are connected, see --max-vms", (int)pid, (int)uid,
+			      d->num_vms);
+		return false;
+	}
+	doorman_notes(d, &d->turned_away.vms, "a connection of process %d of user %d, which "
+		      "had not introduced itself as a VM, for another one",
+		      (int)leaves->conn.pid, (int)leaves->conn.uid);
+	conn_drop(&leaves->conn, false, "it has not introduced itself, and others want to");
+	return true;
+}
