@@ -307,6 +307,17 @@ bool known(json *o, const char *key)
 	return field(o, key) != NULL;
 }
 
+/* Linux takes memory offline in blocks of this many bytes at least. */
+#define LEAST_BLOCK	(UINT64_C(128) << 20)
+
+uint64_t offline_bytes(json *tier)
+{
+	uint64_t bytes = num_of(tier, "bytes"), online = num_of(tier, "online_bytes");
+
+	return known(tier, "online_bytes") && bytes - online >= LEAST_BLOCK ?
+	       bytes - online : 0;
+}
+
 const char *state_of(json *vm)
 {
 	if (flag_of(vm, "migrating"))

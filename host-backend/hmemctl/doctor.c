@@ -10,6 +10,7 @@
 #include <liburing.h>
 
 #include "hmemctl.h"
+#include "size.h"
 
 enum verdict { OK, WARN, FAIL };
 
@@ -73,6 +74,21 @@ static void check_kvm(void)
 		      "join its group", strerror(errno));
 }
 
+static void check_tiers(const char *what, json *tiers)
+{
+	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
+		json *tier = json_object_array_get_idx(tiers, i);
+		char off[24], all[24];
+
+		if (offline_bytes(tier))
+			check(WARN, what, "%s of %s of tier %zu are offline in the guest: "
+			      "put them online there, see lsmem and chmem",
+			      hmem_format_size(offline_bytes(tier), off, sizeof(off)),
+			      hmem_format_size(num_of(tier, "bytes"), all, sizeof(all)),
+			      i);
+	}
+}
+
 static void check_vm(json *vm)
 {
 	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
@@ -87,6 +103,7 @@ static void check_vm(json *vm)
 	else
 		check(OK, what, "driver at work, policy %s, %s",
 		      text_of(vm, "policy"), text_of(vm, "activity"));
+	check_tiers(what, field(vm, "tiers"));
 	if (num_of(vm, "foreign_moves"))
 		check(WARN, what, "the guest moved %s pages by itself: switch off its "
 		      "own placement, sysctl kernel.numa_balancing=0 and echo 0 > "

@@ -93,6 +93,8 @@ double double_of(json *o, const char *key);
 bool flag_of(json *o, const char *key);
 /* Does it have a value that is known? */
 bool known(json *o, const char *key);
+/* Bytes of a VM's tier that the guest has taken offline; a little is never online. */
+uint64_t offline_bytes(json *tier);
 /* Of a VM: "running", "paused" or "migrating". */
 const char *state_of(json *vm);
 

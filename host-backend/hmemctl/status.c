@@ -65,6 +65,19 @@ static void print_tiers(json *tiers)
 	table_print(&t);
 }
 
+static void print_online(json *tiers)
+{
+	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
+		json *tier = json_object_array_get_idx(tiers, i);
+		char b[2][24];
+
+		if (offline_bytes(tier))
+			printf("online      %s of %s of tier %zu\n",
+			       cell_size(tier, "online_bytes", b[0], sizeof(b[0])),
+			       cell_size(tier, "bytes", b[1], sizeof(b[1])), i);
+	}
+}
+
 static void print_vm(json *vm)
 {
 	json *log = field(vm, "dirty_log");
@@ -74,6 +87,7 @@ static void print_vm(json *vm)
 	       text_of(vm, "device"), text_of(vm, "driver"),
 	       state_of(vm), text_of(vm, "policy"));
 	print_tiers(field(vm, "tiers"));
+	print_online(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
 	printf("windows     %s of %s ms", text_of(vm, "windows"),

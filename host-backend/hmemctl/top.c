@@ -149,7 +149,7 @@ static void copy(json *to, json *from, const char *key)
 
 static json *tier_sample(json *tier)
 {
-	static const char *const keys[] = { "tier", "kind", "bytes", "pages",
+	static const char *const keys[] = { "tier", "kind", "bytes", "online_bytes", "pages",
 					    "used", "hot" };
 	json *o = json_object_new_object();
 

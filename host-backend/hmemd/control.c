@@ -142,6 +142,18 @@ static json *vm_json(const struct vm *vm)
 	return o;
 }
 
+/* What the guest has online of a tier; null: its driver does not tell. */
+static json *online_json(const struct vm *vm, unsigned int tier)
+{
+	uint64_t bytes = vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
+	uint64_t online = vm->state.online[tier];
+
+	if (!(vm->state.features >> VIRTIO_HMEM_F_ONLINE & 1))
+		return NULL;
+	/* Whatever the guest says. */
+	return json_object_new_uint64(online < bytes ? online : bytes);
+}
+
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 	/* By heat: below 1/16 is cold, from 1/2 on is hot. */
@@ -157,6 +169,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	put_u64(o, "start_bytes", t->size);
 	put_u64(o, "bytes", vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	put_u64(o, "pages", vm->pages.frames[tier]);
+	json_object_object_add(o, "online_bytes", online_json(vm, tier));
 	json_object_object_add(o, "used", vm->pages.windows ?
 			       json_object_new_uint64(vm->pages.frames[tier] -
 						      vm->pages.hist[tier][0]) :

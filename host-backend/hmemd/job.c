@@ -203,6 +203,44 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 	return n;
 }
 
+/* Frames in @ranges of those that were not asked for yet; both are sorted. */
+static uint64_t left_in(const struct job *job, const struct hmem_link_range *ranges,
+			uint32_t num)
+{
+	uint64_t sum = 0;
+	uint32_t r = 0;
+
+	for (size_t i = job->at; i < job->num_spans; i++) {
+		uint64_t from = job->spans[i].gfn + (i == job->at ? job->off : 0);
+		uint64_t to = job->spans[i].gfn + job->spans[i].num;
+
+		while (r < num && ranges[r].gfn + ranges[r].num <= from)
+			r++;
+		for (uint32_t k = r; k < num && ranges[k].gfn < to; k++) {
+			uint64_t end = ranges[k].gfn + ranges[k].num;
+
+			sum += (end < to ? end : to) -
+			       (ranges[k].gfn > from ? ranges[k].gfn : from);
+		}
+	}
+	return sum;
+}
+
+void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num_was,
+		const struct hmem_link_range *is, uint32_t num_is)
+{
+	uint64_t before = left_in(job, was, num_was), now = left_in(job, is, num_is);
+
+	/* These numbers may become smaller, too. */
+	if (job->strict) {
+		job->done += before - now;
+		job->reasons[VIRTIO_HMEM_R_BAD_GFN] += before - now;
+	} else {
+		job->total -= before - now;
+		job->outside += before - now;
+	}
+}
+
 static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 {
 	uint64_t frames = 0;
@@ -211,6 +249,12 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 	for (; n < max && job->next_again < job->num_again; job->next_again++) {
 		const struct job_retry *r = &job->again[job->next_again];
 
+		/* It has gone since, or a part of it has. */
+		if (!hmem_pages_has(&job->vm->pages, r->gfn, r->order)) {
+			job->done += UINT64_C(1) << r->order;
+			job->reasons[VIRTIO_HMEM_R_BAD_GFN] += UINT64_C(1) << r->order;
+			continue;
+		}
 		if (!fits(job, n, &frames, r->order))
 			break;
 		sent[n++] = (struct sent) {

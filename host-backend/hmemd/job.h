@@ -64,6 +64,13 @@ uint64_t job_count(const struct job *job, uint64_t *from);
 /* Fill in the next hints, sorted by nothing; 0 if there are none now. */
 uint32_t job_next(struct job *job, struct sent *sent, uint32_t max);
 
+/*
+ * The VM had memory @was, and has @is: what has gone counts as outside, or bad-gfn if it
+ * was named frame by frame, what has come is asked for.
+ */
+void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num_was,
+		const struct hmem_link_range *is, uint32_t num_is);
+
 /* A page was answered for good or is to be asked for again. */
 void job_answer(struct job *job, const struct sent *s, uint64_t gfn,
 		unsigned int order, unsigned int reason);

@@ -996,6 +996,12 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 /* The page table is for them. */
 static void ranges_are_new(struct vm *vm)
 {
+	struct job *job;
+
+	vm->ranges_id = vm->next_id;
+	TAILQ_FOREACH(job, &vm->jobs, link)
+		job_ranges(job, vm->ranges, vm->num_ranges, vm->new_ranges,
+			   vm->num_new_ranges);
 	free(vm->ranges);
 	vm->ranges = vm->new_ranges;
 	vm->num_ranges = vm->num_new_ranges;
@@ -1072,7 +1078,8 @@ static struct sent *match(struct vm *vm, struct batch *b,
 			  " is answered twice", gfn, b->id);
 		return NULL;
 	}
-	if (res->reason == VIRTIO_HMEM_R_MOVED &&
+	/* Memory that has gone since is forgotten with what came to it. */
+	if (res->reason == VIRTIO_HMEM_R_MOVED && b->id >= vm->ranges_id &&
 	    !hmem_pages_has(&vm->pages, le64toh(res->new_gfn), res->order)) {
 		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " moved to %#" PRIx64
 			  ", which is no guest memory", gfn,
@@ -1105,7 +1112,8 @@ static void apply(struct vm *vm, const struct batch *b, const struct sent *s,
 		if (by_policy)
 			hmem_brake_moved(&vm->brake, gfn, new_gfn, heat, to == 0,
 					 vm->messages);
-		if (from > to)
+		/* One of them may have gone since. */
+		if (to >= 0 && from > to)
 			vm->stats.promoted += frames;
 		else if (from >= 0 && from < to)
 			vm->stats.demoted += frames;
@@ -1197,6 +1205,7 @@ static int on_reject(struct vm *vm, const struct hmem_link_reject *msg,
 {
 	struct batch *b;
 	struct job *job;
+	bool crossed;
 
 	if (hmem_link_check_reject(msg, err) < 0)
 		return -EPROTO;
@@ -1210,11 +1219,17 @@ static int on_reject(struct vm *vm, const struct hmem_link_reject *msg,
 		return hmem_fail(err, EPROTO, "REJECT: batch %" PRIu64
 				 " has no hint %" PRIu32, msg->id, msg->hint);
 	vm->stats.rejects[msg->code]++;
-	vm_error(vm, "batch %" PRIu64 " was rejected: %s", msg->id,
-		 hmem_reject_name(msg->code));
+	/* Its hints and the ranges that do not have them met on the way. */
+	crossed = msg->code == HMEM_LINK_REJECT_INVALID && b->id < vm->ranges_id;
+	if (crossed)
+		log_msg(LOG_DEBUG, "vm '%s': batch %" PRIu64 " names memory that has gone",
+			vm->name, msg->id);
+	else
+		vm_error(vm, "batch %" PRIu64 " was rejected: %s", msg->id,
+			 hmem_reject_name(msg->code));
 	job = b->job;
 	if (job) {
-		if (msg->code == HMEM_LINK_REJECT_INVALID) {
+		if (msg->code == HMEM_LINK_REJECT_INVALID && !crossed) {
 			job->failed = "the device rejected a hint: its memory changed, "
 				      "ask again";
 			job_cancel(job);

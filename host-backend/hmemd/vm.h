@@ -136,6 +136,8 @@ struct vm {
 	 * had to say about them may still come.
 	 */
 	uint64_t lost_id;
+	/* Batches before this one were sent when other memory was there. */
+	uint64_t ranges_id;
 	TAILQ_HEAD(, job) jobs;
 	unsigned int num_jobs;
 

@@ -1160,6 +1160,119 @@ static void new_ranges(void **state)
 	peer_expect_drop(&f->web);
 }
 
+/* Memory goes and comes while pages of it move: nobody has broken a rule. */
+static void ranges_come_and_go(void **state)
+{
+	const struct hmem_link_range less[] = {
+		{ .gfn = 0, .num = 4000, .tier = 0 },
+		{ .gfn = PEER_TIER, .num = 100, .tier = 1 },
+	};
+	struct fixture *f = *state;
+	struct peer *web[] = { &f->web, NULL };
+	struct hmem_link_reject reject = { .code = HMEM_LINK_REJECT_INVALID };
+	struct json_object *o;
+	struct peer_msg msg[PEER_BATCHES];
+	int fds[2];
+	pid_t pid;
+
+	for (unsigned int strict = 0; strict < 2; strict++) {
+		pid = ctl_start(&f->ctl, &f->d, strict ?
+				"-o json migrate --gfn 0-8191 --to 1 --wait" :
+				"-o json migrate --all --to 1 --wait", fds);
+		for (unsigned int i = 0; i < PEER_BATCHES; i++)
+			peer_expect(&f->web, &msg[i], HMEM_LINK_HINTS);
+		peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
+		/* One batch has met the ranges on its way, the others have moved. */
+		memcpy(&reject.id, msg[0].payload, sizeof(reject.id));
+		peer_send(&f->web, HMEM_LINK_REJECT, &reject, sizeof(reject));
+		for (unsigned int i = 1; i < PEER_BATCHES; i++)
+			peer_answer(&f->web, &msg[i]);
+		f->web.reason = all_kernel;
+		ctl_finish(&f->ctl, pid, fds, web);
+		f->web.reason = NULL;
+		o = json_tokener_parse(f->ctl.out);
+		assert_non_null(o);
+		assert_int_equal(num_at(o, "migrate.pages"), strict ? 8192 : 4000);
+		assert_int_equal(num_at(o, "migrate.done"), num_at(o, "migrate.pages"));
+		assert_int_equal(num_at(o, "migrate.outside"), strict ? 0 : 4192);
+		assert_int_equal(num_at(o, "migrate.reasons.bad-gfn"), strict ? 4192 : 0);
+		json_object_put(o);
+		assert_int_equal(f->ctl.status, 3);
+		/* Sizes follow. */
+		assert_int_equal(ask(f, "status", "vms.0.tiers.0.bytes"), 4000 * 4096);
+		assert_int_equal(ask(f, "status", "vms.0.tiers.1.bytes"), 100 * 4096);
+		assert_int_equal(ask(f, "list", "vms.0.bytes"), 4100 * 4096);
+		assert_int_equal(ask(f, "top -n 1 -i 0.1", "vms.0.tiers.1.pages"), 100);
+		ctl(f, 0, "status");
+		assert_true(out_has(f, "last error  -"));
+		peer_send_ranges(&f->web);
+		while (ask(f, "status", "vms.0.tiers.1.pages") != PEER_TIER)
+			;
+	}
+	/* What comes while a job is under way is asked for, too. */
+	peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
+	while (ask(f, "status", "vms.0.tiers.1.pages") != 100)
+		;
+	pid = ctl_start(&f->ctl, &f->d, "-o json migrate --gpa 0-32M --to 1 --wait", fds);
+	peer_expect(&f->web, &msg[0], HMEM_LINK_HINTS);
+	peer_send_ranges(&f->web);
+	peer_answer(&f->web, &msg[0]);
+	ctl_finish(&f->ctl, pid, fds, web);
+	o = json_tokener_parse(f->ctl.out);
+	assert_int_equal(num_at(o, "migrate.pages"), PEER_TIER);
+	assert_int_equal(num_at(o, "migrate.done"), PEER_TIER);
+	assert_int_equal(num_at(o, "migrate.reasons.moved"), PEER_TIER);
+	json_object_put(o);
+	web_is_well(f);
+}
+
+/* Of what is offline in the guest people are told. */
+static void offline_memory(void **state)
+{
+	const uint64_t frames = 1 << 17, mib = 1 << 20;
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = frames, .tier = 0 },
+		{ .gfn = frames, .num = frames, .tier = 1 },
+	};
+	struct hmem_link_state st = {
+		.flags = HMEM_LINK_VM_RUNNING | HMEM_LINK_DRIVER_OK,
+		.features = UINT64_C(1) << VIRTIO_HMEM_F_ONLINE,
+		/* Less than all by what is never online, and by half. */
+		.online = { 512 * mib - 5000 * 1024, 256 * mib },
+	};
+	struct fixture *f = *state;
+	struct hmem_link_hello hello;
+	struct peer p = { 0 };
+	struct peer_msg msg;
+
+	peer_connect(&p, f->d.vm_socket);
+	peer_fill_hello(&hello, "half");
+	hello.map_bytes = frames / 4;
+	p.map_fd = peer_memfd(HMEM_LINK_MAPS * hello.map_bytes, F_SEAL_SHRINK);
+	peer_send_hello(&p, &hello, &p.map_fd, 1);
+	peer_send(&p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+	peer_send(&p, HMEM_LINK_STATE, &st, sizeof(st));
+	peer_expect(&p, &msg, HMEM_LINK_WELCOME);
+	assert_int_equal(ask(f, "status half", "vms.0.tiers.1.online_bytes"), 256 * mib);
+	ctl(f, 0, "status half");
+	assert_true(out_has(f, "online      256 MiB of 512 MiB of tier 1"));
+	assert_false(out_has(f, "of tier 0"));
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "256 MiB of 512 MiB of tier 1 are offline in the guest"));
+	/* More than there is, says the guest; or nothing. */
+	st.online[1] = UINT64_MAX;
+	peer_send(&p, HMEM_LINK_STATE, &st, sizeof(st));
+	while (ask(f, "status half", "vms.0.tiers.1.online_bytes") != 512 * (int64_t)mib)
+		;
+	ctl(f, 0, "status half");
+	assert_false(out_has(f, "online "));
+	st.features = 0;
+	peer_send(&p, HMEM_LINK_STATE, &st, sizeof(st));
+	while (ask(f, "status half", "vms.0.tiers.1.online_bytes") != -1)
+		;
+	peer_close(&p);
+}
+
 static void restart(void **state)
 {
 	struct fixture *f = *state;
@@ -1618,6 +1731,8 @@ int main(void)
 		TEST(missing_results),
 		TEST(mutations),
 		TEST(new_ranges),
+		TEST(ranges_come_and_go),
+		TEST(offline_memory),
 		TEST(restart),
 		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
