@@ -7,15 +7,15 @@
  * process that used it.  So look up one process that maps the page, hold its
  * mm and mmap lock, and let migrate_vma_*() move the page out of that address
  * space.  The VMA cannot go away meanwhile, nor can, with it, any anon_vma
- * that it is linked to.
+ * that it is linked to.  What else has to be held, owner.c knows.
  *
  * Pages that lie side by side in an address space are moved together.
  */
-#include <linux/interval_tree_generic.h>
+#include <linux/delay.h>
 #include <linux/ktime.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mmap_lock.h>
 #include <linux/moduleparam.h>
-#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sort.h>
 
@@ -33,101 +33,11 @@ module_param_named(range_pages, hmem_range_pages, uint, 0644);
 MODULE_PARM_DESC(range_pages,
 		 "Neighbours unmapped together, 1..64 (default 1): more are moved faster, but are out of reach longer");
 
-/*
- * The walk of an anon_vma's interval tree, as in mm/interval_tree.c, which
- * exports none.  Only the iterators are used.
- */
-static unsigned long hmem_avc_start(struct anon_vma_chain *avc)
-{
-	return hmem_vma_anon_pgoff(avc->vma);
-}
-
-static unsigned long hmem_avc_last(struct anon_vma_chain *avc)
-{
-	return hmem_vma_anon_pgoff(avc->vma) + vma_pages(avc->vma) - 1;
-}
-
-INTERVAL_TREE_DEFINE(struct anon_vma_chain, rb, unsigned long, rb_subtree_last,
-		     hmem_avc_start, hmem_avc_last,
-		     static __maybe_unused, hmem_avc)
-
-/* Lock the anon_vma of a locked folio.  As folio_lock_anon_vma_read() does. */
-static struct anon_vma *hmem_anon_vma_trylock(struct folio *folio, u8 *reason)
-{
-	struct anon_vma *anon_vma, *root;
-	unsigned long mapping;
-
-	rcu_read_lock();
-	mapping = (unsigned long)READ_ONCE(folio->mapping);
-	*reason = VIRTIO_HMEM_R_UNMAPPED;
-	if ((mapping & FOLIO_MAPPING_FLAGS) != FOLIO_MAPPING_ANON ||
-	    !folio_mapped(folio))
-		goto fail;
-	anon_vma = (struct anon_vma *)(mapping - FOLIO_MAPPING_ANON);
-	root = READ_ONCE(anon_vma->root);
-	if (!down_read_trylock(&root->rwsem)) {
-		*reason = VIRTIO_HMEM_R_LOCKED;
-		goto fail;
-	}
-	/* Still mapped, so still its anon_vma; the lock keeps it from now on. */
-	if (folio_mapped(folio)) {
-		rcu_read_unlock();
-		return anon_vma;
-	}
-	up_read(&root->rwsem);
-fail:
-	rcu_read_unlock();
-	return NULL;
-}
-
-u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
-		   struct mm_struct **mm, unsigned long *addr)
-{
-	struct anon_vma_chain *avc;
-	struct anon_vma *anon_vma;
-	unsigned int skip, nr = 0;
-	pgoff_t pgoff;
-	u8 reason;
-
-	if (!folio_trylock(folio))
-		return VIRTIO_HMEM_R_LOCKED;
-	anon_vma = hmem_anon_vma_trylock(folio, &reason);
-	if (!anon_vma)
-		goto unlock;
-
-	/*
-	 * After a fork, some of the VMAs in the tree no longer map this page
-	 * but a copy.  Which ones cannot be seen from here: take another one
-	 * on each try.
-	 */
-	pgoff = folio->index + folio_page_idx(folio, page);
-	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
-	     avc = hmem_avc_iter_next(avc, pgoff, pgoff))
-		if (++nr == HMEM_TRIES)
-			break;
-	reason = VIRTIO_HMEM_R_UNMAPPED;
-	skip = nr ? try % nr : 0;
-	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
-	     avc = hmem_avc_iter_next(avc, pgoff, pgoff)) {
-		struct vm_area_struct *vma = avc->vma;
-
-		if (skip) {
-			skip--;
-			continue;
-		}
-		if (!mmget_not_zero(vma->vm_mm))
-			continue;	/* exiting */
-		*mm = vma->vm_mm;
-		*addr = vma->vm_start +
-			((pgoff - hmem_avc_start(avc)) << PAGE_SHIFT);
-		reason = HMEM_PENDING;
-		break;
-	}
-	up_read(&anon_vma->root->rwsem);
-unlock:
-	folio_unlock(folio);
-	return reason;
-}
+/* A race that takes hours to be lost by chance is lost at once with a delay. */
+static unsigned int hmem_race_delay_us;
+module_param_named(race_delay_us, hmem_race_delay_us, uint, 0600);
+MODULE_PARM_DESC(race_delay_us,
+		 "For tests: microseconds to wait between the last look at a page and its move (default 0)");
 
 /*
  * Fill in the destination of one page that migrate_vma_setup() has unmapped
@@ -169,10 +79,11 @@ static void hmem_fill(struct hmem_item *item, struct folio *folio,
 
 /*
  * Move items[0 .. nr), which follow each other in the address space that the
- * caller has locked, into area->folios[].  A large folio comes alone.
+ * caller has locked, into folios[].  A large folio comes alone.
  */
 static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
-			     struct hmem_item **items, unsigned int nr)
+			     struct hmem_item **items, struct folio **folios,
+			     unsigned int nr)
 {
 	struct hmem_work_area *area = hm->area;
 	bool large = items[0]->order;
@@ -193,6 +104,8 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	memset(area->dst, 0, pages * sizeof(*area->dst));
 
+	if (unlikely(READ_ONCE(hmem_race_delay_us)))
+		fsleep(READ_ONCE(hmem_race_delay_us));
 	ns = ktime_get_ns();
 	if (migrate_vma_setup(&args)) {
 		/* Not an address space that pages can be taken from. */
@@ -203,7 +116,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 	for (i = 0; i < nr; i++) {
 		if (area->src[i] & MIGRATE_PFN_MIGRATE)
 			unmapped += hmem_item_pages(items[i]);
-		hmem_fill(items[i], area->folios[i], &area->src[i],
+		hmem_fill(items[i], folios[i], &area->src[i],
 			  &area->dst[i]);
 	}
 	migrate_vma_pages(&args);
@@ -211,12 +124,12 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		if (!area->dst[i])
 			continue;
 		if (area->src[i] & MIGRATE_PFN_MIGRATE) {
-			hmem_moved(hm, items[i], folio_pfn(area->folios[i]),
+			hmem_moved(hm, items[i], folio_pfn(folios[i]),
 				   kind);
 			moved += hmem_item_pages(items[i]);
 		}
 		/* Finalize unlocks and drops it. */
-		area->folios[i] = NULL;
+		folios[i] = NULL;
 	}
 	migrate_vma_finalize(&args);
 	ns = ktime_get_ns() - ns;
@@ -228,58 +141,96 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 			items[i]->reason = hmem_why(items[i]);
 }
 
+/* Move a page that others than the owner of @vma can have mapped, too. */
+static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
+			     struct hmem_item *item, struct folio **dst)
+{
+	struct hmem_sharers *sharers = &hm->area->sharers;
+	struct folio *folio;
+	bool alone;
+
+	folio = hmem_folio_get(pfn_to_online_page(item->pfn));
+	if (!folio) {
+		item->reason = VIRTIO_HMEM_R_UNMAPPED;
+		return;
+	}
+	item->reason = hmem_sharers_lock(sharers, folio, item);
+	folio_put(folio);
+	if (item->reason != HMEM_PENDING)
+		return;
+	/* It is still there, and the locks are those of its owners. */
+	item->reason = hmem_owner_check(vma, item, &alone);
+	if (item->reason == HMEM_PENDING)
+		hmem_move_mapped(hm, vma, &item, dst, 1);
+	hmem_sharers_unlock(sharers);
+}
+
+/* Move what can be moved of items[0 .. nr), neighbours in @vma, into folios[]. */
+static void hmem_move_locked_range(struct hmem *hm, struct vm_area_struct *vma,
+				   struct hmem_item **items,
+				   struct folio **folios, unsigned int nr)
+{
+	unsigned int i, first = 0;	/* of those that are moved together */
+	bool alone;
+
+	for (i = 0; i < nr; i++) {
+		items[i]->reason = hmem_owner_check(vma, items[i], &alone);
+		if (items[i]->reason == HMEM_PENDING && alone)
+			continue;
+		if (first < i)
+			hmem_move_mapped(hm, vma, items + first, folios + first,
+					 i - first);
+		first = i + 1;
+		if (items[i]->reason == HMEM_PENDING)
+			hmem_move_shared(hm, vma, items[i], folios + i);
+	}
+	if (first < nr)
+		hmem_move_mapped(hm, vma, items + first, folios + first,
+				 nr - first);
+}
+
 /* Move neighbours: same mm, same tier, one after the other. */
 static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 			    unsigned int nr)
 {
 	struct folio **folios = hm->area->folios;
 	struct mm_struct *mm = items[0]->mm;
-	unsigned long addr = items[0]->addr;
 	struct vm_area_struct *vma;
 	unsigned int i, n;
+	u8 reason;
 
 	/* Before anything is unmapped, so that no access waits for it. */
 	for (n = 0; n < nr; n++) {
 		folios[n] = hmem_alloc(hm, items[n]->tier, items[n]->order);
-		if (!folios[n])
+		if (!folios[n]) {
+			items[n]->reason = VIRTIO_HMEM_R_NO_MEMORY;
 			break;
-		if (!items[n]->order)
-			hmem_fetch(items[n], folios[n]);
+		}
+		if (items[n]->order)
+			continue;
+		items[n]->reason = hmem_fetch(items[n], folios[n]);
+		if (items[n]->reason != HMEM_PENDING) {
+			folio_put(folios[n]);
+			break;
+		}
 	}
-	for (i = n; i < nr; i++)
-		items[i]->reason = VIRTIO_HMEM_R_NO_MEMORY;
+	/* Those that follow are no neighbours then: they have another try. */
+	for (i = n + 1; i < nr; i++)
+		items[i]->reason = items[n]->reason == VIRTIO_HMEM_R_NO_MEMORY ?
+				   VIRTIO_HMEM_R_NO_MEMORY : VIRTIO_HMEM_R_UNMAPPED;
 	if (!n)
 		return;
 
 	/* Let others run now rather than while pages are unmapped. */
 	cond_resched();
-	if (!mmap_read_trylock(mm)) {
+	vma = hmem_owner_lock(mm, items[0]->addr, &reason);
+	if (vma) {
+		hmem_move_locked_range(hm, vma, items, folios, n);
+		mmap_read_unlock(mm);
+	} else {
 		for (i = 0; i < n; i++)
-			items[i]->reason = VIRTIO_HMEM_R_LOCKED;
-		goto free;
+			items[i]->reason = reason;
 	}
-	vma = vma_lookup(mm, addr);
-	/*
-	 * ksmd maps a merged page first, and lets its rmap know afterwards.
-	 * migrate_vma_setup() takes whatever is mapped away at once, and who
-	 * is not in the rmap then never gets it back.
-	 */
-	if (vma && vma->vm_flags & VM_MERGEABLE) {
-		for (i = 0; i < n; i++)
-			items[i]->reason = VIRTIO_HMEM_R_KSM;
-		goto unlock;
-	}
-	for (i = 0; i < n; i++)
-		if (!vma || items[i]->addr +
-		    hmem_item_pages(items[i]) * PAGE_SIZE > vma->vm_end)
-			break;
-	if (i)
-		hmem_move_mapped(hm, vma, items, i);
-	for (; i < n; i++)
-		items[i]->reason = VIRTIO_HMEM_R_UNMAPPED;
-unlock:
-	mmap_read_unlock(mm);
-free:
 	while (n--)
 		if (folios[n])
 			folio_put(folios[n]);
@@ -317,9 +268,8 @@ void hmem_move_anon(struct hmem *hm, unsigned int nr)
 				break;
 		hmem_move_range(hm, items + i, n);
 	}
-	/* The last user tears the address space down: not in this thread. */
 	for (i = 0; i < nr; i++) {
-		mmput_async(items[i]->mm);
+		mmdrop(items[i]->mm);
 		items[i]->mm = NULL;
 	}
 }

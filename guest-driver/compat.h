@@ -41,6 +41,14 @@
 #define MIGRATE_VMA_SELECT_COMPOUND 0
 #endif
 
+/* Before 6.12 a large folio did not say that a part of it has been unmapped. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+static inline bool folio_test_partially_mapped(struct folio *folio)
+{
+	return false;
+}
+#endif
+
 /* The index that folio->index of an anonymous folio counts from. */
 static inline pgoff_t hmem_vma_anon_pgoff(struct vm_area_struct *vma)
 {

@@ -74,7 +74,11 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	hmem_fetch(item, dst);
+	item->reason = hmem_fetch(item, dst);
+	if (item->reason != HMEM_PENDING) {
+		folio_put(dst);
+		return;
+	}
 
 	ns = ktime_get_ns();
 	migrate_device_range(&src_pfn, item->pfn, 1);

@@ -17,20 +17,20 @@
 #include "hmem.h"
 
 /*
- * A reference on the folio that @page, which pfn_to_online_page() gave, is part of;
- * NULL if that is free, or was NULL.
+ * Only what is on an LRU list is held: who has pages that are not, such as
+ * virtio_mem and memory hot-unplug, can rely on theirs being the only references.
  */
-static struct folio *hmem_folio_get(struct page *page)
+struct folio *hmem_folio_get(struct page *page)
 {
 	struct folio *folio;
 
 	if (!page)
 		return NULL;
 	folio = page_folio(page);
-	if (!folio_try_get(folio))
+	if (!folio_test_lru(folio) || !folio_try_get(folio))
 		return NULL;
 	/* It may have been freed and become part of another one before. */
-	if (unlikely(page_folio(page) != folio)) {
+	if (unlikely(page_folio(page) != folio || !folio_test_lru(folio))) {
 		folio_put(folio);
 		return NULL;
 	}
@@ -48,12 +48,25 @@ static int hmem_expected_refs(struct folio *folio)
 	return refs;
 }
 
-/* A folio that is not on the LRU: on its way there, or never will be? */
-static u8 hmem_off_lru(struct folio *folio)
+/*
+ * A page that is not on an LRU list: on its way there, or never will be?  Nobody
+ * holds it for us, so each look may be at another page.
+ */
+static u8 hmem_off_lru(struct page *page)
 {
+	struct folio *folio = page_folio(page);
 	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
 
-	if (folio_test_reserved(folio) || !mapping)
+	if (PageHWPoison(page))
+		return VIRTIO_HMEM_R_POISON;
+	if (folio_test_hugetlb(folio))
+		return VIRTIO_HMEM_R_HUGETLB;
+	/* Newer kernels hold no reference on their slabs. */
+	if (folio_test_slab(folio))
+		return VIRTIO_HMEM_R_KERNEL;
+	if (!folio_ref_count(folio))
+		return VIRTIO_HMEM_R_FREE;
+	if (page_has_type(&folio->page) || folio_test_reserved(folio) || !mapping)
 		return VIRTIO_HMEM_R_KERNEL;
 	switch (mapping & FOLIO_MAPPING_FLAGS) {
 	case 0:
@@ -102,6 +115,8 @@ static u8 hmem_check_file(struct folio *folio)
 		reason = VIRTIO_HMEM_R_INACCESSIBLE;
 	else if (!mapping->a_ops->migrate_folio)
 		reason = VIRTIO_HMEM_R_UNSUPPORTED;
+	else if (folio_mapcount(folio) > HMEM_MAX_SHARERS)
+		reason = VIRTIO_HMEM_R_UNSUPPORTED;
 	folio_unlock(folio);
 	return reason;
 }
@@ -113,10 +128,8 @@ static u8 hmem_check(struct folio *folio, struct page *page)
 		return VIRTIO_HMEM_R_POISON;
 	if (folio_test_hugetlb(folio))
 		return VIRTIO_HMEM_R_HUGETLB;
-	if (folio_test_slab(folio) || page_has_type(&folio->page))
-		return VIRTIO_HMEM_R_KERNEL;
 	if (!folio_test_lru(folio))
-		return hmem_off_lru(folio);
+		return hmem_off_lru(page);
 	if (folio_test_ksm(folio))
 		return VIRTIO_HMEM_R_KSM;
 	if (folio_test_writeback(folio))
@@ -124,14 +137,31 @@ static u8 hmem_check(struct folio *folio, struct page *page)
 	/* It would be unmapped, found pinned and mapped again. */
 	if (folio_ref_count(folio) > hmem_expected_refs(folio))
 		return VIRTIO_HMEM_R_PINNED;
-	return folio_test_anon(folio) ? HMEM_PENDING : hmem_check_file(folio);
+	if (!folio_test_anon(folio))
+		return hmem_check_file(folio);
+	if (folio_test_large(folio) && !folio_entire_mapcount(folio))
+		return VIRTIO_HMEM_R_LARGE;
+	return HMEM_PENDING;
+}
+
+static u8 hmem_look(struct hmem_item *item, struct page *page, unsigned int try)
+{
+	struct folio *folio = hmem_folio_get(page);
+	u8 reason;
+
+	if (!folio)
+		return hmem_off_lru(page);
+	reason = hmem_check(folio, page);
+	if (reason == HMEM_PENDING && folio_test_anon(folio))
+		reason = hmem_find_owner(folio, page, try, &item->mm,
+					 &item->addr);
+	folio_put(folio);
+	return reason;
 }
 
 void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
-	struct folio *folio;
-	u8 reason;
 
 	item->mm = NULL;
 	if (!page) {
@@ -142,30 +172,19 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		item->reason = VIRTIO_HMEM_R_ALREADY;
 		return;
 	}
-	folio = hmem_folio_get(page);
-	if (!folio) {
-		/* Newer kernels hold no reference on their slabs. */
-		item->reason = folio_test_slab(page_folio(page)) ?
-			       VIRTIO_HMEM_R_KERNEL : VIRTIO_HMEM_R_FREE;
-		return;
-	}
-
-	reason = hmem_check(folio, page);
+	/* Once it has moved, the frame may be hot-unplugged. */
+	item->from = hmem_nid_tier(hm, page_to_nid(page));
+	item->reason = hmem_look(item, page, try);
 	/*
 	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
 	 * Draining them is costly: once in a batch, and not on the first try.
 	 */
-	if ((reason == VIRTIO_HMEM_R_OFF_LRU ||
-	     reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
+	if ((item->reason == VIRTIO_HMEM_R_OFF_LRU ||
+	     item->reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
 		hm->drained = true;
 		hmem_drain_lru();
-		reason = hmem_check(folio, page);
+		item->reason = hmem_look(item, page, try);
 	}
-	if (reason == HMEM_PENDING && folio_test_anon(folio))
-		reason = hmem_find_owner(folio, page, try, &item->mm,
-					 &item->addr);
-	item->reason = reason;
-	folio_put(folio);
 }
 
 /* A function of its own, so that the cost of copying can be told from others. */
@@ -182,32 +201,35 @@ noinline bool hmem_copy(struct folio *dst, struct page *src)
 	return true;
 }
 
-void hmem_fetch(const struct hmem_item *item, struct folio *dst)
+u8 hmem_fetch(const struct hmem_item *item, struct folio *dst)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
 	struct folio *src = hmem_folio_get(page);
+	u8 reason;
 
 	if (!src)
-		return;
+		return VIRTIO_HMEM_R_UNMAPPED;
 	/* Of what else has come to be there, not all is mapped in the kernel. */
-	if (hmem_check(src, page) == HMEM_PENDING)
-		hmem_copy(dst, page);
+	reason = hmem_check(src, page);
+	if (reason == HMEM_PENDING && !hmem_copy(dst, page))
+		reason = VIRTIO_HMEM_R_POISON;
 	folio_put(src);
+	return reason;
 }
 
 u8 hmem_why(const struct hmem_item *item)
 {
-	struct folio *folio = hmem_folio_get(pfn_to_online_page(item->pfn));
+	struct page *page = pfn_to_online_page(item->pfn);
+	struct folio *folio = hmem_folio_get(page);
 	u8 reason;
 
 	if (!folio)
-		return VIRTIO_HMEM_R_UNMAPPED;
+		return page && hmem_off_lru(page) == VIRTIO_HMEM_R_OFF_LRU ?
+		       VIRTIO_HMEM_R_OFF_LRU : VIRTIO_HMEM_R_UNMAPPED;
 	if (folio_test_writeback(folio))
 		reason = VIRTIO_HMEM_R_WRITEBACK;
 	else if (folio_test_locked(folio))
 		reason = VIRTIO_HMEM_R_LOCKED;
-	else if (!folio_test_lru(folio))
-		reason = VIRTIO_HMEM_R_OFF_LRU;
 	else if (folio_ref_count(folio) > hmem_expected_refs(folio))
 		reason = VIRTIO_HMEM_R_PINNED;
 	else if (folio_test_large(folio) && !item->order)
@@ -225,9 +247,11 @@ bool hmem_is_large(unsigned long pfn)
 
 	if (!folio)
 		return false;
+	/* One that is about to be split anyway is moved in pieces. */
 	large = folio_test_anon(folio) && folio_pfn(folio) == pfn &&
 		folio_order(folio) == HPAGE_PMD_ORDER &&
-		folio_entire_mapcount(folio);
+		folio_entire_mapcount(folio) &&
+		!folio_test_partially_mapped(folio);
 	folio_put(folio);
 	return large;
 }
@@ -257,19 +281,19 @@ struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
 void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 		enum hmem_kind kind)
 {
-	unsigned int from = hmem_nid_tier(hm, pfn_to_nid(item->pfn));
+	unsigned int nr = hmem_item_pages(item);
 
-	hm->room[item->tier] -= hmem_item_pages(item);
-	if (from < hm->num_tiers)
-		hm->room[from] += hmem_item_pages(item);
+	hm->room[item->tier] -= nr;
+	if (item->from < hm->num_tiers)
+		hm->room[item->from] += nr;
 	item->new_pfn = new_pfn;
 	hmem_scan_moved(hm, new_pfn);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	if (kind == HMEM_KIND_LARGE)
 		hm->stats.large_moved++;
-	if (from > item->tier)
-		hm->stats.promoted += hmem_item_pages(item);
+	if (item->from > item->tier)
+		hm->stats.promoted += nr;
 	else
-		hm->stats.demoted += hmem_item_pages(item);
+		hm->stats.demoted += nr;
 }

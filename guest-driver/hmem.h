@@ -4,9 +4,10 @@
  *
  *   device.c  the virtio device: hints in, results out, life cycle
  *   batch.c   one batch of hints in, its results out
- *   folio.c   what kind of page is it, and why did it not move
  *   anon.c    moves anonymous pages, by their owner's address space
  *   file.c    moves page cache and shmem, by page frame
+ *   folio.c   what kind of page is it, and why did it not move
+ *   owner.c   who has an anonymous page, and what keeps it so
  *   access.c  which frames are used: reads and clears accessed and dirty bits
  *   queue.c   buffers of the queues
  *   stats.c   counters in sysfs and debugfs
@@ -43,6 +44,18 @@
 /* Times that a page is tried before the host is told that it is busy. */
 #define HMEM_TRIES		4
 
+/*
+ * Address spaces that can have a page mapped which moves.  Its reverse mapping leads
+ * through all of them twice while nobody can use the page: with so many that takes
+ * about a million instructions, of which a processor does a thousand million a second
+ * even when it waits for memory most of the time.
+ */
+#ifdef CONFIG_LOCKDEP
+#define HMEM_MAX_SHARERS	32	/* it keeps 48 locks in mind */
+#else
+#define HMEM_MAX_SHARERS	256
+#endif
+
 /* Not decided yet: item->reason while work on it goes on. */
 #define HMEM_PENDING		0xff
 
@@ -52,7 +65,7 @@ struct hmem_item {
 	unsigned long new_pfn;	/* where it is, once reason says that it moved */
 	/*
 	 * One place where the page is mapped, for anonymous pages; the mm is
-	 * held by mmget() from hmem_find() until hmem_move_anon() is done.
+	 * held by mmgrab() from hmem_find() until hmem_move_anon() is done.
 	 */
 	struct mm_struct *mm;
 	unsigned long addr;
@@ -60,6 +73,7 @@ struct hmem_item {
 	u16 hint;		/* index in the batch */
 	u8 order;		/* 0 or HPAGE_PMD_ORDER */
 	u8 tier;		/* to this one */
+	u8 from;		/* and from that; num_tiers: from no tier */
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
 };
 
@@ -94,6 +108,12 @@ struct hmem_stats {
 	u64 pause[HMEM_KINDS][HMEM_PAUSE_BUCKETS];
 };
 
+/* Address spaces whose mmap lock is held for reading, and their mm by mmgrab(). */
+struct hmem_sharers {
+	unsigned int nr;
+	struct mm_struct *mms[HMEM_MAX_SHARERS];
+};
+
 /* What the worker needs while it moves one chunk; too large for the stack. */
 struct hmem_work_area {
 	/* The batch, out of the device's reach. */
@@ -105,6 +125,7 @@ struct hmem_work_area {
 	unsigned long src[HMEM_CHUNK];		/* for migrate_vma_*() */
 	unsigned long dst[HMEM_CHUNK];
 	struct folio *folios[HMEM_MAX_RANGE];	/* destinations */
+	struct hmem_sharers sharers;
 	unsigned long events[NR_VM_EVENT_ITEMS];
 };
 
@@ -204,9 +225,15 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try);
 bool hmem_copy(struct folio *dst, struct page *src);
 /*
  * Copy a base page while it can still be used.  That is done once more when it
- * cannot, but then both pages are in the cache.
+ * cannot, but then both pages are in the cache.  Returns a reason if it turns out
+ * that the page cannot move, or HMEM_PENDING.
  */
-void hmem_fetch(const struct hmem_item *item, struct folio *dst);
+u8 hmem_fetch(const struct hmem_item *item, struct folio *dst);
+/*
+ * A reference on the folio that @page, which pfn_to_online_page() gave, is part of;
+ * NULL if the folio is not on an LRU list, or @page is NULL.
+ */
+struct folio *hmem_folio_get(struct page *page);
 /* Why an attempt to move the page, just made, has failed: a reason. */
 u8 hmem_why(const struct hmem_item *item);
 /* The folio's head is here, it is anonymous and PMD-sized; a guess, unlocked. */
@@ -225,9 +252,36 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
  * say why not.  Sleeps.
  */
 void hmem_move_anon(struct hmem *hm, unsigned int nr);
-/* Where a page is mapped: mm (held) and addr, or a reason why not known. */
+
+/* owner.c */
+
+/*
+ * Where a page may be mapped: mm (held by mmgrab()) and addr, or a reason why not
+ * known.  The caller holds a reference on @folio.
+ */
 u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 		   struct mm_struct **mm, unsigned long *addr);
+/*
+ * Lock an address space, held by mmgrab(), for reading.  Returns the VMA at @addr,
+ * or NULL, with a reason and without the lock.
+ */
+struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
+				       u8 *reason);
+/*
+ * Is the page still mapped at item->addr in @vma, and may it be taken from there?  A reason why not, or HMEM_PENDING.  With *@alone that stays so until
+ * the mmap lock, which is held, is released; else hmem_sharers_lock() is needed, and
+ * another check.
+ */
+u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
+		    bool *alone);
+/*
+ * Lock all address spaces that can have the page mapped, for reading.  A reason why not, without any lock, or HMEM_PENDING.
+ * The caller holds a reference on @folio.  Only tries, so that the order of locks
+ * does not matter.
+ */
+u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
+		     const struct hmem_item *item);
+void hmem_sharers_unlock(struct hmem_sharers *sharers);
 
 /* file.c */
 

@@ -92,3 +92,13 @@ def competing_mover(rig):
         rig.daemon.stats()["counters"]["foreign_moves"]
     vm.run("touch /run/stop")
     program.wait()
+
+
+@test(debug=True, timeout=600)
+def process_ends_while_its_pages_move(rig):
+    """When it has been waited for, nothing of it is left: the file system that it
+    used can be unmounted.  Each page takes a while here."""
+    vm = rig.boot(append=ALONE)
+    vm.run("echo 500 > /sys/module/virtio_hmem/parameters/race_delay_us")
+    print(vm.run(f"ending {16 * rig.rounds}"))
+    assert vm.counter("demoted") > 0

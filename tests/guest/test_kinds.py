@@ -66,6 +66,12 @@ def memory_of_processes(rig):
     got = kind(rig, vm, "mergeable", "ksm", share=0.98)
     assert got["moved"] == got["there"] > 250, got
     assert kind(rig, vm, "hugetlb", "hugetlb")["there"] == 0
+    # It is neither moved nor split.
+    got = kind(rig, vm, "cut", "large")
+    assert got is None or got["there"] == 0 and got["huge"] == 512, got
+    # So many that all of them would have to wait too long.
+    got = kind(rig, vm, "many", "unsupported", "300")
+    assert got["moved"] == got["there"] == 16, got
     assert kind(rig, vm, "secret", "inaccessible")["there"] == 0
     kind(rig, vm, "poisoned", "poison")
 

@@ -513,6 +513,59 @@ static void do_shared(void)
 		errx(1, "the child ended with status %#x", status);
 }
 
+/* A huge page of which a page is mapped otherwise than the rest: in base pages. */
+static void do_cut(void)
+{
+	char *area = map(2 * HUGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *p = (char *)(((uintptr_t)area + HUGE - 1) & ~(HUGE - 1));
+
+	madvise(p, HUGE, MADV_HUGEPAGE);
+	fill(p, HUGE / HINT_PAGE);
+	if (count_flag(p, HUGE / HINT_PAGE, KPF_THP) < HUGE / HINT_PAGE)
+		errx(SKIP, "no huge page");
+	if (mprotect(p + HINT_PAGE, HINT_PAGE, PROT_READ) < 0)
+		err(1, "mprotect");
+	hint(p, HUGE / HINT_PAGE, 1);
+	check(p, HUGE / HINT_PAGE);
+	printf("huge=%zu ", count_flag(p, HUGE / HINT_PAGE, KPF_THP));
+}
+
+/* Mapped by as many processes as the second argument says; then by one. */
+static void do_many(void)
+{
+	enum { FEW = 16 };
+	char *p = map(FEW * HINT_PAGE, MAP_SHARED | MAP_ANONYMOUS, -1), c = 0;
+	int ready[2], many = atoi(file);
+	pid_t *pids = calloc(many, sizeof(*pids));
+
+	if (!pids || pipe(ready) < 0)
+		err(1, "pipe");
+	fill(p, FEW);
+	for (int i = 0; i < many; i++) {
+		pids[i] = fork();
+		if (pids[i] < 0)
+			err(1, "fork");
+		if (!pids[i]) {
+			check(p, FEW);
+			if (write(ready[1], "", 1) == 1)
+				pause();
+			_exit(1);
+		}
+	}
+	for (int i = 0; i < many; i++)
+		if (read(ready[0], &c, 1) != 1)
+			err(1, "pipe");
+	hint(p, FEW, 1);
+	check(p, FEW);
+	for (int i = 0; i < many; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+	printf("then ");
+	hint(p, FEW, 1);
+	check(p, FEW);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -521,6 +574,7 @@ static const struct {
 	{ "piped", do_piped }, { "pinned", do_pinned }, { "ksm", do_ksm },
 	{ "mergeable", do_mergeable }, { "hugetlb", do_hugetlb }, { "secret", do_secret },
 	{ "swapped", do_swapped }, { "poisoned", do_poisoned },
+	{ "cut", do_cut }, { "many", do_many },
 	{ "file", do_file }, { "writeback", do_writeback },
 	{ "huge-file", do_huge_file }, { "slab", do_slab },
 	{ "pgtable", do_pgtable }, { "reserved", do_reserved },

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Who has an anonymous page mapped, and what keeps it so.
+ *
+ * migrate_vma_setup() takes whatever page it finds at an address away from there,
+ * and afterwards the page is mapped again where its reverse mapping (rmap) leads.
+ * A place that the rmap does not lead to never gets the page back: who touches it
+ * then brings the kernel down.  The rmap of an anonymous folio leads to all VMAs
+ * that can have it mapped, but ksmd gives a folio another rmap, which leads to
+ * those alone through which it was merged: VMAs that are marked for merging
+ * (VM_MERGEABLE), and their children.  A process that shares pages with such a one,
+ * but is not marked itself, is not among them.
+ *
+ * ksmd does that with the folio locked, and migrate_vma_setup() wants to lock it
+ * itself, so the lock cannot be held from a check on.  Nor can a reference, which
+ * would make migrate_vma_setup() take the page for pinned.  What can be held are
+ * mmap locks, for reading, until the page is mapped again.  While the mmap lock of
+ * an address space is held, nobody there marks a VMA (madvise(), prctl()), forks,
+ * or moves mappings (mremap()).  So a page is moved in one of two cases only, both
+ * looked at with the page table locked in which the page is mapped then:
+ *
+ * - The address space has the page alone: its entry there is exclusive, or the only
+ *   reference that there is.  Its VMA is not marked.  Nobody else comes to have the
+ *   page without a fork or a merge, which are locked out.
+ * - The mmap locks of all address spaces that can have the page mapped are held:
+ *   those with a VMA in the anon_vma's tree at the page's index.  No such VMA is
+ *   marked.  They can pass pages to each other, through the swap cache, but to
+ *   nobody else.
+ *
+ * The entry may change nevertheless before migrate_vma_setup() looks at it: by a
+ * write fault, by reclaim and a fault, MADV_DONTNEED, UFFDIO_MOVE.  But what comes
+ * there is a new page, one that is exclusive, a page of a file, or one that was
+ * in the same swap slot.  In both cases none of them can have been merged.
+ *
+ * An mm is held by its mm_count, and used with its mmap lock held for reading,
+ * without mm_users: so nobody's memory and files stay for our sake.  That is
+ * sound, as it is for the OOM reaper, since exit_mmap() takes the lock for writing
+ * before it frees page tables and VMAs, and leaves no VMA to be found.
+ */
+#include <linux/interval_tree_generic.h>
+#include <linux/mmap_lock.h>
+#include <linux/oom.h>
+#include <linux/pgtable.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+/*
+ * The walk of an anon_vma's interval tree, as in mm/interval_tree.c, which
+ * exports none.  Only the iterators are used.
+ */
+static unsigned long hmem_avc_start(struct anon_vma_chain *avc)
+{
+	return hmem_vma_anon_pgoff(avc->vma);
+}
+
+static unsigned long hmem_avc_last(struct anon_vma_chain *avc)
+{
+	return hmem_vma_anon_pgoff(avc->vma) + vma_pages(avc->vma) - 1;
+}
+
+INTERVAL_TREE_DEFINE(struct anon_vma_chain, rb, unsigned long, rb_subtree_last,
+		     hmem_avc_start, hmem_avc_last,
+		     static __maybe_unused, hmem_avc)
+
+/* Lock the anon_vma of a locked folio.  As folio_lock_anon_vma_read() does. */
+static struct anon_vma *hmem_anon_vma_trylock(struct folio *folio, u8 *reason)
+{
+	struct anon_vma *anon_vma, *root;
+	unsigned long mapping;
+
+	rcu_read_lock();
+	mapping = (unsigned long)READ_ONCE(folio->mapping);
+	*reason = VIRTIO_HMEM_R_UNMAPPED;
+	if ((mapping & FOLIO_MAPPING_FLAGS) != FOLIO_MAPPING_ANON ||
+	    !folio_mapped(folio))
+		goto fail;
+	anon_vma = (struct anon_vma *)(mapping - FOLIO_MAPPING_ANON);
+	root = READ_ONCE(anon_vma->root);
+	if (!down_read_trylock(&root->rwsem)) {
+		*reason = VIRTIO_HMEM_R_LOCKED;
+		goto fail;
+	}
+	/* Still mapped, so still its anon_vma; the lock keeps it from now on. */
+	if (folio_mapped(folio)) {
+		rcu_read_unlock();
+		return anon_vma;
+	}
+	up_read(&root->rwsem);
+fail:
+	rcu_read_unlock();
+	return NULL;
+}
+
+u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
+		   struct mm_struct **mm, unsigned long *addr)
+{
+	struct anon_vma_chain *avc;
+	struct anon_vma *anon_vma;
+	unsigned int skip, nr = 0;
+	pgoff_t pgoff;
+	u8 reason;
+
+	if (!folio_trylock(folio))
+		return VIRTIO_HMEM_R_LOCKED;
+	anon_vma = hmem_anon_vma_trylock(folio, &reason);
+	if (!anon_vma)
+		goto unlock;
+
+	/*
+	 * After a fork, some of the VMAs in the tree no longer map this page
+	 * but a copy.  Which ones cannot be seen from here: take another one
+	 * on each try.
+	 */
+	pgoff = folio->index + folio_page_idx(folio, page);
+	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
+	     avc = hmem_avc_iter_next(avc, pgoff, pgoff))
+		if (++nr > HMEM_MAX_SHARERS)
+			break;
+	if (nr > HMEM_MAX_SHARERS) {
+		reason = VIRTIO_HMEM_R_UNSUPPORTED;
+		goto unlock_anon_vma;
+	}
+	reason = VIRTIO_HMEM_R_UNMAPPED;
+	skip = nr ? try % nr : 0;
+	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
+	     avc = hmem_avc_iter_next(avc, pgoff, pgoff)) {
+		if (skip) {
+			skip--;
+			continue;
+		}
+		mmgrab(avc->vma->vm_mm);
+		*mm = avc->vma->vm_mm;
+		*addr = avc->vma->vm_start +
+			((pgoff - hmem_avc_start(avc)) << PAGE_SHIFT);
+		reason = HMEM_PENDING;
+		break;
+	}
+unlock_anon_vma:
+	up_read(&anon_vma->root->rwsem);
+unlock:
+	folio_unlock(folio);
+	return reason;
+}
+
+struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
+				       u8 *reason)
+{
+	struct vm_area_struct *vma;
+
+	if (!mmap_read_trylock(mm)) {
+		*reason = VIRTIO_HMEM_R_LOCKED;
+		return NULL;
+	}
+	/* After a fork that failed, there are VMAs that are none. */
+	vma = check_stable_address_space(mm) ? NULL : vma_lookup(mm, addr);
+	if (!vma) {
+		mmap_read_unlock(mm);
+		*reason = VIRTIO_HMEM_R_UNMAPPED;
+	}
+	return vma;
+}
+
+/* The pmd entry for @addr, or NULL.  The mmap lock keeps it. */
+static pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (!pgd_present(READ_ONCE(*pgd)))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(READ_ONCE(*p4d)))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	if (!pud_present(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
+		return NULL;
+	return pmd_offset(pud, addr);
+}
+
+/* A base page, or the head of a huge one, that the locked page table maps. */
+static u8 hmem_mapped_page(struct page *head, bool *alone)
+{
+	if (!PageAnon(head))
+		return VIRTIO_HMEM_R_UNMAPPED;
+	if (folio_test_ksm(page_folio(head)))
+		return VIRTIO_HMEM_R_KSM;
+	*alone = PageAnonExclusive(head) || page_ref_count(head) == 1;
+	return HMEM_PENDING;
+}
+
+/* @pmdp was seen to map a huge page. */
+static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
+			   pmd_t *pmdp, bool *alone)
+{
+	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
+	spinlock_t *ptl = pmd_lock(mm, pmdp);
+	pmd_t pmd = READ_ONCE(*pmdp);
+	unsigned long pfn = pmd_pfn(pmd);
+
+	/* A base page is taken out of it. */
+	if (pmd_present(pmd) && pmd_trans_huge(pmd) &&
+	    item->pfn == pfn + ((item->addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT))
+		reason = hmem_mapped_page(pfn_to_page(pfn), alone);
+	spin_unlock(ptl);
+	return reason;
+}
+
+/* As pte_offset_map_lock() does, which is not exported: see hmem_walk_table(). */
+static u8 hmem_mapped_base(struct mm_struct *mm, const struct hmem_item *item,
+			   pmd_t *pmdp, bool *alone)
+{
+	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
+	spinlock_t *ptl;	/* of that page table */
+	struct page *page;
+	pmd_t pmd;
+	pte_t pte;
+
+	rcu_read_lock();
+	pmd = READ_ONCE(*pmdp);
+	if (!pmd_present(pmd) || pmd_leaf(pmd) || pmd_bad(pmd))
+		goto out;
+	ptl = pte_lockptr(mm, &pmd);
+	spin_lock(ptl);
+	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
+		goto unlock;
+	pte = ptep_get(pte_offset_kernel(&pmd, item->addr));
+	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != item->pfn)
+		goto unlock;
+	page = pfn_to_page(item->pfn);
+	/* Newer kernels would wait for its lock, to split it. */
+	reason = PageCompound(page) ? VIRTIO_HMEM_R_LARGE :
+				      hmem_mapped_page(page, alone);
+unlock:
+	spin_unlock(ptl);
+out:
+	rcu_read_unlock();
+	return reason;
+}
+
+static u8 hmem_mapped(struct mm_struct *mm, const struct hmem_item *item,
+		      bool *alone)
+{
+	pmd_t *pmdp = hmem_pmd_of(mm, item->addr);
+
+	if (!pmdp)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	if (pmd_trans_huge(READ_ONCE(*pmdp)))
+		return hmem_mapped_huge(mm, item, pmdp, alone);
+	return item->order ? VIRTIO_HMEM_R_UNMAPPED :
+			     hmem_mapped_base(mm, item, pmdp, alone);
+}
+
+u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
+		    bool *alone)
+{
+	u8 reason;
+
+	*alone = false;
+	if (item->addr + hmem_item_pages(item) * PAGE_SIZE > vma->vm_end)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	reason = hmem_mapped(vma->vm_mm, item, alone);
+	if (reason != HMEM_PENDING)
+		return reason;
+	/*
+	 * ksmd maps a merged page first, and lets its rmap know afterwards, so
+	 * that even of those marked none can be moved.
+	 */
+	return vma->vm_flags & VM_MERGEABLE ? VIRTIO_HMEM_R_KSM : HMEM_PENDING;
+}
+
+u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
+		     const struct hmem_item *item)
+{
+	struct anon_vma_chain *avc;
+	struct anon_vma *anon_vma;
+	pgoff_t first, last;
+	u8 reason;
+
+	sharers->nr = 0;
+	if (!folio_trylock(folio))
+		return VIRTIO_HMEM_R_LOCKED;
+	anon_vma = hmem_anon_vma_trylock(folio, &reason);
+	if (!anon_vma)
+		goto unlock;
+	first = folio->index + item->pfn - folio_pfn(folio);
+	last = first + hmem_item_pages(item) - 1;
+	reason = HMEM_PENDING;
+	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, first, last);
+	     avc && reason == HMEM_PENDING;
+	     avc = hmem_avc_iter_next(avc, first, last)) {
+		struct mm_struct *mm = avc->vma->vm_mm;
+
+		/* The same one more than once does no harm. */
+		if (sharers->nr == HMEM_MAX_SHARERS) {
+			reason = VIRTIO_HMEM_R_UNSUPPORTED;
+		} else if (!mmap_read_trylock(mm)) {
+			reason = VIRTIO_HMEM_R_LOCKED;
+		} else {
+			mmgrab(mm);
+			sharers->mms[sharers->nr++] = mm;
+			if (avc->vma->vm_flags & VM_MERGEABLE)
+				reason = VIRTIO_HMEM_R_KSM;
+		}
+	}
+	up_read(&anon_vma->root->rwsem);
+unlock:
+	folio_unlock(folio);
+	if (reason != HMEM_PENDING)
+		hmem_sharers_unlock(sharers);
+	return reason;
+}
+
+void hmem_sharers_unlock(struct hmem_sharers *sharers)
+{
+	while (sharers->nr) {
+		struct mm_struct *mm = sharers->mms[--sharers->nr];
+
+		mmap_read_unlock(mm);
+		mmdrop(mm);
+	}
+}

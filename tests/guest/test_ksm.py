@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmd gives a page another reverse mapping, which does not lead to all who have
+it mapped: who marked nothing for merging, but shares the page with somebody who
+did, is not found by it.  A page must not be taken from such a process.  The
+program is progs/ksm.c."""
+
+import re
+
+from guest import test
+
+KSM = "/sys/kernel/mm/ksm"
+DELAY = "/sys/module/virtio_hmem/parameters/race_delay_us"
+
+
+def boot(rig, delay=0):
+    vm = rig.boot(dram=96, nvm=96, append="numa_balancing=disable oops=panic")
+    vm.run(f"echo 10000 > {KSM}/pages_to_scan; echo 0 > {KSM}/sleep_millisecs;"
+           f"echo 1 > {KSM}/run")
+    if delay:
+        vm.run(f"echo {delay} > {DELAY}")
+    return vm
+
+
+def reasons(output):
+    print(output)
+    return {k: int(v) for k, v in re.findall(r"([\w-]+)=(\d+)", output)}
+
+
+@test(debug=True, timeout=600)
+def merged_through_a_sharer(rig):
+    """Between the last look at a page and its move, for which there is a long time
+    here, a child that still shares the page has it merged."""
+    vm = boot(rig, delay=2000)
+    rounds = (4 if rig.debug else 16) * rig.rounds
+    got = reasons(vm.run(f"ksm sharer {rounds}"))
+    # Some moved before the child asked for it, some were seen to be for merging.
+    assert got.get("moved", 0) > 0 and got.get("ksm", 0) > 0, got
+
+
+@test(debug=True, timeout=600)
+def merged_where_the_owner_is_looked_for(rig):
+    """Who has a page cannot be seen without looking for it in each that may: one of
+    those has a merged page at the same place."""
+    vm = boot(rig)
+    got = reasons(vm.run("ksm other"))
+    assert got.get("moved", 0) > 0, got
