@@ -217,8 +217,22 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 	u64 left = hmem_hint_frames(hint);
 
 	while (left) {
-		unsigned int order = hmem_take_whole(hm, pfn, left) ?
-				     HPAGE_PMD_ORDER : 0;
+		unsigned int order;
+
+		if (READ_ONCE(hm->stop)) {
+			struct hmem_run rest = {
+				.gfn = pfn,
+				.new_gfn = pfn,
+				.nr = left,
+				.hint = index,
+				.reason = VIRTIO_HMEM_R_STOPPED,
+			};
+
+			/* As a whole: it may be very many frames. */
+			hmem_run_flush(hm, &rest);
+			return;
+		}
+		order = hmem_take_whole(hm, pfn, left) ? HPAGE_PMD_ORDER : 0;
 
 		hmem_chunk_add(hm, index, pfn, order, hint->tier);
 		pfn += 1UL << order;

@@ -12,6 +12,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/pagemap.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -290,8 +291,12 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 	hmem_scan_moved(hm, new_pfn);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
-	if (kind == HMEM_KIND_LARGE)
+	/* As migrate_pages() counts: administrators look there. */
+	count_vm_events(PGMIGRATE_SUCCESS, nr);
+	if (kind == HMEM_KIND_LARGE) {
+		count_vm_events(THP_MIGRATION_SUCCESS, 1);
 		hm->stats.large_moved++;
+	}
 	if (item->from > item->tier)
 		hm->stats.promoted += nr;
 	else

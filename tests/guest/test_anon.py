@@ -102,3 +102,14 @@ def process_ends_while_its_pages_move(rig):
     vm.run("echo 500 > /sys/module/virtio_hmem/parameters/race_delay_us")
     print(vm.run(f"ending {16 * rig.rounds}"))
     assert vm.counter("demoted") > 0
+
+
+@test()
+def moves_are_counted(rig):
+    """In /proc/vmstat, as those of migrate_pages() are."""
+    vm = rig.boot(append=ALONE)
+
+    def counted():
+        return int(vm.run("sed -n 's/^pgmigrate_success //p' /proc/vmstat"))
+    before, moved = counted(), rig.daemon.migrate_all(1)["moved"]
+    assert moved > 1000 and counted() - before >= moved, (before, counted(), moved)
