@@ -146,6 +146,7 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 			     struct hmem_item *item, struct folio **dst)
 {
 	struct hmem_sharers *sharers = &hm->area->sharers;
+	int nid = hm->tier_nid[item->tier];
 	struct folio *folio;
 	bool alone;
 
@@ -154,12 +155,12 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 		item->reason = VIRTIO_HMEM_R_UNMAPPED;
 		return;
 	}
-	item->reason = hmem_sharers_lock(sharers, folio, item);
+	item->reason = hmem_sharers_lock(sharers, folio, item, nid);
 	folio_put(folio);
 	if (item->reason != HMEM_PENDING)
 		return;
 	/* It is still there, and the locks are those of its owners. */
-	item->reason = hmem_owner_check(vma, item, &alone);
+	item->reason = hmem_owner_check(vma, item, nid, &alone);
 	if (item->reason == HMEM_PENDING)
 		hmem_move_mapped(hm, vma, &item, dst, 1);
 	hmem_sharers_unlock(sharers);
@@ -170,11 +171,12 @@ static void hmem_move_locked_range(struct hmem *hm, struct vm_area_struct *vma,
 				   struct hmem_item **items,
 				   struct folio **folios, unsigned int nr)
 {
+	int nid = hm->tier_nid[items[0]->tier];
 	unsigned int i, first = 0;	/* of those that are moved together */
 	bool alone;
 
 	for (i = 0; i < nr; i++) {
-		items[i]->reason = hmem_owner_check(vma, items[i], &alone);
+		items[i]->reason = hmem_owner_check(vma, items[i], nid, &alone);
 		if (items[i]->reason == HMEM_PENDING && alone)
 			continue;
 		if (first < i)
@@ -208,7 +210,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 		}
 		if (items[n]->order)
 			continue;
-		items[n]->reason = hmem_fetch(items[n], folios[n]);
+		items[n]->reason = hmem_fetch(hm, items[n], folios[n]);
 		if (items[n]->reason != HMEM_PENDING) {
 			folio_put(folios[n]);
 			break;

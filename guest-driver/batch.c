@@ -25,6 +25,9 @@ struct hmem_run {
 /* Report a run in as few naturally aligned blocks as it takes. */
 static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 {
+	if (run->reason == VIRTIO_HMEM_R_RESTRICTED &&
+	    !virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_RESTRICTED))
+		run->reason = VIRTIO_HMEM_R_UNSUPPORTED;
 	while (run->nr) {
 		u64 align = run->gfn | run->new_gfn;
 		unsigned int order = ilog2(run->nr);

@@ -74,7 +74,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	item->reason = hmem_fetch(item, dst);
+	item->reason = hmem_fetch(hm, item, dst);
 	if (item->reason != HMEM_PENDING) {
 		folio_put(dst);
 		return;

@@ -96,7 +96,7 @@ static void hmem_drain_lru(void)
 	__free_page(page);
 }
 
-static u8 hmem_check_file(struct folio *folio)
+static u8 hmem_check_file(struct folio *folio, int nid)
 {
 	struct address_space *mapping;
 	u8 reason = HMEM_PENDING;
@@ -116,14 +116,14 @@ static u8 hmem_check_file(struct folio *folio)
 		reason = VIRTIO_HMEM_R_INACCESSIBLE;
 	else if (!mapping->a_ops->migrate_folio)
 		reason = VIRTIO_HMEM_R_UNSUPPORTED;
-	else if (folio_mapcount(folio) > HMEM_MAX_SHARERS)
-		reason = VIRTIO_HMEM_R_UNSUPPORTED;
+	else
+		reason = hmem_file_check(folio, nid);
 	folio_unlock(folio);
 	return reason;
 }
 
-/* Can it be moved, as far as can be seen without touching it? */
-static u8 hmem_check(struct folio *folio, struct page *page)
+/* Can it be moved to node @nid, as far as can be seen without touching it? */
+static u8 hmem_check(struct folio *folio, struct page *page, int nid)
 {
 	if (PageHWPoison(page))
 		return VIRTIO_HMEM_R_POISON;
@@ -139,20 +139,21 @@ static u8 hmem_check(struct folio *folio, struct page *page)
 	if (folio_ref_count(folio) > hmem_expected_refs(folio))
 		return VIRTIO_HMEM_R_PINNED;
 	if (!folio_test_anon(folio))
-		return hmem_check_file(folio);
+		return hmem_check_file(folio, nid);
 	if (folio_test_large(folio) && !folio_entire_mapcount(folio))
 		return VIRTIO_HMEM_R_LARGE;
 	return HMEM_PENDING;
 }
 
-static u8 hmem_look(struct hmem_item *item, struct page *page, unsigned int try)
+static u8 hmem_look(struct hmem *hm, struct hmem_item *item, struct page *page,
+		    unsigned int try)
 {
 	struct folio *folio = hmem_folio_get(page);
 	u8 reason;
 
 	if (!folio)
 		return hmem_off_lru(page);
-	reason = hmem_check(folio, page);
+	reason = hmem_check(folio, page, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && folio_test_anon(folio))
 		reason = hmem_find_owner(folio, page, try, &item->mm,
 					 &item->addr);
@@ -175,7 +176,7 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	}
 	/* Once it has moved, the frame may be hot-unplugged. */
 	item->from = hmem_nid_tier(hm, page_to_nid(page));
-	item->reason = hmem_look(item, page, try);
+	item->reason = hmem_look(hm, item, page, try);
 	/*
 	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
 	 * Draining them is costly: once in a batch, and not on the first try.
@@ -184,7 +185,7 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	     item->reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
 		hm->drained = true;
 		hmem_drain_lru();
-		item->reason = hmem_look(item, page, try);
+		item->reason = hmem_look(hm, item, page, try);
 	}
 }
 
@@ -202,7 +203,7 @@ noinline bool hmem_copy(struct folio *dst, struct page *src)
 	return true;
 }
 
-u8 hmem_fetch(const struct hmem_item *item, struct folio *dst)
+u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
 	struct folio *src = hmem_folio_get(page);
@@ -211,7 +212,7 @@ u8 hmem_fetch(const struct hmem_item *item, struct folio *dst)
 	if (!src)
 		return VIRTIO_HMEM_R_UNMAPPED;
 	/* Of what else has come to be there, not all is mapped in the kernel. */
-	reason = hmem_check(src, page);
+	reason = hmem_check(src, page, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && !hmem_copy(dst, page))
 		reason = VIRTIO_HMEM_R_POISON;
 	folio_put(src);

@@ -8,6 +8,7 @@
  *   file.c    moves page cache and shmem, by page frame
  *   folio.c   what kind of page is it, and why did it not move
  *   owner.c   who has an anonymous page, and what keeps it so
+ *   restrict.c  which nodes may a page be on
  *   access.c  which frames are used: reads and clears accessed and dirty bits
  *   queue.c   buffers of the queues
  *   stats.c   counters in sysfs and debugfs
@@ -228,7 +229,7 @@ bool hmem_copy(struct folio *dst, struct page *src);
  * cannot, but then both pages are in the cache.  Returns a reason if it turns out
  * that the page cannot move, or HMEM_PENDING.
  */
-u8 hmem_fetch(const struct hmem_item *item, struct folio *dst);
+u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst);
 /*
  * A reference on the folio that @page, which pfn_to_online_page() gave, is part of;
  * NULL if the folio is not on an LRU list, or @page is NULL.
@@ -268,20 +269,32 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 				       u8 *reason);
 /*
- * Is the page still mapped at item->addr in @vma, and may it be taken from there?  A reason why not, or HMEM_PENDING.  With *@alone that stays so until
+ * Is the page still mapped at item->addr in @vma, and may it be taken from there, to
+ * node @nid?  A reason why not, or HMEM_PENDING.  With *@alone that stays so until
  * the mmap lock, which is held, is released; else hmem_sharers_lock() is needed, and
  * another check.
  */
 u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
-		    bool *alone);
+		    int nid, bool *alone);
 /*
- * Lock all address spaces that can have the page mapped, for reading.  A reason why not, without any lock, or HMEM_PENDING.
+ * Lock all address spaces that can have the page mapped, for reading, if all of them
+ * let it move to node @nid.  A reason why not, without any lock, or HMEM_PENDING.
  * The caller holds a reference on @folio.  Only tries, so that the order of locks
  * does not matter.
  */
 u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
-		     const struct hmem_item *item);
+		     const struct hmem_item *item, int nid);
 void hmem_sharers_unlock(struct hmem_sharers *sharers);
+
+/* restrict.c */
+
+/* Must memory of this VMA, whose mmap lock is held, not be on node @nid? */
+bool hmem_vma_restricted(struct vm_area_struct *vma, int nid);
+/*
+ * May this page of a file be moved to node @nid, for all that have it mapped?  A
+ * reason why not, or HMEM_PENDING.  The folio is locked.
+ */
+u8 hmem_file_check(struct folio *folio, int nid);
 
 /* file.c */
 

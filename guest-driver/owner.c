@@ -255,7 +255,7 @@ static u8 hmem_mapped(struct mm_struct *mm, const struct hmem_item *item,
 }
 
 u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
-		    bool *alone)
+		    int nid, bool *alone)
 {
 	u8 reason;
 
@@ -269,11 +269,14 @@ u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
 	 * ksmd maps a merged page first, and lets its rmap know afterwards, so
 	 * that even of those marked none can be moved.
 	 */
-	return vma->vm_flags & VM_MERGEABLE ? VIRTIO_HMEM_R_KSM : HMEM_PENDING;
+	if (vma->vm_flags & VM_MERGEABLE)
+		return VIRTIO_HMEM_R_KSM;
+	return hmem_vma_restricted(vma, nid) ? VIRTIO_HMEM_R_RESTRICTED :
+					       HMEM_PENDING;
 }
 
 u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
-		     const struct hmem_item *item)
+		     const struct hmem_item *item, int nid)
 {
 	struct anon_vma_chain *avc;
 	struct anon_vma *anon_vma;
@@ -304,6 +307,8 @@ u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
 			sharers->mms[sharers->nr++] = mm;
 			if (avc->vma->vm_flags & VM_MERGEABLE)
 				reason = VIRTIO_HMEM_R_KSM;
+			else if (hmem_vma_restricted(avc->vma, nid))
+				reason = VIRTIO_HMEM_R_RESTRICTED;
 		}
 	}
 	up_read(&anon_vma->root->rwsem);

@@ -20,11 +20,12 @@ def reasons(vm):
     return {k: int(v) for k, v in re.findall(r"(\S+) +(\d+)", text)}
 
 
-def kind(rig, vm, name, reason, args="", share=1.0):
-    """Run it; at least this share of its pages must have that reason.  Returns
-    all that it printed, or None if this kernel has no such pages."""
+def kind(rig, vm, name, reason, args="", share=1.0, within="true"):
+    """Run it, after the shell command within; at least this share of its pages must
+    have that reason.  Returns all that it printed, or None if this kernel has no such
+    pages."""
     before = reasons(vm)
-    process = vm.spawn(f"kinds {name} {args}")
+    process = vm.spawn(f"{within} && exec kinds {name} {args}")
     output = process.wait(check=False).strip()
     print(f"{name}: {output}")
     if process.status == 77:
@@ -74,6 +75,26 @@ def memory_of_processes(rig):
     assert got["moved"] == got["there"] == 16, got
     assert kind(rig, vm, "secret", "inaccessible")["there"] == 0
     kind(rig, vm, "poisoned", "poison")
+
+
+@test(debug=True)
+def memory_of_who_is_restricted(rig):
+    """By a cpuset or a policy, and be it one of those who share a page."""
+    vm = rig.boot(append=APPEND)
+    vm.run("mkdir /run/cg /run/tmpfs; mount -t cgroup2 none /run/cg && "
+           "echo +cpuset > /run/cg/cgroup.subtree_control && mkdir /run/cg/r && "
+           "echo 0 > /run/cg/r/cpuset.mems;"
+           "mount -t tmpfs -o huge=never none /run/tmpfs")
+    cpuset = "echo $$ > /run/cg/r/cgroup.procs"
+    for name in ("anon", "shared", "file"):
+        got = kind(rig, vm, name, "restricted", "/run/tmpfs/f", within=cpuset)
+        assert got["there"] == 0, (name, got)
+    # And without the cpuset the same pages move.
+    got = kind(rig, vm, "file", "moved", "/run/tmpfs/f", share=0.98)
+    assert got["there"] > 250, got
+    for name in ("bound", "bound-file", "bound-task", "bound-sharer"):
+        got = kind(rig, vm, name, "restricted")
+        assert got["moved"] == got["there"] > 250, (name, got)
 
 
 @test(debug=True)

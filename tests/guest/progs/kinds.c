@@ -30,6 +30,10 @@
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447
 #endif
+#ifndef MPOL_DEFAULT
+#define MPOL_DEFAULT	0
+#define MPOL_BIND	2
+#endif
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
@@ -566,6 +570,95 @@ static void do_many(void)
 	check(p, FEW);
 }
 
+/* Node 0 alone for memory that has none yet, or any. */
+static void bind_range(void *p, int mode)
+{
+	unsigned long node0 = 1;
+
+	if (syscall(SYS_mbind, p, N * HINT_PAGE, mode, mode ? &node0 : NULL,
+		    mode ? 64 : 0, 0) < 0)
+		err(1, "mbind");
+}
+
+static void do_bound(void)
+{
+	char *p = map(N * HINT_PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	madvise(p, N * HINT_PAGE, MADV_NOHUGEPAGE);
+	bind_range(p, MPOL_BIND);
+	fill(p, N);
+	hint(p, N, 1);
+	check(p, N);
+	bind_range(p, MPOL_DEFAULT);
+	printf("then ");
+	hint(p, N, 1);
+	check(p, N);
+}
+
+/* A file in memory that is mapped twice: one mapping is bound, the other used. */
+static void do_bound_file(void)
+{
+	int fd = memfd_create("bound", 0);
+	char *p, *q;
+
+	if (fd < 0 || ftruncate(fd, N * HINT_PAGE) < 0)
+		err(1, "memfd");
+	p = map(N * HINT_PAGE, MAP_SHARED, fd);
+	q = map(N * HINT_PAGE, MAP_SHARED, fd);
+	bind_range(q, MPOL_BIND);
+	fill(p, N);
+	hint(p, N, 1);
+	check(p, N);
+	bind_range(q, MPOL_DEFAULT);
+	printf("then ");
+	hint(p, N, 1);
+	check(p, N);
+}
+
+static void do_bound_task(void)
+{
+	unsigned long node0 = 1;
+	char *p;
+
+	if (syscall(SYS_set_mempolicy, MPOL_BIND, &node0, 64) < 0)
+		err(1, "set_mempolicy");
+	p = anon(N);
+	hint(p, N, 1);
+	check(p, N);
+	if (syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0) < 0)
+		err(1, "set_mempolicy");
+	printf("then ");
+	hint(p, N, 1);
+	check(p, N);
+}
+
+/* It is a child that is restricted, and shares the pages. */
+static void do_bound_sharer(void)
+{
+	int ready[2];
+	char *p = anon(N), c;
+	pid_t pid;
+
+	if (pipe(ready) < 0)
+		err(1, "pipe");
+	pid = fork();
+	if (!pid) {
+		bind_range(p, MPOL_BIND);
+		if (write(ready[1], "", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	if (read(ready[0], &c, 1) != 1)
+		err(1, "pipe");
+	hint(p, N, 1);
+	check(p, N);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	printf("then ");
+	hint(p, N, 1);
+	check(p, N);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -574,7 +667,8 @@ static const struct {
 	{ "piped", do_piped }, { "pinned", do_pinned }, { "ksm", do_ksm },
 	{ "mergeable", do_mergeable }, { "hugetlb", do_hugetlb }, { "secret", do_secret },
 	{ "swapped", do_swapped }, { "poisoned", do_poisoned },
-	{ "cut", do_cut }, { "many", do_many },
+	{ "cut", do_cut }, { "many", do_many }, { "bound", do_bound }, { "bound-file", do_bound_file },
+	{ "bound-task", do_bound_task }, { "bound-sharer", do_bound_sharer },
 	{ "file", do_file }, { "writeback", do_writeback },
 	{ "huge-file", do_huge_file }, { "slab", do_slab },
 	{ "pgtable", do_pgtable }, { "reserved", do_reserved },
