@@ -23,6 +23,21 @@
 #include "hmem.h"
 #include "trace.h"
 
+/*
+ * What migrate_pages() does for a file system without a migrate_folio of its own,
+ * such as squashfs and iso9660: if the page is clean and its private data, if any,
+ * can be let go of, then there is nothing but the page itself to move.
+ */
+static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
+			      struct folio *folio, enum migrate_mode mode)
+{
+	if (folio_test_dirty(folio))
+		return -EOPNOTSUPP;
+	if (!filemap_release_folio(folio, GFP_KERNEL))
+		return -EBUSY;
+	return migrate_folio(mapping, dst, folio, mode);
+}
+
 /* @folio is locked, unmapped and isolated. */
 static u8 hmem_move_locked(struct folio *dst, struct folio *folio,
 			   enum migrate_mode mode)
@@ -40,10 +55,10 @@ static u8 hmem_move_locked(struct folio *dst, struct folio *folio,
 		return VIRTIO_HMEM_R_WRITEBACK;
 	if (mapping_inaccessible(mapping))
 		return VIRTIO_HMEM_R_INACCESSIBLE;
-	if (!mapping->a_ops->migrate_folio)
-		return VIRTIO_HMEM_R_UNSUPPORTED;
-
-	rc = mapping->a_ops->migrate_folio(mapping, dst, folio, mode);
+	if (mapping->a_ops->migrate_folio)
+		rc = mapping->a_ops->migrate_folio(mapping, dst, folio, mode);
+	else
+		rc = hmem_migrate_clean(mapping, dst, folio, mode);
 	switch (rc) {
 	case 0:
 		/* Must be clear when the page is freed. */

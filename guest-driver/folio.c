@@ -114,7 +114,7 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 	else if (mapping_inaccessible(mapping) ||
 		 mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
 		reason = VIRTIO_HMEM_R_INACCESSIBLE;
-	else if (!mapping->a_ops->migrate_folio)
+	else if (!mapping->a_ops->migrate_folio && folio_test_dirty(folio))
 		reason = VIRTIO_HMEM_R_UNSUPPORTED;
 	else
 		reason = hmem_file_check(folio, nid);

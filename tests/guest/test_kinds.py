@@ -3,8 +3,10 @@
 either way; driver, device and hmemd count it under that reason alike.  The
 program is progs/kinds.c."""
 
+import os
 import re
 
+import iso
 from guest import test
 
 APPEND = "numa_balancing=disable secretmem.enable=1"
@@ -131,14 +133,20 @@ def memory_that_is_offline(rig):
 def files(rig):
     # Blocks smaller than a page, so that no kernel caches it in large folios.
     disk = rig.disk("kinds.img", 64, "-b", "1024")
-    vm = rig.boot(append=APPEND, disks=[disk])
-    vm.run("mkdir /mnt/ramfs /mnt/tmpfs /mnt/huge /mnt/ext4; modprobe ext4")
+    disc = rig.dir / "kinds-iso.img"
+    disc.write_bytes(iso.image("F", os.urandom(1 << 20)))
+    vm = rig.boot(append=APPEND, disks=[disk, disc])
+    vm.run("mkdir /mnt/ramfs /mnt/tmpfs /mnt/huge /mnt/ext4 /mnt/iso;"
+           "modprobe ext4; modprobe isofs; mount -t iso9660 -o ro /dev/vdb /mnt/iso")
     for fs, options in (("ramfs", "mode=700"), ("tmpfs", "huge=never")):
         vm.run(MNT.format(fs, options, fs))
     vm.run(MNT.format("tmpfs", "huge=always", "huge"))
     vm.run("mount -t ext4 /dev/vda /mnt/ext4")
     assert kind(rig, vm, "file", "moved", "/mnt/tmpfs/f", 0.9)["there"] > 220
     kind(rig, vm, "file", "unsupported", "/mnt/ramfs/f", 0.9)
+    # Its file system cannot move it, but there is nothing that could be lost.
+    got = kind(rig, vm, "read-only", "moved", "/mnt/iso/f", 0.9)
+    assert got["there"] > 220, got
     kind(rig, vm, "huge-file", "large", "/mnt/huge/f")
     assert kind(rig, vm, "file", "moved", "/mnt/ext4/f", 0.9)["there"] > 220
     writeback(vm)

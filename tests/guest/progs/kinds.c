@@ -348,6 +348,26 @@ static void do_file(void)
 	check(p, N);
 }
 
+/* In the given file, of a file system that cannot be written: which may have it all. */
+static void do_read_only(void)
+{
+	int fd = open(file, O_RDONLY);
+	unsigned char *p, sum = 0, again = 0;
+
+	if (fd < 0)
+		err(1, "%s", file);
+	p = mmap(NULL, N * HINT_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		err(1, "mmap");
+	for (size_t i = 0; i < N * HINT_PAGE; i++)
+		sum += p[i] ^ i;
+	hint(p, N, 1);
+	for (size_t i = 0; i < N * HINT_PAGE; i++)
+		again += p[i] ^ i;
+	if (sum != again)
+		errx(1, "%s has changed", file);
+}
+
 /*
  * In the given file, on its way to a disk that takes no more data from some
  * point on, until told by the file /run/go: the host makes it so once it reads
@@ -669,7 +689,7 @@ static const struct {
 	{ "swapped", do_swapped }, { "poisoned", do_poisoned },
 	{ "cut", do_cut }, { "many", do_many }, { "bound", do_bound }, { "bound-file", do_bound_file },
 	{ "bound-task", do_bound_task }, { "bound-sharer", do_bound_sharer },
-	{ "file", do_file }, { "writeback", do_writeback },
+	{ "file", do_file }, { "read-only", do_read_only }, { "writeback", do_writeback },
 	{ "huge-file", do_huge_file }, { "slab", do_slab },
 	{ "pgtable", do_pgtable }, { "reserved", do_reserved },
 	{ "free", do_free }, { "kernel", do_kernel }, { "frame", do_frame },
