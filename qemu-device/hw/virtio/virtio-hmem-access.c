@@ -426,11 +426,12 @@ void hmem_access_unrealize(HmemAccess *access)
 static int hmem_access_post_load(void *opaque, int version_id)
 {
     HmemAccess *access = opaque;
-    const uint32_t known = VIRTIO_HMEM_SCAN_REPORT |
-        VIRTIO_HMEM_SCAN_REARM_ALL | VIRTIO_HMEM_SCAN_WRITTEN;
+    const uint32_t report = access->flags & ~VIRTIO_HMEM_SCAN_WRITTEN;
 
-    if (access->next_id == 0 || access->id >= access->next_id ||
-        access->flags & ~known || access->next_gfn % 64 ||
+    if (!hmem_access_id_ok(access->next_id) || access->id >= access->next_id ||
+        access->next_gfn % 64 ||
+        (access->id && report != VIRTIO_HMEM_SCAN_REPORT &&
+         access->flags != VIRTIO_HMEM_SCAN_REARM_ALL) ||
         (access->written && !(access->flags & VIRTIO_HMEM_SCAN_WRITTEN))) {
         error_report("virtio-hmem: scan %" PRIu64 " of %" PRIu64
                      " with flags 0x%x at 0x%" PRIx64 " makes no sense",

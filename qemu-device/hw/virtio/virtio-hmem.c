@@ -993,10 +993,9 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 
     migration_remove_notifier(&hmem->migration_notifier);
     timer_free(hmem->online_timer);
-    timer_free(hmem->postcopy_timer);
-    hmem->postcopy_timer = NULL;
     hmem_link_unrealize(&hmem->link);
     hmem_track_unrealize(&hmem->track);
+    timer_free(hmem->postcopy_timer);
     virtio_hmem_end_parts(hmem);
     hmem_memory_unrealize(&hmem->memory);
     virtio_delete_queue(hmem->hint_vq);
@@ -1091,8 +1090,9 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
         (uint64_t)HMEM_LINK_MAX_HINTS << VIRTIO_HMEM_MAX_ORDER;
     int i, j;
 
-    if (hmem->next_id == 0) {
-        error_report("virtio-hmem: the next batch has no id");
+    if (!hmem_access_id_ok(hmem->next_id)) {
+        error_report("virtio-hmem: the next batch cannot have id %" PRIu64,
+                     hmem->next_id);
         return -EINVAL;
     }
     for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
@@ -1100,7 +1100,7 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
 
         part->batch = NULL;
         if (part->id >= hmem->next_id || part->frames > max_frames ||
-            part->answered > part->frames || (part->id && !part->frames)) {
+            part->answered > part->frames || !part->id != !part->frames) {
             error_report("virtio-hmem: batch %" PRIu64 " with %" PRIu64 " of %"
                          PRIu64 " frames answered makes no sense", part->id,
                          part->answered, part->frames);
@@ -1113,6 +1113,11 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
                 return -EINVAL;
             }
         }
+    }
+    if (hmem->access.id && !hmem->access.scan_vq) {
+        error_report("virtio-hmem: scan %" PRIu64 " of a device with access=on "
+                     "comes to one with access=off", hmem->access.id);
+        return -EINVAL;
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include "qemu/atomic.h"
 #include "qemu/bitops.h"
+#include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
@@ -3445,13 +3446,15 @@ static void set_bandwidth(QTestState *qts, uint64_t bytes)
 
 static void wait_migration(QTestState *qts, const char *wanted)
 {
+    const bool fails = g_str_equal(wanted, "failed");
+
     for (;;) {
         QDict *response = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
         QDict *info = qdict_get_qdict(response, "return");
         const char *status = qdict_get_try_str(info, "status");
         bool done = !g_strcmp0(status, wanted);
 
-        g_assert_cmpstr(status, !=, "failed");
+        g_assert_cmpstr(status, !=, fails ? "completed" : "failed");
         qobject_unref(response);
         if (done) {
             return;
@@ -3752,6 +3755,123 @@ static void test_migration_track(void)
 }
 
 /*
+ * The device's state as it lies in a migration stream: what describes the tiers,
+ * which does not repeat elsewhere, then the batches.  All of it is big-endian.
+ */
+#define STREAM_TIERS (4 + VIRTIO_HMEM_MAX_TIERS * (4 + 8))
+#define STREAM_PART (3 * 8)
+
+static uint8_t *find_stream(uint8_t *stream, size_t len)
+{
+    uint8_t tiers[STREAM_TIERS] = { };
+    uint8_t *found;
+
+    stl_be_p(tiers, 2);
+    stl_be_p(tiers + 4 + 4, 1);
+    stq_be_p(tiers + 4 + VIRTIO_HMEM_MAX_TIERS * 4, 0x8000000);
+    stq_be_p(tiers + 4 + VIRTIO_HMEM_MAX_TIERS * 4 + 8, 0x8000000);
+    found = memmem(stream, len, tiers, sizeof(tiers));
+    g_assert_nonnull(found);
+    return found;
+}
+
+/* Of the scan: its fields follow the name and a version. */
+static uint8_t *find_scan(uint8_t *stream, size_t len)
+{
+    static const char name[] = "virtio-hmem-device/access";
+    uint8_t *found = memmem(stream, len, name, strlen(name));
+
+    g_assert_nonnull(found);
+    return found + strlen(name) + 4;
+}
+
+/* One field of a stream that has two batches of one frame each, and a scan. */
+static const struct BadStream {
+    const char *name;
+    /* Of the scan, or of the tiers and batches. */
+    bool scan;
+    uint32_t offset;
+    /* Bytes; 0: as it was, which is good. */
+    uint32_t len;
+    uint64_t value;
+} bad_streams[] = {
+    { "good" },
+    { "tiers", false, 0, 4, 3 },
+    { "tiers-many", false, 0, 4, UINT32_MAX },
+    { "pxm", false, 8, 4, 2 },
+    { "size", false, 4 + 4 * VIRTIO_HMEM_MAX_TIERS, 8, 4096 },
+    { "next-zero", false, STREAM_TIERS, 8, 0 },
+    { "next-last", false, STREAM_TIERS, 8, UINT64_MAX },
+    { "next-early", false, STREAM_TIERS, 8, 2 },
+    { "batch-late", false, STREAM_TIERS + 8, 8, 1000 },
+    { "batch-free", false, STREAM_TIERS + 8, 8, 0 },
+    { "batch-twice", false, STREAM_TIERS + 8 + STREAM_PART, 8, 1 },
+    { "frames-none", false, STREAM_TIERS + 16, 8, 0 },
+    { "frames-many", false, STREAM_TIERS + 16, 8, UINT64_MAX },
+    { "answered", false, STREAM_TIERS + 24, 8, 2 },
+    { "scan-next-zero", true, 0, 8, 0 },
+    { "scan-next-last", true, 0, 8, UINT64_MAX },
+    { "scan-next-early", true, 0, 8, 2 },
+    { "scan-late", true, 8, 8, UINT64_MAX },
+    { "scan-flags", true, 16, 4, UINT32_MAX },
+    { "scan-no-flags", true, 16, 4, 0 },
+    { "scan-both", true, 16, 4, VIRTIO_HMEM_SCAN_REPORT |
+                                VIRTIO_HMEM_SCAN_REARM_ALL },
+    { "scan-not-written", true, 16, 4, VIRTIO_HMEM_SCAN_REPORT },
+    { "scan-gfn", true, 21, 8, 63 },
+};
+
+/* What the stream says is what an attacker can say: refused, field by field. */
+static void test_migration_stream(void)
+{
+    g_autofree char *path = NULL, *uri = NULL;
+    g_autofree uint8_t *stream = NULL;
+    Test from = { };
+    gsize len;
+    Report r;
+    int i;
+
+    setup_gpt(&from, 0);
+    g_assert_cmpint(pass_hint(&from, 1, SLOW, 0, 0), ==, 1);
+    g_assert_cmpint(pass_hint(&from, 2, FAST, 0, 1), ==, 2);
+    g_assert_cmpint(collect_scan(&from), ==, 2);
+    set_report(&r, 2, 1, false);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(&from, &r);
+    path = g_strdup_printf("%s/migration", from.d->dir);
+    uri = g_strdup_printf("file:%s", path);
+    set_bandwidth(from.qts, 1ull << 40);
+    start_migration(&from, uri);
+    wait_migration(from.qts, "completed");
+    g_assert_true(g_file_get_contents(path, (char **)&stream, &len, NULL));
+
+    for (i = 0; i < ARRAY_SIZE(bad_streams); i++) {
+        const struct BadStream *bad = &bad_streams[i];
+        g_autofree uint8_t *copy = g_memdup2(stream, len);
+        uint8_t *at = (bad->scan ? find_scan : find_stream)(copy, len);
+        QTestState *to;
+
+        if (bad->len == 4) {
+            stl_be_p(at + bad->offset, bad->value);
+        } else if (bad->len) {
+            stq_be_p(at + bad->offset, bad->value);
+        }
+        g_assert_true(g_file_set_contents(path, (char *)copy, len, NULL));
+        g_test_message("%s", bad->name);
+        to = qtest_initf(MACHINE " -device virtio-hmem-pci,id=hmem0,addr=%d"
+                         " -incoming defer", SLOT);
+        qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
+                                 " 'arguments': { 'uri': %s,"
+                                 " 'exit-on-error': false } }", uri);
+        wait_migration(to, bad->len ? "failed" : "completed");
+        qtest_quit(to);
+    }
+    unlink(path);
+    teardown(&from);
+}
+
+/*
  * All of them
  */
 
@@ -3857,6 +3977,7 @@ int main(int argc, char **argv)
         { "migration/cancel", test_migration_cancel },
         { "migration/tiers", test_migration_tiers },
         { "migration/track", test_migration_track },
+        { "migration/stream", test_migration_stream },
     };
     int i;
 

@@ -41,6 +41,12 @@ typedef struct HmemAccess {
     HmemScanned found;
 } HmemAccess;
 
+/* Ids count from 1; no machine gets near the end, where they would be 0. */
+static inline bool hmem_access_id_ok(uint64_t next_id)
+{
+    return next_id && next_id <= INT64_MAX;
+}
+
 /* Adds the two queues.  @track outlives @access. */
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
                          HmemTrack *track, VirtIOHandleOutput handle_scan_vq,
