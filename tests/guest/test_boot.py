@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest finds its tiers and its driver, as an unmodified system does."""
 
+import env
 from guest import test
 
 
@@ -49,3 +50,17 @@ def unloads_and_reloads(rig):
                         "the driver to go")
         vm.run("modprobe virtio_hmem")
         rig.daemon.wait_ready()
+
+
+@test(kernels=("6.12",), qemus=env.QEMUS)
+def newer_qemus(rig):
+    """Boots, is tracked and moves pages on each other QEMU that is supported."""
+    for base in env.QEMUS[1:]:
+        vm = rig.boot(qemu=base, append="numa_balancing=disable")
+        version = vm.qmp("query-version")["qemu"]
+        assert f"{version['major']}.{version['minor']}" == base, version
+        vm.run("anon 16 2")
+        assert vm.qom("stats")["frames-by-reason"]["moved"] > 4096
+        rig.daemon.policy(vm.name, name="observe", window=100)
+        rig.daemon.wait(lambda: vm.qom("stats")["accessed-pages"] > 100,
+                        "what was accessed to be seen")

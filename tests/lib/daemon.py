@@ -28,8 +28,10 @@ class Daemon:
         self.tools = env.host_tools(sanitize)
         self.name = name
         self.log = self.dir / f"{name}.log"
-        self.vm_socket = self.dir / VM_SOCKET
-        self.control_socket = self.dir / CONTROL_SOCKET
+        # A second one has another name, and sockets of its own.
+        prefix = "" if name == "hmemd" else f"{name}-"
+        self.vm_socket = self.dir / (prefix + VM_SOCKET)
+        self.control_socket = self.dir / (prefix + CONTROL_SOCKET)
         self.process = None
         self.killed = False
 

@@ -22,7 +22,7 @@ os.environ["HMEM_CACHE"] = str(CACHE)
 KERNELS = ("6.1", "6.12", "7.3")
 
 # The first is the one that all tests use, unless they name another.
-QEMUS = ("10.0",)
+QEMUS = ("10.0", "10.2")
 
 
 class Error(Exception):
