@@ -10,7 +10,6 @@
 #include "qemu/plugin-tlb.h"
 #include "qemu/rcu.h"
 #include "qemu/seqlock.h"
-#include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/virtio/virtio-hmem-compat.h"
 #include "system/cpu-timers.h"
