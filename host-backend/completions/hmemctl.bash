@@ -10,7 +10,7 @@ _hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
 
 _hmemctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='list status stats top heatmap migrate policy doctor' command='' i words=
+	local commands='list status stats top heatmap migrate jobs cancel policy doctor' command='' i words=
 	local -a socket=()
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -56,6 +56,9 @@ _hmemctl() {
 			words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1)
 			[ "$command" != policy ] || words="$words get set"
 			[ "$command" != list ] && [ "$command" != doctor ] || words=
+			[ "$command" != cancel ] ||
+				words=$(_hmemctl_words "${socket[@]}" jobs | tr -s ' ' |
+					sed 's/^ //' | cut -d ' ' -f 1)
 		fi
 		;;
 	esac

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,4 +324,32 @@ const char *state_of(json *vm)
 	if (flag_of(vm, "migrating"))
 		return "migrating";
 	return flag_of(vm, "running") ? "running" : "paused";
+}
+
+/* What the handler sends and says, made before, as it may call next to nothing. */
+static char cancel_request[80], cancel_text[200];
+
+static void on_interrupt(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	(void)!send(conn.fd, cancel_request, strlen(cancel_request),
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!write(STDERR_FILENO, cancel_text, strlen(cancel_text));
+	errno = saved;
+}
+
+void cancel_on_interrupt(uint64_t job)
+{
+	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND };
+
+	if (cancel_request[0])
+		return;
+	snprintf(cancel_request, sizeof(cancel_request),
+		 "{\"version\":1,\"verb\":\"cancel\",\"job\":%" PRIu64 "}\n", job);
+	snprintf(cancel_text, sizeof(cancel_text), "\nhmemctl: job %" PRIu64 " asks for no "
+		 "more pages; what the guest has been asked for still moves. Waiting for "
+		 "that: Ctrl-C again does not\n", job);
+	sigaction(SIGINT, &action, NULL);
 }

@@ -100,6 +100,9 @@ static void check_vm(json *vm)
 		      "reset the guest");
 	else if (strcmp(driver, "ok"))
 		check(WARN, what, "no driver at work: load virtio_hmem in the guest");
+	else if (flag_of(vm, "late"))
+		check(WARN, what, "%s, %s batches are under way: see the guest's log, and "
+		      "hmemctl jobs", text_of(vm, "activity"), text_of(vm, "batches"));
 	else
 		check(OK, what, "driver at work, policy %s, %s",
 		      text_of(vm, "policy"), text_of(vm, "activity"));

@@ -47,6 +47,8 @@ int cmd_stats(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_heatmap(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+int cmd_jobs(int argc, char **argv);
+int cmd_cancel(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
@@ -83,6 +85,12 @@ void print_json(json *o);
 
 /* Print @o, as it is, on a line of its own, at once; exits if that cannot be. */
 void print_json_line(json *o);
+
+/*
+ * From now on, Ctrl-C cancels @job, whose end is being waited for: it asks hmemd to, says
+ * what that means, and the answer that is waited for comes.  A second one ends hmemctl.
+ */
+void cancel_on_interrupt(uint64_t job);
 
 /* --- reading answers; what is missing reads as NULL, 0, false, "-" --- */
 

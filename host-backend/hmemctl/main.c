@@ -24,6 +24,8 @@ static const struct {
 	{ "top", cmd_top },
 	{ "heatmap", cmd_heatmap },
 	{ "migrate", cmd_migrate },
+	{ "jobs", cmd_jobs },
+	{ "cancel", cmd_cancel },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
 };
@@ -142,7 +144,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, policy or doctor");
+			   "migrate, jobs, cancel, policy or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -160,6 +162,8 @@ static const struct argp argp = {
 	       "  top       what the VMs do, live\n"
 	       "  heatmap   how hot a VM's memory is, by address and time\n"
 	       "  migrate   move pages by hand\n"
+	       "  jobs      what is being moved by hand\n"
+	       "  cancel    stop one of these jobs\n"
 	       "  policy    see and set what moves pages by itself\n"
 	       "  doctor    check that everything is as it should be\n\n"
 	       "hmemctl COMMAND --help says more.  Exit status: 0 all is well, 1 an "
@@ -185,5 +189,5 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "policy and doctor are", cmd.argv[0]);
+	    "jobs, cancel, policy and doctor are", cmd.argv[0]);
 }

@@ -235,10 +235,13 @@ static json *wait_for_end(json *results)
 	for (;;) {
 		json *o = next_answer(), *r = field(o, "results");
 
-		if (flag_of(o, "final"))
+		/* That the job is being cancelled is not its end. */
+		if (flag_of(o, "final") && !field(o, "cancel"))
 			return o;
-		if (field(o, "progress"))
+		if (field(o, "progress")) {
+			cancel_on_interrupt(num_of(field(o, "progress"), "job"));
 			show_progress(field(o, "progress"));
+		}
 		for (size_t i = 0; r && i < json_object_array_length(r); i++)
 			json_object_array_add(results, json_object_get(
 					      json_object_array_get_idx(r, i)));
@@ -339,6 +342,10 @@ int cmd_migrate(int argc, char **argv)
 		fprintf(stderr, "hmemctl: vm '%s': %s; %s of %s pages were answered\n",
 			text_of(m, "vm"), text_of(m, "failed"), text_of(m, "done"),
 			text_of(m, "pages"));
+	else if (flag_of(m, "cancelled"))
+		fprintf(stderr, "hmemctl: vm '%s': job %s was cancelled; %s of %s pages were "
+			"answered\n", text_of(m, "vm"), text_of(m, "job"),
+			text_of(m, "done"), text_of(m, "pages"));
 	if (globals.json) {
 		if (args.results)
 			json_object_object_add(o, "results", json_object_get(results));

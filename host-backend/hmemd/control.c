@@ -137,6 +137,9 @@ static json *vm_json(const struct vm *vm)
 	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
 	put_u64(o, "batches", vm->under_way);
 	put_u64(o, "max_batches", vm->num_batches);
+	json_object_object_add(o, "oldest_batch_s", vm->under_way ?
+			       json_object_new_uint64(vm_oldest(vm) / 1000) : NULL);
+	put_bool(o, "late", vm_is_late(vm));
 	put_u64(o, "jobs", vm->num_jobs);
 	put_str(o, "activity", vm_activity(vm));
 	return o;
@@ -595,6 +598,87 @@ static json *job_json(const struct job *job)
 	return o;
 }
 
+static const char *job_state(const struct job *job)
+{
+	if (job->cancelled)
+		return "stopping";
+	return job->in_flight ? "moving" : "waiting";
+}
+
+/* As those who did not start it see it. */
+static json *job_entry_json(const struct job *job)
+{
+	json *o = job_json(job);
+
+	put_u64(o, "moved", job->reasons[VIRTIO_HMEM_R_MOVED]);
+	put_str(o, "state", job_state(job));
+	put_u64(o, "batches", job->in_flight);
+	put_u64(o, "age_s", (loop_now() - job->started) / 1000);
+	put_bool(o, "waited_for", job->client);
+	return o;
+}
+
+static void do_jobs(struct client *client, json *req)
+{
+	json *o, *jobs;
+	const struct vm *vm, *only = NULL;
+	const struct job *job;
+
+	if (get_str(req, "vm")) {
+		only = find_vm(client, req);
+		if (!only)
+			return;
+	}
+	jobs = json_object_new_array();
+	TAILQ_FOREACH(vm, &client->d->vms, link) {
+		if (only && vm != only)
+			continue;
+		TAILQ_FOREACH(job, &vm->jobs, link)
+			json_object_array_add(jobs, job_entry_json(job));
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "jobs", jobs);
+	reply(client, o, true);
+}
+
+static struct job *find_job(struct hmemd *d, uint64_t id)
+{
+	struct vm *vm;
+	struct job *job;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		TAILQ_FOREACH(job, &vm->jobs, link) {
+			if (job->id == id)
+				return job;
+		}
+	}
+	return NULL;
+}
+
+static void do_cancel(struct client *client, json *req)
+{
+	struct job *job;
+	int64_t id;
+	json *o;
+
+	if (!get_num(req, "job", -1, INT64_MAX, &id)) {
+		reply_error(client, "usage", "cancel: job is a number, see hmemctl jobs");
+		return;
+	}
+	job = find_job(client->d, id);
+	if (!job) {
+		reply_error(client, "no-such-job", "no job %" PRId64 " is under way: it has "
+			    "ended, or there was none; see hmemctl jobs", id);
+		return;
+	}
+	job_cancel(job);
+	o = json_object_new_object();
+	json_object_object_add(o, "cancel", job_entry_json(job));
+	reply(client, o, true);
+	/* One with nothing under way has ended with that. */
+	hmemd_soon(client->d);
+}
+
 static void dry_run(struct client *client, struct job *job)
 {
 	json *o = json_object_new_object(), *m = job_json(job);
@@ -675,6 +759,8 @@ static void do_migrate(struct client *client, json *req)
 	vm->num_jobs++;
 	if (get_flag(req, "wait")) {
 		job->client = client;
+		/* Its number, so that it can be cancelled. */
+		client_job_progress(job);
 	} else {
 		json *o = json_object_new_object();
 
@@ -698,6 +784,7 @@ void client_job_progress(struct job *job)
 	job->reported = loop_now();
 	o = json_object_new_object();
 	p = json_object_new_object();
+	put_u64(p, "job", job->id);
 	put_u64(p, "pages", job->total);
 	put_u64(p, "done", job->done);
 	json_object_object_add(o, "progress", p);
@@ -729,6 +816,7 @@ void client_job_done(struct job *job)
 
 	json_object_object_add(m, "reasons", reasons_json(job->reasons));
 	put_str(m, "failed", job->failed);
+	put_bool(m, "cancelled", job->cancelled);
 	json_object_object_add(o, "migrate", m);
 	reply(job->client, o, true);
 }
@@ -814,6 +902,8 @@ static const struct {
 	{ "heat", do_heat },
 	{ "policy", do_policy },
 	{ "migrate", do_migrate },
+	{ "jobs", do_jobs },
+	{ "cancel", do_cancel },
 };
 
 /* False: it has to wait. */

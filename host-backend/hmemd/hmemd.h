@@ -45,6 +45,8 @@ struct hmemd {
 	const char *vm_socket, *control_socket;
 	struct hmem_policy policy;	/* of a VM that connects */
 	unsigned int max_vms;
+	/* A guest that runs and has answered nothing for so long is late. */
+	unsigned int late_ms;
 	/* VMs in lockstep that have to be there before any is answered. */
 	unsigned int lockstep;
 	/* They have been; since then those that are left are enough. */

@@ -84,6 +84,7 @@ struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 		return NULL;
 	}
 	job->vm = vm;
+	job->started = loop_now();
 	job->spans = spans;
 	job->num_spans = tidy(spans, num);
 	job->tier = tier;

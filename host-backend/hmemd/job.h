@@ -47,6 +47,7 @@ struct job {
 	uint64_t reasons[VIRTIO_HMEM_R_MAX];	/* frames */
 	unsigned int in_flight;		/* batches */
 	uint64_t reported;		/* loop_now() of the last progress */
+	uint64_t started;		/* loop_now() */
 };
 
 /*

@@ -23,7 +23,7 @@
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
 enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_LOCKSTEP,
-       OPT_HOST_ROOT };
+       OPT_HOST_ROOT, OPT_LATE };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
@@ -40,6 +40,7 @@ static const struct argp_option options[] = {
 	  "Most memory for the page tables of all VMs (a 32nd of the host's)", 0 },
 	/* For tests: has proc/ and mm/, in the place of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "late", OPT_LATE, "MS", OPTION_HIDDEN, NULL, 0 },
 	{ "verbose", 'v', NULL, 0, "Say more", 0 },
 	{ 0 }
 };
@@ -110,6 +111,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	case OPT_MAX_TABLES:
 		if (hmem_parse_size(arg, strlen(arg), &d->max_tables, &err) < 0)
 			argp_error(state, "--max-tables: %s", err.msg);
+		break;
+	case OPT_LATE:
+		d->late_ms = atoi(arg);
 		break;
 	case OPT_HOST_ROOT:
 		set_host_root(d, arg);
@@ -289,6 +293,8 @@ int main(int argc, char **argv)
 	static char vm_path[128], control_path[128];
 	struct hmemd d = {
 		.max_vms = 256,
+		/* A batch has 1 GiB at most, which no guest takes ten seconds to copy. */
+		.late_ms = 10000,
 		.max_frames = UINT64_C(1) << 32,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,

@@ -58,14 +58,40 @@ const char *vm_blocked(const struct vm *vm)
 	return NULL;
 }
 
+uint64_t vm_oldest(const struct vm *vm)
+{
+	uint64_t now = loop_now(), oldest = 0;
+
+	for (uint32_t i = 0; i < vm->num_batches; i++) {
+		const struct batch *b = &vm->batches[i];
+
+		if (b->id && now - b->sent_ms > oldest)
+			oldest = now - b->sent_ms;
+	}
+	return oldest;
+}
+
+bool vm_is_late(const struct vm *vm)
+{
+	return !vm_blocked(vm) && vm->state.flags & HMEM_LINK_VM_RUNNING &&
+	       vm_oldest(vm) >= vm->d->late_ms &&
+	       loop_now() - vm->answered >= vm->d->late_ms;
+}
+
 const char *vm_activity(const struct vm *vm)
 {
 	const char *blocked = vm_blocked(vm);
+	static char late[96];
 
 	if (blocked)
 		return blocked;
 	if (!(vm->state.flags & HMEM_LINK_VM_RUNNING))
 		return "the guest is paused";
+	if (vm_is_late(vm)) {
+		snprintf(late, sizeof(late), "waiting for the guest's driver, which has not "
+			 "answered for %" PRIu64 " s", vm_oldest(vm) / 1000);
+		return late;
+	}
 	if (!TAILQ_EMPTY(&vm->jobs))
 		return "moving pages by hand";
 	if (vm->policy.kind == HMEM_POLICY_OFF)
@@ -200,6 +226,7 @@ static void send_batch(struct vm *vm, struct batch *b)
 	struct virtio_hmem_hint_batch *msg = (void *)buf;
 
 	b->id = vm->next_id++;
+	b->sent_ms = loop_now();
 	b->left = 0;
 	msg->id = htole64(b->id);
 	msg->num_hints = htole32(b->num);
@@ -1161,6 +1188,10 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 				 " is not under way", id);
 	job = b->job;
 	vm->messages++;
+	vm->answered = loop_now();
+	if (vm->told_late)
+		log_msg(LOG_INFO, "vm '%s': the guest's driver answers again", vm->name);
+	vm->told_late = false;
 	/* All is checked, and the heats looked up, before any is applied. */
 	for (uint32_t i = 0; i < num; i++) {
 		sent[i] = match(vm, b, &msg->results[i], err);
@@ -1416,6 +1447,12 @@ void vm_second(struct vm *vm)
 			conn_drop(&vm->conn, true, "it did not introduce itself "
 				  "in time");
 		return;
+	}
+	if (vm_is_late(vm) && !vm->told_late) {
+		vm->told_late = true;
+		log_msg(LOG_WARN, "vm '%s': the guest's driver has not answered for %" PRIu64
+			" s, %" PRIu32 " batches are under way: see the guest's log",
+			vm->name, vm_oldest(vm) / 1000, vm->under_way);
 	}
 	if (vm->sampled && now > vm->sampled) {
 		double s = (now - vm->sampled) / 1000.0;

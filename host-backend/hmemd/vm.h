@@ -48,6 +48,7 @@ struct sent {
 
 struct batch {
 	uint64_t id;			/* 0: not in use */
+	uint64_t sent_ms;		/* loop_now() */
 	struct job *job;		/* NULL: the policy's */
 	uint32_t num;
 	uint32_t left;			/* frames without an answer */
@@ -131,6 +132,9 @@ struct vm {
 	struct batch *batches;
 	uint32_t num_batches, under_way;
 	uint64_t next_id;
+	/* loop_now() of the last RESULTS; the log has been told that they do not come. */
+	uint64_t answered;
+	bool told_late;
 	/*
 	 * Batches before this one ended when the driver went; what the device
 	 * had to say about them may still come.
@@ -159,7 +163,13 @@ static inline bool vm_ready(const struct vm *vm)
 /* NULL if hints can be sent; else why not, and what to do. */
 const char *vm_blocked(const struct vm *vm);
 
-/* What the VM is doing or waiting for, for a person. */
+/* Milliseconds since the oldest batch under way was sent; 0: there is none. */
+uint64_t vm_oldest(const struct vm *vm);
+
+/* Has it had hints for long, and does it run, but nothing was answered? */
+bool vm_is_late(const struct vm *vm);
+
+/* What the VM is doing or waiting for, for a person; valid until the next call. */
 const char *vm_activity(const struct vm *vm);
 
 /*

@@ -10,8 +10,8 @@
 struct fixture {
 	struct daemon d;
 	struct peer web;
-	/* Of the last ctl(). */
-	struct ctl ctl;
+	/* Of the last ctl(), and of one that runs beside it. */
+	struct ctl ctl, other;
 	/* web answers whatever hmemctl is asked. */
 	bool serve;
 	/* For the test: windows of web so far. */
