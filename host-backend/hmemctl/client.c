@@ -47,8 +47,12 @@ static bool fail(const char *fmt, ...)
 	return false;
 }
 
+/* ... was that time is over. */
+static bool timed_out;
+
 static bool no_answer(void)
 {
+	timed_out = true;
 	return fail("hmemd has not answered in %d s: see its log, or wait longer with "
 		    "--timeout", globals.timeout_ms / 1000);
 }
@@ -235,6 +239,23 @@ json *next_answer(void)
 	if (!o)
 		die(status, "%s", failure);
 	return o;
+}
+
+json *next_answer_in_time(void)
+{
+	int status;
+	json *o = try_next(&status);
+
+	if (!o && !timed_out)
+		die(status, "%s", failure);
+	return o;
+}
+
+void hang_up(void)
+{
+	close(conn.fd);
+	conn.fd = -1;
+	conn.len = conn.used = 0;
 }
 
 json *ask(json *req)

@@ -92,6 +92,9 @@ static void check_tiers(const char *what, json *tiers)
 static void check_vm(json *vm)
 {
 	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
+	const char *activity = text_of(vm, "activity");
+	/* Some say all there is to say about the policy. */
+	bool names_policy = !strncmp(activity, "policy ", 7);
 	char what[128];
 
 	snprintf(what, sizeof(what), "vm %s", name);
@@ -104,14 +107,20 @@ static void check_vm(json *vm)
 		check(WARN, what, "%s, %s batches are under way: see the guest's log, and "
 		      "hmemctl jobs", text_of(vm, "activity"), text_of(vm, "batches"));
 	else
-		check(OK, what, "driver at work, policy %s, %s",
-		      text_of(vm, "policy"), text_of(vm, "activity"));
+		check(OK, what, "driver at work, %s%s%s%s",
+		      names_policy ? "" : "policy ",
+		      names_policy ? "" : text_of(vm, "policy"),
+		      names_policy ? "" : ", ", activity);
+	if (known(vm, "order_doubt"))
+		check(WARN, what, "%s", text_of(vm, "order_doubt"));
 	check_tiers(what, field(vm, "tiers"));
-	if (num_of(vm, "foreign_moves"))
-		check(WARN, what, "the guest moved %s pages by itself: switch off its "
-		      "own placement, sysctl kernel.numa_balancing=0 and echo 0 > "
-		      "/sys/kernel/mm/numa/demotion_enabled",
-		      text_of(vm, "foreign_moves"));
+	if (num_of(vm, "foreign_moves_lately"))
+		check(WARN, what, "the guest moved %s pages by itself in the last two "
+		      "minutes: switch off its own placement, sysctl "
+		      "kernel.numa_balancing=0 and echo 0 > "
+		      "/sys/kernel/mm/numa/demotion_enabled; this warning is gone two "
+		      "minutes after the last of them",
+		      text_of(vm, "foreign_moves_lately"));
 	if (known(vm, "last_error"))
 		check(WARN, what, "last error: %s; hmemctl stats --reset forgets it",
 		      text_of(vm, "last_error"));

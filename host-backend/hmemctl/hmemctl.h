@@ -74,6 +74,12 @@ void send_request(json *req);
 /* The next line of the answer; dies of an error in it, or of none. */
 json *next_answer(void);
 
+/* Likewise; but NULL if it does not come in time. */
+json *next_answer_in_time(void);
+
+/* What is asked next is so on a connection of its own. */
+void hang_up(void);
+
 /* Both: for answers of one line. */
 json *ask(json *req);
 

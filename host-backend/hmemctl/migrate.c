@@ -58,9 +58,12 @@ static void parse_gpa(struct args *args, const char *s)
 	}
 	if (!mid)
 		die(EXIT_USAGE, "--gpa: '%s' is not START-END, START+SIZE or all", s);
+	if (mid == s || !mid[1])
+		die(EXIT_USAGE, "--gpa: '%s' is not START-END, START+SIZE or all: it has no "
+		    "%s", s, mid == s ? "START" : *mid == '+' ? "SIZE" : "END");
 	if (hmem_parse_size(s, mid - s, &start, &err) < 0 ||
 	    hmem_parse_size(mid + 1, strlen(mid + 1), &end, &err) < 0)
-		die(EXIT_USAGE, "--gpa: %s", err.msg);
+		die(EXIT_USAGE, "--gpa '%s': %s", s, err.msg);
 	if (*mid == '+' && __builtin_add_overflow(start, end, &end))
 		die(EXIT_USAGE, "--gpa: '%s' is too large", s);
 	if (end <= start)
@@ -76,6 +79,8 @@ static void parse_gfn(struct args *args, const char *s, size_t len)
 	uint64_t first, last;
 	struct hmem_err err;
 
+	if (dash && (dash == s || dash + 1 == s + len))
+		die(EXIT_USAGE, "frames '%.*s' are not N or FIRST-LAST", (int)len, s);
 	if (hmem_parse_num(s, dash ? (size_t)(dash - s) : len, &first, &err) < 0)
 		die(EXIT_USAGE, "frame %s", err.msg);
 	last = first;
@@ -170,8 +175,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		if (!args->to)
 			argp_error(state, "--to says which tier to move to");
 		if (args->gpa == args->gfn)
-			argp_error(state, "either --gpa or --gfn and --gfn-list say "
-				   "what to move");
+			argp_error(state, "%s --all, --gpa, or --gfn and --gfn-list say "
+				   "what to move", args->gpa ? "one only of" :
+				   "which pages?");
 		if (args->results && (!args->wait || !globals.json))
 			argp_error(state, "--results needs --wait and -o json");
 		break;
@@ -189,11 +195,12 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-/* A tier by its number, or the first of a kind. */
+/* A tier by its number, or by its kind if there is only one of that. */
 static uint64_t find_tier(const struct args *args)
 {
 	json *o, *vms, *tiers;
 	struct hmem_err err;
+	int64_t found = -1;
 	uint64_t n;
 
 	if (!hmem_parse_num(args->to, strlen(args->to), &n, &err))
@@ -207,11 +214,17 @@ static uint64_t find_tier(const struct args *args)
 	for (n = 0; n < json_object_array_length(tiers); n++) {
 		json *tier = json_object_array_get_idx(tiers, n);
 
-		if (!strcmp(text_of(tier, "kind"), args->to)) {
-			json_object_put(o);
-			return n;
-		}
+		if (strcmp(text_of(tier, "kind"), args->to))
+			continue;
+		if (found >= 0)
+			die(EXIT_USAGE, "--to: tiers %" PRId64 " and %" PRIu64 " are both "
+			    "'%s': name one by its number, see hmemctl status", found, n,
+			    args->to);
+		found = n;
 	}
+	json_object_put(o);
+	if (found >= 0)
+		return found;
 	die(EXIT_USAGE, "--to: the VM has no tier '%s': see hmemctl status", args->to);
 }
 
@@ -229,12 +242,29 @@ static void show_progress(json *p)
 	fprintf(stderr, "\r[%s] %" PRIu64 "/%" PRIu64 " pages", bar, done, pages);
 }
 
+/* Not all is done in time: what keeps the VM from it?  hmemd stops when we hang up. */
+static void give_up(const char *vm)
+{
+	const char *why, *what = "hmemd does not say why, see its log";
+	json *o;
+
+	hang_up();
+	o = try_ask(new_request("status", vm), &why);
+	if (o && json_object_array_length(field(o, "vms")) == 1)
+		what = text_of(json_object_array_get_idx(field(o, "vms"), 0),
+			       "activity");
+	die(EXIT_ERROR, "not all pages were answered for in %d s: %s; no more of them will "
+	    "be asked for", globals.timeout_ms / 1000, what);
+}
+
 /* The final answer; pages of the lines before are gathered in @results. */
-static json *wait_for_end(json *results)
+static json *wait_for_end(json *results, const char *vm)
 {
 	for (;;) {
-		json *o = next_answer(), *r = field(o, "results");
+		json *o = next_answer_in_time(), *r = field(o, "results");
 
+		if (!o)
+			give_up(vm);
 		/* That the job is being cancelled is not its end. */
 		if (flag_of(o, "final") && !field(o, "cancel"))
 			return o;
@@ -332,7 +362,7 @@ int cmd_migrate(int argc, char **argv)
 	/* It takes as long as it takes, unless told otherwise. */
 	if (args.wait && !globals.timeout_set)
 		globals.timeout_ms = -1;
-	o = wait_for_end(results);
+	o = wait_for_end(results, args.vm);
 	m = field(o, "migrate");
 	if (args.wait && !globals.quiet && isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");

@@ -103,6 +103,8 @@ static void print_vm(json *vm)
 		       num_of(log, "sample_us") / 1000.0,
 		       text_of(log, "faults_per_s"),
 		       text_of(log, "max_faults_per_s"));
+	if (known(vm, "order_doubt"))
+		printf("tier order  %s\n", text_of(vm, "order_doubt"));
 	printf("activity    %s\n", text_of(vm, "activity"));
 	printf("last error  %s\n", text_of(vm, "last_error"));
 }

@@ -243,6 +243,8 @@ static json *status_json(const struct vm *vm)
 	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
 	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
 	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
+	put_u64(o, "foreign_moves_lately", hmem_lately(vm->foreign_lately, loop_now()));
+	put_str(o, "order_doubt", vm_order_doubt(vm));
 	put_str(o, "last_error", vm->last_error);
 	return o;
 }

@@ -115,6 +115,27 @@ const char *vm_activity(const struct vm *vm)
 	return "idle: tier 0 holds the hottest pages";
 }
 
+/* QEMU orders them: by latency if it knows all, by bandwidth if it knows only that. */
+const char *vm_order_doubt(const struct vm *vm)
+{
+	uint32_t latencies = 0, bandwidths = 0, num = vm->hello.num_tiers;
+
+	for (uint32_t i = 0; i < num; i++) {
+		latencies += vm->hello.tiers[i].read_latency != 0;
+		bandwidths += vm->hello.tiers[i].read_bandwidth != 0;
+	}
+	if (latencies == num)
+		return NULL;
+	if (latencies)
+		return "the latency of some is not known: tiers are in node order; give "
+		       "QEMU -numa hmat-lb with an access-latency for each node";
+	if (bandwidths == num)
+		return "no latencies known: tiers are in the order of their bandwidth; "
+		       "give QEMU -numa hmat-lb with access-latency";
+	return "no latencies known: tiers are in node order; add hmat=on and hmat-lb to "
+	       "QEMU's options";
+}
+
 uint64_t vm_frames(const struct vm *vm)
 {
 	uint64_t frames = 0;
@@ -1212,7 +1233,8 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 	vm->stats.results += num;
 	/* A driver that was loaded anew counts from 0 again. */
 	if (foreign < vm->foreign_moves)
-		vm->foreign_base = 0;
+		vm->foreign_base = vm->foreign_moves = 0;
+	hmem_lately_add(&vm->foreign_lately, loop_now(), foreign - vm->foreign_moves);
 	vm->foreign_moves = foreign;
 	if (job && job->client && job->results)
 		client_job_results(job, msg);
@@ -1317,6 +1339,8 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->name,
 			vm->hello.device, (int)vm->conn.pid, vm_frames(vm) >> 8,
 			vm->hello.num_tiers);
+		if (vm_order_doubt(vm))
+			log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm_order_doubt(vm));
 		send_msg(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
 		track_offered(vm);
 		vm_feed(vm);
@@ -1472,6 +1496,7 @@ void vm_reset_stats(struct vm *vm)
 	vm->stats.log_samples = vm->sampler.samples;
 	vm->stats.log_faults = vm->sampler.faults;
 	vm->foreign_base = vm->foreign_moves;
+	vm->foreign_lately = (struct hmem_lately) { 0 };
 	vm->sampled = 0;
 	vm->have_rates = false;
 	vm->last_error[0] = '\0';

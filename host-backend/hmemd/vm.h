@@ -6,6 +6,7 @@
 #include "brake.h"
 #include "conn.h"
 #include "hmemd.h"
+#include "lately.h"
 #include "link.h"
 #include "pace.h"
 #include "pages.h"
@@ -147,6 +148,7 @@ struct vm {
 
 	struct vm_stats stats;
 	uint64_t foreign_moves, foreign_base;
+	struct hmem_lately foreign_lately;
 	/* Pages per second each way; valid from the second sample on. */
 	double promote_rate, demote_rate;
 	uint64_t sampled, sampled_promoted, sampled_demoted;
@@ -159,6 +161,9 @@ static inline bool vm_ready(const struct vm *vm)
 {
 	return vm->have_hello && vm->have_ranges && vm->have_state;
 }
+
+/* NULL if the order of the tiers is known to be right; else why not, and what to do. */
+const char *vm_order_doubt(const struct vm *vm);
 
 /* NULL if hints can be sent; else why not, and what to do. */
 const char *vm_blocked(const struct vm *vm);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "lately.h"
 
 /* As ctl(), and what it printed, parsed; released by the caller. */
 static struct json_object *ctl_json(struct fixture *f, int status, const char *line)
@@ -177,7 +178,12 @@ static void usage(void **state)
 		{ 2, "--output yaml list", "yaml" },
 		{ 2, "--timeout 0 list", "--timeout" },
 		{ 2, "migrate", "--to" },
-		{ 2, "migrate --to 1", "--gpa" },
+		{ 2, "migrate --to 1", "--all, --gpa" },
+		{ 2, "migrate --to 1 --all --gfn 5", "one only of --all" },
+		{ 2, "migrate --to 1 --gpa -4K", "'-4K' is not START-END" },
+		{ 2, "migrate --to 1 --gpa 4K-", "'4K-' is not START-END" },
+		{ 2, "migrate --to 1 --gpa 0x-4K", "--gpa '0x-4K'" },
+		{ 2, "migrate --to 1 --gfn -5", "'-5' are not" },
 		{ 2, "migrate --to 1 --gpa 5", "START-END" },
 		{ 2, "migrate --to 1 --gpa 8K-4K", "ends before" },
 		{ 2, "migrate --to 1 --gpa 1-5", "whole pages" },
@@ -1226,6 +1232,108 @@ static void ranges_come_and_go(void **state)
 	web_is_well(f);
 }
 
+/* A VM of @num tiers, of which the tests want to see little; the last is of no use. */
+static void few_figures(struct peer *p, struct fixture *f, const char *name,
+			const struct hmem_link_tier *tiers, uint32_t num)
+{
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, name);
+	hello.num_tiers = num;
+	memcpy(hello.tiers, tiers, num * sizeof(*tiers));
+	p->map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	peer_send_hello(p, &hello, &p->map_fd, 1);
+	peer_send_ranges(p);
+	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+/* Whether the order of tiers is to be trusted, and which tier is meant. */
+static void tier_order(void **state)
+{
+	static const struct {
+		uint32_t latency[3], bandwidth[3];
+		const char *says;
+	} cases[] = {
+		{ { 80, 300, 400 }, { 0 }, NULL },
+		{ { 0 }, { 0 }, "no latencies known: tiers are in node order; add hmat=on" },
+		{ { 80, 0, 400 }, { 9, 8, 7 }, "the latency of some is not known" },
+		{ { 0 }, { 9, 8, 7 }, "in the order of their bandwidth" },
+		{ { 0 }, { 9, 0, 7 }, "tiers are in node order" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hmem_link_tier tiers[3] = { 0 };
+		struct peer p = { 0 };
+
+		for (unsigned int k = 0; k < 3; k++) {
+			tiers[k].kind = k ? VIRTIO_HMEM_KIND_NVM : VIRTIO_HMEM_KIND_DRAM;
+			tiers[k].pxm = k;
+			tiers[k].read_latency = cases[i].latency[k];
+			tiers[k].read_bandwidth = cases[i].bandwidth[k];
+		}
+		few_figures(&p, f, "three", tiers, 3);
+		ctl(f, 0, "status three");
+		assert_int_equal(out_has(f, "tier order"), !!cases[i].says);
+		if (cases[i].says)
+			assert_true(out_has(f, cases[i].says));
+		ctl(f, 0, "doctor");
+		if (cases[i].says)
+			assert_true(out_has(f, cases[i].says));
+		ctl(f, 2, "migrate three --all --to nvm --dry-run");
+		assert_true(out_has(f, "tiers 1 and 2 are both 'nvm'"));
+		ctl(f, 0, "migrate three --all --to dram --dry-run");
+		peer_close(&p);
+		while (ask(f, "list", "vms.1.pid") >= 0)
+			;
+	}
+}
+
+/* What is in the way of a job that does not end in time. */
+static void job_in_time(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_send_state(&f->web, HMEM_LINK_DRIVER_OK);
+	while (ask(f, "list", "vms.0.running"))
+		;
+	ctl_run(&f->ctl, &f->d, NULL, "migrate --all --to 1 --wait --timeout 1");
+	assert_int_equal(f->ctl.status, 1);
+	assert_true(out_has(f, "in 1 s: the guest is paused"));
+}
+
+/* What the guest moves by itself is a reason to warn, for two minutes. */
+static void lately(void **state)
+{
+	struct hmem_lately l = { 0 };
+	struct fixture *f = *state;
+
+	hmem_lately_add(&l, 1000000, 5);
+	hmem_lately_add(&l, 1000001, 2);
+	assert_int_equal(hmem_lately(l, 1000001), 7);
+	assert_int_equal(hmem_lately(l, 1000001 + HMEM_LATELY_MS), 7);
+	assert_int_equal(hmem_lately(l, 1000001 + 2 * HMEM_LATELY_MS), 0);
+	hmem_lately_add(&l, 1000000 + HMEM_LATELY_MS, 3);
+	assert_int_equal(hmem_lately(l, 1000000 + HMEM_LATELY_MS), 10);
+	assert_int_equal(hmem_lately(l, 1000000 + 2 * HMEM_LATELY_MS), 3);
+	ctl(f, 0, "doctor");
+	assert_false(out_has(f, "numa_balancing"));
+	assert_true(out_has(f, "driver at work, policy is off"));
+	f->web.foreign_moves = 12;
+	web_is_well(f);
+	assert_int_equal(ask(f, "status", "vms.0.foreign_moves_lately"), 12);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "moved 12 pages by itself in the last two minutes"));
+	assert_true(out_has(f, "gone two minutes after"));
+	/* A driver that was loaded anew. */
+	f->web.foreign_moves = 1;
+	web_is_well(f);
+	assert_int_equal(ask(f, "status", "vms.0.foreign_moves_lately"), 13);
+}
+
 /* Of what is offline in the guest people are told. */
 static void offline_memory(void **state)
 {
@@ -1733,6 +1841,9 @@ int main(void)
 		TEST(new_ranges),
 		TEST(ranges_come_and_go),
 		TEST(offline_memory),
+		TEST(tier_order),
+		TEST(job_in_time),
+		TEST(lately),
 		TEST(restart),
 		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
