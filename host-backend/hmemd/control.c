@@ -28,6 +28,8 @@
 #define FULL		(MAX_REPLY / 16)
 #define PROGRESS_MS	200
 #define MAX_DEPTH	8
+/* A tenth of a second apart. */
+#define POLICY_TRIES	50u
 
 struct client {
 	struct conn conn;
@@ -35,8 +37,10 @@ struct client {
 	TAILQ_ENTRY(client) link;
 	/* Bytes of a request that is not whole yet, which have no end of line. */
 	size_t seen;
-	/* The request is to be looked at again when a pass is through. */
+	/* The request is to be looked at again: when a pass is through, or soon. */
 	bool later;
+	/* How often that was because what a policy needs was busy. */
+	unsigned int tries;
 };
 
 typedef struct json_object json;
@@ -501,6 +505,7 @@ static void do_policy(struct client *client, json *req)
 	json *set = get(req, "set", json_type_object);
 	struct hmem_policy policy;
 	struct hmem_err err;
+	int ret;
 
 	if (!vm)
 		return;
@@ -518,7 +523,14 @@ static void do_policy(struct client *client, json *req)
 				return;
 			}
 		}
-		if (vm_set_policy(vm, &policy, &err) < 0) {
+		ret = vm_set_policy(vm, &policy, &err);
+		if (ret == -EBUSY && client->tries++ < POLICY_TRIES) {
+			client->later = true;
+			hmemd_soon(client->d);
+			return;
+		}
+		client->tries = 0;
+		if (ret < 0) {
 			reply_error(client, "unsupported", "vm '%s': %s", vm->name,
 				    err.msg);
 			return;

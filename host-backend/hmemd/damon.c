@@ -22,9 +22,9 @@
 /* Regions: what they cost, and how fine they are. */
 #define REGIONS_MIN	100u
 #define REGIONS_MAX	1000u
-/* Other users of the tree hold its lock for about an aggregation interval. */
-#define BUSY_TRIES	500u
-#define BUSY_US		2000u
+/* Other users of the tree hold its lock for about an aggregation interval at most. */
+#define BUSY_NS		20000000
+#define BUSY_TRIES	(AGGR_MAX / (BUSY_NS / 1000))
 
 struct damon {
 	struct io io;
@@ -34,6 +34,8 @@ struct damon {
 	/* .../kdamonds, .../kdamonds/SLOT and its state. */
 	int top, dir, state;
 	bool stopping;
+	/* Of end(): the step that is next, and how often the tree was busy. */
+	unsigned int ended, tries;
 	void (*done)(void *opaque, int res);
 	void *opaque;
 	struct __kernel_timespec again;
@@ -62,20 +64,14 @@ static int get_number(int dir, const char *path, uint64_t *to)
 	return 0;
 }
 
+/* -EBUSY: somebody is at the tree, try again later. */
 static int put(int dir, const char *path, const char *value)
 {
-	int fd = openat(dir, path, O_WRONLY | O_TRUNC | O_CLOEXEC), error = 0;
-	ssize_t n;
+	int fd = openat(dir, path, O_WRONLY | O_TRUNC | O_CLOEXEC), error;
 
 	if (fd < 0)
 		return -errno;
-	for (unsigned int i = 0; i < BUSY_TRIES; i++) {
-		n = write(fd, value, strlen(value));
-		error = n < 0 ? errno : 0;
-		if (error != EBUSY)
-			break;
-		usleep(BUSY_US);
-	}
+	error = write(fd, value, strlen(value)) < 0 ? errno : 0;
 	close(fd);
 	return -error;
 }
@@ -129,7 +125,7 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 				 "track=damon takes root, see hmemd(8)",
 				 strerror(errno));
 	if (num)
-		return hmem_fail(err, EBUSY, "DAMON is in use by someone else, who has set "
+		return hmem_fail(err, EEXIST, "DAMON is in use by someone else, who has set "
 				 "up %" PRIu64 " kdamonds: stop that, or if nobody knows "
 				 "of it, write off to the state of each in "
 				 "/sys/kernel/mm/damon/admin/kdamonds and 0 to "
@@ -146,13 +142,11 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 	return 0;
 }
 
-static void unclaim(struct damon_admin *admin, int top)
+/* The last one removes them all. */
+static int unclaim(const struct damon *dm)
 {
-	int ret = admin->used ? 0 : put(top, "nr_kdamonds", "0");
-
-	if (ret < 0)
-		log_msg(LOG_WARN, "DAMON's kdamonds cannot be removed: %s",
-			strerror(-ret));
+	return dm->admin->used & ~(UINT32_C(1) << dm->slot) ? 0 :
+	       put(dm->top, "nr_kdamonds", "0");
 }
 
 /* --- one kdamond --- */
@@ -261,19 +255,52 @@ static int switch_on(int dir, pid_t pid, struct hmem_err *err)
 	return 0;
 }
 
-/* Leave the kdamond as it was, and the tree with the last of them. */
+static void wait_a_moment(struct damon *dm)
+{
+	struct io_uring_sqe *sqe = loop_sqe(dm->loop);
+
+	dm->again = (struct __kernel_timespec) { .tv_nsec = BUSY_NS };
+	io_uring_prep_timeout(sqe, &dm->again, 0, 0);
+	loop_queue(dm->loop, &dm->io, IO_TIMEOUT, sqe);
+}
+
+static int end_step(const struct damon *dm)
+{
+	switch (dm->ended) {
+	case 0:
+		/* Fails where it has ended with its process. */
+		return dm->dir < 0 ? 0 : put(dm->dir, "state", "off");
+	case 1:
+		return dm->dir < 0 ? 0 : put(dm->dir, "contexts/nr_contexts", "0");
+	default:
+		return unclaim(dm);
+	}
+}
+
+/*
+ * Leave the kdamond as it was, and the tree with the last of them: now, or in some
+ * moments, if others are at it.
+ */
 static void end(struct damon *dm)
 {
-	if (dm->dir >= 0) {
-		/* Fails where it has ended with its process. */
-		put(dm->dir, "state", "off");
-		put(dm->dir, "contexts/nr_contexts", "0");
-		close(dm->dir);
+	int ret = 0;
+
+	dm->stopping = true;
+	for (; dm->ended < 3; dm->ended++) {
+		ret = end_step(dm);
+		if (ret == -EBUSY && dm->tries++ < BUSY_TRIES) {
+			wait_a_moment(dm);
+			return;
+		}
 	}
+	if (ret < 0)
+		log_msg(LOG_WARN, "DAMON's kdamonds cannot be removed: %s",
+			strerror(-ret));
+	if (dm->dir >= 0)
+		close(dm->dir);
 	if (dm->state >= 0)
 		close(dm->state);
 	dm->admin->used &= ~(UINT32_C(1) << dm->slot);
-	unclaim(dm->admin, dm->top);
 	close(dm->top);
 	loop_remove(dm->loop, &dm->io);
 	free(dm);
@@ -291,7 +318,6 @@ static void ask(struct damon *dm)
 static void complete(struct io *io, enum io_op op, int res)
 {
 	struct damon *dm = (struct damon *)io;
-	struct io_uring_sqe *sqe;
 
 	if (dm->stopping) {
 		end(dm);
@@ -299,10 +325,7 @@ static void complete(struct io *io, enum io_op op, int res)
 		ask(dm);
 	} else if (res == -EBUSY) {
 		/* The kernel makes one at a time, for whomever. */
-		dm->again = (struct __kernel_timespec) { .tv_nsec = 20000000 };
-		sqe = loop_sqe(dm->loop);
-		io_uring_prep_timeout(sqe, &dm->again, 0, 0);
-		loop_queue(dm->loop, &dm->io, IO_TIMEOUT, sqe);
+		wait_a_moment(dm);
 	} else {
 		dm->done(dm->opaque, res < 0 ? res : 0);
 	}
@@ -339,24 +362,23 @@ static int start(struct damon *dm, pid_t pid, const struct damon_region *regions
 	return 0;
 }
 
-struct damon *damon_start(struct damon_admin *admin, struct loop *loop,
-			  const struct host_paths *paths, pid_t pid,
-			  const struct damon_region *regions, uint32_t num,
-			  uint32_t window_ms, struct hmem_err *err)
+int damon_start(struct damon_admin *admin, struct loop *loop,
+		const struct host_paths *paths, pid_t pid,
+		const struct damon_region *regions, uint32_t num, uint32_t window_ms,
+		struct damon **to, struct hmem_err *err)
 {
-	int slot = __builtin_ffs(~admin->used) - 1, top;
+	int slot = __builtin_ffs(~admin->used) - 1, top, ret;
 	struct damon *dm;
 
-	if (slot < 0 || slot >= (int)DAMON_MAX) {
-		hmem_fail(err, EBUSY, "%u VMs are tracked with DAMON already, no more "
-			  "can be", DAMON_MAX);
-		return NULL;
-	}
+	if (slot < 0 || slot >= (int)DAMON_MAX)
+		return hmem_fail(err, ENOSPC, "%u VMs are tracked with DAMON already, no "
+				 "more can be", DAMON_MAX);
 	top = open_top(paths, err);
 	if (top < 0)
-		return NULL;
+		return top;
 	dm = calloc(1, sizeof(*dm));
-	if (!dm || loop_add(loop, &dm->io) < 0) {
+	ret = dm ? loop_add(loop, &dm->io) : -ENOMEM;
+	if (ret < 0) {
 		hmem_fail(err, ENOMEM, "no memory for DAMON");
 		goto fail;
 	}
@@ -366,20 +388,22 @@ struct damon *damon_start(struct damon_admin *admin, struct loop *loop,
 	dm->slot = slot;
 	dm->top = top;
 	dm->dir = dm->state = -1;
-	if (claim(admin, top, err) < 0) {
+	ret = claim(admin, top, err);
+	if (ret < 0) {
 		loop_remove(loop, &dm->io);
 		goto fail;
 	}
 	admin->used |= UINT32_C(1) << slot;
-	if (start(dm, pid, regions, num, window_ms, err) < 0) {
+	ret = start(dm, pid, regions, num, window_ms, err);
+	if (ret < 0)
 		end(dm);
-		return NULL;
-	}
-	return dm;
+	else
+		*to = dm;
+	return ret;
 fail:
 	free(dm);
 	close(top);
-	return NULL;
+	return ret;
 }
 
 void damon_snapshot(struct damon *dm, void (*done)(void *opaque, int res),

@@ -40,13 +40,14 @@ struct damon;
 
 /*
  * Monitor these regions of process @pid; they are sorted, and do not overlap.
- * @window_ms is how often there will be snapshots.  NULL, with what is in the
- * way in @err.
+ * @window_ms is how often there will be snapshots.  -errno, with what is in the way in
+ * @err; -EBUSY: somebody is at the tree, or the kernel itself uses DAMON, try again in
+ * a while.
  */
-struct damon *damon_start(struct damon_admin *admin, struct loop *loop,
-			  const struct host_paths *paths, pid_t pid,
-			  const struct damon_region *regions, uint32_t num,
-			  uint32_t window_ms, struct hmem_err *err);
+int damon_start(struct damon_admin *admin, struct loop *loop,
+		const struct host_paths *paths, pid_t pid,
+		const struct damon_region *regions, uint32_t num, uint32_t window_ms,
+		struct damon **to, struct hmem_err *err);
 
 /*
  * Have the kernel make a snapshot, if that is not under way.  @done is called
@@ -62,9 +63,9 @@ int damon_read(struct damon *dm,
 	       void *opaque, struct hmem_err *err);
 
 /*
- * Stop, and leave nothing behind; @done is not called any more.  With a
- * snapshot under way it takes until that is through: the loop must go on while
- * admin->used is not 0.
+ * Stop, and leave nothing behind; @done is not called any more.  With a snapshot
+ * under way, or somebody at the tree, it takes until that is through: the loop must go
+ * on while admin->used is not 0.
  */
 void damon_stop(struct damon *dm);
 

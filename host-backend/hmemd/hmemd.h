@@ -70,7 +70,7 @@ struct hmemd {
 	struct io second;
 };
 
-/* Call vm_soon() for every VM in a tenth of a second. */
+/* Call vm_feed() for every VM, and clients_resume(), in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
 
 /* Call watch_step(), heat_step() and vm_pass_step() in the next turn. */

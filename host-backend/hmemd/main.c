@@ -181,6 +181,7 @@ static void on_soon(struct io *io, enum io_op op, int res)
 		next = TAILQ_NEXT(vm, link);
 		vm_feed(vm);
 	}
+	clients_resume(d);
 }
 
 static void on_work(struct turn *turn)

@@ -389,14 +389,15 @@ static int watch(struct vm *vm, const struct hmem_policy *policy,
 		 const struct hmem_link_track *track, struct hmem_err *err)
 {
 	struct watch *w = NULL;
+	int ret;
 
 	if (track->tracker == HMEM_LINK_TRACKER_HOST) {
 		if (vm->watch && watch_how(vm->watch) == policy->track &&
 		    vm->track.window_ns == track->window_ns)
 			return 0;
-		w = watch_start(vm, policy->track, track->window_ns / 1000000, err);
-		if (!w)
-			return -ENOTSUP;
+		ret = watch_start(vm, policy->track, track->window_ns / 1000000, &w, err);
+		if (ret < 0)
+			return ret;
 	}
 	if (vm->watch) {
 		watch_stop(vm->watch);
@@ -447,10 +448,15 @@ static void track_offered(struct vm *vm)
 {
 	struct hmem_link_track t;
 	struct hmem_err err;
+	int ret = track_for(vm, &vm->policy, &t, &err);
 
-	if (track_for(vm, &vm->policy, &t, &err) < 0 ||
-	    watch(vm, &vm->policy, &t, &err) < 0) {
-		vm_error(vm, "nothing is tracked: %s", err.msg);
+	if (!ret)
+		ret = watch(vm, &vm->policy, &t, &err);
+	vm->again = ret == -EBUSY;
+	if (ret < 0) {
+		/* Not each time that it is tried again. */
+		if (!strstr(vm->last_error, err.msg))
+			vm_error(vm, "nothing is tracked: %s", err.msg);
 		t = (struct hmem_link_track) { 0 };
 		watch(vm, &vm->policy, &t, NULL);
 	}
@@ -1472,6 +1478,8 @@ void vm_second(struct vm *vm)
 				  "in time");
 		return;
 	}
+	if (vm->again && !vm->pass)
+		track_offered(vm);
 	if (vm_is_late(vm) && !vm->told_late) {
 		vm->told_late = true;
 		log_msg(LOG_WARN, "vm '%s': the guest's driver has not answered for %" PRIu64

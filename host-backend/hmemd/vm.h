@@ -80,6 +80,8 @@ struct vm {
 	struct hmem_tracker_maps trackers[HMEM_TRACK_MAX];
 	/* Tracked by hmemd itself: the tracker HOST. */
 	struct watch *watch;
+	/* It could not be, as DAMON was busy: to be tried again. */
+	bool again;
 	struct hmem_pages pages;
 	/* As the device told them last. */
 	struct hmem_link_range *ranges;
@@ -179,7 +181,7 @@ const char *vm_activity(const struct vm *vm);
 
 /*
  * Have @policy take effect.  -ENOTSUP, and all is as it was, if the VM does
- * not offer what it asks for.
+ * not offer what it asks for; -EBUSY likewise, if that may be so in a while.
  */
 int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 		  struct hmem_err *err);

@@ -111,6 +111,7 @@ static int start_damon(struct watch *w, struct hmem_err *err)
 	struct vm *vm = w->vm;
 	struct damon_region *regions = calloc(vm->num_ranges + 1, sizeof(*regions));
 	uint32_t num = 0;
+	int ret;
 
 	if (!regions)
 		return hmem_fail(err, ENOMEM, "no memory for its ranges");
@@ -129,10 +130,10 @@ static int start_damon(struct watch *w, struct hmem_err *err)
 			regions[num++] = regions[i];
 		}
 	}
-	w->damon = damon_start(&vm->d->damon, &vm->d->loop, &vm->d->host, vm->conn.pid,
-			       regions, num, w->window_ms, err);
+	ret = damon_start(&vm->d->damon, &vm->d->loop, &vm->d->host, vm->conn.pid,
+			  regions, num, w->window_ms, &w->damon, err);
 	free(regions);
-	return w->damon ? 0 : -ENOTSUP;
+	return ret;
 }
 
 /*
@@ -145,6 +146,17 @@ static bool counts(unsigned int accesses, uint64_t window)
 	if (accesses >= DAMON_SAMPLES)
 		return true;
 	return window % DAMON_SAMPLES * accesses % DAMON_SAMPLES < accesses;
+}
+
+/* Bits @from .. @to - 1: a region can be large. */
+static void set_bits(uint64_t *map, uint64_t from, uint64_t to)
+{
+	for (uint64_t next; from < to; from = next) {
+		next = (from / 64 + 1) * 64;
+		if (next > to)
+			next = to;
+		map[from / 64] |= UINT64_MAX >> (64 - (next - from)) << from % 64;
+	}
 }
 
 static void spread(const struct damon_region *region, unsigned int accesses,
@@ -161,12 +173,12 @@ static void spread(const struct damon_region *region, unsigned int accesses,
 		uint64_t from = region->start > r->hva ? region->start : r->hva;
 		uint64_t to = region->end < end ? region->end : end;
 
-		for (; from < to; from += HMEM_LINK_PAGE_SIZE) {
-			uint64_t gfn = r->gfn + (from - r->hva) / HMEM_LINK_PAGE_SIZE;
-
-			w->tracker.accessed[gfn / 64] |= UINT64_C(1) << gfn % 64;
-			w->accessed++;
-		}
+		if (from >= to)
+			continue;
+		from = (from - r->hva) / HMEM_LINK_PAGE_SIZE;
+		to = (to - r->hva + HMEM_LINK_PAGE_SIZE - 1) / HMEM_LINK_PAGE_SIZE;
+		set_bits(w->tracker.accessed, r->gfn + from, r->gfn + to);
+		w->accessed += to - from;
 	}
 }
 
@@ -230,15 +242,14 @@ static void stop(struct watch *w)
 	w->damon = NULL;
 }
 
-struct watch *watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms,
-			  struct hmem_err *err)
+int watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms,
+		struct watch **to, struct hmem_err *err)
 {
 	struct watch *w = calloc(1, sizeof(*w));
+	int ret;
 
-	if (!w) {
-		hmem_fail(err, ENOMEM, "no memory to track with");
-		return NULL;
-	}
+	if (!w)
+		return hmem_fail(err, ENOMEM, "no memory to track with");
 	w->vm = vm;
 	w->how = how;
 	w->window_ms = window_ms;
@@ -247,18 +258,19 @@ struct watch *watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms
 	w->maps = mmap(NULL, 2 * w->map_bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->maps == MAP_FAILED) {
-		hmem_fail(err, ENOMEM, "no memory for its maps");
 		free(w);
-		return NULL;
+		return hmem_fail(err, ENOMEM, "no memory for its maps");
 	}
 	hmem_tracker_host_init(&w->tracker, how == HMEM_TRACK_IDLE, w->maps,
 			       w->map_bytes);
-	if (start(w, err) < 0) {
+	ret = start(w, err);
+	if (ret < 0) {
 		munmap(w->maps, 2 * w->map_bytes);
 		free(w);
-		return NULL;
+		return ret;
 	}
-	return w;
+	*to = w;
+	return 0;
 }
 
 void watch_stop(struct watch *w)
@@ -303,8 +315,10 @@ void watch_rearm(struct watch *w)
 
 void watch_ranges(struct watch *w)
 {
+	struct vm *vm = w->vm;
 	struct hmem_err err;
 	enum phase phase = w->phase;
+	int ret;
 
 	if (can_watch(w->vm, &err) < 0) {
 		vm_unwatchable(w->vm, err.msg);
@@ -314,10 +328,13 @@ void watch_ranges(struct watch *w)
 			begin_pass(w, phase);
 	} else {
 		stop(w);
-		if (start_damon(w, &err) < 0)
-			vm_unwatchable(w->vm, err.msg);
-		else if (phase == COLLECTING)
+		ret = start_damon(w, &err);
+		if (ret < 0) {
+			vm_unwatchable(vm, err.msg);
+			vm->again = ret == -EBUSY;
+		} else if (phase == COLLECTING) {
 			damon_snapshot(w->damon, snapshot_done, w);
+		}
 	}
 }
 

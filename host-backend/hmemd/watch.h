@@ -17,10 +17,10 @@ struct watch;
 
 /*
  * Begin to watch @vm with @how, HMEM_TRACK_IDLE or HMEM_TRACK_DAMON, in windows
- * of @window_ms.  NULL, with what is missing in @err.
+ * of @window_ms.  -errno, with what is missing in @err; -EBUSY: try again in a while.
  */
-struct watch *watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms,
-			  struct hmem_err *err);
+int watch_start(struct vm *vm, enum hmem_track how, uint32_t window_ms,
+		struct watch **to, struct hmem_err *err);
 
 /* Leave the kernel as it was.  A tick that is not answered stays so. */
 void watch_stop(struct watch *w);

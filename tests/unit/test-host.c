@@ -321,10 +321,83 @@ static void make_damon(struct fixture *f)
 	make(f, SCHEME "tried_regions/total_bytes", "0\n");
 }
 
+/* After so many writes the kernel refuses some since it is busy. */
+static unsigned int busy_after, busy;
+/* Sleeping is a fault. */
+static bool awake;
+/* The error of the last begin(). */
+static int begin_error;
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+int __wrap_usleep(unsigned int us);
+int __real_usleep(unsigned int us);
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+	if (!busy || busy_after) {
+		busy_after -= busy != 0;
+		return __real_write(fd, data, len);
+	}
+	busy--;
+	errno = EBUSY;
+	return -1;
+}
+
+/* The others wait for that long. */
+int __wrap_usleep(unsigned int us)
+{
+	if (awake)
+		fail_msg("hmemd sleeps for %u us", us);
+	return __real_usleep(us);
+}
+
 static struct damon *begin(struct fixture *f)
 {
+	struct damon *dm = NULL;
+
 	f->err.msg[0] = '\0';
-	return damon_start(&f->admin, &f->loop, &f->paths, PID, regions, 2, 1000, &f->err);
+	begin_error = damon_start(&f->admin, &f->loop, &f->paths, PID, regions, 2, 1000, &dm,
+				  &f->err);
+	return dm;
+}
+
+/* Somebody else is at DAMON's tree: nobody waits for that, nor is anything left there. */
+static void damon_is_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct damon *dm;
+
+	make_damon(f);
+	awake = true;
+	/* From any write on, until what was begun is being taken back. */
+	for (unsigned int n = 0; n < 12; n++) {
+		make(f, TREE "nr_kdamonds", "0");
+		busy_after = n;
+		busy = 3;
+		dm = begin(f);
+		assert_null(dm);
+		assert_int_equal(begin_error, -EBUSY);
+		while (f->admin.used)
+			assert_return_code(loop_turn(&f->loop, &f->err), 0);
+		busy = 0;
+		/* Only opened, it is empty here. */
+		has(f, TREE "nr_kdamonds", n ? "0" : "");
+	}
+	make_damon(f);
+	busy_after = 0;
+	dm = begin(f);
+	assert_non_null(dm);
+	busy = 3;
+	damon_stop(dm);
+	assert_int_equal(f->admin.used, 1);
+	while (f->admin.used)
+		assert_return_code(loop_turn(&f->loop, &f->err), 0);
+	awake = false;
+	assert_int_equal(busy, 0);
+	has(f, TREE "0/state", "off");
+	has(f, TREE "0/contexts/nr_contexts", "0");
+	has(f, TREE "nr_kdamonds", "0");
 }
 
 static void damon_missing(void **state)
@@ -677,6 +750,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(idle_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(damon_is_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_snapshots, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_stop_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(watch_idle, setup, teardown),

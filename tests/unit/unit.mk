@@ -19,7 +19,7 @@ $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 # Parts of hmemd that can be tested by themselves.
 $(OUT)/obj/unit/test-host.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o)
-$(OUT)/test-host: LDLIBS += -luring
+$(OUT)/test-host: LDLIBS += -luring -Wl,--wrap=write,--wrap=usleep
 
 .SECONDARY: $(patsubst $(OUT)/%,$(OUT)/obj/unit/%.o,$(UNIT) $(BENCH))
 
