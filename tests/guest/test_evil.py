@@ -22,7 +22,7 @@ BROKEN = {
     "order": "order 63",
     "gfn": "gfn 0x",
     "new-gfn": "new",
-    "missing": "open",
+    "missing": "without results",
     "twice": "not under way",
     "endless": "open",
     "writable": "device-writable",

@@ -87,8 +87,11 @@ static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
     return false;
 }
 
-/* Fill one buffer with what fits of the request.  False: it is no good. */
-static bool hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
+/*
+ * Fill one buffer with what fits of the request.  Returns how many bytes; 0: it
+ * is no good, and the device is broken.
+ */
+static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
 {
     const size_t size = iov_size(elem->in_sg, elem->in_num);
     struct virtio_hmem_scan header = { .id = cpu_to_le64(access->id) };
@@ -99,13 +102,13 @@ static bool hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
     if (elem->out_num) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: scan "
                      "buffer with device-readable parts");
-        return false;
+        return 0;
     }
     if (size < HMEM_MIN_SCAN_BUFFER) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: scan "
                      "buffer of %zu bytes, less than %zu", size,
                      HMEM_MIN_SCAN_BUFFER);
-        return false;
+        return 0;
     }
 
     max = MIN((size - sizeof(header)) / sizeof(*frames), HMEM_MAX_SCAN_FRAMES);
@@ -121,39 +124,48 @@ static bool hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
     header.num_frames = cpu_to_le32(num);
     header.flags = cpu_to_le32(access->flags | (access->asked ?
                                                 VIRTIO_HMEM_SCAN_LAST : 0));
+    trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num);
     iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
     iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), frames,
                  num * sizeof(*frames));
+    /* Nothing of @access is used after this. */
     virtqueue_push(access->scan_vq, elem,
                    sizeof(header) + num * sizeof(*frames));
-    trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num);
-    return true;
+    return sizeof(header) + num * sizeof(*frames);
 }
 
-void hmem_access_deliver(HmemAccess *access)
+static bool hmem_access_to_deliver(const HmemAccess *access)
 {
-    bool filled = false;
+    return hmem_access_ready(access) && access->id && !access->asked;
+}
 
-    if (!hmem_access_ready(access)) {
-        return;
-    }
-    while (access->id && !access->asked) {
+bool hmem_access_deliver(HmemAccess *access)
+{
+    size_t done = 0;
+
+    while (done < HMEM_PASS_BYTES && hmem_access_to_deliver(access)) {
         VirtQueueElement *elem = virtqueue_pop(access->scan_vq, sizeof(*elem));
+        size_t len;
 
         if (!elem) {
             break;
         }
-        if (!hmem_access_fill(access, elem)) {
+        /* The driver can have been reset by what it had the pop do. */
+        len = hmem_access_to_deliver(access) ?
+            hmem_access_fill(access, elem) : 0;
+        if (!len) {
             virtqueue_detach_element(access->scan_vq, elem, 0);
-            g_free(elem);
-            break;
         }
         g_free(elem);
-        filled = true;
+        if (!len) {
+            return false;
+        }
+        done += MAX(len, HMEM_PASS_MIN_BYTES);
     }
-    if (filled) {
+    if (done && hmem_access_ready(access)) {
         virtio_notify(access->vdev, access->scan_vq);
     }
+    return done >= HMEM_PASS_BYTES;
 }
 
 static void hmem_access_start(HmemAccess *access, HmemScan scan)
@@ -174,7 +186,6 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
     access->written = false;
     access->next_gfn = 0;
     access->found = (HmemScanned) { };
-    hmem_access_deliver(access);
 }
 
 void hmem_access_begin(HmemAccess *access, HmemScan scan)
@@ -317,8 +328,9 @@ static const char *hmem_access_check(const HmemAccess *access,
     return NULL;
 }
 
-/* False: the device is broken. */
-static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
+/* Bytes of the report; 0: the device is broken. */
+static size_t hmem_access_handle(HmemAccess *access,
+                                 const VirtQueueElement *elem)
 {
     struct virtio_hmem_access header;
     g_autofree struct virtio_hmem_frames *frames = NULL;
@@ -328,14 +340,14 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
     if (elem->in_num) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
                      "with device-writable parts");
-        return false;
+        return 0;
     }
     if (iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header)) !=
         sizeof(header)) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
                      "of %zu bytes, less than a header",
                      iov_size(elem->out_sg, elem->out_num));
-        return false;
+        return 0;
     }
     wrong = hmem_access_check(access, elem, &header);
     num = le32_to_cpu(header.num_frames);
@@ -345,7 +357,7 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
                      "(id %" PRIu64 ", %u entries, flags 0x%x, scan %" PRIu64
                      ") has %s", le64_to_cpu(header.id), num, flags,
                      access->id, wrong);
-        return false;
+        return 0;
     }
 
     /* From here on the guest cannot change it any more. */
@@ -358,7 +370,7 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
         access->next_gfn = 0;
     }
     if (!hmem_access_take(access, frames, num)) {
-        return false;
+        return 0;
     }
     if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE) {
         access->found.flags |= HMEM_LINK_TICK_INCOMPLETE;
@@ -366,28 +378,35 @@ static bool hmem_access_handle(HmemAccess *access, const VirtQueueElement *elem)
     if (flags & VIRTIO_HMEM_ACCESS_LAST) {
         hmem_access_finish(access);
     }
-    return true;
+    return sizeof(header) + num * sizeof(*frames);
 }
 
-void hmem_access_receive(HmemAccess *access)
+bool hmem_access_receive(HmemAccess *access)
 {
     VirtQueueElement *elem;
-    bool done = false;
+    size_t done = 0;
 
-    while (hmem_access_ready(access) &&
+    while (done < HMEM_PASS_BYTES && hmem_access_ready(access) &&
            (elem = virtqueue_pop(access->access_vq, sizeof(*elem)))) {
-        if (!hmem_access_handle(access, elem)) {
+        /* The driver can have been reset by what it had the pop do. */
+        size_t len = hmem_access_ready(access) ?
+            hmem_access_handle(access, elem) : 0;
+
+        if (len) {
+            virtqueue_push(access->access_vq, elem, 0);
+        } else {
             virtqueue_detach_element(access->access_vq, elem, 0);
-            g_free(elem);
-            break;
         }
-        virtqueue_push(access->access_vq, elem, 0);
         g_free(elem);
-        done = true;
+        if (!len) {
+            return false;
+        }
+        done += MAX(len, HMEM_PASS_MIN_BYTES);
     }
-    if (done) {
+    if (done && hmem_access_ready(access)) {
         virtio_notify(access->vdev, access->access_vq);
     }
+    return done >= HMEM_PASS_BYTES;
 }
 
 /*
@@ -403,15 +422,13 @@ void hmem_access_reset(HmemAccess *access)
 }
 
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
-                         HmemTrack *track, VirtIOHandleOutput handle_scan_vq,
-                         VirtIOHandleOutput handle_access_vq)
+                         HmemTrack *track, VirtIOHandleOutput handle_vq)
 {
     access->vdev = vdev;
     access->track = track;
     access->next_id = 1;
-    access->scan_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE, handle_scan_vq);
-    access->access_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE,
-                                         handle_access_vq);
+    access->scan_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE, handle_vq);
+    access->access_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE, handle_vq);
 }
 
 void hmem_access_unrealize(HmemAccess *access)

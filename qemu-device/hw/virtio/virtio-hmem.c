@@ -82,6 +82,26 @@ static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
     return vdev->status & VIRTIO_CONFIG_S_DRIVER_OK && !vdev->broken;
 }
 
+/* There is a driver on the queues. */
+static bool virtio_hmem_ready(VirtIOHMEM *hmem)
+{
+    return VIRTIO_DEVICE(hmem)->vm_running && virtio_hmem_driver_ok(hmem);
+}
+
+/*
+ * Have virtio_hmem_work() called.  The main loop would do so at some later
+ * time: a guest whose time is its instructions is to find the same thing in
+ * each run.
+ */
+static void virtio_hmem_kick(VirtIOHMEM *hmem)
+{
+    if (icount_enabled()) {
+        timer_mod(hmem->work_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    } else {
+        qemu_bh_schedule(hmem->work_bh);
+    }
+}
+
 /*
  * Live migration, out or (postcopy) in.  Moving pages would rewrite the memory
  * that is being sent, tracking would have it sent once more.
@@ -323,34 +343,12 @@ static void virtio_hmem_wait(void *opaque)
  * Scans
  */
 
-static void virtio_hmem_handle_scan_vq(VirtIODevice *vdev, VirtQueue *vq)
-{
-    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
-
-    hmem_access_deliver(&hmem->access);
-    if (vdev->broken) {
-        virtio_hmem_update_state(hmem);
-    }
-}
-
-static void virtio_hmem_handle_access_vq(VirtIODevice *vdev, VirtQueue *vq)
-{
-    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
-
-    hmem_access_receive(&hmem->access);
-    if (vdev->broken) {
-        virtio_hmem_update_state(hmem);
-    }
-}
-
 static void virtio_hmem_scan(void *opaque, HmemScan scan)
 {
     VirtIOHMEM *hmem = opaque;
 
     hmem_access_begin(&hmem->access, scan);
-    if (VIRTIO_DEVICE(hmem)->broken) {
-        virtio_hmem_update_state(hmem);
-    }
+    virtio_hmem_kick(hmem);
 }
 
 static void virtio_hmem_late(void *opaque)
@@ -369,43 +367,66 @@ static const HmemTrackOps virtio_hmem_track_ops = {
  * Hints, from hmemd to the guest
  */
 
+/* The oldest batch of which hints wait for a buffer; NULL: none can go. */
+static VirtIOHMEMBatch *virtio_hmem_to_deliver(VirtIOHMEM *hmem)
+{
+    VirtIOHMEMBatch *batch;
+
+    if (!virtio_hmem_ready(hmem) || virtio_hmem_is_migrating(hmem) ||
+        !virtio_hmem_find_part(hmem, 0)) {
+        return NULL;
+    }
+    QTAILQ_FOREACH(batch, &hmem->batches, entry) {
+        if (batch->hints) {
+            return batch;
+        }
+    }
+    return NULL;
+}
+
 /*
- * Fill one buffer with what fits of @batch, as a part of its own.  False: the
+ * Fill one buffer with what fits of the oldest batch, as a part of its own.
+ * Returns how many bytes; 0: there is nothing to deliver any more, or the
  * device is broken.
  */
-static bool virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem,
-                             VirtIOHMEMBatch *batch, VirtIOHMEMPart *part)
+static size_t virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem)
 {
     const size_t size = iov_size(elem->in_sg, elem->in_num);
-    const struct virtio_hmem_hint *hints = &batch->hints[batch->next];
+    VirtIOHMEMBatch *batch = virtio_hmem_to_deliver(hmem);
     struct virtio_hmem_hint_batch header = { };
+    const struct virtio_hmem_hint *hints;
     uint64_t frames = 0;
     uint32_t i, num;
+    size_t len;
 
+    if (!batch) {
+        return 0;
+    }
     if (elem->out_num) {
         virtio_hmem_violation(hmem, "hint buffer with device-readable parts");
-        return false;
+        return 0;
     }
     if (size < VIRTIO_HMEM_MIN_HINT_BUFFER) {
         virtio_hmem_violation(hmem, "hint buffer of %zu bytes, less than %zu",
                               size, VIRTIO_HMEM_MIN_HINT_BUFFER);
-        return false;
+        return 0;
     }
 
+    hints = &batch->hints[batch->next];
     num = MIN(batch->num_hints - batch->next,
               (size - sizeof(header)) / sizeof(*hints));
     for (i = 0; i < num; i++) {
         frames += 1ull << hints[i].order;
     }
+    len = sizeof(header) + num * sizeof(*hints);
     header.id = cpu_to_le64(hmem->next_id);
     header.num_hints = cpu_to_le32(num);
     iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
     iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), hints,
                  num * sizeof(*hints));
-    virtqueue_push(hmem->hint_vq, elem, sizeof(header) + num * sizeof(*hints));
     trace_virtio_hmem_hints(hmem->next_id, batch->cookie, num, frames);
 
-    *part = (VirtIOHMEMPart) {
+    *virtio_hmem_find_part(hmem, 0) = (VirtIOHMEMPart) {
         .id = hmem->next_id++,
         .frames = frames,
         .batch = batch,
@@ -416,50 +437,40 @@ static bool virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem,
         g_free(batch->hints);
         batch->hints = NULL;
     }
-    return true;
+    /* The batch can be gone after this. */
+    virtqueue_push(hmem->hint_vq, elem, len);
+    return len;
 }
 
-/* Put waiting hints into the buffers that the driver has posted. */
-static void virtio_hmem_deliver(VirtIOHMEM *hmem)
+/*
+ * Put waiting hints into the buffers that the driver has posted, as many as are
+ * of one pass.  True: there may be more.
+ */
+static bool virtio_hmem_deliver(VirtIOHMEM *hmem)
 {
-    VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
-    VirtIOHMEMBatch *batch;
-    bool filled = false;
+    size_t done = 0;
 
-    if (!vdev->vm_running || !virtio_hmem_driver_ok(hmem) ||
-        virtio_hmem_is_migrating(hmem)) {
-        return;
-    }
-    QTAILQ_FOREACH(batch, &hmem->batches, entry) {
-        while (batch->hints) {
-            VirtIOHMEMPart *part = virtio_hmem_find_part(hmem, 0);
-            VirtQueueElement *elem = part ?
-                virtqueue_pop(hmem->hint_vq, sizeof(*elem)) : NULL;
+    while (done < HMEM_PASS_BYTES && virtio_hmem_to_deliver(hmem)) {
+        VirtQueueElement *elem = virtqueue_pop(hmem->hint_vq, sizeof(*elem));
+        size_t len;
 
-            if (!elem) {
-                goto out;
-            }
-            if (!virtio_hmem_fill(hmem, elem, batch, part)) {
-                virtqueue_detach_element(hmem->hint_vq, elem, 0);
-                g_free(elem);
-                goto out;
-            }
-            g_free(elem);
-            filled = true;
+        if (!elem) {
+            break;
         }
+        len = virtio_hmem_fill(hmem, elem);
+        if (!len) {
+            virtqueue_detach_element(hmem->hint_vq, elem, 0);
+        }
+        g_free(elem);
+        if (!len) {
+            return false;
+        }
+        done += MAX(len, HMEM_PASS_MIN_BYTES);
     }
-out:
-    if (filled) {
-        virtio_notify(vdev, hmem->hint_vq);
+    if (done && virtio_hmem_ready(hmem)) {
+        virtio_notify(VIRTIO_DEVICE(hmem), hmem->hint_vq);
     }
-    if (vdev->broken) {
-        virtio_hmem_update_state(hmem);
-    }
-}
-
-static void virtio_hmem_handle_hint_vq(VirtIODevice *vdev, VirtQueue *vq)
-{
-    virtio_hmem_deliver(VIRTIO_HMEM(vdev));
+    return done >= HMEM_PASS_BYTES;
 }
 
 static bool virtio_hmem_hint_ok(VirtIOHMEM *hmem,
@@ -526,7 +537,7 @@ static void virtio_hmem_receive_hints(VirtIOHMEM *hmem,
     hmem->num_batches++;
     hmem->stats.batches++;
     hmem->stats.hints += num;
-    virtio_hmem_deliver(hmem);
+    virtio_hmem_kick(hmem);
 }
 
 /*
@@ -655,9 +666,9 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
     }
 }
 
-/* False: the device is broken. */
-static bool virtio_hmem_handle_results(VirtIOHMEM *hmem,
-                                       const VirtQueueElement *elem)
+/* Bytes of the result batch; 0: the device is broken. */
+static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
+                                         const VirtQueueElement *elem)
 {
     const size_t size = iov_size(elem->out_sg, elem->out_num);
     g_autofree struct virtio_hmem_result_batch *b = NULL;
@@ -669,36 +680,40 @@ static bool virtio_hmem_handle_results(VirtIOHMEM *hmem,
 
     if (elem->in_num) {
         virtio_hmem_violation(hmem, "results with device-writable parts");
-        return false;
+        return 0;
     }
     if (iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header)) !=
         sizeof(header)) {
         virtio_hmem_violation(hmem, "results of %zu bytes, less than a header",
                               size);
-        return false;
+        return 0;
     }
     num = le32_to_cpu(header.num_results);
     flags = le32_to_cpu(header.flags);
     len = sizeof(header) + (uint64_t)num * sizeof(b->results[0]);
+    if (num == 0) {
+        virtio_hmem_violation(hmem, "a result batch without results");
+        return 0;
+    }
     if (num > VIRTIO_HMEM_MAX_RESULTS) {
         virtio_hmem_violation(hmem, "%u results at once, more than %zu", num,
                               VIRTIO_HMEM_MAX_RESULTS);
-        return false;
+        return 0;
     }
     if (len > size) {
         virtio_hmem_violation(hmem, "%u results in %zu bytes", num, size);
-        return false;
+        return 0;
     }
     if (flags & ~VIRTIO_HMEM_RESULT_LAST) {
         virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
-        return false;
+        return 0;
     }
     part = header.id ? virtio_hmem_find_part(hmem, le64_to_cpu(header.id)) :
         NULL;
     if (!part) {
         virtio_hmem_violation(hmem, "results of batch %" PRIu64 ", which is "
                               "not under way", le64_to_cpu(header.id));
-        return false;
+        return 0;
     }
 
     /* From here on the guest cannot change it any more. */
@@ -707,40 +722,97 @@ static bool virtio_hmem_handle_results(VirtIOHMEM *hmem,
     iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), b->results,
                len - sizeof(header));
     if (!virtio_hmem_check_results(hmem, part, b, &frames)) {
-        return false;
+        return 0;
     }
     virtio_hmem_accept_results(hmem, part, b, frames);
-    return true;
+    return len;
 }
 
-static void virtio_hmem_handle_result_vq(VirtIODevice *vdev, VirtQueue *vq)
+/* What the driver has posted of one pass.  True: there may be more. */
+static bool virtio_hmem_receive_results(VirtIOHMEM *hmem)
 {
-    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+    VirtQueue *vq = hmem->result_vq;
     VirtQueueElement *elem;
-    bool done = false;
+    size_t done = 0;
 
-    if (!vdev->vm_running || !virtio_hmem_driver_ok(hmem)) {
-        return;
-    }
-    while ((elem = virtqueue_pop(vq, sizeof(*elem)))) {
-        if (!virtio_hmem_handle_results(hmem, elem)) {
+    while (done < HMEM_PASS_BYTES && virtio_hmem_ready(hmem) &&
+           (elem = virtqueue_pop(vq, sizeof(*elem)))) {
+        /* The driver can have been reset by what it had the pop do. */
+        size_t len = virtio_hmem_ready(hmem) ?
+            virtio_hmem_handle_results(hmem, elem) : 0;
+
+        if (len) {
+            virtqueue_push(vq, elem, 0);
+        } else {
             virtqueue_detach_element(vq, elem, 0);
-            g_free(elem);
-            break;
         }
-        virtqueue_push(vq, elem, 0);
         g_free(elem);
-        done = true;
+        if (!len) {
+            return false;
+        }
+        done += MAX(len, HMEM_PASS_MIN_BYTES);
     }
-    if (done) {
-        virtio_notify(vdev, vq);
+    if (done && virtio_hmem_ready(hmem)) {
+        virtio_notify(VIRTIO_DEVICE(hmem), vq);
     }
-    if (vdev->broken) {
-        virtio_hmem_update_state(hmem);
-        return;
+    return done >= HMEM_PASS_BYTES;
+}
+
+/*
+ * Queues
+ *
+ * A buffer, a ring or an interrupt's address can lie where the guest wants, so
+ * that using it does something to a device.  So nothing is done on a queue but
+ * here, from a bottom half that keeps the device's own registers shut meanwhile
+ * (virtio_bh_new_guarded()).  What they do not shut is the way through the PCI
+ * configuration space: the device can be reset, stopped or unplugged whenever
+ * something is popped, pushed or notified.  Therefore state is complete before
+ * that, and is looked up anew after it.
+ */
+
+static void virtio_hmem_release(void *opaque)
+{
+    object_unref(OBJECT(opaque));
+}
+
+static void virtio_hmem_work(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+    /* The device is a part of it. */
+    Object *transport = OBJECT(qdev_get_parent_bus(DEVICE(hmem))->parent);
+    bool more;
+
+    object_ref(transport);
+    more = virtio_hmem_receive_results(hmem);
+    more |= hmem_access_receive(&hmem->access);
+    /* What was finished makes room. */
+    more |= virtio_hmem_deliver(hmem);
+    more |= hmem_access_deliver(&hmem->access);
+    if (DEVICE(hmem)->realized) {
+        if (VIRTIO_DEVICE(hmem)->broken) {
+            virtio_hmem_update_state(hmem);
+        } else if (more) {
+            virtio_hmem_kick(hmem);
+        }
+        object_unref(transport);
+    } else {
+        /* Who has called us still has to do with its guard. */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(),
+                                virtio_hmem_release, transport);
     }
-    /* Finished parts make room. */
-    virtio_hmem_deliver(hmem);
+}
+
+/* What the bottom half is in guest time: guarded as that is. */
+static void virtio_hmem_work_timer(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    aio_bh_call(hmem->work_bh);
+}
+
+static void virtio_hmem_handle_vq(VirtIODevice *vdev, VirtQueue *vq)
+{
+    virtio_hmem_kick(VIRTIO_HMEM(vdev));
 }
 
 /*
@@ -815,7 +887,7 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
     hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP ||
         migration_is_running();
     virtio_hmem_update_state(hmem);
-    virtio_hmem_deliver(hmem);
+    virtio_hmem_kick(hmem);
     return 0;
 }
 
@@ -824,7 +896,7 @@ static void virtio_hmem_postcopy_timer(void *opaque)
     VirtIOHMEM *hmem = opaque;
 
     virtio_hmem_update_state(hmem);
-    virtio_hmem_deliver(hmem);
+    virtio_hmem_kick(hmem);
 }
 
 static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
@@ -835,9 +907,7 @@ static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
     /* Called for a change of the run state, too. */
     vdev->status = status;
     virtio_hmem_update_state(hmem);
-    virtio_hmem_handle_result_vq(vdev, hmem->result_vq);
-    virtio_hmem_handle_scan_vq(vdev, hmem->access.scan_vq);
-    virtio_hmem_handle_access_vq(vdev, hmem->access.access_vq);
+    virtio_hmem_kick(hmem);
     return HMEM_SET_STATUS_OK;
 }
 
@@ -966,14 +1036,16 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
 
     virtio_init(vdev, VIRTIO_ID_HMEM, sizeof(struct virtio_hmem_config));
     hmem->hint_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
-                                     virtio_hmem_handle_hint_vq);
+                                     virtio_hmem_handle_vq);
     hmem->result_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
-                                       virtio_hmem_handle_result_vq);
+                                       virtio_hmem_handle_vq);
     if (hmem->offer_access) {
         hmem_access_realize(&hmem->access, vdev, &hmem->track,
-                            virtio_hmem_handle_scan_vq,
-                            virtio_hmem_handle_access_vq);
+                            virtio_hmem_handle_vq);
     }
+    hmem->work_bh = virtio_bh_new_guarded(dev, virtio_hmem_work, hmem);
+    hmem->work_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, virtio_hmem_work_timer,
+                                    hmem);
     virtio_hmem_init_config(hmem);
     hmem->next_id = 1;
     hmem->online_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
@@ -991,7 +1063,11 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
 
+    /* Whoever is on a queue now finds none any more. */
+    virtio_reset(vdev);
     migration_remove_notifier(&hmem->migration_notifier);
+    timer_free(hmem->work_timer);
+    qemu_bh_delete(hmem->work_bh);
     timer_free(hmem->online_timer);
     hmem_link_unrealize(&hmem->link);
     hmem_track_unrealize(&hmem->track);

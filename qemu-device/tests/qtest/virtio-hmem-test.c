@@ -25,6 +25,8 @@
 #include "libqos/virtio-hmem.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_hmem.h"
+#include "standard-headers/linux/virtio_pci.h"
+#include "standard-headers/linux/virtio_ring.h"
 #include "hw/virtio/hmem_link.h"
 
 #define DEADLINE_MS (300 * 1000)
@@ -1526,6 +1528,30 @@ static void bad_empty(Test *t, uint64_t id)
     qvirtio_hmem_result(&t->hmem, NULL, 0);
 }
 
+/* A driver could send such without end. */
+static void bad_no_results(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 0, false);
+    bad_send(t, &m);
+}
+
+static void bad_no_results_last(Test *t, uint64_t id)
+{
+    Results m;
+
+    set_batch(&m, id, 4, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    set_result(&m, 1, SLOW + 1, SLOW + 1, 0, VIRTIO_HMEM_R_FREE);
+    set_result(&m, 2, SLOW + 2, SLOW + 2, 0, VIRTIO_HMEM_R_FREE);
+    set_result(&m, 3, SLOW + 3, SLOW + 3, 0, VIRTIO_HMEM_R_FREE);
+    send_results(t, &m);
+    daemon_recv_results(t->d, &m, 1, false);
+    set_batch(&m, id, 0, true);
+    bad_send(t, &m);
+}
+
 static void bad_short(Test *t, uint64_t id)
 {
     Results m;
@@ -1807,6 +1833,8 @@ static const struct BadGuest {
     int refuse;
 } bad_guests[] = {
     { "empty", bad_empty },
+    { "no-results", bad_no_results },
+    { "no-results-last", bad_no_results_last },
     { "short", bad_short },
     { "truncated", bad_truncated },
     { "num-wraps", bad_num_wraps },
@@ -2574,6 +2602,10 @@ static void test_dirty_paused(void)
 #define SCAN_BUFFER(num)                                                    \
     (sizeof(struct virtio_hmem_scan) +                                      \
      (num) * sizeof(struct virtio_hmem_frames))
+
+#define HINT_BUFFER(num)                                                    \
+    (sizeof(struct virtio_hmem_hint_batch) +                                \
+     (num) * sizeof(struct virtio_hmem_hint))
 
 typedef struct Report {
     struct virtio_hmem_access header;
@@ -3434,6 +3466,286 @@ static void test_bad_scanner(const void *data)
 }
 
 /*
+ * What the device does to the guest's memory can be done to the device itself:
+ * the guest has a buffer, or a ring, lie on the device's own registers.
+ * Neither the batches nor the driver may change under the device's hands.
+ */
+
+#define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
+/* More than the smallest buffer has room for. */
+#define DMA_HINTS 300
+
+static uint64_t register_addr(Test *t, uint64_t offset)
+{
+    return t->pci->bar.addr + t->pci->common_cfg_offset + offset;
+}
+
+static void write_common16(Test *t, uint64_t offset, uint16_t value)
+{
+    qpci_io_writew(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset, value);
+}
+
+static void write_common64(Test *t, uint64_t offset, uint64_t value)
+{
+    qpci_io_writel(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset, value);
+    qpci_io_writel(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset + 4, value >> 32);
+}
+
+/*
+ * A buffer of @len bytes in memory, but for its byte @at, which is elsewhere;
+ * returns its address.
+ */
+static uint64_t post_with_hole(Test *t, QVirtQueue *vq, uint32_t len,
+                               uint32_t at, uint64_t elsewhere)
+{
+    uint64_t addr = guest_alloc(t->hmem.alloc, len);
+    uint32_t head = qvirtqueue_add(t->qts, vq, addr, at, true, true);
+    int i;
+
+    qvirtqueue_add(t->qts, vq, elsewhere, 1, true, true);
+    qvirtqueue_add(t->qts, vq, addr + at + 1, len - at - 1, true, false);
+    /* libqos does not link them. */
+    for (i = 0; i < 2; i++) {
+        qtest_writew(t->qts, vq->desc + 16 * (head + i) + 14, head + i + 1);
+    }
+    qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
+    return addr;
+}
+
+static uint16_t used_idx(Test *t, QVirtQueue *vq)
+{
+    return qtest_readw(t->qts, vq->used + offsetof(struct vring_used, idx));
+}
+
+static void wait_used(Test *t, QVirtQueue *vq, uint16_t num)
+{
+    gint64 end = g_get_monotonic_time() + DEADLINE_US;
+
+    while (used_idx(t, vq) < num) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+/* Nothing has become of the driver, and it gets on with the device. */
+static void check_untouched(Test *t)
+{
+    g_assert_cmphex(t->hmem.vdev->bus->get_status(t->hmem.vdev), ==,
+                    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+                    VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+    assert_property(t->qts, "driver-state", "ok");
+    daemon_hint(t->d, UINT64_MAX, END, 0, 0);
+    daemon_recv_reject(t->d, UINT64_MAX, HMEM_LINK_REJECT_INVALID, 0);
+}
+
+/*
+ * The first byte of each buffer's first hint is written to the device's status:
+ * @gfn ends with it.
+ */
+static void check_dma_hints(uint64_t gfn)
+{
+    const uint32_t at = sizeof(struct virtio_hmem_hint_batch);
+    const uint32_t num[] = { VIRTIO_HMEM_MIN_HINTS,
+                             DMA_HINTS - VIRTIO_HMEM_MIN_HINTS };
+    g_autofree struct virtio_hmem_hint *hints =
+        g_new0(struct virtio_hmem_hint, DMA_HINTS);
+    uint64_t addr[6], id;
+    Test t = { };
+    int i, j;
+
+    setup_driver(&t);
+    for (i = 0; i < DMA_HINTS; i++) {
+        hints[i] = hint(gfn, 0, 1);
+    }
+    for (i = 0; i < ARRAY_SIZE(addr); i++) {
+        addr[i] = post_with_hole(&t, t.hmem.hint_vq, HINT_BUFFER(256), at,
+                                 register_addr(&t, COMMON(device_status)));
+    }
+    daemon_hints(t.d, 1, hints, DMA_HINTS);
+    wait_used(&t, t.hmem.hint_vq, 2);
+    check_untouched(&t);
+    g_assert_cmpint(used_idx(&t, t.hmem.hint_vq), ==, 2);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 2);
+
+    /* A driver that starts in one go finds nothing that was left behind. */
+    t.hmem.vdev->bus->set_status(t.hmem.vdev, 0xf);
+    for (i = 0; i < 2; i++) {
+        const size_t len = HINT_BUFFER(num[i]);
+        g_autofree uint8_t *got = g_malloc(len);
+        Results m;
+
+        qtest_memread(t.qts, addr[i], got, len);
+        /* What lies elsewhere is not here. */
+        got[at] = gfn;
+        g_assert_cmpint(ldl_le_p(got + 8), ==, num[i]);
+        g_assert_cmpmem(got + at, len - at, hints, len - at);
+        id = ldq_le_p(got);
+        for (j = 0; j < num[i]; j++) {
+            bool last = j == num[i] - 1;
+
+            set_batch(&m, id, 1, last);
+            set_result(&m, 0, gfn, gfn, 0, VIRTIO_HMEM_R_FREE);
+            t.hmem.result_vq->free_head = 0;
+            send_results(&t, &m);
+            daemon_recv_results(t.d, &m, 1, last && i == 1);
+        }
+    }
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    teardown(&t);
+}
+
+static void test_dma_hints_status(void)
+{
+    check_dma_hints(FAST + 0xf);
+}
+
+static void test_dma_hints_reset(void)
+{
+    check_dma_hints(FAST);
+}
+
+/* The same with a request, by the mask of its first entry. */
+static void check_dma_scan(uint64_t mask)
+{
+    const uint32_t at = sizeof(struct virtio_hmem_scan) +
+        offsetof(struct virtio_hmem_frames, mask);
+    const struct virtio_hmem_frames rearm = frames_of(FAST, mask);
+    g_autofree struct virtio_hmem_scan *scan = g_malloc(SCAN_BUFFER(1));
+    uint64_t addr;
+    Test t = { };
+    int i;
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    rearm_map(t.d)[FAST / 64] = mask;
+    gpt_tick_done(&t, 1);
+    /* Two that were used before. */
+    addr = post_with_hole(&t, t.hmem.scan_vq, SCAN_BUFFER(256), at,
+                          register_addr(&t, COMMON(device_status)));
+    for (i = 0; i < 3; i++) {
+        post_with_hole(&t, t.hmem.scan_vq, SCAN_BUFFER(256), at,
+                       register_addr(&t, COMMON(device_status)));
+    }
+    qtest_clock_step(t.qts, 10 * MS);
+    wait_used(&t, t.hmem.scan_vq, 3);
+    check_untouched(&t);
+    g_assert_cmpint(used_idx(&t, t.hmem.scan_vq), ==, 3);
+    qtest_memread(t.qts, addr, scan, SCAN_BUFFER(1));
+    ((uint8_t *)scan)[at] = mask;
+    g_assert_cmpint(le32_to_cpu(scan->num_frames), ==, 1);
+    g_assert_cmphex(le32_to_cpu(scan->flags), ==,
+                    collect_flags(&t) | VIRTIO_HMEM_SCAN_LAST);
+    g_assert_cmpmem(&scan->frames[0], sizeof(rearm), &rearm, sizeof(rearm));
+    finish_scan(&t, le64_to_cpu(scan->id));
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    teardown(&t);
+}
+
+static void test_dma_scan_status(void)
+{
+    check_dma_scan(0xb);
+}
+
+static void test_dma_scan_reset(void)
+{
+    check_dma_scan(0x100);
+}
+
+/*
+ * The used ring lies so that the first entry's id, the index of the buffer, is
+ * the device's status.
+ */
+static void move_used_ring(Test *t, QVirtQueue *vq)
+{
+    vq->used = register_addr(t, COMMON(device_status)) -
+        offsetof(struct vring_used, ring);
+    t->hmem.vdev->bus->queue_select(t->hmem.vdev, vq->index);
+    /* So that it ends before the registers do. */
+    write_common16(t, COMMON(queue_size), 64);
+    write_common64(t, COMMON(queue_used_lo), vq->used);
+    write_common16(t, COMMON(queue_enable), 1);
+}
+
+/* Without libqos, which would look into the used ring. */
+static void kick_blindly(Test *t, QVirtQueue *vq, uint16_t nth, uint32_t head)
+{
+    qtest_writew(t->qts, vq->avail + 4 + 2 * nth, head);
+    qtest_writew(t->qts, vq->avail + 2, nth + 1);
+    t->hmem.vdev->bus->virtqueue_kick(t->hmem.vdev, vq);
+}
+
+static void check_dma_results(uint32_t head)
+{
+    uint64_t id, addr;
+    Test t = { };
+    Results m;
+    int i;
+
+    setup_driver(&t);
+    id = pass_hint(&t, 1, SLOW, 1, 0);
+    move_used_ring(&t, t.hmem.result_vq);
+    for (i = 0; i < 2; i++) {
+        set_batch(&m, id, 1, i == 1);
+        set_result(&m, 0, SLOW + i, SLOW + i, 0, VIRTIO_HMEM_R_FREE);
+        addr = guest_alloc(t.hmem.alloc, sizeof(m));
+        qtest_memwrite(t.qts, addr, &m, sizeof(m));
+        t.hmem.result_vq->free_head = head;
+        qvirtqueue_add(t.qts, t.hmem.result_vq, addr, results_len(&m), false,
+                       false);
+        kick_blindly(&t, t.hmem.result_vq, i, head);
+        daemon_recv_results(t.d, &m, 1, i == 1);
+        check_untouched(&t);
+    }
+    teardown(&t);
+}
+
+static void test_dma_results_status(void)
+{
+    check_dma_results(0xb);
+}
+
+static void test_dma_results_reset(void)
+{
+    check_dma_results(0);
+}
+
+static void check_dma_access(uint32_t head)
+{
+    uint64_t id, addr;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    id = collect_scan(&t);
+    /* One buffer was used before. */
+    move_used_ring(&t, t.hmem.access_vq);
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(FAST, 7);
+    addr = guest_alloc(t.hmem.alloc, sizeof(r));
+    qtest_memwrite(t.qts, addr, &r, sizeof(r));
+    t.hmem.access_vq->free_head = head;
+    qvirtqueue_add(t.qts, t.hmem.access_vq, addr, SCAN_BUFFER(1), false, false);
+    kick_blindly(&t, t.hmem.access_vq, 1, head);
+    recv_gpt_tick(&t, 1, 10 * MS, 3);
+    check_untouched(&t);
+    teardown(&t);
+}
+
+static void test_dma_access_status(void)
+{
+    check_dma_access(0xb);
+}
+
+static void test_dma_access_reset(void)
+{
+    check_dma_access(0);
+}
+
+/*
  * Migration
  */
 
@@ -3970,6 +4282,14 @@ int main(int argc, char **argv)
         { "gpt/disconnect", test_gpt_disconnect },
         { "gpt/lockstep", test_gpt_lockstep },
         { "gpt/off", test_gpt_off },
+        { "dma/hints/status", test_dma_hints_status },
+        { "dma/hints/reset", test_dma_hints_reset },
+        { "dma/results/status", test_dma_results_status },
+        { "dma/results/reset", test_dma_results_reset },
+        { "dma/scan/status", test_dma_scan_status },
+        { "dma/scan/reset", test_dma_scan_reset },
+        { "dma/access/status", test_dma_access_status },
+        { "dma/access/reset", test_dma_access_reset },
         { "migration/live", test_migration },
         { "migration/scan", test_migration_scan },
         { "migration/written", test_migration_written },

@@ -11,6 +11,14 @@
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem-track.h"
 
+/*
+ * The guest can fill a queue as fast as it is emptied.  QEMU's main loop gets
+ * its turn after so much of one: the longest message that there is, where short
+ * ones count for no less than what makes 128 of them a pass.
+ */
+#define HMEM_PASS_BYTES HMEM_LINK_MAX_PAYLOAD
+#define HMEM_PASS_MIN_BYTES (HMEM_PASS_BYTES / 128)
+
 typedef struct HmemAccess {
     VirtIODevice *vdev;
     VirtQueue *scan_vq;
@@ -47,18 +55,23 @@ static inline bool hmem_access_id_ok(uint64_t next_id)
     return next_id && next_id <= INT64_MAX;
 }
 
-/* Adds the two queues.  @track outlives @access. */
+/*
+ * Adds the two queues, with one handler that has the work done which is below.
+ * @track outlives @access.
+ */
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
-                         HmemTrack *track, VirtIOHandleOutput handle_scan_vq,
-                         VirtIOHandleOutput handle_access_vq);
+                         HmemTrack *track, VirtIOHandleOutput handle_vq);
 void hmem_access_unrealize(HmemAccess *access);
 
-/* As HmemTrackOps.scan.  May break the device, as the next two. */
+/* As HmemTrackOps.scan; hmem_access_deliver() has to follow. */
 void hmem_access_begin(HmemAccess *access, HmemScan scan);
 
-/* The driver has posted buffers, or the VM runs again. */
-void hmem_access_deliver(HmemAccess *access);
-void hmem_access_receive(HmemAccess *access);
+/*
+ * Queue work, of one pass (HMEM_PASS_BYTES).  True: there may be more.  May
+ * break the device.
+ */
+bool hmem_access_deliver(HmemAccess *access);
+bool hmem_access_receive(HmemAccess *access);
 
 /* The driver has gone. */
 void hmem_access_reset(HmemAccess *access);

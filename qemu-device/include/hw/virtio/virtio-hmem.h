@@ -77,6 +77,9 @@ struct VirtIOHMEM {
 
     VirtQueue *hint_vq;
     VirtQueue *result_vq;
+    /* All that is done on a queue; the timer is in its place with -icount. */
+    QEMUBH *work_bh;
+    QEMUTimer *work_timer;
 
     char *kinds;
     HmemMemory memory;
