@@ -29,6 +29,7 @@ all: qemu module host
 help:
 	@echo 'make demo                 see it work: DEMO_KERNEL=6.1|6.12|7.3'
 	@echo 'make check                all tests; TESTS="NAME..." for some of them'
+	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
 	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
@@ -63,6 +64,9 @@ host: packages
 check: packages
 	@tests/run $(TESTS)
 
+check-kvm: packages
+	@tests/run $(or $(TESTS),kvm)
+
 check-debug-kernel: packages
 	@tests/run --debug-kernel $(TESTS)
 
@@ -80,6 +84,7 @@ install: host
 clean:
 	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
+	rm -rf $(HMEM_CACHE)/kvm
 
-.PHONY: all help packages qemu module host check check-debug-kernel demo bench \
-	install clean
+.PHONY: all help packages qemu module host check check-kvm check-debug-kernel \
+	demo bench install clean

@@ -77,18 +77,22 @@ class Daemon:
     def tail(self):
         return self.log.read_text("utf-8", "replace")[-3000:]
 
-    def ctl(self, *args, stdin=None, ok=(0,)):
-        """hmemctl -o json ARGS; returns what it printed, parsed."""
+    def hmemctl(self, args, stdin=None):
+        """Its exit status, output, and errors."""
         done = subprocess.run(
-            [self.tools / "hmemctl", "-s", self.control_socket,
-             "-o", "json", "--timeout", "600",
-             *map(str, args)],
+            [self.tools / "hmemctl", "-s", self.control_socket, *args],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True, text=True)
-        if done.returncode not in ok:
+        return done.returncode, done.stdout, done.stderr
+
+    def ctl(self, *args, stdin=None, ok=(0,)):
+        """hmemctl -o json ARGS; returns what it printed, parsed."""
+        status, out, errors = self.hmemctl(
+            ["-o", "json", "--timeout", "600", *map(str, args)], stdin)
+        if status not in ok:
             raise VMError(f"hmemctl {' '.join(map(str, args))} ended with status "
-                          f"{done.returncode}:\n{done.stderr}")
-        return json.loads(done.stdout) if done.stdout.strip() else None
+                          f"{status}:\n{errors}")
+        return json.loads(out) if out.strip() else None
 
     def vms(self):
         """VMs that are connected, by name."""

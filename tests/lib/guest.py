@@ -22,6 +22,7 @@ import tempfile
 
 import daemon
 import env
+import nested
 import vm
 
 
@@ -30,7 +31,7 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, function, kernels, debug, timeout, parallel, qemus):
+    def __init__(self, function, kernels, debug, timeout, parallel, qemus, by_name):
         self.function = function
         self.name = function.__name__
         self.kernels = kernels
@@ -38,10 +39,11 @@ class Test:
         self.timeout = timeout
         self.parallel = parallel
         self.qemus = qemus
+        self.by_name = by_name
 
 
 def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
-         qemus=env.QEMUS[:1]):
+         qemus=env.QEMUS[:1], by_name=False):
     """Mark a function as a test, to be run once on each of the kernels.  With
     debug it also belongs to `make check-debug-kernel`.  The timeout (seconds)
     only ends what hangs; it is five times as long on the debug kernel.
@@ -51,10 +53,11 @@ def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
     is an interrupt to the other one), so where others want the host's
     processors, it takes many times as long as in turns on one thread.
 
-    It uses these QEMUs (see vm.VM)."""
+    It uses these QEMUs (see vm.VM).  With by_name it runs only if it, or what it
+    belongs to, is named."""
     def mark(function):
         function.hmem_test = Test(function, tuple(kernels), debug, timeout,
-                                  parallel, tuple(qemus))
+                                  parallel, tuple(qemus), by_name)
         return function
     return mark
 
@@ -113,6 +116,12 @@ class Rig:
         options = {**machine.options, "name": f"vm{len(self.vms)}",
                    "incoming": incoming, **options}
         return self.vm(**options).start()
+
+    def kvm_host(self, **options):
+        """A machine that is itself a host with KVM (see nested.Host), booted."""
+        machine = nested.Host(self.dir, kernel=self.kernel, **options)
+        self.vms.append(machine)
+        return machine.start()
 
     def host_overlay(self):
         """For a machine's overlay: hmemd and hmemctl, to be run in it."""

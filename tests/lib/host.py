@@ -31,6 +31,11 @@ def jobs(kernels):
         yield (f"build/guest@{k}", [tools / "initramfs", k],
                7200 if k == "debug" else 1800, (), {})
 
+    # A host with KVM, in a guest: see tests/lib/nested.py.
+    if "6.12" in kernels:
+        yield ("build/kvm@6.12", [tools / "kvm-disk", "6.12"], 600,
+               (qemu(), "build/guest@6.12"), {})
+
     # Unit tests, each a program of its own, under the sanitizers.
     unit = sorted(p.stem for p in (env.TESTS / "unit").glob("test-*.c"))
     yield ("build/unit",

@@ -135,6 +135,7 @@ class VM:
     args         more for QEMU's
     disks        image files, which become /dev/vda, ...
     overlay      a cpio archive to be unpacked over the initramfs
+    cpu          QEMU's model of the processors
     incoming     waits for the state of another machine, of which it is the twin:
                  where from, as QEMU's -incoming has it
     on_hint      called with (tier, gfns) when a guest program asks for page
@@ -144,7 +145,8 @@ class VM:
     def __init__(self, directory, kernel="6.12", qemu=env.QEMUS[0], machine="q35",
                  dram=256, nvm=512, cpus=2, parallel=False, icount=False, hmem=None,
                  hmem_props="", module=True, poison=True, append="", args=(),
-                 disks=(), overlay=None, incoming=None, on_hint=None, name="vm"):
+                 disks=(), overlay=None, cpu=CPU, incoming=None, on_hint=None,
+                 name="vm"):
         self.dir = pathlib.Path(directory)
         self.kernel, self.qemu, self.machine = kernel, qemu, machine
         self.dram, self.nvm, self.cpus = dram, nvm, cpus
@@ -158,6 +160,7 @@ class VM:
         self.append = f"{CMDLINE} {POISON if poison else ''} {append}"
         self.args, self.disks = list(args), list(disks)
         self.overlay = overlay
+        self.cpu = cpu
         self.incoming = incoming
         self.on_hint = on_hint
         self.name = name
@@ -180,34 +183,62 @@ class VM:
 
     # Setting up and taking down
 
-    def command_line(self):
-        kernel = env.kernel(self.kernel)
+    # What a machine inside another one (nested.Guest) has in other places.
+
+    def program(self):
+        """QEMU, and where it finds its firmware."""
+        return [env.qemu(self.qemu), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu"]
+
+    def accelerator(self):
+        tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
+        return os.environ.get("HMEM_ACCEL", tcg)
+
+    def backend(self, name, mib):
+        """The memory backend of a node."""
+        return f"memory-backend-memfd,id={name},size={mib}M,share=on"
+
+    def images(self):
+        """What is booted: kernel and initramfs."""
         initrd = env.initramfs(self.kernel, self.module)
         if self.overlay:
             # The kernel unpacks one after the other.
             both = self.dir / f"{self.name}-initrd"
             both.write_bytes(initrd.read_bytes() + self.overlay.read_bytes())
             initrd = both
-        tcg = f"tcg,thread={'multi' if self.parallel else 'single'}"
+        return env.kernel(self.kernel) / "vmlinuz", initrd
+
+    def channels(self):
+        """Console, monitor, and what virtserialport "agent" is connected to."""
+        return ["-serial", f"file:{self.console}",
+                "-qmp", f"unix:{self.dir}/{self.name}.qmp,server=on,wait=off",
+                "-chardev", f"socket,id=agent,path={self.dir}/{self.name}.agent,"
+                            "server=on,wait=off"]
+
+    def execute(self, line):
+        """Start QEMU; returns what can be used as a subprocess.Popen."""
+        with open(self.qemu_log, "ab") as log:
+            return subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent)
+
+    def command_line(self):
+        kernel, initrd = self.images()
         line = [
-            str(env.qemu(self.qemu)), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+            *self.program(),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-name", self.name,
-            "-M", f"{self.machine},hmat=on", "-cpu", CPU,
-            "-accel", os.environ.get("HMEM_ACCEL", tcg),
-            "-smp", str(self.cpus), "-m", f"{self.dram + self.nvm}M",
-            "-object", f"memory-backend-memfd,id=dram,size={self.dram}M,share=on",
-            "-object", f"memory-backend-memfd,id=nvm,size={self.nvm}M,share=on",
+            "-M", f"{self.machine},hmat=on", "-cpu", self.cpu,
+            "-accel", self.accelerator(),
+            "-smp", self.cpus, "-m", f"{self.dram + self.nvm}M",
+            "-object", self.backend("dram", self.dram),
+            "-object", self.backend("nvm", self.nvm),
             *nodes(self.cpus),
-            "-serial", f"file:{self.console}",
-            "-qmp", f"unix:{self.dir}/{self.name}.qmp,server=on,wait=off",
+            *self.channels(),
             "-device", "virtio-serial-pci",
-            "-chardev", f"socket,id=agent,path={self.dir}/{self.name}.agent,"
-                        "server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=hmem.agent",
             "-device", "pcie-root-port,id=slot0,chassis=1",
             "-device", "virtio-rng-pci",
-            "-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd),
+            "-kernel", kernel, "-initrd", initrd,
             "-append", self.append,
         ]
         if self.icount:
@@ -225,7 +256,7 @@ class VM:
                      "-device", f"virtio-blk-pci,drive=disk{i},request-merging=off"]
         if self.incoming:
             line += ["-incoming", self.incoming]
-        return line + self.args
+        return [str(word) for word in line + self.args]
 
     def counter(self, name):
         """Of the driver's, in sysfs."""
@@ -268,10 +299,7 @@ class VM:
         return self
 
     def launch(self, line):
-        with open(self.qemu_log, "ab") as log:
-            self.process = subprocess.Popen(
-                line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=die_with_parent)
+        self.process = self.execute(line)
         self.qmp_socket = self.connect("qmp")
         self.agent_socket = self.connect("agent")
         self.threads = [threading.Thread(target=f, daemon=True)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What hmemd costs a host with KVM, by KVM's own counts: machines that do the same,
+one of them without hmemd, side by side in one run."""
+
+from guest import test
+
+# Of what there is without hmemd: 2 MiB mappings at least, nested page faults at
+# most.  How they come in a boot depends on when its interrupts do: boots of one
+# machine without hmemd differ by less than a tenth.
+MAPPINGS, FAULTS, BOOT_FAULTS = 0.95, 1.5, 1.1
+
+# Half of each program's memory lies in tier 1, and what is hot of it: it comes last.
+GUPS = "/bench/gups mib=96 hot=24 interval=5 seconds={}"
+REDIS = "/bench/redis keys=40000 hot=8000 interval=5 seconds={}"
+
+SHOWN = ("pages_2m", "pages_4k", "pf_taken", "pf_fast", "exits", "tlb_flush",
+         "remote_tlb_flush")
+
+
+class Machine:
+    """A machine that is counted; policy are settings for hmemd's, None for no
+    hmemd."""
+
+    def __init__(self, host, name, policy, archives):
+        self.name = name
+        self.policy = policy
+        self.vm = host.guest(name, archives=archives,
+                             hmem="" if policy is None else host.hmemd.vm_socket)
+        self.samples = []
+
+    def start(self, command):
+        self.boot = self.vm.counts()
+        self.program = self.vm.spawn(command)
+
+    def sample(self):
+        self.samples.append(self.vm.counts())
+
+    def mean(self, count):
+        return sum(s[count] for s in self.samples) / len(self.samples)
+
+    def faults(self):
+        return self.samples[-1]["pf_taken"]
+
+    def show(self):
+        end = self.samples[-1]
+        print(f"{self.name:8} boot: " +
+              " ".join(f"{k}={self.boot[k]}" for k in SHOWN) +
+              "\n         end:  " + " ".join(f"{k}={end[k]}" for k in SHOWN) +
+              f"\n         mean: pages_2m={self.mean('pages_2m'):.1f} "
+              f"pages_4k={self.mean('pages_4k'):.1f}")
+        print("         more: " + " ".join(
+            f"{k}={end[k] - self.boot[k]}" for k in sorted(end) if end[k] != self.boot[k]
+            and k not in SHOWN and "_ns" not in k and "hist" not in k))
+
+
+def measure(rig, command, policies, archives=()):
+    """Boot machines with these policies, by name, have them all do the command, and
+    return them with what was counted."""
+    host = rig.kvm_host(guests=policies)
+    host.hmemd.start("--policy", "auto")
+    machines = {n: Machine(host, n, p, archives) for n, p in policies.items()}
+    for m in machines.values():
+        m.vm.start(wait=False)
+    for m in machines.values():
+        m.vm.wait_boot()
+        if m.policy is not None:
+            host.hmemd.wait_ready(m.name)
+            host.hmemd.policy(m.name, **m.policy)
+    for m in machines.values():
+        m.start(command)
+    while any(m.program.status is None for m in machines.values()):
+        host.run("sleep 5")
+        for m in machines.values():
+            m.sample()
+    for m in machines.values():
+        print(m.program.wait().splitlines()[-1])
+        m.show()
+        if m.policy is not None:
+            print(host.hmemd.stats(m.name)["counters"])
+    return host, machines
+
+
+def judge(machines):
+    """The machine "auto" costs no more than it may."""
+    without, auto = machines["without"], machines["auto"]
+    mappings = auto.mean("pages_2m") / without.mean("pages_2m")
+    faults = auto.faults() / without.faults()
+    boot = auto.boot["pf_taken"] / without.boot["pf_taken"]
+    print(f"2 MiB mappings {mappings:.3f}, nested faults {faults:.3f}, "
+          f"those of the boot {boot:.3f} of what they are without hmemd")
+    assert without.mean("pages_2m") > 10, "no huge mappings even without hmemd"
+    assert mappings >= MAPPINGS, mappings
+    assert faults <= FAULTS, faults
+    assert boot <= BOOT_FAULTS, boot
+
+
+AUTO = {"without": None, "auto": {"name": "auto"}}
+
+
+@test(kernels=("6.12",), timeout=900, parallel=True)
+def briefly(rig):
+    """The bars, with some seconds of gups."""
+    host, machines = measure(rig, GUPS.format(40), AUTO)
+    judge(machines)
+    assert host.hmemd.status("auto")["tracker"] == "gpt"
+
+
+@test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
+def gups(rig):
+    """The bars, with two minutes of gups."""
+    _, machines = measure(rig, GUPS.format(120), AUTO)
+    judge(machines)
+
+
+@test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
+def redis(rig):
+    """The bars, with two minutes of redis-server under load."""
+    _, machines = measure(rig, REDIS.format(120), AUTO, archives=("redis",))
+    judge(machines)
+
+
+@test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
+def trackers(rig):
+    """What there is to choose from, with two minutes of gups: README, "What it
+    costs"."""
+    _, machines = measure(rig, GUPS.format(120), {
+        **AUTO, "dirty": {"name": "hmmv", "track": "dirty"}})
+    judge(machines)
