@@ -37,12 +37,6 @@
     ((64 * KiB - sizeof(struct virtio_hmem_access)) /                       \
      sizeof(struct virtio_hmem_frames))
 
-const HmemTracker hmem_tracker_gpt = {
-    .id = HMEM_LINK_TRACKER_GPT,
-    .name = "gpt",
-    .guest = true,
-};
-
 static bool hmem_access_ready(const HmemAccess *access)
 {
     VirtIODevice *vdev = access->vdev;

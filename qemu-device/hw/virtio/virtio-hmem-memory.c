@@ -6,6 +6,8 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
+#include "hw/mem/pc-dimm.h"
+#include "hw/virtio/virtio-mem.h"
 #include "qapi/error.h"
 #include "standard-headers/linux/virtio_hmem.h"
 #include "system/hostmem.h"
@@ -179,6 +181,75 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
     return hmem_memory_set_kinds(memory, kinds, errp);
 }
 
+/*
+ * The tier of RAM that is none of the nodes' own memory backends
+ */
+
+typedef struct HmemFind {
+    /* What the memory region is part of. */
+    Object *backend;
+    bool found;
+    uint64_t node;
+} HmemFind;
+
+static int hmem_memory_find_device(Object *obj, void *opaque)
+{
+    HmemFind *find = opaque;
+
+    /* The two properties have the same names in both. */
+    if ((object_dynamic_cast(obj, TYPE_PC_DIMM) ||
+         object_dynamic_cast(obj, TYPE_VIRTIO_MEM)) &&
+        object_property_get_link(obj, PC_DIMM_MEMDEV_PROP, NULL) ==
+        find->backend) {
+        find->node = object_property_get_uint(obj, PC_DIMM_NODE_PROP, NULL);
+        find->found = true;
+    }
+    return find->found;
+}
+
+/*
+ * The tier that @mr belongs to, or @memory->num_tiers.
+ *
+ * The device is looked for, and not asked for in the list of memory devices:
+ * its memory is mapped before it is realized, and so before it is in that list.
+ */
+static uint32_t hmem_memory_tier(const HmemMemory *memory,
+                                 const MemoryRegion *mr)
+{
+    HmemFind find = { .backend = memory_region_owner((MemoryRegion *)mr) };
+    uint32_t tier, i;
+
+    for (tier = 0; tier < memory->num_tiers; tier++) {
+        if (mr == memory->tiers[tier].mr) {
+            return tier;
+        }
+    }
+    /* Most memory is asked for again and again. */
+    for (i = 0; i < memory->ranges->len; i++) {
+        const HmemRange *range = &g_array_index(memory->ranges, HmemRange, i);
+
+        if (range->mr == mr) {
+            return range->link.tier;
+        }
+    }
+    if (!find.backend ||
+        !object_dynamic_cast(find.backend, TYPE_MEMORY_BACKEND)) {
+        return memory->num_tiers;
+    }
+    object_child_foreach_recursive(qdev_get_machine(), hmem_memory_find_device,
+                                   &find);
+    for (tier = 0; tier < memory->num_tiers; tier++) {
+        if (find.found && memory->tiers[tier].info.pxm == find.node) {
+            break;
+        }
+    }
+    return tier;
+}
+
+/*
+ * Ranges
+ */
+
 static void hmem_memory_begin(MemoryListener *listener)
 {
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
@@ -193,20 +264,21 @@ static void hmem_memory_add(MemoryListener *listener,
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
     hwaddr start = section->offset_within_address_space;
     hwaddr size = int128_get64(section->size);
-    HmemRange range = { };
-    uint32_t tier;
+    HmemRange range = { .mr = section->mr };
 
-    for (tier = 0; tier < memory->num_tiers; tier++) {
-        if (section->mr == memory->tiers[tier].mr) {
-            break;
-        }
+    /*
+     * Read-only: the firmware's shadow, which the guest cannot move.
+     * Non-volatile: an NVDIMM, which is a disk to the guest.
+     */
+    if (!memory_region_is_ram(section->mr) || section->readonly ||
+        section->nonvolatile) {
+        return;
     }
-    /* Read-only: the firmware's shadow, which the guest cannot move. */
-    if (tier == memory->num_tiers || section->readonly) {
+    range.link.tier = hmem_memory_tier(memory, section->mr);
+    if (range.link.tier == memory->num_tiers) {
         return;
     }
 
-    range.link.tier = tier;
     range.link.gfn = DIV_ROUND_UP(start, 1 << VIRTIO_HMEM_GFN_SHIFT);
     range.offset = section->offset_within_region +
         (range.link.gfn << VIRTIO_HMEM_GFN_SHIFT) - start;
@@ -223,7 +295,7 @@ static void hmem_memory_add(MemoryListener *listener,
                                          memory->next->len - 1);
         hwaddr bytes = last->link.num << VIRTIO_HMEM_GFN_SHIFT;
 
-        if (last->link.tier == tier &&
+        if (last->mr == range.mr &&
             last->link.gfn + last->link.num == range.link.gfn &&
             last->offset + bytes == range.offset) {
             last->link.num += range.link.num;
@@ -238,6 +310,93 @@ static void hmem_memory_add(MemoryListener *listener,
     g_array_append_val(memory->next, range);
 }
 
+/* The first of the ranges that ends behind @gfn, or their number. */
+static uint32_t hmem_ranges_find(const GArray *ranges, uint64_t gfn)
+{
+    uint32_t low = 0;
+    uint32_t high = ranges->len;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct hmem_link_range *range =
+            &g_array_index(ranges, HmemRange, middle).link;
+
+        if (range->gfn + range->num > gfn) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+/*
+ * The frames have gone.  What overlaps or touches them becomes one with them,
+ * so that a guest that maps the same memory in and out adds nothing.
+ */
+static void hmem_memory_add_gone(HmemMemory *memory, uint64_t gfn,
+                                 uint64_t end)
+{
+    HmemGone all = { .generation = memory->generation };
+    uint32_t i = 0;
+
+    while (i < memory->gone->len) {
+        const HmemGone *gone = &g_array_index(memory->gone, HmemGone, i);
+
+        if (gone->gfn <= end && gfn <= gone->gfn + gone->num) {
+            gfn = MIN(gfn, gone->gfn);
+            end = MAX(end, gone->gfn + gone->num);
+            g_array_remove_index_fast(memory->gone, i);
+            /* It has grown, and may now touch one that it did not. */
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+    if (memory->gone->len == HMEM_LINK_MAX_RANGES) {
+        g_array_remove_index(memory->gone, 0);
+    }
+    all.gfn = gfn;
+    all.num = end - gfn;
+    g_array_append_val(memory->gone, all);
+}
+
+/* Remember the frames of @old that are in no range now. */
+static void hmem_memory_find_gone(HmemMemory *memory, const GArray *old)
+{
+    const GArray *now = memory->ranges;
+    bool any = false;
+    uint32_t i;
+
+    for (i = 0; i < old->len; i++) {
+        const struct hmem_link_range *was =
+            &g_array_index(old, HmemRange, i).link;
+        const uint64_t end = was->gfn + was->num;
+        uint32_t at = hmem_ranges_find(now, was->gfn);
+        uint64_t gfn = was->gfn;
+
+        while (gfn < end) {
+            uint64_t hole = end;
+
+            if (at < now->len) {
+                const struct hmem_link_range *is =
+                    &g_array_index(now, HmemRange, at).link;
+
+                if (is->gfn <= gfn) {
+                    gfn = is->gfn + is->num;
+                    at++;
+                    continue;
+                }
+                hole = MIN(end, is->gfn);
+            }
+            memory->generation += !any;
+            any = true;
+            hmem_memory_add_gone(memory, gfn, hole);
+            gfn = hole;
+        }
+    }
+}
+
 static void hmem_memory_commit(MemoryListener *listener)
 {
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
@@ -249,6 +408,7 @@ static void hmem_memory_commit(MemoryListener *listener)
     }
     memory->ranges = memory->next;
     memory->next = old;
+    hmem_memory_find_gone(memory, old);
     memory->changed(memory->opaque);
 }
 
@@ -259,6 +419,8 @@ void hmem_memory_start(HmemMemory *memory, void (*changed)(void *opaque),
     memory->opaque = opaque;
     memory->ranges = g_array_new(false, true, sizeof(HmemRange));
     memory->next = g_array_new(false, true, sizeof(HmemRange));
+    memory->gone = g_array_new(false, true, sizeof(HmemGone));
+    memory->generation = HMEM_GENERATION_UNKNOWN + 1;
     memory->listener = (MemoryListener) {
         .name = "virtio-hmem",
         .begin = hmem_memory_begin,
@@ -274,41 +436,94 @@ void hmem_memory_unrealize(HmemMemory *memory)
     memory_listener_unregister(&memory->listener);
     g_array_unref(memory->ranges);
     g_array_unref(memory->next);
+    g_array_unref(memory->gone);
     memory->ranges = NULL;
     memory->next = NULL;
+    memory->gone = NULL;
 }
 
 uint64_t hmem_memory_end(const HmemMemory *memory)
 {
-    const HmemRange *last;
+    const MachineState *ms = MACHINE(qdev_get_machine());
+    hwaddr end = 0;
 
-    if (!memory->ranges->len) {
-        return 0;
+    if (memory->ranges->len) {
+        const struct hmem_link_range *last =
+            &g_array_index(memory->ranges, HmemRange,
+                           memory->ranges->len - 1).link;
+
+        end = (last->gfn + last->num) << VIRTIO_HMEM_GFN_SHIFT;
     }
-    last = &g_array_index(memory->ranges, HmemRange, memory->ranges->len - 1);
-    return last->link.gfn + last->link.num;
+    if (ms->device_memory) {
+        end = MAX(end, ms->device_memory->base +
+                  memory_region_size(&ms->device_memory->mr));
+    }
+    return DIV_ROUND_UP(end, 1 << VIRTIO_HMEM_GFN_SHIFT);
+}
+
+uint64_t hmem_memory_max_frames(void)
+{
+    return MACHINE(qdev_get_machine())->maxram_size >> VIRTIO_HMEM_GFN_SHIFT;
+}
+
+bool hmem_memory_has_region(const HmemMemory *memory, const MemoryRegion *mr)
+{
+    uint32_t i;
+
+    for (i = 0; i < memory->ranges->len; i++) {
+        if (g_array_index(memory->ranges, HmemRange, i).mr == mr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool hmem_page_ok(uint64_t gfn, uint8_t order)
+{
+    return order <= VIRTIO_HMEM_MAX_ORDER && !(gfn & ((1ull << order) - 1));
+}
+
+/* Without an overflow, whatever is asked for. */
+static bool hmem_frames_have_page(uint64_t first, uint64_t num, uint64_t gfn,
+                                  uint8_t order)
+{
+    return gfn >= first && gfn - first < num &&
+        1ull << order <= num - (gfn - first);
 }
 
 bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order)
 {
-    size_t low = 0;
-    size_t high = memory->ranges->len;
+    const uint32_t at = hmem_ranges_find(memory->ranges, gfn);
+    const struct hmem_link_range *range;
 
-    if (order > VIRTIO_HMEM_MAX_ORDER || gfn & ((1ull << order) - 1)) {
+    if (!hmem_page_ok(gfn, order) || at == memory->ranges->len) {
         return false;
     }
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct hmem_link_range *range =
-            &g_array_index(memory->ranges, HmemRange, middle).link;
+    range = &g_array_index(memory->ranges, HmemRange, at).link;
+    return hmem_frames_have_page(range->gfn, range->num, gfn, order);
+}
 
-        if (gfn < range->gfn) {
-            high = middle;
-        } else if (gfn - range->gfn >= range->num) {
-            low = middle + 1;
-        } else {
-            return 1ull << order <= range->num - (gfn - range->gfn);
+bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,
+                          uint8_t order, uint64_t since)
+{
+    uint32_t i;
+
+    if (hmem_memory_has_page(memory, gfn, order)) {
+        return true;
+    }
+    if (!hmem_page_ok(gfn, order)) {
+        return false;
+    }
+    if (since == HMEM_GENERATION_UNKNOWN) {
+        return hmem_frames_have_page(0, hmem_memory_end(memory), gfn, order);
+    }
+    for (i = 0; i < memory->gone->len; i++) {
+        const HmemGone *gone = &g_array_index(memory->gone, HmemGone, i);
+
+        if (gone->generation > since &&
+            hmem_frames_have_page(gone->gfn, gone->num, gfn, order)) {
+            return true;
         }
     }
     return false;

@@ -6,8 +6,9 @@
  * -icount it runs on the thread of the vCPUs, which then execute nothing: what
  * hmemd decides takes no guest time, however long it takes.
  *
- * A scan by the guest's driver does take guest time, and may never end.  All
- * that follows from its end happens in the timer, too.
+ * A scan by the guest's driver does take guest time, and may never end; one of
+ * the dirty log is done in slices.  All that follows from a scan's end happens
+ * in the timer, too.
  */
 
 #include "qemu/osdep.h"
@@ -18,6 +19,54 @@
 #include "hw/virtio/virtio-hmem-compat.h"
 #include "hw/virtio/virtio-hmem-track.h"
 #include "trace.h"
+
+static void hmem_guest_scan(HmemTrack *track, HmemScan scan)
+{
+    track->ops->scan(track->opaque, scan);
+}
+
+static void hmem_dirty_scan(HmemTrack *track, HmemScan scan)
+{
+    if (scan == HMEM_SCAN_NONE) {
+        hmem_log_off(track->log);
+    } else {
+        hmem_log_pass(track->log, track->flags & HMEM_LINK_TRACK_LOCKSTEP);
+    }
+}
+
+static void hmem_dirty_rest(HmemTrack *track)
+{
+    hmem_log_off(track->log);
+}
+
+static void hmem_dirty_done(void *opaque, uint64_t dirty)
+{
+    const HmemScanned found = { .dirty = dirty };
+
+    hmem_track_scanned(opaque, &found);
+}
+
+static const HmemTracker hmem_tracker_dirty = {
+    .id = HMEM_LINK_TRACKER_DIRTY,
+    .name = "dirty",
+    .needs_driver = true,
+    .scan = hmem_dirty_scan,
+    .rest = hmem_dirty_rest,
+};
+
+static const HmemTracker hmem_tracker_gpt = {
+    .id = HMEM_LINK_TRACKER_GPT,
+    .name = "gpt",
+    .needs_driver = true,
+    .guest = true,
+    .scan = hmem_guest_scan,
+};
+
+/* What is used is hmemd's to find out. */
+static const HmemTracker hmem_tracker_host = {
+    .id = HMEM_LINK_TRACKER_HOST,
+    .name = "host",
+};
 
 static const HmemTracker *const hmem_trackers[] = {
     &hmem_tracker_dirty,
@@ -94,15 +143,54 @@ static void hmem_track_set_late(HmemTrack *track, bool late)
     }
 }
 
-/* The timer comes when it has ended, or when it takes long. */
+/* The timer comes when it has ended, or when the driver takes long. */
 static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
     track->scan = scan;
     track->scanned = false;
     track->scan_begin_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-    timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
-              track->window_ns);
-    track->ops->scan(track->opaque, scan);
+    timer_del(track->timer);
+    if (track->tracker->guest) {
+        timer_mod(track->timer, track->scan_begin_ns + track->window_ns);
+    }
+    track->tracker->scan(track, scan);
+}
+
+/* No window ends without it. */
+static bool hmem_track_has_driver(const HmemTrack *track)
+{
+    return track->tracker->guest ? track->scanner :
+        track->driver || !track->tracker->needs_driver;
+}
+
+/* The tracker finds nothing in a rest, and this is one. */
+static bool hmem_track_resting(const HmemTrack *track)
+{
+    return track->tracker->rest && track->flags & HMEM_LINK_TRACK_REST;
+}
+
+/* The window that is under way goes on, or the first one is to begin. */
+static void hmem_track_go_on(HmemTrack *track)
+{
+    if (!hmem_track_has_driver(track) || track->scan != HMEM_SCAN_NONE) {
+        return;
+    }
+    if (track->stale && !hmem_track_resting(track)) {
+        hmem_track_kick(track);
+    } else {
+        hmem_track_arm(track);
+    }
+}
+
+/* If this is a rest, stop to look; what a window has found is told first. */
+static void hmem_track_rest(HmemTrack *track)
+{
+    if (hmem_track_resting(track) && track->scan != HMEM_SCAN_COLLECT) {
+        track->scan = HMEM_SCAN_NONE;
+        track->scanned = false;
+        track->stale = true;
+        track->tracker->rest(track);
+    }
 }
 
 static void hmem_track_count_rearmed(HmemTrack *track, uint64_t num)
@@ -132,7 +220,7 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     };
 
     track->found = (HmemScanned) { };
-    if (!track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_REST)) {
+    if (track->tracker->collect && !(track->flags & HMEM_LINK_TRACK_REST)) {
         track->tracker->collect(track->memory, &track->maps, &tick);
     }
     track->tick_ns = now;
@@ -143,6 +231,7 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     track->num_accessed += tick.accessed;
     trace_virtio_hmem_tick(tick.seq, tick.vtime_ns, tick.window_ns,
                            tick.dirty, tick.accessed);
+    hmem_track_rest(track);
     hmem_track_arm(track);
     track->ops->tick(track->opaque, &tick);
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
@@ -151,6 +240,24 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
         track->ops->wait(track->opaque);
         track->in_wait = false;
     }
+}
+
+/* What was before now is of no window.  False: not yet, a scan sees to that. */
+static bool hmem_track_clear(HmemTrack *track)
+{
+    track->stale = false;
+    if (track->tracker->scan) {
+        hmem_track_scan(track, HMEM_SCAN_CLEAR);
+        return false;
+    }
+    track->tracker->clear(track->memory);
+    return true;
+}
+
+static void hmem_track_begin_window(HmemTrack *track, uint64_t now)
+{
+    track->tick_ns = now;
+    hmem_track_arm(track);
 }
 
 static void hmem_track_timer(void *opaque)
@@ -167,26 +274,21 @@ static void hmem_track_timer(void *opaque)
     if (ended == HMEM_SCAN_CLEAR) {
         /* Of no window. */
         track->found = (HmemScanned) { };
-        track->tick_ns = now;
-        hmem_track_arm(track);
+        hmem_track_begin_window(track, now);
         return;
     }
     if (ended == HMEM_SCAN_COLLECT) {
-        hmem_track_tick(track, now, now - track->scan_begin_ns);
+        hmem_track_tick(track, now, track->tracker->guest ?
+                        now - track->scan_begin_ns : 0);
         return;
     }
-    if (track->tracker->guest && !track->scanner) {
+    if (!hmem_track_has_driver(track)) {
         return;
     }
-    if (track->fresh) {
-        track->fresh = false;
-        if (track->tracker->guest) {
-            hmem_track_scan(track, HMEM_SCAN_CLEAR);
-            return;
+    if (track->stale && !hmem_track_resting(track)) {
+        if (hmem_track_clear(track)) {
+            hmem_track_begin_window(track, now);
         }
-        track->tracker->clear(track->memory);
-        track->tick_ns = now;
-        hmem_track_arm(track);
         return;
     }
     if (track->answered) {
@@ -200,7 +302,7 @@ static void hmem_track_timer(void *opaque)
         timer_mod(track->timer, track->due_ns);
         return;
     }
-    if (track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_REST)) {
+    if (track->tracker->scan && !(track->flags & HMEM_LINK_TRACK_REST)) {
         hmem_track_scan(track, HMEM_SCAN_COLLECT);
     } else {
         hmem_track_tick(track, now, 0);
@@ -209,7 +311,7 @@ static void hmem_track_timer(void *opaque)
 
 void hmem_track_scanned(HmemTrack *track, const HmemScanned *found)
 {
-    track->num_scans++;
+    track->num_scans += track->tracker->guest;
     track->found = *found;
     if (found->rearmed) {
         hmem_track_count_rearmed(track, found->rearmed);
@@ -219,31 +321,53 @@ void hmem_track_scanned(HmemTrack *track, const HmemScanned *found)
     hmem_track_set_late(track, false);
 }
 
+void hmem_track_memory_changed(HmemTrack *track)
+{
+    if (track->log) {
+        hmem_log_memory_changed(track->log);
+    }
+}
+
 /* Whatever was under way is not any more. */
 static void hmem_track_idle(HmemTrack *track)
 {
     timer_del(track->timer);
-    track->busy = track->answered = track->fresh = track->scanned = false;
+    track->busy = track->answered = track->stale = track->scanned = false;
     track->scan = HMEM_SCAN_NONE;
     track->found = (HmemScanned) { };
     track->late = false;
 }
 
-void hmem_track_set_scanner(HmemTrack *track, bool there)
+/* The tracker has nothing, and there is no window. */
+static void hmem_track_begin(HmemTrack *track)
 {
-    if (track->scanner == there) {
+    track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    track->stale = track->tracker->clear || track->tracker->scan;
+    hmem_track_go_on(track);
+}
+
+void hmem_track_set_driver(HmemTrack *track, bool there, bool scans)
+{
+    bool had;
+
+    scans &= there;
+    if (track->driver == there && track->scanner == scans) {
         return;
     }
-    track->scanner = there;
-    if (!track->tracker || !track->tracker->guest) {
+    had = track->tracker && hmem_track_has_driver(track);
+    track->driver = there;
+    track->scanner = scans;
+    if (!track->tracker || had == hmem_track_has_driver(track)) {
         return;
     }
-    if (there) {
-        hmem_track_kick(track);
-    } else {
+    if (had) {
         /* The next one begins with a window of its own. */
         hmem_track_idle(track);
-        track->fresh = true;
+        if (track->tracker->rest) {
+            track->tracker->rest(track);
+        }
+    } else {
+        hmem_track_begin(track);
     }
 }
 
@@ -280,6 +404,17 @@ void hmem_track_forget(HmemTrack *track)
     track->max_seq = 0;
 }
 
+/*
+ * A shorter window could be over before a pass over all of memory, in which
+ * every page was written, is.
+ */
+uint64_t hmem_track_min_window(const HmemTrack *track)
+{
+    return MAX(HMEM_LINK_MIN_WINDOW_NS,
+               MIN(HMEM_LINK_MAX_WINDOW_NS,
+                   HMEM_DIRTY_PAGES_NS(hmem_memory_max_frames())));
+}
+
 static char *hmem_track_check(const HmemTrack *track,
                               const struct hmem_link_track *ask)
 {
@@ -287,9 +422,12 @@ static char *hmem_track_check(const HmemTrack *track,
         return ask->tracker || ask->flags ?
             g_strdup("no window, but a tracker or flags") : NULL;
     }
-    if (ask->window_ns < HMEM_LINK_MIN_WINDOW_NS ||
+    if (ask->window_ns < hmem_track_min_window(track) ||
         ask->window_ns > HMEM_LINK_MAX_WINDOW_NS) {
-        return g_strdup_printf("a window of %" PRIu64 " ns", ask->window_ns);
+        return g_strdup_printf("a window of %" PRIu64 " ns, which is not within"
+                               " %" PRIu64 " .. %" PRIu64, ask->window_ns,
+                               hmem_track_min_window(track),
+                               HMEM_LINK_MAX_WINDOW_NS);
     }
     if (!hmem_track_find(track, ask->tracker)) {
         return g_strdup_printf("tracker 0x%x, which is not one of 0x%x",
@@ -304,17 +442,18 @@ static char *hmem_track_check(const HmemTrack *track,
 
 static void hmem_track_halt(HmemTrack *track)
 {
-    if (!track->tracker) {
+    const HmemTracker *tracker = track->tracker;
+
+    if (!tracker) {
         return;
     }
     trace_virtio_hmem_track(0, 0, 0);
-    if (track->tracker->guest) {
-        track->ops->scan(track->opaque, HMEM_SCAN_NONE);
+    if (tracker->guest) {
         hmem_track_set_late(track, false);
     }
     hmem_track_idle(track);
-    if (track->tracker->stop) {
-        track->tracker->stop(track->memory);
+    if (tracker->scan) {
+        tracker->scan(track, HMEM_SCAN_NONE);
     }
     track->tracker = NULL;
 }
@@ -338,16 +477,10 @@ static void hmem_track_go(HmemTrack *track)
     if (!track->tracker) {
         track->tracker = tracker;
         track->seq = 0;
-        track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-        track->fresh = tracker->clear || tracker->guest;
-        if (tracker->start) {
-            tracker->start(track->memory);
-        }
-    }
-    if (track->fresh) {
-        hmem_track_kick(track);
-    } else if (!track->scan) {
-        hmem_track_arm(track);
+        hmem_track_begin(track);
+    } else {
+        hmem_track_rest(track);
+        hmem_track_go_on(track);
     }
 }
 
@@ -407,15 +540,18 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
     maps->accessed = maps->dirty + maps->bytes / sizeof(uint64_t);
     maps->rearm = maps->accessed + maps->bytes / sizeof(uint64_t);
     track->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, hmem_track_timer, track);
+    track->log = hmem_log_new(memory, maps, hmem_dirty_done, track);
     return true;
 }
 
 void hmem_track_unrealize(HmemTrack *track)
 {
     hmem_track_stop(track);
+    hmem_log_free(track->log);
     timer_free(track->timer);
     qemu_memfd_free(track->maps.dirty, HMEM_LINK_MAPS * track->maps.bytes,
                     track->maps.fd);
+    track->log = NULL;
     track->timer = NULL;
     track->maps = (HmemMaps) { .fd = -1 };
 }

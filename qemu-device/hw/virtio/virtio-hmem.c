@@ -205,9 +205,9 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
         virtio_hmem_end_parts(hmem);
         hmem_access_reset(&hmem->access);
     }
-    hmem_track_set_scanner(&hmem->track, flags & HMEM_LINK_DRIVER_OK &&
-                           virtio_vdev_has_feature(vdev,
-                                                   VIRTIO_HMEM_F_ACCESS));
+    hmem_track_set_driver(&hmem->track, flags & HMEM_LINK_DRIVER_OK,
+                          virtio_vdev_has_feature(vdev,
+                                                  VIRTIO_HMEM_F_ACCESS));
     if (hmem->track.late) {
         flags |= HMEM_LINK_SCAN_LATE;
     }
@@ -279,7 +279,7 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         .map_bytes = hmem->track.maps.bytes,
         .trackers = hmem_track_trackers(&hmem->track),
         .track_flags = hmem_track_flags(),
-        .min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
+        .min_window_ns = hmem_track_min_window(&hmem->track),
     };
     const char *vm = qemu_get_vm_name();
     int i;
@@ -300,9 +300,8 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
                       hmem->track.maps.fd);
 }
 
-static void virtio_hmem_send_ranges(void *opaque)
+static void virtio_hmem_send_ranges(VirtIOHMEM *hmem)
 {
-    VirtIOHMEM *hmem = opaque;
     const GArray *ranges = hmem->memory.ranges;
     g_autofree struct hmem_link_range *links =
         g_new(struct hmem_link_range, ranges->len);
@@ -316,6 +315,14 @@ static void virtio_hmem_send_ranges(void *opaque)
     }
     hmem_link_send(&hmem->link, HMEM_LINK_RANGES, links,
                    ranges->len * sizeof(*links));
+}
+
+static void virtio_hmem_memory_changed(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    virtio_hmem_send_ranges(hmem);
+    hmem_track_memory_changed(&hmem->track);
 }
 
 static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick)
@@ -429,6 +436,7 @@ static size_t virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem)
     *virtio_hmem_find_part(hmem, 0) = (VirtIOHMEMPart) {
         .id = hmem->next_id++,
         .frames = frames,
+        .since = batch->since,
         .batch = batch,
     };
     batch->num_parts++;
@@ -532,6 +540,7 @@ static void virtio_hmem_receive_hints(VirtIOHMEM *hmem,
     batch = g_new0(VirtIOHMEMBatch, 1);
     batch->cookie = cookie;
     batch->num_hints = num;
+    batch->since = hmem->memory.generation;
     batch->hints = g_memdup2(from->hints, num * sizeof(from->hints[0]));
     QTAILQ_INSERT_TAIL(&hmem->batches, batch, entry);
     hmem->num_batches++;
@@ -544,8 +553,13 @@ static void virtio_hmem_receive_hints(VirtIOHMEM *hmem,
  * Results, from the guest to hmemd
  */
 
-/* NULL, or what is wrong with it. */
+/*
+ * NULL, or what is wrong with it.  Memory can have gone since the hints were
+ * checked, and the guest cannot know that hmemd was told: such frames may still
+ * be named.
+ */
 static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
+                                            const VirtIOHMEMPart *part,
                                             const struct virtio_hmem_result *r)
 {
     const uint64_t gfn = le64_to_cpu(r->gfn);
@@ -562,12 +576,13 @@ static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
     if (r->status != virtio_hmem_status(r->reason)) {
         return "status that does not follow from its reason";
     }
-    if (!hmem_memory_has_page(&hmem->memory, gfn, r->order)) {
+    if (!hmem_memory_had_page(&hmem->memory, gfn, r->order, part->since)) {
         return "gfn that is no page of the guest";
     }
     if (new_gfn != gfn &&
         (r->reason != VIRTIO_HMEM_R_MOVED ||
-         !hmem_memory_has_page(&hmem->memory, new_gfn, r->order))) {
+         !hmem_memory_had_page(&hmem->memory, new_gfn, r->order,
+                               part->since))) {
         return "new_gfn where the page cannot be";
     }
     return NULL;
@@ -593,7 +608,7 @@ static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
     *frames = 0;
     for (i = 0; i < num; i++) {
         const struct virtio_hmem_result *r = &b->results[i];
-        const char *wrong = virtio_hmem_check_result(hmem, r);
+        const char *wrong = virtio_hmem_check_result(hmem, part, r);
 
         if (wrong) {
             virtio_hmem_violation(hmem, "result %u of %u (gfn 0x%" PRIx64
@@ -635,6 +650,14 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
     for (i = 0; i < num; i++) {
         struct virtio_hmem_result *r = &b->results[i];
 
+        /* To where the guest has no memory any more: the page is not there. */
+        if (r->reason == VIRTIO_HMEM_R_MOVED &&
+            !hmem_memory_has_page(&hmem->memory, le64_to_cpu(r->new_gfn),
+                                  r->order)) {
+            r->new_gfn = r->gfn;
+            r->reason = VIRTIO_HMEM_R_BAD_GFN;
+            r->status = virtio_hmem_status(r->reason);
+        }
         memset(r->padding, 0, sizeof(r->padding));
         hmem->stats.frames_by_status[r->status] += 1ull << r->order;
         hmem->stats.frames_by_reason[r->reason] += 1ull << r->order;
@@ -1026,7 +1049,7 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
                            &virtio_hmem_link_ops, hmem, errp)) {
         return;
     }
-    hmem_memory_start(&hmem->memory, virtio_hmem_send_ranges, hmem);
+    hmem_memory_start(&hmem->memory, virtio_hmem_memory_changed, hmem);
     if (!hmem_track_realize(&hmem->track, &hmem->memory, hmem->offer_access,
                             &virtio_hmem_track_ops, hmem, errp)) {
         hmem_link_unrealize(&hmem->link);
@@ -1175,6 +1198,7 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
         VirtIOHMEMPart *part = &hmem->parts[i];
 
         part->batch = NULL;
+        part->since = HMEM_GENERATION_UNKNOWN;
         if (part->id >= hmem->next_id || part->frames > max_frames ||
             part->answered > part->frames || !part->id != !part->frames) {
             error_report("virtio-hmem: batch %" PRIu64 " with %" PRIu64 " of %"
@@ -1288,6 +1312,13 @@ static char *virtio_hmem_get_tracker(Object *obj, Error **errp)
     return g_strdup(tracker ? tracker->name : "none");
 }
 
+static bool virtio_hmem_get_log(Object *obj, Error **errp)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+
+    return hmem->track.log && hmem_log_is_on(hmem->track.log);
+}
+
 static void virtio_hmem_get_outstanding(Object *obj, Visitor *v,
                                         const char *name, void *opaque,
                                         Error **errp)
@@ -1321,6 +1352,8 @@ static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
 {
     VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
     VirtIOHMEMStats stats = hmem->stats;
+    const HmemLogStats log = hmem->track.log ?
+        hmem_log_stats(hmem->track.log) : (HmemLogStats) { };
     const struct {
         const char *name;
         uint64_t value;
@@ -1333,6 +1366,9 @@ static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
         { "foreign-moves", stats.foreign_moves },
         { "ticks", hmem->track.num_ticks },
         { "dirty-pages", hmem->track.num_dirty },
+        { "log-on", log.on },
+        { "log-pages", log.pages },
+        { "log-slices", log.slices },
         { "accessed-pages", hmem->track.num_accessed },
         { "rearmed-pages", hmem->track.num_rearmed },
         { "scans", hmem->track.num_scans },
@@ -1409,7 +1445,13 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                   virtio_hmem_get_tracker, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_TRACKER_PROP,
                                           "how used pages are found now: "
-                                          "none, dirty, gpt or sim");
+                                          "none, dirty, gpt, host or sim");
+    object_class_property_add_bool(klass, VIRTIO_HMEM_LOG_PROP,
+                                   virtio_hmem_get_log, NULL);
+    object_class_property_set_description(klass, VIRTIO_HMEM_LOG_PROP,
+                                          "whether the dirty log is on, which "
+                                          "costs huge mappings and a fault "
+                                          "for each page that is written");
     object_class_property_add(klass, VIRTIO_HMEM_OUTSTANDING_PROP, "uint32",
                               virtio_hmem_get_outstanding, NULL, NULL, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_OUTSTANDING_PROP,

@@ -312,11 +312,13 @@ static void daemon_recv_reject(Daemon *d, uint64_t id, uint32_t code,
     g_assert_cmpint(reject.hint, ==, index);
 }
 
-/* All messages so far were handled.  Only without a driver. */
+/* All messages so far were handled: a hint for no memory is rejected. */
 static void daemon_barrier(Daemon *d)
 {
-    daemon_hint(d, UINT64_MAX, FAST, 0, 0);
-    daemon_recv_reject(d, UINT64_MAX, HMEM_LINK_REJECT_NO_DRIVER, 0);
+    daemon_hint(d, UINT64_MAX, 1ull << 50, 0, 0);
+    daemon_recv_reject(d, UINT64_MAX, d->state.flags & HMEM_LINK_DRIVER_OK ?
+                       HMEM_LINK_REJECT_INVALID : HMEM_LINK_REJECT_NO_DRIVER,
+                       0);
 }
 
 static void daemon_track_with(Daemon *d, uint64_t window_ns, uint32_t tracker,
@@ -409,6 +411,11 @@ static void daemon_take(Daemon *d, uint64_t *map, const uint64_t *gfns, int num)
     g_assert_cmpint(found, ==, num);
 }
 
+static void daemon_take_all(Daemon *d)
+{
+    memset(d->map, 0, d->hello.map_bytes);
+}
+
 static void daemon_take_map(Daemon *d, const uint64_t *gfns, int num)
 {
     daemon_take(d, d->map, gfns, num);
@@ -451,9 +458,8 @@ static void setup_machine(Test *t, const char *extra)
     daemon_welcome(t->d);
 }
 
-static void setup(Test *t)
+static void find_hmem(Test *t)
 {
-    setup_machine(t, "");
     t->pci = find_device(t->qs, SLOT);
     t->hmem = (QVirtioHMEM) {
         .refuse = t->hmem.refuse,
@@ -461,6 +467,12 @@ static void setup(Test *t)
         .alloc = &t->qs->alloc,
         .vdev = &t->pci->vdev,
     };
+}
+
+static void setup(Test *t)
+{
+    setup_machine(t, "");
+    find_hmem(t);
 }
 
 static void start_driver(Test *t)
@@ -516,6 +528,17 @@ static void assert_property(QTestState *qts, const char *name,
         " 'property': %s } }", DEVICE_PATH, name);
 
     g_assert_cmpstr(qdict_get_try_str(response, "return"), ==, value);
+    qobject_unref(response);
+}
+
+/* Whether QEMU logs writes for the device. */
+static void assert_log(Test *t, bool on)
+{
+    QDict *response = qtest_qmp(
+        t->qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
+        " 'property': 'dirty-log' } }", DEVICE_PATH);
+
+    g_assert_cmpint(qdict_get_bool(response, "return"), ==, on);
     qobject_unref(response);
 }
 
@@ -1974,7 +1997,7 @@ static void test_dirty_windows(void)
     Test t = { };
     int i;
 
-    setup(&t);
+    setup_driver(&t);
     touch(&t, FAST + 9);
     daemon_track(t.d, 10 * MS);
     daemon_barrier(t.d);
@@ -2009,9 +2032,46 @@ static void test_dirty_windows(void)
 }
 
 /*
- * Tier 0 is in three pieces, around the hole under 1 MiB and the one under
- * 4 GiB: where a page is in its node is not where the guest has it.
+ * A machine of 4.5 GiB.  Tier 0 is in three pieces, around the hole under 1 MiB
+ * and the one under 4 GiB: where a page is in its node is not where the guest
+ * has it.
  */
+static void setup_large(Test *t)
+{
+    t->d = daemon_new();
+    t->qs = qtest_pc_boot("-machine pc,hmat=on -m 4608M -smp 1 -nodefaults"
+                          " -object memory-backend-memfd,id=m0,size=4G"
+                          " -object memory-backend-memfd,id=m1,size=512M" NUMA
+                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          "addr=%d", t->d->path, SLOT);
+    t->qts = t->qs->qts;
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+    find_hmem(t);
+    start_driver(t);
+}
+
+/*
+ * A page that is dirty is taken to cost 12.5 ns, 64 that are not as much as
+ * one: 0.416 ms for 128 MiB that are dirty, of which four make a slice of 2 ms,
+ * and 9 slices this machine, whose pages are all dirty when the log is switched
+ * on.
+ */
+#define SLICE (2 * MS)
+#define LARGE_SLICES 9
+
+/* Begin to track, and be at the begin of the first window. */
+static void track_large(Test *t, uint64_t window_ns)
+{
+    daemon_track(t->d, window_ns);
+    daemon_barrier(t->d);
+    qtest_clock_step(t->qts, (LARGE_SLICES - 2) * SLICE);
+    g_assert_cmpint(get_stat(t->qts, "log-slices"), ==, LARGE_SLICES - 1);
+    qtest_clock_step(t->qts, SLICE);
+    g_assert_cmpint(get_stat(t->qts, "log-slices"), ==, LARGE_SLICES);
+}
+
 static void test_dirty_pieces(void)
 {
     static const uint64_t gfns[] = {
@@ -2023,18 +2083,11 @@ static void test_dirty_pieces(void)
         { .gfn = 0x100000, .num = 0x40000, .tier = 0 },
         { .gfn = 0x140000, .num = 0x20000, .tier = 1 },
     };
-    Test t = { .d = daemon_new() };
+    uint64_t window_ns;
+    Test t = { };
     int i;
 
-    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 4608M -smp 1 -nodefaults"
-                         " -object memory-backend-memfd,id=m0,size=4G"
-                         " -object memory-backend-memfd,id=m1,size=512M" NUMA
-                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
-                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd",
-                         t.d->path);
-    t.qts = t.qs->qts;
-    daemon_accept(t.d);
-    daemon_welcome(t.d);
+    setup_large(&t);
     g_assert_cmpint(t.d->num_ranges, ==, ARRAY_SIZE(ranges));
     for (i = 0; i < ARRAY_SIZE(ranges); i++) {
         struct hmem_link_range range = t.d->ranges[i];
@@ -2043,20 +2096,154 @@ static void test_dirty_pieces(void)
         g_assert_cmpmem(&range, sizeof(range), &ranges[i], sizeof(range));
     }
 
-    daemon_track(t.d, MS);
-    daemon_barrier(t.d);
+    window_ns = t.d->hello.min_window_ns;
+    track_large(&t, window_ns);
     for (i = 0; i < ARRAY_SIZE(gfns); i++) {
         touch(&t, gfns[i]);
     }
-    qtest_clock_step(t.qts, MS);
-    daemon_recv_tick(t.d, 1, MS, ARRAY_SIZE(gfns));
+    /* Few are dirty: one slice. */
+    qtest_clock_step(t.qts, window_ns);
+    daemon_recv_tick(t.d, 1, window_ns, ARRAY_SIZE(gfns));
     daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, LARGE_SLICES + 1);
     teardown(&t);
 }
 
 /*
- * Windows for trackers of hmemd's own: what is written is found, what is to be
- * rearmed is none of the device's business, and memory is where RANGES says.
+ * Much is dirty: QEMU does other things in between, and a page is in the window
+ * in which its slice is.
+ */
+static void test_dirty_slices(void)
+{
+    const uint64_t first = 0x100000, num = 768 * MiB / 4096;
+    uint64_t window_ns;
+    Test t = { };
+
+    setup_large(&t);
+    window_ns = t.d->hello.min_window_ns;
+    /* 12.5 ns for each of 4.5 GiB. */
+    g_assert_cmpint(window_ns, ==, 4608 * MiB / 4096 * 25 / 2);
+    track_large(&t, window_ns);
+    qtest_memset(t.qts, first << VIRTIO_HMEM_GFN_SHIFT, 1, 768 * MiB);
+    qtest_clock_step(t.qts, window_ns);
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, LARGE_SLICES + 1);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 0);
+    daemon_barrier(t.d);
+    assert_log(&t, true);
+    qtest_clock_step(t.qts, SLICE);
+    daemon_recv_tick(t.d, 1, window_ns + SLICE, num);
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, LARGE_SLICES + 2);
+    g_assert_cmpint(get_stat(t.qts, "log-pages"), ==, num);
+    teardown(&t);
+}
+
+/* Tracking ends between two slices, and begins anew. */
+static void test_dirty_slices_stop(void)
+{
+    Test t = { };
+
+    setup_large(&t);
+    daemon_track(t.d, 1000 * MS);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, 1);
+    assert_log(&t, true);
+    daemon_track(t.d, 0);
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    qtest_clock_step(t.qts, 100 * MS);
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, 1);
+    daemon_track(t.d, 1000 * MS);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 100 * MS);
+    touch(&t, FAST);
+    qtest_clock_step(t.qts, 1000 * MS);
+    g_assert_cmpint(daemon_next_tick(t.d, 1, 1000 * MS).dirty, ==, 1);
+    teardown(&t);
+}
+
+/* A window that is shorter than a pass may take. */
+static void test_dirty_short(void)
+{
+    Test t = { };
+
+    setup_large(&t);
+    daemon_track(t.d, t.d->hello.min_window_ns - 1);
+    daemon_expect_drop(t.d);
+    teardown(&t);
+}
+
+/*
+ * The log is on while a window looks, and there is a driver: it costs the
+ * host's huge mappings, and a fault for each page.
+ */
+static void test_dirty_log(void)
+{
+    static const uint64_t gfn = SLOW;
+    Test t = { };
+
+    setup(&t);
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 50 * MS);
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    start_driver(&t);
+    daemon_barrier(t.d);
+    assert_log(&t, true);
+    touch(&t, gfn);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 1, 10 * MS, 1);
+    daemon_take_map(t.d, &gfn, 1);
+
+    /* A rest, with an end as all windows have it. */
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    touch(&t, gfn);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 2, 10 * MS, 0);
+    daemon_take_map(t.d, NULL, 0);
+    touch(&t, gfn);
+
+    /* A window again: what was written in the rest is of none. */
+    daemon_track(t.d, 10 * MS);
+    daemon_tick_done(t.d, 2);
+    daemon_barrier(t.d);
+    assert_log(&t, true);
+    touch(&t, gfn + 1);
+    touch(&t, gfn + 2);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 3, 10 * MS, 2);
+    g_assert_cmpint(get_stat(t.qts, "log-on"), ==, 2);
+    g_assert_cmpint(get_stat(t.qts, "log-pages"), ==, 3);
+
+    /* Without a driver there is neither. */
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    assert_log(&t, false);
+    qtest_clock_step(t.qts, 50 * MS);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 3);
+
+    /* From a rest at once, when one comes back. */
+    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
+    daemon_barrier(t.d);
+    qvirtio_start_device(t.hmem.vdev);
+    start_driver(&t);
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_recv_tick(t.d, 4, 10 * MS, 0);
+    daemon_track(t.d, 0);
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    teardown(&t);
+}
+
+/*
+ * Windows for trackers of hmemd's own: nothing is found, the dirty log is off,
+ * and memory is where RANGES says.
  */
 static void test_host(void)
 {
@@ -2087,8 +2274,10 @@ static void test_host(void)
         g_assert_cmphex(found, ==, wrote);
     }
     qtest_clock_step(t.qts, MS);
-    daemon_recv_tick(t.d, 1, MS, ARRAY_SIZE(gfns));
-    daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+    daemon_recv_tick(t.d, 1, MS, 0);
+    daemon_take_map(t.d, NULL, 0);
+    assert_log(&t, false);
+    g_assert_cmpint(get_stat(t.qts, "log-on"), ==, 0);
     daemon_tick_done(t.d, 1);
     qtest_clock_step(t.qts, MS);
     daemon_recv_tick(t.d, 2, MS, 0);
@@ -2105,7 +2294,7 @@ static void test_dirty_keep(void)
     static const uint64_t gfns[] = { FAST, SLOW };
     Test t = { };
 
-    setup(&t);
+    setup_driver(&t);
     daemon_track(t.d, MS);
     daemon_barrier(t.d);
     touch(&t, gfns[0]);
@@ -2145,7 +2334,7 @@ static void test_dirty_change(void)
     static const uint64_t gfn = FAST;
     Test t = { };
 
-    setup(&t);
+    setup_driver(&t);
     daemon_track(t.d, 100 * MS);
     daemon_barrier(t.d);
     touch(&t, gfn);
@@ -2180,7 +2369,7 @@ static void test_dirty_disconnect(void)
 {
     Test t = { };
 
-    setup(&t);
+    setup_driver(&t);
     daemon_track(t.d, MS);
     daemon_barrier(t.d);
     qtest_clock_step(t.qts, MS);
@@ -2222,7 +2411,7 @@ static GThread *step_into_tick(Test *t, uint64_t seq, uint64_t window_ns,
 
 static GThread *setup_lockstep(Test *t)
 {
-    setup(t);
+    setup_driver(t);
     daemon_track_flags(t->d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
     daemon_barrier(t->d);
     touch(t, FAST);
@@ -2235,7 +2424,7 @@ static void test_lockstep_ticks(void)
     Test t = { };
     GThread *thread;
 
-    setup(&t);
+    setup_driver(&t);
     qtest_clock_step(t.qts, 3 * MS);
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
     daemon_barrier(t.d);
@@ -2369,6 +2558,330 @@ static void test_lockstep_signal(void)
     kill(qtest_pid(t.qts), SIGTERM);
     daemon_expect_drop(t.d);
     g_thread_join(thread);
+    teardown(&t);
+}
+
+/*
+ * Memory that comes and goes
+ */
+
+/* A frame where memory devices begin, and what they take of it. */
+#define DIMM 0x100000
+#define DIMM_NUM 0x8000
+
+static void setup_hotplug(Test *t)
+{
+    t->d = daemon_new();
+    t->qs = qtest_pc_boot("-machine pc,hmat=on,nvdimm=on"
+                          " -m 256M,slots=4,maxmem=1G -smp 1 -nodefaults"
+                          " -object memory-backend-memfd,id=m0,size=128M"
+                          " -object memory-backend-memfd,id=m1,size=128M" NUMA
+                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          "addr=%d", t->d->path, SLOT);
+    t->qts = t->qs->qts;
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+    find_hmem(t);
+    start_driver(t);
+}
+
+static void add_backend(Test *t)
+{
+    qtest_qmp_assert_success(
+        t->qts, "{ 'execute': 'object-add', 'arguments': {"
+        " 'qom-type': 'memory-backend-memfd', 'id': 'm2',"
+        " 'size': %" PRIu64 " } }", (uint64_t)DIMM_NUM * 4096);
+}
+
+static void daemon_recv_ranges(Daemon *d, uint32_t num)
+{
+    g_autofree void *ranges = NULL;
+    uint32_t len;
+
+    ranges = daemon_recv(d, HMEM_LINK_RANGES, &len, NULL);
+    g_assert_cmpint(len, ==, num * sizeof(d->ranges[0]));
+    d->num_ranges = num;
+    memcpy(d->ranges, ranges, len);
+}
+
+/* Three ranges from boot, and one in this tier. */
+static void recv_plugged(Test *t, uint32_t tier)
+{
+    daemon_recv_ranges(t->d, 4);
+    g_assert_cmphex(t->d->ranges[3].gfn, ==, DIMM);
+    g_assert_cmphex(t->d->ranges[3].num, ==, DIMM_NUM);
+    g_assert_cmpint(t->d->ranges[3].tier, ==, tier);
+}
+
+static void plug_dimm(Test *t)
+{
+    add_backend(t);
+    qtest_qmp_device_add(t->qts, "pc-dimm", "d2",
+                         "{ 'memdev': 'm2', 'node': 1 }");
+    recv_plugged(t, 1);
+}
+
+/* As the guest's firmware does once the guest has let go of it. */
+static void unplug_dimm(Test *t)
+{
+    qtest_qmp_device_del_send(t->qts, "d2");
+    qtest_outl(t->qts, 0xa00, 0);
+    qtest_outb(t->qts, 0xa14, 1 << 3);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    daemon_recv_ranges(t->d, 3);
+}
+
+static void test_memory_dimm(void)
+{
+    static const uint64_t gfns[] = { FAST, DIMM, DIMM + DIMM_NUM - 1 };
+    Results m;
+    uint64_t id;
+    Test t = { };
+    int i;
+
+    setup_hotplug(&t);
+    g_assert_cmpint(t.d->hello.map_bytes, >, DIMM / 8);
+    g_assert_cmpint(t.d->num_ranges, ==, 3);
+    daemon_hint(t.d, 1, DIMM, 0, 0);
+    daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    for (i = 0; i < 2; i++) {
+        plug_dimm(&t);
+        id = pass_hint(&t, 1, SLOW, 0, 1);
+        set_batch(&m, id, 1, true);
+        set_result(&m, 0, SLOW, DIMM + 5, 0, VIRTIO_HMEM_R_MOVED);
+        send_results(&t, &m);
+        daemon_recv_results(t.d, &m, 1, true);
+
+        /* The window that it came in knows nothing of it, the next one does. */
+        touch(&t, DIMM);
+        qtest_clock_step(t.qts, 10 * MS);
+        g_assert_cmpint(daemon_next_tick(t.d, 2 * i + 1, 10 * MS).dirty, <,
+                        100);
+        g_assert_false(map_test(t.d->map, DIMM));
+        daemon_take_all(t.d);
+        daemon_tick_done(t.d, 2 * i + 1);
+        daemon_barrier(t.d);
+        touch(&t, gfns[0]);
+        touch(&t, gfns[1]);
+        touch(&t, gfns[2]);
+        qtest_clock_step(t.qts, 10 * MS);
+        daemon_recv_tick(t.d, 2 * i + 2, 10 * MS, ARRAY_SIZE(gfns));
+        daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
+        daemon_tick_done(t.d, 2 * i + 2);
+        daemon_barrier(t.d);
+
+        unplug_dimm(&t);
+        daemon_hint(t.d, 1, DIMM, 0, 0);
+        daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
+        /* Nothing of ours keeps the memory. */
+        qtest_qmp_assert_success(t.qts, "{ 'execute': 'object-del',"
+                                 " 'arguments': { 'id': 'm2' } }");
+    }
+    /* Tracking goes on with what is left. */
+    touch(&t, SLOW);
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_next_tick(t.d, 5, 10 * MS);
+    g_assert_true(map_test(t.d->map, SLOW));
+    teardown(&t);
+}
+
+/*
+ * Results of hints from before the memory went may name it, later ones may not;
+ * hmemd hears of no page where there is no memory.
+ */
+static void test_memory_results(void)
+{
+    const struct virtio_hmem_hint late = hint(DIMM + 9, 0, 0);
+    uint64_t id[3], addr;
+    uint32_t index;
+    Results m, told;
+    Test t = { };
+
+    setup_hotplug(&t);
+    plug_dimm(&t);
+    id[0] = pass_hint(&t, 1, DIMM + 7, 0, 0);
+    id[1] = pass_hint(&t, 2, SLOW, 0, 1);
+    id[2] = pass_hint(&t, 3, DIMM, 9, 0);
+    /* This one is not with the guest yet. */
+    daemon_hints(t.d, 4, &late, 1);
+    daemon_barrier(t.d);
+    unplug_dimm(&t);
+
+    set_batch(&m, id[0], 1, true);
+    set_result(&m, 0, DIMM + 7, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 1, true);
+    set_batch(&m, id[1], 1, true);
+    set_result(&m, 0, SLOW, DIMM + 3, 0, VIRTIO_HMEM_R_MOVED);
+    send_results(&t, &m);
+    told = m;
+    set_result(&told, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_BAD_GFN);
+    daemon_recv_results(t.d, &told, 2, true);
+    set_batch(&m, id[2], 1, true);
+    set_result(&m, 0, DIMM, DIMM, 9, VIRTIO_HMEM_R_BAD_GFN);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 3, true);
+    index = t.hmem.hint_vq->free_head;
+    addr = qvirtio_hmem_post(&t.hmem, 8192);
+    id[0] = recv_hints(&t, addr, index, &late, 1);
+    set_batch(&m, id[0], 1, true);
+    set_result(&m, 0, DIMM + 9, DIMM + 9, 0, VIRTIO_HMEM_R_BAD_GFN);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 4, true);
+
+    id[0] = pass_hint(&t, 5, SLOW, 0, 0);
+    set_batch(&m, id[0], 1, true);
+    set_result(&m, 0, SLOW, DIMM + 3, 0, VIRTIO_HMEM_R_MOVED);
+    bad_send(&t, &m);
+    expect_broken(&t);
+    teardown(&t);
+}
+
+/* All memory of a virtio-mem device, plugged in or not; none of an NVDIMM. */
+static void test_memory_other(void)
+{
+    Test t = { };
+
+    setup_hotplug(&t);
+    add_backend(&t);
+    qtest_qmp_device_add(t.qts, "nvdimm", "n2",
+                         "{ 'memdev': 'm2', 'node': 1 }");
+    daemon_barrier(t.d);
+    teardown(&t);
+
+    t = (Test) { };
+    setup_hotplug(&t);
+    add_backend(&t);
+    qtest_qmp_device_add(t.qts, "virtio-mem-pci", "v2",
+                         "{ 'memdev': 'm2', 'node': 0,"
+                         " 'requested-size': 0 }");
+    recv_plugged(&t, 0);
+    teardown(&t);
+}
+
+/*
+ * A guest that runs: it writes memory and, once it is told to, ejects the
+ * device in the middle of whatever the device does.
+ */
+#define EJECT_FLAG 0x1000
+
+static char *write_bios(const Daemon *d)
+{
+    static const uint8_t code[] = {
+        0x31, 0xc0,                     /* xor ax, ax */
+        0x8e, 0xd8,                     /* mov ds, ax */
+        0x8e, 0xc0,                     /* mov es, ax */
+        0xbf, 0x00, 0x20,               /* again: mov di, 0x2000 */
+        0xb9, 0x00, 0x60,               /* mov cx, 0x6000 */
+        0xf3, 0xab,                     /* rep stosw */
+        0xa0, 0x00, 0x10,               /* mov al, [EJECT_FLAG] */
+        0x84, 0xc0,                     /* test al, al */
+        0x74, 0xf1,                     /* jz again */
+        0x66, 0xb8, 1 << SLOT, 0, 0, 0, /* mov eax, 1 << SLOT */
+        0xba, 0x08, 0xae,               /* mov dx, 0xae08 */
+        0x66, 0xef,                     /* out dx, eax */
+        0xeb, 0xe4,                     /* jmp again */
+    };
+    static const uint8_t reset[] = {
+        0xea, 0x00, 0x00, 0x00, 0xf0,   /* jmp f000:0000 */
+    };
+    g_autofree char *bios = g_malloc0(64 * KiB);
+    char *path = g_build_filename(d->dir, "bios", NULL);
+
+    memcpy(bios, code, sizeof(code));
+    memcpy(bios + 0xfff0, reset, sizeof(reset));
+    g_assert_true(g_file_set_contents(path, bios, 64 * KiB, NULL));
+    return path;
+}
+
+/* Answer so many ticks; 0: until the device hangs up. */
+static void answer_ticks(Daemon *d, int num)
+{
+    struct hmem_link_header header;
+    struct hmem_link_tick tick;
+
+    while (daemon_read(d, &header, sizeof(header), NULL)) {
+        uint8_t payload[256];
+
+        g_assert_cmpint(header.len, <=, sizeof(payload));
+        if (!daemon_read(d, payload, header.len, NULL)) {
+            return;
+        }
+        if (header.type == HMEM_LINK_TICK) {
+            struct hmem_link_tick_done done;
+            const struct hmem_link_header to = {
+                HMEM_LINK_TICK_DONE, sizeof(done),
+            };
+
+            memcpy(&tick, payload, sizeof(tick));
+            done.seq = tick.seq;
+            /* It may have hung up meanwhile. */
+            if (send(d->fd, &to, sizeof(to), MSG_NOSIGNAL) != sizeof(to) ||
+                send(d->fd, &done, sizeof(done), MSG_NOSIGNAL) !=
+                sizeof(done)) {
+                return;
+            }
+            if (--num == 0) {
+                return;
+            }
+        }
+    }
+}
+
+/*
+ * As qtest_qmp_eventwait(), but for a vCPU that never idles.  Its interrupts,
+ * which QEMU tells us about, have to be read; and it has to stop, or it holds
+ * the RCU read lock for ever, and the device is never freed.
+ */
+static void wait_deleted(Test *t)
+{
+    QDict *event;
+
+    while (!(event = qtest_qmp_event_ref(t->qts, "DEVICE_DELETED"))) {
+        qtest_readb(t->qts, EJECT_FLAG);
+        qtest_qmp_assert_success(t->qts, "{ 'execute': 'stop' }");
+        qtest_qmp_assert_success(t->qts, "{ 'execute': 'cont' }");
+    }
+    qobject_unref(event);
+}
+
+static void test_eject(void)
+{
+    g_autofree char *bios = NULL;
+    Test t = { .d = daemon_new() };
+    int i;
+
+    if (!qtest_has_accel("tcg")) {
+        g_test_skip("no TCG");
+        daemon_free(t.d);
+        return;
+    }
+    bios = write_bios(t.d);
+    t.qs = qtest_pc_boot(MACHINE " -accel tcg -bios %s"
+                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                         "addr=%d", bios, t.d->path, SLOT);
+    t.qts = t.qs->qts;
+    for (i = 0; i < 8; i++) {
+        daemon_accept(t.d);
+        daemon_welcome(t.d);
+        find_hmem(&t);
+        start_driver(&t);
+        daemon_track(t.d, MS);
+        answer_ticks(t.d, 3);
+        qtest_writeb(t.qts, EJECT_FLAG, 1);
+        answer_ticks(t.d, 0);
+        wait_deleted(&t);
+        qtest_writeb(t.qts, EJECT_FLAG, 0);
+        qos_object_destroy((QOSGraphObject *)t.pci);
+        t.pci = NULL;
+        qtest_qmp_device_add(t.qts, "virtio-hmem-pci", "hmem0",
+                             "{ 'chardev': 'hmemd', 'addr': '04.0' }");
+    }
+    unlink(bios);
     teardown(&t);
 }
 
@@ -2564,6 +3077,8 @@ static void test_sim_change(void)
     track_log(&t, &log, 0);
     qtest_clock_step(t.qts, 10 * MS);
     recv_log_tick(&t, 1, 0, 0);
+    find_hmem(&t);
+    start_driver(&t);
     daemon_track(t.d, 10 * MS);
     daemon_barrier(t.d);
     touch(&t, gfn);
@@ -2580,15 +3095,15 @@ static void test_dirty_paused(void)
 {
     Test t = { };
 
-    setup(&t);
+    setup_driver(&t);
     daemon_track(t.d, MS);
     daemon_barrier(t.d);
     qtest_qmp_assert_success(t.qts, "{ 'execute': 'stop' }");
-    daemon_recv_state(t.d, 0);
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK);
     touch(&t, FAST);
     daemon_barrier(t.d);
     qtest_qmp_assert_success(t.qts, "{ 'execute': 'cont' }");
-    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
     g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 0);
     qtest_clock_step(t.qts, MS);
     daemon_recv_tick(t.d, 1, MS, 1);
@@ -2766,6 +3281,7 @@ static void test_gpt_windows(void)
 
     setup_gpt(&t, 0);
     g_assert_cmpint(get_stat(t.qts, "scans"), ==, 1);
+    assert_log(&t, false);
     id = collect_scan(&t);
     set_report(&r, id, 2, false);
     r.frames[0] = frames_of(0, 2);
@@ -2797,6 +3313,7 @@ static void test_gpt_windows(void)
     finish_scan(&t, id);
     recv_gpt_tick(&t, 2, 10 * MS, 0);
     g_assert_cmpint(get_stat(t.qts, "scans"), ==, 3);
+    g_assert_cmpint(get_stat(t.qts, "log-on"), ==, 0);
     g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
     g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
     g_assert_cmpint(get_stat(t.qts, "accessed-pages"), ==, ARRAY_SIZE(used));
@@ -2948,29 +3465,6 @@ static void test_gpt_rest(void)
     finish_scan(&t, id);
     daemon_next_tick(t.d, 5, 10 * MS);
     g_assert_false(map_test(rearm_map(t.d), FAST));
-    teardown(&t);
-}
-
-/* Dirty logging may rest, too: what was written before is found afterwards. */
-static void test_dirty_rest(void)
-{
-    static const uint64_t gfn = SLOW + 9;
-    Test t = { };
-
-    setup(&t);
-    daemon_track(t.d, 10 * MS);
-    daemon_barrier(t.d);
-    daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
-    daemon_barrier(t.d);
-    qtest_writeb(t.qts, gfn << 12, 1);
-    qtest_clock_step(t.qts, 10 * MS);
-    daemon_recv_tick(t.d, 1, 10 * MS, 0);
-    daemon_track(t.d, 10 * MS);
-    daemon_tick_done(t.d, 1);
-    daemon_barrier(t.d);
-    qtest_clock_step(t.qts, 10 * MS);
-    daemon_recv_tick(t.d, 2, 10 * MS, 1);
-    daemon_take_map(t.d, &gfn, 1);
     teardown(&t);
 }
 
@@ -4252,8 +4746,16 @@ int main(int argc, char **argv)
         { "unplug", test_unplug },
         { "dirty/windows", test_dirty_windows },
         { "dirty/pieces", test_dirty_pieces },
+        { "dirty/slices", test_dirty_slices },
+        { "dirty/slices-stop", test_dirty_slices_stop },
+        { "dirty/short", test_dirty_short },
+        { "dirty/log", test_dirty_log },
         { "dirty/keep", test_dirty_keep },
         { "host", test_host },
+        { "memory/dimm", test_memory_dimm },
+        { "memory/results", test_memory_results },
+        { "memory/other", test_memory_other },
+        { "eject", test_eject },
         { "dirty/dma", test_dirty_dma },
         { "dirty/change", test_dirty_change },
         { "dirty/disconnect", test_dirty_disconnect },
@@ -4275,7 +4777,6 @@ int main(int argc, char **argv)
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/parts", test_gpt_parts },
         { "gpt/rest", test_gpt_rest },
-        { "dirty/rest", test_dirty_rest },
         { "gpt/late", test_gpt_late },
         { "gpt/driver", test_gpt_driver },
         { "gpt/change", test_gpt_change },

@@ -2,8 +2,10 @@
 /*
  * virtio-hmem: which guest memory belongs to which tier.
  *
- * A tier is a NUMA node of the machine that has a memory backend.  All
- * functions run under the BQL.
+ * A tier is a NUMA node of the machine that has a memory backend.  All RAM in
+ * that node belongs to the tier: the backend's, and DIMMs and virtio-mem
+ * devices, which come and go while the machine runs.  All functions run under
+ * the BQL.
  */
 #ifndef HW_VIRTIO_HMEM_MEMORY_H
 #define HW_VIRTIO_HMEM_MEMORY_H
@@ -19,9 +21,20 @@ typedef struct HmemTier {
 
 typedef struct HmemRange {
     struct hmem_link_range link;
-    /* Where the range starts in its tier's memory region, in bytes. */
+    /* The RAM, and where the range starts in it, in bytes. */
+    MemoryRegion *mr;
     hwaddr offset;
 } HmemRange;
+
+/* Frames that were in a range, and are in none since that generation. */
+typedef struct HmemGone {
+    uint64_t gfn;
+    uint64_t num;
+    uint64_t generation;
+} HmemGone;
+
+/* A generation of which nobody knows what went after it, or before. */
+#define HMEM_GENERATION_UNKNOWN 0
 
 typedef struct HmemMemory {
     /* Fastest first; constant. */
@@ -31,10 +44,18 @@ typedef struct HmemMemory {
     /*
      * Where the guest now finds that memory: HmemRange, sorted, not
      * overlapping, at most HMEM_LINK_MAX_RANGES.  @next is what the memory
-     * listener is told between begin and commit.
+     * listener is told between begin and commit.  Whatever drops the BQL can
+     * swap the two: nobody holds @ranges or what is in it across that.  A
+     * range's memory region is there as long as the range.
      */
     GArray *ranges;
     GArray *next;
+    /*
+     * HmemGone, not overlapping or adjacent, at most HMEM_LINK_MAX_RANGES.
+     * Each time that frames go begins a new generation, the first is 1.
+     */
+    GArray *gone;
+    uint64_t generation;
     MemoryListener listener;
     void (*changed)(void *opaque);
     void *opaque;
@@ -52,8 +73,14 @@ void hmem_memory_start(HmemMemory *memory, void (*changed)(void *opaque),
 
 void hmem_memory_unrealize(HmemMemory *memory);
 
-/* The first GFN behind all ranges. */
+/* The first GFN behind all ranges that there are, or can be later. */
 uint64_t hmem_memory_end(const HmemMemory *memory);
+
+/* As many frames of RAM as the machine can ever have. */
+uint64_t hmem_memory_max_frames(void);
+
+/* Whether a range is in @mr. */
+bool hmem_memory_has_region(const HmemMemory *memory, const MemoryRegion *mr);
 
 /*
  * Whether the page is aligned, of an order that may be, and wholly in guest
@@ -61,5 +88,9 @@ uint64_t hmem_memory_end(const HmemMemory *memory);
  */
 bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order);
+
+/* The same, now or at any time since @memory->generation was @since. */
+bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,
+                          uint8_t order, uint64_t since);
 
 #endif

@@ -3,60 +3,15 @@
  * virtio-hmem: which pages the guest uses, window by window.
  *
  * A tracker finds out; here are the windows, and the maps that are shared with
- * hmemd.  Both sides touch the maps with atomic operations only.  All
- * functions run under the BQL.
+ * hmemd.  All functions run under the BQL, and none of them drops it.
  */
 #ifndef HW_VIRTIO_HMEM_TRACK_H
 #define HW_VIRTIO_HMEM_TRACK_H
 
-#include "qemu/atomic.h"
 #include "qemu/timer.h"
+#include "hw/virtio/virtio-hmem-dirty.h"
+#include "hw/virtio/virtio-hmem-maps.h"
 #include "hw/virtio/virtio-hmem-memory.h"
-
-/* As struct hmem_link_hello says. */
-typedef struct HmemMaps {
-    int fd;
-    /* Of each map. */
-    uint64_t bytes;
-    uint64_t *dirty;
-    uint64_t *accessed;
-    uint64_t *rearm;
-} HmemMaps;
-
-/*
- * A way to find out.  It has no state of its own: there is one device.  One
- * that keeps accessed bits here has @clear and @rearm, and then these two and
- * @collect are called in a timer of QEMU_CLOCK_VIRTUAL only; one that does not
- * has @start and @stop.
- */
-typedef struct HmemTracker {
-    /* One HMEM_LINK_TRACKER_* */
-    uint32_t id;
-    const char *name;
-    /*
-     * The guest's driver keeps accessed bits, which are cleared, and collected
-     * and rearmed, by a scan (HmemTrackOps): once in a window, since it is what
-     * tracking costs.
-     */
-    bool guest;
-    /* NULL: wherever its device is, or its guest's driver can be */
-    bool (*available)(void);
-    /* From now on; what was before is of no window. */
-    void (*start)(const HmemMemory *memory);
-    void (*stop)(const HmemMemory *memory);
-    /* The same, at the begin of the first window. */
-    void (*clear)(const HmemMemory *memory);
-    /* OR what was found into @maps, and count it in @tick; not if @guest. */
-    void (*collect)(const HmemMemory *memory, const HmemMaps *maps,
-                    struct hmem_link_tick *tick);
-    /* Take the rearm map and clear its frames' bits; how many. */
-    uint64_t (*rearm)(const HmemMemory *memory, const HmemMaps *maps);
-} HmemTracker;
-
-extern const HmemTracker hmem_tracker_dirty;
-extern const HmemTracker hmem_tracker_gpt;
-extern const HmemTracker hmem_tracker_host;
-extern const HmemTracker hmem_tracker_sim;
 
 /* What a scan is for. */
 typedef enum HmemScan {
@@ -80,6 +35,47 @@ typedef struct HmemScanned {
     uint32_t flags;
 } HmemScanned;
 
+typedef struct HmemTrack HmemTrack;
+
+/*
+ * A way to find out.  It has no state of its own.  One that answers at once has
+ * @clear, @collect and @rearm, which are called in a timer of
+ * QEMU_CLOCK_VIRTUAL only.  One that takes time has @scan, once in a window,
+ * since it is what tracking costs.  One that has neither fills no map.
+ */
+typedef struct HmemTracker {
+    /* One HMEM_LINK_TRACKER_* */
+    uint32_t id;
+    const char *name;
+    /* No window ends without a driver. */
+    bool needs_driver;
+    /* It is the driver that scans, and it has to be able to. */
+    bool guest;
+    /* NULL: wherever its device is, or its guest's driver can be */
+    bool (*available)(void);
+
+    /* From now on, at the begin of the first window. */
+    void (*clear)(const HmemMemory *memory);
+    /* OR what was found into @maps, and count it in @tick. */
+    void (*collect)(const HmemMemory *memory, const HmemMaps *maps,
+                    struct hmem_link_tick *tick);
+    /* Take the rearm map and clear its frames' bits; how many. */
+    uint64_t (*rearm)(const HmemMemory *memory, const HmemMaps *maps);
+
+    /*
+     * Begin a scan; hmem_track_scanned() ends it.  NONE: nobody waits for the
+     * one that was begun last any more.
+     */
+    void (*scan)(HmemTrack *track, HmemScan scan);
+    /*
+     * Stop to find anything, until a scan to CLEAR.  NULL: what is found costs
+     * nothing between scans, and is kept.
+     */
+    void (*rest)(HmemTrack *track);
+} HmemTracker;
+
+extern const HmemTracker hmem_tracker_sim;
+
 typedef struct HmemTrackOps {
     /* A window has ended, and its pages are in the maps: tell hmemd. */
     void (*tick)(void *opaque, const struct hmem_link_tick *tick);
@@ -97,11 +93,12 @@ typedef struct HmemTrackOps {
     void (*late)(void *opaque);
 } HmemTrackOps;
 
-typedef struct HmemTrack {
+struct HmemTrack {
     const HmemMemory *memory;
     const HmemTrackOps *ops;
     void *opaque;
     HmemMaps maps;
+    HmemLog *log;
 
     /* What hmemd asked for last; no window: nothing. */
     struct hmem_link_track ask;
@@ -117,8 +114,11 @@ typedef struct HmemTrack {
     uint64_t tick_ns;
     /* When the next one is due. */
     uint64_t due_ns;
-    /* The first window is still to begin, in the timer. */
-    bool fresh;
+    /*
+     * What the tracker has is of no window: before the next one that is no
+     * rest it is cleared, in the timer.
+     */
+    bool stale;
     /* The last tick is not done with: not answered, or not yet rearmed. */
     bool busy;
     bool answered;
@@ -128,8 +128,10 @@ typedef struct HmemTrack {
     uint64_t max_seq;
     QEMUTimer *timer;
 
-    /* The device can do scans, and the guest's driver is there for them. */
+    /* The device can ask a driver for scans. */
     bool can_scan;
+    /* There is a driver, and it does scans. */
+    bool driver;
     bool scanner;
     /* The one that is under way, or has just ended, which the timer sees to. */
     HmemScan scan;
@@ -147,7 +149,7 @@ typedef struct HmemTrack {
     uint64_t num_dirty;
     uint64_t num_accessed;
     uint64_t num_rearmed;
-} HmemTrack;
+};
 
 /*
  * @memory has its ranges, and outlives @track.  @can_scan: the driver can be
@@ -157,6 +159,9 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
                         bool can_scan, const HmemTrackOps *ops, void *opaque,
                         Error **errp);
 void hmem_track_unrealize(HmemTrack *track);
+
+/* The shortest window that can be asked for, in ns. */
+uint64_t hmem_track_min_window(const HmemTrack *track);
 
 /* HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that can be asked for now. */
 uint32_t hmem_track_trackers(const HmemTrack *track);
@@ -182,50 +187,18 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq);
 bool hmem_track_waiting(const HmemTrack *track);
 
 /*
- * A driver that does scans has come, or has gone and left its scan undone, and
- * with it @late; @ops->late is not called then.
+ * A driver has come or gone, which does scans or does not.  With one that goes,
+ * its scan is left undone, and @late ends; @ops->late is not called then.
  */
-void hmem_track_set_scanner(HmemTrack *track, bool there);
+void hmem_track_set_driver(HmemTrack *track, bool there, bool scans);
 
 /* The scan has ended; what it found is in the maps. */
 void hmem_track_scanned(HmemTrack *track, const HmemScanned *found);
 
+/* The ranges of @memory have changed.  Safe before hmem_track_realize(). */
+void hmem_track_memory_changed(HmemTrack *track);
+
 /* A connection begins: no tick of the one before can be answered on it. */
 void hmem_track_forget(HmemTrack *track);
-
-/*
- * The part of the map's word @word that stands for frames of @range.  Ranges
- * need not begin and end with a word, and two may share one.
- */
-static inline uint64_t hmem_range_mask(const struct hmem_link_range *range,
-                                       uint64_t word)
-{
-    const uint64_t end = range->gfn + range->num;
-    uint64_t mask = UINT64_MAX;
-
-    if (word == range->gfn / 64) {
-        mask &= UINT64_MAX << (range->gfn % 64);
-    }
-    if (word == end / 64) {
-        mask &= ~(UINT64_MAX << (end % 64));
-    }
-    return mask;
-}
-
-/*
- * Take the frames of @range that are to be rearmed out of the map's word @word;
- * what is not of this range is left to the one it is of.
- */
-static inline uint64_t hmem_maps_take_rearm(const HmemMaps *maps,
-                                            const struct hmem_link_range *range,
-                                            uint64_t word)
-{
-    uint64_t *from = &maps->rearm[word];
-    const uint64_t mine = hmem_range_mask(range, word);
-
-    /* Most are clear. */
-    return qatomic_read(from) & mine ?
-        qatomic_fetch_and(from, ~mine) & mine : 0;
-}
 
 #endif

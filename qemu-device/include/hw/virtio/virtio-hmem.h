@@ -22,6 +22,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 #define VIRTIO_HMEM_ACCESS_PROP "access"
 #define VIRTIO_HMEM_CONNECTED_PROP "connected"
 #define VIRTIO_HMEM_DRIVER_PROP "driver-state"
+#define VIRTIO_HMEM_LOG_PROP "dirty-log"
 #define VIRTIO_HMEM_OUTSTANDING_PROP "outstanding"
 #define VIRTIO_HMEM_STATS_PROP "stats"
 #define VIRTIO_HMEM_TRACKER_PROP "tracker"
@@ -43,6 +44,8 @@ typedef struct VirtIOHMEMBatch {
     /* Hints from @next on still wait for a buffer; freed after the last. */
     uint32_t num_hints;
     uint32_t next;
+    /* Which memory there was when they were checked: HmemMemory.generation. */
+    uint64_t since;
     struct virtio_hmem_hint *hints;
     QTAILQ_ENTRY(VirtIOHMEMBatch) entry;
 } VirtIOHMEMBatch;
@@ -54,6 +57,8 @@ typedef struct VirtIOHMEMPart {
     /* How many frames were hinted, and how many of them are answered. */
     uint64_t frames;
     uint64_t answered;
+    /* As in its batch. */
+    uint64_t since;
     /* Who wants the results; NULL: nobody any more */
     VirtIOHMEMBatch *batch;
 } VirtIOHMEMPart;
