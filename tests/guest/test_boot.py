@@ -3,6 +3,7 @@
 
 import env
 from guest import test
+from work import Work, moved
 
 
 @test()
@@ -59,8 +60,10 @@ def newer_qemus(rig):
         vm = rig.boot(qemu=base, append="numa_balancing=disable")
         version = vm.qmp("query-version")["qemu"]
         assert f"{version['major']}.{version['minor']}" == base, version
-        vm.run("anon 16 2")
-        assert vm.qom("stats")["frames-by-reason"]["moved"] > 4096
+        work = Work(rig, vm)
         rig.daemon.policy(vm.name, name="observe", window=100)
-        rig.daemon.wait(lambda: vm.qom("stats")["accessed-pages"] > 100,
+        rig.daemon.wait(lambda: vm.qom("stats")["accessed-pages"] > 1000,
                         "what was accessed to be seen")
+        work.wait_jobs()
+        assert moved(vm) > 4096
+        work.finish()
