@@ -4561,8 +4561,8 @@ static void test_migration_track(void)
 }
 
 /*
- * The device's state as it lies in a migration stream: what describes the tiers,
- * which does not repeat elsewhere, then the batches.  All of it is big-endian.
+ * The device's state as it lies in a migration stream: what describes the
+ * tiers, which nothing else looks like, then the batches.  All big-endian.
  */
 #define STREAM_TIERS (4 + VIRTIO_HMEM_MAX_TIERS * (4 + 8))
 #define STREAM_PART (3 * 8)

@@ -22,13 +22,6 @@
 #include "system/cpu-timers.h"
 #endif
 
-/* After 10.2: the rest of exec/. */
-#if __has_include("system/ramlist.h")
-#include "system/ramlist.h"
-#else
-#include "exec/ramlist.h"
-#endif
-
 /* 10.2: the front end of a chardev is called so. */
 #if HMEM_QEMU_AT_LEAST(10, 2)
 #define HmemChardev CharFrontend
@@ -36,12 +29,14 @@
 #define HmemChardev CharBackend
 #endif
 
-/* 11.0: part of hw/ became hw/core/. */
+/* 11.0: part of hw/ became hw/core/, more of exec/ became system/. */
 #if HMEM_QEMU_AT_LEAST(11, 0)
+#include "system/ramlist.h"
 #include "hw/core/qdev-properties.h"
 #include "hw/core/qdev-properties-system.h"
 #include "hw/core/boards.h"
 #else
+#include "exec/ramlist.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/boards.h"
