@@ -76,7 +76,8 @@ void heat_step(struct hmemd *d)
 	struct heat *h;
 
 	TAILQ_FOREACH(h, &d->heats, link) {
-		if (!h->waits)
+		/* It begins again when the table is for the new ranges. */
+		if (!h->waits && h->vm->pass != PASS_RANGES)
 			break;
 	}
 	if (!h)

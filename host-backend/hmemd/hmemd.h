@@ -24,6 +24,7 @@ struct vm;
 struct client;
 struct heat;
 struct recall;
+struct grave;
 
 struct hmemd {
 	struct loop loop;
@@ -34,6 +35,8 @@ struct hmemd {
 	TAILQ_HEAD(, heat) heats;
 	/* VMs whose page tables are being passed over, in the order they are served. */
 	TAILQ_HEAD(, vm) passes;
+	/* Page tables of VMs that have gone, being given back. */
+	TAILQ_HEAD(, grave) graves;
 	/* Policies set by hand, the one used last at the end. */
 	TAILQ_HEAD(, recall) recalls;
 	unsigned int num_vms, num_clients, num_recalls;
@@ -73,7 +76,7 @@ struct hmemd {
 /* Call vm_feed() for every VM, and clients_resume(), in a tenth of a second. */
 void hmemd_soon(struct hmemd *d);
 
-/* Call watch_step(), heat_step() and vm_pass_step() in the next turn. */
+/* Call watch_step(), heat_step(), vm_pass_step() and vm_grave_step() in the next turn. */
 void hmemd_work(struct hmemd *d);
 
 /*

@@ -191,6 +191,7 @@ static void on_work(struct turn *turn)
 	watch_step(d);
 	heat_step(d);
 	vm_pass_step(d);
+	vm_grave_step(d);
 }
 
 static void on_second(struct io *io, enum io_op op, int res)
@@ -284,7 +285,8 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 			  "hmemd stops");
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while ((d->loop.num_conns || d->damon.used) && !s->at_once &&
+	while ((d->loop.num_conns || d->damon.used || !TAILQ_EMPTY(&d->graves)) &&
+	       !s->at_once &&
 	       loop_turn(&d->loop, &err) >= 0)
 		;
 }
@@ -312,6 +314,7 @@ int main(int argc, char **argv)
 	TAILQ_INIT(&d.clients);
 	TAILQ_INIT(&d.heats);
 	TAILQ_INIT(&d.passes);
+	TAILQ_INIT(&d.graves);
 	TAILQ_INIT(&d.recalls);
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);

@@ -983,6 +983,16 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	return 0;
 }
 
+/* With the part of the maps that is looked at, which is memory once it is. */
+static uint64_t table_bytes(const struct hmem_link_range *ranges, uint32_t num)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < num; i++)
+		frames += ranges[i].num;
+	return hmem_pages_bytes_for(ranges, num) + HMEM_LINK_MAPS * frames / 8;
+}
+
 /*
  * What a VM claims to have cannot be known to be there.  The tables that it would
  * take when all of that is used are bounded, for all VMs together.
@@ -990,7 +1000,7 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 		      uint32_t num, struct hmem_err *err)
 {
-	uint64_t bytes = hmem_pages_bytes_for(ranges, num), max = vm->d->max_tables;
+	uint64_t bytes = table_bytes(ranges, num), max = vm->d->max_tables;
 	uint64_t others = 0;
 	const struct vm *other;
 	char need[24], room[24];
@@ -1037,7 +1047,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	memcpy(copy, ranges, num * sizeof(*copy));
 	vm->new_ranges = copy;
 	vm->num_new_ranges = num;
-	vm->table_bytes = hmem_pages_bytes_for(ranges, num);
+	vm->table_bytes = table_bytes(ranges, num);
 	if (vm->have_ranges && vm_lockstep(vm))
 		hmem_resize_step(&vm->resize, &vm->pages, UINT64_MAX / 64 * 64);
 	else if (vm->have_ranges)
@@ -1412,13 +1422,46 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	hmemd_step(d);
 }
 
+struct grave {
+	TAILQ_ENTRY(grave) link;
+	struct hmem_discard discard;
+};
+
+/* What a large VM had takes a while to be given back. */
+static void bury(struct vm *vm)
+{
+	struct grave *g = calloc(1, sizeof(*g));
+
+	if (!g) {
+		hmem_pages_free(&vm->pages);
+		return;
+	}
+	hmem_discard_begin(&g->discard, &vm->pages);
+	TAILQ_INSERT_TAIL(&vm->d->graves, g, link);
+	hmemd_work(vm->d);
+}
+
+void vm_grave_step(struct hmemd *d)
+{
+	struct grave *g = TAILQ_FIRST(&d->graves);
+
+	if (!g)
+		return;
+	if (hmem_discard_step(&g->discard, HMEMD_SLICE)) {
+		TAILQ_REMOVE(&d->graves, g, link);
+		free(g);
+	}
+	if (!TAILQ_EMPTY(&d->graves))
+		hmemd_work(d);
+}
+
 static void vm_release(struct conn *c)
 {
 	struct vm *vm = (struct vm *)c;
 
 	if (vm->map)
 		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
-	hmem_pages_free(&vm->pages);
+	bury(vm);
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);
 	free(vm->ranges);

@@ -198,6 +198,9 @@ void clients_resume(struct hmemd *d);
 /* Go on with the pass of one VM; to be called when hmemd_work() asked for it. */
 void vm_pass_step(struct hmemd *d);
 
+/* Go on with giving back the table of a VM that has gone; likewise. */
+void vm_grave_step(struct hmemd *d);
+
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
 void vm_step(struct vm *vm);
 

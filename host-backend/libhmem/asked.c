@@ -181,25 +181,47 @@ static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
 	p->quota[slot / 64] = quota ^ HMEM_QUOTA_FIRST;
 }
 
+/*
+ * The slot of @gfn, and in *@run how many of the @num frames from there on have the next
+ * ones; -1: it has none.
+ */
+static int64_t run_of(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
+		      uint64_t *run)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+
+	*run = 1;
+	if (!r)
+		return -1;
+	*run = r->num - (gfn - r->gfn) < num ? r->num - (gfn - r->gfn) : num;
+	return r->slot + (gfn - r->gfn);
+}
+
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 {
-	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
-		int64_t slot = slot_of(p, gfn);
+	uint64_t num = UINT64_C(1) << order, run;
 
-		if (slot >= 0) {
-			p->state[slot] |= STATE_IN_FLIGHT;
-			mark(p, slot);
-		}
+	for (; num; num -= run, gfn += run) {
+		int64_t slot = run_of(p, gfn, num, &run);
+
+		if (slot < 0)
+			continue;
+		for (uint64_t i = 0; i < run; i++)
+			p->state[slot + i] |= STATE_IN_FLIGHT;
+		for (uint64_t block = slot / 64; block <= (slot + run - 1) / 64; block++)
+			mark(p, block * 64);
 	}
 }
 
 void hmem_pages_unsent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 {
-	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
-		int64_t slot = slot_of(p, gfn);
+	uint64_t num = UINT64_C(1) << order, run;
 
-		if (slot >= 0)
-			p->state[slot] &= ~STATE_IN_FLIGHT;
+	for (; num; num -= run, gfn += run) {
+		int64_t slot = run_of(p, gfn, num, &run);
+
+		for (uint64_t i = 0; slot >= 0 && i < run; i++)
+			p->state[slot + i] &= ~STATE_IN_FLIGHT;
 	}
 }
 

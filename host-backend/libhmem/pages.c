@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "asked.h"
 
@@ -71,6 +73,42 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->live);
 	free(p->asked);
 	memset(p, 0, sizeof(*p));
+}
+
+void hmem_discard_begin(struct hmem_discard *d, struct hmem_pages *p)
+{
+	*d = (struct hmem_discard) { .pages = *p };
+	memset(p, 0, sizeof(*p));
+}
+
+/* Whole pages of the bytes @from .. @to - 1 of @array, which is never read again. */
+static void discard(void *array, uint64_t from, uint64_t to)
+{
+	const uintptr_t page = sysconf(_SC_PAGESIZE);
+	uintptr_t first = ((uintptr_t)array + from + page - 1) & ~(page - 1);
+	uintptr_t last = ((uintptr_t)array + to) & ~(page - 1);
+
+	if (first < last)
+		madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+bool hmem_discard_step(struct hmem_discard *d, uint64_t slots)
+{
+	struct hmem_pages *p = &d->pages;
+	uint64_t from = d->next, left = p->num_slots - from;
+	uint64_t to = slots < left ? from + slots : p->num_slots;
+
+	d->next = to;
+	/* Freeing the rest takes no longer than a step. */
+	if (to == p->num_slots) {
+		hmem_pages_free(p);
+		return true;
+	}
+	discard(p->heat, from * sizeof(*p->heat), to * sizeof(*p->heat));
+	discard(p->state, from * sizeof(*p->state), to * sizeof(*p->state));
+	discard(p->mlq, from / 64 * sizeof(*p->mlq), to / 64 * sizeof(*p->mlq));
+	discard(p->was_hot, from / 64 * sizeof(*p->was_hot), to / 64 * sizeof(*p->was_hot));
+	return false;
 }
 
 static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
@@ -183,6 +221,8 @@ bool hmem_resize_step(struct hmem_resize *r, struct hmem_pages *p, uint64_t slot
 {
 	struct hmem_pages *fresh = &r->fresh;
 
+	if (r->kept)
+		return hmem_discard_step(&r->discard, slots);
 	while (r->i < fresh->num_ranges && r->j < p->num_ranges) {
 		const struct hmem_pages_range *n = &fresh->ranges[r->i];
 		const struct hmem_pages_range *o = &p->ranges[r->j];
@@ -211,14 +251,17 @@ bool hmem_resize_step(struct hmem_resize *r, struct hmem_pages *p, uint64_t slot
 	}
 	fresh->windows = p->windows;
 	fresh->clock = p->clock;
-	hmem_pages_free(p);
+	hmem_discard_begin(&r->discard, p);
 	*p = *fresh;
-	return true;
+	memset(fresh, 0, sizeof(*fresh));
+	r->kept = true;
+	return hmem_discard_step(&r->discard, slots);
 }
 
 void hmem_resize_free(struct hmem_resize *r)
 {
 	hmem_pages_free(&r->fresh);
+	hmem_pages_free(&r->discard.pages);
 }
 
 int hmem_pages_resize(struct hmem_pages *p, const struct hmem_link_range *ranges,

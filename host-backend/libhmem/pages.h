@@ -186,6 +186,15 @@ struct hmem_window {
 	uint64_t rearmed;
 };
 
+/*
+ * A table that is given back to the kernel, which takes a while, too: the slots before
+ * @next have been.
+ */
+struct hmem_discard {
+	struct hmem_pages pages;
+	uint64_t next;
+};
+
 /* The pass that keeps what is known of the frames that stay, when ranges change. */
 struct hmem_resize {
 	/* What the table will be. */
@@ -193,6 +202,9 @@ struct hmem_resize {
 	/* Ranges of the new and of the old table, and the frame to go on with. */
 	uint32_t i, j;
 	uint64_t gfn;
+	/* All is kept; the table that was is given back. */
+	bool kept;
+	struct hmem_discard discard;
 };
 
 /*
@@ -227,6 +239,10 @@ uint64_t hmem_pages_bytes_for(const struct hmem_link_range *ranges,
 			      uint32_t num_ranges);
 
 void hmem_pages_free(struct hmem_pages *p);
+
+/* Take over @p, which is empty then, to be freed in steps of @slots; true: it is. */
+void hmem_discard_begin(struct hmem_discard *d, struct hmem_pages *p);
+bool hmem_discard_step(struct hmem_discard *d, uint64_t slots);
 
 /* Bytes of memory that @p takes when every frame has been used. */
 uint64_t hmem_pages_bytes(const struct hmem_pages *p);

@@ -247,6 +247,35 @@ static void claims_are_bounded(void **state)
 	fixture_end(f);
 }
 
+/* Somebody looks at a VM's heat while its ranges change again and again. */
+static void looks_while_ranges_change(void **state)
+{
+	struct fixture *f = *state;
+	struct peer large = { 0 };
+	struct json_object *o;
+	int control = peer_socket(f->d.control_socket);
+
+	large_handshake(&large, f, "large");
+	for (unsigned int i = 0; i < 30; i++) {
+		struct hmem_link_range ranges[2];
+
+		large_ranges(ranges, 64 + i);
+		/* Less than what has been looked at by then. */
+		if (i % 3)
+			ranges[1].num = 1000;
+		kill(f->d.pid, SIGSTOP);
+		control_send(control, "{\"verb\":\"heat\",\"vm\":\"large\",\"bins\":9}");
+		peer_send(&large, HMEM_LINK_RANGES, ranges, sizeof(ranges));
+		kill(f->d.pid, SIGCONT);
+		o = control_read(control);
+		assert_true(json_num_at(o, "tiers.0.pages") >= 64);
+		json_object_put(o);
+	}
+	peer_close(&large);
+	close(control);
+	web_is_well(f);
+}
+
 /* A change of policy waits for the pass that is under way, and is not lost. */
 static void policy_changes_in_a_pass(void **state)
 {
@@ -607,6 +636,7 @@ int main(void)
 		cmocka_unit_test(a_tick_before_the_others),
 		TEST(a_tick_of_before),
 		cmocka_unit_test(claims_are_bounded),
+		TEST(looks_while_ranges_change),
 		TEST(policy_changes_in_a_pass),
 		TEST(a_file_that_hangs),
 		cmocka_unit_test(ends_although_a_file_hangs),
