@@ -242,12 +242,13 @@ static __always_inline bool hmem_found(const struct hmem_scan *scan,
  *   unmapped, and then upsets who takes a page out of the page cache: FUSE, when
  *   a page is spliced into it.  So it is not for pages of files.  Pages of
  *   shared memory are dirty, which keeps them from being taken.
- * - folio_mark_accessed() counts an access.  It is called by who clears the
- *   accessed bit of a file's mapping for good (zap_pte_range()).  As one call
- *   does not keep a page that is looked at next, the page is made active, which
- *   takes two.  The multi-generational LRU counts both.
+ * - folio_mark_accessed() counts an access, and makes a page active that is
+ *   found accessed twice.  It is called by who clears the accessed bit of a file's
+ *   mapping for good (zap_pte_range()).  One call for each scan is right: to make
+ *   pages active at once would keep those of a stream as well.
  *
- * Linux 6.1 as Debian configures it has no PG_young.
+ * Linux 6.1 as Debian configures it has no PG_young.  There, bits of pages that
+ * the multi-generational LRU keeps are not cleared: see hmem_keep_accessed().
  */
 static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 {
@@ -257,9 +258,10 @@ static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 			folio_set_young(folio);
 		__set_bit(folio_pfn(folio) % PAGES_PER_SECTION, section->noted);
 	} else if (folio_test_lru(folio)) {
-		folio_test_clear_young(folio);
-		folio_mark_accessed(folio);
-		if (!folio_test_active(folio))
+		if (folio_test_young(folio))
+			folio_test_clear_young(folio);
+		/* Where both are set there is nothing left to mark. */
+		if (!folio_test_active(folio) || !folio_test_referenced(folio))
 			folio_mark_accessed(folio);
 	}
 	if (folio_test_idle(folio))
@@ -307,7 +309,9 @@ static bool hmem_clean(struct folio *folio)
 {
 	if (!folio_test_anon(folio) && !folio_test_swapbacked(folio))
 		return false;
-	folio_mark_dirty(folio);
+	/* The flag stays while the page table is locked, as said above. */
+	if (!folio_test_dirty(folio))
+		folio_mark_dirty(folio);
 	return true;
 }
 
@@ -324,6 +328,8 @@ static bool hmem_clear(struct hmem_scan *scan, struct hmem_section *section,
 
 	if (!cleaned)
 		bits &= ~_PAGE_DIRTY_BITS;
+	if (hmem_keep_accessed(folio))
+		bits &= ~_PAGE_ACCESSED;
 	if (bits & _PAGE_ACCESSED) {
 		hmem_note_access(section, folio);
 		scan->cleared++;

@@ -10,6 +10,7 @@
 #include <linux/highmem.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/pagemap.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
@@ -119,6 +120,19 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 
 /* Does the kernel note accesses whose bit in the page table was cleared? */
 #define HMEM_HAS_YOUNG		IS_ENABLED(CONFIG_PAGE_IDLE_FLAG)
+
+/*
+ * If not, the multi-generational LRU has nothing but the bit: what else it counts
+ * does not keep a page whose bit is clear when its turn comes.
+ */
+static inline bool hmem_keep_accessed(struct folio *folio)
+{
+#ifdef CONFIG_LRU_GEN
+	return !HMEM_HAS_YOUNG && folio_lru_gen(folio) >= 0;
+#else
+	return false;
+#endif
+}
 
 /* Is exit_mmap() through with the memory, or the OOM reaper? */
 static inline bool hmem_mm_exited(struct mm_struct *mm)
