@@ -756,7 +756,9 @@ static void answer_tick(struct vm *vm)
 		conn_drop(&vm->conn, true, "TICK before the answer to the last one");
 	else
 		tick_done(vm, seq);
-	conn_resume(&vm->conn);
+	/* Ranges may have waited for that. */
+	if (vm->watch)
+		conn_resume(&vm->conn);
 }
 
 /* The table is free for others again. */
@@ -764,8 +766,9 @@ static void pass_is_through(struct vm *vm)
 {
 	end_pass(vm);
 	vm_feed(vm);
-	conn_resume(&vm->conn);
+	/* Before the VM, whose next message may begin another one. */
 	clients_resume(vm->d);
+	conn_resume(&vm->conn);
 }
 
 static void ranges_are_new(struct vm *vm);

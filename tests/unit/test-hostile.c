@@ -78,7 +78,7 @@ static void many_ranges_starve_nobody(void **state)
 	struct peer large = { 0 };
 	struct peer_msg msg;
 	int64_t pages;
-	int control;
+	int control, policy;
 
 	ctl(f, 0, "policy web set name=observe");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
@@ -86,6 +86,9 @@ static void many_ranges_starve_nobody(void **state)
 	control = peer_socket(f->d.control_socket);
 	control_send(control, "{\"verb\":\"list\"}");
 	json_object_put(control_read(control));
+	policy = peer_socket(f->d.control_socket);
+	control_send(policy, "{\"verb\":\"list\"}");
+	json_object_put(control_read(policy));
 	for (unsigned int i = 0; i < CHANGES; i++) {
 		burst[i].hdr = (struct hmem_link_header) {
 			HMEM_LINK_RANGES, sizeof(burst[i].ranges),
@@ -96,12 +99,23 @@ static void many_ranges_starve_nobody(void **state)
 	peer_send_raw(&large, burst, CHANGES * sizeof(*burst));
 	peer_send_tick(&f->web, 1);
 	control_send(control, "{\"verb\":\"status\",\"vm\":\"large\"}");
+	control_send(policy, "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"rate\":9}}\n"
+		     "{\"verb\":\"status\",\"vm\":\"large\"}");
 	kill(f->d.pid, SIGCONT);
 	o = control_read(control);
 	pages = json_num_at(o, "vms.0.tiers.0.pages");
 	/* Each takes some turns, of which there have been as few as it takes to read. */
 	assert_in_range(pages, 64, 128 + 64 * 4);
 	json_object_put(o);
+	/* A change of policy, which waits for one of them, does not wait for all. */
+	o = control_read(policy);
+	assert_int_equal(json_num_at(o, "policy.rate"), 9);
+	json_object_put(o);
+	o = control_read(policy);
+	pages = json_num_at(o, "vms.0.tiers.0.pages");
+	assert_in_range(pages, 64, 128 + 64 * 8);
+	json_object_put(o);
+	close(policy);
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
 	/* Nor is any of them lost. */
 	do {

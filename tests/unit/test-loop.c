@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The event loop: turns, and a kernel that takes no requests. */
+#include "unit.h"
+
+#include <errno.h>
+#include <liburing.h>
+
+#include "loop.h"
+
+/* The kernel refuses what it is asked. */
+static bool refuses;
+/* How often it was asked meanwhile. */
+static unsigned int refused;
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned int num);
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned int num);
+
+static int refuse(void)
+{
+	/* Whoever asks without end is found out. */
+	assert_in_range(refused, 0, 100000);
+	refused++;
+	return -EAGAIN;
+}
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	return refuses ? refuse() : __real_io_uring_submit(ring);
+}
+
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned int num)
+{
+	return refuses ? refuse() : __real_io_uring_submit_and_wait(ring, num);
+}
+
+struct counter {
+	struct io io;
+	unsigned int num;
+};
+
+static void count(struct io *io, enum io_op op, int res)
+{
+	assert_int_equal(op, IO_TIMEOUT);
+	assert_true(io_is_normal(op, res));
+	((struct counter *)io)->num++;
+}
+
+/* More requests than fit wait until they are taken; none is lost, and nobody spins. */
+static void requests_that_are_refused(void **state)
+{
+	static struct __kernel_timespec now;
+	struct counter c = { .io.complete = count };
+	struct hmem_err err;
+	struct loop loop;
+
+	(void)state;
+	assert_int_equal(loop_init(&loop, &err), 0);
+	assert_int_equal(loop_add(&loop, &c.io), 0);
+	refuses = true;
+	for (unsigned int i = 0; i < 1000; i++) {
+		struct io_uring_sqe *sqe = loop_sqe(&loop);
+
+		io_uring_prep_timeout(sqe, &now, 0, 0);
+		loop_queue(&loop, &c.io, IO_TIMEOUT, sqe);
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(loop_turn(&loop, &err), 0);
+	assert_int_equal(c.num, 0);
+	/* Once for each that did not fit, and once a turn. */
+	assert_in_range(refused, 3, 1003);
+	refuses = false;
+	while (c.io.pending)
+		assert_int_equal(loop_turn(&loop, &err), 0);
+	assert_int_equal(c.num, 1000);
+	loop_exit(&loop);
+}
+
+struct worker {
+	struct turn turn;
+	struct loop *loop;
+	unsigned int num;
+};
+
+static void work(struct turn *turn)
+{
+	struct worker *w = (struct worker *)turn;
+
+	w->num++;
+	/* Twice is once. */
+	loop_again(w->loop, turn);
+	loop_again(w->loop, turn);
+}
+
+/* Whoever has work without end has one turn, as all others have. */
+static void all_have_their_turn(void **state)
+{
+	static struct __kernel_timespec now;
+	struct counter c = { .io.complete = count };
+	struct worker w[3];
+	struct io_uring_sqe *sqe;
+	struct hmem_err err;
+	struct loop loop;
+	unsigned int turns = 0;
+
+	(void)state;
+	assert_int_equal(loop_init(&loop, &err), 0);
+	assert_int_equal(loop_add(&loop, &c.io), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		w[i] = (struct worker) { .turn.take = work, .loop = &loop };
+		loop_again(&loop, &w[i].turn);
+	}
+	sqe = loop_sqe(&loop);
+	io_uring_prep_timeout(sqe, &now, 0, 0);
+	loop_queue(&loop, &c.io, IO_TIMEOUT, sqe);
+	while (!c.num || turns < 10) {
+		assert_int_equal(loop_turn(&loop, &err), 0);
+		turns++;
+		for (unsigned int i = 0; i < 3; i++)
+			assert_int_equal(w[i].num, turns);
+	}
+	loop_exit(&loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_that_are_refused),
+		cmocka_unit_test(all_have_their_turn),
+	};
+
+	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
+}
