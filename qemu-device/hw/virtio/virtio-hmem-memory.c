@@ -76,18 +76,64 @@ static void hmem_tier_init(HmemTier *tier, const NumaState *numa,
                                       initiator, node) / MiB;
 }
 
+typedef enum HmemOrder {
+    HMEM_BY_NODE,
+    HMEM_BY_BANDWIDTH,
+    HMEM_BY_LATENCY,
+} HmemOrder;
+
 /*
- * By latency where the HMAT knows all of them; then nodes with CPUs before
- * nodes without; then as numbered.
+ * By latency where the HMAT knows all of them; by bandwidth where it knows no
+ * latency, but all bandwidths.  Anything else is a guess that may well be
+ * upside down, which is worth a warning.
  */
+static HmemOrder hmem_tier_order(const HmemMemory *memory)
+{
+    int latencies = 0, bandwidths = 0;
+    int missing = 0;
+    int i;
+
+    for (i = 0; i < memory->num_tiers; i++) {
+        const struct hmem_link_tier *info = &memory->tiers[i].info;
+
+        latencies += info->read_latency != 0;
+        bandwidths += info->read_bandwidth != 0;
+        missing = info->read_latency ? missing : info->pxm;
+    }
+    if (latencies == memory->num_tiers) {
+        return HMEM_BY_LATENCY;
+    }
+    if (latencies) {
+        warn_report("virtio-hmem: the latency of node %d is not known: tiers "
+                    "are in node order; give each node an access-latency with "
+                    "-numa hmat-lb", missing);
+        return HMEM_BY_NODE;
+    }
+    if (bandwidths == memory->num_tiers) {
+        warn_report("virtio-hmem: no latencies known: tiers are in the order "
+                    "of their bandwidth; add access-latency with -numa "
+                    "hmat-lb");
+        return HMEM_BY_BANDWIDTH;
+    }
+    warn_report("virtio-hmem: no latencies known: tiers are in node order; add "
+                "hmat=on to -machine, and -numa hmat-lb");
+    return HMEM_BY_NODE;
+}
+
+/* What the order leaves open: nodes with CPUs are first; then as numbered. */
 static bool hmem_tier_faster(const MachineState *ms, const HmemTier *a,
-                             const HmemTier *b, bool by_latency)
+                             const HmemTier *b, HmemOrder order)
 {
     bool a_cpu = hmem_node_has_cpu(ms, a->info.pxm);
     bool b_cpu = hmem_node_has_cpu(ms, b->info.pxm);
 
-    if (by_latency && a->info.read_latency != b->info.read_latency) {
+    if (order == HMEM_BY_LATENCY &&
+        a->info.read_latency != b->info.read_latency) {
         return a->info.read_latency < b->info.read_latency;
+    }
+    if (order == HMEM_BY_BANDWIDTH &&
+        a->info.read_bandwidth != b->info.read_bandwidth) {
+        return a->info.read_bandwidth > b->info.read_bandwidth;
     }
     if (a_cpu != b_cpu) {
         return a_cpu;
@@ -135,7 +181,7 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
 {
     const MachineState *ms = MACHINE(qdev_get_machine());
     const NumaState *numa = ms->numa_state;
-    bool by_latency = true;
+    HmemOrder order;
     int initiator = 0;
     int node, i;
 
@@ -163,16 +209,13 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
         return false;
     }
 
-    for (i = 0; i < memory->num_tiers; i++) {
-        by_latency &= memory->tiers[i].info.read_latency != 0;
-    }
+    order = hmem_tier_order(memory);
     for (i = 1; i < memory->num_tiers; i++) {
         HmemTier tier = memory->tiers[i];
         int j = i;
 
         while (j > 0 &&
-               hmem_tier_faster(ms, &tier, &memory->tiers[j - 1],
-                                by_latency)) {
+               hmem_tier_faster(ms, &tier, &memory->tiers[j - 1], order)) {
             memory->tiers[j] = memory->tiers[j - 1];
             j--;
         }

@@ -875,6 +875,58 @@ static void test_config_order_latency(void)
                 pxms, kinds, 3);
 }
 
+#define THREE_NODES                                                         \
+    "-machine pc,hmat=on -m 384M -smp 1 -nodefaults"                        \
+    " -object memory-backend-ram,id=m0,size=128M"                           \
+    " -object memory-backend-ram,id=m1,size=128M"                           \
+    " -object memory-backend-ram,id=m2,size=128M"                           \
+    " -numa node,nodeid=0,memdev=m0,cpus=0"                                 \
+    " -numa node,nodeid=1,memdev=m1,initiator=0"                            \
+    " -numa node,nodeid=2,memdev=m2,initiator=0"
+
+/* Where no latency is known, bandwidth is; the slow node is the first one. */
+static void test_config_order_bandwidth(void)
+{
+    static const uint32_t pxms[] = { 2, 1, 0 };
+    static const uint8_t kinds[] = {
+        VIRTIO_HMEM_KIND_DRAM, VIRTIO_HMEM_KIND_NVM, VIRTIO_HMEM_KIND_NVM,
+    };
+
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, 0);
+        g_test_trap_assert_passed();
+        g_test_trap_assert_stderr("*no latencies known: tiers are in the order "
+                                  "of their bandwidth*");
+        return;
+    }
+    check_tiers(THREE_NODES
+                LB(0, "access-bandwidth", "bandwidth=5G")
+                LB(1, "access-bandwidth", "bandwidth=40G")
+                LB(2, "access-bandwidth", "bandwidth=80G")
+                " -device virtio-hmem-pci,addr=4", pxms, kinds, 3);
+}
+
+/* A single latency that is missing makes all others worthless. */
+static void test_config_order_missing(void)
+{
+    static const uint32_t pxms[] = { 0, 1, 2 };
+    static const uint8_t kinds[] = {
+        VIRTIO_HMEM_KIND_DRAM, VIRTIO_HMEM_KIND_NVM, VIRTIO_HMEM_KIND_NVM,
+    };
+
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, 0);
+        g_test_trap_assert_passed();
+        g_test_trap_assert_stderr("*the latency of node 1 is not known: tiers "
+                                  "are in node order*");
+        return;
+    }
+    check_tiers(THREE_NODES
+                LB(0, "access-latency", "latency=300")
+                LB(2, "access-latency", "latency=60")
+                " -device virtio-hmem-pci,addr=4", pxms, kinds, 3);
+}
+
 /*
  * Realize
  */
@@ -4723,6 +4775,8 @@ int main(int argc, char **argv)
         { "config/features", test_config_features },
         { "config/order/cpus", test_config_order_cpus },
         { "config/order/latency", test_config_order_latency },
+        { "config/order/bandwidth", test_config_order_bandwidth },
+        { "config/order/missing", test_config_order_missing },
         { "link/hello", test_link_hello },
         { "link/reconnect", test_link_reconnect },
         { "link/late", test_link_late },
