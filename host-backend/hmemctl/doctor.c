@@ -162,7 +162,7 @@ static void check_hmemd(void)
 	if (!json_object_array_length(vms))
 		check(WARN, "vms", "none is connected: start QEMU with -chardev "
 		      "socket,id=hmem,path=%s,reconnect-ms=1000 -device "
-		      "virtio-hmem-pci,chardev=hmem,...", text_of(h, "vm_socket"));
+		      "virtio-hmem,chardev=hmem,...", text_of(h, "vm_socket"));
 	for (size_t i = 0; i < json_object_array_length(vms); i++)
 		check_vm(json_object_array_get_idx(vms, i));
 	json_object_put(status);

@@ -388,7 +388,7 @@ static struct vm *find_vm(struct client *client, json *req)
 	else if (!num)
 		reply_error(client, "no-such-vm", "no VM is connected: start QEMU with "
 			    "-chardev socket,id=hmem,path=%s,reconnect-ms=1000 -device "
-			    "virtio-hmem-pci,chardev=hmem,...", d->vm_socket);
+			    "virtio-hmem,chardev=hmem,...", d->vm_socket);
 	else if (num > 1)
 		reply_error(client, "which-vm", "%u VMs are connected: name one, see "
 			    "hmemctl list", num);

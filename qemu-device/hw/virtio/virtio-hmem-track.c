@@ -46,9 +46,19 @@ static void hmem_dirty_done(void *opaque, uint64_t dirty)
     hmem_track_scanned(opaque, &found);
 }
 
+/*
+ * Linux has neither dirty logging nor mappings of QEMU's for memory that only a
+ * confidential guest can read (guest_memfd).
+ */
+static bool hmem_track_sees_memory(void)
+{
+    return !machine_require_guest_memfd(current_machine);
+}
+
 static const HmemTracker hmem_tracker_dirty = {
     .id = HMEM_LINK_TRACKER_DIRTY,
     .name = "dirty",
+    .available = hmem_track_sees_memory,
     .needs_driver = true,
     .scan = hmem_dirty_scan,
     .rest = hmem_dirty_rest,
@@ -66,6 +76,7 @@ static const HmemTracker hmem_tracker_gpt = {
 static const HmemTracker hmem_tracker_host = {
     .id = HMEM_LINK_TRACKER_HOST,
     .name = "host",
+    .available = hmem_track_sees_memory,
 };
 
 static const HmemTracker *const hmem_trackers[] = {

@@ -1039,12 +1039,42 @@ static const char *virtio_hmem_name(DeviceState *dev)
     return object_get_canonical_path_component(OBJECT(proxy ?: dev));
 }
 
+static bool virtio_hmem_check_machine(const VirtIOHMEM *hmem, Error **errp)
+{
+    bool two = false;
+
+    /* They would take each other's dirty bits, and move pages to and fro. */
+    object_resolve_path_type("", TYPE_VIRTIO_HMEM, &two);
+    if (two) {
+        error_setg(errp, "only one virtio-hmem device is supported: it is "
+                   "for all tiers of the machine");
+        return false;
+    }
+    if (object_dynamic_cast(OBJECT(current_machine), "microvm-machine")) {
+        error_setg(errp, "microvm does not tell its guest of NUMA nodes (no "
+                   "ACPI SRAT): use another machine, such as q35");
+        return false;
+    }
+    if (machine_require_guest_memfd(current_machine)) {
+        if (!hmem->offer_access) {
+            error_setg(errp, "memory of this confidential guest cannot be "
+                       "tracked from outside: use 'access=on'");
+            return false;
+        }
+        warn_report("virtio-hmem: memory of this confidential guest cannot be "
+                    "tracked from outside: 'dirty' and 'host' are withheld, "
+                    "the guest's driver has to do it ('gpt')");
+    }
+    return true;
+}
+
 static void virtio_hmem_realize(DeviceState *dev, Error **errp)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
 
-    if (!hmem_memory_realize(&hmem->memory, hmem->kinds, errp) ||
+    if (!virtio_hmem_check_machine(hmem, errp) ||
+        !hmem_memory_realize(&hmem->memory, hmem->kinds, errp) ||
         !hmem_link_realize(&hmem->link, virtio_hmem_name(dev),
                            &virtio_hmem_link_ops, hmem, errp)) {
         return;
@@ -1432,6 +1462,16 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
     vdc->set_status = virtio_hmem_set_status;
     vdc->vmsd = &vmstate_virtio_hmem_device;
 
+    object_class_property_set_description(klass, VIRTIO_HMEM_CHARDEV_PROP,
+                                          "unix socket of hmemd");
+    object_class_property_set_description(klass, VIRTIO_HMEM_KINDS_PROP,
+                                          "what the tiers are, fastest first: "
+                                          "dram, nvm or cxl, with ':' between "
+                                          "(default: dram, then nvm)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_ACCESS_PROP,
+                                          "let the guest's driver find out "
+                                          "which pages are used (the tracker "
+                                          "gpt)");
     object_class_property_add_bool(klass, VIRTIO_HMEM_CONNECTED_PROP,
                                    virtio_hmem_get_connected, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_CONNECTED_PROP,

@@ -19,6 +19,7 @@
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
+#include "qobject/qlist.h"
 #include "libqtest.h"
 #include "libqos/libqos-pc.h"
 #include "libqos/pci-pc.h"
@@ -451,7 +452,7 @@ static void setup_machine(Test *t, const char *extra)
     t->d = daemon_new();
     t->qs = qtest_pc_boot(MACHINE " -name hmem-test -uuid " UUID
                           " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
-                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          " -device virtio-hmem,id=hmem0,chardev=hmemd,"
                           "addr=%d %s", t->d->path, SLOT, extra);
     t->qts = t->qs->qts;
     daemon_accept(t->d);
@@ -851,7 +852,7 @@ static void test_config_order_cpus(void)
     check_tiers("-machine pc" NODES
                 " -numa node,nodeid=0,memdev=m0"
                 " -numa node,nodeid=1,memdev=m1,cpus=0"
-                " -device virtio-hmem-pci,addr=4", pxms, kinds, 2);
+                " -device virtio-hmem,addr=4", pxms, kinds, 2);
 }
 
 static void test_config_order_latency(void)
@@ -871,7 +872,7 @@ static void test_config_order_latency(void)
                 LB(0, "access-latency", "latency=80")
                 LB(1, "access-latency", "latency=300")
                 LB(2, "access-latency", "latency=60")
-                " -device virtio-hmem-pci,addr=4,kinds=dram:cxl:nvm",
+                " -device virtio-hmem,addr=4,kinds=dram:cxl:nvm",
                 pxms, kinds, 3);
 }
 
@@ -958,6 +959,10 @@ static const RealizeError realize_errors[] = {
         "'kinds' names 1 tiers, but the machine has 2 NUMA nodes with a "
         "memory backend",
     }, {
+        "second", MACHINE " -device virtio-hmem,id=first", "{}",
+        "only one virtio-hmem device is supported: it is for all tiers of the "
+        "machine",
+    }, {
         "chardev-kind", MACHINE " -chardev null,id=c", "{ 'chardev': 'c' }",
         "chardev 'c' cannot pass file descriptors: use a unix socket",
     },
@@ -971,7 +976,7 @@ static void test_realize_error(const void *data)
     QDict *response, *error;
     int i;
 
-    qdict_put_str(args, "driver", "virtio-hmem-pci");
+    qdict_put_str(args, "driver", "virtio-hmem");
     qdict_put_str(args, "id", "hmem0");
     /* Twice: the first failure must leave nothing behind. */
     for (i = 0; i < 2; i++) {
@@ -983,6 +988,69 @@ static void test_realize_error(const void *data)
         qobject_unref(response);
     }
     qobject_unref(args);
+    qtest_quit(qts);
+}
+
+/* Whose guest would not find the tiers, over either transport. */
+static void test_microvm(void)
+{
+    static const char *const devices[] = {
+        "virtio-hmem", "virtio-hmem-device",
+    };
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(devices); i++) {
+        g_autofree char *command = g_strdup_printf(
+            "%s -machine microvm,pcie=on,accel=qtest -display none -nodefaults"
+            " -m 256M -object memory-backend-ram,id=m0,size=128M"
+            " -object memory-backend-ram,id=m1,size=128M"
+            " -numa node,nodeid=0,memdev=m0 -numa node,nodeid=1,memdev=m1"
+            " -device %s", g_getenv("QTEST_QEMU_BINARY"), devices[i]);
+        g_autofree char *said = NULL;
+
+        g_assert_true(g_spawn_command_line_sync(command, NULL, &said, NULL,
+                                                NULL));
+        g_assert_nonnull(strstr(said, "microvm does not tell its guest of NUMA "
+                                "nodes (no ACPI SRAT): use another machine, "
+                                "such as q35"));
+    }
+}
+
+/* Every property of ours is described, under either name. */
+static void test_help(void)
+{
+    static const char *const types[] = {
+        "virtio-hmem-device", "virtio-hmem-pci",
+    };
+    static const char *const names[] = { "chardev", "kinds", "access" };
+    QTestState *qts = qtest_init("-machine none");
+    int i, j;
+
+    for (i = 0; i < ARRAY_SIZE(types); i++) {
+        QDict *response = qtest_qmp(
+            qts, "{ 'execute': 'device-list-properties',"
+            " 'arguments': { 'typename': %s } }", types[i]);
+        QList *list = qdict_get_qlist(response, "return");
+
+        g_assert_nonnull(list);
+        for (j = 0; j < ARRAY_SIZE(names); j++) {
+            const QListEntry *entry;
+            bool found = false;
+
+            QLIST_FOREACH_ENTRY(list, entry) {
+                QDict *prop = qobject_to(QDict, qlist_entry_obj(entry));
+
+                if (g_str_equal(qdict_get_str(prop, "name"), names[j])) {
+                    const char *text = qdict_get_try_str(prop, "description");
+
+                    g_assert_nonnull(text);
+                    found = true;
+                }
+            }
+            g_assert_true(found);
+        }
+        qobject_unref(response);
+    }
     qtest_quit(qts);
 }
 
@@ -1058,7 +1126,7 @@ static void test_link_late(void)
 
     g_assert_cmpint(rename(d->path, elsewhere), ==, 0);
     qs = qtest_pc_boot(MACHINE " -chardev socket,id=c,path=%s,reconnect-ms=20"
-                       " -device virtio-hmem-pci,id=hmem0,chardev=c", d->path);
+                       " -device virtio-hmem,id=hmem0,chardev=c", d->path);
     g_assert_false(qtest_qom_get_bool(qs->qts, DEVICE_PATH, "connected"));
     g_assert_cmpint(rename(elsewhere, d->path), ==, 0);
     daemon_accept(d);
@@ -1085,7 +1153,7 @@ static void test_link_tcp(void)
     g_assert_cmpint(getsockname(listener, (void *)&addr, &len), ==, 0);
     qts = qtest_initf(MACHINE " -chardev socket,id=c,host=127.0.0.1,port=%d,"
                       "reconnect-ms=20"
-                      " -device virtio-hmem-pci,id=hmem0,chardev=c",
+                      " -device virtio-hmem,id=hmem0,chardev=c",
                       ntohs(addr.sin_port));
     wait_readable(listener);
     d.fd = accept(listener, NULL, NULL);
@@ -2095,7 +2163,7 @@ static void setup_large(Test *t)
                           " -object memory-backend-memfd,id=m0,size=4G"
                           " -object memory-backend-memfd,id=m1,size=512M" NUMA
                           " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
-                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          " -device virtio-hmem,id=hmem0,chardev=hmemd,"
                           "addr=%d", t->d->path, SLOT);
     t->qts = t->qs->qts;
     daemon_accept(t->d);
@@ -2629,7 +2697,7 @@ static void setup_hotplug(Test *t)
                           " -object memory-backend-memfd,id=m0,size=128M"
                           " -object memory-backend-memfd,id=m1,size=128M" NUMA
                           " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
-                          " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                          " -device virtio-hmem,id=hmem0,chardev=hmemd,"
                           "addr=%d", t->d->path, SLOT);
     t->qts = t->qs->qts;
     daemon_accept(t->d);
@@ -2914,7 +2982,7 @@ static void test_eject(void)
     bios = write_bios(t.d);
     t.qs = qtest_pc_boot(MACHINE " -accel tcg -bios %s"
                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
-                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                         " -device virtio-hmem,id=hmem0,chardev=hmemd,"
                          "addr=%d", bios, t.d->path, SLOT);
     t.qts = t.qs->qts;
     for (i = 0; i < 8; i++) {
@@ -3682,7 +3750,7 @@ static void test_gpt_off(void)
 
     t.d = daemon_new();
     t.qs = qtest_pc_boot(MACHINE " -chardev socket,id=hmemd,path=%s"
-                         " -device virtio-hmem-pci,id=hmem0,chardev=hmemd,"
+                         " -device virtio-hmem,id=hmem0,chardev=hmemd,"
                          "addr=%d,access=off", t.d->path, SLOT);
     t.qts = t.qs->qts;
     daemon_accept(t.d);
@@ -4532,7 +4600,7 @@ static void test_migration_tiers(void)
     to = qtest_initf("-machine pc,hmat=on" NODES NUMA
                      LB(0, "access-latency", "latency=300")
                      LB(1, "access-latency", "latency=80")
-                     " -device virtio-hmem-pci,id=hmem0,addr=%d -incoming %s",
+                     " -device virtio-hmem,id=hmem0,addr=%d -incoming %s",
                      SLOT, uri);
     start_migration(&from, uri);
     qtest_set_expected_status(to, EXIT_FAILURE);
@@ -4717,7 +4785,7 @@ static void test_migration_stream(void)
         }
         g_assert_true(g_file_set_contents(path, (char *)copy, len, NULL));
         g_test_message("%s", bad->name);
-        to = qtest_initf(MACHINE " -device virtio-hmem-pci,id=hmem0,addr=%d"
+        to = qtest_initf(MACHINE " -device virtio-hmem,id=hmem0,addr=%d"
                          " -incoming defer", SLOT);
         qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
                                  " 'arguments': { 'uri': %s,"
@@ -4777,6 +4845,8 @@ int main(int argc, char **argv)
         { "config/order/latency", test_config_order_latency },
         { "config/order/bandwidth", test_config_order_bandwidth },
         { "config/order/missing", test_config_order_missing },
+        { "help", test_help },
+        { "microvm", test_microvm },
         { "link/hello", test_link_hello },
         { "link/reconnect", test_link_reconnect },
         { "link/late", test_link_late },

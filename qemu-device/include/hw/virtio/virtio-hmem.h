@@ -14,7 +14,7 @@
 #include "qemu/notify.h"
 #include "qom/object.h"
 
-#define TYPE_VIRTIO_HMEM "virtio-hmem"
+#define TYPE_VIRTIO_HMEM "virtio-hmem-device"
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 
 #define VIRTIO_HMEM_CHARDEV_PROP "chardev"
