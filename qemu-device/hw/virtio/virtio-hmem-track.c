@@ -278,7 +278,10 @@ static void hmem_track_timer(void *opaque)
     HmemScan ended = track->scan;
 
     if (ended != HMEM_SCAN_NONE && !track->scanned) {
-        hmem_track_set_late(track, true);
+        /* Or hmemd has answered, and the log is not through. */
+        if (track->tracker->guest) {
+            hmem_track_set_late(track, true);
+        }
         return;
     }
     track->scan = HMEM_SCAN_NONE;

@@ -2281,6 +2281,31 @@ static void test_dirty_slices_stop(void)
     teardown(&t);
 }
 
+/* hmemd answers between two slices: nobody is late, and nothing is lost. */
+static void test_dirty_slices_answer(void)
+{
+    uint64_t window_ns;
+    Test t = { };
+
+    setup_large(&t);
+    window_ns = t.d->hello.min_window_ns;
+    daemon_track_flags(t.d, window_ns, HMEM_LINK_TRACK_REST);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, window_ns);
+    daemon_recv_tick(t.d, 1, window_ns, 0);
+    daemon_track(t.d, window_ns);
+    daemon_barrier(t.d);
+    g_assert_cmpint(get_stat(t.qts, "log-slices"), ==, 1);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, (LARGE_SLICES - 1) * SLICE);
+    touch(&t, FAST);
+    qtest_clock_step(t.qts, window_ns);
+    daemon_recv_tick(t.d, 2, window_ns, 1);
+    g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
+    teardown(&t);
+}
+
 /* A window that is shorter than a pass may take. */
 static void test_dirty_short(void)
 {
@@ -4871,6 +4896,7 @@ int main(int argc, char **argv)
         { "dirty/windows", test_dirty_windows },
         { "dirty/pieces", test_dirty_pieces },
         { "dirty/slices", test_dirty_slices },
+        { "dirty/slices-answer", test_dirty_slices_answer },
         { "dirty/slices-stop", test_dirty_slices_stop },
         { "dirty/short", test_dirty_short },
         { "dirty/log", test_dirty_log },
