@@ -21,11 +21,11 @@ class Machine:
     """A machine that is counted; policy are settings for hmemd's, None for no
     hmemd."""
 
-    def __init__(self, host, name, policy, archives):
+    def __init__(self, host, name, policy=None, **options):
         self.name = name
         self.policy = policy
-        self.vm = host.guest(name, archives=archives,
-                             hmem="" if policy is None else host.hmemd.vm_socket)
+        self.vm = host.guest(
+            name, hmem="" if policy is None else host.hmemd.vm_socket, **options)
         self.samples = []
 
     def start(self, command):
@@ -53,12 +53,12 @@ class Machine:
             and k not in SHOWN and "_ns" not in k and "hist" not in k))
 
 
-def measure(rig, command, policies, archives=()):
-    """Boot machines with these policies, by name, have them all do the command, and
+def measure(rig, command, wanted, **options):
+    """Boot machines of these names and options, have them all do the command, and
     return them with what was counted."""
-    host = rig.kvm_host(guests=policies)
+    host = rig.kvm_host(guests=wanted)
     host.hmemd.start("--policy", "auto")
-    machines = {n: Machine(host, n, p, archives) for n, p in policies.items()}
+    machines = {n: Machine(host, n, **options, **o) for n, o in wanted.items()}
     for m in machines.values():
         m.vm.start(wait=False)
     for m in machines.values():
@@ -94,7 +94,10 @@ def judge(machines):
     assert boot <= BOOT_FAULTS, boot
 
 
-AUTO = {"without": None, "auto": {"name": "auto"}}
+AUTO = {"without": {}, "auto": {"policy": {"name": "auto"}}}
+DIRTY = {"policy": {"name": "hmmv", "track": "dirty"}}
+TRACKERS = {**AUTO, "dirty": DIRTY,
+            "ring": {**DIRTY, "accel": "kvm,dirty-ring-size=4096"}}
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True)
@@ -103,6 +106,7 @@ def briefly(rig):
     host, machines = measure(rig, GUPS.format(40), AUTO)
     judge(machines)
     assert host.hmemd.status("auto")["tracker"] == "gpt"
+    assert host.hmemd.stats("auto")["counters"]["log_samples"] == 0
 
 
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
@@ -122,7 +126,8 @@ def redis(rig):
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
 def trackers(rig):
     """What there is to choose from, with two minutes of gups: README, "What it
-    costs"."""
-    _, machines = measure(rig, GUPS.format(120), {
-        **AUTO, "dirty": {"name": "hmmv", "track": "dirty"}})
+    costs".  The log and the ring both tell what is written."""
+    host, machines = measure(rig, GUPS.format(120), TRACKERS)
     judge(machines)
+    for name in ("dirty", "ring"):
+        assert host.hmemd.stats(name)["counters"]["dirty_pages"] > 0, name
