@@ -26,9 +26,13 @@ def work(rig, policy, accel="kvm"):
                     PROMOTED * PAGES or program.status is not None,
                     "the policy to promote pages", timeout=600)
     status = host.hmemd.status(vm.name)
-    print(f"tracker {status['tracker']}", host.hmemd.stats(vm.name))
-    print(vm.counts())
+    counts, stats = vm.counts(), host.hmemd.stats(vm.name)["counters"]
+    print(f"tracker {status['tracker']}", stats, counts)
     assert status["tracker"] == policy.get("track", "gpt")
+    if status["tracker"] == "gpt":
+        # Nothing has asked for the dirty log, under which there is none.
+        assert stats["log_samples"] == 0, stats
+        assert counts["pages_2m"] > 0, counts
     vm.run(f"touch {STOP}")
     print(program.wait())
     assert vm.qom("driver-state") == "ok"
