@@ -45,6 +45,16 @@ unsigned int doorman_strangers(const struct hmemd *d)
 	return num;
 }
 
+static unsigned int vms_of(const struct hmemd *d, uid_t uid)
+{
+	const struct vm *vm;
+	unsigned int num = 0;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		num += vm->conn.uid == uid;
+	return num;
+}
+
 /* The first one of the user, and how many there are. */
 static struct vm *strangers_of(struct hmemd *d, uid_t uid, unsigned int *num)
 {
@@ -81,8 +91,15 @@ bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid)
 {
 	unsigned int num, most = d->max_vms / 4 ? d->max_vms / 4 : 1;
 	struct vm *leaves = strangers_of(d, uid, &num);
+	bool all = vms_of(d, uid) >= d->max_user_vms;
 
-	if (num < most)
+	if (all && !leaves) {
+		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u of "
+			      "that user are connected, see --max-user-vms", (int)pid,
+			      (int)uid, d->max_user_vms);
+		return false;
+	}
+	if (!all && num < most)
 		leaves = d->num_vms < d->max_vms ? NULL : first_of_most(d);
 	if (!leaves && d->num_vms < d->max_vms)
 		return true;

@@ -18,10 +18,10 @@ struct turned_away {
 };
 
 /*
- * May another VM of @uid come in?  If not, who has not introduced itself has to go:
- * where a quarter of --max-vms are such of one user, the first of these, and where
- * there are --max-vms VMs, the first of the user who has most of them.  False: there is
- * none, and it is turned away.
+ * May another VM of @uid come in?  If not, one that has not introduced itself has to go:
+ * where there are --max-user-vms of one user, or a quarter of --max-vms that are such, the
+ * first of these; and where there are --max-vms in all, the first of the user who has most
+ * of them.  False: there is none, and it is turned away.
  */
 bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid);
 

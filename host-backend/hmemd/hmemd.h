@@ -47,7 +47,7 @@ struct hmemd {
 	/* From the command line. */
 	const char *vm_socket, *control_socket;
 	struct hmem_policy policy;	/* of a VM that connects */
-	unsigned int max_vms;
+	unsigned int max_vms, max_user_vms;
 	/* A guest that runs and has answered nothing for so long is late. */
 	unsigned int late_ms;
 	/* VMs in lockstep that have to be there before any is answered. */

@@ -22,7 +22,7 @@
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
-enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_LOCKSTEP,
+enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_MAX_USER, OPT_LOCKSTEP,
        OPT_HOST_ROOT, OPT_LATE };
 
 static const struct argp_option options[] = {
@@ -34,6 +34,7 @@ static const struct argp_option options[] = {
 	{ "lockstep", OPT_LOCKSTEP, "N", OPTION_ARG_OPTIONAL,
 	  "Guest time stands still while hmemd decides; N VMs go in step", 0 },
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
+	{ "max-user-vms", OPT_MAX_USER, "N", 0, "... of one user (as many)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
 	  "Most memory that one VM may have (16T)", 0 },
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
@@ -93,6 +94,12 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		    num > 65536)
 			argp_error(state, "--max-vms: 1 to 65536, not '%s'", arg);
 		d->max_vms = num;
+		break;
+	case OPT_MAX_USER:
+		if (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 || !num ||
+		    num > 65536)
+			argp_error(state, "--max-user-vms: 1 to 65536, not '%s'", arg);
+		d->max_user_vms = num;
 		break;
 	case OPT_LOCKSTEP:
 		num = 1;
@@ -320,6 +327,8 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	if (d.lockstep)
 		d.policy.lockstep = 1;
+	if (!d.max_user_vms)
+		d.max_user_vms = d.max_vms;
 	d.started = loop_now();
 
 	ret = closer_start(&d.closer, &err);

@@ -508,6 +508,26 @@ static void silent_connections(void **state)
 	fixture_end(f);
 }
 
+/* Nor can one user have them all, if told so. */
+static void one_user_too_many(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--max-vms=8", "--max-user-vms=2", NULL
+	});
+	struct peer p[2] = { { 0 } };
+
+	(void)state;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	peer_handshake(&p[0], f->d.vm_socket, "second");
+	peer_connect(&p[1], f->d.vm_socket);
+	peer_expect_drop(&p[1]);
+	ctl(f, 0, "doctor");
+	assert_true(out_has(f, "2 of that user are connected, see --max-user-vms"));
+	web_is_well(f);
+	peer_close(&p[0]);
+	fixture_end(f);
+}
+
 /* One control client too many is told so, and counted. */
 static void one_client_too_many(void **state)
 {
@@ -656,6 +676,7 @@ int main(void)
 		cmocka_unit_test(ends_although_a_file_hangs),
 		TEST(many_descriptors),
 		cmocka_unit_test(silent_connections),
+		cmocka_unit_test(one_user_too_many),
 		TEST(one_client_too_many),
 		cmocka_unit_test(ends_while_peers_reconnect),
 		TEST(lock_files_are_removed),
