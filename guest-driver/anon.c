@@ -156,11 +156,13 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 		return;
 	}
 	item->reason = hmem_sharers_lock(sharers, folio, item, nid);
-	folio_put(folio);
-	if (item->reason != HMEM_PENDING)
+	if (item->reason != HMEM_PENDING) {
+		folio_put(folio);
 		return;
-	/* It is still there, and the locks are those of its owners. */
+	}
+	/* While it is held, the frame is not another page's, with other sharers. */
 	item->reason = hmem_owner_check(vma, item, nid, &alone);
+	folio_put(folio);
 	if (item->reason == HMEM_PENDING)
 		hmem_move_mapped(hm, vma, &item, dst, 1);
 	hmem_sharers_unlock(sharers);

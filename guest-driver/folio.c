@@ -67,7 +67,7 @@ static u8 hmem_off_lru(struct page *page)
 		return VIRTIO_HMEM_R_KERNEL;
 	if (!folio_ref_count(folio))
 		return VIRTIO_HMEM_R_FREE;
-	if (page_has_type(&folio->page) || folio_test_reserved(folio) || !mapping)
+	if (page_has_type(&folio->page) || PageReserved(page) || !mapping)
 		return VIRTIO_HMEM_R_KERNEL;
 	switch (mapping & FOLIO_MAPPING_FLAGS) {
 	case 0:

@@ -2,16 +2,16 @@
 /*
  * virtio_hmem: what the parts of the driver share.
  *
- *   device.c  the virtio device: hints in, results out, life cycle
- *   batch.c   one batch of hints in, its results out
- *   anon.c    moves anonymous pages, by their owner's address space
- *   file.c    moves page cache and shmem, by page frame
- *   folio.c   what kind of page is it, and why did it not move
- *   owner.c   who has an anonymous page, and what keeps it so
+ *   device.c    the virtio device: hints in, results out, life cycle
+ *   batch.c     one batch of hints in, its results out
+ *   anon.c      moves anonymous pages, by their owner's address space
+ *   file.c      moves page cache and shmem, by page frame
+ *   folio.c     what kind of page is it, and why did it not move
+ *   owner.c     who has an anonymous page, and what keeps it so
  *   restrict.c  which nodes may a page be on
- *   access.c  which frames are used: reads and clears accessed and dirty bits
- *   queue.c   buffers of the queues
- *   stats.c   counters in sysfs and debugfs
+ *   access.c    which frames are used: reads and clears accessed and dirty bits
+ *   queue.c     buffers of the queues
+ *   stats.c     counters in sysfs and debugfs
  *
  * Each calls only those below it.
  */
