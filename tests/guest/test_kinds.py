@@ -108,6 +108,25 @@ def memory_of_the_kernel(rig):
     kind(rig, vm, "free", "free", share=0.9)
 
 
+@test(kernels=(), debug=True)
+def memory_of_the_kernel_is_not_held(rig):
+    """Not even for a moment: who has it may rely on having the only reference."""
+    vm = rig.boot(append=APPEND)
+    page_ref = "/sys/kernel/tracing/events/page_ref"
+    trace = "/sys/kernel/tracing/trace"
+    code = re.search(r"(\w+)-(\w+) : Kernel code", vm.run("cat /proc/iomem"))
+    start, end = (int(n, 16) >> 12 for n in code.groups())
+    vm.run(f"echo 'pfn >= {start} && pfn < {end}' > {page_ref}/filter;"
+           f"echo 1 > {page_ref}/enable")
+    rig.daemon.migrate(range(start, start + 256), 1)
+    assert reasons(vm)["kernel"] >= 256, reasons(vm)
+    assert "page_ref" not in vm.run(f"cat {trace}"), vm.run(f"cat {trace}")
+    # What moves is held, and that can be seen.
+    vm.run(f"echo 0 > {page_ref}/filter")
+    kind(rig, vm, "anon", "moved", share=0.98)
+    assert "page_ref_mod_unless" in vm.run(f"grep -m 1 -w page_ref_mod_unless {trace}")
+
+
 @test(debug=True)
 def memory_that_is_offline(rig):
     """The host knows of it, the guest does not use it."""

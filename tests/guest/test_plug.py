@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory is taken from the guest, and given back, while everything in it is on the
+move.  Who takes it relies on nobody else having references to pages that are not on
+an LRU list: the kernel warns if there are any (panic_on_warn=1)."""
+
+import re
+
+from guest import test
+from vm import MIB
+
+STOP = "/run/stop"
+PLUGGED = 256
+
+
+class Moves:
+    """A program that writes its memory all the time, and jobs that move all."""
+
+    def __init__(self, rig, vm):
+        self.rig, self.vm = rig, vm
+        self.tier = 0
+        self.program = vm.spawn(f"anon 16 {STOP} calm")
+        self.program.wait_for("start")
+
+    def move(self):
+        self.tier = 1 - self.tier
+        self.rig.daemon.migrate_all(self.tier)
+        assert self.program.status is None, self.program.output
+
+    def finish(self):
+        self.vm.run(f"touch {STOP}")
+        print(self.program.wait())
+
+
+@test(debug=True, timeout=900)
+def virtio_mem_takes_memory(rig):
+    """By 2 MiB, which it keeps until a block of memory is complete."""
+    vm = rig.boot(dram=128, nvm=128, append="numa_balancing=disable "
+                  "memhp_default_state=online_movable",
+                  args=("-m", f"maxmem={512 + PLUGGED}M", "-object",
+                        f"memory-backend-memfd,id=more,size={PLUGGED}M,share=on",
+                        "-device", "virtio-mem-pci,id=more0,memdev=more,node=1"))
+
+    def plugged(size):
+        vm.qmp("qom-set", path="/machine/peripheral/more0", property="requested-size",
+               value=size * MIB)
+        for _ in range(60):
+            moves.move()
+            if vm.qom("size", "more0") == size * MIB:
+                return
+        raise AssertionError(f"{vm.qom('size', 'more0') // MIB} instead of {size} MiB")
+    moves = Moves(rig, vm)
+    for _ in range((1 if rig.debug else 3) * rig.rounds):
+        plugged(PLUGGED)
+        plugged(0)
+    moves.finish()
+
+
+@test(debug=True, timeout=900)
+def memory_goes_offline(rig):
+    """Blocks of it, one after the other, and come back."""
+    vm = rig.boot(dram=128, nvm=512, append="numa_balancing=disable movablecore=512M")
+    memory = "/sys/devices/system/node/node1"
+    blocks = sorted(re.findall(r"memory\d+", vm.run(f"ls -d {memory}/memory*")))
+    moves = Moves(rig, vm)
+    offline = 0
+    for _ in range((1 if rig.debug else 3) * rig.rounds):
+        for block in blocks:
+            process = vm.spawn(f"echo offline > {memory}/{block}/state")
+            while process.status is None:
+                moves.move()
+            offline += process.status == 0
+            vm.run(f"echo online_movable > {memory}/{block}/state", check=False)
+    moves.finish()
+    print(f"{offline} times offline")
+    assert offline > 0
