@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory of a tier's node that comes and goes while the guest runs."""
+
+from daemon import REASONS
+from guest import test
+
+MIB = 1 << 20
+SIZE = 256 * MIB
+# Where QEMU's q35 puts memory devices, with so little memory from boot.
+DEVICES = 4 << 30
+ARGS = ("-m", "slots=4,maxmem=2G")
+APPEND = "memhp_default_state=online_movable numa_balancing=disable"
+# MiB.  What moves to node 1 goes to the memory that is plugged in first: that is
+# of the zone for pages that can be moved.
+DRAM, NVM, DATA = 256, 128, 64
+
+
+def boot(rig, *args):
+    return rig.boot(dram=DRAM, nvm=NVM, args=(*ARGS, *args), append=APPEND)
+
+
+def node_kib(vm, node):
+    return int(vm.run(f"sed -n 's/.*MemTotal: *\\([0-9]*\\) kB/\\1/p' "
+                      f"/sys/devices/system/node/node{node}/meminfo"))
+
+
+def fill(vm):
+    """Data in node 0, and its checksum."""
+    vm.run(f"dd if=/dev/urandom of=/tmp/data bs=1M count={DATA}")
+    return vm.run("md5sum /tmp/data")
+
+
+def move(rig, start, end, tier):
+    """Hint all of it; how many pages lie in devices' memory now."""
+    results = rig.daemon.migrate(range(start >> 12, end >> 12), tier)
+    count = {}
+    for _, new, reason in results:
+        name = REASONS[reason] if reason >= 0 else "none"
+        count[name] = count.get(name, 0) + 1
+    print(f"to {tier}:", count)
+    return count.get("moved", 0), sum(
+        new >= DEVICES >> 12 for _, new, reason in results
+        if reason >= 0 and REASONS[reason] == "moved")
+
+
+def check_plugged(rig, vm, checksum):
+    """Pages move to memory that came later, and back."""
+    moved, there = move(rig, 16 * MIB, DRAM * MIB, 1)
+    assert moved >= DATA * 256 and there >= DATA * 256 // 2, (moved, there)
+    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    moved, there = move(rig, DEVICES, DEVICES + SIZE, 0)
+    assert moved > 1000 and not there, (moved, there)
+    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.run("md5sum /tmp/data") == checksum
+
+
+def wait_node(rig, vm, kib):
+    rig.daemon.wait(lambda: node_kib(vm, 1) == kib, f"{kib} KiB in node 1")
+
+
+@test(timeout=900)
+def dimm(rig):
+    """It comes, is used, and goes."""
+    vm = boot(rig)
+    checksum = fill(vm)
+    before = node_kib(vm, 1)
+    vm.qmp("object-add", **{"qom-type": "memory-backend-memfd", "id": "m2",
+                            "size": SIZE})
+    vm.qmp("device_add", driver="pc-dimm", id="d2", memdev="m2", node=1)
+    wait_node(rig, vm, before + SIZE // 1024)
+    check_plugged(rig, vm, checksum)
+    move(rig, 16 * MIB, DRAM * MIB, 1)
+    # The guest moves what is left there away, and lets go of it.
+    vm.unplug("d2")
+    vm.qmp("object-del", id="m2")
+    wait_node(rig, vm, before)
+    move(rig, 16 * MIB, DRAM * MIB, 1)
+    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.run("md5sum /tmp/data") == checksum
+
+
+@test(timeout=900)
+def virtio_mem(rig):
+    """The same with a device of which the guest plugs parts."""
+    vm = boot(rig, "-object", f"memory-backend-memfd,id=m2,size={SIZE // MIB}M",
+              "-device", "virtio-mem-pci,id=v2,memdev=m2,node=1,requested-size=0")
+    vm.run("modprobe virtio_mem")
+    checksum = fill(vm)
+    before = node_kib(vm, 1)
+    vm.qmp("qom-set", path="/machine/peripheral/v2", property="requested-size",
+           value=SIZE)
+    wait_node(rig, vm, before + SIZE // 1024)
+    check_plugged(rig, vm, checksum)
+    vm.qmp("qom-set", path="/machine/peripheral/v2", property="requested-size",
+           value=0)
+    rig.daemon.wait(lambda: vm.qom("size", "v2") == 0, "the memory to be unplugged")
+    # What is not plugged is no memory of the guest's, but of the tier.
+    move(rig, DEVICES, DEVICES + SIZE, 0)
+    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.run("md5sum /tmp/data") == checksum
