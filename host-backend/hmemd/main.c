@@ -2,6 +2,7 @@
 /* hmemd: places the memory of all VMs on this host; see hmemd(8). */
 #include <argp.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +304,7 @@ int main(int argc, char **argv)
 	static char vm_path[128], control_path[128];
 	struct hmemd d = {
 		.max_vms = 256,
+		.max_user_vms = UINT_MAX,
 		/* A batch has 1 GiB at most, which no guest takes ten seconds to copy. */
 		.late_ms = 10000,
 		.max_frames = UINT64_C(1) << 32,
@@ -327,8 +329,6 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	if (d.lockstep)
 		d.policy.lockstep = 1;
-	if (!d.max_user_vms)
-		d.max_user_vms = d.max_vms;
 	d.started = loop_now();
 
 	ret = closer_start(&d.closer, &err);
