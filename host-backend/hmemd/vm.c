@@ -86,7 +86,7 @@ const char *vm_activity(const struct vm *vm)
 	if (blocked)
 		return blocked;
 	if (!(vm->state.flags & HMEM_LINK_VM_RUNNING))
-		return "the guest is paused";
+		return "the guest is paused, or asleep";
 	if (vm_is_late(vm)) {
 		snprintf(late, sizeof(late), "waiting for the guest's driver, which has not "
 			 "answered for %" PRIu64 " s", vm_oldest(vm) / 1000);

@@ -139,8 +139,10 @@ def guest_sleeps(rig):
              "echo mem > /sys/power/state; echo slept $? > /dev/console;"
              f"sleep 3; touch {STOP}")
     vm.wait_event("SUSPEND")
+    rig.daemon.wait(lambda: not rig.daemon.status()["running"], "hmemd to see it")
     before = moved(vm)
     vm.qmp("system_wakeup")
+    rig.daemon.wait(lambda: rig.daemon.status()["running"], "hmemd to see it go on")
     rig.daemon.wait(lambda: moved(vm) > before + 1000, "moves after the sleep")
     scans = vm.qom("stats")["scans"]
     rig.daemon.wait(lambda: vm.qom("stats")["scans"] > scans + 2, "scans after it")

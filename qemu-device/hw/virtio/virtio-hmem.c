@@ -26,6 +26,7 @@
 #include "qapi/visitor.h"
 #include "migration/misc.h"
 #include "migration/vmstate.h"
+#include "system/runstate.h"
 #include "system/system.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem.h"
@@ -211,7 +212,8 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     if (hmem->track.late) {
         flags |= HMEM_LINK_SCAN_LATE;
     }
-    if (vdev->vm_running) {
+    /* For virtio, a machine that sleeps is running. */
+    if (vdev->vm_running && !runstate_check(RUN_STATE_SUSPENDED)) {
         flags |= HMEM_LINK_VM_RUNNING;
     }
     if (virtio_hmem_is_migrating(hmem)) {
@@ -914,6 +916,24 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
     return 0;
 }
 
+static void virtio_hmem_sleep_bh(void *opaque)
+{
+    virtio_hmem_update_state(opaque);
+}
+
+/* The run state changes only after the notifiers have been called. */
+static void virtio_hmem_suspended(Notifier *notifier, void *data)
+{
+    qemu_bh_schedule(container_of(notifier, VirtIOHMEM,
+                                  suspend_notifier)->sleep_bh);
+}
+
+static void virtio_hmem_woken_up(Notifier *notifier, void *data)
+{
+    qemu_bh_schedule(container_of(notifier, VirtIOHMEM,
+                                  wakeup_notifier)->sleep_bh);
+}
+
 static void virtio_hmem_postcopy_timer(void *opaque)
 {
     VirtIOHMEM *hmem = opaque;
@@ -1107,6 +1127,11 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
                                         virtio_hmem_postcopy_timer, hmem);
     migration_add_notifier(&hmem->migration_notifier,
                            virtio_hmem_migration_notify);
+    hmem->sleep_bh = qemu_bh_new(virtio_hmem_sleep_bh, hmem);
+    hmem->suspend_notifier.notify = virtio_hmem_suspended;
+    hmem->wakeup_notifier.notify = virtio_hmem_woken_up;
+    qemu_register_suspend_notifier(&hmem->suspend_notifier);
+    qemu_register_wakeup_notifier(&hmem->wakeup_notifier);
     virtio_hmem_update_state(hmem);
     hmem_link_start(&hmem->link);
 }
@@ -1118,6 +1143,9 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 
     /* Whoever is on a queue now finds none any more. */
     virtio_reset(vdev);
+    notifier_remove(&hmem->suspend_notifier);
+    notifier_remove(&hmem->wakeup_notifier);
+    qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
     timer_free(hmem->work_timer);
     qemu_bh_delete(hmem->work_bh);

@@ -107,6 +107,9 @@ struct VirtIOHMEM {
     /* Outgoing live migration is under way. */
     bool migrating;
     NotifierWithReturn migration_notifier;
+    /* The machine goes to sleep, or wakes up: hmemd is told afterwards. */
+    Notifier suspend_notifier, wakeup_notifier;
+    QEMUBH *sleep_bh;
     /* Incoming postcopy is under way, see virtio_hmem_is_migrating(). */
     QEMUTimer *postcopy_timer;
 
