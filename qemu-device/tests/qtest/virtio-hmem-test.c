@@ -4385,6 +4385,69 @@ static void test_dma_access_reset(void)
 }
 
 /*
+ * However much the guest has on a queue: QEMU's main loop has its turn in
+ * between, as hmemd sees by what else is answered.  Which comes when is up to
+ * the host, so that it is tried more than once.
+ */
+static void test_passes(void)
+{
+    enum { RESULTS = 300, REJECTS = 500, TRIES = 100 };
+    /* So many frames that the answers do not come to an end. */
+    const uint8_t order = 14;
+    g_autofree struct virtio_hmem_hint *hints =
+        g_new(struct virtio_hmem_hint, HMEM_LINK_MAX_HINTS);
+    bool between = false;
+    QVirtQueue *vq;
+    uint64_t addr;
+    Test t = { };
+    Results m;
+    int i, try;
+
+    setup_driver(&t);
+    vq = t.hmem.result_vq;
+    for (i = 0; i < HMEM_LINK_MAX_HINTS; i++) {
+        hints[i] = hint(SLOW, order, 0);
+    }
+    addr = qvirtio_hmem_post(&t.hmem, HINT_BUFFER(HMEM_LINK_MAX_HINTS));
+    daemon_hints(t.d, 1, hints, HMEM_LINK_MAX_HINTS);
+    set_batch(&m, recv_hints(&t, addr, 0, hints, HMEM_LINK_MAX_HINTS), 1,
+              false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    addr = guest_alloc(t.hmem.alloc, sizeof(m));
+    qtest_memwrite(t.qts, addr, &m, sizeof(m));
+    /* All entries of the available ring name this buffer from the start. */
+    qvirtqueue_add(t.qts, vq, addr, results_len(&m), false, false);
+    for (try = 0; try < TRIES && !between; try++) {
+        uint32_t results = 0, rejects = 0;
+
+        for (i = 0; i < REJECTS; i++) {
+            daemon_hint(t.d, 2, END, 0, 0);
+        }
+        qtest_writew(t.qts, vq->avail + offsetof(struct vring_avail, idx),
+                     (try + 1) * RESULTS);
+        t.hmem.vdev->bus->virtqueue_kick(t.hmem.vdev, vq);
+        while (results < RESULTS || rejects < REJECTS) {
+            struct hmem_link_header header;
+            uint8_t payload[sizeof(m)];
+
+            g_assert_true(daemon_read(t.d, &header, sizeof(header), NULL));
+            g_assert_cmpint(header.len, <=, sizeof(payload));
+            g_assert_true(daemon_read(t.d, payload, header.len, NULL));
+            if (header.type == HMEM_LINK_RESULTS) {
+                results++;
+            } else {
+                g_assert_cmpint(header.type, ==, HMEM_LINK_REJECT);
+                rejects++;
+                between |= results > 0 && results < RESULTS;
+            }
+        }
+    }
+    g_assert_true(between);
+    assert_property(t.qts, "driver-state", "ok");
+    teardown(&t);
+}
+
+/*
  * Migration
  */
 
@@ -4933,6 +4996,7 @@ int main(int argc, char **argv)
         { "gpt/disconnect", test_gpt_disconnect },
         { "gpt/lockstep", test_gpt_lockstep },
         { "gpt/off", test_gpt_off },
+        { "results/passes", test_passes },
         { "dma/hints/status", test_dma_hints_status },
         { "dma/hints/reset", test_dma_hints_reset },
         { "dma/results/status", test_dma_results_status },
