@@ -47,9 +47,9 @@
 
 /*
  * Address spaces that can have a page mapped which moves.  Its reverse mapping leads
- * through all of them twice while nobody can use the page: with so many that takes
- * about a million instructions, of which a processor does a thousand million a second
- * even when it waits for memory most of the time.
+ * through all of them twice while nobody can use the page.  On an emulated machine
+ * a page that 300 processes had mapped was away for 1 to 8 ms: so that much is the
+ * longest pause that is asked of anybody.
  */
 #ifdef CONFIG_LOCKDEP
 #define HMEM_MAX_SHARERS	32	/* it keeps 48 locks in mind */
