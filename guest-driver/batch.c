@@ -222,7 +222,7 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 	while (left) {
 		unsigned int order;
 
-		if (READ_ONCE(hm->stop)) {
+		if (hmem_stopping(hm)) {
 			struct hmem_run rest = {
 				.gfn = pfn,
 				.new_gfn = pfn,
