@@ -21,7 +21,7 @@ import qmp
 FRAMES = 32
 # For many windows of 2 ms the same frames are read all the time, in disorder,
 # then for a few they are written.
-STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x2000000)] +
+STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x2800000)] +
          40 * [step("w", NVM, FRAMES * 64)])
 # A window: the least that the device has for the memory of this machine is shorter.
 MS = 2
