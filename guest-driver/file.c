@@ -33,7 +33,8 @@ static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
 {
 	if (folio_test_dirty(folio))
 		return -EOPNOTSUPP;
-	if (!filemap_release_folio(folio, GFP_KERNEL))
+	/* Before 6.6 it takes private data for granted. */
+	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_KERNEL))
 		return -EBUSY;
 	return migrate_folio(mapping, dst, folio, mode);
 }
