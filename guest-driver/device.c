@@ -139,7 +139,8 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 		hmem_broken(hm, "hint batch of impossible length");
 		return false;
 	}
-	num = le32_to_cpu(batch->num_hints);
+	/* Once: the device can write to it at any time. */
+	num = le32_to_cpu(READ_ONCE(batch->num_hints));
 	if (!num || num > HMEM_HINTS_PER_BUF ||
 	    len < struct_size(batch, hints, num)) {
 		hmem_broken(hm, "hint batch shorter than its hints");
