@@ -99,19 +99,36 @@ static bool hmem_result_next(struct hmem *hm)
 	return true;
 }
 
-void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
+/* Have a buffer with room for a result.  False if there will be none. */
+static bool hmem_result_room(struct hmem *hm)
 {
 	struct virtio_hmem_result_batch *batch;
-	u32 n;
 
 	if (hm->result_buf) {
 		batch = hm->result_buf->data;
-		n = le32_to_cpu(batch->num_results);
-		if (n == HMEM_RESULTS_PER_BUF)
-			hmem_result_send(hm, false);
+		if (le32_to_cpu(batch->num_results) < HMEM_RESULTS_PER_BUF)
+			return true;
+		hmem_result_send(hm, false);
 	}
 	/* Without a buffer the device is gone, and nobody waits for results. */
-	if (hm->results_lost || (!hm->result_buf && !hmem_result_next(hm)))
+	return !hm->results_lost && hmem_result_next(hm);
+}
+
+void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
+{
+	struct virtio_hmem_result_batch *batch;
+	bool room;
+	u32 n;
+
+	/*
+	 * No page is in hand here, so memory can go offline: a device that takes no
+	 * results does not keep it, and hmem_foreign_moves() takes the lock for CPU
+	 * hotplug, which whoever waits for hm->moving has.
+	 */
+	mutex_unlock(&hm->moving);
+	room = hmem_result_room(hm);
+	mutex_lock(&hm->moving);
+	if (!room)
 		return;
 	batch = hm->result_buf->data;
 	n = le32_to_cpu(batch->num_results);

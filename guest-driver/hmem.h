@@ -155,8 +155,10 @@ struct hmem {
 	struct work_struct work;
 	struct work_struct tiers_work;
 	/*
-	 * Held by the worker while it looks for pages and moves them, so that
-	 * memory that went offline can be waited out.
+	 * Held by the worker while it looks for pages and moves them, but not
+	 * while it answers, so that memory that went offline can be waited out.
+	 * Taken in the memory notifier, inside of the kernel's locks for CPU and
+	 * memory hotplug.
 	 */
 	struct mutex moving;
 	/*
@@ -201,7 +203,8 @@ struct hmem {
 
 /*
  * Add a result to the batch that is being answered, sending a buffer when it
- * is full.  Sleeps until the device takes one.
+ * is full.  Sleeps until the device takes one, with hm->moving released, which the
+ * caller holds.
  */
 void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
 
