@@ -26,6 +26,11 @@
  * references, to the log and to the memory region: the regions, the ranges and
  * the maps are looked up anew afterwards, and only if the pass is still the
  * same.
+ *
+ * To switch the log off does not drop the BQL, but as any change of memory
+ * regions has all listeners called.  One can find that a ring is in no memory
+ * any more and raise an interrupt, and its address is the guest's: the device
+ * can be reset or unplugged by then, too.
  */
 
 #include "qemu/osdep.h"
@@ -68,7 +73,7 @@ typedef struct HmemLogRegion {
 } HmemLogRegion;
 
 struct HmemLog {
-    /* The owner's until hmem_log_free(), and that of a slice under way. */
+    /* The owner's until hmem_log_free(), and of who changes regions. */
     unsigned int refs;
     const HmemMemory *memory;
     const HmemMaps *maps;
@@ -125,6 +130,15 @@ static void hmem_log_add_regions(HmemLog *log)
     }
 }
 
+static void hmem_log_unref(HmemLog *log)
+{
+    if (--log->refs == 0) {
+        g_array_unref(log->regions);
+        g_free(log);
+    }
+}
+
+/* Regions can be fewer after this than by one. */
 static void hmem_log_remove_region(HmemLog *log, uint32_t i)
 {
     HmemLogRegion region = *hmem_log_region(log, i);
@@ -143,14 +157,17 @@ static void hmem_log_remove_region(HmemLog *log, uint32_t i)
 static void hmem_log_drop_regions(void *opaque)
 {
     HmemLog *log = opaque;
-    uint32_t i = log->regions->len;
+    uint32_t i = 0;
 
-    while (i-- > 0) {
-        if (!hmem_memory_has_region(log->memory,
-                                    hmem_log_region(log, i)->mr)) {
+    log->refs++;
+    while (i < log->regions->len) {
+        if (hmem_memory_has_region(log->memory, hmem_log_region(log, i)->mr)) {
+            i++;
+        } else {
             hmem_log_remove_region(log, i);
         }
     }
+    hmem_log_unref(log);
 }
 
 void hmem_log_memory_changed(HmemLog *log)
@@ -286,14 +303,6 @@ static void hmem_log_finish(HmemLog *log)
     log->done(log->opaque, log->found);
 }
 
-static void hmem_log_unref(HmemLog *log)
-{
-    if (--log->refs == 0) {
-        g_array_unref(log->regions);
-        g_free(log);
-    }
-}
-
 /* What a slice costs is counted, so that the same slices follow each time. */
 static void hmem_log_slice(void *opaque)
 {
@@ -328,7 +337,6 @@ void hmem_log_pass(HmemLog *log, bool at_once)
 {
     uint32_t i;
 
-    hmem_log_drop_regions(log);
     log->stats.on += !log->regions->len;
     hmem_log_add_regions(log);
     for (i = 0; i < log->regions->len; i++) {
@@ -347,9 +355,11 @@ void hmem_log_off(HmemLog *log)
 {
     log->pass++;
     timer_del(log->timer);
+    log->refs++;
     while (log->regions->len) {
         hmem_log_remove_region(log, log->regions->len - 1);
     }
+    hmem_log_unref(log);
 }
 
 bool hmem_log_is_on(const HmemLog *log)

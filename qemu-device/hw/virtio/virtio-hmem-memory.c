@@ -298,6 +298,7 @@ static void hmem_memory_begin(MemoryListener *listener)
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
 
     g_array_set_size(memory->next, 0);
+    memory->pending = true;
 }
 
 /* Sections come in the order of their addresses, changed ones or not. */
@@ -445,6 +446,11 @@ static void hmem_memory_commit(MemoryListener *listener)
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
     GArray *old = memory->ranges;
 
+    /* A listener before us has changed memory again, and we know of both. */
+    if (!memory->pending) {
+        return;
+    }
+    memory->pending = false;
     if (old->len == memory->next->len &&
         !memcmp(old->data, memory->next->data, old->len * sizeof(HmemRange))) {
         return;

@@ -242,9 +242,10 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     track->num_accessed += tick.accessed;
     trace_virtio_hmem_tick(tick.seq, tick.vtime_ns, tick.window_ns,
                            tick.dirty, tick.accessed);
-    hmem_track_rest(track);
     hmem_track_arm(track);
     track->ops->tick(track->opaque, &tick);
+    /* The driver can have gone after this, or the device. */
+    hmem_track_rest(track);
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
         track->in_wait = true;
         /* Tracking may be stopped, or be another, after this. */
@@ -482,7 +483,8 @@ static void hmem_track_go(HmemTrack *track)
         (track->flags ^ ask->flags) & ~HMEM_LINK_TRACK_REST) {
         hmem_track_halt(track);
     }
-    if (!tracker) {
+    /* To switch the log off can end in an unplug. */
+    if (!tracker || !track->timer) {
         return;
     }
     track->window_ns = ask->window_ns;

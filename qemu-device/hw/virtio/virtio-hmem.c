@@ -93,9 +93,14 @@ static bool virtio_hmem_ready(VirtIOHMEM *hmem)
  * Have virtio_hmem_work() called.  The main loop would do so at some later
  * time: a guest whose time is its instructions is to find the same thing in
  * each run.
+ *
+ * What comes before can have ended in an unplug, see virtio-hmem-dirty.c.
  */
 static void virtio_hmem_kick(VirtIOHMEM *hmem)
 {
+    if (!hmem->work_bh) {
+        return;
+    }
     if (icount_enabled()) {
         timer_mod(hmem->work_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
     } else {
@@ -949,8 +954,10 @@ static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
 
     /* Called for a change of the run state, too. */
     vdev->status = status;
-    virtio_hmem_update_state(hmem);
-    virtio_hmem_kick(hmem);
+    if (hmem->work_bh) {
+        virtio_hmem_update_state(hmem);
+        virtio_hmem_kick(hmem);
+    }
     return HMEM_SET_STATUS_OK;
 }
 
@@ -996,6 +1003,9 @@ static void virtio_hmem_reset(VirtIODevice *vdev)
 {
     VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
 
+    if (!hmem->work_bh) {
+        return;
+    }
     timer_del(hmem->online_timer);
     memset(hmem->online, 0, sizeof(hmem->online));
     virtio_hmem_get_config(vdev, vdev->config);
@@ -1147,11 +1157,13 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     notifier_remove(&hmem->wakeup_notifier);
     qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
+    hmem_link_unrealize(&hmem->link);
+    /* Ends a scan, which kicks. */
+    hmem_track_unrealize(&hmem->track);
     timer_free(hmem->work_timer);
     qemu_bh_delete(hmem->work_bh);
+    hmem->work_bh = NULL;
     timer_free(hmem->online_timer);
-    hmem_link_unrealize(&hmem->link);
-    hmem_track_unrealize(&hmem->track);
     timer_free(hmem->postcopy_timer);
     virtio_hmem_end_parts(hmem);
     hmem_memory_unrealize(&hmem->memory);

@@ -24,6 +24,7 @@
 #include "libqos/libqos-pc.h"
 #include "libqos/pci-pc.h"
 #include "libqos/virtio-hmem.h"
+#include "hw/pci/pci_regs.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_hmem.h"
 #include "standard-headers/linux/virtio_pci.h"
@@ -664,6 +665,29 @@ static void expect_broken(Test *t)
     qvirtio_start_device(t->hmem.vdev);
     start_driver(t);
     pass_hint(t, 100, FAST, 0, 1);
+}
+
+/* Registers of a transport */
+
+#define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
+
+static uint64_t register_addr(Test *t, uint64_t offset)
+{
+    return t->pci->bar.addr + t->pci->common_cfg_offset + offset;
+}
+
+static void write_common16(Test *t, uint64_t offset, uint16_t value)
+{
+    qpci_io_writew(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset, value);
+}
+
+static void write_common64(Test *t, uint64_t offset, uint64_t value)
+{
+    qpci_io_writel(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset, value);
+    qpci_io_writel(t->pci->pdev, t->pci->bar,
+                   t->pci->common_cfg_offset + offset + 4, value >> 32);
 }
 
 /*
@@ -2885,6 +2909,80 @@ static void test_memory_results(void)
     teardown(&t);
 }
 
+/*
+ * Memory changes, so that a device that comes before ours finds that its ring
+ * has no room, and its interrupt lies on our registers: we are reset and switch
+ * the log off, which changes memory once more, before we have heard of the
+ * first change.
+ */
+static void test_memory_nested(void)
+{
+    const uint64_t from = 0xc0000, step = 0x4000;
+    QPCIAddress at = { .devfn = QPCI_DEVFN(3, 0) };
+    QVirtioPCIDevice *rng;
+    QPCIDevice *bridge;
+    QVirtQueue *vq;
+    Test t = { }, r;
+    uint64_t entry;
+
+    t.d = daemon_new();
+    /* So much that the first slice of the log is in tier 0. */
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 1G -smp 1 -nodefaults"
+                         " -object memory-backend-memfd,id=m0,size=896M"
+                         " -object memory-backend-memfd,id=m1,size=128M" NUMA
+                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                         " -device virtio-rng-pci,addr=3"
+                         " -device virtio-hmem,id=hmem0,chardev=hmemd,addr=%d",
+                         t.d->path, SLOT);
+    t.qts = t.qs->qts;
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    find_hmem(&t);
+    start_driver(&t);
+    bridge = qpci_device_find(t.qs->pcibus, QPCI_DEVFN(0, 0));
+    /* RAM instead of ROM, and the ring crosses from one part to the other. */
+    qpci_config_writeb(bridge, 0x5a, 0x33);
+    daemon_recv_ranges(t.d, 3);
+    g_assert_cmphex(t.d->ranges[0].num, ==,
+                    (from + 2 * step) >> VIRTIO_HMEM_GFN_SHIFT);
+    rng = virtio_pci_new(t.qs->pcibus, &at);
+    g_assert_nonnull(rng);
+    qvirtio_pci_device_enable(rng);
+    qvirtio_start_device(&rng->vdev);
+    qvirtio_set_features(&rng->vdev, 1ull << VIRTIO_F_VERSION_1);
+    vq = qvirtqueue_setup(&rng->vdev, &t.qs->alloc, 0);
+    r = (Test) { .qts = t.qts, .pci = rng };
+    rng->vdev.bus->queue_select(&rng->vdev, 0);
+    write_common64(&r, COMMON(queue_used_lo), from + step - 8);
+    write_common16(&r, COMMON(queue_enable), 1);
+    qpci_msix_enable(rng->pdev);
+    qvirtio_pci_set_msix_configuration_vector(rng, &t.qs->alloc, 0);
+    entry = rng->pdev->msix_table_off;
+    qpci_io_writel(rng->pdev, rng->pdev->msix_table_bar,
+                   entry + PCI_MSIX_ENTRY_LOWER_ADDR,
+                   register_addr(&t, COMMON(device_status)));
+    qpci_io_writel(rng->pdev, rng->pdev->msix_table_bar,
+                   entry + PCI_MSIX_ENTRY_DATA, 0);
+    qvirtio_set_driver_ok(&rng->vdev);
+
+    daemon_track(t.d, 10 * MS);
+    daemon_barrier(t.d);
+    qtest_clock_step(t.qts, 1);
+    assert_log(&t, true);
+    qpci_config_writeb(bridge, 0x5a, 0x03);
+    daemon_recv_ranges(t.d, 3);
+    g_assert_cmphex(t.d->ranges[0].num, ==,
+                    (from + step) >> VIRTIO_HMEM_GFN_SHIFT);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    /* That was all. */
+    daemon_barrier(t.d);
+    assert_log(&t, false);
+    qvirtqueue_cleanup(rng->vdev.bus, vq, &t.qs->alloc);
+    qos_object_destroy((QOSGraphObject *)rng);
+    g_free(bridge);
+    teardown(&t);
+}
+
 /* All memory of a virtio-mem device, plugged in or not; none of an NVDIMM. */
 static void test_memory_other(void)
 {
@@ -3026,6 +3124,36 @@ static void test_eject(void)
         qtest_qmp_device_add(t.qts, "virtio-hmem-pci", "hmem0",
                              "{ 'chardev': 'hmemd', 'addr': '04.0' }");
     }
+    unlink(bios);
+    teardown(&t);
+}
+
+/* The same where a scan is under way, and guest time is its instructions. */
+static void test_eject_icount(void)
+{
+    g_autofree char *bios = NULL;
+    Test t = { .d = daemon_new() };
+
+    if (!qtest_has_accel("tcg")) {
+        g_test_skip("no TCG");
+        daemon_free(t.d);
+        return;
+    }
+    bios = write_bios(t.d);
+    t.qs = qtest_pc_boot(MACHINE " -accel tcg -icount shift=3 -bios %s"
+                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                         " -device virtio-hmem,id=hmem0,chardev=hmemd,"
+                         "addr=%d", bios, t.d->path, SLOT);
+    t.qts = t.qs->qts;
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    find_hmem(&t);
+    start_driver(&t);
+    daemon_track_with(t.d, 3600 * 1000 * MS, HMEM_LINK_TRACKER_GPT, 0);
+    daemon_barrier(t.d);
+    qtest_writeb(t.qts, EJECT_FLAG, 1);
+    daemon_expect_drop(t.d);
+    wait_deleted(&t);
     unlink(bios);
     teardown(&t);
 }
@@ -4110,28 +4238,8 @@ static void test_bad_scanner(const void *data)
  * Neither the batches nor the driver may change under the device's hands.
  */
 
-#define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
 /* More than the smallest buffer has room for. */
 #define DMA_HINTS 300
-
-static uint64_t register_addr(Test *t, uint64_t offset)
-{
-    return t->pci->bar.addr + t->pci->common_cfg_offset + offset;
-}
-
-static void write_common16(Test *t, uint64_t offset, uint16_t value)
-{
-    qpci_io_writew(t->pci->pdev, t->pci->bar,
-                   t->pci->common_cfg_offset + offset, value);
-}
-
-static void write_common64(Test *t, uint64_t offset, uint64_t value)
-{
-    qpci_io_writel(t->pci->pdev, t->pci->bar,
-                   t->pci->common_cfg_offset + offset, value);
-    qpci_io_writel(t->pci->pdev, t->pci->bar,
-                   t->pci->common_cfg_offset + offset + 4, value >> 32);
-}
 
 /*
  * A buffer of @len bytes in memory, but for its byte @at, which is elsewhere;
@@ -4968,7 +5076,9 @@ int main(int argc, char **argv)
         { "memory/dimm", test_memory_dimm },
         { "memory/results", test_memory_results },
         { "memory/other", test_memory_other },
+        { "memory/nested", test_memory_nested },
         { "eject", test_eject },
+        { "eject/icount", test_eject_icount },
         { "dirty/dma", test_dirty_dma },
         { "dirty/change", test_dirty_change },
         { "dirty/disconnect", test_dirty_disconnect },

@@ -44,12 +44,14 @@ typedef struct HmemMemory {
     /*
      * Where the guest now finds that memory: HmemRange, sorted, not
      * overlapping, at most HMEM_LINK_MAX_RANGES.  @next is what the memory
-     * listener is told between begin and commit.  Whatever drops the BQL can
-     * swap the two: nobody holds @ranges or what is in it across that.  A
-     * range's memory region is there as long as the range.
+     * listener is told between begin and commit, when it is @pending.  Whatever
+     * drops the BQL or changes memory regions can swap the two: nobody holds
+     * @ranges or what is in it across that.  A range's memory region is there
+     * as long as the range.
      */
     GArray *ranges;
     GArray *next;
+    bool pending;
     /*
      * HmemGone, not overlapping or adjacent, at most HMEM_LINK_MAX_RANGES.
      * Each time that frames go begins a new generation, the first is 1.

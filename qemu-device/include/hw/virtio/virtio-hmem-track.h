@@ -3,7 +3,9 @@
  * virtio-hmem: which pages the guest uses, window by window.
  *
  * A tracker finds out; here are the windows, and the maps that are shared with
- * hmemd.  All functions run under the BQL, and none of them drops it.
+ * hmemd.  All functions run under the BQL, and none of them drops it.  But to
+ * switch the dirty log off can have the device reset or unplugged, see
+ * virtio-hmem-dirty.c.
  */
 #ifndef HW_VIRTIO_HMEM_TRACK_H
 #define HW_VIRTIO_HMEM_TRACK_H

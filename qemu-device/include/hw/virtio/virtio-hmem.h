@@ -82,7 +82,10 @@ struct VirtIOHMEM {
 
     VirtQueue *hint_vq;
     VirtQueue *result_vq;
-    /* All that is done on a queue; the timer is in its place with -icount. */
+    /*
+     * All that is done on a queue; the timer is in its place with -icount.
+     * NULL: unrealized, which a reset by the transport can follow.
+     */
     QEMUBH *work_bh;
     QEMUTimer *work_timer;
 
