@@ -4242,18 +4242,18 @@ static void test_bad_scanner(const void *data)
 #define DMA_HINTS 300
 
 /*
- * A buffer of @len bytes in memory, but for its byte @at, which is elsewhere;
- * returns its address.
+ * A buffer of @len bytes in memory, but for @num of them from @at on, which are
+ * elsewhere; returns its address.
  */
 static uint64_t post_with_hole(Test *t, QVirtQueue *vq, uint32_t len,
-                               uint32_t at, uint64_t elsewhere)
+                               uint32_t at, uint32_t num, uint64_t elsewhere)
 {
     uint64_t addr = guest_alloc(t->hmem.alloc, len);
     uint32_t head = qvirtqueue_add(t->qts, vq, addr, at, true, true);
     int i;
 
-    qvirtqueue_add(t->qts, vq, elsewhere, 1, true, true);
-    qvirtqueue_add(t->qts, vq, addr + at + 1, len - at - 1, true, false);
+    qvirtqueue_add(t->qts, vq, elsewhere, num, true, true);
+    qvirtqueue_add(t->qts, vq, addr + at + num, len - at - num, true, false);
     /* libqos does not link them. */
     for (i = 0; i < 2; i++) {
         qtest_writew(t->qts, vq->desc + 16 * (head + i) + 14, head + i + 1);
@@ -4309,7 +4309,7 @@ static void check_dma_hints(uint64_t gfn)
     }
     for (i = 0; i < ARRAY_SIZE(addr); i++) {
         addr[i] = post_with_hole(&t, t.hmem.hint_vq, HINT_BUFFER(256), at,
-                                 register_addr(&t, COMMON(device_status)));
+                                 1, register_addr(&t, COMMON(device_status)));
     }
     daemon_hints(t.d, 1, hints, DMA_HINTS);
     wait_used(&t, t.hmem.hint_vq, 2);
@@ -4372,10 +4372,10 @@ static void check_dma_scan(uint64_t mask)
     gpt_tick_done(&t, 1);
     /* Two that were used before. */
     addr = post_with_hole(&t, t.hmem.scan_vq, SCAN_BUFFER(256), at,
-                          register_addr(&t, COMMON(device_status)));
+                          1, register_addr(&t, COMMON(device_status)));
     for (i = 0; i < 3; i++) {
         post_with_hole(&t, t.hmem.scan_vq, SCAN_BUFFER(256), at,
-                       register_addr(&t, COMMON(device_status)));
+                       1, register_addr(&t, COMMON(device_status)));
     }
     qtest_clock_step(t.qts, 10 * MS);
     wait_used(&t, t.hmem.scan_vq, 3);
@@ -4490,6 +4490,134 @@ static void test_dma_access_status(void)
 static void test_dma_access_reset(void)
 {
     check_dma_access(0);
+}
+
+/*
+ * The way that is not shut: the first hint's GFN is written to a register in
+ * the configuration space of the device, or of the port that it is in.
+ */
+
+#define ECAM 0xb0000000u
+#define PORT 5
+
+/* A PCIe port with the device in it, on bus 1. */
+static QPCIDevice *setup_port(Test *t)
+{
+    QPCIAddress at = { .devfn = 1 << 8 };
+    QPCIDevice *mch, *port;
+
+    t->d = daemon_new();
+    t->qs = qtest_pc_boot("-machine q35,hmat=on" NODES NUMA HMAT
+                          " -global ICH9-LPC.acpi-pci-hotplug-with-bridge-"
+                          "support=off -device pcie-root-port,id=rp0,addr=%d,"
+                          "chassis=1,slot=1"
+                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                          " -device virtio-hmem,id=hmem0,chardev=hmemd,bus=rp0",
+                          PORT, t->d->path);
+    t->qts = t->qs->qts;
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+    mch = qpci_device_find(t->qs->pcibus, QPCI_DEVFN(0, 0));
+    /* The configuration space of all devices in memory. */
+    qpci_config_writel(mch, 0x64, 0);
+    qpci_config_writel(mch, 0x60, ECAM | 1);
+    g_free(mch);
+    port = qpci_device_find(t->qs->pcibus, QPCI_DEVFN(PORT, 0));
+    qpci_config_writel(port, PCI_PRIMARY_BUS, 0x010100);
+    /* 16 MiB, where libqos puts BARs. */
+    qpci_config_writel(port, PCI_MEMORY_BASE, 0xe0f0e000);
+    qpci_config_writel(port, PCI_PREF_MEMORY_BASE, 0xe0f0e000);
+    qpci_device_enable(port);
+    t->pci = virtio_pci_new(t->qs->pcibus, &at);
+    g_assert_nonnull(t->pci);
+    qvirtio_pci_device_enable(t->pci);
+    qvirtio_start_device(&t->pci->vdev);
+    t->hmem = (QVirtioHMEM) {
+        .qts = t->qts,
+        .alloc = &t->qs->alloc,
+        .vdev = &t->pci->vdev,
+    };
+    start_driver(t);
+    return port;
+}
+
+static uint64_t express_addr(QPCIDevice *dev, uint8_t offset)
+{
+    return ECAM + (dev->devfn << 12) +
+        qpci_find_capability(dev, PCI_CAP_ID_EXP, 0) + offset;
+}
+
+/* Two buffers, so that there is something to go on with. */
+static void hint_config(Test *t, uint64_t config, uint16_t value)
+{
+    const uint32_t at = sizeof(struct virtio_hmem_hint_batch);
+    g_autofree struct virtio_hmem_hint *hints =
+        g_new0(struct virtio_hmem_hint, DMA_HINTS);
+    int i;
+
+    for (i = 0; i < DMA_HINTS; i++) {
+        hints[i] = hint(value, 0, 1);
+    }
+    for (i = 0; i < 2; i++) {
+        post_with_hole(t, t->hmem.hint_vq, HINT_BUFFER(256), at,
+                       sizeof(value), config);
+    }
+    daemon_hints(t->d, 1, hints, DMA_HINTS);
+}
+
+static void test_dma_config_reset(void)
+{
+    Test t = { };
+    QPCIDevice *port = setup_port(&t);
+
+    g_assert_cmphex(PCI_EXP_DEVCTL_BCR_FLR, ==, SLOW);
+    hint_config(&t, express_addr(t.pci->pdev, PCI_EXP_DEVCTL), SLOW);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    assert_property(t.qts, "driver-state", "none");
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    daemon_barrier(t.d);
+    g_free(port);
+    teardown(&t);
+}
+
+#define SLOT_OFF (PCI_EXP_SLTCTL_PWR_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF)
+
+static void check_unplugged(Test *t, QPCIDevice *port)
+{
+    daemon_expect_drop(t->d);
+    qtest_qmp_eventwait(t->qts, "DEVICE_DELETED");
+    g_free(port);
+    teardown(t);
+}
+
+static void test_dma_config_unplug(void)
+{
+    Test t = { };
+    QPCIDevice *port = setup_port(&t);
+
+    hint_config(&t, express_addr(port, PCI_EXP_SLTCTL), SLOT_OFF);
+    check_unplugged(&t, port);
+}
+
+/* The same by the address of an interrupt. */
+static void test_dma_config_notify(void)
+{
+    Test t = { };
+    QPCIDevice *port = setup_port(&t);
+    QPCIDevice *pdev = t.pci->pdev;
+    const uint64_t entry = pdev->msix_table_off + PCI_MSIX_ENTRY_SIZE;
+
+    qpci_msix_enable(pdev);
+    qvirtqueue_pci_msix_setup(t.pci, (QVirtQueuePCI *)t.hmem.hint_vq,
+                              t.hmem.alloc, 1);
+    qpci_io_writel(pdev, pdev->msix_table_bar,
+                   entry + PCI_MSIX_ENTRY_LOWER_ADDR,
+                   express_addr(port, PCI_EXP_SLTCTL));
+    qpci_io_writel(pdev, pdev->msix_table_bar, entry + PCI_MSIX_ENTRY_DATA,
+                   SLOT_OFF);
+    qvirtio_hmem_post(&t.hmem, HINT_BUFFER(256));
+    daemon_hint(t.d, 1, SLOW, 0, 0);
+    check_unplugged(&t, port);
 }
 
 /*
@@ -5115,6 +5243,9 @@ int main(int argc, char **argv)
         { "dma/scan/reset", test_dma_scan_reset },
         { "dma/access/status", test_dma_access_status },
         { "dma/access/reset", test_dma_access_reset },
+        { "dma/config/reset", test_dma_config_reset },
+        { "dma/config/unplug", test_dma_config_unplug },
+        { "dma/config/notify", test_dma_config_notify },
         { "migration/live", test_migration },
         { "migration/scan", test_migration_scan },
         { "migration/written", test_migration_written },
