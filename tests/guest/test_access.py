@@ -168,17 +168,17 @@ def out_of_memory(rig, how):
         assert swapped()[2] > 0
 
 
-@test(timeout=900, debug=True, parallel=True)
+@test(kernels=("6.1", "7.3"), timeout=900, debug=True, parallel=True)
 def written_pages_are_swapped(rig):
     out_of_memory(rig, "private")
 
 
-@test(timeout=900, debug=True, parallel=True)
+@test(kernels=("6.12",), timeout=900, debug=True, parallel=True)
 def written_shared_pages_are_swapped(rig):
     out_of_memory(rig, "shared")
 
 
-@test(timeout=900, debug=True, parallel=True)
+@test(kernels=("6.12",), timeout=900, debug=True, parallel=True)
 def pages_given_away_and_written_again_stay(rig):
     """MADV_FREE: what is written after it is not discarded."""
     out_of_memory(rig, "free")
@@ -223,12 +223,12 @@ def reclaim_keeps_the_hot_set(rig, lru):
     assert with_scans <= 2 * without + pages // 100
 
 
-@test(timeout=900)
+@test(kernels=("6.1",), timeout=900)
 def reclaim_goes_by_accesses(rig):
     reclaim_keeps_the_hot_set(rig, "n")
 
 
-@test(timeout=900)
+@test(kernels=("6.1", "6.12"), timeout=900)
 def reclaim_by_generations_goes_by_accesses(rig):
     """The multi-generational LRU, which has page tables looked through, too."""
     reclaim_keeps_the_hot_set(rig, "y")
@@ -290,7 +290,7 @@ def driver_comes_and_goes(rig):
     assert "violation" not in vm.qemu_log.read_text()
 
 
-@test(timeout=600)
+@test(kernels=("6.12",), timeout=600)
 def what_is_locked_is_not_taken_for_unused(rig):
     """A process has its address space locked all the time: the scan leaves it out,
     and says so."""
@@ -316,7 +316,7 @@ def what_is_locked_is_not_taken_for_unused(rig):
     assert not peer.tick.flags & TICK_INCOMPLETE
 
 
-@test(timeout=600, debug=True, parallel=True)
+@test(kernels=("6.12",), timeout=600, debug=True, parallel=True)
 def exits_do_not_wait(rig):
     """While scans run back to back, a process that had a file mapped is waited for,
     and then the file system can be unmounted at once."""
@@ -328,7 +328,7 @@ def exits_do_not_wait(rig):
     print(program.wait(), vm.counter("scans"), "scans")
 
 
-@test(timeout=900)
+@test(kernels=("6.12",), timeout=900)
 def memory_goes_offline_and_comes_back(rig):
     """All of tier 1's memory that can be taken offline is, and comes back: the host
     is told how much there is."""

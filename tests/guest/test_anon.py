@@ -94,7 +94,7 @@ def competing_mover(rig):
     program.wait()
 
 
-@test(debug=True, timeout=600)
+@test(kernels=("6.12", "7.3"), debug=True, timeout=600)
 def process_ends_while_its_pages_move(rig):
     """When it has been waited for, nothing of it is left: the file system that it
     used can be unmounted.  Each page takes a while here."""

@@ -58,7 +58,7 @@ def wait_node(rig, vm, kib):
     rig.daemon.wait(lambda: node_kib(vm, 1) == kib, f"{kib} KiB in node 1")
 
 
-@test(timeout=900)
+@test(kernels=("6.12", "7.3"), timeout=900)
 def dimm(rig):
     """It comes, is used, and goes."""
     vm = boot(rig)
@@ -79,7 +79,7 @@ def dimm(rig):
     assert vm.run("md5sum /tmp/data") == checksum
 
 
-@test(timeout=900)
+@test(kernels=("6.12",), timeout=900)
 def virtio_mem(rig):
     """The same with a device of which the guest plugs parts."""
     vm = boot(rig, "-object", f"memory-backend-memfd,id=m2,size={SIZE // MIB}M",

@@ -37,7 +37,7 @@ def merged_through_a_sharer(rig):
     assert got.get("moved", 0) > 0 and got.get("ksm", 0) > 0, got
 
 
-@test(debug=True, timeout=600)
+@test(kernels=("6.12", "7.3"), debug=True, timeout=600)
 def merged_where_the_owner_is_looked_for(rig):
     """Who has a page cannot be seen without looking for it in each that may: one of
     those has a merged page at the same place."""

@@ -164,7 +164,7 @@ def sleep_and_wake(vm, when="true"):
     return asleep
 
 
-@test(kernels=("6.1", "6.12"), timeout=600)
+@test(kernels=("6.12",), timeout=600)
 def sleep_does_not_wait_for_a_batch(rig):
     """The rest of a batch is answered as stopped, so that the system can go to sleep
     at once; the kernel waits for 20 s, and some batches take longer."""

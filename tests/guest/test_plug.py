@@ -31,7 +31,7 @@ class Moves:
         print(self.program.wait())
 
 
-@test(debug=True, timeout=900)
+@test(kernels=("6.12",), debug=True, timeout=900)
 def virtio_mem_takes_memory(rig):
     """By 2 MiB, which it keeps until a block of memory is complete."""
     vm = rig.boot(dram=128, nvm=128, append="numa_balancing=disable "
@@ -55,7 +55,7 @@ def virtio_mem_takes_memory(rig):
     moves.finish()
 
 
-@test(debug=True, timeout=900)
+@test(kernels=("6.12",), debug=True, timeout=900)
 def memory_goes_offline(rig):
     """Blocks of it, one after the other, and come back."""
     vm = rig.boot(dram=128, nvm=512, append="numa_balancing=disable movablecore=512M")
