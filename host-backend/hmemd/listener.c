@@ -13,9 +13,12 @@
 #include "listener.h"
 #include "log.h"
 
-/* A second in all. */
-#define LOCK_TRIES	100
-#define LOCK_US		10000
+/*
+ * The process that closes files for a hmemd that was killed has its files, too, and
+ * ends a moment later: so long, a second in all, they are waited for.
+ */
+#define LEFT_TRIES	100
+#define LEFT_US		10000
 
 int listener_default_dir(char *buf, size_t size, struct hmem_err *err)
 {
@@ -76,11 +79,10 @@ static int lock(struct listener *l, struct hmem_err *err)
 	if (l->lock_fd < 0)
 		return hmem_fail(err, errno, "cannot open %.150s: %s", path,
 				 strerror(errno));
-	/* The process that closes files for one that was killed ends a moment later. */
-	for (unsigned int i = 0; i < LOCK_TRIES && ret < 0; i++) {
+	for (unsigned int i = 0; i < LEFT_TRIES && ret < 0; i++) {
 		ret = flock(l->lock_fd, LOCK_EX | LOCK_NB);
 		if (ret < 0)
-			usleep(LOCK_US);
+			usleep(LEFT_US);
 	}
 	if (ret < 0)
 		return hmem_fail(err, EBUSY, "another hmemd has %.150s: stop it, or "
@@ -100,6 +102,20 @@ static bool has_owner(const struct sockaddr_un *addr)
 	return owner;
 }
 
+/*
+ * One that was killed can have lost its lock before its socket.  One that has not is
+ * not to be kept busy: a tenth of the tries will do.
+ */
+static bool keeps_owner(const struct sockaddr_un *addr)
+{
+	for (unsigned int i = 0; i < LEFT_TRIES / 10; i++) {
+		if (!has_owner(addr))
+			return false;
+		usleep(10 * LEFT_US);
+	}
+	return true;
+}
+
 static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -112,7 +128,7 @@ static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 		if (!S_ISSOCK(st.st_mode))
 			return hmem_fail(err, EEXIST, "%.150s is there and is no socket: "
 					 "remove it, or name another", l->path);
-		if (has_owner(&addr))
+		if (keeps_owner(&addr))
 			return hmem_fail(err, EBUSY, "someone listens on %.150s, although "
 					 "the lock file is free: stop that, or name "
 					 "another socket", l->path);

@@ -38,10 +38,10 @@ def full_dram(rig):
         return where, count
 
     # What room is left is taken by promotions.
-    promoted = 0
+    promoted, count = 0, {}
     while True:
         part, high = high[:EACH], high[EACH:]
-        assert len(part) == EACH, "DRAM does not fill up"
+        assert len(part) == EACH, f"DRAM does not fill up: {promoted}, {count}"
         _, count = hint([(g, 0, 0) for g in part])
         promoted += count["moved"]
         if count["no-memory"] == EACH:
