@@ -20,6 +20,7 @@
 
 #include "hint.h"
 
+#define MPOL_DEFAULT	0
 #define MPOL_BIND	2
 /* Above what makes the kernel reclaim. */
 #define SPARE_KIB	(6ul << 10)
@@ -39,10 +40,13 @@ static uint64_t *pages_on(unsigned long node, size_t pages)
 	return p;
 }
 
+/* The pages stay on their node, and may move from there again. */
 static void fill(uint64_t *p, size_t pages)
 {
 	for (size_t i = 0; i < pages * HINT_PAGE / 8; i++)
 		p[i] = (uintptr_t)p + i * 0x9e3779b97f4a7c15u;
+	if (syscall(SYS_mbind, p, pages * HINT_PAGE, MPOL_DEFAULT, NULL, 0, 0) < 0)
+		err(1, "mbind");
 }
 
 static void check(const uint64_t *p, size_t pages)
