@@ -39,6 +39,8 @@ extern const struct argp_child global_argp[];
 
 /* For ARGP_KEY_ARG: @arg names the VM, for *@vm.  Usage error if it has one. */
 void take_vm(struct argp_state *state, const char **vm, char *arg);
+/* The parser of a command that takes a VM and nothing else; its input is @vm. */
+error_t parse_vm(int key, char *arg, struct argp_state *state);
 
 /* One file each. */
 int cmd_list(int argc, char **argv);

@@ -6,13 +6,6 @@
 #include "hmemctl.h"
 #include "size.h"
 
-static error_t parse_vm(int key, char *arg, struct argp_state *state)
-{
-	if (key == ARGP_KEY_ARG)
-		take_vm(state, state->input, arg);
-	return key == ARGP_KEY_ARG ? 0 : ARGP_ERR_UNKNOWN;
-}
-
 static const struct argp jobs_argp = {
 	.parser = parse_vm,
 	.args_doc = "[VM]",

@@ -78,6 +78,14 @@ void take_vm(struct argp_state *state, const char **vm, char *arg)
 	*vm = arg;
 }
 
+error_t parse_vm(int key, char *arg, struct argp_state *state)
+{
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	take_vm(state, state->input, arg);
+	return 0;
+}
+
 static error_t parse_global(int key, char *arg, struct argp_state *state)
 {
 	char *end;

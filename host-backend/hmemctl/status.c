@@ -4,16 +4,8 @@
 #include "hmemctl.h"
 #include "size.h"
 
-static error_t parse_opt(int key, char *arg, struct argp_state *state)
-{
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	take_vm(state, state->input, arg);
-	return 0;
-}
-
 static const struct argp argp = {
-	.parser = parse_opt,
+	.parser = parse_vm,
 	.args_doc = "[VM]",
 	.doc = "Tiers of a VM, or of all, how hot they are, and what is going on.",
 	.children = global_argp,

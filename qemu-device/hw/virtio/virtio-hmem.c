@@ -365,7 +365,8 @@ static void virtio_hmem_scan(void *opaque, HmemScan scan)
     virtio_hmem_kick(hmem);
 }
 
-static void virtio_hmem_late(void *opaque)
+/* virtio_hmem_update_state(), where something else calls back. */
+static void virtio_hmem_changed(void *opaque)
 {
     virtio_hmem_update_state(opaque);
 }
@@ -374,7 +375,7 @@ static const HmemTrackOps virtio_hmem_track_ops = {
     .tick = virtio_hmem_tick,
     .wait = virtio_hmem_wait,
     .scan = virtio_hmem_scan,
-    .late = virtio_hmem_late,
+    .late = virtio_hmem_changed,
 };
 
 /*
@@ -921,11 +922,6 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
     return 0;
 }
 
-static void virtio_hmem_sleep_bh(void *opaque)
-{
-    virtio_hmem_update_state(opaque);
-}
-
 /* The run state changes only after the notifiers have been called. */
 static void virtio_hmem_suspended(Notifier *notifier, void *data)
 {
@@ -992,11 +988,6 @@ static void virtio_hmem_set_config(VirtIODevice *vdev, const uint8_t *config)
     }
     /* The transport keeps what was written, for the next call. */
     virtio_hmem_get_config(vdev, vdev->config);
-}
-
-static void virtio_hmem_online_changed(void *opaque)
-{
-    virtio_hmem_update_state(opaque);
 }
 
 static void virtio_hmem_reset(VirtIODevice *vdev)
@@ -1132,12 +1123,12 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     virtio_hmem_init_config(hmem);
     hmem->next_id = 1;
     hmem->online_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
-                                      virtio_hmem_online_changed, hmem);
+                                      virtio_hmem_changed, hmem);
     hmem->postcopy_timer = timer_new_ms(QEMU_CLOCK_REALTIME,
                                         virtio_hmem_postcopy_timer, hmem);
     migration_add_notifier(&hmem->migration_notifier,
                            virtio_hmem_migration_notify);
-    hmem->sleep_bh = qemu_bh_new(virtio_hmem_sleep_bh, hmem);
+    hmem->sleep_bh = qemu_bh_new(virtio_hmem_changed, hmem);
     hmem->suspend_notifier.notify = virtio_hmem_suspended;
     hmem->wakeup_notifier.notify = virtio_hmem_woken_up;
     qemu_register_suspend_notifier(&hmem->suspend_notifier);
