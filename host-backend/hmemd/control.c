@@ -14,10 +14,9 @@
 
 #include <json-c/json.h>
 
-#include "heat.h"
-#include "job.h"
+#include "control.h"
+#include "doorman.h"
 #include "log.h"
-#include "recall.h"
 #include "size.h"
 #include "utf8.h"
 #include "vm.h"
@@ -31,6 +30,13 @@
 /* A tenth of a second apart. */
 #define POLICY_TRIES	50u
 
+/* How hot a VM's memory is, for a client. */
+struct query {
+	struct heat_query heat;
+	struct client *client;
+	const struct vm *vm;
+};
+
 struct client {
 	struct conn conn;
 	struct hmemd *d;
@@ -39,8 +45,12 @@ struct client {
 	size_t seen;
 	/* The request is to be looked at again: when a pass is through, or soon. */
 	bool later;
+	struct vm_waiter waiter;
+	struct turn resume_soon;
 	/* How often that was because what a policy needs was busy. */
 	unsigned int tries;
+	/* The one under way; NULL: none. */
+	struct query *query;
 };
 
 typedef struct json_object json;
@@ -475,10 +485,35 @@ static void do_stats(struct client *client, json *req)
 		vm_reset_stats(vm);
 }
 
+static const struct heat_query_ops query_ops;
+
+static int begin_query(struct client *client, struct vm *vm, const struct heat_query *heat,
+		       struct hmem_err *err)
+{
+	struct query *q;
+
+	if (client->query)
+		return hmem_fail(err, EBUSY, "heat: the answer to the last "
+				 "request has not come yet: wait for it");
+	if (heat->waits && !vm->track.window_ns)
+		return hmem_fail(err, EAGAIN, "vm '%s': no window ends, as nothing is "
+				 "tracked: hmemctl policy %s set name=observe",
+				 vm->name, vm->name);
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return hmem_fail(err, ENOMEM, "heat: no memory for the request");
+	*q = (struct query) { .heat = *heat, .client = client, .vm = vm };
+	if (heat_query_begin(&q->heat, &vm->heat_queries, vm_vtime(vm), err) < 0) {
+		free(q);
+		return -ENOMEM;
+	}
+	client->query = q;
+	return 0;
+}
+
 static void do_heat(struct client *client, json *req)
 {
 	struct vm *vm = find_vm(client, req);
-	bool waits = json_object_object_get_ex(req, "after", NULL);
 	struct hmem_err err;
 	int64_t bins, after;
 	int ret;
@@ -493,8 +528,13 @@ static void do_heat(struct client *client, json *req)
 		reply_error(client, "usage", "heat: after is a number of windows");
 		return;
 	}
-	ret = heat_start(client, vm, bins, get_flag(req, "per_tier"), waits, after,
-			 &err);
+	ret = begin_query(client, vm, &(struct heat_query) {
+		.ops = &query_ops,
+		.max = bins,
+		.per_tier = get_flag(req, "per_tier"),
+		.waits = json_object_object_get_ex(req, "after", NULL),
+		.after = after,
+	}, &err);
 	if (ret < 0)
 		reply_error(client, ret == -EBUSY ? "busy" : "blocked", "%s", err.msg);
 }
@@ -511,6 +551,7 @@ static void do_policy(struct client *client, json *req)
 		return;
 	if (set && vm->pass) {
 		client->later = true;
+		vm_wait(vm, &client->waiter);
 		return;
 	}
 	if (set) {
@@ -526,7 +567,7 @@ static void do_policy(struct client *client, json *req)
 		ret = vm_set_policy(vm, &policy, &err);
 		if (ret == -EBUSY && client->tries++ < POLICY_TRIES) {
 			client->later = true;
-			hmemd_soon(client->d);
+			loop_soon(&client->d->loop, &client->resume_soon);
 			return;
 		}
 		client->tries = 0;
@@ -537,7 +578,7 @@ static void do_policy(struct client *client, json *req)
 		}
 		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
 			hmem_policy_name(policy.kind));
-		recall_keep(vm);
+		vm_keep_policy(vm);
 	}
 	reply(client, policy_json(vm), true);
 }
@@ -628,7 +669,7 @@ static json *job_entry_json(const struct job *job)
 	put_str(o, "state", job_state(job));
 	put_u64(o, "batches", job->in_flight);
 	put_u64(o, "age_s", (loop_now() - job->started) / 1000);
-	put_bool(o, "waited_for", job->client);
+	put_bool(o, "waited_for", job->ops);
 	return o;
 }
 
@@ -690,7 +731,7 @@ static void do_cancel(struct client *client, json *req)
 	json_object_object_add(o, "cancel", job_entry_json(job));
 	reply(client, o, true);
 	/* One with nothing under way has ended with that. */
-	hmemd_soon(client->d);
+	vm_feed_soon(job->vm);
 }
 
 static void dry_run(struct client *client, struct job *job)
@@ -708,6 +749,8 @@ static void dry_run(struct client *client, struct job *job)
 	json_object_object_add(o, "migrate", m);
 	reply(client, o, true);
 }
+
+static const struct job_ops job_ops;
 
 static void do_migrate(struct client *client, json *req)
 {
@@ -749,7 +792,7 @@ static void do_migrate(struct client *client, json *req)
 	} else {
 		spans = read_spans(get(req, "ranges", json_type_array), &num, &err);
 	}
-	job = spans ? job_new(vm, spans, num, get_flag(req, "strict"), to, order,
+	job = spans ? job_new(&vm->pages, spans, num, get_flag(req, "strict"), to, order,
 			      &err) : NULL;
 	if (!job) {
 		reply_error(client, "usage", "%s", err.msg);
@@ -763,6 +806,7 @@ static void do_migrate(struct client *client, json *req)
 	}
 	job->retries = retries;
 	job->id = ++client->d->jobs;
+	job->vm = vm;
 	if (get_flag(req, "dry_run")) {
 		dry_run(client, job);
 		job_free(job);
@@ -772,9 +816,10 @@ static void do_migrate(struct client *client, json *req)
 	TAILQ_INSERT_TAIL(&vm->jobs, job, link);
 	vm->num_jobs++;
 	if (get_flag(req, "wait")) {
-		job->client = client;
+		job->ops = &job_ops;
+		job->waiter = client;
 		/* Its number, so that it can be cancelled. */
-		client_job_progress(job);
+		job->ops->progress(job);
 	} else {
 		json *o = json_object_new_object();
 
@@ -784,16 +829,21 @@ static void do_migrate(struct client *client, json *req)
 	vm_feed(vm);
 }
 
-bool client_is_full(const struct client *client)
+/* --- what becomes of jobs and queries --- */
+
+/* The client reads slower than the results come. */
+static bool job_is_full(const struct job *job)
 {
+	const struct client *client = job->waiter;
+
 	return conn_queued(&client->conn) > FULL;
 }
 
-void client_job_progress(struct job *job)
+static void job_progress(struct job *job)
 {
 	json *o, *p;
 
-	if (loop_now() < job->reported + PROGRESS_MS || client_is_full(job->client))
+	if (loop_now() < job->reported + PROGRESS_MS || job_is_full(job))
 		return;
 	job->reported = loop_now();
 	o = json_object_new_object();
@@ -802,11 +852,10 @@ void client_job_progress(struct job *job)
 	put_u64(p, "pages", job->total);
 	put_u64(p, "done", job->done);
 	json_object_object_add(o, "progress", p);
-	reply(job->client, o, false);
+	reply(job->waiter, o, false);
 }
 
-void client_job_results(struct job *job,
-			const struct virtio_hmem_result_batch *batch)
+static void job_results(struct job *job, const struct virtio_hmem_result_batch *batch)
 {
 	json *o = json_object_new_object(), *a = json_object_new_array();
 
@@ -821,10 +870,10 @@ void client_job_results(struct job *job,
 		json_object_array_add(a, r);
 	}
 	json_object_object_add(o, "results", a);
-	reply(job->client, o, false);
+	reply(job->waiter, o, false);
 }
 
-void client_job_done(struct job *job)
+static void job_done(struct job *job)
 {
 	json *o = json_object_new_object(), *m = job_json(job);
 
@@ -832,8 +881,15 @@ void client_job_done(struct job *job)
 	put_str(m, "failed", job->failed);
 	put_bool(m, "cancelled", job->cancelled);
 	json_object_object_add(o, "migrate", m);
-	reply(job->client, o, true);
+	reply(job->waiter, o, true);
 }
+
+static const struct job_ops job_ops = {
+	.is_full = job_is_full,
+	.results = job_results,
+	.progress = job_progress,
+	.done = job_done,
+};
 
 /* Pages, and how hot they are. */
 static void put_heat(json *o, uint64_t pages, uint64_t sum, uint16_t max)
@@ -843,15 +899,15 @@ static void put_heat(json *o, uint64_t pages, uint64_t sum, uint16_t max)
 	put_u64(o, "max", max);
 }
 
-static json *heat_tier_json(const struct heat *h, uint32_t tier)
+static json *heat_tier_json(const struct query *q, uint32_t tier)
 {
-	const struct hmem_link_tier *t = &h->vm->hello.tiers[tier];
+	const struct hmem_link_tier *t = &q->vm->hello.tiers[tier];
 	uint64_t pages = 0, sum = 0;
 	json *o = json_object_new_object();
 	uint16_t max = 0;
 
-	for (uint32_t i = 0; i < h->bins.num; i++) {
-		const struct hmem_bin *b = &h->bins.bins[i];
+	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
+		const struct hmem_bin *b = &q->heat.bins.bins[i];
 
 		if (b->tier != tier)
 			continue;
@@ -866,16 +922,27 @@ static json *heat_tier_json(const struct heat *h, uint32_t tier)
 	return o;
 }
 
-void client_heat_done(const struct heat *h)
+static void end_query(struct client *client)
 {
+	if (!client->query)
+		return;
+	heat_query_end(&client->query->heat);
+	free(client->query);
+	client->query = NULL;
+}
+
+static void query_done(struct heat_query *heat)
+{
+	struct query *q = (struct query *)heat;
+	struct client *client = q->client;
+	const struct vm *vm = q->vm;
 	json *o = json_object_new_object(), *tiers = json_object_new_array();
 	json *bins = json_object_new_array();
-	const struct vm *vm = h->vm;
 
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		json_object_array_add(tiers, heat_tier_json(h, i));
-	for (uint32_t i = 0; i < h->bins.num; i++) {
-		const struct hmem_bin *b = &h->bins.bins[i];
+		json_object_array_add(tiers, heat_tier_json(q, i));
+	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
+		const struct hmem_bin *b = &q->heat.bins.bins[i];
 		json *bin = json_object_new_object();
 
 		put_u64(bin, "gfn", b->gfn);
@@ -889,19 +956,31 @@ void client_heat_done(const struct heat *h)
 	put_str(o, "tracker", vm_tracker_name(vm));
 	put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
 	put_u64(o, "window_ms", window_ms(vm));
-	put_u64(o, "windows", h->windows);
-	put_u64(o, "vtime_ns", h->vtime_ns);
+	put_u64(o, "windows", heat->windows);
+	put_u64(o, "vtime_ns", heat->vtime_ns);
 	put_u64(o, "heat_max", HMEM_HEAT_MAX);
-	put_u64(o, "pages_per_bin", h->bins.per);
+	put_u64(o, "pages_per_bin", q->heat.bins.per);
 	json_object_object_add(o, "tiers", tiers);
 	json_object_object_add(o, "bins", bins);
-	reply(h->client, o, true);
+	end_query(client);
+	/* The client may have to be dropped over the answer. */
+	reply(client, o, true);
 }
 
-void client_heat_failed(const struct heat *h, const char *why)
+static void query_failed(struct heat_query *heat, const char *why)
 {
-	reply_error(h->client, "blocked", "vm '%s': %s", h->vm->name, why);
+	struct query *q = (struct query *)heat;
+	struct client *client = q->client;
+	const struct vm *vm = q->vm;
+
+	end_query(client);
+	reply_error(client, "blocked", "vm '%s': %s", vm->name, why);
 }
+
+static const struct heat_query_ops query_ops = {
+	.done = query_done,
+	.failed = query_failed,
+};
 
 /* --- the connection --- */
 
@@ -978,12 +1057,10 @@ static int client_received(struct conn *c, struct hmem_err *err)
 	return CONN_AGAIN;
 }
 
-void clients_resume(struct hmemd *d)
+static void resume(struct turn *turn)
 {
-	struct client *client;
-
-	TAILQ_FOREACH(client, &d->clients, link)
-		conn_resume(&client->conn);
+	conn_resume(&((struct client *)((char *)turn -
+					offsetof(struct client, resume_soon)))->conn);
 }
 
 static void client_closed(struct conn *c, const char *why, bool fault)
@@ -995,14 +1072,15 @@ static void client_closed(struct conn *c, const char *why, bool fault)
 
 	log_msg(fault ? LOG_WARN : LOG_DEBUG, "control client (process %d): %s",
 		(int)c->pid, why);
-	heat_client_gone(d, client);
+	end_query(client);
+	vm_wait_no_more(&client->waiter);
 	/* Who does not wait any more does not want the rest of it. */
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		TAILQ_FOREACH(job, &vm->jobs, link) {
-			if (job->client == client) {
-				job->client = NULL;
+			if (job->ops && job->waiter == client) {
+				job->ops = NULL;
 				job_cancel(job);
-				hmemd_soon(d);
+				vm_feed_soon(vm);
 			}
 		}
 	}
@@ -1012,6 +1090,7 @@ static void client_closed(struct conn *c, const char *why, bool fault)
 
 static void client_release(struct conn *c)
 {
+	loop_forget(&((struct client *)c)->resume_soon);
 	free(c);
 }
 
@@ -1055,6 +1134,8 @@ void client_accept(struct hmemd *d, int fd)
 		return;
 	}
 	client->d = d;
+	client->waiter.conn = &client->conn;
+	client->resume_soon.take = resume;
 	client->conn.ops = &client_ops;
 	client->conn.in_max = MAX_REQUEST;
 	client->conn.out_max = MAX_REPLY;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "doorman.h"
 #include "log.h"
 #include "vm.h"
 

@@ -9,14 +9,6 @@
 
 struct hmemd;
 
-/* All zero at first. */
-struct turned_away {
-	uint64_t vms, clients;		/* connections */
-	char last[160];			/* why the last one was */
-	/* loop_now() of the last line in the log, and how many had none since. */
-	uint64_t logged, quiet;
-};
-
 /*
  * May another VM of @uid come in?  If not, one that has not introduced itself has to go:
  * where there are --max-user-vms of one user, or a quarter of --max-vms that are such, the

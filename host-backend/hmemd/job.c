@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <endian.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "job.h"
-#include "log.h"
+#include "loop.h"
 
 #define RETRY_MS	100
 /* More busy pages than this are not asked for again. */
@@ -14,7 +13,7 @@
 /* Frames in a batch whose results the client wants to see. */
 #define MAX_RESULTS	1024u
 /* ... and of any other, as all are gone through when it is sent and answered. */
-#define MAX_FRAMES	HMEMD_SLICE
+#define MAX_FRAMES	(UINT64_C(1) << 18)
 
 static int by_gfn(const void *a, const void *b)
 {
@@ -73,8 +72,8 @@ static int locate(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
 	return -1;
 }
 
-struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
-		    uint32_t tier, uint32_t order, struct hmem_err *err)
+struct job *job_new(const struct hmem_pages *pages, struct span *spans, size_t num,
+		    bool strict, uint32_t tier, uint32_t order, struct hmem_err *err)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
@@ -83,7 +82,7 @@ struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 		hmem_fail(err, ENOMEM, "no memory for a job");
 		return NULL;
 	}
-	job->vm = vm;
+	job->pages = pages;
 	job->started = loop_now();
 	job->spans = spans;
 	job->num_spans = tidy(spans, num);
@@ -94,7 +93,7 @@ struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
 		uint64_t gfn = spans[i].gfn, left = spans[i].num, run;
 
 		for (; left; gfn += run, left -= run) {
-			if (locate(&vm->pages, gfn, left, &run) >= 0)
+			if (locate(pages, gfn, left, &run) >= 0)
 				job->total += run;
 			else
 				job->outside += run;
@@ -151,7 +150,7 @@ uint64_t job_count(const struct job *job, uint64_t *from)
 		uint64_t gfn = job->spans[i].gfn, left = job->spans[i].num, run;
 
 		for (; left; gfn += run, left -= run) {
-			int tier = locate(&job->vm->pages, gfn, left, &run);
+			int tier = locate(job->pages, gfn, left, &run);
 
 			if (tier < 0)
 				continue;
@@ -179,7 +178,7 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 			job->off = 0;
 			continue;
 		}
-		tier = locate(&job->vm->pages, gfn, s->num - job->off, &run);
+		tier = locate(job->pages, gfn, s->num - job->off, &run);
 		if (tier < 0 || (tier == (int)job->tier && !job->strict)) {
 			/* Nothing to ask. */
 			if (tier >= 0) {
@@ -251,7 +250,7 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 		const struct job_retry *r = &job->again[job->next_again];
 
 		/* It has gone since, or a part of it has. */
-		if (!hmem_pages_has(&job->vm->pages, r->gfn, r->order)) {
+		if (!hmem_pages_has(job->pages, r->gfn, r->order)) {
 			job->done += UINT64_C(1) << r->order;
 			job->reasons[VIRTIO_HMEM_R_BAD_GFN] += UINT64_C(1) << r->order;
 			continue;
@@ -268,7 +267,7 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 	return n;
 }
 
-uint32_t job_next(struct job *job, struct sent *sent, uint32_t max)
+uint32_t job_next(struct job *job, uint64_t now_ms, struct sent *sent, uint32_t max)
 {
 	uint32_t n;
 
@@ -280,11 +279,9 @@ uint32_t job_next(struct job *job, struct sent *sent, uint32_t max)
 	if (!n && !job->in_flight && job->num_busy) {
 		/* A round is over: give what was busy a moment. */
 		if (!job->not_before)
-			job->not_before = vm_now(job->vm) + RETRY_MS;
-		if (vm_now(job->vm) < job->not_before) {
-			hmemd_soon(job->vm->d);
+			job->not_before = now_ms + RETRY_MS;
+		if (now_ms < job->not_before)
 			return 0;
-		}
 		free(job->again);
 		job->again = job->busy;
 		job->num_again = job->num_busy;
@@ -296,6 +293,11 @@ uint32_t job_next(struct job *job, struct sent *sent, uint32_t max)
 	}
 	job->asked += n;
 	return n;
+}
+
+bool job_waits(const struct job *job)
+{
+	return job->not_before && !job->cancelled;
 }
 
 static bool add_busy(struct job *job, uint64_t gfn, unsigned int order,
@@ -321,17 +323,16 @@ static bool add_busy(struct job *job, uint64_t gfn, unsigned int order,
 	return true;
 }
 
-void job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
 		unsigned int order, unsigned int reason)
 {
 	if (virtio_hmem_status(reason) == VIRTIO_HMEM_S_BUSY &&
 	    reason != VIRTIO_HMEM_R_STOPPED && s->tries < job->retries &&
-	    !job->cancelled && add_busy(job, gfn, order, s->tries + 1)) {
-		job->vm->stats.retries++;
-		return;
-	}
+	    !job->cancelled && add_busy(job, gfn, order, s->tries + 1))
+		return true;
 	job->done += UINT64_C(1) << order;
 	job->reasons[reason] += UINT64_C(1) << order;
+	return false;
 }
 
 void job_put_back(struct job *job, const struct sent *s)
@@ -352,22 +353,4 @@ bool job_finished(const struct job *job)
 void job_cancel(struct job *job)
 {
 	job->cancelled = true;
-}
-
-void job_finish(struct job *job)
-{
-	struct vm *vm = job->vm;
-
-	TAILQ_REMOVE(&vm->jobs, job, link);
-	vm->num_jobs--;
-	log_msg(job->failed ? LOG_WARN : LOG_INFO,
-		"vm '%s': job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
-		PRIu64 " pages answered, %" PRIu64 " moved%s%s",
-		vm->name, job->id, job->tier, job->done, job->total,
-		job->reasons[VIRTIO_HMEM_R_MOVED],
-		job->failed ? ": " : job->cancelled ? ": cancelled" : "",
-		job->failed ? job->failed : "");
-	if (job->client)
-		client_job_done(job);
-	job_free(job);
 }

@@ -3,14 +3,25 @@
 #ifndef HMEMD_JOB_H
 #define HMEMD_JOB_H
 
-#include "vm.h"
+#include <sys/queue.h>
+
+#include "link.h"
+#include "pages.h"
 
 #define JOB_MAX_SPANS	(1u << 18)
 #define JOB_MAX_RETRIES	100u
-#define VM_MAX_JOBS	64u
 
 struct span {
 	uint64_t gfn, num;
+};
+
+/* A hint under way. */
+struct sent {
+	uint64_t gfn;
+	uint32_t answered;		/* frames */
+	uint8_t order;
+	uint8_t tier;
+	uint8_t tries;
 };
 
 struct job_retry {
@@ -18,11 +29,28 @@ struct job_retry {
 	uint8_t order, tries;
 };
 
+struct job;
+
+/* To who waits for a job. */
+struct job_ops {
+	/* Are more results not wanted now?  Then no more is asked for. */
+	bool (*is_full)(const struct job *job);
+	/* Called for each message of results, if the job's @results says so. */
+	void (*results)(struct job *job, const struct virtio_hmem_result_batch *batch);
+	/* Some pages more were answered. */
+	void (*progress)(struct job *job);
+	/* It has ended, and is freed then. */
+	void (*done)(struct job *job);
+};
+
 struct job {
 	TAILQ_ENTRY(job) link;
+	/* The VM's, and its page table, which outlives the job. */
 	struct vm *vm;
-	/* Who waits for it; NULL: nobody, the log tells. */
-	struct client *client;
+	const struct hmem_pages *pages;
+	/* NULL: nobody waits for it, the log tells. */
+	const struct job_ops *ops;
+	void *waiter;
 	uint64_t id;
 	uint32_t tier;
 	uint32_t order;			/* pages are asked for in one piece up to this */
@@ -39,7 +67,7 @@ struct job {
 	/* Busy pages of this round, and of the round before, being asked again. */
 	struct job_retry *busy, *again;
 	size_t num_busy, size_busy, num_again, next_again;
-	uint64_t not_before;		/* vm_now() */
+	uint64_t not_before;		/* as job_next()'s @now_ms */
 
 	uint64_t total, done;		/* frames; done ones have a reason */
 	uint64_t outside;		/* frames that are no guest memory */
@@ -51,19 +79,26 @@ struct job {
 };
 
 /*
- * Make a job of @num spans, which it takes over (even on failure) and sorts.
+ * Make a job of @num spans, which it takes over (even on failure) and sorts; it is about
+ * the memory of @pages.
  * @strict: frames outside guest memory count as bad-gfn, and those that are in
  * the tier already are asked for, too: the guest knows better what they hold.
  */
-struct job *job_new(struct vm *vm, struct span *spans, size_t num, bool strict,
-		    uint32_t tier, uint32_t order, struct hmem_err *err);
+struct job *job_new(const struct hmem_pages *pages, struct span *spans, size_t num,
+		    bool strict, uint32_t tier, uint32_t order, struct hmem_err *err);
 void job_free(struct job *job);
 
 /* How many hints it would take, and frames @from each of HMEM_LINK_MAX_TIERS tiers. */
 uint64_t job_count(const struct job *job, uint64_t *from);
 
-/* Fill in the next hints, sorted by nothing; 0 if there are none now. */
-uint32_t job_next(struct job *job, struct sent *sent, uint32_t max);
+/*
+ * Fill in the next hints, in no particular order; 0 if there are none now.  @now_ms:
+ * milliseconds of a clock that goes as the VM's time does.
+ */
+uint32_t job_next(struct job *job, uint64_t now_ms, struct sent *sent, uint32_t max);
+
+/* job_next() has none now, but will have some when a little time has passed. */
+bool job_waits(const struct job *job);
 
 /*
  * The VM had memory @was, and has @is: what has gone counts as outside, or bad-gfn if it
@@ -72,8 +107,8 @@ uint32_t job_next(struct job *job, struct sent *sent, uint32_t max);
 void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num_was,
 		const struct hmem_link_range *is, uint32_t num_is);
 
-/* A page was answered for good or is to be asked for again. */
-void job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+/* A page was answered: for good, or (true) it is to be asked for again. */
+bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
 		unsigned int order, unsigned int reason);
 
 /* The hint was not looked at: ask again, at no cost. */
@@ -82,18 +117,7 @@ void job_put_back(struct job *job, const struct sent *s);
 /* Nothing is under way, and there is nothing more to ask for. */
 bool job_finished(const struct job *job);
 
-/* Take it off its VM; tell its client (see control.c); free it. */
-void job_finish(struct job *job);
-
 /* Stop asking; it finishes when what is under way is answered. */
 void job_cancel(struct job *job);
-
-/* In control.c: tell the client. */
-void client_job_progress(struct job *job);
-void client_job_results(struct job *job,
-			const struct virtio_hmem_result_batch *batch);
-void client_job_done(struct job *job);
-/* Does it read slower than the results come? */
-bool client_is_full(const struct client *client);
 
 #endif /* HMEMD_JOB_H */

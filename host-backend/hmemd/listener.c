@@ -9,7 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "hmemd.h"
 #include "listener.h"
 #include "log.h"
 
@@ -36,28 +35,28 @@ int listener_default_dir(char *buf, size_t size, struct hmem_err *err)
 
 static void accept_next(struct listener *l)
 {
-	struct io_uring_sqe *sqe = loop_sqe(&l->d->loop);
+	struct io_uring_sqe *sqe = loop_sqe(l->loop);
 
 	io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
-	loop_queue(&l->d->loop, &l->io, IO_ACCEPT, sqe);
+	loop_queue(l->loop, &l->io, IO_ACCEPT, sqe);
 }
 
 static void accepted(struct io *io, enum io_op op, int res)
 {
 	struct listener *l = (struct listener *)io;
 
-	if (res >= 0 && l->d->loop.stop)
+	if (res >= 0 && l->loop->stop)
 		close(res);
 	else if (res >= 0)
-		l->accept(l->d, res);
-	else if (l->d->loop.stop)
+		l->accept(l->user, res);
+	else if (l->loop->stop)
 		return;
 	else if (!io_is_normal(op, res))
 		log_msg(LOG_WARN, "%s: %s: %s", l->path, io_op_name(op),
 			strerror(-res));
 	l->paused = res == -EMFILE || res == -ENFILE || res == -ENOMEM ||
 		    res == -ENOBUFS;
-	if (!l->d->loop.stop && !l->paused)
+	if (!l->loop->stop && !l->paused)
 		accept_next(l);
 }
 
@@ -146,19 +145,20 @@ static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 	return 0;
 }
 
-int listener_open(struct listener *l, struct hmemd *d, const char *path,
-		  mode_t mode, void (*accept)(struct hmemd *d, int fd),
+int listener_open(struct listener *l, struct loop *loop, const char *path,
+		  mode_t mode, void (*accept)(void *user, int fd), void *user,
 		  struct hmem_err *err)
 {
 	int ret;
 
 	*l = (struct listener) {
 		.io.complete = accepted,
-		.d = d,
+		.loop = loop,
 		.path = path,
 		.fd = -1,
 		.lock_fd = -1,
 		.accept = accept,
+		.user = user,
 	};
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return hmem_fail(err, ENAMETOOLONG, "the socket's path is too long: "
@@ -167,7 +167,7 @@ int listener_open(struct listener *l, struct hmemd *d, const char *path,
 	if (!ret)
 		ret = bind_path(l, mode, err);
 	if (!ret) {
-		ret = loop_add(&d->loop, &l->io);
+		ret = loop_add(loop, &l->io);
 		if (ret)
 			hmem_fail(err, -ret, "no memory");
 	}

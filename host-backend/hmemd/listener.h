@@ -7,24 +7,24 @@
 
 #include "loop.h"
 
-struct hmemd;
-
 struct listener {
 	struct io io;
-	struct hmemd *d;
+	struct loop *loop;
 	const char *path;
 	int fd, lock_fd;
 	/* Out of descriptors or memory: others have to go first. */
 	bool paused;
-	void (*accept)(struct hmemd *d, int fd);
+	/* Takes over @fd. */
+	void (*accept)(void *user, int fd);
+	void *user;
 };
 
 /*
  * Bind @path, which only one hmemd can have at a time, with access @mode, and
  * begin to accept.  A socket left behind by one that is gone is replaced.
  */
-int listener_open(struct listener *l, struct hmemd *d, const char *path,
-		  mode_t mode, void (*accept)(struct hmemd *d, int fd),
+int listener_open(struct listener *l, struct loop *loop, const char *path,
+		  mode_t mode, void (*accept)(void *user, int fd), void *user,
 		  struct hmem_err *err);
 /* Let nobody in any more; the lock stays. */
 void listener_shut(struct listener *l);

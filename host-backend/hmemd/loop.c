@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +13,8 @@
 #define MAX_SLOTS	(1u << 24)
 /* A kernel that takes no requests is asked again after this time. */
 #define REFUSED_US	10000
+/* Turns that are to be taken soon are taken so many milliseconds apart. */
+#define SOON_MS		100
 
 /* How each operation may end without anything being wrong. */
 static const struct {
@@ -56,6 +59,8 @@ uint64_t loop_now(void)
 	return (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static void on_timer(struct io *io, enum io_op op, int res);
+
 int loop_init(struct loop *loop, struct hmem_err *err)
 {
 	/* Every request completes once: CQEs are as many as SQEs under way. */
@@ -67,11 +72,17 @@ int loop_init(struct loop *loop, struct hmem_err *err)
 
 	memset(loop, 0, sizeof(*loop));
 	TAILQ_INIT(&loop->turns);
+	TAILQ_INIT(&loop->later_turns);
+	loop->timer.complete = on_timer;
 	ret = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
 	if (ret < 0)
 		return hmem_fail(err, -ret, "cannot set up io_uring: %s; see "
 				 "/proc/sys/kernel/io_uring_disabled and the "
 				 "seccomp filter of the container", strerror(-ret));
+	if (loop_add(loop, &loop->timer) < 0) {
+		io_uring_queue_exit(&loop->ring);
+		return hmem_fail(err, ENOMEM, "no memory for the event loop");
+	}
 	return 0;
 }
 
@@ -168,26 +179,62 @@ static void deliver(struct loop *loop, uint64_t data, int res)
 	io->complete(io, op, res);
 }
 
+static void wait_in(struct turns *turns, struct turn *turn)
+{
+	TAILQ_INSERT_TAIL(turns, turn, link);
+	turn->in = turns;
+}
+
+void loop_forget(struct turn *turn)
+{
+	if (turn->in)
+		TAILQ_REMOVE(turn->in, turn, link);
+	turn->in = NULL;
+}
+
 void loop_again(struct loop *loop, struct turn *turn)
 {
-	if (!turn->waits)
-		TAILQ_INSERT_TAIL(&loop->turns, turn, link);
-	turn->waits = true;
+	if (turn->in == &loop->turns)
+		return;
+	loop_forget(turn);
+	wait_in(&loop->turns, turn);
+}
+
+void loop_soon(struct loop *loop, struct turn *turn)
+{
+	static struct __kernel_timespec ts = { .tv_nsec = SOON_MS * 1000000 };
+	struct io_uring_sqe *sqe;
+
+	if (turn->in)
+		return;
+	wait_in(&loop->later_turns, turn);
+	if (loop->timer.pending)
+		return;
+	sqe = loop_sqe(loop);
+	io_uring_prep_timeout(sqe, &ts, 0, 0);
+	loop_queue(loop, &loop->timer, IO_TIMEOUT, sqe);
+}
+
+static void on_timer(struct io *io, enum io_op op, int res)
+{
+	struct loop *loop = (void *)((char *)io - offsetof(struct loop, timer));
+
+	(void)op, (void)res;
+	while (!TAILQ_EMPTY(&loop->later_turns))
+		loop_again(loop, TAILQ_FIRST(&loop->later_turns));
 }
 
 /* All that wait now; what comes meanwhile waits for the next turn. */
 static void take_turns(struct loop *loop)
 {
-	struct turns now;
 	struct turn *turn;
 
-	TAILQ_INIT(&now);
-	TAILQ_CONCAT(&now, &loop->turns, link);
-	while ((turn = TAILQ_FIRST(&now))) {
-		TAILQ_REMOVE(&now, turn, link);
-		turn->waits = false;
+	wait_in(&loop->turns, &loop->last);
+	while ((turn = TAILQ_FIRST(&loop->turns)) != &loop->last) {
+		loop_forget(turn);
 		turn->take(turn);
 	}
+	loop_forget(&loop->last);
 }
 
 int loop_turn(struct loop *loop, struct hmem_err *err)

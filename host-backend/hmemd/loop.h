@@ -45,15 +45,20 @@ struct io {
 struct turn {
 	TAILQ_ENTRY(turn) link;
 	void (*take)(struct turn *turn);
-	bool waits;
+	/* The list that it is in; NULL: it waits for nothing. */
+	struct turns *in;
 };
 
 TAILQ_HEAD(turns, turn);
 
 struct loop {
 	struct io_uring ring;
-	/* Those that wait for their turn, in order. */
-	struct turns turns;
+	/* Those that wait for their turn, in order; and for some time to pass before. */
+	struct turns turns, later_turns;
+	/* In the former while turns are taken: those behind it have come since. */
+	struct turn last;
+	/* Runs while there are any of the latter. */
+	struct io timer;
 	/* Requests that the kernel did not take, to be made again. */
 	struct io_uring_sqe *later;
 	uint32_t num_later, size_later;
@@ -86,6 +91,12 @@ void loop_queue(struct loop *loop, struct io *io, enum io_op op,
 
 /* Have @turn->take() called after the next events, unless it waits for that already. */
 void loop_again(struct loop *loop, struct turn *turn);
+
+/* The same in a tenth of a second at most; one that waits for its turn goes on waiting. */
+void loop_soon(struct loop *loop, struct turn *turn);
+
+/* @turn->take() is not called any more; for a turn that may wait, before it is freed. */
+void loop_forget(struct turn *turn);
 
 /* Wait for events, unless there are turns to take; handle both, once. */
 int loop_turn(struct loop *loop, struct hmem_err *err);

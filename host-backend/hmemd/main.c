@@ -10,16 +10,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "heat.h"
+#include "control.h"
+#include "doorman.h"
 #include "hmemd.h"
 #include "log.h"
 #include "link.h"
-#include "recall.h"
 #include "size.h"
 #include "vm.h"
-#include "watch.h"
-
-#define SOON_MS		100
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
@@ -71,7 +68,7 @@ static void set_host_root(struct hmemd *d, const char *root)
 
 	snprintf(proc, sizeof(proc), "%s/proc", root);
 	snprintf(mm, sizeof(mm), "%s/mm", root);
-	d->host = (struct host_paths) { proc, mm };
+	d->host_trackers.paths = (struct host_paths) { proc, mm };
 }
 
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
@@ -107,7 +104,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		if (arg && (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 ||
 			    !num || num > 65536))
 			argp_error(state, "--lockstep: 1 to 65536 VMs, not '%s'", arg);
-		d->lockstep = num;
+		d->lockstep.min = num;
 		break;
 	case OPT_MAX_GUEST:
 		if (hmem_parse_size(arg, strlen(arg), &num, &err) < 0)
@@ -151,55 +148,13 @@ static const struct argp argp = {
 
 /* --- time --- */
 
-static void arm(struct hmemd *d, struct io *io, struct __kernel_timespec *ts)
-{
-	struct io_uring_sqe *sqe = loop_sqe(&d->loop);
-
-	io_uring_prep_timeout(sqe, ts, 0, 0);
-	loop_queue(&d->loop, io, IO_TIMEOUT, sqe);
-}
-
-void hmemd_soon(struct hmemd *d)
-{
-	static struct __kernel_timespec ts = { .tv_nsec = SOON_MS * 1000000 };
-
-	if (!d->soon.pending)
-		arm(d, &d->soon, &ts);
-}
-
-void hmemd_work(struct hmemd *d)
-{
-	loop_again(&d->loop, &d->work);
-}
-
 static void arm_second(struct hmemd *d)
 {
 	static struct __kernel_timespec ts = { .tv_sec = 1 };
+	struct io_uring_sqe *sqe = loop_sqe(&d->loop);
 
-	arm(d, &d->second, &ts);
-}
-
-static void on_soon(struct io *io, enum io_op op, int res)
-{
-	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, soon));
-	struct vm *vm, *next;
-
-	(void)op, (void)res;
-	for (vm = TAILQ_FIRST(&d->vms); vm; vm = next) {
-		next = TAILQ_NEXT(vm, link);
-		vm_feed(vm);
-	}
-	clients_resume(d);
-}
-
-static void on_work(struct turn *turn)
-{
-	struct hmemd *d = (void *)((char *)turn - offsetof(struct hmemd, work));
-
-	watch_step(d);
-	heat_step(d);
-	vm_pass_step(d);
-	vm_grave_step(d);
+	io_uring_prep_timeout(sqe, &ts, 0, 0);
+	loop_queue(&d->loop, &d->second, IO_TIMEOUT, sqe);
 }
 
 static void on_second(struct io *io, enum io_op op, int res)
@@ -280,6 +235,25 @@ static void raise_file_limit(void)
 	}
 }
 
+/* --- who comes in --- */
+
+static void accept_vm(void *user, int fd)
+{
+	struct hmemd *d = user;
+	struct ucred cred;
+
+	conn_peer(fd, &cred);
+	if (doorman_admits(d, cred.pid, cred.uid))
+		vm_accept(d, fd);
+	else
+		close(fd);
+}
+
+static void accept_client(void *user, int fd)
+{
+	client_accept(user, fd);
+}
+
 /* Say goodbye, and let the kernel give back every buffer. */
 static void drop_all(struct hmemd *d, const struct signals *s)
 {
@@ -293,7 +267,8 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 			  "hmemd stops");
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while ((d->loop.num_conns || d->damon.used || !TAILQ_EMPTY(&d->graves)) &&
+	while ((d->loop.num_conns || d->host_trackers.damon.used ||
+		!work_queue_is_empty(&d->discards)) &&
 	       !s->at_once &&
 	       loop_turn(&d->loop, &err) >= 0)
 		;
@@ -310,7 +285,7 @@ int main(int argc, char **argv)
 		.max_frames = UINT64_C(1) << 32,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
-		.host = { "/proc", "/sys/kernel/mm" },
+		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
 	};
 	struct signals signals = { 0 };
 	struct hmem_err err = { "" };
@@ -321,13 +296,17 @@ int main(int argc, char **argv)
 	d.max_tables = host_memory() / 32;
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.clients);
-	TAILQ_INIT(&d.heats);
-	TAILQ_INIT(&d.passes);
-	TAILQ_INIT(&d.graves);
-	TAILQ_INIT(&d.recalls);
+	lockstep_init(&d.lockstep);
+	work_queue_init(&d.passes, &d.loop);
+	work_queue_init(&d.heat_queries, &d.loop);
+	work_queue_init(&d.host_looks, &d.loop);
+	work_queue_init(&d.discards, &d.loop);
+	d.host_trackers.loop = &d.loop;
+	d.host_trackers.queue = &d.host_looks;
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
-	if (d.lockstep)
+	policy_store_init(&d.policies, d.max_vms);
+	if (d.lockstep.min)
 		d.policy.lockstep = 1;
 	d.started = loop_now();
 
@@ -347,17 +326,16 @@ int main(int argc, char **argv)
 		if (!d.control_socket)
 			d.control_socket = control_path;
 	}
-	d.soon.complete = on_soon;
-	d.work.take = on_work;
 	d.second.complete = on_second;
-	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.soon) < 0 ||
-	    loop_add(&d.loop, &d.second) < 0) {
+	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.second) < 0) {
 		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
 		goto fail;
 	}
-	ret = listener_open(&d.control_listener, &d, d.control_socket, 0600, client_accept, &err);
+	ret = listener_open(&d.control_listener, &d.loop, d.control_socket, 0600,
+			    accept_client, &d, &err);
 	if (!ret)
-		ret = listener_open(&d.vm_listener, &d, d.vm_socket, 0660, vm_accept, &err);
+		ret = listener_open(&d.vm_listener, &d.loop, d.vm_socket, 0660, accept_vm,
+				    &d, &err);
 	if (ret < 0)
 		goto fail;
 	arm_second(&d);
@@ -376,7 +354,7 @@ fail:
 	listener_shut(&d.control_listener);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
-	recall_free(&d);
+	policy_store_free(&d.policies);
 	if (d.loop.slots)
 		loop_exit(&d.loop);
 	return ret < 0 ? 1 : 0;

@@ -9,16 +9,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "heat.h"
-#include "job.h"
 #include "log.h"
-#include "recall.h"
 #include "size.h"
 #include "vm.h"
-#include "watch.h"
 
 /*
  * Hints wait here rather than in a queue to a device that does not read.  In
@@ -207,6 +202,23 @@ static void end_batch(struct vm *vm, struct batch *b)
 	vm->under_way--;
 }
 
+/* Nothing more is asked for: who waits is told, and the log. */
+static void finish_job(struct vm *vm, struct job *job)
+{
+	TAILQ_REMOVE(&vm->jobs, job, link);
+	vm->num_jobs--;
+	log_msg(job->failed ? LOG_WARN : LOG_INFO,
+		"vm '%s': job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
+		PRIu64 " pages answered, %" PRIu64 " moved%s%s",
+		vm->name, job->id, job->tier, job->done, job->total,
+		job->reasons[VIRTIO_HMEM_R_MOVED],
+		job->failed ? ": " : job->cancelled ? ": cancelled" : "",
+		job->failed ? job->failed : "");
+	if (job->ops)
+		job->ops->done(job);
+	job_free(job);
+}
+
 /* No answers will come to what is under way, and nothing more is asked. */
 static void lose_batches(struct vm *vm, const char *why)
 {
@@ -222,7 +234,7 @@ static void lose_batches(struct vm *vm, const char *why)
 	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
 		next = TAILQ_NEXT(job, link);
 		job->failed = why;
-		job_finish(job);
+		finish_job(vm, job);
 	}
 }
 
@@ -291,13 +303,15 @@ void vm_feed(struct vm *vm)
 	while (may_send(vm) && (b = free_batch(vm))) {
 		b->num = 0;
 		TAILQ_FOREACH(job, &vm->jobs, link) {
-			if (job->client && client_is_full(job->client)) {
-				hmemd_soon(vm->d);
+			if (job->ops && job->ops->is_full(job)) {
+				vm_feed_soon(vm);
 				continue;
 			}
-			b->num = job_next(job, b->sent, HMEM_LINK_MAX_HINTS);
+			b->num = job_next(job, vm_now(vm), b->sent, HMEM_LINK_MAX_HINTS);
 			if (b->num)
 				break;
+			if (job_waits(job))
+				vm_feed_soon(vm);
 		}
 		if (job)
 			job->in_flight++;
@@ -311,8 +325,18 @@ void vm_feed(struct vm *vm)
 	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
 		next = TAILQ_NEXT(job, link);
 		if (job_finished(job))
-			job_finish(job);
+			finish_job(vm, job);
 	}
+}
+
+static void feed_turn(struct turn *turn)
+{
+	vm_feed((struct vm *)((char *)turn - offsetof(struct vm, feed_soon)));
+}
+
+void vm_feed_soon(struct vm *vm)
+{
+	loop_soon(&vm->d->loop, &vm->feed_soon);
 }
 
 /* --- tracking --- */
@@ -384,32 +408,56 @@ static void tick_done(struct vm *vm, uint64_t seq)
 	send_msg(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
 }
 
-/* HOST: what is watched by whom for @policy.  What was stays if this fails. */
-static int watch(struct vm *vm, const struct hmem_policy *policy,
-		 const struct hmem_link_track *track, struct hmem_err *err)
+static const struct host_tracker_ops host_tracker_ops;
+
+/* HOST: track for @policy as @track says.  What was stays if this fails. */
+static int track_host(struct vm *vm, const struct hmem_policy *policy,
+		      const struct hmem_link_track *track, struct hmem_err *err)
 {
-	struct watch *w = NULL;
+	const struct host_tracker_target target = {
+		.pid = vm->conn.pid,
+		.ranges = vm->ranges,
+		.num_ranges = vm->num_ranges,
+		.map_bytes = vm->hello.map_bytes,
+	};
+	struct host_tracker *t = NULL;
 	int ret;
 
 	if (track->tracker == HMEM_LINK_TRACKER_HOST) {
-		if (vm->watch && watch_how(vm->watch) == policy->track &&
+		if (vm->host_tracker &&
+		    host_tracker_how(vm->host_tracker) == policy->track &&
 		    vm->track.window_ns == track->window_ns)
 			return 0;
-		ret = watch_start(vm, policy->track, track->window_ns / 1000000, &w, err);
+		ret = host_tracker_start(&vm->d->host_trackers, &target, policy->track,
+					 track->window_ns / 1000000, &host_tracker_ops, vm,
+					 &vm->stats.daemon_ns, &t, err);
 		if (ret < 0)
 			return ret;
 	}
-	if (vm->watch) {
-		watch_stop(vm->watch);
+	if (vm->host_tracker) {
+		host_tracker_stop(vm->host_tracker);
 		if (vm->tick.seq)
 			tick_done(vm, vm->tick.seq);
 		vm->tick.seq = 0;
 		conn_resume(&vm->conn);
 	}
-	if (vm->watch || w)
+	if (vm->host_tracker || t)
 		hmem_pages_rewatch(&vm->pages);
-	vm->watch = w;
+	vm->host_tracker = t;
 	return 0;
+}
+
+/* In or out of lockstep, and ticked or not: see whether it can be answered. */
+static void update_lockstep(struct vm *vm)
+{
+	struct lockstep *l = &vm->d->lockstep;
+
+	vm->step.waits = vm->tick.seq;
+	if (vm_lockstep(vm))
+		lockstep_join(l, &vm->step);
+	else
+		lockstep_leave(l, &vm->step);
+	lockstep_check(l);
 }
 
 static void track(struct vm *vm, struct hmem_link_track *track)
@@ -439,8 +487,9 @@ static void track(struct vm *vm, struct hmem_link_track *track)
 	}
 	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
 	if (!track->window_ns)
-		heat_untracked(vm);
-	hmemd_step(vm->d);
+		heat_queries_fail_waiting(&vm->heat_queries,
+					  "tracking was switched off, no window will end");
+	update_lockstep(vm);
 }
 
 /* At first, and when what is offered may have changed. */
@@ -451,14 +500,14 @@ static void track_offered(struct vm *vm)
 	int ret = track_for(vm, &vm->policy, &t, &err);
 
 	if (!ret)
-		ret = watch(vm, &vm->policy, &t, &err);
+		ret = track_host(vm, &vm->policy, &t, &err);
 	vm->again = ret == -EBUSY;
 	if (ret < 0) {
 		/* Not each time that it is tried again. */
 		if (!strstr(vm->last_error, err.msg))
 			vm_error(vm, "nothing is tracked: %s", err.msg);
 		t = (struct hmem_link_track) { 0 };
-		watch(vm, &vm->policy, &t, NULL);
+		track_host(vm, &vm->policy, &t, NULL);
 	}
 	track(vm, &t);
 }
@@ -470,7 +519,7 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 	int ret = track_for(vm, policy, &t, err);
 
 	if (!ret)
-		ret = watch(vm, policy, &t, err);
+		ret = track_host(vm, policy, &t, err);
 	if (ret < 0)
 		return ret;
 	vm->policy = *policy;
@@ -496,8 +545,8 @@ static enum hmem_track tracked_by(const struct vm *vm)
 
 const char *vm_tracker_name(const struct vm *vm)
 {
-	if (vm->watch)
-		return watch_tracker(vm->watch)->ops->name;
+	if (vm->host_tracker)
+		return host_tracker_maps(vm->host_tracker)->ops->name;
 	return vm->track.window_ns ?
 	       vm->trackers[tracked_by(vm)].tracker.ops->name : NULL;
 }
@@ -509,7 +558,7 @@ uint64_t vm_now(const struct vm *vm)
 
 static struct hmem_tracker *tracker(struct vm *vm)
 {
-	return vm->watch ? watch_tracker(vm->watch) :
+	return vm->host_tracker ? host_tracker_maps(vm->host_tracker) :
 	       &vm->trackers[tracked_by(vm)].tracker;
 }
 
@@ -541,18 +590,40 @@ static void set_window(struct vm *vm, uint64_t ns, bool rest)
 	send_msg(vm, HMEM_LINK_TRACK, &track, sizeof(track));
 }
 
+void vm_wait(struct vm *vm, struct vm_waiter *w)
+{
+	vm_wait_no_more(w);
+	w->vm = vm;
+	TAILQ_INSERT_TAIL(&vm->waiters, w, link);
+}
+
+void vm_wait_no_more(struct vm_waiter *w)
+{
+	if (w->vm)
+		TAILQ_REMOVE(&w->vm->waiters, w, link);
+	w->vm = NULL;
+}
+
 static void begin_pass(struct vm *vm, enum vm_pass pass)
 {
 	vm->pass = pass;
-	TAILQ_INSERT_TAIL(&vm->d->passes, vm, pass_link);
-	hmemd_work(vm->d);
+	work_add(&vm->d->passes, &vm->pass_work);
 }
 
 static void end_pass(struct vm *vm)
 {
-	if (vm->pass)
-		TAILQ_REMOVE(&vm->d->passes, vm, pass_link);
 	vm->pass = PASS_NONE;
+	work_remove(&vm->pass_work);
+}
+
+static void wake_waiters(struct vm *vm)
+{
+	while (!TAILQ_EMPTY(&vm->waiters)) {
+		struct vm_waiter *w = TAILQ_FIRST(&vm->waiters);
+
+		vm_wait_no_more(w);
+		conn_resume(w->conn);
+	}
 }
 
 /* vm->tick is to be counted.  False: nobody has looked, there is no pass to be made. */
@@ -592,7 +663,7 @@ static void end_look(struct vm *vm)
 	} else {
 		hmem_brake_window(&vm->brake, &vm->pages, &vm->window.heat);
 	}
-	heat_window(vm);
+	heat_queries_window(&vm->heat_queries, vm_vtime(vm));
 	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
 		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
 		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
@@ -697,18 +768,12 @@ static bool step_plan(struct vm *vm, uint64_t slots)
 	return true;
 }
 
-uint64_t daemon_ns(void)
+/* Lockstep: do all that the tick asks for, and let guest time go on. */
+static void answer_in_step(struct lockstep_member *m)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
-
-void vm_step(struct vm *vm)
-{
+	struct vm *vm = (struct vm *)((char *)m - offsetof(struct vm, step));
 	struct hmem_link_tick tick = vm->tick;
-	uint64_t begun = daemon_ns();
+	uint64_t begun = work_cpu_ns();
 	bool looked = begin_window(vm);
 
 	if (looked)
@@ -718,7 +783,7 @@ void vm_step(struct vm *vm)
 		while (!step_plan(vm, UINT64_MAX))
 			;
 	}
-	vm->stats.daemon_ns += daemon_ns() - begun;
+	vm->stats.daemon_ns += work_cpu_ns() - begun;
 	vm->tick.seq = 0;
 	vm->in_step = true;
 	vm_feed(vm);
@@ -757,7 +822,7 @@ static void answer_tick(struct vm *vm)
 	else
 		tick_done(vm, seq);
 	/* Ranges may have waited for that. */
-	if (vm->watch)
+	if (vm->host_tracker)
 		conn_resume(&vm->conn);
 }
 
@@ -767,22 +832,24 @@ static void pass_is_through(struct vm *vm)
 	end_pass(vm);
 	vm_feed(vm);
 	/* Before the VM, whose next message may begin another one. */
-	clients_resume(vm->d);
+	wake_waiters(vm);
 	conn_resume(&vm->conn);
 }
 
 static void ranges_are_new(struct vm *vm);
 
 /* Make a slice of the VM's pass. */
-static void slice(struct vm *vm)
+static void slice(struct work *work)
 {
+	struct vm *vm = (struct vm *)((char *)work - offsetof(struct vm, pass_work));
+
 	switch (vm->pass) {
 	case PASS_WINDOW:
-		if (vm->looked && !hmem_window_step(&vm->window, &vm->pages, HMEMD_SLICE))
+		if (vm->looked && !hmem_window_step(&vm->window, &vm->pages, WORK_SLOTS))
 			return;
 		end_window(vm, vm->looked);
-		if (vm->watch)
-			watch_rearm(vm->watch);
+		if (vm->host_tracker)
+			host_tracker_rearm(vm->host_tracker);
 		else
 			answer_tick(vm);
 		if (vm->conn.closing)
@@ -792,11 +859,11 @@ static void slice(struct vm *vm)
 			pass_is_through(vm);
 		return;
 	case PASS_PLAN:
-		if (step_plan(vm, HMEMD_SLICE))
+		if (step_plan(vm, WORK_SLOTS))
 			pass_is_through(vm);
 		return;
 	case PASS_RANGES:
-		if (!hmem_resize_step(&vm->resize, &vm->pages, HMEMD_SLICE))
+		if (!hmem_resize_step(&vm->resize, &vm->pages, WORK_SLOTS))
 			return;
 		ranges_are_new(vm);
 		pass_is_through(vm);
@@ -804,22 +871,6 @@ static void slice(struct vm *vm)
 	case PASS_NONE:
 		return;
 	}
-}
-
-void vm_pass_step(struct hmemd *d)
-{
-	struct vm *vm = TAILQ_FIRST(&d->passes);
-	uint64_t begun = daemon_ns();
-
-	if (!vm)
-		return;
-	/* The others have their turn next. */
-	TAILQ_REMOVE(&d->passes, vm, pass_link);
-	TAILQ_INSERT_TAIL(&d->passes, vm, pass_link);
-	slice(vm);
-	vm->stats.daemon_ns += daemon_ns() - begun;
-	if (!TAILQ_EMPTY(&d->passes))
-		hmemd_work(d);
 }
 
 static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
@@ -846,9 +897,9 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 	vm->ticked_ns = tick->window_ns;
 	vm->tick = *tick;
 	if (vm_lockstep(vm)) {
-		hmemd_step(vm->d);
-	} else if (vm->watch) {
-		watch_tick(vm->watch);
+		update_lockstep(vm);
+	} else if (vm->host_tracker) {
+		host_tracker_tick(vm->host_tracker, vm->pages.windows);
 	} else {
 		vm->looked = begin_window(vm);
 		begin_pass(vm, PASS_WINDOW);
@@ -856,26 +907,36 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 	return 0;
 }
 
-void vm_watched(struct vm *vm, uint64_t accessed)
+static void host_found(void *user, uint64_t accessed)
 {
+	struct vm *vm = user;
+
 	vm->tick.accessed = accessed;
 	vm->looked = begin_window(vm);
 	begin_pass(vm, PASS_WINDOW);
 }
 
-void vm_rearmed(struct vm *vm)
+static void host_rearmed(void *user)
 {
-	answer_tick(vm);
+	answer_tick(user);
 }
 
-void vm_unwatchable(struct vm *vm, const char *why)
+static void host_failed(void *user, int error, const char *why)
 {
 	struct hmem_link_track none = { 0 };
+	struct vm *vm = user;
 
 	vm_error(vm, "nothing is tracked any more: %s", why);
-	watch(vm, &vm->policy, &none, NULL);
+	track_host(vm, &vm->policy, &none, NULL);
 	track(vm, &none);
+	vm->again = error == -EBUSY;
 }
+
+static const struct host_tracker_ops host_tracker_ops = {
+	.found = host_found,
+	.rearmed = host_rearmed,
+	.failed = host_failed,
+};
 
 /* --- what the device says --- */
 
@@ -957,9 +1018,32 @@ static int map_maps(struct vm *vm, struct hmem_err *err)
 	return 0;
 }
 
+/* With a UUID the name need not be what hmemd shows: the first one to come is "web". */
+static struct policy_owner policy_owner(const struct vm *vm)
+{
+	static const uint8_t none[sizeof(vm->hello.uuid)];
+	bool has_uuid = memcmp(vm->hello.uuid, none, sizeof(none));
+	struct policy_owner owner = { 0 };
+
+	strcpy(owner.name, has_uuid ? vm->hello.vm : vm->name);
+	strcpy(owner.device, vm->hello.device);
+	memcpy(owner.uuid, vm->hello.uuid, sizeof(owner.uuid));
+	return owner;
+}
+
+void vm_keep_policy(const struct vm *vm)
+{
+	struct policy_owner owner = policy_owner(vm);
+
+	if (policy_store_keep(&vm->d->policies, &owner, &vm->policy) < 0)
+		log_msg(LOG_ERR, "vm '%s': no memory to keep its policy in: set it "
+			"again when the VM reconnects", vm->name);
+}
+
 static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 		    struct hmem_err *err)
 {
+	struct policy_owner owner;
 	int ret;
 
 	if (vm->have_hello)
@@ -979,7 +1063,8 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 		return hmem_fail(err, ENOMEM, "no memory for its batches");
 	}
 	set_name(vm);
-	if (recall_policy(vm))
+	owner = policy_owner(vm);
+	if (policy_store_find(&vm->d->policies, &owner, &vm->policy))
 		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
 			hmem_policy_name(vm->policy.kind));
 	vm->have_hello = true;
@@ -1019,6 +1104,13 @@ static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 					  sizeof(room)));
 }
 
+/* No query is served from a table that is half for other ranges. */
+static void begin_resize(struct vm *vm)
+{
+	heat_queries_stop(&vm->heat_queries);
+	begin_pass(vm, PASS_RANGES);
+}
+
 static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 		     uint32_t num, struct hmem_err *err)
 {
@@ -1054,7 +1146,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	if (vm->have_ranges && vm_lockstep(vm))
 		hmem_resize_step(&vm->resize, &vm->pages, UINT64_MAX / 64 * 64);
 	else if (vm->have_ranges)
-		begin_pass(vm, PASS_RANGES);
+		begin_resize(vm);
 	if (!vm->pass)
 		ranges_are_new(vm);
 	return 0;
@@ -1078,9 +1170,9 @@ static void ranges_are_new(struct vm *vm)
 	/* Which bits are set was forgotten: a rest finds out. */
 	vm->pace.left = 0;
 	vm->have_ranges = true;
-	heat_ranges(vm);
-	if (vm->watch)
-		watch_ranges(vm->watch);
+	heat_queries_restart(&vm->heat_queries, vm_vtime(vm));
+	if (vm->host_tracker)
+		host_tracker_ranges(vm->host_tracker, vm->ranges, vm->num_ranges);
 }
 
 static void log_state(struct vm *vm, uint32_t old)
@@ -1245,9 +1337,9 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 
 		apply(vm, b, sent[i], res, heat[i]);
 		b->left -= UINT64_C(1) << res->order;
-		if (job)
-			job_answer(job, sent[i], le64toh(res->gfn), res->order,
-				   res->reason);
+		if (job && job_answer(job, sent[i], le64toh(res->gfn), res->order,
+				      res->reason))
+			vm->stats.retries++;
 	}
 	vm->stats.results += num;
 	/* A driver that was loaded anew counts from 0 again. */
@@ -1255,8 +1347,8 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		vm->foreign_base = vm->foreign_moves = 0;
 	hmem_lately_add(&vm->foreign_lately, loop_now(), foreign - vm->foreign_moves);
 	vm->foreign_moves = foreign;
-	if (job && job->client && job->results)
-		client_job_results(job, msg);
+	if (job && job->ops && job->results)
+		job->ops->results(job, msg);
 	if (le32toh(msg->flags) & VIRTIO_HMEM_RESULT_LAST) {
 		if (b->left) {
 			vm_error(vm, "batch %" PRIu64 " is finished, but %" PRIu32
@@ -1266,8 +1358,8 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		vm->stats.batches_done++;
 		end_batch(vm, b);
 	}
-	if (job && job->client)
-		client_job_progress(job);
+	if (job && job->ops)
+		job->ops->progress(job);
 	vm_feed(vm);
 	return 0;
 }
@@ -1311,7 +1403,7 @@ static int on_reject(struct vm *vm, const struct hmem_link_reject *msg,
 	}
 	end_batch(vm, b);
 	/* Not at once: what is in the way needs time to pass. */
-	hmemd_soon(vm->d);
+	vm_feed_soon(vm);
 	return 0;
 }
 
@@ -1386,8 +1478,8 @@ static int vm_received(struct conn *c, struct hmem_err *err)
 		return ret;
 	if (conn_len(c) < sizeof(*hdr) + hdr->len)
 		return CONN_MORE;
-	/* They would change under who looks at the host. */
-	if (hdr->type == HMEM_LINK_RANGES && vm->watch && vm->tick.seq)
+	/* They would change under the host tracker. */
+	if (hdr->type == HMEM_LINK_RANGES && vm->host_tracker && vm->tick.seq)
 		return CONN_LATER;
 	conn_consume(c, sizeof(*hdr) + hdr->len);
 	ret = dispatch(vm, hdr, err);
@@ -1414,48 +1506,46 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	if (vm->pass == PASS_RANGES)
 		hmem_resize_free(&vm->resize);
 	end_pass(vm);
-	clients_resume(d);
+	wake_waiters(vm);
 	lose_batches(vm, "the VM disconnected");
-	heat_vm_gone(vm);
-	if (vm->watch)
-		watch_stop(vm->watch);
-	vm->watch = NULL;
+	heat_queries_fail(&vm->heat_queries, "the VM disconnected");
+	if (vm->host_tracker)
+		host_tracker_stop(vm->host_tracker);
+	vm->host_tracker = NULL;
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
-	hmemd_step(d);
+	lockstep_leave(&d->lockstep, &vm->step);
+	lockstep_check(&d->lockstep);
 }
 
-struct grave {
-	TAILQ_ENTRY(grave) link;
+/* The page table of a VM that has gone. */
+struct old_table {
+	struct work work;
 	struct hmem_discard discard;
 };
 
-/* What a large VM had takes a while to be given back. */
-static void bury(struct vm *vm)
+static void discard_slice(struct work *work)
 {
-	struct grave *g = calloc(1, sizeof(*g));
+	struct old_table *t = (struct old_table *)work;
 
-	if (!g) {
+	if (!hmem_discard_step(&t->discard, WORK_SLOTS))
+		return;
+	work_remove(work);
+	free(t);
+}
+
+/* A large table takes a while to be given back. */
+static void discard_table(struct vm *vm)
+{
+	struct old_table *t = calloc(1, sizeof(*t));
+
+	if (!t) {
 		hmem_pages_free(&vm->pages);
 		return;
 	}
-	hmem_discard_begin(&g->discard, &vm->pages);
-	TAILQ_INSERT_TAIL(&vm->d->graves, g, link);
-	hmemd_work(vm->d);
-}
-
-void vm_grave_step(struct hmemd *d)
-{
-	struct grave *g = TAILQ_FIRST(&d->graves);
-
-	if (!g)
-		return;
-	if (hmem_discard_step(&g->discard, HMEMD_SLICE)) {
-		TAILQ_REMOVE(&d->graves, g, link);
-		free(g);
-	}
-	if (!TAILQ_EMPTY(&d->graves))
-		hmemd_work(d);
+	t->work.slice = discard_slice;
+	hmem_discard_begin(&t->discard, &vm->pages);
+	work_add(&vm->d->discards, &t->work);
 }
 
 static void vm_release(struct conn *c)
@@ -1464,7 +1554,8 @@ static void vm_release(struct conn *c)
 
 	if (vm->map)
 		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
-	bury(vm);
+	discard_table(vm);
+	loop_forget(&vm->feed_soon);
 	hmem_plan_free(&vm->plan);
 	free(vm->batches);
 	free(vm->ranges);
@@ -1481,15 +1572,8 @@ static const struct conn_ops vm_ops = {
 
 void vm_accept(struct hmemd *d, int fd)
 {
-	struct ucred cred;
-	struct vm *vm;
+	struct vm *vm = calloc(1, sizeof(*vm));
 
-	conn_peer(fd, &cred);
-	if (!doorman_admits(d, cred.pid, cred.uid)) {
-		close(fd);
-		return;
-	}
-	vm = calloc(1, sizeof(*vm));
 	if (!vm) {
 		log_msg(LOG_ERR, "a VM is turned away: no memory");
 		close(fd);
@@ -1501,6 +1585,13 @@ void vm_accept(struct hmemd *d, int fd)
 	vm->policy = d->policy;
 	vm->next_id = 1;
 	TAILQ_INIT(&vm->jobs);
+	TAILQ_INIT(&vm->waiters);
+	vm->pass_work.slice = slice;
+	vm->pass_work.cpu_ns = &vm->stats.daemon_ns;
+	vm->feed_soon.take = feed_turn;
+	vm->step.name = vm->name;
+	vm->step.answer = answer_in_step;
+	heat_queries_init(&vm->heat_queries, &vm->pages, &d->heat_queries);
 	vm->conn.ops = &vm_ops;
 	vm->conn.closer = &d->closer;
 	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;

@@ -5,7 +5,9 @@
 
 #include "brake.h"
 #include "conn.h"
+#include "heat_query.h"
 #include "hmemd.h"
+#include "job.h"
 #include "lately.h"
 #include "link.h"
 #include "pace.h"
@@ -13,11 +15,9 @@
 #include "plan.h"
 #include "sample.h"
 
-struct job;
-struct watch;
-
 /* However many the device offers. */
 #define VM_MAX_BATCHES		64u
+#define VM_MAX_JOBS		64u
 /* A peer has this long to introduce itself. */
 #define VM_HELLO_MS		10000
 
@@ -38,15 +38,6 @@ struct vm_stats {
 	uint64_t daemon_ns;		/* processor time that windows took */
 };
 
-/* A hint under way. */
-struct sent {
-	uint64_t gfn;
-	uint32_t answered;		/* frames */
-	uint8_t order;
-	uint8_t tier;
-	uint8_t tries;
-};
-
 struct batch {
 	uint64_t id;			/* 0: not in use */
 	uint64_t sent_ms;		/* loop_now() */
@@ -64,6 +55,13 @@ enum vm_pass {
 	PASS_RANGES,
 };
 
+/* A connection that waits for the pass of a VM to be through; all zero at first. */
+struct vm_waiter {
+	TAILQ_ENTRY(vm_waiter) link;
+	struct vm *vm;
+	struct conn *conn;
+};
+
 struct vm {
 	struct conn conn;
 	struct hmemd *d;
@@ -79,7 +77,7 @@ struct vm {
 	uint64_t *map;
 	struct hmem_tracker_maps trackers[HMEM_TRACK_MAX];
 	/* Tracked by hmemd itself: the tracker HOST. */
-	struct watch *watch;
+	struct host_tracker *host_tracker;
 	/* It could not be, as DAMON was busy: to be tried again. */
 	bool again;
 	struct hmem_pages pages;
@@ -97,7 +95,8 @@ struct vm {
 	 * requests to change its policy, and no hints are sent: the table is the pass's.
 	 */
 	enum vm_pass pass;
-	TAILQ_ENTRY(vm) pass_link;
+	struct work pass_work;
+	TAILQ_HEAD(, vm_waiter) waiters;
 	struct hmem_window window;
 	/* PASS_WINDOW: the window was no rest, there is something to be counted. */
 	bool looked;
@@ -118,6 +117,7 @@ struct vm {
 	struct hmem_link_tick tick;
 	/* Tracking was started anew: a tick of before may still be unanswered. */
 	bool anew;
+	struct lockstep_member step;
 	/* Lockstep: the only time to send hints. */
 	bool in_step;
 	/*
@@ -147,6 +147,9 @@ struct vm {
 	uint64_t ranges_id;
 	TAILQ_HEAD(, job) jobs;
 	unsigned int num_jobs;
+	/* Calls vm_feed() in a little time. */
+	struct turn feed_soon;
+	struct heat_queries heat_queries;
 
 	struct vm_stats stats;
 	uint64_t foreign_moves, foreign_base;
@@ -192,17 +195,18 @@ static inline bool vm_lockstep(const struct vm *vm)
 	return vm->track.flags & HMEM_LINK_TRACK_LOCKSTEP;
 }
 
-/* In control.c: requests that waited for a pass can go on. */
-void clients_resume(struct hmemd *d);
+/*
+ * Keep the VM's policy, which was set by hand, for when the VM comes back.  Without memory
+ * for that, the log says so.
+ */
+void vm_keep_policy(const struct vm *vm);
 
-/* Go on with the pass of one VM; to be called when hmemd_work() asked for it. */
-void vm_pass_step(struct hmemd *d);
-
-/* Go on with giving back the table of a VM that has gone; likewise. */
-void vm_grave_step(struct hmemd *d);
-
-/* Lockstep: do all that the tick asks for, and let guest time go on. */
-void vm_step(struct vm *vm);
+/*
+ * Have @w->conn resumed when the pass of @vm is through, or the VM has gone; or not any
+ * more.
+ */
+void vm_wait(struct vm *vm, struct vm_waiter *w);
+void vm_wait_no_more(struct vm_waiter *w);
 
 /* The dirty log is on now and then only: see sample.h. */
 bool vm_is_sampled(const struct vm *vm);
@@ -219,14 +223,17 @@ static inline uint64_t vm_vtime(const struct vm *vm)
 	return vm->last_vtime ? vm->last_vtime : vm->state.vtime_ns;
 }
 
-/* Processor time of hmemd so far. */
-uint64_t daemon_ns(void);
-
 /* Milliseconds that pass as time does for the VM: the guest's in lockstep. */
 uint64_t vm_now(const struct vm *vm);
 
 /* Send what can be sent: of jobs first, then of the plan. */
 void vm_feed(struct vm *vm);
+
+/* The same in a tenth of a second at most. */
+void vm_feed_soon(struct vm *vm);
+
+/* An accepted connection; takes over @fd. */
+void vm_accept(struct hmemd *d, int fd);
 
 /* Once a second: rates, and peers that do not introduce themselves. */
 void vm_second(struct vm *vm);

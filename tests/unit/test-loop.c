@@ -123,11 +123,49 @@ static void all_have_their_turn(void **state)
 	loop_exit(&loop);
 }
 
+static void count_turn(struct turn *turn)
+{
+	((struct worker *)turn)->num++;
+}
+
+/* A turn that is to be taken soon is taken once; the next one is early; none when forgotten. */
+static void turns_taken_soon(void **state)
+{
+	struct worker soon = { .turn.take = count_turn };
+	struct worker again = { .turn.take = count_turn };
+	struct worker forgotten = { .turn.take = count_turn };
+	struct hmem_err err;
+	struct loop loop;
+
+	(void)state;
+	assert_int_equal(loop_init(&loop, &err), 0);
+	loop_soon(&loop, &soon.turn);
+	loop_soon(&loop, &soon.turn);
+	loop_soon(&loop, &forgotten.turn);
+	loop_soon(&loop, &again.turn);
+	loop_again(&loop, &again.turn);
+	loop_forget(&forgotten.turn);
+	assert_int_equal(loop_turn(&loop, &err), 0);
+	assert_int_equal(again.num, 1);
+	while (!soon.num)
+		assert_int_equal(loop_turn(&loop, &err), 0);
+	/* Once more, after one that waits for its turn was forgotten. */
+	loop_again(&loop, &forgotten.turn);
+	loop_forget(&forgotten.turn);
+	loop_soon(&loop, &again.turn);
+	while (again.num < 2)
+		assert_int_equal(loop_turn(&loop, &err), 0);
+	assert_int_equal(soon.num, 1);
+	assert_int_equal(forgotten.num, 0);
+	loop_exit(&loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_that_are_refused),
 		cmocka_unit_test(all_have_their_turn),
+		cmocka_unit_test(turns_taken_soon),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
