@@ -52,6 +52,7 @@ def jobs(kernels):
 
     yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 60,
            ("build/host-sanitize",), {})
+    yield "unit/runner", [env.TESTS / "unit" / "runner"], 60, (), {}
 
     # The device's own tests, on a QEMU without a guest.
     for base in env.QEMUS:
