@@ -18,6 +18,9 @@
  *   REJECT   a batch is not accepted
  *   TICK     a window has ended
  *
+ * RANGES come before whatever relies on them (RESULTS, REJECT, TICK), and else no
+ * more often than once in hmem_link_hello.min_window_ns of guest time.
+ *
  * Either side drops the connection on a message that breaks these rules, and
  * says which one in its log.  A dropped or closed connection ends all batches
  * that were under way on it; their results are lost to the daemon.

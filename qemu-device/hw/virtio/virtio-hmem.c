@@ -177,6 +177,63 @@ static uint32_t virtio_hmem_outstanding(VirtIOHMEM *hmem)
  * To hmemd
  */
 
+/*
+ * A guest can change its memory as often as it can write to a register (shadow
+ * RAM, MMCONFIG), and each change has hmemd go through its page table.  So this
+ * comes no more often than hmemd is ready to go through it, which is what the
+ * shortest window follows from; or before what relies on it, of which hmemd
+ * bounds how often it comes (see virtio_hmem_send()).
+ */
+static void virtio_hmem_send_ranges(VirtIOHMEM *hmem)
+{
+    const GArray *ranges = hmem->memory.ranges;
+    g_autofree struct hmem_link_range *links =
+        g_new(struct hmem_link_range, ranges->len);
+    int i;
+
+    QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_RANGES * sizeof(*links) >
+                      HMEM_LINK_MAX_PAYLOAD);
+    for (i = 0; i < ranges->len; i++) {
+        links[i] = g_array_index(ranges, HmemRange, i).link;
+        trace_virtio_hmem_range(links[i].gfn, links[i].num, links[i].tier);
+    }
+    hmem_link_send(&hmem->link, HMEM_LINK_RANGES, links,
+                   ranges->len * sizeof(*links));
+    hmem->ranges_changed = false;
+    timer_mod(hmem->ranges_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
+              hmem_track_min_window(&hmem->track));
+}
+
+static void virtio_hmem_flush_ranges(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    if (hmem->ranges_changed) {
+        virtio_hmem_send_ranges(hmem);
+    }
+}
+
+static void virtio_hmem_memory_changed(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem->ranges_changed = true;
+    /* The timer stands still with the guest, which changes nothing then. */
+    if (!timer_pending(hmem->ranges_timer) ||
+        !VIRTIO_DEVICE(hmem)->vm_running) {
+        virtio_hmem_flush_ranges(hmem);
+    }
+    hmem_track_memory_changed(&hmem->track);
+}
+
+/* A message that means something with the ranges as they are now. */
+static void virtio_hmem_send(VirtIOHMEM *hmem, enum hmem_link_type type,
+                             const void *payload, size_t len)
+{
+    virtio_hmem_flush_ranges(hmem);
+    hmem_link_send(&hmem->link, type, payload, len);
+}
+
 static void virtio_hmem_send_state(VirtIOHMEM *hmem)
 {
     hmem->state.vtime_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
@@ -204,6 +261,9 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     uint32_t flags = 0;
     int i;
 
+    if (!vdev->vm_running) {
+        virtio_hmem_flush_ranges(hmem);
+    }
     hmem_track_hold(&hmem->track, virtio_hmem_is_migrating(hmem));
     if (virtio_hmem_driver_ok(hmem)) {
         flags |= HMEM_LINK_DRIVER_OK;
@@ -273,7 +333,7 @@ static void virtio_hmem_reject(VirtIOHMEM *hmem, uint64_t cookie,
 
     trace_virtio_hmem_reject(cookie, code, hint);
     hmem->stats.rejected[code]++;
-    hmem_link_send(&hmem->link, HMEM_LINK_REJECT, &reject, sizeof(reject));
+    virtio_hmem_send(hmem, HMEM_LINK_REJECT, &reject, sizeof(reject));
 }
 
 static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
@@ -307,36 +367,9 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
                       hmem->track.maps.fd);
 }
 
-static void virtio_hmem_send_ranges(VirtIOHMEM *hmem)
-{
-    const GArray *ranges = hmem->memory.ranges;
-    g_autofree struct hmem_link_range *links =
-        g_new(struct hmem_link_range, ranges->len);
-    int i;
-
-    QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_RANGES * sizeof(*links) >
-                      HMEM_LINK_MAX_PAYLOAD);
-    for (i = 0; i < ranges->len; i++) {
-        links[i] = g_array_index(ranges, HmemRange, i).link;
-        trace_virtio_hmem_range(links[i].gfn, links[i].num, links[i].tier);
-    }
-    hmem_link_send(&hmem->link, HMEM_LINK_RANGES, links,
-                   ranges->len * sizeof(*links));
-}
-
-static void virtio_hmem_memory_changed(void *opaque)
-{
-    VirtIOHMEM *hmem = opaque;
-
-    virtio_hmem_send_ranges(hmem);
-    hmem_track_memory_changed(&hmem->track);
-}
-
 static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick)
 {
-    VirtIOHMEM *hmem = opaque;
-
-    hmem_link_send(&hmem->link, HMEM_LINK_TICK, tick, sizeof(*tick));
+    virtio_hmem_send(opaque, HMEM_LINK_TICK, tick, sizeof(*tick));
 }
 
 static bool virtio_hmem_tick_answered(void *opaque)
@@ -692,8 +725,8 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
         virtio_hmem_free_batch(hmem, batch);
     }
     if (num || b->flags) {
-        hmem_link_send(&hmem->link, HMEM_LINK_RESULTS, b,
-                       sizeof(*b) + num * sizeof(b->results[0]));
+        virtio_hmem_send(hmem, HMEM_LINK_RESULTS, b,
+                         sizeof(*b) + num * sizeof(b->results[0]));
     }
 }
 
@@ -1100,11 +1133,14 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
                            &virtio_hmem_link_ops, hmem, errp)) {
         return;
     }
+    hmem->ranges_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
+                                      virtio_hmem_flush_ranges, hmem);
     hmem_memory_start(&hmem->memory, virtio_hmem_memory_changed, hmem);
     if (!hmem_track_realize(&hmem->track, &hmem->memory, hmem->offer_access,
                             &virtio_hmem_track_ops, hmem, errp)) {
         hmem_link_unrealize(&hmem->link);
         hmem_memory_unrealize(&hmem->memory);
+        timer_free(hmem->ranges_timer);
         return;
     }
 
@@ -1158,6 +1194,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     timer_free(hmem->postcopy_timer);
     virtio_hmem_end_parts(hmem);
     hmem_memory_unrealize(&hmem->memory);
+    timer_free(hmem->ranges_timer);
     virtio_delete_queue(hmem->hint_vq);
     virtio_delete_queue(hmem->result_vq);
     if (hmem->offer_access) {

@@ -2763,15 +2763,26 @@ static void add_backend(Test *t)
         " 'size': %" PRIu64 " } }", (uint64_t)DIMM_NUM * 4096);
 }
 
-static void daemon_recv_ranges(Daemon *d, uint32_t num)
+static void daemon_next_ranges(Daemon *d)
 {
     g_autofree void *ranges = NULL;
     uint32_t len;
 
     ranges = daemon_recv(d, HMEM_LINK_RANGES, &len, NULL);
-    g_assert_cmpint(len, ==, num * sizeof(d->ranges[0]));
-    d->num_ranges = num;
+    g_assert_cmpint(len, <=, sizeof(d->ranges));
+    d->num_ranges = len / sizeof(d->ranges[0]);
     memcpy(d->ranges, ranges, len);
+}
+
+/* They may wait for the clock, but come before a hint is rejected. */
+static void daemon_recv_ranges(Daemon *d, uint32_t num)
+{
+    daemon_hint(d, UINT64_MAX, 1ull << 50, 0, 0);
+    daemon_next_ranges(d);
+    g_assert_cmpint(d->num_ranges, ==, num);
+    daemon_recv_reject(d, UINT64_MAX, d->state.flags & HMEM_LINK_DRIVER_OK ?
+                       HMEM_LINK_REJECT_INVALID : HMEM_LINK_REJECT_NO_DRIVER,
+                       0);
 }
 
 /* Three ranges from boot, and one in this tier. */
@@ -2970,15 +2981,63 @@ static void test_memory_nested(void)
     qtest_clock_step(t.qts, 1);
     assert_log(&t, true);
     qpci_config_writeb(bridge, 0x5a, 0x03);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     daemon_recv_ranges(t.d, 3);
     g_assert_cmphex(t.d->ranges[0].num, ==,
                     (from + step) >> VIRTIO_HMEM_GFN_SHIFT);
-    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     /* That was all. */
     daemon_barrier(t.d);
     assert_log(&t, false);
     qvirtqueue_cleanup(rng->vdev.bus, vq, &t.qs->alloc);
     qos_object_destroy((QOSGraphObject *)rng);
+    g_free(bridge);
+    teardown(&t);
+}
+
+/*
+ * A guest that maps memory in and out as fast as it can: hmemd is told of the
+ * first change and of how it is in the end, when the shortest window is over.
+ */
+static void test_memory_toggles(void)
+{
+    /* Of the part of the firmware's shadow that begins at HOLE. */
+    const uint8_t none = 0x00, half = 0x03, all = 0x33;
+    const uint64_t frames = 4;
+    QPCIDevice *bridge;
+    Test t = { };
+    int i;
+
+    setup(&t);
+    bridge = qpci_device_find(t.qs->pcibus, QPCI_DEVFN(0, 0));
+    qtest_clock_step(t.qts, t.d->hello.min_window_ns);
+    for (i = 0; i < 100; i++) {
+        qpci_config_writeb(bridge, 0x5a, i % 2 ? half : all);
+    }
+    daemon_next_ranges(t.d);
+    g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + 2 * frames);
+    daemon_recv_ranges(t.d, 3);
+    g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + frames);
+
+    /* This one waits, the state does not; then time passes. */
+    qpci_config_writeb(bridge, 0x5a, none);
+    qpci_config_writeb(bridge, 0x5a, all);
+    start_driver(&t);
+    qtest_clock_step(t.qts, t.d->hello.min_window_ns);
+    daemon_next_ranges(t.d);
+    g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + 2 * frames);
+    daemon_barrier(t.d);
+
+    /* Time stands still with the guest: nothing waits for it. */
+    qpci_config_writeb(bridge, 0x5a, half);
+    qtest_qmp_assert_success(t.qts, "{ 'execute': 'stop' }");
+    daemon_next_ranges(t.d);
+    g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + frames);
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK);
+    for (i = 0; i < 2; i++) {
+        qpci_config_writeb(bridge, 0x5a, i % 2 ? half : all);
+        daemon_next_ranges(t.d);
+    }
+    daemon_barrier(t.d);
     g_free(bridge);
     teardown(&t);
 }
@@ -5205,6 +5264,7 @@ int main(int argc, char **argv)
         { "memory/results", test_memory_results },
         { "memory/other", test_memory_other },
         { "memory/nested", test_memory_nested },
+        { "memory/toggles", test_memory_toggles },
         { "eject", test_eject },
         { "eject/icount", test_eject_icount },
         { "dirty/dma", test_dirty_dma },

@@ -97,6 +97,9 @@ struct VirtIOHMEM {
     bool offer_access;
     HmemAccess access;
     struct virtio_hmem_config config;
+    /* hmemd is to be told of the ranges; pending: it has just been. */
+    bool ranges_changed;
+    QEMUTimer *ranges_timer;
     /* As the driver has written it; @online_timer: hmemd is to be told. */
     uint64_t online[VIRTIO_HMEM_MAX_TIERS];
     QEMUTimer *online_timer;
