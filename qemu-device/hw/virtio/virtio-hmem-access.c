@@ -202,25 +202,8 @@ void hmem_access_begin(HmemAccess *access, HmemScan scan)
 /* Those of the 64 frames that are memory of a tier. */
 static uint64_t hmem_access_known(const HmemAccess *access, uint64_t gfn)
 {
-    const HmemMemory *memory = access->track->memory;
-    uint64_t mask = 0;
-    uint32_t i;
-
-    if (gfn / 64 >= access->track->maps.bytes / sizeof(uint64_t)) {
-        return 0;
-    }
-    for (i = 0; i < memory->ranges->len; i++) {
-        const struct hmem_link_range *range =
-            &g_array_index(memory->ranges, HmemRange, i).link;
-
-        if (range->gfn >= gfn + 64) {
-            break;
-        }
-        if (range->gfn + range->num > gfn) {
-            mask |= hmem_range_mask(range, gfn / 64);
-        }
-    }
-    return mask;
+    return gfn / 64 < access->track->maps.bytes / sizeof(uint64_t) ?
+        hmem_memory_word(access->track->memory, gfn / 64) : 0;
 }
 
 /* False: there is something wrong with it. */

@@ -12,6 +12,7 @@
 #include "standard-headers/linux/virtio_hmem.h"
 #include "system/hostmem.h"
 #include "system/numa.h"
+#include "hw/virtio/virtio-hmem-maps.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
 /* NodeInfo has it, too, but only with HMAT. */
@@ -551,6 +552,23 @@ bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
     }
     range = &g_array_index(memory->ranges, HmemRange, at).link;
     return hmem_frames_have_page(range->gfn, range->num, gfn, order);
+}
+
+uint64_t hmem_memory_word(const HmemMemory *memory, uint64_t word)
+{
+    uint32_t at = hmem_ranges_find(memory->ranges, word * 64);
+    uint64_t mask = 0;
+
+    for (; at < memory->ranges->len; at++) {
+        const struct hmem_link_range *range =
+            &g_array_index(memory->ranges, HmemRange, at).link;
+
+        if (range->gfn / 64 > word) {
+            break;
+        }
+        mask |= hmem_range_mask(range, word);
+    }
+    return mask;
 }
 
 bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,

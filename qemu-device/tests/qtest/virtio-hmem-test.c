@@ -3652,6 +3652,41 @@ static void test_gpt_windows(void)
     teardown(&t);
 }
 
+/* Memory in so many pieces that some are of one word. */
+static void test_gpt_shadow(void)
+{
+    /* Frames in a part of the firmware's shadow, and how many parts are RAM. */
+    const uint64_t part = 4, num = 6;
+    uint64_t used[2 + 6 * 4], n = 0, i, id;
+    QPCIDevice *bridge;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, 0);
+    bridge = qpci_device_find(t.qs->pcibus, QPCI_DEVFN(0, 0));
+    /* Every other one. */
+    for (i = 0; i < num; i++) {
+        qpci_config_writeb(bridge, 0x5a + i, 0x03);
+        daemon_recv_ranges(t.d, 3 + i);
+    }
+
+    id = collect_scan(&t);
+    set_report(&r, id, 3, true);
+    r.frames[0] = frames_of(HOLE - 64, 1ull << 63);
+    r.frames[1] = frames_of(HOLE, UINT64_MAX);
+    r.frames[2] = frames_of(FAST, 1);
+    send_report(&t, &r);
+    used[n++] = HOLE - 1;
+    for (i = 0; i < num * part; i++) {
+        used[n++] = HOLE + i / part * 2 * part + i % part;
+    }
+    used[n++] = FAST;
+    recv_gpt_tick(&t, 1, 10 * MS, n);
+    daemon_take(t.d, accessed_map(t.d), used, n);
+    g_free(bridge);
+    teardown(&t);
+}
+
 /*
  * Frames that were written come after those that were accessed, in an order of
  * their own.  Nothing but the driver's word tells of them.
@@ -5283,6 +5318,7 @@ int main(int argc, char **argv)
         { "sim/lockstep", test_sim_lockstep },
         { "sim/change", test_sim_change },
         { "gpt/windows", test_gpt_windows },
+        { "gpt/shadow", test_gpt_shadow },
         { "gpt/written", test_gpt_written },
         { "gpt/not-written", test_gpt_not_written },
         { "gpt/incomplete", test_gpt_incomplete },

@@ -95,4 +95,10 @@ bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
 bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order, uint64_t since);
 
+/*
+ * Those of the frames 64 * @word .. 64 * @word + 63 that are in a range, as the
+ * bits of a mask.  @word is at most UINT64_MAX / 64.
+ */
+uint64_t hmem_memory_word(const HmemMemory *memory, uint64_t word);
+
 #endif
