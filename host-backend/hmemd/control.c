@@ -148,7 +148,7 @@ static json *vm_json(const struct vm *vm)
 	put_u64(o, "features", vm->state.features);
 	put_u64(o, "num_tiers", vm->hello.num_tiers);
 	put_u64(o, "bytes", vm_frames(vm) << VIRTIO_HMEM_GFN_SHIFT);
-	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
+	put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
 	put_u64(o, "batches", vm->under_way);
 	put_u64(o, "max_batches", vm->num_batches);
 	json_object_object_add(o, "oldest_batch_s", vm->under_way ?
@@ -162,7 +162,7 @@ static json *vm_json(const struct vm *vm)
 /* What the guest has online of a tier; null: its driver does not tell. */
 static json *online_json(const struct vm *vm, unsigned int tier)
 {
-	uint64_t bytes = vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
+	uint64_t bytes = vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
 	uint64_t online = vm->state.online[tier];
 
 	if (!(vm->state.features >> VIRTIO_HMEM_F_ONLINE & 1))
@@ -184,19 +184,19 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	put_u64(o, "pxm", t->pxm);
 	put_str(o, "kind", hmem_kind_name(t->kind));
 	put_u64(o, "start_bytes", t->size);
-	put_u64(o, "bytes", vm->pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
-	put_u64(o, "pages", vm->pages.frames[tier]);
+	put_u64(o, "bytes", vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
+	put_u64(o, "pages", vm->placer.pages.frames[tier]);
 	json_object_object_add(o, "online_bytes", online_json(vm, tier));
-	json_object_object_add(o, "used", vm->pages.windows ?
-			       json_object_new_uint64(vm->pages.frames[tier] -
-						      vm->pages.hist[tier][0]) :
+	json_object_object_add(o, "used", vm->placer.pages.windows ?
+			       json_object_new_uint64(vm->placer.pages.frames[tier] -
+						      vm->placer.pages.hist[tier][0]) :
 			       NULL);
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t sum = 0;
 
 		for (unsigned int b = bands[i]; b < bands[i + 1]; b++)
-			sum += vm->pages.hist[tier][b];
-		json_object_object_add(o, names[i], vm->pages.windows ?
+			sum += vm->placer.pages.hist[tier][b];
+		json_object_object_add(o, names[i], vm->placer.pages.windows ?
 				       json_object_new_uint64(sum) : NULL);
 	}
 	put_u64(o, "read_latency_ns", t->read_latency);
@@ -216,24 +216,24 @@ static uint64_t window_ms(const struct vm *vm)
 {
 	uint64_t least = min_window_ms(vm);
 
-	if (!vm_is_sampled(vm))
+	if (!hmem_placer_is_sampled(&vm->placer))
 		return vm->track.window_ns / 1000000;
-	return vm->policy.window > least ? vm->policy.window : least;
+	return vm->placer.policy.window > least ? vm->placer.policy.window : least;
 }
 
 /* What the dirty log costs, and may; null: there is none, or it is always on. */
 static json *dirty_log_json(const struct vm *vm)
 {
-	const struct hmem_sampler *s = &vm->sampler;
+	const struct hmem_sampler *s = &vm->placer.sampler;
 	json *o;
 
-	if (!vm_is_sampled(vm))
+	if (!hmem_placer_is_sampled(&vm->placer))
 		return NULL;
 	o = json_object_new_object();
 	put_bool(o, "on", !s->rests);
 	put_u64(o, "sample_us", s->sample_ns / 1000);
 	put_u64(o, "faults_per_s", s->per_second);
-	put_u64(o, "max_faults_per_s", vm->policy.faults);
+	put_u64(o, "max_faults_per_s", vm->placer.policy.faults);
 	return o;
 }
 
@@ -249,12 +249,12 @@ static json *status_json(const struct vm *vm)
 	put_str(o, "tracker", vm_tracker_name(vm));
 	put_bool(o, "lockstep", vm_lockstep(vm));
 	put_u64(o, "window_ms", window_ms(vm));
-	put_u64(o, "asked_window_ms", vm->policy.window);
+	put_u64(o, "asked_window_ms", vm->placer.policy.window);
 	put_u64(o, "min_window_ms", min_window_ms(vm));
-	put_u64(o, "windows", vm->pages.windows);
+	put_u64(o, "windows", vm->placer.pages.windows);
 	json_object_object_add(o, "dirty_log", dirty_log_json(vm));
 	put_u64(o, "vtime_ns", vm_vtime(vm));
-	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->pages));
+	put_u64(o, "table_bytes", hmem_pages_bytes(&vm->placer.pages));
 	put_u64(o, "daemon_ns", vm->stats.daemon_ns);
 	put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
 	put_u64(o, "foreign_moves_lately", hmem_lately(vm->foreign_lately, loop_now()));
@@ -283,11 +283,11 @@ static json *stats_json(const struct vm *vm)
 	put_u64(c, "dirty_pages", s->dirty);
 	put_u64(c, "accessed_pages", s->accessed);
 	put_u64(c, "rearmed_pages", s->rearmed);
-	put_u64(c, "rearmed_last_window", vm->pages.rearmed);
-	put_u64(c, "log_samples", vm->sampler.samples - s->log_samples);
-	put_u64(c, "log_faults", vm->sampler.faults - s->log_faults);
+	put_u64(c, "rearmed_last_window", vm->placer.pages.rearmed);
+	put_u64(c, "log_samples", vm->placer.sampler.samples - s->log_samples);
+	put_u64(c, "log_faults", vm->placer.sampler.faults - s->log_faults);
 	put_u64(c, "plans", s->plans);
-	put_u64(c, "brake", vm->brake.steps);
+	put_u64(c, "brake", vm->placer.brake.steps);
 	put_u64(c, "batches", s->batches);
 	put_u64(c, "batches_done", s->batches_done);
 	put_u64(c, "batches_lost", s->batches_lost);
@@ -320,10 +320,10 @@ static json *policy_json(struct vm *vm)
 {
 	json *o = json_object_new_object(), *p = json_object_new_object();
 
-	put_str(p, "name", hmem_policy_name(vm->policy.kind));
+	put_str(p, "name", hmem_policy_name(vm->placer.policy.kind));
 	for (size_t i = 0; i < hmem_num_tunables; i++) {
 		const struct hmem_tunable *t = &hmem_tunables[i];
-		uint32_t v = *hmem_tunable_in(&vm->policy, t);
+		uint32_t v = *hmem_tunable_in(&vm->placer.policy, t);
 
 		if (t->values)
 			put_str(p, t->name, t->values[v]);
@@ -555,7 +555,7 @@ static void do_policy(struct client *client, json *req)
 		return;
 	}
 	if (set) {
-		policy = vm->policy;
+		policy = vm->placer.policy;
 		json_object_object_foreach(set, key, value) {
 			const char *text = json_object_get_string(value);
 
@@ -586,11 +586,11 @@ static void do_policy(struct client *client, json *req)
 /* All memory but what is in the tier asked for. */
 static struct span *all_spans(const struct vm *vm, uint32_t tier, size_t *num)
 {
-	struct span *spans = calloc(vm->pages.num_ranges + 1, sizeof(*spans));
+	struct span *spans = calloc(vm->placer.pages.num_ranges + 1, sizeof(*spans));
 
 	*num = 0;
-	for (uint32_t i = 0; spans && i < vm->pages.num_ranges; i++) {
-		const struct hmem_pages_range *r = &vm->pages.ranges[i];
+	for (uint32_t i = 0; spans && i < vm->placer.pages.num_ranges; i++) {
+		const struct hmem_pages_range *r = &vm->placer.pages.ranges[i];
 
 		if (r->tier != tier)
 			spans[(*num)++] = (struct span) { r->gfn, r->num };
@@ -792,7 +792,7 @@ static void do_migrate(struct client *client, json *req)
 	} else {
 		spans = read_spans(get(req, "ranges", json_type_array), &num, &err);
 	}
-	job = spans ? job_new(&vm->pages, spans, num, get_flag(req, "strict"), to, order,
+	job = spans ? job_new(&vm->placer.pages, spans, num, get_flag(req, "strict"), to, order,
 			      &err) : NULL;
 	if (!job) {
 		reply_error(client, "usage", "%s", err.msg);
@@ -952,7 +952,7 @@ static void query_done(struct heat_query *heat)
 		json_object_array_add(bins, bin);
 	}
 	put_str(o, "vm", vm->name);
-	put_str(o, "policy", hmem_policy_name(vm->policy.kind));
+	put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
 	put_str(o, "tracker", vm_tracker_name(vm));
 	put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
 	put_u64(o, "window_ms", window_ms(vm));

@@ -194,9 +194,7 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 		if (!fits(job, n, &frames, order))
 			break;
 		sent[n++] = (struct sent) {
-			.gfn = gfn,
-			.order = order,
-			.tier = job->tier,
+			.hint = { .gfn = gfn, .order = order, .tier = job->tier },
 		};
 		job->off += UINT64_C(1) << order;
 	}
@@ -258,9 +256,7 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 		if (!fits(job, n, &frames, r->order))
 			break;
 		sent[n++] = (struct sent) {
-			.gfn = r->gfn,
-			.order = r->order,
-			.tier = job->tier,
+			.hint = { .gfn = r->gfn, .order = r->order, .tier = job->tier },
 			.tries = r->tries,
 		};
 	}
@@ -337,7 +333,7 @@ bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
 
 void job_put_back(struct job *job, const struct sent *s)
 {
-	if (!job->cancelled && !add_busy(job, s->gfn, s->order, s->tries))
+	if (!job->cancelled && !add_busy(job, s->hint.gfn, s->hint.order, s->tries))
 		job->cancelled = true;
 }
 

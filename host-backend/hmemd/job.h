@@ -7,6 +7,8 @@
 
 #include "link.h"
 #include "pages.h"
+#include "plan.h"
+#include "virtio_hmem.h"
 
 #define JOB_MAX_SPANS	(1u << 18)
 #define JOB_MAX_RETRIES	100u
@@ -17,11 +19,9 @@ struct span {
 
 /* A hint under way. */
 struct sent {
-	uint64_t gfn;
+	struct hmem_hint hint;
 	uint32_t answered;		/* frames */
-	uint8_t order;
-	uint8_t tier;
-	uint8_t tries;
+	uint8_t tries;			/* of a job */
 };
 
 struct job_retry {

@@ -89,7 +89,7 @@ const char *vm_activity(const struct vm *vm)
 	}
 	if (!TAILQ_EMPTY(&vm->jobs))
 		return "moving pages by hand";
-	if (vm->policy.kind == HMEM_POLICY_OFF)
+	if (vm->placer.policy.kind == HMEM_POLICY_OFF)
 		return "policy is off: nothing moves unless asked by hand";
 	if (!vm->track.window_ns)
 		return "nothing is tracked: the VM lacks what the policy asks for";
@@ -99,15 +99,18 @@ const char *vm_activity(const struct vm *vm)
 		return "waiting for the first window to end";
 	if (vm->tick.seq && vm_lockstep(vm))
 		return "waiting for the other VMs in lockstep";
-	if (vm->policy.kind == HMEM_POLICY_OBSERVE)
+	if (vm->placer.policy.kind == HMEM_POLICY_OBSERVE)
 		return "policy is observe: nothing moves unless asked by hand";
 	if (vm->under_way)
 		return "moving pages";
-	if (vm->pace.given_up)
+	switch (hmem_placer_why_idle(&vm->placer)) {
+	case HMEM_PLACER_CANNOT_LOOK:
 		return "waiting: the guest's driver cannot look at all of its memory";
-	if (vm->brake.steps == HMEM_BRAKE_MAX || vm->pace.chance)
+	case HMEM_PLACER_DOES_NOT_PAY:
 		return "idle: moving pages does not pay";
-	return "idle: tier 0 holds the hottest pages";
+	default:
+		return "idle: tier 0 holds the hottest pages";
+	}
 }
 
 /* QEMU orders them: by latency if it knows all, by bandwidth if it knows only that. */
@@ -136,7 +139,7 @@ uint64_t vm_frames(const struct vm *vm)
 	uint64_t frames = 0;
 
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		frames += vm->pages.frames[i];
+		frames += vm->placer.pages.frames[i];
 	return frames;
 }
 
@@ -162,14 +165,14 @@ static struct batch *free_batch(struct vm *vm)
 
 static uint64_t frames_of(const struct sent *s)
 {
-	return UINT64_C(1) << s->order;
+	return UINT64_C(1) << s->hint.order;
 }
 
 static int by_gfn(const void *a, const void *b)
 {
 	const struct sent *x = a, *y = b;
 
-	return (x->gfn > y->gfn) - (x->gfn < y->gfn);
+	return (x->hint.gfn > y->hint.gfn) - (x->hint.gfn < y->hint.gfn);
 }
 
 /* The hint that @gfn is part of, or NULL. */
@@ -181,9 +184,9 @@ static struct sent *find_sent(struct batch *b, uint64_t gfn)
 		uint32_t mid = lo + (hi - lo) / 2;
 		struct sent *s = &b->sent[mid];
 
-		if (gfn < s->gfn)
+		if (gfn < s->hint.gfn)
 			hi = mid;
-		else if (gfn - s->gfn >= frames_of(s))
+		else if (gfn - s->hint.gfn >= frames_of(s))
 			lo = mid + 1;
 		else
 			return s;
@@ -194,7 +197,7 @@ static struct sent *find_sent(struct batch *b, uint64_t gfn)
 static void end_batch(struct vm *vm, struct batch *b)
 {
 	for (uint32_t i = 0; i < b->num; i++)
-		hmem_pages_unsent(&vm->pages, b->sent[i].gfn, b->sent[i].order);
+		hmem_placer_unsent(&vm->placer, b->sent[i].hint.gfn, b->sent[i].hint.order);
 	if (b->job)
 		b->job->in_flight--;
 	b->id = 0;
@@ -230,7 +233,7 @@ static void lose_batches(struct vm *vm, const char *why)
 			vm->stats.batches_lost++;
 		}
 	}
-	hmem_plan_clear(&vm->plan);
+	hmem_placer_drop_hints(&vm->placer);
 	for (job = TAILQ_FIRST(&vm->jobs); job; job = next) {
 		next = TAILQ_NEXT(job, link);
 		job->failed = why;
@@ -238,17 +241,14 @@ static void lose_batches(struct vm *vm, const char *why)
 	}
 }
 
-/* Policy's hints: by the plan. */
-static uint32_t plan_next(struct vm *vm, struct sent *sent)
+/* The policy's hints. */
+static uint32_t placer_next(struct vm *vm, struct sent *sent)
 {
-	struct virtio_hmem_hint hints[HMEM_LINK_MAX_HINTS];
-	uint32_t n = hmem_plan_batch(&vm->plan, hints, HMEM_LINK_MAX_HINTS);
+	struct hmem_hint hints[HMEM_LINK_MAX_HINTS];
+	uint32_t n = hmem_placer_hints(&vm->placer, hints, HMEM_LINK_MAX_HINTS);
 
 	for (uint32_t i = 0; i < n; i++)
-		sent[i] = (struct sent) {
-			.gfn = le64toh(hints[i].gfn),
-			.tier = hints[i].tier,
-		};
+		sent[i] = (struct sent) { .hint = hints[i] };
 	return n;
 }
 
@@ -268,12 +268,12 @@ static void send_batch(struct vm *vm, struct batch *b)
 		struct sent *s = &b->sent[i];
 
 		msg->hints[i] = (struct virtio_hmem_hint) {
-			.gfn = htole64(s->gfn),
-			.order = s->order,
-			.tier = s->tier,
+			.gfn = htole64(s->hint.gfn),
+			.order = s->hint.order,
+			.tier = s->hint.tier,
 		};
 		b->left += frames_of(s);
-		hmem_pages_sent(&vm->pages, s->gfn, s->order);
+		hmem_placer_sent(&vm->placer, s->hint.gfn, s->hint.order);
 	}
 	/* The order matters to the driver; the answers are looked up. */
 	qsort(b->sent, b->num, sizeof(b->sent[0]), by_gfn);
@@ -316,7 +316,7 @@ void vm_feed(struct vm *vm)
 		if (job)
 			job->in_flight++;
 		else
-			b->num = plan_next(vm, b->sent);
+			b->num = placer_next(vm, b->sent);
 		if (!b->num)
 			break;
 		b->job = job;
@@ -371,7 +371,7 @@ static uint32_t offered_written(const struct vm *vm)
 /* In ns: as asked for, or as short as the device has it. */
 static uint64_t window_ns(const struct vm *vm, const struct hmem_policy *policy)
 {
-	uint64_t ns = (uint64_t)policy->window * 1000000;
+	uint64_t ns = hmem_policy_window_ns(policy);
 
 	return ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
 }
@@ -399,6 +399,32 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	}
 	track->window_ns = window_ns(vm, policy);
 	return 0;
+}
+
+static enum hmem_track tracked_by(const struct vm *vm)
+{
+	switch (vm->track.tracker) {
+	case HMEM_LINK_TRACKER_SIM:
+		return HMEM_TRACK_SIM;
+	case HMEM_LINK_TRACKER_GPT:
+		return HMEM_TRACK_GPT;
+	default:
+		return HMEM_TRACK_DIRTY;
+	}
+}
+
+/* What @vm->track says is tracked with; NULL: nothing is. */
+static struct hmem_tracker *tracker(struct vm *vm)
+{
+	if (vm->host_tracker)
+		return host_tracker_maps(vm->host_tracker);
+	return vm->track.tracker ? &vm->trackers[tracked_by(vm)].tracker : NULL;
+}
+
+static void tracker_is_new(struct vm *vm)
+{
+	hmem_placer_set_tracker(&vm->placer, tracker(vm),
+				vm->hello.track_flags & HMEM_LINK_TRACK_REST);
 }
 
 static void tick_done(struct vm *vm, uint64_t seq)
@@ -441,9 +467,10 @@ static int track_host(struct vm *vm, const struct hmem_policy *policy,
 		vm->tick.seq = 0;
 		conn_resume(&vm->conn);
 	}
-	if (vm->host_tracker || t)
-		hmem_pages_rewatch(&vm->pages);
+	if (!vm->host_tracker && !t)
+		return 0;
 	vm->host_tracker = t;
+	tracker_is_new(vm);
 	return 0;
 }
 
@@ -460,32 +487,41 @@ static void update_lockstep(struct vm *vm)
 	lockstep_check(l);
 }
 
-static void track(struct vm *vm, struct hmem_link_track *track)
+static void send_track(struct vm *vm)
+{
+	send_msg(vm, HMEM_LINK_TRACK, &vm->track, sizeof(vm->track));
+}
+
+/* Put into @track how long a window the placer wants next. */
+static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
+{
+	track->window_ns = vm->placer.next.ns;
+	track->flags &= ~HMEM_LINK_TRACK_REST;
+	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
+}
+
+/* Have the device track as @track says. */
+static void track(struct vm *vm, const struct hmem_link_track *track)
 {
 	struct hmem_link_track old = vm->track;
 
-	/* A dirty log is never on before that is known to be paid for. */
-	if (track->tracker == HMEM_LINK_TRACKER_DIRTY &&
-	    vm->hello.track_flags & HMEM_LINK_TRACK_REST) {
-		track->window_ns = hmem_sampler_begin(&vm->sampler, &vm->policy,
-						      vm->hello.min_window_ns);
-		track->flags |= HMEM_LINK_TRACK_REST;
-	}
-	if (!memcmp(track, &old, sizeof(old)))
-		return;
 	vm->track = *track;
+	if (old.tracker != track->tracker)
+		tracker_is_new(vm);
+	if (track->tracker) {
+		hmem_placer_begin(&vm->placer);
+		want_next_window(vm, &vm->track);
+	}
+	if (!memcmp(&vm->track, &old, sizeof(old)))
+		return;
 	vm->last_seq = 0;
 	/* It is answered by what follows. */
 	if (old.tracker != track->tracker ||
-	    (old.flags ^ track->flags) & ~HMEM_LINK_TRACK_REST) {
+	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_REST) {
 		vm->tick.seq = 0;
 		vm->anew = true;
 	}
-	if (old.tracker != track->tracker) {
-		hmem_pages_rewatch(&vm->pages);
-		hmem_pace_init(&vm->pace, &vm->policy, vm->hello.min_window_ns);
-	}
-	send_msg(vm, HMEM_LINK_TRACK, track, sizeof(*track));
+	send_track(vm);
 	if (!track->window_ns)
 		heat_queries_fail_waiting(&vm->heat_queries,
 					  "tracking was switched off, no window will end");
@@ -497,17 +533,17 @@ static void track_offered(struct vm *vm)
 {
 	struct hmem_link_track t;
 	struct hmem_err err;
-	int ret = track_for(vm, &vm->policy, &t, &err);
+	int ret = track_for(vm, &vm->placer.policy, &t, &err);
 
 	if (!ret)
-		ret = track_host(vm, &vm->policy, &t, &err);
+		ret = track_host(vm, &vm->placer.policy, &t, &err);
 	vm->again = ret == -EBUSY;
 	if (ret < 0) {
 		/* Not each time that it is tried again. */
 		if (!strstr(vm->last_error, err.msg))
 			vm_error(vm, "nothing is tracked: %s", err.msg);
 		t = (struct hmem_link_track) { 0 };
-		track_host(vm, &vm->policy, &t, NULL);
+		track_host(vm, &vm->placer.policy, &t, NULL);
 	}
 	track(vm, &t);
 }
@@ -522,25 +558,9 @@ int vm_set_policy(struct vm *vm, const struct hmem_policy *policy,
 		ret = track_host(vm, policy, &t, err);
 	if (ret < 0)
 		return ret;
-	vm->policy = *policy;
-	/* What was planned under the old one is not wanted any more. */
-	hmem_plan_clear(&vm->plan);
-	hmem_brake_reset(&vm->brake);
-	hmem_pace_init(&vm->pace, policy, vm->hello.min_window_ns);
+	hmem_placer_set_policy(&vm->placer, policy);
 	track(vm, &t);
 	return 0;
-}
-
-static enum hmem_track tracked_by(const struct vm *vm)
-{
-	switch (vm->track.tracker) {
-	case HMEM_LINK_TRACKER_SIM:
-		return HMEM_TRACK_SIM;
-	case HMEM_LINK_TRACKER_GPT:
-		return HMEM_TRACK_GPT;
-	default:
-		return HMEM_TRACK_DIRTY;
-	}
 }
 
 const char *vm_tracker_name(const struct vm *vm)
@@ -556,38 +576,14 @@ uint64_t vm_now(const struct vm *vm)
 	return vm_lockstep(vm) ? vm->last_vtime / 1000000 : loop_now();
 }
 
-static struct hmem_tracker *tracker(struct vm *vm)
-{
-	return vm->host_tracker ? host_tracker_maps(vm->host_tracker) :
-	       &vm->trackers[tracked_by(vm)].tracker;
-}
-
-static bool is_paced(struct vm *vm)
-{
-	const struct hmem_tracker *t = tracker(vm);
-
-	return hmem_paced(&vm->policy, t) &&
-	       (!t->ops->scans || vm->hello.track_flags & HMEM_LINK_TRACK_REST);
-}
-
-bool vm_is_sampled(const struct vm *vm)
-{
-	return vm->track.tracker == HMEM_LINK_TRACKER_DIRTY &&
-	       vm->hello.track_flags & HMEM_LINK_TRACK_REST;
-}
-
 /* From the window that is under way on. */
-static void set_window(struct vm *vm, uint64_t ns, bool rest)
+static void set_window(struct vm *vm)
 {
-	struct hmem_link_track track = vm->track;
+	struct hmem_link_track was = vm->track;
 
-	track.window_ns = ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
-	track.flags &= ~HMEM_LINK_TRACK_REST;
-	track.flags |= rest ? HMEM_LINK_TRACK_REST : 0;
-	if (!memcmp(&track, &vm->track, sizeof(track)))
-		return;
-	vm->track = track;
-	send_msg(vm, HMEM_LINK_TRACK, &track, sizeof(track));
+	want_next_window(vm, &vm->track);
+	if (memcmp(&was, &vm->track, sizeof(was)))
+		send_track(vm);
 }
 
 void vm_wait(struct vm *vm, struct vm_waiter *w)
@@ -626,146 +622,64 @@ static void wake_waiters(struct vm *vm)
 	}
 }
 
-/* vm->tick is to be counted.  False: nobody has looked, there is no pass to be made. */
-static bool begin_window(struct vm *vm)
-{
-	bool written = offered_written(vm) & vm->track.tracker;
-	struct hmem_heat heat = hmem_policy_heat(&vm->policy, vm->hello.tiers,
-						 vm->hello.num_tiers, written);
-
-	heat.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE;
-	vm->stats.ticks++;
-	vm->stats.dirty += vm->tick.dirty;
-	vm->stats.accessed += vm->tick.accessed;
-	vm->stats.incomplete += heat.incomplete;
-	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
-	if (vm_is_sampled(vm) && vm->sampler.rests)
-		return false;
-	if (is_paced(vm))
-		hmem_pace_window(&vm->pace, tracker(vm),
-				 vm->under_way || vm->no_room, &heat);
-	hmem_window_begin(&vm->window, &vm->pages, tracker(vm), &heat);
-	return true;
-}
-
-/* The window's pages are counted, and what is to be rearmed is in the map. */
-static void end_look(struct vm *vm)
-{
-	const struct hmem_link_tick *tick = &vm->tick;
-	bool paced = is_paced(vm);
-	uint64_t next;
-
-	vm->stats.rearmed += vm->pages.rearmed;
-	if (paced) {
-		next = hmem_pace_next(&vm->pace, &vm->policy, &vm->pages,
-				      tick->window_ns, tick->scan_ns);
-		set_window(vm, next, hmem_pace_rests(&vm->pace));
-	} else {
-		hmem_brake_window(&vm->brake, &vm->pages, &vm->window.heat);
-	}
-	heat_queries_window(&vm->heat_queries, vm_vtime(vm));
-	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
-		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
-		" promoted, %" PRIu64 " demoted", vm->name, tick->vtime_ns / 1000,
-		tick->accessed, tick->dirty, vm->pages.rearmed,
-		vm->stats.promoted, vm->stats.demoted);
-	if (paced)
-		log_msg(LOG_DEBUG, "vm '%s': look %u of part %u of %u, %" PRIu64
-			" used, %" PRIu64 " faults, %" PRIu64 " hot of %" PRIu64
-			", margin %u, next window %" PRIu64 " us", vm->name,
-			vm->pace.look, vm->pace.part, vm->pace.parts,
-			vm->pages.look.used, vm->pages.look.faults,
-			vm->pages.look.hot, vm->pace.candidates,
-			vm->pace.margin, vm->track.window_ns / 1000);
-}
-
-/* ... if anybody has @looked. */
-static void end_window(struct vm *vm, bool looked)
-{
-	uint64_t next;
-
-	if (looked)
-		end_look(vm);
-	if (!vm_is_sampled(vm))
-		return;
-	next = hmem_sampler_next(&vm->sampler, &vm->policy, vm->hello.min_window_ns,
-				 vm->tick.window_ns, vm_frames(vm), vm->tick.dirty);
-	set_window(vm, next, vm->sampler.rests);
-}
-
 /* Hints that fit into the batches that can be under way at a time. */
 static uint32_t in_one_step(const struct vm *vm)
 {
 	return (vm->num_batches - vm->under_way) * HMEM_LINK_MAX_HINTS;
 }
 
-/* What is left for a guest that wants to have new pages there is not touched. */
-static uint32_t spare(const struct vm *vm)
+/* vm->tick is to be dealt with. */
+static void begin_window(struct vm *vm)
 {
-	int64_t spare = vm->spare - vm->policy.headroom;
+	struct hmem_tick tick = {
+		.window_ns = vm->tick.window_ns,
+		.scan_ns = vm->tick.scan_ns,
+		.written = vm->tick.dirty,
+		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
+		.tells_written = offered_written(vm) & vm->track.tracker,
+		.busy = vm->under_way,
+		.may_move = !vm_blocked(vm),
+		.max_moves = vm_lockstep(vm) ? in_one_step(vm) : UINT32_MAX,
+	};
 
-	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
+	vm->stats.ticks++;
+	vm->stats.dirty += tick.written;
+	vm->stats.accessed += vm->tick.accessed;
+	vm->stats.incomplete += tick.incomplete;
+	hmem_placer_window(&vm->placer, &tick);
 }
 
-/* False: there is none to be made. */
-static bool begin_plan(struct vm *vm)
+/* The window's pages are counted, and what is to be rearmed is in the map. */
+static void window_is_counted(struct vm *vm)
 {
-	struct hmem_policy *policy = &vm->policy;
-	bool paced = is_paced(vm), sampled = vm_is_sampled(vm);
-	struct hmem_plan_limits limits = { 0 };
-	struct hmem_err err;
+	const struct hmem_link_tick *tick = &vm->tick;
+	char text[256];
 
-	if (!hmem_policy_moves(policy) || vm_blocked(vm) ||
-	    (paced && !hmem_pace_may_plan(&vm->pace)))
-		return false;
-	/* Pages that move are written: not in a sample. */
-	if (sampled && !vm->sampler.rests)
-		return false;
-	if (vm->no_room) {
-		limits.room = policy->headroom;
-		vm->no_room = 0;
-		vm->spare = 0;
-		vm->room_id = vm->next_id;
-	}
-	if (paced) {
-		/* All that may move until there is another one. */
-		limits.budget = hmem_plan_budget(policy->rate, vm->track.window_ns);
-		hmem_pace_limit(&vm->pace, &limits);
-	} else {
-		/* After a sample: what may move in the rest that follows it. */
-		limits.budget = hmem_brake_budget(&vm->brake,
-			hmem_plan_budget(policy->rate, sampled ? vm->track.window_ns :
-					 vm->ticked_ns));
-		limits.hysteresis = HMEM_HEAT_MAX * policy->hysteresis / 100;
-	}
-	if (vm_lockstep(vm) && limits.budget > in_one_step(vm))
-		limits.budget = in_one_step(vm);
-	limits.spare = spare(vm);
-	/* No memory for a plan is no fault of the device's. */
-	if (hmem_plan_begin(&vm->plan, &vm->pages, &limits, &err) < 0) {
-		vm_error(vm, "%s", err.msg);
-		return false;
-	}
-	return true;
+	set_window(vm);
+	heat_queries_window(&vm->heat_queries, vm_vtime(vm));
+	if (!vm->placer.looked)
+		return;
+	vm->stats.rearmed += vm->placer.pages.rearmed;
+	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
+		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
+		" promoted, %" PRIu64 " demoted; %s; next window %" PRIu64 " us", vm->name,
+		tick->vtime_ns / 1000, tick->accessed, tick->dirty,
+		vm->placer.pages.rearmed, vm->stats.promoted, vm->stats.demoted,
+		hmem_placer_describe(&vm->placer, text, sizeof(text)),
+		vm->track.window_ns / 1000);
 }
 
-/* True: it is through. */
-static bool step_plan(struct vm *vm, uint64_t slots)
+/* Go on with what the window asks for.  No memory for a plan is no fault of the device's. */
+static enum hmem_placer_step step_window(struct vm *vm, uint64_t slots)
 {
 	struct hmem_err err;
-	int ret = hmem_plan_step(&vm->plan, &vm->pages, slots, &err);
+	enum hmem_placer_step to = hmem_placer_step(&vm->placer, slots, &err);
 
-	if (!ret)
-		return false;
-	if (ret < 0) {
+	if (err.msg[0])
 		vm_error(vm, "%s", err.msg);
-		return true;
-	}
-	if (is_paced(vm))
-		hmem_pace_planned(&vm->pace, &vm->plan);
-	if (vm->plan.num_promote || vm->plan.num_demote)
-		vm->stats.plans++;
-	return true;
+	if (to == HMEM_PLACER_DONE)
+		vm->stats.plans += vm->placer.planned;
+	return to;
 }
 
 /* Lockstep: do all that the tick asks for, and let guest time go on. */
@@ -774,15 +688,13 @@ static void answer_in_step(struct lockstep_member *m)
 	struct vm *vm = (struct vm *)((char *)m - offsetof(struct vm, step));
 	struct hmem_link_tick tick = vm->tick;
 	uint64_t begun = work_cpu_ns();
-	bool looked = begin_window(vm);
+	enum hmem_placer_step to;
 
-	if (looked)
-		hmem_window_step(&vm->window, &vm->pages, UINT64_MAX);
-	end_window(vm, looked);
-	if (begin_plan(vm)) {
-		while (!step_plan(vm, UINT64_MAX))
-			;
-	}
+	begin_window(vm);
+	to = step_window(vm, UINT64_MAX);
+	window_is_counted(vm);
+	while (to != HMEM_PLACER_DONE)
+		to = step_window(vm, UINT64_MAX);
 	vm->stats.daemon_ns += work_cpu_ns() - begun;
 	vm->tick.seq = 0;
 	vm->in_step = true;
@@ -843,11 +755,14 @@ static void slice(struct work *work)
 {
 	struct vm *vm = (struct vm *)((char *)work - offsetof(struct vm, pass_work));
 
+	enum hmem_placer_step to;
+
 	switch (vm->pass) {
 	case PASS_WINDOW:
-		if (vm->looked && !hmem_window_step(&vm->window, &vm->pages, WORK_SLOTS))
+		to = step_window(vm, WORK_SLOTS);
+		if (to == HMEM_PLACER_MORE)
 			return;
-		end_window(vm, vm->looked);
+		window_is_counted(vm);
 		if (vm->host_tracker)
 			host_tracker_rearm(vm->host_tracker);
 		else
@@ -855,15 +770,15 @@ static void slice(struct work *work)
 		if (vm->conn.closing)
 			return;
 		vm->pass = PASS_PLAN;
-		if (!begin_plan(vm))
+		if (to == HMEM_PLACER_DONE)
 			pass_is_through(vm);
 		return;
 	case PASS_PLAN:
-		if (step_plan(vm, WORK_SLOTS))
+		if (step_window(vm, WORK_SLOTS) == HMEM_PLACER_DONE)
 			pass_is_through(vm);
 		return;
 	case PASS_RANGES:
-		if (!hmem_resize_step(&vm->resize, &vm->pages, WORK_SLOTS))
+		if (!hmem_placer_resize(&vm->placer, WORK_SLOTS))
 			return;
 		ranges_are_new(vm);
 		pass_is_through(vm);
@@ -894,14 +809,13 @@ static int on_tick(struct vm *vm, const struct hmem_link_tick *tick,
 		vm->anew = false;
 	vm->last_seq = tick->seq;
 	vm->last_vtime = tick->vtime_ns;
-	vm->ticked_ns = tick->window_ns;
 	vm->tick = *tick;
 	if (vm_lockstep(vm)) {
 		update_lockstep(vm);
 	} else if (vm->host_tracker) {
-		host_tracker_tick(vm->host_tracker, vm->pages.windows);
+		host_tracker_tick(vm->host_tracker, vm->placer.pages.windows);
 	} else {
-		vm->looked = begin_window(vm);
+		begin_window(vm);
 		begin_pass(vm, PASS_WINDOW);
 	}
 	return 0;
@@ -912,7 +826,7 @@ static void host_found(void *user, uint64_t accessed)
 	struct vm *vm = user;
 
 	vm->tick.accessed = accessed;
-	vm->looked = begin_window(vm);
+	begin_window(vm);
 	begin_pass(vm, PASS_WINDOW);
 }
 
@@ -927,7 +841,7 @@ static void host_failed(void *user, int error, const char *why)
 	struct vm *vm = user;
 
 	vm_error(vm, "nothing is tracked any more: %s", why);
-	track_host(vm, &vm->policy, &none, NULL);
+	track_host(vm, &vm->placer.policy, &none, NULL);
 	track(vm, &none);
 	vm->again = error == -EBUSY;
 }
@@ -1035,7 +949,7 @@ void vm_keep_policy(const struct vm *vm)
 {
 	struct policy_owner owner = policy_owner(vm);
 
-	if (policy_store_keep(&vm->d->policies, &owner, &vm->policy) < 0)
+	if (policy_store_keep(&vm->d->policies, &owner, &vm->placer.policy) < 0)
 		log_msg(LOG_ERR, "vm '%s': no memory to keep its policy in: set it "
 			"again when the VM reconnects", vm->name);
 }
@@ -1043,6 +957,7 @@ void vm_keep_policy(const struct vm *vm)
 static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 		    struct hmem_err *err)
 {
+	struct hmem_policy policy = vm->d->policy;
 	struct policy_owner owner;
 	int ret;
 
@@ -1064,9 +979,11 @@ static int on_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	}
 	set_name(vm);
 	owner = policy_owner(vm);
-	if (policy_store_find(&vm->d->policies, &owner, &vm->policy))
+	if (policy_store_find(&vm->d->policies, &owner, &policy))
 		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
-			hmem_policy_name(vm->policy.kind));
+			hmem_policy_name(policy.kind));
+	hmem_placer_init(&vm->placer, &policy, hello->tiers, hello->num_tiers,
+			 hello->min_window_ns);
 	vm->have_hello = true;
 	return 0;
 }
@@ -1129,12 +1046,7 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	copy = malloc(num * sizeof(*copy));
 	if (!copy)
 		return hmem_fail(err, ENOMEM, "no memory for its ranges");
-	if (vm->have_ranges)
-		ret = hmem_resize_begin(&vm->resize, &vm->pages, ranges, num,
-					vm->d->max_frames, err);
-	else
-		ret = hmem_pages_init(&vm->pages, ranges, num,
-				      vm->hello.num_tiers, vm->d->max_frames, err);
+	ret = hmem_placer_ranges(&vm->placer, ranges, num, vm->d->max_frames, err);
 	if (ret < 0) {
 		free(copy);
 		return ret;
@@ -1143,9 +1055,9 @@ static int on_ranges(struct vm *vm, const struct hmem_link_range *ranges,
 	vm->new_ranges = copy;
 	vm->num_new_ranges = num;
 	vm->table_bytes = table_bytes(ranges, num);
-	if (vm->have_ranges && vm_lockstep(vm))
-		hmem_resize_step(&vm->resize, &vm->pages, UINT64_MAX / 64 * 64);
-	else if (vm->have_ranges)
+	if (!ret && vm_lockstep(vm))
+		hmem_placer_resize(&vm->placer, UINT64_MAX / 64 * 64);
+	else if (!ret)
 		begin_resize(vm);
 	if (!vm->pass)
 		ranges_are_new(vm);
@@ -1165,10 +1077,6 @@ static void ranges_are_new(struct vm *vm)
 	vm->ranges = vm->new_ranges;
 	vm->num_ranges = vm->num_new_ranges;
 	vm->new_ranges = NULL;
-	/* Made for other ranges; the next window makes a new one. */
-	hmem_plan_clear(&vm->plan);
-	/* Which bits are set was forgotten: a rest finds out. */
-	vm->pace.left = 0;
 	vm->have_ranges = true;
 	heat_queries_restart(&vm->heat_queries, vm_vtime(vm));
 	if (vm->host_tracker)
@@ -1227,7 +1135,7 @@ static struct sent *match(struct vm *vm, struct batch *b,
 		return NULL;
 	frames = UINT64_C(1) << res->order;
 	s = find_sent(b, gfn);
-	if (!s || gfn - s->gfn + frames > frames_of(s)) {
+	if (!s || gfn - s->hint.gfn + frames > frames_of(s)) {
 		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " order %u is not "
 			  "in batch %" PRIu64, gfn, res->order, b->id);
 		return NULL;
@@ -1239,7 +1147,7 @@ static struct sent *match(struct vm *vm, struct batch *b,
 	}
 	/* Memory that has gone since is forgotten with what came to it. */
 	if (res->reason == VIRTIO_HMEM_R_MOVED && b->id >= vm->ranges_id &&
-	    !hmem_pages_has(&vm->pages, le64toh(res->new_gfn), res->order)) {
+	    !hmem_pages_has(&vm->placer.pages, le64toh(res->new_gfn), res->order)) {
 		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " moved to %#" PRIx64
 			  ", which is no guest memory", gfn,
 			  (uint64_t)le64toh(res->new_gfn));
@@ -1249,61 +1157,12 @@ static struct sent *match(struct vm *vm, struct batch *b,
 	return s;
 }
 
-static void apply(struct vm *vm, const struct batch *b, const struct sent *s,
-		  const struct virtio_hmem_result *res, uint16_t heat)
-{
-	uint64_t gfn = le64toh(res->gfn), new_gfn = le64toh(res->new_gfn);
-	uint64_t frames = UINT64_C(1) << res->order;
-	struct hmem_pages *p = &vm->pages;
-	bool by_policy = !b->job;
-	int from, to;
-
-	vm->stats.reasons[res->reason] += frames;
-	switch (res->status) {
-	case VIRTIO_HMEM_S_OK:
-		if (res->reason != VIRTIO_HMEM_R_MOVED) {
-			hmem_pages_unsent(p, gfn, res->order);
-			break;
-		}
-		from = hmem_pages_tier(p, gfn);
-		to = hmem_pages_tier(p, new_gfn);
-		hmem_pages_moved(p, gfn, new_gfn, res->order, heat);
-		if (by_policy)
-			hmem_brake_moved(&vm->brake, gfn, new_gfn, heat, to == 0,
-					 vm->messages);
-		/* One of them may have gone since. */
-		if (to >= 0 && from > to)
-			vm->stats.promoted += frames;
-		else if (from >= 0 && from < to)
-			vm->stats.demoted += frames;
-		if (by_policy && from == 0 && to > 0)
-			vm->spare += frames;
-		else if (by_policy && from > 0 && to == 0)
-			vm->spare -= frames;
-		break;
-	case VIRTIO_HMEM_S_BUSY:
-		/* It is asked for again as soon as there is room. */
-		if (by_policy && s->tier == 0 &&
-		    res->reason == VIRTIO_HMEM_R_NO_MEMORY) {
-			hmem_pages_unsent(p, gfn, res->order);
-			vm->no_room += b->id < vm->room_id ? 0 : frames;
-		} else {
-			hmem_pages_refused(p, gfn, res->order, HMEM_REFUSED_BUSY);
-		}
-		break;
-	default:
-		hmem_pages_refused(p, gfn, res->order,
-				   res->reason == VIRTIO_HMEM_R_FREE ?
-				   HMEM_REFUSED_FREE : HMEM_REFUSED_NACK);
-		break;
-	}
-}
-
 static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		      uint32_t len, struct hmem_err *err)
 {
 	struct sent *sent[HMEM_LINK_MAX_PAYLOAD / sizeof(msg->results[0])];
-	uint16_t heat[HMEM_LINK_MAX_PAYLOAD / sizeof(msg->results[0])];
+	struct hmem_answer answers[HMEM_LINK_MAX_PAYLOAD / sizeof(msg->results[0])];
+	struct hmem_moved moved;
 	uint64_t id = le64toh(msg->id), foreign = le64toh(msg->foreign_moves);
 	uint32_t num;
 	struct batch *b;
@@ -1319,26 +1178,34 @@ static int on_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		return hmem_fail(err, EPROTO, "RESULTS: batch %" PRIu64
 				 " is not under way", id);
 	job = b->job;
-	vm->messages++;
 	vm->answered = loop_now();
 	if (vm->told_late)
 		log_msg(LOG_INFO, "vm '%s': the guest's driver answers again", vm->name);
 	vm->told_late = false;
-	/* All is checked, and the heats looked up, before any is applied. */
-	for (uint32_t i = 0; i < num; i++) {
-		sent[i] = match(vm, b, &msg->results[i], err);
-		if (!sent[i])
-			return -EPROTO;
-		heat[i] = hmem_pages_heat(&vm->pages,
-					  le64toh(msg->results[i].gfn));
-	}
+	/* All is checked before any is applied. */
 	for (uint32_t i = 0; i < num; i++) {
 		const struct virtio_hmem_result *res = &msg->results[i];
 
-		apply(vm, b, sent[i], res, heat[i]);
-		b->left -= UINT64_C(1) << res->order;
-		if (job && job_answer(job, sent[i], le64toh(res->gfn), res->order,
-				      res->reason))
+		sent[i] = match(vm, b, res, err);
+		if (!sent[i])
+			return -EPROTO;
+		answers[i] = (struct hmem_answer) {
+			.gfn = le64toh(res->gfn),
+			.new_gfn = le64toh(res->new_gfn),
+			.hint = job ? NULL : &sent[i]->hint,
+			.order = res->order,
+			.reason = res->reason,
+		};
+	}
+	moved = hmem_placer_results(&vm->placer, answers, num);
+	vm->stats.promoted += moved.promoted;
+	vm->stats.demoted += moved.demoted;
+	for (uint32_t i = 0; i < num; i++) {
+		const struct hmem_answer *a = &answers[i];
+
+		vm->stats.reasons[a->reason] += UINT64_C(1) << a->order;
+		b->left -= UINT64_C(1) << a->order;
+		if (job && job_answer(job, sent[i], a->gfn, a->order, a->reason))
 			vm->stats.retries++;
 	}
 	vm->stats.results += num;
@@ -1503,8 +1370,6 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 		snprintf(d->last_fault, sizeof(d->last_fault), "vm '%s': %.160s",
 			 vm->name, why);
 	}
-	if (vm->pass == PASS_RANGES)
-		hmem_resize_free(&vm->resize);
 	end_pass(vm);
 	wake_waiters(vm);
 	lose_batches(vm, "the VM disconnected");
@@ -1540,11 +1405,11 @@ static void discard_table(struct vm *vm)
 	struct old_table *t = calloc(1, sizeof(*t));
 
 	if (!t) {
-		hmem_pages_free(&vm->pages);
+		hmem_placer_free(&vm->placer);
 		return;
 	}
 	t->work.slice = discard_slice;
-	hmem_discard_begin(&t->discard, &vm->pages);
+	hmem_placer_discard(&vm->placer, &t->discard);
 	work_add(&vm->d->discards, &t->work);
 }
 
@@ -1556,7 +1421,6 @@ static void vm_release(struct conn *c)
 		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
 	discard_table(vm);
 	loop_forget(&vm->feed_soon);
-	hmem_plan_free(&vm->plan);
 	free(vm->batches);
 	free(vm->ranges);
 	free(vm->new_ranges);
@@ -1582,7 +1446,6 @@ void vm_accept(struct hmemd *d, int fd)
 	vm->d = d;
 	strcpy(vm->name, "?");
 	vm->connected = loop_now();
-	vm->policy = d->policy;
 	vm->next_id = 1;
 	TAILQ_INIT(&vm->jobs);
 	TAILQ_INIT(&vm->waiters);
@@ -1591,7 +1454,7 @@ void vm_accept(struct hmemd *d, int fd)
 	vm->feed_soon.take = feed_turn;
 	vm->step.name = vm->name;
 	vm->step.answer = answer_in_step;
-	heat_queries_init(&vm->heat_queries, &vm->pages, &d->heat_queries);
+	heat_queries_init(&vm->heat_queries, &vm->placer.pages, &d->heat_queries);
 	vm->conn.ops = &vm_ops;
 	vm->conn.closer = &d->closer;
 	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;
@@ -1638,8 +1501,8 @@ void vm_second(struct vm *vm)
 void vm_reset_stats(struct vm *vm)
 {
 	memset(&vm->stats, 0, sizeof(vm->stats));
-	vm->stats.log_samples = vm->sampler.samples;
-	vm->stats.log_faults = vm->sampler.faults;
+	vm->stats.log_samples = vm->placer.sampler.samples;
+	vm->stats.log_faults = vm->placer.sampler.faults;
 	vm->foreign_base = vm->foreign_moves;
 	vm->foreign_lately = (struct hmem_lately) { 0 };
 	vm->sampled = 0;

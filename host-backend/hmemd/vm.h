@@ -3,17 +3,13 @@
 #ifndef HMEMD_VM_H
 #define HMEMD_VM_H
 
-#include "brake.h"
 #include "conn.h"
 #include "heat_query.h"
 #include "hmemd.h"
 #include "job.h"
 #include "lately.h"
 #include "link.h"
-#include "pace.h"
-#include "pages.h"
-#include "plan.h"
-#include "sample.h"
+#include "placer.h"
 
 /* However many the device offers. */
 #define VM_MAX_BATCHES		64u
@@ -80,7 +76,7 @@ struct vm {
 	struct host_tracker *host_tracker;
 	/* It could not be, as DAMON was busy: to be tried again. */
 	bool again;
-	struct hmem_pages pages;
+	struct hmem_placer placer;
 	/* As the device told them last. */
 	struct hmem_link_range *ranges;
 	uint32_t num_ranges;
@@ -97,22 +93,10 @@ struct vm {
 	enum vm_pass pass;
 	struct work pass_work;
 	TAILQ_HEAD(, vm_waiter) waiters;
-	struct hmem_window window;
-	/* PASS_WINDOW: the window was no rest, there is something to be counted. */
-	bool looked;
-	struct hmem_resize resize;
 
-	struct hmem_policy policy;
-	struct hmem_plan plan;
-	struct hmem_brake brake;
-	/* Of a policy that hmem_paced() says it is for. */
-	struct hmem_pace pace;
-	/* Of a tracker that faults, if vm_is_sampled(). */
-	struct hmem_sampler sampler;
-	uint32_t messages;		/* RESULTS, modulo 2^32 */
 	/* What the device was told; no window: nothing. */
 	struct hmem_link_track track;
-	uint64_t last_seq, last_vtime, ticked_ns;
+	uint64_t last_seq, last_vtime;
 	/* The tick that is to be answered; no seq: none. */
 	struct hmem_link_tick tick;
 	/* Tracking was started anew: a tick of before may still be unanswered. */
@@ -120,18 +104,6 @@ struct vm {
 	struct lockstep_member step;
 	/* Lockstep: the only time to send hints. */
 	bool in_step;
-	/*
-	 * Promotions this window that found tier 0 full, though sent with this batch or
-	 * later: after the last plan that was to make room.
-	 */
-	uint32_t no_room;
-	uint64_t room_id;
-	/*
-	 * Pages that left tier 0, less those that came, since it was found full:
-	 * there may be room for as many.
-	 */
-	int64_t spare;
-
 	struct batch *batches;
 	uint32_t num_batches, under_way;
 	uint64_t next_id;
@@ -207,9 +179,6 @@ void vm_keep_policy(const struct vm *vm);
  */
 void vm_wait(struct vm *vm, struct vm_waiter *w);
 void vm_wait_no_more(struct vm_waiter *w);
-
-/* The dirty log is on now and then only: see sample.h. */
-bool vm_is_sampled(const struct vm *vm);
 
 /* Frames of guest memory that it has now. */
 uint64_t vm_frames(const struct vm *vm);

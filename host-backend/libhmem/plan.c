@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -381,21 +380,18 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	return ret < 0 ? ret : 0;
 }
 
-static struct virtio_hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)
+static struct hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)
 {
-	return (struct virtio_hmem_hint) {
-		.gfn = htole64(m->gfn),
-		.tier = tier,
-	};
+	return (struct hmem_hint) { .gfn = m->gfn, .tier = tier };
 }
 
-static struct virtio_hmem_hint next_promotion(struct hmem_plan *plan)
+static struct hmem_hint next_promotion(struct hmem_plan *plan)
 {
 	return hint_of(&plan->promote[plan->next_promote++], 0);
 }
 
 /* The page goes where its counterpart comes from. */
-static struct virtio_hmem_hint next_demotion(struct hmem_plan *plan)
+static struct hmem_hint next_demotion(struct hmem_plan *plan)
 {
 	uint32_t at = plan->next_demote++, more = 0;
 
@@ -404,8 +400,7 @@ static struct virtio_hmem_hint next_demotion(struct hmem_plan *plan)
 	return hint_of(&plan->demote[at], at < more ? 1 : plan->promote[at - more].tier);
 }
 
-uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
-			 uint32_t max)
+uint32_t hmem_plan_batch(struct hmem_plan *plan, struct hmem_hint *hints, uint32_t max)
 {
 	uint32_t promotions = plan->num_promote - plan->next_promote;
 	uint32_t demotions = plan->num_demote - plan->next_demote;

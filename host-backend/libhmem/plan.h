@@ -9,7 +9,6 @@
 #define HMEM_PLAN_H
 
 #include "pages.h"
-#include "virtio_hmem.h"
 
 /* One plan never moves more pages than this: 4 GiB. */
 #define HMEM_PLAN_MAX		(1u << 20)
@@ -18,6 +17,14 @@ struct hmem_move {
 	uint64_t gfn;
 	uint32_t tier;		/* where the page is now */
 	uint16_t heat;
+};
+
+/* Move this page to that tier; in the host's byte order. */
+struct hmem_hint {
+	uint64_t gfn;
+	uint32_t round;		/* the placer's: see placer.h */
+	uint8_t order;
+	uint8_t tier;
 };
 
 struct hmem_plan {
@@ -90,8 +97,7 @@ int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
  * Take the next hints; of pairs, demotions first so that they make room for the
  * promotions beside them.  Returns how many; 0: the plan is done.
  */
-uint32_t hmem_plan_batch(struct hmem_plan *plan, struct virtio_hmem_hint *hints,
-			 uint32_t max);
+uint32_t hmem_plan_batch(struct hmem_plan *plan, struct hmem_hint *hints, uint32_t max);
 
 /* Pages that may be moved in a window of @window_ns at @rate MiB/s. */
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns);

@@ -69,6 +69,12 @@ static inline uint32_t *hmem_tunable_in(struct hmem_policy *p,
 	return (uint32_t *)((char *)p + t->offset);
 }
 
+/* How long a window is, in ns of guest time, where nothing else says. */
+static inline uint64_t hmem_policy_window_ns(const struct hmem_policy *p)
+{
+	return p->window * UINT64_C(1000000);
+}
+
 /* Does it move pages by itself? */
 bool hmem_policy_moves(const struct hmem_policy *p);
 

@@ -111,6 +111,7 @@ static void run(const struct model_load *load, const char *config, double second
 {
 	/* Copies of figures only: what they point to is the first one's. */
 	struct model m, warm, late;
+	char text[256];
 
 	model_init(&m, load, FAST, KERNEL, SLOW);
 	configure(&m, config);
@@ -126,9 +127,7 @@ static void run(const struct model_load *load, const char *config, double second
 			continue;
 		printf("%8.2f s %8.4f ", m.ns / 1e9, mops(&m, &before));
 		report(&m, &before);
-		printf(" look 1/%u margin %u%% censuses %lu\n",
-		       1u << m.pace.shift, m.pace.margin * 100 / HMEM_HEAT_MAX,
-		       (unsigned long)m.pace.censuses);
+		printf(" %s\n", hmem_placer_describe(&m.placer, text, sizeof(text)));
 	}
 	printf("%-12s %-24s %8.4f %8.4f ", load->name, config, mops(&m, &warm),
 	       mops(&m, &late));

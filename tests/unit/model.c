@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "unit.h"
 
-#include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model.h"
+#include "virtio_hmem.h"
 
 #define ACCESSED	1u
 #define DIRTY		2u
@@ -30,10 +30,6 @@ static double now(const struct model *m)
 void model_init(struct model *m, const struct model_load *load,
 		unsigned int fast, unsigned int kernel, unsigned int slow)
 {
-	const struct hmem_link_range ranges[] = {
-		{ .gfn = 0, .num = fast, .tier = 0 },
-		{ .gfn = fast, .num = slow, .tier = 1 },
-	};
 	unsigned int frames = fast + slow, words = frames / 64;
 
 	memset(m, 0, sizeof(*m));
@@ -44,7 +40,6 @@ void model_init(struct model *m, const struct model_load *load,
 	m->kernel = kernel;
 	m->slow = slow;
 	hmem_policy_init(&m->policy);
-	assert_int_equal(hmem_pages_init(&m->pages, ranges, 2, 2, frames, NULL), 0);
 	m->maps = calloc(HMEM_LINK_MAPS * words, sizeof(*m->maps));
 	m->page_of = calloc(frames, sizeof(*m->page_of));
 	m->bits = calloc(frames, sizeof(*m->bits));
@@ -68,8 +63,7 @@ void model_init(struct model *m, const struct model_load *load,
 
 void model_free(struct model *m)
 {
-	hmem_plan_free(&m->plan);
-	hmem_pages_free(&m->pages);
+	hmem_placer_free(&m->placer);
 	free(m->maps);
 	free(m->page_of);
 	free(m->bits);
@@ -199,16 +193,9 @@ static void rearm(struct model *m)
 	}
 }
 
-static void refuse(struct model *m, uint64_t gfn, enum hmem_refusal how)
-{
-	hmem_pages_refused(&m->pages, gfn, 0, how);
-}
-
 /* The pages of both frames change places. */
 static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 {
-	uint16_t heat_cold = hmem_pages_heat(&m->pages, cold);
-	uint16_t heat_hot = hmem_pages_heat(&m->pages, hot);
 	int page = m->page_of[cold];
 
 	m->page_of[cold] = m->page_of[hot];
@@ -217,11 +204,6 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 	if (page >= 0)
 		m->frame_of[page] = hot;
 	m->bits[cold] = m->bits[hot] = ACCESSED | DIRTY;
-	m->messages++;
-	hmem_pages_moved(&m->pages, cold, hot, 0, heat_cold);
-	hmem_pages_moved(&m->pages, hot, cold, 0, heat_hot);
-	hmem_brake_moved(&m->brake, cold, hot, heat_cold, false, m->messages);
-	hmem_brake_moved(&m->brake, hot, cold, heat_hot, true, m->messages);
 	m->moved += 2;
 	m->moving += 2 * m->load->costs->move;
 }
@@ -229,38 +211,59 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 /* The guest does it later, and meanwhile has not answered. */
 static void ask(struct model *m)
 {
-	struct virtio_hmem_hint hints[510];
+	struct hmem_hint hints[510];
 	uint32_t n;
 
-	while ((n = hmem_plan_batch(&m->plan, hints, 510))) {
+	while ((n = hmem_placer_hints(&m->placer, hints, 510))) {
 		assert_int_equal(n % 2, 0);
 		for (uint32_t i = 0; i < n; i++)
-			hmem_pages_sent(&m->pages, le64toh(hints[i].gfn), 0);
+			hmem_placer_sent(&m->placer, hints[i].gfn, 0);
 		for (uint32_t i = 0; i < n / 2; i++) {
-			m->queue[m->queued][0] = le64toh(hints[i].gfn);
-			m->queue[m->queued++][1] = le64toh(hints[n / 2 + i].gfn);
+			m->queue[m->queued][0] = hints[i];
+			m->queue[m->queued++][1] = hints[n / 2 + i];
 		}
 	}
+}
+
+static struct hmem_answer answer(const struct hmem_hint *hint, unsigned int reason,
+				 uint64_t new_gfn)
+{
+	return (struct hmem_answer) {
+		.gfn = hint->gfn,
+		.new_gfn = new_gfn,
+		.hint = hint,
+		.reason = reason,
+	};
+}
+
+/* Why a page does not move, if it is not to blame on the other one of the pair. */
+static unsigned int reason(const struct model *m, uint64_t gfn)
+{
+	if (gfn < m->kernel)
+		return VIRTIO_HMEM_R_KERNEL;
+	return m->page_of[gfn] < 0 ? VIRTIO_HMEM_R_FREE : VIRTIO_HMEM_R_PINNED;
 }
 
 /* Takes as much of @ns as it needs; returns what is left. */
 static double move(struct model *m, double ns)
 {
 	while (m->done < m->queued && ns > 0) {
-		uint64_t cold = m->queue[m->done][0];
-		uint64_t hot = m->queue[m->done++][1];
+		const struct hmem_hint *pair = m->queue[m->done++];
+		uint64_t cold = pair[0].gfn, hot = pair[1].gfn;
 		bool fails = cold < m->kernel || m->page_of[cold] < 0 ||
 			     m->page_of[hot] < 0;
+		struct hmem_answer answers[2];
 
 		if (!fails) {
 			exchange(m, cold, hot);
 			ns -= 2 * m->load->costs->move;
-			continue;
+			answers[0] = answer(&pair[0], VIRTIO_HMEM_R_MOVED, hot);
+			answers[1] = answer(&pair[1], VIRTIO_HMEM_R_MOVED, cold);
+		} else {
+			answers[0] = answer(&pair[0], reason(m, cold), 0);
+			answers[1] = answer(&pair[1], reason(m, hot), 0);
 		}
-		refuse(m, cold, cold < m->kernel ? HMEM_REFUSED_NACK :
-		       m->page_of[cold] < 0 ? HMEM_REFUSED_FREE : HMEM_REFUSED_BUSY);
-		refuse(m, hot, m->page_of[hot] < 0 ? HMEM_REFUSED_FREE :
-		       HMEM_REFUSED_BUSY);
+		hmem_placer_results(&m->placer, answers, 2);
 	}
 	if (m->done == m->queued)
 		m->done = m->queued = 0;
@@ -270,58 +273,59 @@ static double move(struct model *m, double ns)
 /* What the scan of the window has taken. */
 static uint64_t scan_ns(const struct model *m)
 {
-	return scans(m) && !m->rests ? m->load->pages * m->load->costs->scan : 0;
+	return scans(m) && !m->window.rest ? m->load->pages * m->load->costs->scan : 0;
 }
 
-/* As hmemd does at the end of a window.  Returns how long the next one is. */
-static uint64_t decide(struct model *m)
+static void begin(struct model *m)
 {
 	/* Without figures. */
 	static const struct hmem_link_tier tiers[2];
-	struct hmem_heat heat = hmem_policy_heat(&m->policy, tiers, 2, true);
-	struct hmem_plan_limits limits = {
-		.hysteresis = HMEM_HEAT_MAX * m->policy.hysteresis / 100,
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = m->fast, .tier = 0 },
+		{ .gfn = m->fast, .num = m->slow, .tier = 1 },
 	};
-	struct hmem_tracker *t = scans(m) ? &m->gpt.tracker : &m->sim.tracker;
-	bool paced = hmem_paced(&m->policy, t);
-	uint64_t next = m->window;
 
-	if (paced)
-		hmem_pace_window(&m->pace, t, m->queued, &heat);
-	hmem_pages_update(&m->pages, t, &heat);
-	m->rearmed += m->pages.rearmed;
-	if (paced) {
-		next = hmem_pace_next(&m->pace, &m->policy, &m->pages, m->window,
-				      scan_ns(m));
-		m->rests = hmem_pace_rests(&m->pace);
-		hmem_pace_limit(&m->pace, &limits);
-	} else {
-		hmem_brake_window(&m->brake, &m->pages, &heat);
-	}
-	if (!hmem_policy_moves(&m->policy) ||
-	    (paced && !hmem_pace_may_plan(&m->pace)))
-		return next;
-	limits.budget = hmem_plan_budget(m->policy.rate, next);
-	if (!paced)
-		limits.budget = hmem_brake_budget(&m->brake, limits.budget);
-	assert_int_equal(hmem_plan_make(&m->plan, &m->pages, &limits, NULL), 0);
-	if (paced)
-		hmem_pace_planned(&m->pace, &m->plan);
-	ask(m);
-	return next;
+	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0);
+	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL),
+			 1);
+	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker : &m->sim.tracker,
+				true);
+	hmem_placer_begin(&m->placer);
+	m->window = m->placer.next;
+}
+
+/* The window is over. */
+static void decide(struct model *m)
+{
+	const struct hmem_tick tick = {
+		.window_ns = m->window.ns,
+		.scan_ns = scan_ns(m),
+		.tells_written = true,
+		.busy = m->queued,
+		.may_move = true,
+		.max_moves = UINT32_MAX,
+	};
+	struct hmem_err err;
+
+	hmem_placer_window(&m->placer, &tick);
+	while (hmem_placer_step(&m->placer, UINT64_MAX, &err) != HMEM_PLACER_DONE)
+		;
+	assert_string_equal(err.msg, "");
+	m->rearmed += m->placer.pages.rearmed;
+	m->window = m->placer.next;
+	if (m->placer.planned)
+		ask(m);
 }
 
 void model_run(struct model *m, double seconds)
 {
 	double end = m->ns + seconds * 1e9;
 
-	if (!m->window) {
-		m->window = m->policy.window * UINT64_C(1000000);
-		hmem_pace_init(&m->pace, &m->policy, 0);
-	}
+	if (!m->window.ns)
+		begin(m);
 	while (m->ns < end) {
 		/* One processor, of which moving has half while there is any. */
-		double half = m->window / 2.0, left = half + move(m, half);
+		double half = m->window.ns / 2.0, left = half + move(m, half);
 		uint64_t scan = scan_ns(m);
 
 		left -= scan;
@@ -330,14 +334,14 @@ void model_run(struct model *m, double seconds)
 			run_sweep(m, left);
 		else if (left > 0)
 			run_random(m, left);
-		m->ns += m->window;
+		m->ns += m->window.ns;
 		move_on(m);
 		if (scan || !scans(m))
 			collect(m);
 		/* A scan rearms what was asked for before it began. */
 		if (scan)
 			rearm(m);
-		m->window = decide(m);
+		decide(m);
 		if (!scans(m))
 			rearm(m);
 	}

@@ -2,7 +2,7 @@
 /*
  * A guest in a few hundred lines, to see in a second what a policy does: pages
  * that are used as a workload says, in frames whose accessed and dirty bits stay
- * until they are rearmed.  Time is what its accesses, moves and rearmed bits
+ * until they are rearmed.  What moves is decided by the placer that hmemd runs.  Time is what its accesses, moves and rearmed bits
  * take.  No caches, no kernel: the simulator has the last word, this one is
  * for choosing what to try there.
  */
@@ -12,10 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "brake.h"
-#include "pace.h"
-#include "plan.h"
-#include "policy.h"
+#include "placer.h"
 
 /* In ns; see model_costs for where they come from. */
 struct model_costs {
@@ -51,10 +48,7 @@ struct model {
 	unsigned int fast, kernel, slow;
 
 	struct hmem_policy policy;
-	struct hmem_pages pages;
-	struct hmem_plan plan;
-	struct hmem_brake brake;
-	struct hmem_pace pace;
+	struct hmem_placer placer;
 	/* Over the same maps; the policy's track= says which. */
 	struct hmem_tracker_maps sim, gpt;
 	uint64_t *maps;
@@ -70,12 +64,11 @@ struct model {
 	unsigned int at_hot, at_all, round;	/* of the sweeps */
 
 	uint64_t rnd;
-	uint32_t messages;
 	/* Pairs of frames that are to be exchanged: cold, hot. */
-	uint64_t (*queue)[2];
+	struct hmem_hint (*queue)[2];
 	unsigned int queued, done;
-	uint64_t window;		/* ns, the next one's length */
-	bool rests;			/* and whether gpt does not scan at its end */
+	/* The window that is under way; gpt does not scan at the end of a rest. */
+	struct hmem_next_window window;
 
 	/* So far. */
 	double ns, ops, moving, stalled;

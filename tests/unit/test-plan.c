@@ -2,7 +2,6 @@
 /* The plan of a window, against one made by sorting all pages; policies. */
 #include "unit.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +180,7 @@ static void hysteresis_holds_back(void **state)
 /* What fits needs no page to make room for it, and goes first. */
 static void spare_room(void **state)
 {
-	struct virtio_hmem_hint hints[64];
+	struct hmem_hint hints[64];
 	struct fixture *f = *state;
 
 	for (uint64_t gfn = FAST; gfn < FAST + 10; gfn++)
@@ -327,7 +326,7 @@ static void batches_pair_up(void **state)
 		assert_int_equal(f->plan.num_promote, 500);
 		assert_int_equal(f->plan.num_demote, 600);
 		for (;;) {
-			struct virtio_hmem_hint hints[511];
+			struct hmem_hint hints[511];
 			bool promoting = false;
 
 			n = hmem_plan_batch(&f->plan, hints, sizes[s]);
@@ -338,7 +337,7 @@ static void batches_pair_up(void **state)
 			if (total < 100)
 				assert_int_equal(n, sizes[s] < 100 - total ? sizes[s] : 100 - total);
 			for (uint32_t i = 0; i < n; i++) {
-				uint64_t gfn = le64toh(hints[i].gfn);
+				uint64_t gfn = hints[i].gfn;
 
 				assert_false(seen[gfn]);
 				seen[gfn] = true;
@@ -482,7 +481,7 @@ static void loop_converges(void **state)
 	uint32_t moved = 0, late = 0;
 
 	for (unsigned int w = 0; w < 60; w++) {
-		struct virtio_hmem_hint hints[511];
+		struct hmem_hint hints[511];
 		uint32_t n;
 
 		/* What is hot are the pages first found in 1500 .. 1999. */
@@ -501,14 +500,14 @@ static void loop_converges(void **state)
 			uint16_t heat[511];
 
 			for (uint32_t i = 0; i < n; i++) {
-				hmem_pages_sent(&f->pages, le64toh(hints[i].gfn), 0);
+				hmem_pages_sent(&f->pages, hints[i].gfn, 0);
 				heat[i] = hmem_pages_heat(&f->pages,
-							  le64toh(hints[i].gfn));
+							  hints[i].gfn);
 			}
 			/* Pairs swap their frames. */
 			for (uint32_t i = 0; i < half; i++) {
-				uint64_t a = le64toh(hints[i].gfn);
-				uint64_t b = le64toh(hints[half + i].gfn);
+				uint64_t a = hints[i].gfn;
+				uint64_t b = hints[half + i].gfn;
 
 				hmem_pages_moved(&f->pages, a, b, 0, heat[i]);
 				hmem_pages_moved(&f->pages, b, a, 0, heat[half + i]);

@@ -5,21 +5,20 @@
  */
 #include "unit.h"
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "brake.h"
-#include "plan.h"
-#include "policy.h"
+#include "placer.h"
+#include "virtio_hmem.h"
 
 #define FAST	1024u
 #define SLOW	3072u
 #define FRAMES	(FAST + SLOW)
 #define WORDS	(FRAMES / 64)
-#define RATE	400u	/* pages per window */
+/* In which 400 pages may move, at 1 MiB a second. */
+#define WINDOW_NS	UINT64_C(1563000000)
 
 static const struct hmem_link_range ranges[] = {
 	{ .gfn = 0, .num = FAST, .tier = 0 },
@@ -34,16 +33,13 @@ static const struct hmem_link_tier tiers[] = {
 
 struct guest {
 	struct hmem_policy policy;
-	struct hmem_pages pages;
-	struct hmem_plan plan;
-	struct hmem_brake brake;
+	struct hmem_placer placer;
 	struct hmem_tracker_maps sim;
 	uint64_t maps[HMEM_LINK_MAPS * WORDS];
 	/* The bits, by frame, and which page is in it. */
 	bool accessed[FRAMES], written[FRAMES];
 	unsigned int page[FRAMES];
 	unsigned int window;
-	uint32_t messages;
 	uint64_t rnd;
 	/* Whether a page is read or written in this window. */
 	bool (*reads)(struct guest *g, unsigned int page);
@@ -59,8 +55,11 @@ static int setup(void **state)
 
 	hmem_policy_init(&g->policy);
 	g->policy.kind = HMEM_POLICY_HMMV;
-	assert_int_equal(hmem_pages_init(&g->pages, ranges, 2, 2, FRAMES, NULL), 0);
+	g->policy.rate = 1;
+	hmem_placer_init(&g->placer, &g->policy, tiers, 2, 0);
+	assert_int_equal(hmem_placer_ranges(&g->placer, ranges, 2, FRAMES, NULL), 1);
 	hmem_tracker_sim_init(&g->sim, g->maps, WORDS * 8);
+	hmem_placer_set_tracker(&g->placer, &g->sim.tracker, true);
 	for (unsigned int i = 0; i < FRAMES; i++)
 		g->page[i] = i;
 	g->rnd = 42;
@@ -75,8 +74,7 @@ static int teardown(void **state)
 {
 	struct guest *g = *state;
 
-	hmem_plan_free(&g->plan);
-	hmem_pages_free(&g->pages);
+	hmem_placer_free(&g->placer);
 	free(g);
 	return 0;
 }
@@ -134,28 +132,26 @@ static void rearm(struct guest *g)
 /* Pairs swap their frames; copying a page sets the bits of both. */
 static void move(struct guest *g)
 {
-	struct virtio_hmem_hint hints[510];
+	struct hmem_hint hints[510];
 	uint32_t n;
 
-	while ((n = hmem_plan_batch(&g->plan, hints, 510))) {
+	while ((n = hmem_placer_hints(&g->placer, hints, 510))) {
 		uint32_t half = n / 2;
 
 		assert_int_equal(n % 2, 0);
 		for (uint32_t i = 0; i < half; i++) {
-			uint64_t a = le64toh(hints[i].gfn);
-			uint64_t b = le64toh(hints[half + i].gfn);
-			uint16_t heat_a = hmem_pages_heat(&g->pages, a);
-			uint16_t heat_b = hmem_pages_heat(&g->pages, b);
+			uint64_t a = hints[i].gfn, b = hints[half + i].gfn;
+			struct hmem_answer answers[] = {
+				{ .gfn = a, .new_gfn = b, .hint = &hints[i],
+				  .reason = VIRTIO_HMEM_R_MOVED },
+				{ .gfn = b, .new_gfn = a, .hint = &hints[half + i],
+				  .reason = VIRTIO_HMEM_R_MOVED },
+			};
 			unsigned int page = g->page[a];
 
-			hmem_pages_sent(&g->pages, a, 0);
-			hmem_pages_sent(&g->pages, b, 0);
-			hmem_pages_moved(&g->pages, a, b, 0, heat_a);
-			hmem_pages_moved(&g->pages, b, a, 0, heat_b);
-			hmem_brake_moved(&g->brake, a, b, heat_a,
-					 hints[i].tier == 0, ++g->messages);
-			hmem_brake_moved(&g->brake, b, a, heat_b,
-					 hints[half + i].tier == 0, g->messages);
+			hmem_placer_sent(&g->placer, a, 0);
+			hmem_placer_sent(&g->placer, b, 0);
+			hmem_placer_results(&g->placer, answers, 2);
 			g->page[a] = g->page[b];
 			g->page[b] = page;
 			g->accessed[a] = g->accessed[b] = true;
@@ -167,18 +163,23 @@ static void move(struct guest *g)
 
 static void run(struct guest *g, unsigned int windows)
 {
-	struct hmem_heat heat = hmem_policy_heat(&g->policy, tiers, 2, true);
-	struct hmem_plan_limits limits = {
-		.hysteresis = HMEM_HEAT_MAX * g->policy.hysteresis / 100,
+	const struct hmem_tick tick = {
+		.window_ns = WINDOW_NS,
+		.tells_written = true,
+		.may_move = true,
+		.max_moves = UINT32_MAX,
 	};
+	struct hmem_err err;
 
+	if (memcmp(&g->policy, &g->placer.policy, sizeof(g->policy)))
+		hmem_placer_set_policy(&g->placer, &g->policy);
 	for (; windows; windows--, g->window++) {
 		collect(g);
-		hmem_pages_update(&g->pages, &g->sim.tracker, &heat);
+		hmem_placer_window(&g->placer, &tick);
+		while (hmem_placer_step(&g->placer, UINT64_MAX, &err) != HMEM_PLACER_DONE)
+			;
+		assert_string_equal(err.msg, "");
 		rearm(g);
-		hmem_brake_window(&g->brake, &g->pages, &heat);
-		limits.budget = hmem_brake_budget(&g->brake, RATE);
-		assert_int_equal(hmem_plan_make(&g->plan, &g->pages, &limits, NULL), 0);
 		move(g);
 	}
 }
@@ -294,7 +295,7 @@ static void uniform_stops(void **state)
 	run(g, 200);
 	/* A few in a window, to see whether it pays again. */
 	assert_in_range(g->moved - moved, 1, 200 * HMEM_BRAKE_LEAST);
-	assert_int_equal(g->brake.steps, HMEM_BRAKE_MAX);
+	assert_int_equal(g->placer.brake.steps, HMEM_BRAKE_MAX);
 	/* It does. */
 	g->reads = hot_and_cold;
 	run(g, 80);

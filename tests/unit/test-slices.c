@@ -2,7 +2,6 @@
 /* A pass over a table that is made in steps comes to what one in a piece does. */
 #include "unit.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,12 +87,12 @@ static void resize(struct side *s, uint64_t slots)
 /* What became of the plan: some pages move, others do not. */
 static void answer(struct side *s)
 {
-	struct virtio_hmem_hint hints[64];
+	struct hmem_hint hints[64];
 	uint32_t n;
 
 	while ((n = hmem_plan_batch(&s->plan, hints, 64))) {
 		for (uint32_t i = 0; i < n; i++) {
-			uint64_t gfn = le64toh(hints[i].gfn);
+			uint64_t gfn = hints[i].gfn;
 
 			hmem_pages_sent(&s->pages, gfn, 0);
 			if (gfn % 3)

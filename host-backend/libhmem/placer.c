@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <string.h>
+
+#include "placer.h"
+#include "virtio_hmem.h"
+
+static bool is_paced(const struct hmem_placer *p)
+{
+	return p->tracker && hmem_paced(&p->policy, p->tracker) &&
+	       (!p->tracker->ops->scans || p->can_rest);
+}
+
+static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
+{
+	p->next = (struct hmem_next_window) {
+		.ns = ns < p->min_window_ns ? p->min_window_ns : ns,
+		.rest = rest,
+	};
+}
+
+/* --- what the VM is --- */
+
+void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
+		      const struct hmem_link_tier *tiers, uint32_t num_tiers,
+		      uint64_t min_window_ns)
+{
+	memset(p, 0, sizeof(*p));
+	p->policy = *policy;
+	memcpy(p->tiers, tiers, num_tiers * sizeof(*tiers));
+	p->num_tiers = num_tiers;
+	p->min_window_ns = min_window_ns;
+	hmem_pace_init(&p->pace, policy, min_window_ns);
+}
+
+static void free_all_but_table(struct hmem_placer *p)
+{
+	if (p->resizing)
+		hmem_resize_free(&p->resize);
+	p->resizing = false;
+	hmem_plan_free(&p->plan);
+}
+
+void hmem_placer_free(struct hmem_placer *p)
+{
+	free_all_but_table(p);
+	hmem_pages_free(&p->pages);
+}
+
+void hmem_placer_discard(struct hmem_placer *p, struct hmem_discard *table)
+{
+	free_all_but_table(p);
+	hmem_discard_begin(table, &p->pages);
+}
+
+int hmem_placer_ranges(struct hmem_placer *p, const struct hmem_link_range *ranges,
+		       uint32_t num, uint64_t max_frames, struct hmem_err *err)
+{
+	int ret;
+
+	if (!p->pages.heat) {
+		ret = hmem_pages_init(&p->pages, ranges, num, p->num_tiers, max_frames, err);
+		return ret < 0 ? ret : 1;
+	}
+	ret = hmem_resize_begin(&p->resize, &p->pages, ranges, num, max_frames, err);
+	p->resizing = !ret;
+	return ret;
+}
+
+bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots)
+{
+	if (!hmem_resize_step(&p->resize, &p->pages, slots))
+		return false;
+	p->resizing = false;
+	/* Made for other ranges; the next window makes a new one. */
+	hmem_plan_clear(&p->plan);
+	/* Which bits are set was forgotten: a rest finds out. */
+	p->pace.left = 0;
+	return true;
+}
+
+void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *policy)
+{
+	p->policy = *policy;
+	hmem_plan_clear(&p->plan);
+	hmem_brake_reset(&p->brake);
+	hmem_pace_init(&p->pace, policy, p->min_window_ns);
+}
+
+void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
+			     bool can_rest)
+{
+	p->tracker = tracker;
+	p->can_rest = can_rest;
+	hmem_pages_rewatch(&p->pages);
+	hmem_pace_init(&p->pace, &p->policy, p->min_window_ns);
+}
+
+void hmem_placer_begin(struct hmem_placer *p)
+{
+	/* A log is never on before that is known to be paid for. */
+	if (hmem_placer_is_sampled(p))
+		set_next(p, hmem_sampler_begin(&p->sampler, &p->policy, p->min_window_ns),
+			 true);
+	else
+		set_next(p, hmem_policy_window_ns(&p->policy), false);
+}
+
+/* --- a window --- */
+
+void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
+{
+	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
+						 tick->tells_written);
+
+	p->tick = *tick;
+	p->phase = HMEM_PLACER_COUNTS;
+	p->planned = false;
+	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
+	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
+	if (!p->looked)
+		return;
+	heat.incomplete = tick->incomplete;
+	if (is_paced(p))
+		hmem_pace_window(&p->pace, p->tracker, tick->busy || p->no_room, &heat);
+	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
+}
+
+/* Frames of guest memory. */
+static uint64_t all_frames(const struct hmem_placer *p)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < p->num_tiers; i++)
+		frames += p->pages.frames[i];
+	return frames;
+}
+
+/* All is counted: how long is the next window? */
+static void end_window(struct hmem_placer *p)
+{
+	const struct hmem_tick *tick = &p->tick;
+	uint64_t ns;
+
+	if (p->looked && is_paced(p)) {
+		ns = hmem_pace_next(&p->pace, &p->policy, &p->pages, tick->window_ns,
+				    tick->scan_ns);
+		set_next(p, ns, hmem_pace_rests(&p->pace));
+	} else if (p->looked) {
+		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);
+	}
+	if (hmem_placer_is_sampled(p)) {
+		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
+				       tick->window_ns, all_frames(p), tick->written);
+		set_next(p, ns, p->sampler.rests);
+	}
+}
+
+/* --- a plan --- */
+
+/* Is it time to move pages? */
+static bool may_plan(const struct hmem_placer *p)
+{
+	if (!hmem_policy_moves(&p->policy) || !p->tick.may_move)
+		return false;
+	/* Pages that move are written: not in a sample. */
+	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
+		return false;
+	return !is_paced(p) || hmem_pace_may_plan(&p->pace);
+}
+
+/* What is left for a guest that wants to have new pages in tier 0 is not touched. */
+static uint32_t spare(const struct hmem_placer *p)
+{
+	int64_t spare = p->spare - p->policy.headroom;
+
+	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
+}
+
+static struct hmem_plan_limits limits(struct hmem_placer *p)
+{
+	struct hmem_plan_limits l = { .hysteresis = 0 };
+
+	if (p->no_room) {
+		l.room = p->policy.headroom;
+		p->no_room = 0;
+		p->spare = 0;
+		p->round++;
+	}
+	if (is_paced(p)) {
+		/* All that may move until there is another plan. */
+		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
+		hmem_pace_limit(&p->pace, &l);
+	} else {
+		/* After a sample: what may move in the rest that follows it. */
+		l.budget = hmem_brake_budget(&p->brake,
+			hmem_plan_budget(p->policy.rate, hmem_placer_is_sampled(p) ?
+					 p->next.ns : p->tick.window_ns));
+		l.hysteresis = HMEM_HEAT_MAX * p->policy.hysteresis / 100;
+	}
+	if (l.budget > p->tick.max_moves)
+		l.budget = p->tick.max_moves;
+	l.spare = spare(p);
+	return l;
+}
+
+static enum hmem_placer_step done(struct hmem_placer *p)
+{
+	p->phase = HMEM_PLACER_IDLES;
+	return HMEM_PLACER_DONE;
+}
+
+static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *err)
+{
+	struct hmem_plan_limits l;
+
+	if (!may_plan(p))
+		return done(p);
+	l = limits(p);
+	if (hmem_plan_begin(&p->plan, &p->pages, &l, err) < 0)
+		return done(p);
+	p->phase = HMEM_PLACER_PLANS;
+	return HMEM_PLACER_COUNTED;
+}
+
+enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
+				       struct hmem_err *err)
+{
+	int ret;
+
+	err->msg[0] = '\0';
+	switch (p->phase) {
+	case HMEM_PLACER_COUNTS:
+		if (p->looked && !hmem_window_step(&p->window, &p->pages, slots))
+			return HMEM_PLACER_MORE;
+		end_window(p);
+		return begin_plan(p, err);
+	case HMEM_PLACER_PLANS:
+		ret = hmem_plan_step(&p->plan, &p->pages, slots, err);
+		if (!ret)
+			return HMEM_PLACER_MORE;
+		if (ret > 0 && is_paced(p))
+			hmem_pace_planned(&p->pace, &p->plan);
+		p->planned = ret > 0 && (p->plan.num_promote || p->plan.num_demote);
+		break;
+	case HMEM_PLACER_IDLES:
+		break;
+	}
+	return done(p);
+}
+
+/* --- hints and what becomes of them --- */
+
+uint32_t hmem_placer_hints(struct hmem_placer *p, struct hmem_hint *hints, uint32_t max)
+{
+	uint32_t n = hmem_plan_batch(&p->plan, hints, max);
+
+	for (uint32_t i = 0; i < n; i++)
+		hints[i].round = p->round;
+	return n;
+}
+
+void hmem_placer_drop_hints(struct hmem_placer *p)
+{
+	hmem_plan_clear(&p->plan);
+}
+
+void hmem_placer_sent(struct hmem_placer *p, uint64_t gfn, unsigned int order)
+{
+	hmem_pages_sent(&p->pages, gfn, order);
+}
+
+void hmem_placer_unsent(struct hmem_placer *p, uint64_t gfn, unsigned int order)
+{
+	hmem_pages_unsent(&p->pages, gfn, order);
+}
+
+static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hmem_moved *sum)
+{
+	int from = hmem_pages_tier(&p->pages, a->gfn);
+	int to = hmem_pages_tier(&p->pages, a->new_gfn);
+	uint64_t frames = UINT64_C(1) << a->order;
+
+	hmem_pages_moved(&p->pages, a->gfn, a->new_gfn, a->order, a->heat);
+	/* One of the frames may have gone since. */
+	if (to >= 0 && from > to)
+		sum->promoted += frames;
+	else if (from >= 0 && from < to)
+		sum->demoted += frames;
+	if (!a->hint)
+		return;
+	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->heat, to == 0, p->messages);
+	if (from == 0 && to > 0)
+		p->spare += frames;
+	else if (from > 0 && to == 0)
+		p->spare -= frames;
+}
+
+static void answered(struct hmem_placer *p, const struct hmem_answer *a,
+		     struct hmem_moved *sum)
+{
+	uint64_t frames = UINT64_C(1) << a->order;
+
+	switch (virtio_hmem_status(a->reason)) {
+	case VIRTIO_HMEM_S_OK:
+		if (a->reason == VIRTIO_HMEM_R_MOVED)
+			moved(p, a, sum);
+		else
+			hmem_pages_unsent(&p->pages, a->gfn, a->order);
+		break;
+	case VIRTIO_HMEM_S_BUSY:
+		/* It is asked for again as soon as there is room. */
+		if (a->hint && !a->hint->tier && a->reason == VIRTIO_HMEM_R_NO_MEMORY) {
+			hmem_pages_unsent(&p->pages, a->gfn, a->order);
+			p->no_room += a->hint->round == p->round ? frames : 0;
+		} else {
+			hmem_pages_refused(&p->pages, a->gfn, a->order, HMEM_REFUSED_BUSY);
+		}
+		break;
+	default:
+		hmem_pages_refused(&p->pages, a->gfn, a->order,
+				   a->reason == VIRTIO_HMEM_R_FREE ?
+				   HMEM_REFUSED_FREE : HMEM_REFUSED_NACK);
+		break;
+	}
+}
+
+struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer *answers,
+				      uint32_t num)
+{
+	struct hmem_moved sum = { 0 };
+
+	p->messages++;
+	for (uint32_t i = 0; i < num; i++)
+		answers[i].heat = hmem_pages_heat(&p->pages, answers[i].gfn);
+	for (uint32_t i = 0; i < num; i++)
+		answered(p, &answers[i], &sum);
+	return sum;
+}
+
+/* --- for people --- */
+
+enum hmem_placer_idle hmem_placer_why_idle(const struct hmem_placer *p)
+{
+	if (p->pace.given_up)
+		return HMEM_PLACER_CANNOT_LOOK;
+	if (p->brake.steps == HMEM_BRAKE_MAX || p->pace.chance)
+		return HMEM_PLACER_DOES_NOT_PAY;
+	return HMEM_PLACER_SETTLED;
+}
+
+const char *hmem_placer_describe(const struct hmem_placer *p, char *buf, size_t size)
+{
+	const struct hmem_pace *c = &p->pace;
+
+	if (is_paced(p))
+		snprintf(buf, size, "look %" PRIu32 " of 1/%u window at part %" PRIu32 " of %"
+			 PRIu32 ", %" PRIu64 " used, %" PRIu64 " faults, %" PRIu64
+			 " hot of %" PRIu64 ", margin %" PRIu32 " %%, %" PRIu64 " censuses",
+			 c->look, 1u << c->shift, c->part, c->parts, p->pages.look.used,
+			 p->pages.look.faults, p->pages.look.hot, c->candidates,
+			 c->margin * 100 / HMEM_HEAT_MAX, c->censuses);
+	else
+		snprintf(buf, size, "brake %" PRIu32, p->brake.steps);
+	return buf;
+}

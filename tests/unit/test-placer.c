@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The placer, where it does more than its parts: room in tier 0, samples, steps. */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "placer.h"
+#include "virtio_hmem.h"
+
+#define FAST		4096u
+#define SLOW		12288u
+#define FRAMES		(FAST + SLOW)
+#define WORDS		(FRAMES / 64)
+#define HOT		8192u	/* hot frames are this one and the next NUM_HOT */
+#define NUM_HOT		100u
+#define HEADROOM	8u
+#define SECOND		UINT64_C(1000000000)
+
+static const struct hmem_link_range ranges[] = {
+	{ .gfn = 0, .num = FAST, .tier = 0 },
+	{ .gfn = FAST, .num = SLOW, .tier = 1 },
+};
+
+struct fixture {
+	struct hmem_placer placer;
+	struct hmem_policy policy;
+	struct hmem_tick tick;
+	struct hmem_tracker_maps sim, dirty;
+	uint64_t maps[HMEM_LINK_MAPS * WORDS];
+	/* Of the last window. */
+	struct hmem_hint hints[512];
+	uint32_t num, steps;
+};
+
+static int setup(void **state)
+{
+	static const struct hmem_link_tier tiers[2];
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	hmem_policy_init(&f->policy);
+	f->policy.kind = HMEM_POLICY_HMMV;
+	f->policy.levels = 0;
+	f->policy.decay = 0;
+	f->policy.headroom = HEADROOM;
+	f->tick = (struct hmem_tick) {
+		.window_ns = SECOND,
+		.tells_written = true,
+		.may_move = true,
+		.max_moves = UINT32_MAX,
+	};
+	hmem_placer_init(&f->placer, &f->policy, tiers, 2, SECOND / 1000);
+	assert_int_equal(hmem_placer_ranges(&f->placer, ranges, 2, FRAMES, NULL), 1);
+	hmem_tracker_sim_init(&f->sim, f->maps, WORDS * 8);
+	hmem_tracker_dirty_init(&f->dirty, f->maps, WORDS * 8);
+	hmem_placer_set_tracker(&f->placer, &f->sim.tracker, true);
+	hmem_placer_begin(&f->placer);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hmem_placer_free(&f->placer);
+	free(f);
+	return 0;
+}
+
+/* A window in which the hot frames are written, in steps of @slots; then take a batch. */
+static void window(struct fixture *f, uint64_t slots)
+{
+	enum hmem_placer_step to;
+	struct hmem_err err;
+
+	for (unsigned int i = HOT; i < HOT + NUM_HOT; i++)
+		f->sim.dirty[i / 64] |= UINT64_C(1) << (i % 64);
+	hmem_placer_window(&f->placer, &f->tick);
+	f->steps = 0;
+	do {
+		to = hmem_placer_step(&f->placer, slots, &err);
+		assert_string_equal(err.msg, "");
+		f->steps++;
+	} while (to != HMEM_PLACER_DONE);
+	f->num = hmem_placer_hints(&f->placer, f->hints, 512);
+	for (uint32_t i = 0; i < f->num; i++)
+		hmem_placer_sent(&f->placer, f->hints[i].gfn, 0);
+}
+
+/* How many hints of the batch are for @tier. */
+static uint32_t num_to(const struct fixture *f, unsigned int tier)
+{
+	uint32_t num = 0;
+
+	for (uint32_t i = 0; i < f->num; i++)
+		num += f->hints[i].tier == tier;
+	return num;
+}
+
+/* All of the batch are answered: promotions by @up, demotions by @down. */
+static struct hmem_moved answer(struct fixture *f, unsigned int up, unsigned int down)
+{
+	struct hmem_answer answers[512];
+	/* Where demotions go: frames of the slower tier that nothing else is about. */
+	uint64_t to = FRAMES - 1;
+
+	for (uint32_t i = 0; i < f->num; i++)
+		answers[i] = (struct hmem_answer) {
+			.gfn = f->hints[i].gfn,
+			.new_gfn = f->hints[i].tier ? to-- : i,
+			.hint = &f->hints[i],
+			.reason = f->hints[i].tier ? down : up,
+		};
+	return hmem_placer_results(&f->placer, answers, f->num);
+}
+
+/* What found tier 0 full is asked for again, after pages that make room. */
+static void makes_room(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_hint old[512];
+
+	window(f, UINT64_MAX);
+	assert_int_equal(num_to(f, 0), NUM_HOT);
+	assert_int_equal(num_to(f, 1), NUM_HOT);
+	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
+	window(f, UINT64_MAX);
+	/* As many as are to stay free, alone. */
+	assert_int_equal(f->num, HEADROOM);
+	assert_int_equal(num_to(f, 1), HEADROOM);
+	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_MOVED);
+	f->num = hmem_placer_hints(&f->placer, old, 512);
+	assert_int_equal(f->num, 2 * NUM_HOT);
+}
+
+/* An answer to a hint of before room was made says nothing of what room there is now. */
+static void old_answers_make_no_room(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_answer late;
+	struct hmem_hint hint;
+
+	window(f, UINT64_MAX);
+	/* The last hint is a promotion, whose answer comes late. */
+	hint = f->hints[--f->num];
+	assert_int_equal(hint.tier, 0);
+	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
+	window(f, UINT64_MAX);
+	assert_int_equal(f->num, HEADROOM);
+	late = (struct hmem_answer) {
+		.gfn = hint.gfn,
+		.hint = &hint,
+		.reason = VIRTIO_HMEM_R_NO_MEMORY,
+	};
+	hmem_placer_results(&f->placer, &late, 1);
+	window(f, UINT64_MAX);
+	/* Pairs: no page has to make room besides. */
+	assert_int_equal(num_to(f, 0), num_to(f, 1));
+	assert_true(f->num > 0);
+}
+
+/* Pages that left tier 0 have left room, of which the headroom is not used up. */
+static void uses_room_that_there_is(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_moved moved;
+
+	window(f, UINT64_MAX);
+	moved = answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_MOVED);
+	assert_int_equal(moved.demoted, NUM_HOT);
+	assert_int_equal(moved.promoted, 0);
+	/* Until those that were busy are asked for again. */
+	for (unsigned int i = 0; i < 4 && !(f->num && !num_to(f, 1)); i++)
+		window(f, UINT64_MAX);
+	assert_int_equal(f->num, NUM_HOT - HEADROOM);
+	assert_int_equal(num_to(f, 0), NUM_HOT - HEADROOM);
+	moved = answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	assert_int_equal(moved.promoted, NUM_HOT - HEADROOM);
+}
+
+/* What is asked for by hand moves, and changes nothing of what the policy has room for. */
+static void moves_by_hand(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_answer a = {
+		.gfn = 5,
+		.new_gfn = FRAMES - 5,
+		.reason = VIRTIO_HMEM_R_MOVED,
+	};
+
+	hmem_placer_sent(&f->placer, 5, 0);
+	assert_int_equal(hmem_placer_results(&f->placer, &a, 1).demoted, 1);
+	f->placer.policy.headroom = 0;
+	window(f, UINT64_MAX);
+	assert_int_equal(num_to(f, 0), num_to(f, 1));
+}
+
+/* Not more than the connection can take, and nothing while no hint can be sent. */
+static void keeps_to_what_may_move(void **state)
+{
+	struct fixture *f = *state;
+
+	f->tick.max_moves = 20;
+	window(f, UINT64_MAX);
+	assert_int_equal(f->num, 20);
+	answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	f->tick.may_move = false;
+	window(f, UINT64_MAX);
+	assert_int_equal(f->num, 0);
+	assert_false(f->placer.planned);
+}
+
+/* Pages that move are written: with a dirty log, they move when it is off. */
+static void moves_nothing_in_a_sample(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int samples = 0, moves = 0;
+
+	f->policy.kind = HMEM_POLICY_WRITES;
+	hmem_placer_set_policy(&f->placer, &f->policy);
+	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
+	hmem_placer_begin(&f->placer);
+	assert_true(f->placer.next.rest);
+	/* So that there is always something left to move. */
+	f->tick.max_moves = 2;
+	for (unsigned int i = 0; i < 20; i++) {
+		bool rests = f->placer.next.rest;
+
+		f->tick.window_ns = f->placer.next.ns;
+		f->tick.written = rests ? 0 : NUM_HOT;
+		window(f, UINT64_MAX);
+		samples += !rests;
+		moves += f->num > 0;
+		/* Of a rest nothing is known; and in a sample nothing is asked for. */
+		assert_true(!f->num || f->placer.next.rest);
+		assert_int_equal(f->placer.looked, !rests);
+		answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	}
+	assert_true(samples > 0);
+	assert_true(moves > 0);
+}
+
+/* Whatever the steps, the hints are the same; and the window is known before the plan is. */
+static void steps_do_not_matter(void **state)
+{
+	struct fixture *f = *state, *other;
+	void *o;
+
+	setup(&o);
+	other = o;
+	for (unsigned int i = 0; i < 10; i++) {
+		window(f, UINT64_MAX);
+		window(other, 64);
+		assert_true(other->steps > 3 * f->steps);
+		assert_int_equal(f->num, other->num);
+		for (uint32_t k = 0; k < f->num; k++) {
+			assert_int_equal(f->hints[k].gfn, other->hints[k].gfn);
+			assert_int_equal(f->hints[k].tier, other->hints[k].tier);
+		}
+		answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+		answer(other, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	}
+	teardown(&o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(makes_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(old_answers_make_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(uses_room_that_there_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(moves_by_hand, setup, teardown),
+		cmocka_unit_test_setup_teardown(keeps_to_what_may_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),
+		cmocka_unit_test_setup_teardown(steps_do_not_matter, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("placer", tests, NULL, NULL);
+}
