@@ -162,7 +162,7 @@ uint64_t job_count(const struct job *job, uint64_t *from)
 	return hints;
 }
 
-static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
+static uint32_t next_fresh(struct job *job, struct sent_hint *sent, uint32_t max)
 {
 	uint64_t frames = 0;
 	uint32_t n = 0;
@@ -193,7 +193,7 @@ static uint32_t next_fresh(struct job *job, struct sent *sent, uint32_t max)
 			order--;
 		if (!fits(job, n, &frames, order))
 			break;
-		sent[n++] = (struct sent) {
+		sent[n++] = (struct sent_hint) {
 			.hint = { .gfn = gfn, .order = order, .tier = job->tier },
 		};
 		job->off += UINT64_C(1) << order;
@@ -239,7 +239,7 @@ void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num
 	}
 }
 
-static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
+static uint32_t next_again(struct job *job, struct sent_hint *sent, uint32_t max)
 {
 	uint64_t frames = 0;
 	uint32_t n = 0;
@@ -255,7 +255,7 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 		}
 		if (!fits(job, n, &frames, r->order))
 			break;
-		sent[n++] = (struct sent) {
+		sent[n++] = (struct sent_hint) {
 			.hint = { .gfn = r->gfn, .order = r->order, .tier = job->tier },
 			.tries = r->tries,
 		};
@@ -263,7 +263,7 @@ static uint32_t next_again(struct job *job, struct sent *sent, uint32_t max)
 	return n;
 }
 
-uint32_t job_next(struct job *job, uint64_t now_ms, struct sent *sent, uint32_t max)
+uint32_t job_next(struct job *job, uint64_t now_ms, struct sent_hint *sent, uint32_t max)
 {
 	uint32_t n;
 
@@ -319,7 +319,7 @@ static bool add_busy(struct job *job, uint64_t gfn, unsigned int order,
 	return true;
 }
 
-bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+bool job_answer(struct job *job, const struct sent_hint *s, uint64_t gfn,
 		unsigned int order, unsigned int reason)
 {
 	if (virtio_hmem_status(reason) == VIRTIO_HMEM_S_BUSY &&
@@ -331,7 +331,7 @@ bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
 	return false;
 }
 
-void job_put_back(struct job *job, const struct sent *s)
+void job_put_back(struct job *job, const struct sent_hint *s)
 {
 	if (!job->cancelled && !add_busy(job, s->hint.gfn, s->hint.order, s->tries))
 		job->cancelled = true;

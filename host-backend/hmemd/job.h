@@ -18,7 +18,7 @@ struct span {
 };
 
 /* A hint under way. */
-struct sent {
+struct sent_hint {
 	struct hmem_hint hint;
 	uint32_t answered;		/* frames */
 	uint8_t tries;			/* of a job */
@@ -95,7 +95,7 @@ uint64_t job_count(const struct job *job, uint64_t *from);
  * Fill in the next hints, in no particular order; 0 if there are none now.  @now_ms:
  * milliseconds of a clock that goes as the VM's time does.
  */
-uint32_t job_next(struct job *job, uint64_t now_ms, struct sent *sent, uint32_t max);
+uint32_t job_next(struct job *job, uint64_t now_ms, struct sent_hint *sent, uint32_t max);
 
 /* job_next() has none now, but will have some when a little time has passed. */
 bool job_waits(const struct job *job);
@@ -108,11 +108,11 @@ void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num
 		const struct hmem_link_range *is, uint32_t num_is);
 
 /* A page was answered: for good, or (true) it is to be asked for again. */
-bool job_answer(struct job *job, const struct sent *s, uint64_t gfn,
+bool job_answer(struct job *job, const struct sent_hint *s, uint64_t gfn,
 		unsigned int order, unsigned int reason);
 
 /* The hint was not looked at: ask again, at no cost. */
-void job_put_back(struct job *job, const struct sent *s);
+void job_put_back(struct job *job, const struct sent_hint *s);
 
 /* Nothing is under way, and there is nothing more to ask for. */
 bool job_finished(const struct job *job);

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "device.h"
 #include "doorman.h"
 #include "hmemd.h"
 #include "log.h"
 #include "link.h"
 #include "size.h"
-#include "vm.h"
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
@@ -165,7 +165,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 	(void)op, (void)res;
 	for (vm = TAILQ_FIRST(&d->vms); vm; vm = next) {
 		next = TAILQ_NEXT(vm, link);
-		vm_second(vm);
+		device_second(vm);
 	}
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
@@ -244,7 +244,7 @@ static void accept_vm(void *user, int fd)
 
 	conn_peer(fd, &cred);
 	if (doorman_admits(d, cred.pid, cred.uid))
-		vm_accept(d, fd);
+		device_accept(d, fd);
 	else
 		close(fd);
 }

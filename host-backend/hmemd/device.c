@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "batches.h"
+#include "device.h"
+#include "log.h"
+#include "pass.h"
+#include "protocol.h"
+#include "tracking.h"
+#include "windows.h"
+
+/* A peer has this long to introduce itself. */
+#define HELLO_MS	10000
+
+static void vm_sent(struct conn *c)
+{
+	batches_feed((struct vm *)c);
+}
+
+static void vm_closed(struct conn *c, const char *why, bool fault)
+{
+	struct vm *vm = (struct vm *)c;
+	struct hmemd *d = vm->d;
+
+	log_msg(fault ? LOG_WARN : LOG_INFO, "vm '%s' (process %d): %s: %s",
+		vm->name, (int)c->pid, fault ? "dropped" : "disconnected", why);
+	if (fault) {
+		d->dropped++;
+		snprintf(d->last_fault, sizeof(d->last_fault), "vm '%s': %.160s",
+			 vm->name, why);
+	}
+	pass_end(vm);
+	batches_lose(vm, "the VM disconnected");
+	heat_queries_fail(&vm->heat_queries, "the VM disconnected");
+	if (vm->host_tracker)
+		host_tracker_stop(vm->host_tracker);
+	vm->host_tracker = NULL;
+	TAILQ_REMOVE(&d->vms, vm, link);
+	d->num_vms--;
+	lockstep_leave(&d->lockstep, &vm->lockstep);
+	lockstep_check(&d->lockstep);
+}
+
+/* The page table of a VM that has gone. */
+struct old_table {
+	struct work work;
+	struct hmem_discard discard;
+};
+
+static void discard_slice(struct work *work)
+{
+	struct old_table *t = (struct old_table *)work;
+
+	if (!hmem_discard_step(&t->discard, WORK_SLOTS))
+		return;
+	work_remove(work);
+	free(t);
+}
+
+/* A large table takes a while to be given back. */
+static void discard_table(struct vm *vm)
+{
+	struct old_table *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		hmem_placer_free(&vm->placer);
+		return;
+	}
+	t->work.slice = discard_slice;
+	hmem_placer_discard(&vm->placer, &t->discard);
+	work_add(&vm->d->discards, &t->work);
+}
+
+static void vm_release(struct conn *c)
+{
+	struct vm *vm = (struct vm *)c;
+
+	if (vm->map)
+		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
+	discard_table(vm);
+	batches_free(vm);
+	free(vm->ranges);
+	free(vm->new_ranges);
+	free(vm);
+}
+
+static const struct conn_ops vm_ops = {
+	.received = protocol_received,
+	.sent = vm_sent,
+	.closed = vm_closed,
+	.release = vm_release,
+};
+
+void device_accept(struct hmemd *d, int fd)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm) {
+		log_msg(LOG_ERR, "a VM is turned away: no memory");
+		close(fd);
+		return;
+	}
+	vm->d = d;
+	strcpy(vm->name, "?");
+	vm->connected = loop_now();
+	TAILQ_INIT(&vm->jobs);
+	TAILQ_INIT(&vm->waiters);
+	windows_init(vm);
+	heat_queries_init(&vm->heat_queries, &vm->placer.pages, &d->heat_queries);
+	vm->conn.ops = &vm_ops;
+	vm->conn.closer = &d->closer;
+	vm->conn.in_max = sizeof(struct hmem_link_header) + HMEM_LINK_MAX_PAYLOAD;
+	vm->conn.out_max = 4 * BATCHES_MAX_QUEUED;
+	if (conn_init(&vm->conn, &d->loop, fd) < 0) {
+		log_msg(LOG_ERR, "a VM is turned away: no memory");
+		free(vm);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&d->vms, vm, link);
+	d->num_vms++;
+}
+
+void device_second(struct vm *vm)
+{
+	uint64_t now = loop_now();
+
+	if (!vm_ready(vm)) {
+		if (now - vm->connected > HELLO_MS)
+			conn_drop(&vm->conn, true, "it did not introduce itself "
+				  "in time");
+		return;
+	}
+	tracking_again(vm);
+	batches_second(vm);
+	if (vm->rated_ms && now > vm->rated_ms) {
+		double s = (now - vm->rated_ms) / 1000.0;
+
+		vm->promote_rate = (vm->stats.promoted - vm->rated_promoted) / s;
+		vm->demote_rate = (vm->stats.demoted - vm->rated_demoted) / s;
+		vm->have_rates = true;
+	}
+	vm->rated_ms = now;
+	vm->rated_promoted = vm->stats.promoted;
+	vm->rated_demoted = vm->stats.demoted;
+}

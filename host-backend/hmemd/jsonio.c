@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "jsonio.h"
+#include "utf8.h"
+
+void json_put_u64(json *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+void json_put_str(json *o, const char *key, const char *v)
+{
+	char text[1024];
+
+	if (v)
+		hmem_utf8(v, text, sizeof(text));
+	json_object_object_add(o, key, v && *v ? json_object_new_string(text) : NULL);
+}
+
+void json_put_bool(json *o, const char *key, bool v)
+{
+	json_object_object_add(o, key, json_object_new_boolean(v));
+}
+
+void json_put_rate(json *o, const char *key, double v, bool known)
+{
+	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+}
+
+json *json_get(json *req, const char *key, enum json_type type)
+{
+	json *v;
+
+	if (!json_object_object_get_ex(req, key, &v) ||
+	    !json_object_is_type(v, type))
+		return NULL;
+	return v;
+}
+
+const char *json_get_str(json *req, const char *key)
+{
+	json *v = json_get(req, key, json_type_string);
+
+	return v ? json_object_get_string(v) : NULL;
+}
+
+bool json_get_flag(json *req, const char *key)
+{
+	json *v = json_get(req, key, json_type_boolean);
+
+	return v && json_object_get_boolean(v);
+}
+
+bool json_get_num(json *req, const char *key, int64_t def, int64_t max, int64_t *num)
+{
+	json *v;
+
+	*num = def;
+	if (!json_object_object_get_ex(req, key, &v))
+		return def >= 0;
+	if (!json_object_is_type(v, json_type_int))
+		return false;
+	*num = json_object_get_int64(v);
+	return *num >= 0 && *num <= max;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+
+#include "batches.h"
+#include "handshake.h"
+#include "log.h"
+#include "protocol.h"
+#include "ranges.h"
+#include "tracking.h"
+#include "windows.h"
+
+static void log_state(struct vm *vm, uint32_t old)
+{
+	uint32_t now = vm->state.flags, diff = old ^ now;
+
+	if (diff & HMEM_LINK_DRIVER_OK)
+		log_msg(LOG_INFO, "vm '%s': driver %s", vm->name,
+			now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
+	if (diff & HMEM_LINK_MIGRATING)
+		log_msg(LOG_INFO, "vm '%s': live migration %s", vm->name,
+			now & HMEM_LINK_MIGRATING ? "begins" : "is over");
+	if (diff & now & HMEM_LINK_BROKEN)
+		vm_error(vm, "its driver broke the rules: reset the guest");
+	if (diff & HMEM_LINK_VM_RUNNING)
+		log_msg(LOG_DEBUG, "vm '%s': %s", vm->name,
+			now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
+}
+
+static int on_state(struct vm *vm, const struct hmem_link_state *state,
+		    struct hmem_err *err)
+{
+	uint32_t old = vm->state.flags;
+	bool was_ready = vm_ready(vm);
+	int ret = hmem_link_check_state(state, err);
+
+	if (ret < 0)
+		return ret;
+	vm->state = *state;
+	vm->have_state = true;
+	log_state(vm, old);
+	if (old & HMEM_LINK_DRIVER_OK && !(state->flags & HMEM_LINK_DRIVER_OK)) {
+		batches_lose(vm, "the guest's driver went away");
+		vm->lost_id = vm->next_id;
+	}
+	/* Else, there is more to come before the VM is ready. */
+	if (was_ready && (old ^ state->flags) & HMEM_LINK_DRIVER_OK)
+		tracking_update(vm);
+	batches_feed(vm);
+	return 0;
+}
+
+static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
+		    struct hmem_err *err)
+{
+	const void *payload = hdr + 1;
+	bool was_ready = vm_ready(vm);
+	int ret;
+
+	if (!vm->have_hello && hdr->type != HMEM_LINK_HELLO)
+		return hmem_fail(err, EPROTO, "%s before HELLO",
+				 hmem_link_type_name(hdr->type));
+	switch (hdr->type) {
+	case HMEM_LINK_HELLO:
+		return handshake_hello(vm, payload, err);
+	case HMEM_LINK_RANGES:
+		ret = ranges_update(vm, payload, hdr->len / sizeof(struct hmem_link_range),
+				    err);
+		break;
+	case HMEM_LINK_STATE:
+		ret = on_state(vm, payload, err);
+		break;
+	default:
+		if (!was_ready)
+			return hmem_fail(err, EPROTO, "%s before RANGES and STATE",
+					 hmem_link_type_name(hdr->type));
+		switch (hdr->type) {
+		case HMEM_LINK_RESULTS:
+			return batches_results(vm, payload, hdr->len, err);
+		case HMEM_LINK_REJECT:
+			return batches_reject(vm, payload, err);
+		default:
+			return windows_tick(vm, payload, err);
+		}
+	}
+	if (!ret && !was_ready && vm_ready(vm))
+		handshake_finish(vm);
+	return ret;
+}
+
+int protocol_received(struct conn *c, struct hmem_err *err)
+{
+	struct vm *vm = (struct vm *)c;
+	/* Aligned: every valid message is a multiple of 8 long. */
+	const struct hmem_link_header *hdr = (void *)conn_data(c);
+	int ret;
+
+	/* One that came with anything but a HELLO. */
+	if (vm->have_hello && c->passed_fd >= 0)
+		return hmem_fail(err, EPROTO, "a file descriptor after HELLO");
+	if (vm->pass)
+		return CONN_LATER;
+	if (conn_len(c) < sizeof(*hdr))
+		return CONN_MORE;
+	ret = hmem_link_check_header(hdr, err);
+	if (ret < 0)
+		return ret;
+	if (conn_len(c) < sizeof(*hdr) + hdr->len)
+		return CONN_MORE;
+	/* They would change under the host tracker. */
+	if (hdr->type == HMEM_LINK_RANGES && vm->host_tracker && vm->tick.seq)
+		return CONN_LATER;
+	conn_consume(c, sizeof(*hdr) + hdr->len);
+	ret = dispatch(vm, hdr, err);
+	return ret < 0 ? ret : CONN_AGAIN;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "tracking.h"
+
+/*
+ * Trackers that can be had now.  The guest's driver is one of them, if it is at
+ * work and can do it.  While none is at work it is not given up, though: time
+ * stands still for its pages, and it can be back soon.
+ */
+static uint32_t offered(const struct vm *vm)
+{
+	uint32_t all = vm->hello.trackers;
+
+	if (vm->state.flags & HMEM_LINK_DRIVER_OK ?
+	    !(vm->state.features >> VIRTIO_HMEM_F_ACCESS & 1) :
+	    vm->track.tracker != HMEM_LINK_TRACKER_GPT)
+		all &= ~HMEM_LINK_TRACKER_GPT;
+	return all;
+}
+
+/* Those of them that tell written pages from others. */
+static uint32_t offered_written(const struct vm *vm)
+{
+	uint32_t all = offered(vm) & ~HMEM_LINK_TRACKER_HOST;
+
+	if (vm->state.flags & HMEM_LINK_DRIVER_OK &&
+	    !(vm->state.features >> VIRTIO_HMEM_F_WRITTEN & 1))
+		all &= ~HMEM_LINK_TRACKER_GPT;
+	return all;
+}
+
+bool tracking_tells_written(const struct vm *vm)
+{
+	return offered_written(vm) & vm->track.tracker;
+}
+
+/* In ns: as asked for, or as short as the device has it. */
+static uint64_t window_ns(const struct vm *vm, const struct hmem_policy *policy)
+{
+	uint64_t ns = hmem_policy_window_ns(policy);
+
+	return ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
+}
+
+/* What the device would have to be told for @policy. */
+static int track_for(const struct vm *vm, const struct hmem_policy *policy,
+		     struct hmem_link_track *track, struct hmem_err *err)
+{
+	*track = (struct hmem_link_track) { 0 };
+	if (policy->kind == HMEM_POLICY_OFF)
+		return 0;
+	track->tracker = hmem_policy_tracker(policy, offered(vm), offered_written(vm), err);
+	if (!track->tracker)
+		return -ENOTSUP;
+	if (policy->lockstep && track->tracker == HMEM_LINK_TRACKER_HOST)
+		return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but the host's "
+				 "kernel looks in its own time: use lockstep=off or "
+				 "another tracker");
+	if (policy->lockstep) {
+		track->flags = HMEM_LINK_TRACK_LOCKSTEP;
+		if (!(vm->hello.track_flags & HMEM_LINK_TRACK_LOCKSTEP))
+			return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but "
+					 "the VM's time cannot stand still: use "
+					 "lockstep=off, or start QEMU with -icount");
+	}
+	track->window_ns = window_ns(vm, policy);
+	return 0;
+}
+
+static enum hmem_track tracked_by(const struct vm *vm)
+{
+	switch (vm->track.tracker) {
+	case HMEM_LINK_TRACKER_SIM:
+		return HMEM_TRACK_SIM;
+	case HMEM_LINK_TRACKER_GPT:
+		return HMEM_TRACK_GPT;
+	default:
+		return HMEM_TRACK_DIRTY;
+	}
+}
+
+/* What @vm->track says is tracked with; NULL: nothing is. */
+static struct hmem_tracker *tracker(struct vm *vm)
+{
+	if (vm->host_tracker)
+		return host_tracker_maps(vm->host_tracker);
+	return vm->track.tracker ? &vm->trackers[tracked_by(vm)].tracker : NULL;
+}
+
+static void tracker_is_new(struct vm *vm)
+{
+	hmem_placer_set_tracker(&vm->placer, tracker(vm),
+				vm->hello.track_flags & HMEM_LINK_TRACK_REST);
+}
+
+const char *tracking_name(const struct vm *vm)
+{
+	if (vm->host_tracker)
+		return host_tracker_maps(vm->host_tracker)->ops->name;
+	return vm->track.window_ns ?
+	       vm->trackers[tracked_by(vm)].tracker.ops->name : NULL;
+}
+
+void tracking_answer(struct vm *vm, uint64_t seq)
+{
+	struct hmem_link_tick_done done = { .seq = seq };
+
+	vm_send(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
+}
+
+/* HOST: track for @policy as @track says.  What was stays if this fails. */
+static int track_host(struct vm *vm, const struct hmem_policy *policy,
+		      const struct hmem_link_track *track, struct hmem_err *err)
+{
+	const struct host_tracker_target target = {
+		.pid = vm->conn.pid,
+		.ranges = vm->ranges,
+		.num_ranges = vm->num_ranges,
+		.map_bytes = vm->hello.map_bytes,
+	};
+	struct host_tracker *t = NULL;
+	int ret;
+
+	if (track->tracker == HMEM_LINK_TRACKER_HOST) {
+		if (vm->host_tracker &&
+		    host_tracker_how(vm->host_tracker) == policy->track &&
+		    vm->track.window_ns == track->window_ns)
+			return 0;
+		ret = host_tracker_start(&vm->d->host_trackers, &target, policy->track,
+					 track->window_ns / 1000000, vm->host_tracker_ops, vm,
+					 &vm->stats.daemon_ns, &t, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (vm->host_tracker) {
+		host_tracker_stop(vm->host_tracker);
+		if (vm->tick.seq)
+			tracking_answer(vm, vm->tick.seq);
+		vm->tick.seq = 0;
+		conn_resume(&vm->conn);
+	}
+	if (!vm->host_tracker && !t)
+		return 0;
+	vm->host_tracker = t;
+	tracker_is_new(vm);
+	return 0;
+}
+
+void tracking_check_lockstep(struct vm *vm)
+{
+	struct lockstep *l = &vm->d->lockstep;
+
+	vm->lockstep.waits = vm->tick.seq;
+	if (vm_lockstep(vm))
+		lockstep_join(l, &vm->lockstep);
+	else
+		lockstep_leave(l, &vm->lockstep);
+	lockstep_check(l);
+}
+
+static void send_track(struct vm *vm)
+{
+	vm_send(vm, HMEM_LINK_TRACK, &vm->track, sizeof(vm->track));
+}
+
+/* Put into @track how long a window the placer wants next. */
+static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
+{
+	track->window_ns = vm->placer.next.ns;
+	track->flags &= ~HMEM_LINK_TRACK_REST;
+	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
+}
+
+/* Have the device track as @track says. */
+static void apply(struct vm *vm, const struct hmem_link_track *track)
+{
+	struct hmem_link_track old = vm->track;
+
+	vm->track = *track;
+	if (old.tracker != track->tracker)
+		tracker_is_new(vm);
+	if (track->tracker) {
+		hmem_placer_begin(&vm->placer);
+		want_next_window(vm, &vm->track);
+	}
+	if (!memcmp(&vm->track, &old, sizeof(old)))
+		return;
+	vm->last_seq = 0;
+	/* It is answered by what follows. */
+	if (old.tracker != track->tracker ||
+	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_REST) {
+		vm->tick.seq = 0;
+		vm->track_restarted = true;
+	}
+	send_track(vm);
+	if (!track->window_ns)
+		heat_queries_fail_waiting(&vm->heat_queries,
+					  "tracking was switched off, no window will end");
+	tracking_check_lockstep(vm);
+}
+
+void tracking_update(struct vm *vm)
+{
+	struct hmem_link_track t;
+	struct hmem_err err;
+	int ret = track_for(vm, &vm->placer.policy, &t, &err);
+
+	if (!ret)
+		ret = track_host(vm, &vm->placer.policy, &t, &err);
+	vm->track_again = ret == -EBUSY;
+	if (ret < 0) {
+		/* Not each time that it is tried again. */
+		if (!strstr(vm->last_error, err.msg))
+			vm_error(vm, "nothing is tracked: %s", err.msg);
+		t = (struct hmem_link_track) { 0 };
+		track_host(vm, &vm->placer.policy, &t, NULL);
+	}
+	apply(vm, &t);
+}
+
+int tracking_set_policy(struct vm *vm, const struct hmem_policy *policy,
+			struct hmem_err *err)
+{
+	struct hmem_link_track t;
+	int ret = track_for(vm, policy, &t, err);
+
+	if (!ret)
+		ret = track_host(vm, policy, &t, err);
+	if (ret < 0)
+		return ret;
+	hmem_placer_set_policy(&vm->placer, policy);
+	apply(vm, &t);
+	return 0;
+}
+
+void tracking_next_window(struct vm *vm)
+{
+	struct hmem_link_track was = vm->track;
+
+	want_next_window(vm, &vm->track);
+	if (memcmp(&was, &vm->track, sizeof(was)))
+		send_track(vm);
+}
+
+void tracking_stop(struct vm *vm, bool again)
+{
+	struct hmem_link_track none = { 0 };
+
+	track_host(vm, &vm->placer.policy, &none, NULL);
+	apply(vm, &none);
+	vm->track_again = again;
+}
+
+void tracking_again(struct vm *vm)
+{
+	if (vm->track_again && !vm->pass)
+		tracking_update(vm);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "doorman.h"
+#include "log.h"
+#include "pass.h"
+#include "tracking.h"
+#include "verb_heat.h"
+#include "verb_jobs.h"
+#include "verbs.h"
+#include "vm_json.h"
+
+/* A tenth of a second apart. */
+#define POLICY_TRIES	50u
+
+static void do_info(struct client *client, json *req)
+{
+	json *o = json_object_new_object(), *h = json_object_new_object();
+	struct hmemd *d = client->d;
+
+	(void)req;
+	json_put_str(h, "version", HMEMD_VERSION);
+	json_put_u64(h, "pid", getpid());
+	json_put_u64(h, "uptime_s", (loop_now() - d->started) / 1000);
+	json_put_str(h, "vm_socket", d->vm_socket);
+	json_put_str(h, "control_socket", d->control_socket);
+	json_put_str(h, "policy", hmem_policy_name(d->policy.kind));
+	json_put_u64(h, "max_vms", d->max_vms);
+	json_put_u64(h, "max_guest_bytes", d->max_frames << VIRTIO_HMEM_GFN_SHIFT);
+	json_put_u64(h, "dropped", d->dropped);
+	json_put_str(h, "last_fault", d->last_fault);
+	json_put_u64(h, "turned_away", d->turned_away.vms);
+	json_put_u64(h, "clients_turned_away", d->turned_away.clients);
+	json_put_str(h, "last_turned_away", d->turned_away.last);
+	json_put_u64(h, "vms", d->num_vms);
+	json_put_u64(h, "not_introduced", doorman_strangers(d));
+	json_put_u64(h, "clients", d->num_clients);
+	json_put_u64(h, "max_clients", HMEM_MAX_CLIENTS);
+	json_put_u64(h, "max_tables_bytes", d->max_tables);
+	json_put_u64(h, "log_lines_lost", log_lost());
+	json_object_object_add(o, "hmemd", h);
+	client_reply(client, o, true);
+}
+
+/* @json_of each VM, or of the one named. */
+static void do_vms(struct client *client, json *req,
+		   json *(*json_of)(const struct vm *))
+{
+	json *o, *vms;
+	struct vm *vm;
+
+	if (json_get_str(req, "vm")) {
+		vm = client_find_vm(client, req);
+		if (!vm)
+			return;
+		vms = json_object_new_array();
+		json_object_array_add(vms, json_of(vm));
+	} else {
+		vms = json_object_new_array();
+		TAILQ_FOREACH(vm, &client->d->vms, link) {
+			if (vm_ready(vm))
+				json_object_array_add(vms, json_of(vm));
+		}
+	}
+	o = json_object_new_object();
+	json_put_u64(o, "time_ms", loop_now());
+	json_object_object_add(o, "vms", vms);
+	client_reply(client, o, true);
+}
+
+static void do_list(struct client *client, json *req)
+{
+	do_vms(client, req, vm_json);
+}
+
+static void do_status(struct client *client, json *req)
+{
+	do_vms(client, req, json_get_flag(req, "stats") ? vm_sample_json : vm_status_json);
+}
+
+static void do_stats(struct client *client, json *req)
+{
+	struct vm *vm = client_find_vm(client, req);
+
+	if (!vm)
+		return;
+	client_reply(client, vm_stats_json(vm), true);
+	if (json_get_flag(req, "reset"))
+		vm_reset_stats(vm);
+}
+
+static void do_policy(struct client *client, json *req)
+{
+	struct vm *vm = client_find_vm(client, req);
+	json *set = json_get(req, "set", json_type_object);
+	struct hmem_policy policy;
+	struct hmem_err err;
+	int ret;
+
+	if (!vm)
+		return;
+	if (set && vm->pass) {
+		client->later = true;
+		pass_wait(vm, &client->waiter);
+		return;
+	}
+	if (set) {
+		policy = vm->placer.policy;
+		json_object_object_foreach(set, key, value) {
+			const char *text = json_object_get_string(value);
+
+			if (hmem_policy_set(&policy, key, text ? text : "", &err) < 0) {
+				client_fail(client, "usage", "%s", err.msg);
+				return;
+			}
+		}
+		ret = tracking_set_policy(vm, &policy, &err);
+		if (ret == -EBUSY && client->tries++ < POLICY_TRIES) {
+			client->later = true;
+			loop_soon(&client->d->loop, &client->resume_soon);
+			return;
+		}
+		client->tries = 0;
+		if (ret < 0) {
+			client_fail(client, "unsupported", "vm '%s': %s", vm->name,
+				    err.msg);
+			return;
+		}
+		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
+			hmem_policy_name(policy.kind));
+		vm_keep_policy(vm);
+	}
+	client_reply(client, vm_policy_json(vm), true);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct client *client, json *req);
+} verbs[] = {
+	{ "info", do_info },
+	{ "list", do_list },
+	{ "status", do_status },
+	{ "stats", do_stats },
+	{ "heat", verb_heat },
+	{ "policy", do_policy },
+	{ "migrate", verb_migrate },
+	{ "jobs", verb_jobs },
+	{ "cancel", verb_cancel },
+};
+
+bool verbs_run(struct client *client, const char *name, json *req)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(name, verbs[i].name))
+			continue;
+		verbs[i].run(client, req);
+		return true;
+	}
+	return false;
+}

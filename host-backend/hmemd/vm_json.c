@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <string.h>
+
+#include "batches.h"
+#include "tracking.h"
+#include "vm_json.h"
+
+/* What the VM is doing or waiting for, for a person; valid until the next call. */
+static const char *activity(const struct vm *vm)
+{
+	const char *blocked = vm_blocked(vm);
+	static char late[96];
+
+	if (blocked)
+		return blocked;
+	if (!(vm->state.flags & HMEM_LINK_VM_RUNNING))
+		return "the guest is paused, or asleep";
+	if (batches_are_late(vm)) {
+		snprintf(late, sizeof(late), "waiting for the guest's driver, which has not "
+			 "answered for %" PRIu64 " s", batches_oldest_ms(vm) / 1000);
+		return late;
+	}
+	if (!TAILQ_EMPTY(&vm->jobs))
+		return "moving pages by hand";
+	if (vm->placer.policy.kind == HMEM_POLICY_OFF)
+		return "policy is off: nothing moves unless asked by hand";
+	if (!vm->track.window_ns)
+		return "nothing is tracked: the VM lacks what the policy asks for";
+	if (vm->state.flags & HMEM_LINK_SCAN_LATE)
+		return "waiting for the guest's driver to tell what was accessed";
+	if (!vm->stats.ticks)
+		return "waiting for the first window to end";
+	if (vm->tick.seq && vm_lockstep(vm))
+		return "waiting for the other VMs in lockstep";
+	if (vm->placer.policy.kind == HMEM_POLICY_OBSERVE)
+		return "policy is observe: nothing moves unless asked by hand";
+	if (vm->num_under_way)
+		return "moving pages";
+	switch (hmem_placer_why_idle(&vm->placer)) {
+	case HMEM_PLACER_CANNOT_LOOK:
+		return "waiting: the guest's driver cannot look at all of its memory";
+	case HMEM_PLACER_DOES_NOT_PAY:
+		return "idle: moving pages does not pay";
+	default:
+		return "idle: tier 0 holds the hottest pages";
+	}
+}
+
+static const char *driver_name(const struct vm *vm)
+{
+	if (vm->state.flags & HMEM_LINK_BROKEN)
+		return "broken";
+	return vm->state.flags & HMEM_LINK_DRIVER_OK ? "ok" : "none";
+}
+
+json *vm_json(const struct vm *vm)
+{
+	json *o = json_object_new_object();
+	char uuid[40] = "";
+	bool has_uuid = false;
+
+	for (unsigned int i = 0; i < 16; i++) {
+		has_uuid |= vm->hello.uuid[i];
+		snprintf(uuid + strlen(uuid), 4, "%s%02x",
+			 i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			 vm->hello.uuid[i]);
+	}
+	json_put_str(o, "name", vm->name);
+	json_put_str(o, "device", vm->hello.device);
+	json_put_str(o, "uuid", has_uuid ? uuid : NULL);
+	json_put_u64(o, "pid", vm->conn.pid);
+	json_put_u64(o, "connected_s", (loop_now() - vm->connected) / 1000);
+	json_put_str(o, "driver", driver_name(vm));
+	json_put_bool(o, "running", vm->state.flags & HMEM_LINK_VM_RUNNING);
+	json_put_bool(o, "migrating", vm->state.flags & HMEM_LINK_MIGRATING);
+	json_put_u64(o, "features", vm->state.features);
+	json_put_u64(o, "num_tiers", vm->hello.num_tiers);
+	json_put_u64(o, "bytes", vm_frames(vm) << VIRTIO_HMEM_GFN_SHIFT);
+	json_put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
+	json_put_u64(o, "batches", vm->num_under_way);
+	json_put_u64(o, "max_batches", vm->num_batches);
+	json_object_object_add(o, "oldest_batch_s", vm->num_under_way ?
+			       json_object_new_uint64(batches_oldest_ms(vm) / 1000) : NULL);
+	json_put_bool(o, "late", batches_are_late(vm));
+	json_put_u64(o, "jobs", vm->num_jobs);
+	json_put_str(o, "activity", activity(vm));
+	return o;
+}
+
+/* What the guest has online of a tier; null: its driver does not tell. */
+static json *online_json(const struct vm *vm, unsigned int tier)
+{
+	uint64_t bytes = vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
+	uint64_t online = vm->state.online[tier];
+
+	if (!(vm->state.features >> VIRTIO_HMEM_F_ONLINE & 1))
+		return NULL;
+	/* Whatever the guest says. */
+	return json_object_new_uint64(online < bytes ? online : bytes);
+}
+
+static json *tier_json(const struct vm *vm, unsigned int tier)
+{
+	/* By heat: below 1/16 is cold, from 1/2 on is hot. */
+	static const unsigned int bands[] = { 0, HMEM_BUCKETS / 16,
+					      HMEM_BUCKETS / 2, HMEM_BUCKETS };
+	static const char *const names[] = { "cold", "warm", "hot" };
+	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
+	json *o = json_object_new_object();
+
+	json_put_u64(o, "tier", tier);
+	json_put_u64(o, "pxm", t->pxm);
+	json_put_str(o, "kind", hmem_kind_name(t->kind));
+	json_put_u64(o, "start_bytes", t->size);
+	json_put_u64(o, "bytes", vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
+	json_put_u64(o, "pages", vm->placer.pages.frames[tier]);
+	json_object_object_add(o, "online_bytes", online_json(vm, tier));
+	json_object_object_add(o, "used", vm->placer.pages.windows ?
+			       json_object_new_uint64(vm->placer.pages.frames[tier] -
+						      vm->placer.pages.hist[tier][0]) :
+			       NULL);
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int b = bands[i]; b < bands[i + 1]; b++)
+			sum += vm->placer.pages.hist[tier][b];
+		json_object_object_add(o, names[i], vm->placer.pages.windows ?
+				       json_object_new_uint64(sum) : NULL);
+	}
+	json_put_u64(o, "read_latency_ns", t->read_latency);
+	json_put_u64(o, "write_latency_ns", t->write_latency);
+	json_put_u64(o, "read_bandwidth_mib_s", t->read_bandwidth);
+	json_put_u64(o, "write_bandwidth_mib_s", t->write_bandwidth);
+	return o;
+}
+
+static uint64_t min_window_ms(const struct vm *vm)
+{
+	return (vm->hello.min_window_ns + 999999) / 1000000;
+}
+
+uint64_t vm_window_ms(const struct vm *vm)
+{
+	uint64_t least = min_window_ms(vm);
+
+	if (!hmem_placer_is_sampled(&vm->placer))
+		return vm->track.window_ns / 1000000;
+	return vm->placer.policy.window > least ? vm->placer.policy.window : least;
+}
+
+/* What the dirty log costs, and may; null: there is none, or it is always on. */
+static json *dirty_log_json(const struct vm *vm)
+{
+	const struct hmem_sampler *s = &vm->placer.sampler;
+	json *o;
+
+	if (!hmem_placer_is_sampled(&vm->placer))
+		return NULL;
+	o = json_object_new_object();
+	json_put_bool(o, "on", !s->rests);
+	json_put_u64(o, "sample_us", s->sample_ns / 1000);
+	json_put_u64(o, "faults_per_s", s->per_second);
+	json_put_u64(o, "max_faults_per_s", vm->placer.policy.faults);
+	return o;
+}
+
+json *vm_status_json(const struct vm *vm)
+{
+	json *o = vm_json(vm), *tiers = json_object_new_array();
+
+	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
+		json_object_array_add(tiers, tier_json(vm, i));
+	json_object_object_add(o, "tiers", tiers);
+	json_put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
+	json_put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
+	json_put_str(o, "tracker", tracking_name(vm));
+	json_put_bool(o, "lockstep", vm_lockstep(vm));
+	json_put_u64(o, "window_ms", vm_window_ms(vm));
+	json_put_u64(o, "asked_window_ms", vm->placer.policy.window);
+	json_put_u64(o, "min_window_ms", min_window_ms(vm));
+	json_put_u64(o, "windows", vm->placer.pages.windows);
+	json_object_object_add(o, "dirty_log", dirty_log_json(vm));
+	json_put_u64(o, "vtime_ns", vm_vtime(vm));
+	json_put_u64(o, "table_bytes", hmem_pages_bytes(&vm->placer.pages));
+	json_put_u64(o, "daemon_ns", vm->stats.daemon_ns);
+	json_put_u64(o, "foreign_moves", vm->foreign_moves - vm->foreign_base);
+	json_put_u64(o, "foreign_moves_lately", hmem_lately(vm->foreign_lately, loop_now()));
+	json_put_str(o, "order_doubt", vm_order_doubt(vm));
+	json_put_str(o, "last_error", vm->last_error);
+	return o;
+}
+
+json *reasons_json(const uint64_t *reasons)
+{
+	json *o = json_object_new_object();
+
+	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++)
+		json_put_u64(o, hmem_reason_name(i), reasons[i]);
+	return o;
+}
+
+json *vm_stats_json(const struct vm *vm)
+{
+	const struct vm_stats *s = &vm->stats;
+	json *o = json_object_new_object(), *c = json_object_new_object();
+	json *r = json_object_new_object();
+
+	json_put_u64(c, "ticks", s->ticks);
+	json_put_u64(c, "incomplete_ticks", s->incomplete);
+	json_put_u64(c, "dirty_pages", s->dirty);
+	json_put_u64(c, "accessed_pages", s->accessed);
+	json_put_u64(c, "rearmed_pages", s->rearmed);
+	json_put_u64(c, "rearmed_last_window", vm->placer.pages.rearmed);
+	json_put_u64(c, "log_samples", vm->placer.sampler.samples - s->log_samples);
+	json_put_u64(c, "log_faults", vm->placer.sampler.faults - s->log_faults);
+	json_put_u64(c, "plans", s->plans);
+	json_put_u64(c, "brake", vm->placer.brake.steps);
+	json_put_u64(c, "batches", s->batches);
+	json_put_u64(c, "batches_done", s->batches_done);
+	json_put_u64(c, "batches_lost", s->batches_lost);
+	json_put_u64(c, "hints", s->hints);
+	json_put_u64(c, "results", s->results);
+	json_put_u64(c, "retries", s->retries);
+	json_put_u64(c, "unanswered", s->unanswered);
+	json_put_u64(c, "promoted", s->promoted);
+	json_put_u64(c, "demoted", s->demoted);
+	json_put_u64(c, "foreign_moves", vm->foreign_moves - vm->foreign_base);
+	for (unsigned int i = 1; i <= HMEM_LINK_REJECT_INVALID; i++)
+		json_put_u64(r, hmem_reject_name(i), s->rejects[i]);
+	json_put_str(o, "vm", vm->name);
+	json_object_object_add(o, "counters", c);
+	json_object_object_add(o, "reasons", reasons_json(s->reasons));
+	json_object_object_add(o, "rejects", r);
+	return o;
+}
+
+json *vm_sample_json(const struct vm *vm)
+{
+	json *o = vm_status_json(vm);
+
+	json_object_object_add(o, "stats", vm_stats_json(vm));
+	return o;
+}
+
+json *vm_policy_json(struct vm *vm)
+{
+	json *o = json_object_new_object(), *p = json_object_new_object();
+
+	json_put_str(p, "name", hmem_policy_name(vm->placer.policy.kind));
+	for (size_t i = 0; i < hmem_num_tunables; i++) {
+		const struct hmem_tunable *t = &hmem_tunables[i];
+		uint32_t v = *hmem_tunable_in(&vm->placer.policy, t);
+
+		if (t->values)
+			json_put_str(p, t->name, t->values[v]);
+		else
+			json_put_u64(p, t->name, v);
+	}
+	json_put_str(o, "vm", vm->name);
+	json_object_object_add(o, "policy", p);
+	return o;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "batches.h"
+#include "log.h"
+#include "pass.h"
+#include "tracking.h"
+#include "windows.h"
+
+/* Hints that fit into the batches that can be under way at a time. */
+static uint32_t max_in_lockstep(const struct vm *vm)
+{
+	return (vm->num_batches - vm->num_under_way) * HMEM_LINK_MAX_HINTS;
+}
+
+/* vm->tick is to be dealt with. */
+static void begin_window(struct vm *vm)
+{
+	struct hmem_tick tick = {
+		.window_ns = vm->tick.window_ns,
+		.scan_ns = vm->tick.scan_ns,
+		.written = vm->tick.dirty,
+		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
+		.tells_written = tracking_tells_written(vm),
+		.busy = vm->num_under_way,
+		.may_move = !vm_blocked(vm),
+		.max_moves = vm_lockstep(vm) ? max_in_lockstep(vm) : UINT32_MAX,
+	};
+
+	vm->stats.ticks++;
+	vm->stats.dirty += tick.written;
+	vm->stats.accessed += vm->tick.accessed;
+	vm->stats.incomplete += tick.incomplete;
+	hmem_placer_window(&vm->placer, &tick);
+}
+
+/* The window's pages are counted, and what is to be rearmed is in the map. */
+static void window_is_counted(struct vm *vm)
+{
+	const struct hmem_link_tick *tick = &vm->tick;
+	char text[256];
+
+	tracking_next_window(vm);
+	heat_queries_window(&vm->heat_queries, vm_vtime(vm));
+	if (!vm->placer.looked)
+		return;
+	vm->stats.rearmed += vm->placer.pages.rearmed;
+	log_msg(LOG_DEBUG, "vm '%s': window to %" PRIu64 " us: %" PRIu64
+		" accessed, %" PRIu64 " written, %" PRIu64 " rearmed, %" PRIu64
+		" promoted, %" PRIu64 " demoted; %s; next window %" PRIu64 " us", vm->name,
+		tick->vtime_ns / 1000, tick->accessed, tick->dirty,
+		vm->placer.pages.rearmed, vm->stats.promoted, vm->stats.demoted,
+		hmem_placer_describe(&vm->placer, text, sizeof(text)),
+		vm->track.window_ns / 1000);
+}
+
+/* Go on with what the window asks for.  No memory for a plan is no fault of the device's. */
+static enum hmem_placer_step step_window(struct vm *vm, uint64_t slots)
+{
+	struct hmem_err err;
+	enum hmem_placer_step to = hmem_placer_step(&vm->placer, slots, &err);
+
+	if (err.msg[0])
+		vm_error(vm, "%s", err.msg);
+	if (to == HMEM_PLACER_DONE)
+		vm->stats.plans += vm->placer.planned;
+	return to;
+}
+
+/* Lockstep: do all that the tick asks for, and let guest time go on. */
+static void answer_in_lockstep(struct lockstep_member *m)
+{
+	struct vm *vm = (struct vm *)((char *)m - offsetof(struct vm, lockstep));
+	struct hmem_link_tick tick = vm->tick;
+	uint64_t begun = work_cpu_ns();
+	enum hmem_placer_step to;
+
+	begin_window(vm);
+	to = step_window(vm, UINT64_MAX);
+	window_is_counted(vm);
+	while (to != HMEM_PLACER_DONE)
+		to = step_window(vm, UINT64_MAX);
+	vm->stats.daemon_ns += work_cpu_ns() - begun;
+	vm->tick.seq = 0;
+	vm->hints_now = true;
+	batches_feed(vm);
+	vm->hints_now = false;
+	tracking_answer(vm, tick.seq);
+}
+
+/*
+ * A TICK in what has come by now, which the device must not send before it is told
+ * TICK_DONE; but the first of a tracking that was started anew.
+ */
+static bool ticks_too_early(const struct vm *vm)
+{
+	const char *at = conn_data(&vm->conn), *end = at + conn_len(&vm->conn);
+	const struct hmem_link_header *hdr = (const void *)at;
+	const struct hmem_link_tick *tick;
+
+	for (; end - at >= (ptrdiff_t)sizeof(*hdr) &&
+	     !hmem_link_check_header(hdr, NULL) &&
+	     end - at >= (ptrdiff_t)(sizeof(*hdr) + hdr->len);
+	     at += sizeof(*hdr) + hdr->len, hdr = (const void *)at) {
+		tick = (const void *)(hdr + 1);
+		if (hdr->type == HMEM_LINK_TICK)
+			return !(vm->track_restarted && tick->seq == 1);
+	}
+	return false;
+}
+
+static void answer_tick(struct vm *vm)
+{
+	uint64_t seq = vm->tick.seq;
+
+	vm->tick.seq = 0;
+	if (ticks_too_early(vm))
+		conn_drop(&vm->conn, true, "TICK before the answer to the last one");
+	else
+		tracking_answer(vm, seq);
+	/* Ranges may have waited for that. */
+	if (vm->host_tracker)
+		conn_resume(&vm->conn);
+}
+
+/* The pass that plans. */
+static void plan_slice(struct vm *vm)
+{
+	if (step_window(vm, WORK_SLOTS) == HMEM_PLACER_DONE)
+		pass_finish(vm);
+}
+
+/* The pass that counts. */
+static void count_slice(struct vm *vm)
+{
+	enum hmem_placer_step to = step_window(vm, WORK_SLOTS);
+
+	if (to == HMEM_PLACER_MORE)
+		return;
+	window_is_counted(vm);
+	if (vm->host_tracker)
+		host_tracker_rearm(vm->host_tracker);
+	else
+		answer_tick(vm);
+	if (vm->conn.closing)
+		return;
+	vm->pass = plan_slice;
+	if (to == HMEM_PLACER_DONE)
+		pass_finish(vm);
+}
+
+int windows_tick(struct vm *vm, const struct hmem_link_tick *tick, struct hmem_err *err)
+{
+	int ret = hmem_link_check_tick(tick, err);
+
+	if (ret < 0)
+		return ret;
+	/* One that was on its way when tracking was stopped. */
+	if (!vm->track.window_ns)
+		return 0;
+	if (vm->tick.seq && !(vm->track_restarted && tick->seq == 1))
+		return hmem_fail(err, EPROTO, "TICK: %" PRIu64 " before the answer to %"
+				 PRIu64, tick->seq, vm->tick.seq);
+	/* Tracking that was started anew counts from 1 again. */
+	if (vm->last_seq && tick->seq != 1 && tick->seq != vm->last_seq + 1)
+		return hmem_fail(err, EPROTO, "TICK: seq %" PRIu64 " follows %" PRIu64,
+				 tick->seq, vm->last_seq);
+	if (tick->seq == 1)
+		vm->track_restarted = false;
+	vm->last_seq = tick->seq;
+	vm->last_vtime = tick->vtime_ns;
+	vm->tick = *tick;
+	if (vm_lockstep(vm)) {
+		tracking_check_lockstep(vm);
+	} else if (vm->host_tracker) {
+		host_tracker_tick(vm->host_tracker, vm->placer.pages.windows);
+	} else {
+		begin_window(vm);
+		pass_begin(vm, count_slice);
+	}
+	return 0;
+}
+
+static void host_found(void *user, uint64_t accessed)
+{
+	struct vm *vm = user;
+
+	vm->tick.accessed = accessed;
+	begin_window(vm);
+	pass_begin(vm, count_slice);
+}
+
+static void host_rearmed(void *user)
+{
+	answer_tick(user);
+}
+
+static void host_failed(void *user, int error, const char *why)
+{
+	struct vm *vm = user;
+
+	vm_error(vm, "nothing is tracked any more: %s", why);
+	tracking_stop(vm, error == -EBUSY);
+}
+
+static const struct host_tracker_ops host_tracker_ops = {
+	.found = host_found,
+	.rearmed = host_rearmed,
+	.failed = host_failed,
+};
+
+void windows_init(struct vm *vm)
+{
+	vm->lockstep.name = vm->name;
+	vm->lockstep.answer = answer_in_lockstep;
+	vm->host_tracker_ops = &host_tracker_ops;
+}
