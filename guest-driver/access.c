@@ -21,6 +21,14 @@
  * missed; it is before the end of the scan, and so before the window that it
  * counts for.
  *
+ * A bit of a huge page stands for 512 base pages, and is set 512 times more often than
+ * theirs are, if they are used alike.  So a look at a huge page lasts a 512th of one at
+ * a base page, which goes from scan to scan: then the bit says about each frame what a
+ * base page's bit says.  Such looks are a part of the walk (see hmem_walk_huge()), a
+ * group at a time, and only at huge pages that were used since the scan before: the
+ * others were not in a shorter time either.  Which were found to be used, and stay so
+ * until they are rearmed, is noted beside the page tables.
+ *
  * A dirty bit is more than an observation: the kernel must write such a page to
  * swap before it takes it away.  See hmem_clean() and hmem_flush_mm() for how
  * a dirty bit is cleared, and why the TLBs are then flushed at once.
@@ -51,22 +59,30 @@
 #include "hmem.h"
 #include "trace.h"
 
-/* Buffers of each queue, and entries in one: 8 KiB with the header. */
+/* Buffers of each queue, and entries in one: 8 KiB with the headers. */
 #define HMEM_SCAN_BUFS		8
-#define HMEM_SCAN_FRAMES	511
+#define HMEM_SCAN_FRAMES	510
 #define HMEM_SCAN_BUF_SIZE						\
-	(sizeof(struct virtio_hmem_scan) +				\
+	(sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look) + \
 	 HMEM_SCAN_FRAMES * sizeof(struct virtio_hmem_frames))
 
 /* Moves wait for a scan this long at most. */
 #define HMEM_SCAN_SLICE_NS	(2 * NSEC_PER_MSEC)
 /* Times that an address space is tried to be locked, a millisecond apart. */
 #define HMEM_SCAN_TRIES		20
+/*
+ * Times that a group of huge pages is looked at, if the look lasts too long.  Where the
+ * host runs something else in two of five looks, one of a hundred groups is left.
+ */
+#define HMEM_LOOK_TRIES		5
 
 static_assert(HMEM_SCAN_FRAMES >= VIRTIO_HMEM_MIN_SCAN_FRAMES);
 static_assert(sizeof(struct virtio_hmem_scan) ==
 	      sizeof(struct virtio_hmem_access));
 static_assert(BITS_PER_LONG == 64 && PAGES_PER_SECTION % HPAGE_PMD_NR == 0);
+
+/* Huge pages in a section. */
+#define HMEM_SECTION_HUGE	(PAGES_PER_SECTION / HPAGE_PMD_NR)
 
 /* What a scan finds out, in the order of the reports. */
 enum hmem_use {
@@ -80,10 +96,12 @@ struct hmem_section {
 	DECLARE_BITMAP(rearm, PAGES_PER_SECTION);
 	unsigned long found[HMEM_USES][BITS_TO_LONGS(PAGES_PER_SECTION)];
 	/*
-	 * Of folios that begin there: PG_young was set when the last scan left
-	 * them.  Kept from scan to scan.
+	 * What follows is kept from scan to scan.  Of folios that begin there: PG_young
+	 * was set when the last scan left them.
 	 */
 	DECLARE_BITMAP(noted, PAGES_PER_SECTION);
+	/* Of huge pages: a look has found it used, and it was not rearmed since. */
+	unsigned long known[HMEM_USES][BITS_TO_LONGS(HMEM_SECTION_HUGE)];
 };
 
 enum hmem_phase {
@@ -104,6 +122,8 @@ struct hmem_scan {
 	bool rearm;		/* anything */
 	/* Bits of page tables that are looked at, and cleared to rearm. */
 	u64 bits;
+	/* ns that a look at a huge page lasts; 0: from scan to scan. */
+	u64 look_ns;
 	/* Something was left out: there was a lock, or no memory. */
 	bool incomplete;
 
@@ -125,6 +145,9 @@ struct hmem_scan {
 	u64 entries;
 	u64 cleared;
 	u64 cleaned;
+	/* The look at huge pages that is under way; those before it that were too long. */
+	struct hmem_look look;
+	unsigned int look_tries;
 
 	/* The report: the next section and word of it to look at. */
 	enum hmem_use use;
@@ -183,14 +206,48 @@ static void hmem_sections_update(struct hmem_scan *scan)
 	}
 }
 
+/* Are some of @nr frames of @section from @first on to be rearmed? */
+static __always_inline bool hmem_is_rearmed(const struct hmem_scan *scan,
+					    const struct hmem_section *section,
+					    unsigned int first, unsigned int nr)
+{
+	if (scan->flags & VIRTIO_HMEM_SCAN_REARM_ALL)
+		return true;
+	if (!scan->rearm)
+		return false;
+	if (nr == 1)
+		return section->rearm[first / BITS_PER_LONG] >>
+		       first % BITS_PER_LONG & 1;
+	return find_next_bit(section->rearm, first + nr, first) < first + nr;
+}
+
+/* Huge pages that are rearmed are not known any more to be used. */
+static void hmem_known_rearm(const struct hmem_scan *scan,
+			     struct hmem_section *section)
+{
+	unsigned int huge;
+
+	for (huge = 0; huge < HMEM_SECTION_HUGE; huge++) {
+		if (!hmem_is_rearmed(scan, section, huge * HPAGE_PMD_NR,
+				     HPAGE_PMD_NR))
+			continue;
+		__clear_bit(huge, section->known[HMEM_ACCESSED]);
+		__clear_bit(huge, section->known[HMEM_WRITTEN]);
+	}
+}
+
+/* A scan has ended: forget the request, and what was found. */
 static void hmem_sections_clear(struct hmem_scan *scan)
 {
 	unsigned long nr;
 
-	for (nr = 0; nr < scan->nr_sections; nr++)
-		if (scan->sections[nr])
-			memset(scan->sections[nr], 0,
-			       offsetof(struct hmem_section, noted));
+	for (nr = 0; nr < scan->nr_sections; nr++) {
+		if (!scan->sections[nr])
+			continue;
+		hmem_known_rearm(scan, scan->sections[nr]);
+		memset(scan->sections[nr], 0,
+		       offsetof(struct hmem_section, noted));
+	}
 	scan->rearm = false;
 }
 
@@ -218,14 +275,30 @@ static __always_inline bool hmem_found(const struct hmem_scan *scan,
 		if (bits & _PAGE_DIRTY_BITS)
 			hmem_mark(section->found[HMEM_WRITTEN], first, nr);
 	}
-	if (scan->flags & VIRTIO_HMEM_SCAN_REARM_ALL)
-		return true;
-	if (!scan->rearm)
-		return false;
-	if (nr == 1)
-		return section->rearm[first / BITS_PER_LONG] >>
-		       first % BITS_PER_LONG & 1;
-	return find_next_bit(section->rearm, first + nr, first) < first + nr;
+	return hmem_is_rearmed(scan, section, first, nr);
+}
+
+/* As bits of an entry: what the huge page at @first is known to be used for. */
+static u64 hmem_known(const struct hmem_section *section, unsigned int first)
+{
+	unsigned int huge = first / HPAGE_PMD_NR;
+
+	return (test_bit(huge, section->known[HMEM_ACCESSED]) ?
+		_PAGE_ACCESSED : 0) |
+	       (test_bit(huge, section->known[HMEM_WRITTEN]) ?
+		_PAGE_DIRTY_BITS : 0);
+}
+
+/* A look has found it used, as @bits of its entry say. */
+static void hmem_set_known(struct hmem_section *section, unsigned int first,
+			   u64 bits)
+{
+	unsigned int huge = first / HPAGE_PMD_NR;
+
+	if (bits & _PAGE_ACCESSED)
+		__set_bit(huge, section->known[HMEM_ACCESSED]);
+	if (bits & _PAGE_DIRTY_BITS)
+		__set_bit(huge, section->known[HMEM_WRITTEN]);
 }
 
 /*
@@ -316,28 +389,41 @@ static bool hmem_clean(struct folio *folio)
 }
 
 /*
- * Rearm the mapping that @entry is, of which @bits are set.  The processor sets
- * bits at any time: hence atomically.  True if a dirty bit was cleared: then
+ * @bits of an entry that maps @pfn are about to be cleared.  Tell the kernel what they
+ * say; returns those that may be cleared.  Where a dirty bit is one of them,
  * hmem_flush_mm() is due before the page table's lock is released.
  */
-static bool hmem_clear(struct hmem_scan *scan, struct hmem_section *section,
-		       void *entry, u64 bits, unsigned long pfn)
+static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
+			  u64 bits, unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
-	bool cleaned = bits & _PAGE_DIRTY_BITS && hmem_clean(folio);
 
-	if (!cleaned)
-		bits &= ~_PAGE_DIRTY_BITS;
+	if (bits & _PAGE_DIRTY_BITS) {
+		if (hmem_clean(folio))
+			scan->cleaned++;
+		else
+			bits &= ~_PAGE_DIRTY_BITS;
+	}
 	if (hmem_keep_accessed(folio))
 		bits &= ~_PAGE_ACCESSED;
 	if (bits & _PAGE_ACCESSED) {
 		hmem_note_access(section, folio);
 		scan->cleared++;
 	}
+	return bits;
+}
+
+/*
+ * Rearm the mapping that @entry is, of which @bits are set.  The processor sets
+ * bits at any time: hence atomically.  True if a dirty bit was cleared.
+ */
+static bool hmem_clear(struct hmem_scan *scan, struct hmem_section *section,
+		       void *entry, u64 bits, unsigned long pfn)
+{
+	bits = hmem_take_bits(scan, section, bits, pfn);
 	if (bits)
 		atomic64_andnot(bits, entry);
-	scan->cleaned += cleaned;
-	return cleaned;
+	return bits & _PAGE_DIRTY_BITS;
 }
 
 /*
@@ -359,7 +445,8 @@ static void hmem_flush_cpu(void *unused)
 }
 
 /*
- * Dirty bits were cleared in a page table of @mm, whose lock is held.
+ * Bits were cleared in a page table of @mm, whose lock is held, and the CPUs are to
+ * set them again from now on: dirty bits, or bits of huge pages that are looked at.
  *
  * A CPU that holds a translation with the dirty bit set writes without setting
  * the bit again.  Reclaim counts on the bit being there: it unmaps a page, and
@@ -391,15 +478,79 @@ static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
 }
 
 /*
+ * *@pmdp maps a huge page, and @bits of it are set.  Report what is known, and have the
+ * group look for the rest: see hmem_walk_huge().
+ */
+static void hmem_look_later(struct hmem_scan *scan,
+			    struct hmem_section *section, pmd_t *pmdp,
+			    pmd_t pmd, u64 bits)
+{
+	unsigned long pfn = pmd_pfn(pmd);
+	unsigned int first = pfn % PAGES_PER_SECTION;
+	u64 known = hmem_known(section, first);
+
+	hmem_found(scan, section, first, HPAGE_PMD_NR, known & scan->bits);
+	bits &= ~known;
+	if (bits)
+		hmem_look_add(&scan->look, pmdp, pmd,
+			      hmem_take_bits(scan, section, bits, pfn));
+}
+
+/*
+ * What has the look found?  Huge pages that are there no more, or were split, are not
+ * used by it.  False if it is to be made again: it lasted too long, which says nothing
+ * about what it found used.  If that happens time and again, what it found counts, as
+ * it would have without short looks.
+ */
+static bool hmem_look_found(struct hmem_scan *scan)
+{
+	struct hmem_look *look = &scan->look;
+	bool too_long = hmem_look_too_long(look);
+	bool again = too_long && ++scan->look_tries < HMEM_LOOK_TRIES;
+	unsigned int i, used = 0;
+
+	for (i = 0; i < look->nr; i++) {
+		const struct hmem_look_entry *entry = &look->entries[i];
+		unsigned long pfn = pmd_pfn(entry->pmd);
+		u64 bits = pmd_val(entry->found) & scan->bits;
+		struct hmem_section *section = hmem_section_of(scan, pfn);
+
+		if (!bits || !pmd_present(entry->found) ||
+		    !pmd_leaf(entry->found) || pmd_pfn(entry->found) != pfn)
+			continue;
+		used++;
+		if (again)
+			continue;
+		hmem_found(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR,
+			   bits);
+		hmem_set_known(section, pfn % PAGES_PER_SECTION, bits);
+	}
+	scan->hm->stats.scan_looks += look->nr;
+	scan->hm->stats.scan_looks_long += too_long;
+	trace_hmem_look(look->nr, used, look->ns, look->end - look->begin);
+	if (again && used)
+		return false;
+	scan->look_tries = 0;
+	return true;
+}
+
+/*
  * Huge pages from *@pmdp on, as many as follow each other up to @end, which is
- * in the same table.  Returns where they end.
+ * in the same table.  Those that are to be looked at are a group: their bits are
+ * cleared, the TLBs flushed, and what was set again is read, all at once.  Returns
+ * where the huge pages end, or where those begin that are to be looked at (again).
  */
 static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 				    struct mm_struct *mm, pmd_t *pmdp,
 				    unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
+	unsigned long begin = addr;
+	pmd_t *table = pmdp;
 	bool cleaned = false;
+	unsigned int added;
+
+	hmem_look_begin(&scan->look, scan->look_ns);
 
 	do {
 		pmd_t pmd = READ_ONCE(*pmdp);
@@ -419,15 +570,32 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
 		    hmem_cleared_by_others(section, pfn_folio(pfn)))
 			bits |= _PAGE_ACCESSED;
-		if (bits && hmem_found(scan, section, pfn % PAGES_PER_SECTION,
-				       HPAGE_PMD_NR, bits))
+		if (scan->look_ns)
+			hmem_look_later(scan, section, pmdp, pmd, bits);
+		else if (bits && hmem_found(scan, section,
+					    pfn % PAGES_PER_SECTION,
+					    HPAGE_PMD_NR, bits))
 			cleaned |= hmem_clear(scan, section, pmdp, bits, pfn);
 next:
 		pmdp++;
 	} while (addr < end);
-	if (cleaned)
+	added = scan->look.nr;
+	hmem_look_clear(&scan->look);
+	if (cleaned || added)
 		hmem_flush_mm(scan, mm);
 	spin_unlock(ptl);
+	if (!added) {
+		scan->look_tries = 0;
+		return addr;
+	}
+
+	hmem_look_wait(&scan->look);
+	if (!hmem_look_found(scan))
+		return begin;
+	/* The time was up before all were cleared. */
+	if (scan->look.nr < added)
+		return begin + (scan->look.entries[scan->look.nr].pmdp - table) *
+		       HPAGE_PMD_SIZE;
 	return addr;
 }
 
@@ -532,7 +700,7 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
 		next = hmem_walk_huge(scan, mm, pmdp, addr,
 				      pud_addr_end(addr, end));
-		if (next > addr)
+		if (next > addr || scan->look_tries)
 			return next;
 		/* Split meanwhile. */
 	}
@@ -603,6 +771,7 @@ static bool hmem_walk(struct hmem *hm)
 	struct hmem_scan *scan = hm->scan;
 	u64 begin = ktime_get_ns();
 
+	scan->look.waited = 0;
 	scan->slice_end = begin + HMEM_SCAN_SLICE_NS;
 	while (scan->mm < scan->nr_mms && ktime_get_ns() < scan->slice_end) {
 		if (!hmem_walk_mm(hm, scan->mms[scan->mm]))
@@ -613,7 +782,7 @@ static bool hmem_walk(struct hmem *hm)
 	}
 	if (scan->mm == scan->nr_mms && scan->cleared)
 		on_each_cpu(hmem_flush_cpu, NULL, 1);
-	scan->ns += ktime_get_ns() - begin;
+	scan->ns += ktime_get_ns() - begin - scan->look.waited;
 	return scan->mm == scan->nr_mms;
 }
 
@@ -648,6 +817,7 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	scan->nr_mms = 0;
 	scan->tries = 0;
 	scan->addr = 0;
+	scan->look_tries = 0;
 	scan->ns = 0;
 	scan->entries = 0;
 	scan->cleared = 0;
@@ -712,16 +882,36 @@ static void hmem_take_frames(struct hmem_scan *scan,
 	scan->rearm = true;
 }
 
+/*
+ * How long to look at huge pages, if a look at a base page lasts @ns.  The mmap lock is
+ * held for that long, so not longer than a slice: that is what a second comes to.
+ */
+static u64 hmem_look_ns(const struct hmem_scan *scan, u64 ns)
+{
+	if (!(scan->flags & VIRTIO_HMEM_SCAN_REPORT) || !ns)
+		return 0;
+	return clamp_t(u64, ns / HPAGE_PMD_NR, 1, HMEM_SCAN_SLICE_NS);
+}
+
 /* False: the device is broken. */
 static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 			   unsigned int len)
 {
 	struct hmem_scan *scan = hm->scan;
 	u32 i, num = le32_to_cpu(READ_ONCE(part->num_frames));
-	u64 id = le64_to_cpu(READ_ONCE(part->id));
+	u64 id = le64_to_cpu(READ_ONCE(part->id)), ns = 0;
+	const struct virtio_hmem_frames *frames = part->frames;
+	size_t head = sizeof(*part);
 
-	if (len < sizeof(*part) || len > HMEM_SCAN_BUF_SIZE ||
-	    num > HMEM_SCAN_FRAMES || len < struct_size(part, frames, num)) {
+	if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LOOK)) {
+		const struct virtio_hmem_look *look = (const void *)(part + 1);
+
+		frames = (const void *)(look + 1);
+		head += sizeof(*look);
+		ns = le64_to_cpu(READ_ONCE(look->ns));
+	}
+	if (len < head || len > HMEM_SCAN_BUF_SIZE || num > HMEM_SCAN_FRAMES ||
+	    len < head + num * sizeof(*frames)) {
 		hmem_broken(hm, "scan request of impossible length");
 		return false;
 	}
@@ -731,13 +921,15 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 		if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_WRITTEN))
 			scan->bits |= _PAGE_DIRTY_BITS;
 		scan->id = id;
+		scan->flags = le32_to_cpu(READ_ONCE(part->flags));
+		scan->look_ns = hmem_look_ns(scan, ns);
 	} else if (id != scan->id) {
 		hmem_broken(hm, "scan request begins before another one ends");
 		return false;
 	}
 	scan->flags = le32_to_cpu(READ_ONCE(part->flags));
 	for (i = 0; i < num; i++)
-		hmem_take_frames(scan, &part->frames[i]);
+		hmem_take_frames(scan, &frames[i]);
 	scan->more = !(scan->flags & VIRTIO_HMEM_SCAN_LAST);
 	return true;
 }
@@ -892,15 +1084,21 @@ static void hmem_scan_work(struct work_struct *work)
 		queue_work(hm->wq, &scan->work);
 }
 
-void hmem_scan_moved(struct hmem *hm, unsigned long pfn)
+void hmem_scan_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
+		     unsigned int order)
 {
-	struct hmem_section *section;
+	struct hmem_section *from, *to;
 
 	if (!hm->scan)
 		return;
-	section = hmem_section_of(hm->scan, pfn);
-	if (section)
-		__set_bit(pfn % PAGES_PER_SECTION, section->noted);
+	from = hmem_section_of(hm->scan, pfn);
+	to = hmem_section_of(hm->scan, new_pfn);
+	if (!to)
+		return;
+	__set_bit(new_pfn % PAGES_PER_SECTION, to->noted);
+	if (from && order == HPAGE_PMD_ORDER)
+		hmem_set_known(to, new_pfn % PAGES_PER_SECTION,
+			       hmem_known(from, pfn % PAGES_PER_SECTION));
 }
 
 /*
@@ -956,6 +1154,7 @@ int hmem_scan_alloc(struct hmem *hm)
 	hm->scan = scan;
 	scan->hm = hm;
 	INIT_WORK(&scan->work, hmem_scan_work);
+	hmem_look_init(&scan->look);
 	for (i = 0; i < HMEM_SCAN_BUFS; i++) {
 		scan->bufs[i] = kzalloc(HMEM_SCAN_BUF_SIZE, GFP_KERNEL);
 		scan->reports[i].data = kzalloc(HMEM_SCAN_BUF_SIZE,

@@ -8,6 +8,7 @@
 #define HMEM_COMPAT_H
 
 #include <linux/highmem.h>
+#include <linux/hrtimer.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
@@ -154,6 +155,18 @@ static inline bool hmem_tlb_broadcast(void)
 	return boot_cpu_has(X86_FEATURE_INVLPGB);
 #else
 	return false;
+#endif
+}
+
+/* By the monotonic clock, relative, on the CPU that starts the timer. */
+static inline void hmem_hrtimer_setup(struct hrtimer *timer,
+				      enum hrtimer_restart (*function)(struct hrtimer *))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, function, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+	timer->function = function;
 #endif
 }
 

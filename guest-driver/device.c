@@ -530,6 +530,7 @@ static int hmem_validate(struct virtio_device *vdev)
 	if (!virtio_has_feature(vdev, VIRTIO_HMEM_F_ACCESS)) {
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_WRITTEN);
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_INCOMPLETE);
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LOOK);
 	}
 	return 0;
 }
@@ -560,6 +561,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_WRITTEN,
 	VIRTIO_HMEM_F_INCOMPLETE,
 	VIRTIO_HMEM_F_ONLINE,
+	VIRTIO_HMEM_F_LOOK,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

@@ -289,7 +289,7 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 	if (item->from < hm->num_tiers)
 		hm->room[item->from] += nr;
 	item->new_pfn = new_pfn;
-	hmem_scan_moved(hm, new_pfn);
+	hmem_scan_moved(hm, item->pfn, new_pfn, item->order);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	/* As migrate_pages() counts: administrators look there. */

@@ -10,6 +10,7 @@
  *   owner.c     who has an anonymous page, and what keeps it so
  *   restrict.c  which nodes may a page be on
  *   access.c    which frames are used: reads and clears accessed and dirty bits
+ *   look.c      a look at some entries of a page table that lasts a given time
  *   queue.c     buffers of the queues
  *   stats.c     counters in sysfs and debugfs
  *
@@ -19,6 +20,8 @@
 #define HMEM_H
 
 #include <linux/build_bug.h>
+#include <linux/completion.h>
+#include <linux/hrtimer.h>
 #include <linux/huge_mm.h>
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
@@ -100,8 +103,10 @@ struct hmem_stats {
 	u64 scan_entries;		/* of page tables, looked at */
 	u64 scan_cleared;		/* of these, accessed bits cleared */
 	u64 scan_cleaned;		/* ... and dirty bits */
-	u64 scan_flushes;		/* page tables with dirty bits cleared */
+	u64 scan_flushes;		/* page tables with bits cleared, flushed at once */
 	u64 scan_ipis;			/* other CPUs interrupted for these */
+	u64 scan_looks;			/* at huge pages, for less than a window */
+	u64 scan_looks_long;		/* groups of these that lasted too long */
 	u64 scan_incomplete;		/* scans that left something out */
 	u64 scan_ns;			/* spent on walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */
@@ -318,10 +323,54 @@ void hmem_scan_free(struct hmem *hm);
 void hmem_scan_start(struct hmem *hm);
 /* End the scan that is under way, if any, at once.  hm->stop is set. */
 void hmem_scan_stop(struct hmem *hm);
-/* A page is at @pfn now, and has the flags that it had: no access. */
-void hmem_scan_moved(struct hmem *hm, unsigned long pfn);
+/*
+ * A page of @order that was at @pfn is at @new_pfn now.  It has the flags that it had,
+ * which is no access.
+ */
+void hmem_scan_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
+		     unsigned int order);
 /* Of both queues. */
 void hmem_scan_callback(struct virtqueue *vq);
+
+/* look.c */
+
+/* Entries that are looked at together: of one table at most. */
+#define HMEM_LOOK_ENTRIES	PTRS_PER_PMD
+
+struct hmem_look_entry {
+	pmd_t *pmdp;
+	pmd_t pmd;		/* what was there before */
+	pmd_t found;		/* and at the end of the look */
+	u64 bits;		/* to be cleared */
+};
+
+/* Used by the worker, and by the timer's interrupt from its start until done. */
+struct hmem_look {
+	struct hrtimer timer;
+	struct completion done;
+	u64 ns;			/* how long it is to last */
+	u64 begin;		/* when the first bits were cleared */
+	u64 end;		/* when the last entry was read */
+	u64 waited;		/* ns that the worker has slept, in all looks */
+	unsigned int nr;
+	struct hmem_look_entry entries[HMEM_LOOK_ENTRIES];
+};
+
+void hmem_look_init(struct hmem_look *look);
+/* A look of @ns begins, at no entry yet. */
+void hmem_look_begin(struct hmem_look *look, u64 ns);
+/* Have @bits of *@pmdp, which was @pmd, cleared.  The table is locked. */
+void hmem_look_add(struct hmem_look *look, pmd_t *pmdp, pmd_t pmd, u64 bits);
+/*
+ * Clear the bits: of as many entries as can be done in a fourth of the time that the
+ * look is to last, at least one; look->nr says how many.  The table is still locked,
+ * and the TLBs are to be flushed before its lock is released.
+ */
+void hmem_look_clear(struct hmem_look *look);
+/* Sleep until the entries have been read.  No lock but the mmap lock is held. */
+void hmem_look_wait(struct hmem_look *look);
+/* It took so much longer than asked for that a bit that was found says nothing. */
+bool hmem_look_too_long(const struct hmem_look *look);
 
 /* queue.c */
 

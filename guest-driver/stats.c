@@ -46,6 +46,8 @@ HMEM_COUNTER(scan_cleared);
 HMEM_COUNTER(scan_cleaned);
 HMEM_COUNTER(scan_flushes);
 HMEM_COUNTER(scan_ipis);
+HMEM_COUNTER(scan_looks);
+HMEM_COUNTER(scan_looks_long);
 HMEM_COUNTER(scan_incomplete);
 HMEM_COUNTER(scan_ns);
 HMEM_COUNTER(scan_skipped);
@@ -63,6 +65,8 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_scan_cleaned.attr,
 	&dev_attr_scan_flushes.attr,
 	&dev_attr_scan_ipis.attr,
+	&dev_attr_scan_looks.attr,
+	&dev_attr_scan_looks_long.attr,
 	&dev_attr_scan_incomplete.attr,
 	&dev_attr_scan_ns.attr,
 	&dev_attr_scan_skipped.attr,

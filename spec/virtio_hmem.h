@@ -37,6 +37,11 @@
 #define VIRTIO_HMEM_F_INCOMPLETE	4
 /* The driver tells how much memory of each tier is online. */
 #define VIRTIO_HMEM_F_ONLINE		5
+/*
+ * Requests say how long a look at a frame lasts, so that the driver can look at
+ * large pages for less.  Needs VIRTIO_HMEM_F_ACCESS.
+ */
+#define VIRTIO_HMEM_F_LOOK		6
 
 /*
  * Virtqueues
@@ -220,8 +225,23 @@ struct virtio_hmem_scan {
 	/* 0 .. what fits the buffer */
 	__le32 num_frames;
 	__le32 flags;
-	/* What to rearm. */
+	/* What to rearm.  With VIRTIO_HMEM_F_LOOK a virtio_hmem_look comes before. */
 	struct virtio_hmem_frames frames[];
+};
+
+/*
+ * With VIRTIO_HMEM_F_LOOK: stands between the header of each part and its entries.
+ * Only that of the first part counts.
+ */
+struct virtio_hmem_look {
+	/*
+	 * Guest time in ns that a look at a frame lasts: how long ago the scan
+	 * before this one ended.  A look at 2^k frames that have one accessed bit
+	 * lasts 1/2^k of that.  0: all looks last from scan to scan.
+	 */
+	__le64 ns;
+	/* Zero. */
+	__le64 reserved;
 };
 
 /*
@@ -272,6 +292,7 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_result_batch, 24);			\
 	assert_size(struct virtio_hmem_frames, 16);			\
 	assert_size(struct virtio_hmem_scan, 16);			\
+	assert_size(struct virtio_hmem_look, 16);			\
 	assert_size(struct virtio_hmem_access, 16)
 
 #endif /* _LINUX_VIRTIO_HMEM_H */

@@ -7,8 +7,8 @@ import time
 
 from daemon import REASONS
 from guest import test
-from peer import (DRIVER_OK, F_ACCESS, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE, TRACK_GPT,
-                  Peer)
+from peer import (DRIVER_OK, F_ACCESS, F_LOOK, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE,
+                  TRACK_GPT, Peer)
 from vm import VMError
 
 ALONE = "numa_balancing=disable"
@@ -106,6 +106,70 @@ def file_pages(rig):
     vm.run("umount /mnt")
     vm.power_off()
     rig.fsck(disk)
+
+
+# As in progs/pulse.c.
+PULSE_UNUSED, HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN, COLD_READ, COLD_WRITTEN = range(6)
+PULSE_HOT = (HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN)
+PULSE_WRITTEN_HOT = (HOT_WRITTEN,)
+LOOKS = 8
+
+
+def looks_at_huge_pages(rig, window_ms, pause, turns):
+    """All huge pages but the unused are used many times in a window, but only the hot
+    ones in a 512th of it.  The guest's clock counts its instructions, so that how
+    often it uses pages does not depend on the host."""
+    # Nothing else wants the processor, of which there is one.
+    vm, peer = boot(rig, append="cryptomgr.notests", icount=True, cpus=1, poison=False)
+    assert peer.features & F_LOOK
+    program = vm.spawn(f"pulse 48 {pause} {turns} {STOP}")
+    program.wait_for("end\n")
+    uses = {int(g): int(u) for g, u in re.findall(r"^(\d+) (\d)$", program.output, re.M)}
+    assert set(uses.values()) == set(range(6))
+    peer.track(window_ms, TRACK_GPT)
+    peer.window()
+    peer.window()
+    accessed = dict.fromkeys(range(6), 0)
+    written = dict.fromkeys(range(6), 0)
+    for _ in range(LOOKS):
+        dirty, seen = peer.window()
+        assert not peer.tick.flags & TICK_INCOMPLETE
+        for gfn, use in uses.items():
+            frames = [(found >> gfn) & ((1 << 512) - 1) for found in (seen, dirty)]
+            # A huge page is used as a whole.
+            assert all(found in (0, (1 << 512) - 1) for found in frames), (gfn, use)
+            accessed[use] += bool(frames[0])
+            written[use] += bool(frames[1])
+    of = LOOKS * len(uses) // 6
+    print(f"in a window of {window_ms} ms, of {of} each: accessed {accessed}, "
+          f"written {written}")
+    vm.run(f"touch {STOP}")
+    print(program.wait(), counters(vm, "scan_looks", "scan_looks_long",
+                                   "scan_cleared", "scan_flushes"))
+    for use in range(6):
+        for found, hot in (accessed, PULSE_HOT), (written, PULSE_WRITTEN_HOT):
+            if use in hot:
+                assert found[use] >= 0.9 * of, (use, found)
+            else:
+                assert found[use] <= (0.2 * of if use else 0), (use, found)
+
+
+@test(timeout=600)
+def hot_huge_pages_are_told_from_cold_ones(rig):
+    """A look at a huge page lasts a 512th of one at a base page: here 195 us."""
+    looks_at_huge_pages(rig, 100, pause=1000, turns=1000)
+
+
+@test(timeout=600)
+def hot_huge_pages_are_told_from_cold_ones_in_short_windows(rig):
+    """The same in 20 us."""
+    looks_at_huge_pages(rig, 10, pause=10, turns=1000)
+
+
+@test(timeout=600)
+def hot_huge_pages_are_told_from_cold_ones_in_long_windows(rig):
+    """The same in 2 ms."""
+    looks_at_huge_pages(rig, 1000, pause=10000, turns=1000)
 
 
 @test(timeout=600)

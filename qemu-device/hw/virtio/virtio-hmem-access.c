@@ -24,11 +24,6 @@
 
 #define HMEM_QUEUE_SIZE 128
 
-/* The smallest buffer that the driver may post for requests. */
-#define HMEM_MIN_SCAN_BUFFER                                                \
-    (sizeof(struct virtio_hmem_scan) +                                      \
-     VIRTIO_HMEM_MIN_SCAN_FRAMES * sizeof(struct virtio_hmem_frames))
-
 /* Entries that are put into a larger one, at a time. */
 #define HMEM_MAX_SCAN_FRAMES 4096
 
@@ -49,6 +44,14 @@ static bool hmem_access_ready(const HmemAccess *access)
 /*
  * Requests
  */
+
+/* The bytes of a part that come before its entries. */
+static size_t hmem_access_head(const HmemAccess *access)
+{
+    return sizeof(struct virtio_hmem_scan) +
+        (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_LOOK) ?
+         sizeof(struct virtio_hmem_look) : 0);
+}
 
 /* The next frames to rearm, taken out of the map.  False: there are no more. */
 static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
@@ -88,6 +91,11 @@ static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
 static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
 {
     const size_t size = iov_size(elem->in_sg, elem->in_num);
+    const size_t head = hmem_access_head(access);
+    /* The smallest buffer that the driver may post for requests. */
+    const size_t min = head +
+        VIRTIO_HMEM_MIN_SCAN_FRAMES * sizeof(struct virtio_hmem_frames);
+    const struct virtio_hmem_look look = { .ns = cpu_to_le64(access->look_ns) };
     struct virtio_hmem_scan header = { .id = cpu_to_le64(access->id) };
     g_autofree struct virtio_hmem_frames *frames = NULL;
     uint32_t num = 0;
@@ -98,14 +106,13 @@ static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
                      "buffer with device-readable parts");
         return 0;
     }
-    if (size < HMEM_MIN_SCAN_BUFFER) {
+    if (size < min) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: scan "
-                     "buffer of %zu bytes, less than %zu", size,
-                     HMEM_MIN_SCAN_BUFFER);
+                     "buffer of %zu bytes, less than %zu", size, min);
         return 0;
     }
 
-    max = MIN((size - sizeof(header)) / sizeof(*frames), HMEM_MAX_SCAN_FRAMES);
+    max = MIN((size - head) / sizeof(*frames), HMEM_MAX_SCAN_FRAMES);
     frames = g_new(struct virtio_hmem_frames, max);
     while (access->rearm && num < max) {
         if (!hmem_access_next(access, &frames[num])) {
@@ -118,14 +125,16 @@ static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
     header.num_frames = cpu_to_le32(num);
     header.flags = cpu_to_le32(access->flags | (access->asked ?
                                                 VIRTIO_HMEM_SCAN_LAST : 0));
-    trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num);
+    trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num,
+                           access->look_ns);
     iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
-    iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), frames,
+    iov_from_buf(elem->in_sg, elem->in_num, sizeof(header), &look,
+                 head - sizeof(header));
+    iov_from_buf(elem->in_sg, elem->in_num, head, frames,
                  num * sizeof(*frames));
     /* Nothing of @access is used after this. */
-    virtqueue_push(access->scan_vq, elem,
-                   sizeof(header) + num * sizeof(*frames));
-    return sizeof(header) + num * sizeof(*frames);
+    virtqueue_push(access->scan_vq, elem, head + num * sizeof(*frames));
+    return head + num * sizeof(*frames);
 }
 
 static bool hmem_access_to_deliver(const HmemAccess *access)
@@ -167,8 +176,10 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
     access->id = access->next_id++;
     if (scan == HMEM_SCAN_CLEAR) {
         access->flags = VIRTIO_HMEM_SCAN_REARM_ALL;
+        access->look_ns = 0;
     } else {
         access->flags = VIRTIO_HMEM_SCAN_REPORT;
+        access->look_ns = hmem_track_window_so_far(access->track);
         if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN)) {
             access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
         }

@@ -409,6 +409,11 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq)
     return true;
 }
 
+uint64_t hmem_track_window_so_far(const HmemTrack *track)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) - track->tick_ns;
+}
+
 bool hmem_track_waiting(const HmemTrack *track)
 {
     return track->busy;

@@ -1045,6 +1045,7 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
         virtio_add_feature(&features, VIRTIO_HMEM_F_ACCESS);
         virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
         virtio_add_feature(&features, VIRTIO_HMEM_F_INCOMPLETE);
+        virtio_add_feature(&features, VIRTIO_HMEM_F_LOOK);
     }
     return features;
 }
@@ -1053,7 +1054,8 @@ static int virtio_hmem_validate_features(VirtIODevice *vdev)
 {
     if (!virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ACCESS) &&
         (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_WRITTEN) ||
-         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_INCOMPLETE))) {
+         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_INCOMPLETE) ||
+         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_LOOK))) {
         return -EINVAL;
     }
     return 0;

@@ -433,6 +433,8 @@ typedef struct Test {
     Daemon *d;
     QVirtioPCIDevice *pci;
     QVirtioHMEM hmem;
+    /* Of the request that was received last; see recv_scan(). */
+    uint64_t look_ns;
 } Test;
 
 static QVirtioPCIDevice *find_device(QOSState *qs, int slot)
@@ -822,7 +824,8 @@ static void test_config_online_refused(void)
 static void test_config_features(void)
 {
     static const uint64_t extra[] = {
-        1ull << VIRTIO_HMEM_F_WRITTEN, 1ull << VIRTIO_HMEM_F_INCOMPLETE, 0,
+        1ull << VIRTIO_HMEM_F_WRITTEN, 1ull << VIRTIO_HMEM_F_INCOMPLETE,
+        1ull << VIRTIO_HMEM_F_LOOK, 0,
     };
     QVirtioDevice *vdev;
     Test t = { };
@@ -3446,8 +3449,15 @@ static void test_dirty_paused(void)
  * Scans by the guest's driver
  */
 
+/* Bytes before the entries of a request, with VIRTIO_HMEM_F_LOOK. */
+#define SCAN_HEAD                                                           \
+    (sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look))
+
 #define SCAN_BUFFER(num)                                                    \
-    (sizeof(struct virtio_hmem_scan) +                                      \
+    (SCAN_HEAD + (num) * sizeof(struct virtio_hmem_frames))
+
+#define REPORT_BUFFER(num)                                                  \
+    (sizeof(struct virtio_hmem_access) +                                    \
      (num) * sizeof(struct virtio_hmem_frames))
 
 #define HINT_BUFFER(num)                                                    \
@@ -3480,13 +3490,19 @@ static ScanBuffer post_scan(Test *t, uint32_t len)
     return buffer;
 }
 
-/* Wait for the device to use the buffer; returns the request's id. */
+/*
+ * Wait for the device to use the buffer; returns the request's id.  How long
+ * the driver is to look, if the device says so, is in t->look_ns then.
+ */
 static uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
                           const struct virtio_hmem_frames *frames,
                           uint32_t num)
 {
-    const size_t len = SCAN_BUFFER(num);
+    const bool looks = !(t->hmem.refuse & 1ull << VIRTIO_HMEM_F_LOOK);
+    const size_t head = looks ? SCAN_HEAD : sizeof(struct virtio_hmem_scan);
+    const size_t len = head + num * sizeof(*frames);
     g_autofree struct virtio_hmem_scan *scan = g_malloc(len);
+    const struct virtio_hmem_look *look = (const void *)(scan + 1);
     uint32_t used;
 
     qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.scan_vq,
@@ -3495,7 +3511,11 @@ static uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
     qtest_memread(t->qts, buffer.addr, scan, len);
     g_assert_cmpint(le32_to_cpu(scan->num_frames), ==, num);
     g_assert_cmphex(le32_to_cpu(scan->flags), ==, flags);
-    g_assert_cmpmem(scan->frames, len - sizeof(*scan), frames,
+    if (looks) {
+        t->look_ns = le64_to_cpu(look->ns);
+        g_assert_cmpint(look->reserved, ==, 0);
+    }
+    g_assert_cmpmem((const char *)scan + head, len - head, frames,
                     num * sizeof(*frames));
     return le64_to_cpu(scan->id);
 }
@@ -3762,6 +3782,64 @@ static void test_gpt_incomplete(void)
     gpt_tick_done(&t, 1);
     finish_scan(&t, collect_scan(&t));
     g_assert_cmpint(daemon_next_tick(t.d, 2, 10 * MS).flags, ==, 0);
+    teardown(&t);
+}
+
+/*
+ * A request says how long a look at a frame has lasted: from the end of the
+ * scan before, however late the scan begins.  The first one does not, which has
+ * none before it.
+ */
+static void test_gpt_look(void)
+{
+    ScanBuffer buffer;
+    uint64_t id;
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    g_assert_cmpint(t.look_ns, ==, 0);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    /* hmemd takes its time: the scan begins when it has answered. */
+    qtest_clock_step(t.qts, 15 * MS);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    gpt_tick_done(&t, 1);
+    finish_scan(&t, recv_scan(&t, buffer, collect_flags(&t) |
+                              VIRTIO_HMEM_SCAN_LAST, NULL, 0));
+    g_assert_cmpint(t.look_ns, ==, 15 * MS);
+    recv_gpt_tick(&t, 2, 15 * MS, 0);
+    gpt_tick_done(&t, 2);
+    /* The driver does: the next look begins when it is through. */
+    id = collect_scan(&t);
+    qtest_clock_step(t.qts, 7 * MS);
+    finish_scan(&t, id);
+    recv_gpt_tick(&t, 3, 17 * MS, 0);
+    gpt_tick_done(&t, 3);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    teardown(&t);
+}
+
+/* A driver that does not look for less than a window gets no such request. */
+static void test_gpt_no_look(void)
+{
+    const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_LOOK };
+    ScanBuffer buffer;
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    map_set(rearm_map(t.d), FAST);
+    /* One of the least size is large enough. */
+    buffer = post_scan(&t, REPORT_BUFFER(256));
+    gpt_tick_done(&t, 1);
+    qtest_clock_step(t.qts, 10 * MS);
+    finish_scan(&t, recv_scan(&t, buffer, collect_flags(&t) |
+                              VIRTIO_HMEM_SCAN_LAST, &rearm, 1));
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    g_assert_cmpint(t.look_ns, ==, 0);
     teardown(&t);
 }
 
@@ -4046,7 +4124,7 @@ static void bad_report_truncated(Test *t, uint64_t id)
 
     set_report(&r, id, 1, true);
     r.frames[0] = frames_of(FAST, 1);
-    qvirtio_hmem_report(&t->hmem, &r, SCAN_BUFFER(1) - 1);
+    qvirtio_hmem_report(&t->hmem, &r, REPORT_BUFFER(1) - 1);
 }
 
 static void bad_report_num_wraps(Test *t, uint64_t id)
@@ -4060,14 +4138,14 @@ static void bad_report_num_wraps(Test *t, uint64_t id)
 
 static void bad_report_too_many(Test *t, uint64_t id)
 {
-    g_autofree Report *r = g_malloc0(SCAN_BUFFER(4096));
+    g_autofree Report *r = g_malloc0(REPORT_BUFFER(4096));
     int i;
 
     set_report(r, id, 4096, true);
     for (i = 0; i < 4096; i++) {
         ((struct virtio_hmem_access *)r)->frames[i] = frames_of(i * 64, 1);
     }
-    qvirtio_hmem_report(&t->hmem, r, SCAN_BUFFER(4096));
+    qvirtio_hmem_report(&t->hmem, r, REPORT_BUFFER(4096));
 }
 
 static void bad_report_flags(Test *t, uint64_t id)
@@ -4451,7 +4529,7 @@ static void test_dma_hints_reset(void)
 /* The same with a request, by the mask of its first entry. */
 static void check_dma_scan(uint64_t mask)
 {
-    const uint32_t at = sizeof(struct virtio_hmem_scan) +
+    const uint32_t at = SCAN_HEAD +
         offsetof(struct virtio_hmem_frames, mask);
     const struct virtio_hmem_frames rearm = frames_of(FAST, mask);
     g_autofree struct virtio_hmem_scan *scan = g_malloc(SCAN_BUFFER(1));
@@ -4480,7 +4558,8 @@ static void check_dma_scan(uint64_t mask)
     g_assert_cmpint(le32_to_cpu(scan->num_frames), ==, 1);
     g_assert_cmphex(le32_to_cpu(scan->flags), ==,
                     collect_flags(&t) | VIRTIO_HMEM_SCAN_LAST);
-    g_assert_cmpmem(&scan->frames[0], sizeof(rearm), &rearm, sizeof(rearm));
+    g_assert_cmpmem((const char *)scan + SCAN_HEAD, sizeof(rearm), &rearm,
+                    sizeof(rearm));
     finish_scan(&t, le64_to_cpu(scan->id));
     recv_gpt_tick(&t, 2, 10 * MS, 0);
     teardown(&t);
@@ -4569,7 +4648,8 @@ static void check_dma_access(uint32_t head)
     addr = guest_alloc(t.hmem.alloc, sizeof(r));
     qtest_memwrite(t.qts, addr, &r, sizeof(r));
     t.hmem.access_vq->free_head = head;
-    qvirtqueue_add(t.qts, t.hmem.access_vq, addr, SCAN_BUFFER(1), false, false);
+    qvirtqueue_add(t.qts, t.hmem.access_vq, addr, REPORT_BUFFER(1), false,
+                   false);
     kick_blindly(&t, t.hmem.access_vq, 1, head);
     recv_gpt_tick(&t, 1, 10 * MS, 3);
     check_untouched(&t);
@@ -5322,6 +5402,8 @@ int main(int argc, char **argv)
         { "gpt/written", test_gpt_written },
         { "gpt/not-written", test_gpt_not_written },
         { "gpt/incomplete", test_gpt_incomplete },
+        { "gpt/look", test_gpt_look },
+        { "gpt/no-look", test_gpt_no_look },
         { "gpt/parts", test_gpt_parts },
         { "gpt/rest", test_gpt_rest },
         { "gpt/late", test_gpt_late },

@@ -5,7 +5,7 @@
  *   access MIB STOPFILE [thp | shared | FILE]
  *
  * What happens to a page follows from its block: a page, or a huge page with
- * thp.  The memory is anonymous, or shared memory, or a new file's.  Says "ready",
+ * thp, of which one base page after the other is used.  The memory is anonymous, or shared memory, or a new file's.  Says "ready",
  * then "GFN USE" for each page, then goes on.
  */
 #define _GNU_SOURCE
@@ -41,9 +41,12 @@ static enum use use_of(size_t page)
 	return thp && use == READ_BY_CHILD ? UNUSED : use;
 }
 
+/* All pages once, or one page of each huge page. */
 static void use(bool child)
 {
-	for (size_t i = 0; i < pages; i++) {
+	static size_t turn;
+
+	for (size_t i = thp ? turn++ % 512 : 0; i < pages; i += thp ? 512 : 1) {
 		enum use u = use_of(i);
 
 		if (child ? u == READ_BY_CHILD : u == READ || u == BOTH)
@@ -146,7 +149,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (access(argv[2], F_OK) < 0) {
 		use(false);
-		usleep(1000);
+		/* Huge pages are looked at for less time than this. */
+		if (!thp)
+			usleep(1000);
 	}
 	if (pid) {
 		kill(pid, SIGKILL);

@@ -37,6 +37,8 @@ typedef struct HmemAccess {
     bool written;
     uint64_t next_gfn;
 
+    /* How long the driver is to look at each frame, in ns of guest time. */
+    uint64_t look_ns;
     /* Nobody waits for it any more. */
     bool orphan;
     /* What is to follow it. */

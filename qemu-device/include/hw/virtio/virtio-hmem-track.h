@@ -185,6 +185,9 @@ void hmem_track_hold(HmemTrack *track, bool hold);
 /* The maps have been read.  False: there was no such tick. */
 bool hmem_track_done(HmemTrack *track, uint64_t seq);
 
+/* Guest time since the window that is under way began, in ns. */
+uint64_t hmem_track_window_so_far(const HmemTrack *track);
+
 /* A tick is not answered yet. */
 bool hmem_track_waiting(const HmemTrack *track);
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A short look at some entries of one page table: their bits are cleared, and what
+ * the processor has set again after a given time is read.
+ *
+ * The time has to be kept well: a look that lasts twice as long finds twice as much.
+ * When the worker runs again after a sleep is up to the scheduler, which can take
+ * some milliseconds.  So a timer's interrupt reads the entries.  The worker sleeps
+ * meanwhile, and its CPU runs whatever uses the pages.
+ *
+ * The caller holds the mmap lock, for reading, from hmem_look_begin() until
+ * hmem_look_wait() has returned: tables of huge pages stay where they are while it
+ * is held.  The entries in them can change at any time.
+ */
+#include <linux/ktime.h>
+#include <linux/pgtable.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+/*
+ * What it may take, on top of the time asked for, to interrupt all CPUs and have them
+ * flush their TLBs: 10 us, the order of an interprocessor interrupt's round trip in a
+ * virtual machine.
+ */
+#define HMEM_LOOK_FLUSH_NS	(10 * NSEC_PER_USEC)
+
+static enum hrtimer_restart hmem_look_end(struct hrtimer *timer)
+{
+	struct hmem_look *look = container_of(timer, struct hmem_look, timer);
+	unsigned int i;
+
+	for (i = 0; i < look->nr; i++)
+		look->entries[i].found = READ_ONCE(*look->entries[i].pmdp);
+	look->end = ktime_get_ns();
+	complete(&look->done);
+	return HRTIMER_NORESTART;
+}
+
+void hmem_look_init(struct hmem_look *look)
+{
+	init_completion(&look->done);
+	hmem_hrtimer_setup(&look->timer, hmem_look_end);
+}
+
+void hmem_look_begin(struct hmem_look *look, u64 ns)
+{
+	look->nr = 0;
+	look->ns = ns;
+}
+
+void hmem_look_add(struct hmem_look *look, pmd_t *pmdp, pmd_t pmd, u64 bits)
+{
+	look->entries[look->nr++] = (struct hmem_look_entry) {
+		.pmdp = pmdp,
+		.pmd = pmd,
+		.bits = bits,
+	};
+}
+
+void hmem_look_clear(struct hmem_look *look)
+{
+	unsigned int i;
+
+	look->begin = ktime_get_ns();
+	for (i = 0; i < look->nr; i++) {
+		struct hmem_look_entry *entry = &look->entries[i];
+
+		/* The first ones are not to be looked at for much longer. */
+		if (i && ktime_get_ns() - look->begin > look->ns / 4)
+			break;
+		if (entry->bits)
+			atomic64_andnot(entry->bits, (atomic64_t *)entry->pmdp);
+	}
+	look->nr = i;
+}
+
+void hmem_look_wait(struct hmem_look *look)
+{
+	u64 begin = ktime_get_ns();
+
+	reinit_completion(&look->done);
+	hrtimer_start(&look->timer, ns_to_ktime(look->ns),
+		      HRTIMER_MODE_REL_PINNED);
+	wait_for_completion(&look->done);
+	look->waited += ktime_get_ns() - begin;
+}
+
+bool hmem_look_too_long(const struct hmem_look *look)
+{
+	return look->end - look->begin > 2 * look->ns + HMEM_LOOK_FLUSH_NS;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Uses huge pages at two rates until a file appears:
+ *
+ *   pulse MIB PAUSE TURNS STOPFILE
+ *
+ * What happens to a huge page follows from its number: see enum use.  Hot pages are
+ * used in each turn, cold ones in one of TURNS turns, by chance.  So how often a page
+ * is used depends on how far the program gets, and not on the time.
+ * Between turns it counts to PAUSE.  Prints "GFN USE" for the first frame of each
+ * huge page, then "end", and goes on; at the end, how long a turn took.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hint.h"
+
+#define HUGE_FRAMES 512
+#define HUGE (HUGE_FRAMES * HINT_PAGE)
+
+enum use {
+	UNUSED,
+	HOT_READ,
+	HOT_WRITTEN,
+	/* Read as often as hot pages are, written as seldom as cold ones. */
+	HOT_READ_COLD_WRITTEN,
+	COLD_READ,
+	COLD_WRITTEN,
+	USES
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
+/* Once in @turns, by chance; the same in each run. */
+static bool is_cold_turn(uint64_t turns)
+{
+	static uint64_t random = 1;
+
+	/* Knuth's MMIX generator; its high bits are the better ones. */
+	random = random * 6364136223846793005u + 1442695040888963407u;
+	return (random >> 33) % turns == 0;
+}
+
+/* Another base page each time. */
+static volatile char *place(char *huge, uint64_t turn)
+{
+	return huge + turn % HUGE_FRAMES * HINT_PAGE;
+}
+
+static void use_hot(char *huge, enum use use, uint64_t turn)
+{
+	if (use == HOT_READ || use == HOT_READ_COLD_WRITTEN)
+		(void)*place(huge, turn);
+	if (use == HOT_WRITTEN)
+		++*place(huge, turn);
+}
+
+static void use_cold(char *huge, enum use use, uint64_t turn)
+{
+	if (use == COLD_READ)
+		(void)*place(huge, turn);
+	if (use == COLD_WRITTEN || use == HOT_READ_COLD_WRITTEN)
+		++*place(huge, turn);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t *gfns, pause, turns, turn, begin;
+	size_t bytes, num;
+	char *mem;
+
+	if (argc != 5)
+		errx(2, "usage: pulse MIB PAUSE TURNS STOPFILE");
+	bytes = strtoul(argv[1], NULL, 0) << 20;
+	pause = strtoul(argv[2], NULL, 0);
+	turns = strtoul(argv[3], NULL, 0);
+	num = bytes / HUGE;
+	gfns = calloc(bytes / HINT_PAGE, sizeof(*gfns));
+	mem = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!gfns || mem == MAP_FAILED)
+		err(1, "memory");
+	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
+	if (madvise(mem, bytes, MADV_HUGEPAGE) < 0)
+		err(1, "madvise");
+	memset(mem, 1, bytes);
+	hint_gfns(mem, bytes / HINT_PAGE, gfns);
+	for (size_t i = 0; i < num; i++) {
+		if (gfns[i * HUGE_FRAMES] % HUGE_FRAMES ||
+		    gfns[i * HUGE_FRAMES + 1] != gfns[i * HUGE_FRAMES] + 1)
+			errx(1, "%zu is no huge page", i);
+		printf("%lu %zu\n", gfns[i * HUGE_FRAMES], i % USES);
+	}
+	printf("end\n");
+	fflush(stdout);
+	begin = now_ns();
+	for (turn = 0; turn % 1024 || access(argv[4], F_OK) < 0; turn++) {
+		for (size_t i = 0; i < num; i++) {
+			use_hot(mem + i * HUGE, i % USES, turn);
+			if (is_cold_turn(turns))
+				use_cold(mem + i * HUGE, i % USES, turn);
+		}
+		for (volatile uint64_t i = 0; i < pause; i++)
+			;
+	}
+	printf("%lu turns of %lu ns\n", turn, (now_ns() - begin) / turn);
+	return 0;
+}
