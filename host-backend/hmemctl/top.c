@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Each sample is made of two answers of hmemd, and is an object like those
- * that -o json prints; people see the same as text.
+ * Each sample is made of two answers of hmemd; -o json prints all of it, and people see
+ * the same as text.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,6 +78,31 @@ static const struct argp argp = {
 
 /* --- samples --- */
 
+/* Something per second; not known in a first sample, or when counters were reset. */
+struct rate {
+	double per_s;
+	bool known;
+};
+
+struct vm_sample {
+	/* As hmemd told of the VM: for all that is shown as it is. */
+	json *vm;
+	struct rate promoted, demoted, refused;		/* pages */
+	/* By reason; if @refused is known. */
+	double refused_for[VIRTIO_HMEM_R_MAX];		/* pages per second */
+	/* Processor time of hmemd, in a window. */
+	double daemon_us;
+	bool daemon_known;
+};
+
+struct sample {
+	/* hmemd's, which the VMs' objects are parts of. */
+	json *answer;
+	uint64_t interval_ms;		/* 0: it is the first one */
+	struct vm_sample *vms;
+	size_t num;
+};
+
 static json *vm_in(json *answer, json *vm)
 {
 	json *vms = field(answer, "vms");
@@ -85,7 +110,7 @@ static json *vm_in(json *answer, json *vm)
 	for (size_t i = 0; vms && i < json_object_array_length(vms); i++) {
 		json *o = json_object_array_get_idx(vms, i);
 
-		/* One that came back since is another. */
+		/* A VM that came back since is not the same. */
 		if (!strcmp(text_of(o, "name"), text_of(vm, "name")) &&
 		    num_of(o, "pid") == num_of(vm, "pid") &&
 		    num_of(o, "connected_s") <= num_of(vm, "connected_s"))
@@ -101,108 +126,65 @@ static bool grew(json *now, json *before, const char *key, uint64_t *by)
 	return num_of(now, key) >= num_of(before, key);
 }
 
-static void put_double(json *o, const char *key, double v, bool known)
+static struct rate rate_of(uint64_t num, double seconds, bool known)
 {
-	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+	return (struct rate) { .per_s = known ? num / seconds : 0, .known = known };
 }
 
-static void put_moved(json *o, const char *name, json *now, json *before,
-		      double seconds)
+static struct rate moved(json *now, json *before, const char *key, double seconds)
 {
-	char key[40];
 	uint64_t pages;
-	bool known = grew(now, before, name, &pages) && seconds > 0;
+	bool known = grew(now, before, key, &pages) && seconds > 0;
 
-	snprintf(key, sizeof(key), "%s_per_s", name);
-	put_double(o, key, pages / seconds, known);
-	snprintf(key, sizeof(key), "%s_mib_per_s", name);
-	put_double(o, key, pages / 256.0 / seconds, known);
+	return rate_of(pages, seconds, known);
 }
 
 /* By reason, and all together. */
-static void put_refused(json *o, json *now, json *before, double seconds)
+static void take_refused(struct vm_sample *s, json *now, json *before, double seconds)
 {
-	json *refused = json_object_new_object();
 	bool known = seconds > 0;
 	uint64_t sum = 0, pages;
 
 	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++) {
-		const char *reason = hmem_reason_name(i);
-
 		if (virtio_hmem_status(i) == VIRTIO_HMEM_S_OK)
 			continue;
-		known &= grew(now, before, reason, &pages);
+		known &= grew(now, before, hmem_reason_name(i), &pages);
 		sum += pages;
-		if (known && pages)
-			put_double(refused, reason, pages / seconds, true);
+		if (known)
+			s->refused_for[i] = pages / seconds;
 	}
-	put_double(o, "refused_per_s", sum / seconds, known);
-	json_object_object_add(o, "refused", known ? refused : NULL);
-	if (!known)
-		json_object_put(refused);
+	s->refused = rate_of(sum, seconds, known);
 }
 
-static void copy(json *to, json *from, const char *key)
+static struct vm_sample take_vm_sample(json *vm, json *before, double seconds)
 {
-	json_object_object_add(to, key, json_object_get(field(from, key)));
-}
-
-static json *tier_sample(json *tier)
-{
-	static const char *const keys[] = { "tier", "kind", "bytes", "online_bytes", "pages",
-					    "used", "hot" };
-	json *o = json_object_new_object();
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		copy(o, tier, keys[i]);
-	return o;
-}
-
-static json *vm_sample(json *vm, json *before, double seconds)
-{
-	json *o = json_object_new_object(), *tiers = json_object_new_array();
-	json *from = field(vm, "tiers");
 	json *now = field(vm, "stats"), *then = field(before, "stats");
-	uint64_t ns = 0, windows = 0;
-	bool known;
+	json *count = field(now, "counters"), *counted = field(then, "counters");
+	struct vm_sample s = { .vm = vm };
+	uint64_t ns, windows;
 
 	if (!before)
 		seconds = 0;
-	copy(o, vm, "name");
-	copy(o, vm, "device");
-	json_object_object_add(o, "state", json_object_new_string(state_of(vm)));
-	copy(o, vm, "driver");
-	copy(o, vm, "policy");
-	copy(o, vm, "tracker");
-	copy(o, vm, "window_ms");
-	copy(o, vm, "dirty_log");
-	known = before && grew(vm, before, "daemon_ns", &ns) &&
-		grew(field(now, "counters"), field(then, "counters"), "ticks",
-		     &windows) && windows;
-	put_double(o, "daemon_us_per_window", windows ? ns / 1000.0 / windows : 0,
-		   known);
-	put_moved(o, "promoted", field(now, "counters"), field(then, "counters"),
-		  seconds);
-	put_moved(o, "demoted", field(now, "counters"), field(then, "counters"),
-		  seconds);
-	put_refused(o, field(now, "reasons"), field(then, "reasons"), seconds);
-	for (size_t i = 0; i < json_object_array_length(from); i++)
-		json_object_array_add(tiers, tier_sample(
-			json_object_array_get_idx(from, i)));
-	json_object_object_add(o, "tiers", tiers);
-	return o;
+	s.daemon_known = before && grew(vm, before, "daemon_ns", &ns) &&
+			 grew(count, counted, "ticks", &windows) && windows;
+	if (s.daemon_known)
+		s.daemon_us = ns / 1000.0 / windows;
+	s.promoted = moved(count, counted, "promoted", seconds);
+	s.demoted = moved(count, counted, "demoted", seconds);
+	take_refused(&s, field(now, "reasons"), field(then, "reasons"), seconds);
+	return s;
 }
 
 static int by_activity(const void *a, const void *b)
 {
-	json *x = *(json *const *)a, *y = *(json *const *)b;
-	double d = double_of(y, "promoted_per_s") + double_of(y, "demoted_per_s") -
-		   double_of(x, "promoted_per_s") - double_of(x, "demoted_per_s");
+	const struct vm_sample *x = a, *y = b;
+	double d = y->promoted.per_s + y->demoted.per_s -
+		   x->promoted.per_s - x->demoted.per_s;
 
 	if (!d)
-		d = double_of(y, "refused_per_s") - double_of(x, "refused_per_s");
+		d = y->refused.per_s - x->refused.per_s;
 	if (!d)
-		return strcmp(text_of(x, "name"), text_of(y, "name"));
+		return strcmp(text_of(x->vm, "name"), text_of(y->vm, "name"));
 	return d > 0 ? 1 : -1;
 }
 
@@ -216,95 +198,174 @@ static bool wanted(const struct args *args, const char *name)
 }
 
 /* @before: NULL, or the answer before @now; rates are not known without. */
-static json *make_sample(const struct args *args, json *now, json *before)
+static struct sample take_sample(const struct args *args, json *now, json *before)
 {
-	json *o = json_object_new_object(), *vms = json_object_new_array();
-	json *from = field(now, "vms");
-	uint64_t ms = before ? num_of(now, "time_ms") - num_of(before, "time_ms") : 0;
+	json *vms = field(now, "vms");
+	size_t num = json_object_array_length(vms);
+	struct sample s = { .answer = json_object_get(now) };
 
-	for (size_t i = 0; i < json_object_array_length(from); i++) {
-		json *vm = json_object_array_get_idx(from, i);
+	s.interval_ms = before ? num_of(now, "time_ms") - num_of(before, "time_ms") : 0;
+	s.vms = calloc(num + 1, sizeof(*s.vms));
+	if (!s.vms)
+		die(EXIT_ERROR, "no memory for a sample");
+	for (size_t i = 0; i < num; i++) {
+		json *vm = json_object_array_get_idx(vms, i);
 
 		if (wanted(args, text_of(vm, "name")))
-			json_object_array_add(vms, vm_sample(vm, vm_in(before, vm),
-							     ms / 1000.0));
+			s.vms[s.num++] = take_vm_sample(vm, vm_in(before, vm),
+							s.interval_ms / 1000.0);
 	}
-	json_object_array_sort(vms, by_activity);
-	json_object_object_add(o, "version", json_object_new_int(1));
-	copy(o, now, "time_ms");
-	json_object_object_add(o, "interval_ms", ms ? json_object_new_uint64(ms) :
-			       NULL);
-	json_object_object_add(o, "vms", vms);
-	return o;
+	qsort(s.vms, s.num, sizeof(*s.vms), by_activity);
+	return s;
 }
 
-/* --- text --- */
-
-/* "refused        12 pages/s", or "-"; no end of line. */
-static void print_rate(FILE *out, json *vm, const char *name)
+static void free_sample(struct sample *s)
 {
-	char key[40], pages[32] = "-";
-
-	snprintf(key, sizeof(key), "%s_per_s", name);
-	if (known(vm, key))
-		snprintf(pages, sizeof(pages), "%.0f", double_of(vm, key));
-	fprintf(out, "  %-8s %9s pages/s", name, pages);
+	json_object_put(s->answer);
+	free(s->vms);
 }
 
-static void print_moved(FILE *out, json *vm, const char *name)
+/* --- as JSON --- */
+
+static void copy(json *to, json *from, const char *key)
+{
+	json_object_object_add(to, key, json_object_get(field(from, key)));
+}
+
+static void put_double(json *o, const char *key, double v, bool known)
+{
+	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+}
+
+static void put_moved(json *o, const char *name, struct rate rate)
 {
 	char key[40];
 
-	print_rate(out, vm, name);
+	snprintf(key, sizeof(key), "%s_per_s", name);
+	put_double(o, key, rate.per_s, rate.known);
 	snprintf(key, sizeof(key), "%s_mib_per_s", name);
-	if (known(vm, key) && globals.raw)
-		fprintf(out, " %12.0f B/s", double_of(vm, key) * (1 << 20));
-	else if (known(vm, key))
-		fprintf(out, " %10.1f MiB/s", double_of(vm, key));
+	put_double(o, key, rate.per_s / 256, rate.known);
+}
+
+static void put_refused(json *o, const struct vm_sample *s)
+{
+	json *refused = s->refused.known ? json_object_new_object() : NULL;
+
+	for (unsigned int i = 0; refused && i < VIRTIO_HMEM_R_MAX; i++) {
+		if (s->refused_for[i] > 0)
+			put_double(refused, hmem_reason_name(i), s->refused_for[i], true);
+	}
+	put_double(o, "refused_per_s", s->refused.per_s, s->refused.known);
+	json_object_object_add(o, "refused", refused);
+}
+
+static json *tier_json(json *tier)
+{
+	static const char *const keys[] = { "tier", "kind", "bytes", "online_bytes", "pages",
+					    "used", "hot" };
+	json *o = json_object_new_object();
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		copy(o, tier, keys[i]);
+	return o;
+}
+
+static json *vm_json(const struct vm_sample *s)
+{
+	json *o = json_object_new_object(), *tiers = json_object_new_array();
+	json *from = field(s->vm, "tiers");
+
+	copy(o, s->vm, "name");
+	copy(o, s->vm, "device");
+	json_object_object_add(o, "state", json_object_new_string(state_of(s->vm)));
+	copy(o, s->vm, "driver");
+	copy(o, s->vm, "policy");
+	copy(o, s->vm, "tracker");
+	copy(o, s->vm, "window_ms");
+	copy(o, s->vm, "dirty_log");
+	put_double(o, "daemon_us_per_window", s->daemon_us, s->daemon_known);
+	put_moved(o, "promoted", s->promoted);
+	put_moved(o, "demoted", s->demoted);
+	put_refused(o, s);
+	for (size_t i = 0; i < json_object_array_length(from); i++)
+		json_object_array_add(tiers, tier_json(json_object_array_get_idx(from, i)));
+	json_object_object_add(o, "tiers", tiers);
+	return o;
+}
+
+static void print_as_json(const struct sample *s)
+{
+	json *o = json_object_new_object(), *vms = json_object_new_array();
+
+	for (size_t i = 0; i < s->num; i++)
+		json_object_array_add(vms, vm_json(&s->vms[i]));
+	json_object_object_add(o, "version", json_object_new_int(1));
+	copy(o, s->answer, "time_ms");
+	json_object_object_add(o, "interval_ms", s->interval_ms ?
+			       json_object_new_uint64(s->interval_ms) : NULL);
+	json_object_object_add(o, "vms", vms);
+	print_json_line(o);
+	json_object_put(o);
+}
+
+/* --- as text --- */
+
+/* "refused        12 pages/s", or "-"; no end of line. */
+static void print_rate(FILE *out, const char *name, struct rate rate)
+{
+	char pages[32] = "-";
+
+	if (rate.known)
+		snprintf(pages, sizeof(pages), "%.0f", rate.per_s);
+	fprintf(out, "  %-8s %9s pages/s", name, pages);
+}
+
+static void print_moved(FILE *out, const char *name, struct rate rate)
+{
+	print_rate(out, name, rate);
+	if (rate.known && globals.raw)
+		fprintf(out, " %12.0f B/s", rate.per_s * 4096);
+	else if (rate.known)
+		fprintf(out, " %10.1f MiB/s", rate.per_s / 256);
 	fputc('\n', out);
 }
 
-static void print_refused(FILE *out, json *vm)
+/* With the reasons that are most. */
+static void print_refused(FILE *out, const struct vm_sample *s)
 {
-	json *refused = field(vm, "refused");
-	const char *shown[MAX_REASONS];
+	bool shown[VIRTIO_HMEM_R_MAX] = { false };
 
-	print_rate(out, vm, "refused");
-	for (unsigned int n = 0; refused && n < MAX_REASONS; n++) {
-		const char *most = NULL;
+	print_rate(out, "refused", s->refused);
+	for (unsigned int n = 0; s->refused.known && n < MAX_REASONS; n++) {
+		int most = -1;
 
-		json_object_object_foreach(refused, key, value) {
-			bool was = false;
-
-			for (unsigned int i = 0; i < n; i++)
-				was |= shown[i] == key;
-			if (!was && (!most || json_object_get_double(value) >
-					      double_of(refused, most)))
-				most = key;
+		for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++) {
+			if (!shown[i] && s->refused_for[i] > 0 &&
+			    (most < 0 || s->refused_for[i] > s->refused_for[most]))
+				most = i;
 		}
-		if (!most)
+		if (most < 0)
 			break;
-		shown[n] = most;
-		fprintf(out, "%s %s %.0f", n ? "," : ":", most,
-			double_of(refused, most));
+		shown[most] = true;
+		fprintf(out, "%s %s %.0f", n ? "," : ":", hmem_reason_name(most),
+			s->refused_for[most]);
 	}
 	fputc('\n', out);
 }
 
-static void print_vm(FILE *out, json *vm, int width, bool color)
+static void print_vm(FILE *out, const struct vm_sample *s, int width, bool color)
 {
-	json *tiers = field(vm, "tiers"), *log = field(vm, "dirty_log");
+	json *tiers = field(s->vm, "tiers"), *log = field(s->vm, "dirty_log");
 	char window[32] = "-", daemon[32] = "-";
 
-	if (num_of(vm, "window_ms"))
-		snprintf(window, sizeof(window), "%s ms", text_of(vm, "window_ms"));
-	if (known(vm, "daemon_us_per_window"))
-		snprintf(daemon, sizeof(daemon), "%.3f ms",
-			 double_of(vm, "daemon_us_per_window") / 1000);
+	if (num_of(s->vm, "window_ms"))
+		snprintf(window, sizeof(window), "%s ms", text_of(s->vm, "window_ms"));
+	if (s->daemon_known)
+		snprintf(daemon, sizeof(daemon), "%.3f ms", s->daemon_us / 1000);
 	fprintf(out, "%s%-*s  %-9s  %-6s  %-7s  %-7s  %10s  %10s%s\n",
-		color ? "\033[1m" : "", width, text_of(vm, "name"),
-		text_of(vm, "state"), text_of(vm, "driver"), text_of(vm, "policy"),
-		text_of(vm, "tracker"), window, daemon, color ? "\033[0m" : "");
+		color ? "\033[1m" : "", width, text_of(s->vm, "name"),
+		state_of(s->vm), text_of(s->vm, "driver"), text_of(s->vm, "policy"),
+		text_of(s->vm, "tracker"), window, daemon, color ? "\033[0m" : "");
 	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
 		json *t = json_object_array_get_idx(tiers, i);
 		char b[4][24];
@@ -316,9 +377,9 @@ static void print_vm(FILE *out, json *vm, int width, bool color)
 			cell_num(t, "used", b[2], sizeof(b[2])),
 			cell_num(t, "hot", b[3], sizeof(b[3])));
 	}
-	print_moved(out, vm, "promoted");
-	print_moved(out, vm, "demoted");
-	print_refused(out, vm);
+	print_moved(out, "promoted", s->promoted);
+	print_moved(out, "demoted", s->demoted);
+	print_refused(out, s);
 	if (log)
 		fprintf(out, "  faults   %9s of %s/s, for the dirty log\n",
 			text_of(log, "faults_per_s"), text_of(log, "max_faults_per_s"));
@@ -331,10 +392,9 @@ static void print_titles(FILE *out, int width, bool color)
 		"TRACKER", "WINDOW", "DAEMON", color ? "\033[0m" : "");
 }
 
-static void print_text(const struct args *args, json *sample)
+static void print_as_text(const struct args *args, const struct sample *s)
 {
-	json *vms = field(sample, "vms");
-	size_t num = json_object_array_length(vms), size;
+	size_t size;
 	bool color = term_color();
 	unsigned int cols, lines;
 	int width = 2;
@@ -343,20 +403,20 @@ static void print_text(const struct args *args, json *sample)
 
 	if (!out)
 		die(EXIT_ERROR, "no memory for a sample");
-	for (size_t i = 0; i < num; i++) {
-		int len = strlen(text_of(json_object_array_get_idx(vms, i), "name"));
+	for (size_t i = 0; i < s->num; i++) {
+		int len = strlen(text_of(s->vms[i].vm, "name"));
 
 		width = len > width ? len : width;
 	}
 	if (!args->batch)
 		fprintf(out, "hmemctl top: %zu VM%s, every %g s, the busiest first; "
-			"q quits\n", num, num == 1 ? "" : "s",
+			"q quits\n", s->num, s->num == 1 ? "" : "s",
 			args->interval_ms / 1000.0);
 	if (!globals.quiet)
 		print_titles(out, width, color);
-	for (size_t i = 0; i < num; i++)
-		print_vm(out, json_object_array_get_idx(vms, i), width, color);
-	if (!num)
+	for (size_t i = 0; i < s->num; i++)
+		print_vm(out, &s->vms[i], width, color);
+	if (!s->num)
 		fputs(args->num_vms ? "none of these VMs is connected now\n" :
 		      "no VM is connected: see hmemctl doctor\n", out);
 	fclose(out);
@@ -368,15 +428,15 @@ static void print_text(const struct args *args, json *sample)
 	free(text);
 }
 
-static void show(const struct args *args, json *sample, bool first)
+static void show(const struct args *args, const struct sample *s, bool first)
 {
 	if (globals.json) {
-		print_json_line(sample);
+		print_as_json(s);
 		return;
 	}
 	if (args->batch && !first)
 		putchar('\n');
-	print_text(args, sample);
+	print_as_text(args, s);
 }
 
 /* --- the command --- */
@@ -409,7 +469,7 @@ static void check_names(const struct args *args, json *answer)
 }
 
 /* Wait for the next sample; false: it is not wanted. */
-static bool next(const struct args *args, json *sample)
+static bool next(const struct args *args, const struct sample *sample)
 {
 	int64_t left = args->interval_ms;
 
@@ -428,7 +488,8 @@ static bool next(const struct args *args, json *sample)
 int cmd_top(int argc, char **argv)
 {
 	struct args args = { .interval_ms = 1000 };
-	json *before, *now, *sample;
+	struct sample sample;
+	json *before, *now;
 	unsigned long n = 0;
 	bool go_on = true;
 
@@ -438,21 +499,21 @@ int cmd_top(int argc, char **argv)
 		args.vms[args.num_vms++] = globals.vm;
 	before = ask_all();
 	check_names(&args, before);
-	sample = make_sample(&args, before, NULL);
+	sample = take_sample(&args, before, NULL);
 	/* Someone who looks on wants to see something at once. */
 	if (!args.batch) {
 		term_enter();
-		show(&args, sample, true);
+		show(&args, &sample, true);
 	}
-	while (go_on && (!args.count || n < args.count) && next(&args, sample)) {
+	while (go_on && (!args.count || n < args.count) && next(&args, &sample)) {
 		now = ask_all();
-		json_object_put(sample);
-		sample = make_sample(&args, now, before);
-		show(&args, sample, !n++);
+		free_sample(&sample);
+		sample = take_sample(&args, now, before);
+		show(&args, &sample, !n++);
 		json_object_put(before);
 		before = now;
 	}
-	json_object_put(sample);
+	free_sample(&sample);
 	json_object_put(before);
 	term_leave();
 	return EXIT_OK;
