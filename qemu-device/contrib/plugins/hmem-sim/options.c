@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,8 +85,11 @@ static bool G_GNUC_PRINTF(1, 2) complain(const char *format, ...)
     return false;
 }
 
-static bool parse_number(const char *name, const char *value, double *number)
+/* Each of these parses the @value of option @name into what @to points to. */
+
+static bool parse_number(const char *name, const char *value, void *to)
 {
+    double *number = to;
     char *end;
 
     *number = g_ascii_strtod(value, &end);
@@ -95,8 +99,9 @@ static bool parse_number(const char *name, const char *value, double *number)
     return true;
 }
 
-static bool parse_whole(const char *name, const char *value, uint64_t *number)
+static bool parse_whole(const char *name, const char *value, void *to)
 {
+    uint64_t *number = to;
     char *end;
 
     errno = 0;
@@ -107,9 +112,10 @@ static bool parse_whole(const char *name, const char *value, uint64_t *number)
     return true;
 }
 
-static bool parse_size(const char *name, const char *value, uint64_t *size)
+static bool parse_size(const char *name, const char *value, void *to)
 {
     static const char suffixes[] = "KMG";
+    uint64_t *size = to;
     const char *suffix;
     unsigned int shift;
     char *end;
@@ -129,18 +135,37 @@ static bool parse_size(const char *name, const char *value, uint64_t *size)
     return true;
 }
 
-static bool parse_switch(const char *name, const char *value, bool *on)
+static bool parse_switch(const char *name, const char *value, void *to)
 {
+    bool *on = to;
+
     *on = !strcmp(value, "on");
     return *on || !strcmp(value, "off") ||
         complain("%s=%s: neither on nor off", name, value);
 }
 
-static bool parse_start(const char *name, const char *value, bool *at_mark)
+static bool parse_start(const char *name, const char *value, void *to)
 {
+    bool *at_mark = to;
+
     *at_mark = !strcmp(value, "mark");
     return *at_mark || !strcmp(value, "boot") ||
         complain("%s=%s: neither boot nor mark", name, value);
+}
+
+/* The text lives as long as the arguments do. */
+static bool parse_text(const char *name, const char *value, void *to)
+{
+    const char **text = to;
+
+    *text = value;
+    return true;
+}
+
+/* It has come first, as what else is set counts more. */
+static bool parse_preset(const char *name, const char *value, void *to)
+{
+    return true;
 }
 
 static bool parse_tier_name(const char *name, const char *value, SimTier *tier)
@@ -157,9 +182,9 @@ static bool parse_tier_name(const char *name, const char *value, SimTier *tier)
                     value);
 }
 
-static bool parse_copy(const char *name, const char *value)
+static bool parse_copy(const char *name, const char *value, void *to)
 {
-    SimOptions *o = &sim_options;
+    SimOptions *o = to;
     g_auto(GStrv) ranges = g_strsplit(value, ":", -1);
     int i;
 
@@ -185,90 +210,77 @@ static bool parse_copy(const char *name, const char *value)
     return true;
 }
 
-/* TIER.read_ns and the like. */
-static bool parse_tier_figure(const char *name, const char *value, bool *known)
+#define OPTION(name, parse) { #name, parse, offsetof(SimOptions, name) }
+
+#define TIER_OPTION(name, t, figure) \
+    { name, parse_number, offsetof(SimOptions, tier[t].figure) }
+
+static const struct option {
+    const char *name;
+    bool (*parse)(const char *name, const char *value, void *to);
+    size_t offset; /* of @to in SimOptions */
+} options[] = {
+    OPTION(preset, parse_preset),
+    OPTION(llc, parse_size),
+    OPTION(ways, parse_whole),
+    OPTION(tlb, parse_whole),
+    OPTION(memory_mode, parse_size),
+    OPTION(mlp, parse_number),
+    OPTION(walk_ns, parse_number),
+    OPTION(step_ns, parse_number),
+    OPTION(period_ms, parse_whole),
+    OPTION(prefetch, parse_switch),
+    OPTION(guest_rearm, parse_switch),
+    { "start", parse_start, offsetof(SimOptions, start_at_mark) },
+    { "copy", parse_copy, 0 },
+    OPTION(out, parse_text),
+    OPTION(series, parse_text),
+    OPTION(heat, parse_text),
+    TIER_OPTION("dram.read_ns", SIM_DRAM, ns[SIM_READ]),
+    TIER_OPTION("dram.write_ns", SIM_DRAM, ns[SIM_WRITE]),
+    TIER_OPTION("dram.read_gbps", SIM_DRAM, gbps[SIM_READ]),
+    TIER_OPTION("dram.write_gbps", SIM_DRAM, gbps[SIM_WRITE]),
+    TIER_OPTION("nvm.read_ns", SIM_NVM, ns[SIM_READ]),
+    TIER_OPTION("nvm.write_ns", SIM_NVM, ns[SIM_WRITE]),
+    TIER_OPTION("nvm.read_gbps", SIM_NVM, gbps[SIM_READ]),
+    TIER_OPTION("nvm.write_gbps", SIM_NVM, gbps[SIM_WRITE]),
+    TIER_OPTION("cxl.read_ns", SIM_CXL, ns[SIM_READ]),
+    TIER_OPTION("cxl.write_ns", SIM_CXL, ns[SIM_WRITE]),
+    TIER_OPTION("cxl.read_gbps", SIM_CXL, gbps[SIM_READ]),
+    TIER_OPTION("cxl.write_gbps", SIM_CXL, gbps[SIM_WRITE]),
+};
+
+/* nodeN */
+static bool parse_node(const char *name, const char *value, bool *node_set)
 {
-    static const char *const figures[] = {
-        "read_ns", "write_ns", "read_gbps", "write_gbps"
-    };
-    unsigned int t, f;
+    uint64_t node;
 
-    for (t = 0; t < SIM_TIERS; t++) {
-        size_t len = strlen(sim_tier_name[t]);
-
-        if (strncmp(name, sim_tier_name[t], len) || name[len] != '.') {
-            continue;
-        }
-        for (f = 0; f < G_N_ELEMENTS(figures); f++) {
-            SimTierOptions *tier = &sim_options.tier[t];
-
-            if (!strcmp(name + len + 1, figures[f])) {
-                *known = true;
-                return parse_number(name, value, f < 2 ? &tier->ns[f] :
-                                    &tier->gbps[f - 2]);
-            }
-        }
+    if (!parse_whole("node", name + strlen("node"), &node)) {
+        return false;
     }
-    return true;
+    if (node >= SIM_MAX_NODES) {
+        return complain("%s: nodes are numbered 0 to %d", name,
+                        SIM_MAX_NODES - 1);
+    }
+    node_set[node] = true;
+    return parse_tier_name(name, value, &sim_options.node[node]);
 }
 
 static bool parse_option(const char *name, const char *value, bool *node_set)
 {
-    SimOptions *o = &sim_options;
-    bool known = false;
+    size_t i;
 
-    if (!strcmp(name, "preset")) {
-        return true; /* it came first */
-    } else if (!strcmp(name, "llc")) {
-        return parse_size(name, value, &o->llc);
-    } else if (!strcmp(name, "ways")) {
-        return parse_whole(name, value, &o->ways);
-    } else if (!strcmp(name, "tlb")) {
-        return parse_whole(name, value, &o->tlb);
-    } else if (!strcmp(name, "memory_mode")) {
-        return parse_size(name, value, &o->memory_mode);
-    } else if (!strcmp(name, "mlp")) {
-        return parse_number(name, value, &o->mlp);
-    } else if (!strcmp(name, "walk_ns")) {
-        return parse_number(name, value, &o->walk_ns);
-    } else if (!strcmp(name, "step_ns")) {
-        return parse_number(name, value, &o->step_ns);
-    } else if (!strcmp(name, "period_ms")) {
-        return parse_whole(name, value, &o->period_ms);
-    } else if (!strcmp(name, "prefetch")) {
-        return parse_switch(name, value, &o->prefetch);
-    } else if (!strcmp(name, "guest_rearm")) {
-        return parse_switch(name, value, &o->guest_rearm);
-    } else if (!strcmp(name, "start")) {
-        return parse_start(name, value, &o->start_at_mark);
-    } else if (!strcmp(name, "copy")) {
-        return parse_copy(name, value);
-    } else if (!strcmp(name, "out")) {
-        o->out = value;
-        return true;
-    } else if (!strcmp(name, "series")) {
-        o->series = value;
-        return true;
-    } else if (!strcmp(name, "heat")) {
-        o->heat = value;
-        return true;
-    } else if (!strncmp(name, "node", 4) && g_ascii_isdigit(name[4])) {
-        uint64_t node;
+    for (i = 0; i < G_N_ELEMENTS(options); i++) {
+        const struct option *o = &options[i];
 
-        if (!parse_whole("node", name + 4, &node)) {
-            return false;
+        if (!strcmp(name, o->name)) {
+            return o->parse(name, value, (char *)&sim_options + o->offset);
         }
-        if (node >= SIM_MAX_NODES) {
-            return complain("%s: nodes are numbered 0 to %d", name,
-                            SIM_MAX_NODES - 1);
-        }
-        node_set[node] = true;
-        return parse_tier_name(name, value, &o->node[node]);
     }
-    if (!parse_tier_figure(name, value, &known)) {
-        return false;
+    if (g_str_has_prefix(name, "node") && g_ascii_isdigit(name[4])) {
+        return parse_node(name, value, node_set);
     }
-    return known || complain("'%s' is not an option", name);
+    return complain("'%s' is not an option", name);
 }
 
 static bool check(const bool *node_set, SimTier slow)
