@@ -11,7 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "hmemctl.h"
+#include "client.h"
+#include "options.h"
+#include "output.h"
 
 static struct {
 	int fd;

@@ -10,7 +10,7 @@
 #include <liburing.h>
 
 #include "hmemctl.h"
-#include "size.h"
+#include "numbers.h"
 
 enum verdict { OK, WARN, FAIL };
 

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "heatmap.h"
-#include "size.h"
+#include "heat_data.h"
+#include "hmemctl.h"
+#include "numbers.h"
+#include "svg.h"
 #include "term.h"
 
 /* Before a row of digits: an address, or a time. */
@@ -90,59 +92,6 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-/* --- the map --- */
-
-static json *bin_at(json *answer, size_t i)
-{
-	return json_object_array_get_idx(field(answer, "bins"), i);
-}
-
-bool heat_border(const struct heatmap *m, size_t i)
-{
-	return i && num_of(bin_at(m->first, i), "tier") !=
-		    num_of(bin_at(m->first, i - 1), "tier");
-}
-
-json *heat_tier(const struct heatmap *m, size_t i)
-{
-	return json_object_array_get_idx(field(m->first, "tiers"),
-					 num_of(bin_at(m->first, i), "tier"));
-}
-
-uint64_t heat_address(const struct heatmap *m, size_t i)
-{
-	return num_of(bin_at(m->first, i), "gfn") << 12;
-}
-
-static double percent(json *o, const char *key, const struct heatmap *m)
-{
-	return num_of(o, key) * 100.0 / num_of(m->first, "heat_max");
-}
-
-static unsigned int digit(const struct heatmap *m, json *bin)
-{
-	unsigned int d = percent(bin, "mean", m) * 10 / m->scale;
-
-	return d < 9 ? d : 9;
-}
-
-const char *heat_scale(const struct heatmap *m, char *buf, size_t size)
-{
-	snprintf(buf, size, "mean heat of the pages, 0 is below %g %%, 9 is %g %% of "
-		 "full heat or more", m->scale / 10.0, m->scale * 0.9);
-	return buf;
-}
-
-const char *heat_resolution(const struct heatmap *m, char *buf, size_t size)
-{
-	uint64_t pages = num_of(m->first, "pages_per_bin");
-	char s[32];
-
-	snprintf(buf, size, "%" PRIu64 " pages (%s)", pages,
-		 hmem_format_size(pages << 12, s, sizeof(s)));
-	return buf;
-}
-
 /* --- a row of digits --- */
 
 /* 256 colors, from nothing to white-hot; what is written on them is legible. */
@@ -187,7 +136,7 @@ static void print_strip(const struct heatmap *m, uint64_t tier, unsigned int wid
 	char address[24];
 
 	for (size_t i = 0; i < m->num_bins; i++) {
-		json *bin = bin_at(m->first, i);
+		json *bin = heat_bin(m->first, i);
 
 		if (num_of(bin, "tier") != tier)
 			continue;
@@ -201,7 +150,7 @@ static void print_strip(const struct heatmap *m, uint64_t tier, unsigned int wid
 				 heat_address(m, i));
 			printf("%*s  ", STRIP_PREFIX - 2, address);
 		}
-		put_digit(digit(m, bin), color);
+		put_digit(heat_digit(m, bin), color);
 	}
 	if (x) {
 		end_color(color);
@@ -222,7 +171,7 @@ static void print_strips(const struct heatmap *m, unsigned int width)
 		printf("tier %s %s, %s: mean %.1f %%, hottest page %.1f %%\n",
 		       text_of(t, "tier"), text_of(t, "kind"),
 		       hmem_format_size(num_of(t, "pages") << 12, size, sizeof(size)),
-		       percent(t, "mean", m), percent(t, "max", m));
+		       heat_percent(m, t, "mean"), heat_percent(m, t, "max"));
 		print_strip(m, num_of(t, "tier"), width);
 	}
 }
@@ -380,7 +329,7 @@ static bool same_bins(json *a, json *b)
 	if (n != json_object_array_length(field(b, "bins")))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		json *x = bin_at(a, i), *y = bin_at(b, i);
+		json *x = heat_bin(a, i), *y = heat_bin(b, i);
 
 		if (num_of(x, "gfn") != num_of(y, "gfn") ||
 		    num_of(x, "last") != num_of(y, "last") ||
@@ -401,7 +350,7 @@ static struct heat_row make_row(const struct heatmap *m, json *o)
 	if (!row.digits)
 		die(EXIT_ERROR, "no memory for a row");
 	for (size_t i = 0; i < m->num_bins; i++)
-		row.digits[i] = digit(m, bin_at(o, i));
+		row.digits[i] = heat_digit(m, heat_bin(o, i));
 	return row;
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "hmemctl.h"
-#include "size.h"
+#include "numbers.h"
 
 static const struct argp jobs_argp = {
 	.parser = parse_vm,

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* hmemctl: look at hmemd and tell it what to do; see hmemctl(1). */
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "hmemctl.h"
-#include "term.h"
 
 const char *argp_program_version = "hmemctl " HMEMCTL_VERSION;
-
-struct globals globals = { .timeout_ms = 10000 };
 
 static const struct {
 	const char *name;
@@ -28,109 +22,6 @@ static const struct {
 	{ "cancel", cmd_cancel },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
-};
-
-enum { OPT_RAW = 512, OPT_TIMEOUT };
-
-static const struct argp_option options[] = {
-	{ "socket", 's', "PATH", 0, "hmemd's control socket", -2 },
-	{ "vm", 'd', "VM", 0, "The VM, where a command is about one", -2 },
-	{ "output", 'o', "FORMAT", 0, "table or json", -2 },
-	{ "raw", OPT_RAW, NULL, 0, "Sizes in bytes", -2 },
-	{ "quiet", 'q', NULL, 0, "No titles, no progress", -2 },
-	{ "verbose", 'v', NULL, 0, "Show zeros, too", -2 },
-	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "Give up after that long", -2 },
-	{ 0 }
-};
-
-void die(int status, const char *fmt, ...)
-{
-	va_list ap;
-
-	fflush(stdout);
-	/* Or what is said is gone with the screen. */
-	term_leave();
-	fprintf(stderr, "hmemctl: ");
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(status);
-}
-
-void flush_output(void)
-{
-	/* What could not be written earlier has left no errno. */
-	errno = 0;
-	if (!fflush(stdout) && !ferror(stdout))
-		return;
-	term_leave();
-	fprintf(stderr, "hmemctl: cannot write to standard output%s%s\n",
-		errno ? ": " : "", errno ? strerror(errno) : "");
-	/* Not exit(), which brings us here. */
-	_exit(EXIT_ERROR);
-}
-
-void take_vm(struct argp_state *state, const char **vm, char *arg)
-{
-	if (*vm)
-		argp_error(state, "what is '%s'?", arg);
-	*vm = arg;
-}
-
-error_t parse_vm(int key, char *arg, struct argp_state *state)
-{
-	if (key != ARGP_KEY_ARG)
-		return ARGP_ERR_UNKNOWN;
-	take_vm(state, state->input, arg);
-	return 0;
-}
-
-static error_t parse_global(int key, char *arg, struct argp_state *state)
-{
-	char *end;
-	long n;
-
-	switch (key) {
-	case 's':
-		globals.socket = arg;
-		break;
-	case 'd':
-		globals.vm = arg;
-		break;
-	case 'o':
-		if (strcmp(arg, "json") && strcmp(arg, "table"))
-			argp_error(state, "--output is table or json, not '%s'", arg);
-		globals.json = !strcmp(arg, "json");
-		break;
-	case OPT_RAW:
-		globals.raw = true;
-		break;
-	case 'q':
-		globals.quiet = true;
-		break;
-	case 'v':
-		globals.verbose = true;
-		break;
-	case OPT_TIMEOUT:
-		n = strtol(arg, &end, 10);
-		if (*end || n < 1 || n > 1000000)
-			argp_error(state, "--timeout is 1 to 1000000 seconds, not '%s'",
-				   arg);
-		globals.timeout_ms = n * 1000;
-		globals.timeout_set = true;
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-	return 0;
-}
-
-static const struct argp global = { .options = options, .parser = parse_global };
-
-const struct argp_child global_argp[] = {
-	{ &global, 0, "Options of every command:", -1 },
-	{ 0 }
 };
 
 /* The first word that is no option is the command; the rest is its own. */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "hmemctl.h"
-#include "size.h"
+#include "numbers.h"
 
 enum {
 	OPT_TO = 256, OPT_ALL, OPT_GPA, OPT_GFN, OPT_GFN_LIST, OPT_ORDER, OPT_WAIT,

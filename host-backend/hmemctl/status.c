@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "hmemctl.h"
-#include "size.h"
+#include "numbers.h"
 
 static const struct argp argp = {
 	.parser = parse_vm,

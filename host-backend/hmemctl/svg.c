@@ -7,8 +7,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "heatmap.h"
-#include "size.h"
+#include "numbers.h"
+#include "options.h"
+#include "svg.h"
 
 /* In pixels, as all that is not in columns and rows. */
 #define LEFT		84

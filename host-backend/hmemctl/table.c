@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hmemctl.h"
-#include "size.h"
+#include "numbers.h"
+#include "options.h"
+#include "output.h"
+#include "table.h"
 
 void table_row(struct table *t, const char *const *cells)
 {

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hmemctl.h"
+#include "output.h"
 #include "term.h"
 
 /* The other screen, so that what was there before comes back; no cursor. */
@@ -113,6 +113,7 @@ void term_enter(void)
 	have_keys = !tcgetattr(STDIN_FILENO, &saved);
 	take();
 	atexit(term_leave);
+	output_on_screen(term_leave);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		struct sigaction sa = {
 			.sa_handler = on_signal,

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "hmemctl.h"
-#include "link.h"
-#include "size.h"
+#include "link_check.h"
+#include "numbers.h"
 #include "term.h"
 
 #define MAX_VMS		64

@@ -22,7 +22,7 @@ static void take_off(struct heat_query *q)
 void heat_query_end(struct heat_query *q)
 {
 	take_off(q);
-	hmem_bins_free(&q->bins);
+	hmem_heat_bins_free(&q->bins);
 }
 
 static void fail(struct heat_query *q, const char *why)
@@ -35,7 +35,7 @@ static void slice(struct work *work)
 {
 	struct heat_query *q = (struct heat_query *)work;
 
-	if (!hmem_bins_step(&q->bins, q->of->pages, WORK_SLOTS))
+	if (!hmem_heat_bins_step(&q->bins, q->of->pages, WORK_SLOTS))
 		return;
 	take_off(q);
 	q->ops->done(q);
@@ -48,8 +48,8 @@ static int lay_out(struct heat_query *q, const struct heat_queries *of, uint64_t
 	q->waits = false;
 	q->windows = of->pages->windows;
 	q->vtime_ns = vtime_ns;
-	hmem_bins_free(&q->bins);
-	if (hmem_bins_init(&q->bins, of->pages, q->max, q->per_tier, err) < 0)
+	hmem_heat_bins_free(&q->bins);
+	if (hmem_heat_bins_init(&q->bins, of->pages, q->max, q->per_tier, err) < 0)
 		return -ENOMEM;
 	if (!of->stopped)
 		work_add(of->queue, &q->work);

@@ -8,7 +8,7 @@
 #ifndef HMEMD_HEAT_QUERY_H
 #define HMEMD_HEAT_QUERY_H
 
-#include "bins.h"
+#include "heat_bins.h"
 #include "work.h"
 
 /* Bins that may be asked for. */
@@ -38,13 +38,13 @@ struct heat_query {
 	TAILQ_ENTRY(heat_query) link;
 	struct heat_queries *of;
 	const struct heat_query_ops *ops;
-	/* As hmem_bins_init() has them. */
+	/* As hmem_heat_bins_init() has them. */
 	uint32_t max;
 	bool per_tier;
 	/* It begins when there have been more windows than @after. */
 	bool waits;
 	uint64_t after;
-	struct hmem_bins bins;
+	struct hmem_heat_bins bins;
 	/* When it began. */
 	uint64_t windows, vtime_ns;
 };

@@ -5,7 +5,7 @@
 
 #include <sys/queue.h>
 
-#include "link.h"
+#include "link_check.h"
 #include "pages.h"
 #include "plan.h"
 #include "virtio_hmem.h"

@@ -14,9 +14,9 @@
 #include "device.h"
 #include "doorman.h"
 #include "hmemd.h"
+#include "link_check.h"
 #include "log.h"
-#include "link.h"
-#include "size.h"
+#include "numbers.h"
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 

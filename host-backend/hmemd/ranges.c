@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "job.h"
+#include "numbers.h"
 #include "pass.h"
 #include "ranges.h"
-#include "size.h"
 
 /* With the part of the maps that is looked at, which is memory once it is. */
 static uint64_t table_bytes(const struct hmem_link_range *ranges, uint32_t num)

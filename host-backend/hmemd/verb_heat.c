@@ -29,7 +29,7 @@ static json *heat_tier_json(const struct query *q, uint32_t tier)
 	uint16_t max = 0;
 
 	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
-		const struct hmem_bin *b = &q->heat.bins.bins[i];
+		const struct hmem_heat_bin *b = &q->heat.bins.bins[i];
 
 		if (b->tier != tier)
 			continue;
@@ -64,7 +64,7 @@ static void query_done(struct heat_query *heat)
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
 		json_object_array_add(tiers, heat_tier_json(q, i));
 	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
-		const struct hmem_bin *b = &q->heat.bins.bins[i];
+		const struct hmem_heat_bin *b = &q->heat.bins.bins[i];
 		json *bin = json_object_new_object();
 
 		json_put_u64(bin, "gfn", b->gfn);

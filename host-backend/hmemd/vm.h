@@ -12,7 +12,7 @@
 #include "hmemd.h"
 #include "job.h"
 #include "lately.h"
-#include "link.h"
+#include "link_check.h"
 #include "placer.h"
 
 struct batch;

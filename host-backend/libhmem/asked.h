@@ -11,22 +11,6 @@
 /* Of a block that nothing is known of: see hmem_pages_quota(). */
 #define HMEM_QUOTA_FIRST	4u
 
-/* One bit a block, in @map. */
-static inline void hmem_block_set(uint64_t *map, uint64_t slot, bool value)
-{
-	uint64_t bit = UINT64_C(1) << (slot / 64 % 64);
-
-	if (value)
-		map[slot / 64 / 64] |= bit;
-	else
-		map[slot / 64 / 64] &= ~bit;
-}
-
-static inline bool hmem_block_get(const uint64_t *map, uint64_t slot)
-{
-	return map[slot / 64 / 64] >> (slot / 64 % 64) & 1;
-}
-
 /* Does the @state of any frame of a block say something? */
 bool hmem_asked_any(const uint16_t *state);
 

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "asked.h"
+#include "pages.h"
 
 /* Words with one bit for each block. */
 static uint64_t map_words(uint64_t num_slots)

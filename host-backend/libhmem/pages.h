@@ -311,6 +311,22 @@ static inline unsigned int hmem_block_frames(const struct hmem_block *b)
 	return b->mask == UINT64_MAX ? 64 : __builtin_popcountll(b->mask);
 }
 
+/* One bit a block, in @map. */
+static inline void hmem_block_set(uint64_t *map, uint64_t slot, bool value)
+{
+	uint64_t bit = UINT64_C(1) << (slot / 64 % 64);
+
+	if (value)
+		map[slot / 64 / 64] |= bit;
+	else
+		map[slot / 64 / 64] &= ~bit;
+}
+
+static inline bool hmem_block_get(const uint64_t *map, uint64_t slot)
+{
+	return map[slot / 64 / 64] >> (slot / 64 % 64) & 1;
+}
+
 /* Which pages of the block may be asked for? */
 uint64_t hmem_pages_eligible(const struct hmem_pages *p, const struct hmem_block *b);
 

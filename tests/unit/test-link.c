@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "link.h"
+#include "link_check.h"
 #include "peer.h"
 
 static void headers(void **state)

@@ -9,7 +9,7 @@
 #include "asked.h"
 #include "plan.h"
 #include "policy.h"
-#include "size.h"
+#include "numbers.h"
 #include "table.h"
 
 #define FAST	1000u

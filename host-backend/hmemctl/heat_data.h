@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What hmemctl heatmap shows, of one VM. */
-#ifndef HMEMCTL_HEATMAP_H
-#define HMEMCTL_HEATMAP_H
+#ifndef HMEMCTL_HEAT_DATA_H
+#define HMEMCTL_HEAT_DATA_H
 
 #include <stdint.h>
-#include <stdio.h>
 
-#include "hmemctl.h"
+#include "client.h"
 
 /* One window: the heat of each bin. */
 struct heat_row {
@@ -27,6 +26,15 @@ struct heatmap {
 	size_t num_rows;
 };
 
+/* Bin @i of an answer. */
+json *heat_bin(json *answer, size_t i);
+
+/* @key of @o, which are heats of hmemd's, in percent of full heat. */
+double heat_percent(const struct heatmap *m, json *o, const char *key);
+
+/* What the bin is shown as, 0 .. 9. */
+unsigned int heat_digit(const struct heatmap *m, json *bin);
+
 /* Does bin @i begin a stretch of another tier than the bin before? */
 bool heat_border(const struct heatmap *m, size_t i);
 
@@ -39,7 +47,4 @@ uint64_t heat_address(const struct heatmap *m, size_t i);
 const char *heat_scale(const struct heatmap *m, char *buf, size_t size);
 const char *heat_resolution(const struct heatmap *m, char *buf, size_t size);
 
-/* svg.c: the map as a picture; it has at least one row. */
-void heat_svg(const struct heatmap *m, FILE *out);
-
-#endif /* HMEMCTL_HEATMAP_H */
+#endif /* HMEMCTL_HEAT_DATA_H */

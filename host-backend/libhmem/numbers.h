@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Numbers and sizes as people write and read them. */
-#ifndef HMEM_SIZE_H
-#define HMEM_SIZE_H
+#ifndef HMEM_NUMBERS_H
+#define HMEM_NUMBERS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,4 +22,4 @@ int hmem_parse_num(const char *s, size_t len, uint64_t *num,
 /* "1.5 GiB" into @buf; three digits at least, exact if it is short. */
 const char *hmem_format_size(uint64_t bytes, char *buf, size_t size);
 
-#endif /* HMEM_SIZE_H */
+#endif /* HMEM_NUMBERS_H */

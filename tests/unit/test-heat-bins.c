@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bins.h"
+#include "heat_bins.h"
 
 #define MAX_RANGES	12u
 #define MAX_FRAME	20000u
@@ -55,7 +55,7 @@ static void make(struct model *m, uint64_t seed)
 	}
 }
 
-static uint64_t sum_of(const struct model *m, const struct hmem_bin *b,
+static uint64_t sum_of(const struct model *m, const struct hmem_heat_bin *b,
 		       uint64_t *pages, uint16_t *max)
 {
 	uint64_t sum = 0;
@@ -78,14 +78,14 @@ static void check(const struct model *m, uint32_t max, bool per_tier, uint64_t s
 {
 	uint32_t in_tier[3] = { 0 }, most = 0, stretches = 0;
 	uint64_t seen = 0, all = 0, from = 0;
-	struct hmem_bins b;
+	struct hmem_heat_bins b;
 	struct hmem_err err;
 
-	assert_int_equal(hmem_bins_init(&b, &m->pages, max, per_tier, &err), 0);
-	while (!hmem_bins_step(&b, &m->pages, slots))
+	assert_int_equal(hmem_heat_bins_init(&b, &m->pages, max, per_tier, &err), 0);
+	while (!hmem_heat_bins_step(&b, &m->pages, slots))
 		;
 	for (uint32_t i = 0; i < b.num; i++) {
-		const struct hmem_bin *bin = &b.bins[i];
+		const struct hmem_heat_bin *bin = &b.bins[i];
 		uint64_t pages, sum;
 		uint16_t hottest;
 
@@ -108,7 +108,7 @@ static void check(const struct model *m, uint32_t max, bool per_tier, uint64_t s
 	assert_int_equal(b.per % 64, 0);
 	if (b.num > stretches)
 		assert_in_range(per_tier ? most : b.num, 1, max);
-	hmem_bins_free(&b);
+	hmem_heat_bins_free(&b);
 }
 
 static void against_model(void **state)
@@ -150,13 +150,13 @@ static void numbers(void **state)
 	(void)state;
 	assert_int_equal(hmem_pages_init(&p, ranges, 3, 2, UINT64_MAX, &err), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct hmem_bins b;
+		struct hmem_heat_bins b;
 
-		assert_int_equal(hmem_bins_init(&b, &p, cases[i].max,
-						cases[i].per_tier, &err), 0);
+		assert_int_equal(hmem_heat_bins_init(&b, &p, cases[i].max,
+						     cases[i].per_tier, &err), 0);
 		assert_int_equal(b.num, cases[i].num);
 		assert_int_equal(b.per, cases[i].per);
-		hmem_bins_free(&b);
+		hmem_heat_bins_free(&b);
 	}
 	hmem_pages_free(&p);
 }
@@ -168,5 +168,5 @@ int main(void)
 		cmocka_unit_test(numbers),
 	};
 
-	return cmocka_run_group_tests_name("bins", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("heat-bins", tests, NULL, NULL);
 }

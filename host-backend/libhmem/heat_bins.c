@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bins.h"
+#include "heat_bins.h"
 
 /* Ranges from @from on that follow each other in one tier; in blocks. */
 struct stretch {
@@ -64,18 +64,18 @@ static uint64_t blocks_per_bin(const struct hmem_pages *p, uint32_t max,
 	return lo;
 }
 
-int hmem_bins_init(struct hmem_bins *b, const struct hmem_pages *p, uint32_t max,
-		   bool per_tier, struct hmem_err *err)
+int hmem_heat_bins_init(struct hmem_heat_bins *b, const struct hmem_pages *p,
+			uint32_t max, bool per_tier, struct hmem_err *err)
 {
 	uint64_t per = blocks_per_bin(p, max, per_tier), in_tier;
 
-	*b = (struct hmem_bins) { .per = per * 64 };
+	*b = (struct hmem_heat_bins) { .per = per * 64 };
 	b->bins = calloc(count(p, per, &in_tier) + 1, sizeof(*b->bins));
 	if (!b->bins)
 		return hmem_fail(err, ENOMEM, "no memory for the bins: ask for fewer");
 	for (struct stretch s = { 0 }; next_stretch(p, &s); ) {
 		for (uint64_t at = 0; at < s.blocks; at += per)
-			b->bins[b->num++] = (struct hmem_bin) {
+			b->bins[b->num++] = (struct hmem_heat_bin) {
 				.slot = (s.first + at) * 64,
 				.tier = p->ranges[s.from].tier,
 			};
@@ -83,7 +83,7 @@ int hmem_bins_init(struct hmem_bins *b, const struct hmem_pages *p, uint32_t max
 	return 0;
 }
 
-void hmem_bins_free(struct hmem_bins *b)
+void hmem_heat_bins_free(struct hmem_heat_bins *b)
 {
 	free(b->bins);
 	memset(b, 0, sizeof(*b));
@@ -92,9 +92,9 @@ void hmem_bins_free(struct hmem_bins *b)
 static bool add(const struct hmem_pages *p, const struct hmem_block *block,
 		void *arg)
 {
-	struct hmem_bins *b = arg;
+	struct hmem_heat_bins *b = arg;
 	const uint16_t *heat = &p->heat[block->slot];
-	struct hmem_bin *bin;
+	struct hmem_heat_bin *bin;
 	uint32_t sum = 0;
 	uint16_t max = 0;
 
@@ -117,8 +117,8 @@ static bool add(const struct hmem_pages *p, const struct hmem_block *block,
 	return true;
 }
 
-bool hmem_bins_step(struct hmem_bins *b, const struct hmem_pages *p,
-		    uint64_t slots)
+bool hmem_heat_bins_step(struct hmem_heat_bins *b, const struct hmem_pages *p,
+			 uint64_t slots)
 {
 	uint64_t to = slots < p->num_slots - b->next ? b->next + slots : p->num_slots;
 

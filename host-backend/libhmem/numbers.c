@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "size.h"
+#include "numbers.h"
 
 static int digit(char c)
 {

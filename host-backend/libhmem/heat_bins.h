@@ -7,12 +7,12 @@
  * filled in by a pass over the page table, which can be made a little at a
  * time: windows that end meanwhile show in what is still to come.
  */
-#ifndef HMEM_BINS_H
-#define HMEM_BINS_H
+#ifndef HMEM_HEAT_BINS_H
+#define HMEM_HEAT_BINS_H
 
 #include "pages.h"
 
-struct hmem_bin {
+struct hmem_heat_bin {
 	uint64_t gfn, last;	/* first and last frame */
 	uint64_t pages;		/* frames in it; less than that if it has holes */
 	uint64_t sum;		/* of their heats */
@@ -22,8 +22,8 @@ struct hmem_bin {
 	uint16_t max;
 };
 
-struct hmem_bins {
-	struct hmem_bin *bins;
+struct hmem_heat_bins {
+	struct hmem_heat_bin *bins;
 	uint32_t num;
 	/* Frames in a bin that is full, a multiple of 64. */
 	uint64_t per;
@@ -37,16 +37,16 @@ struct hmem_bins {
  * @per_tier, in each tier; but at least one for every stretch of memory of one
  * tier, however many these are.  -ENOMEM: @b is empty, and may be freed.
  */
-int hmem_bins_init(struct hmem_bins *b, const struct hmem_pages *p, uint32_t max,
-		   bool per_tier, struct hmem_err *err);
+int hmem_heat_bins_init(struct hmem_heat_bins *b, const struct hmem_pages *p,
+			uint32_t max, bool per_tier, struct hmem_err *err);
 
-void hmem_bins_free(struct hmem_bins *b);
+void hmem_heat_bins_free(struct hmem_heat_bins *b);
 
 /*
  * Go on with the pass, over the next @slots slots, a multiple of 64.  True: it
- * is through.  The ranges of @p must be those of hmem_bins_init().
+ * is through.  The ranges of @p must be those of hmem_heat_bins_init().
  */
-bool hmem_bins_step(struct hmem_bins *b, const struct hmem_pages *p,
-		    uint64_t slots);
+bool hmem_heat_bins_step(struct hmem_heat_bins *b, const struct hmem_pages *p,
+			 uint64_t slots);
 
-#endif /* HMEM_BINS_H */
+#endif /* HMEM_HEAT_BINS_H */

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "link.h"
+#include "link_check.h"
 
 #define ASSERT_SIZE(type, size) \
 	_Static_assert(sizeof(type) == (size), #type " has holes")
