@@ -5,9 +5,11 @@ one of them without hmemd, side by side in one run."""
 from guest import test
 
 # Of what there is without hmemd: 2 MiB mappings at least, nested page faults at
-# most.  How they come in a boot depends on when its interrupts do: boots of one
-# machine without hmemd differ by less than a tenth.
-MAPPINGS, FAULTS, BOOT_FAULTS = 0.95, 1.5, 1.1
+# most.  How many of these come depends on when interrupts do: in ten boots of the
+# same machine there were 477 to 671, with a standard deviation of a tenth, so that
+# ratios up to 1.45 (three standard deviations of a ratio) tell nothing.  Boots with
+# the dirty log on have a hundred times as many.
+MAPPINGS, FAULTS = 0.95, 1.5
 
 # Half of each program's memory lies in tier 1, and what is hot of it: it comes last.
 GUPS = "/bench/gups mib=96 hot=24 interval=5 seconds={}"
@@ -91,7 +93,7 @@ def judge(machines):
     assert without.mean("pages_2m") > 10, "no huge mappings even without hmemd"
     assert mappings >= MAPPINGS, mappings
     assert faults <= FAULTS, faults
-    assert boot <= BOOT_FAULTS, boot
+    assert boot <= FAULTS, boot
 
 
 AUTO = {"without": {}, "auto": {"policy": {"name": "auto"}}}
