@@ -35,10 +35,10 @@ struct hmemd {
 	TAILQ_HEAD(, client) clients;
 	unsigned int num_vms, num_clients;
 	/*
-	 * Passes over the page tables of VMs; heat queries; looks at the host; and page
+	 * Passes over the page tables of VMs; heat queries; scans of host trackers; and page
 	 * tables of VMs that have gone, being given back.
 	 */
-	struct work_queue passes, heat_queries, host_looks, discards;
+	struct work_queue passes, heat_queries, host_scans, discards;
 	struct host_trackers host_trackers;
 	struct lockstep lockstep;
 	/* The policies that were set by hand. */

@@ -299,10 +299,10 @@ int main(int argc, char **argv)
 	lockstep_init(&d.lockstep);
 	work_queue_init(&d.passes, &d.loop);
 	work_queue_init(&d.heat_queries, &d.loop);
-	work_queue_init(&d.host_looks, &d.loop);
+	work_queue_init(&d.host_scans, &d.loop);
 	work_queue_init(&d.discards, &d.loop);
 	d.host_trackers.loop = &d.loop;
-	d.host_trackers.queue = &d.host_looks;
+	d.host_trackers.queue = &d.host_scans;
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	policy_store_init(&d.policies, d.max_vms);
