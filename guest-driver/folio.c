@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What is at a page frame?
+ * What kind of page is it, and what happens to it.
  *
  * The host names any frame it likes, and frames change hands while we look.
  * Every answer here is therefore a guess that is checked again, under the
@@ -49,11 +49,8 @@ static int hmem_expected_refs(struct folio *folio)
 	return refs;
 }
 
-/*
- * A page that is not on an LRU list: on its way there, or never will be?  Nobody
- * holds it for us, so each look may be at another page.
- */
-static u8 hmem_off_lru(struct page *page)
+/* Nobody holds the page for us, so each look may be at another page. */
+u8 hmem_off_lru(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
@@ -78,22 +75,6 @@ static u8 hmem_off_lru(struct page *page)
 	default:	/* zsmalloc, balloon: the kernel's own movable pages */
 		return VIRTIO_HMEM_R_KERNEL;
 	}
-}
-
-/*
- * Put what waits in the CPUs' LRU caches, which can be for long, onto the LRU.
- * lru_add_drain_all() is not exported, but migrate_device_range() calls it
- * when it meets a page that is not on the LRU: show it one of ours.
- */
-static void hmem_drain_lru(void)
-{
-	struct page *page = alloc_page(GFP_KERNEL);
-	unsigned long src;
-
-	if (!page)
-		return;
-	migrate_device_range(&src, page_to_pfn(page), 1);
-	__free_page(page);
 }
 
 static u8 hmem_check_file(struct folio *folio, int nid)
@@ -122,8 +103,7 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 	return reason;
 }
 
-/* Can it be moved to node @nid, as far as can be seen without touching it? */
-static u8 hmem_check(struct folio *folio, struct page *page, int nid)
+u8 hmem_check(struct folio *folio, struct page *page, int nid)
 {
 	if (PageHWPoison(page))
 		return VIRTIO_HMEM_R_POISON;
@@ -143,50 +123,6 @@ static u8 hmem_check(struct folio *folio, struct page *page, int nid)
 	if (folio_test_large(folio) && !folio_entire_mapcount(folio))
 		return VIRTIO_HMEM_R_LARGE;
 	return HMEM_PENDING;
-}
-
-static u8 hmem_look(struct hmem *hm, struct hmem_item *item, struct page *page,
-		    unsigned int try)
-{
-	struct folio *folio = hmem_folio_get(page);
-	u8 reason;
-
-	if (!folio)
-		return hmem_off_lru(page);
-	reason = hmem_check(folio, page, hm->tier_nid[item->tier]);
-	if (reason == HMEM_PENDING && folio_test_anon(folio))
-		reason = hmem_find_owner(folio, page, try, &item->mm,
-					 &item->addr);
-	folio_put(folio);
-	return reason;
-}
-
-void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
-{
-	struct page *page = pfn_to_online_page(item->pfn);
-
-	item->mm = NULL;
-	if (!page) {
-		item->reason = VIRTIO_HMEM_R_BAD_GFN;
-		return;
-	}
-	if (page_to_nid(page) == hm->tier_nid[item->tier]) {
-		item->reason = VIRTIO_HMEM_R_ALREADY;
-		return;
-	}
-	/* Once it has moved, the frame may be hot-unplugged. */
-	item->from = hmem_nid_tier(hm, page_to_nid(page));
-	item->reason = hmem_look(hm, item, page, try);
-	/*
-	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
-	 * Draining them is costly: once in a batch, and not on the first try.
-	 */
-	if ((item->reason == VIRTIO_HMEM_R_OFF_LRU ||
-	     item->reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
-		hm->drained = true;
-		hmem_drain_lru();
-		item->reason = hmem_look(hm, item, page, try);
-	}
 }
 
 /* A function of its own, so that the cost of copying can be told from others. */

@@ -2,8 +2,10 @@
 /*
  * virtio_hmem: what the parts of the driver share.
  *
- *   device.c    the virtio device: hints in, results out, life cycle
+ *   device.c    the virtio device: queues, tiers, life cycle
  *   batch.c     one batch of hints in, its results out
+ *   result.c    sends results
+ *   find.c      which page is at a frame, and who has it
  *   anon.c      moves anonymous pages, by their owner's address space
  *   file.c      moves page cache and shmem, by page frame
  *   folio.c     what kind of page is it, and why did it not move
@@ -40,6 +42,9 @@
 /* Results in one buffer: just under 8 KiB with the header. */
 #define HMEM_RESULT_BUFS	8
 #define HMEM_RESULTS_PER_BUF	340
+#define HMEM_RESULT_BUF_SIZE						\
+	(sizeof(struct virtio_hmem_result_batch) +			\
+	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result))
 
 /* Pages that are looked up together; at least one large folio's. */
 #define HMEM_CHUNK		512
@@ -204,15 +209,6 @@ struct hmem {
 	struct dentry *debugfs;
 };
 
-/* device.c */
-
-/*
- * Add a result to the batch that is being answered, sending a buffer when it
- * is full.  Sleeps until the device takes one, with hm->moving released, which the
- * caller holds.
- */
-void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
-
 /* batch.c */
 
 /*
@@ -221,7 +217,18 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
  */
 void hmem_batch_run(struct hmem *hm, unsigned int num);
 
-/* folio.c */
+/* result.c */
+
+/*
+ * Add a result to the batch that is being answered, sending a buffer when it
+ * is full.  Sleeps until the device takes one, with hm->moving released, which the
+ * caller holds.
+ */
+void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res);
+/* Send the buffer that is being filled, which there must be; @last: it is all. */
+void hmem_result_send(struct hmem *hm, bool last);
+
+/* find.c */
 
 /*
  * Decide what to do with the page at item->pfn.  Either sets a final reason,
@@ -230,6 +237,9 @@ void hmem_batch_run(struct hmem *hm, unsigned int num);
  * from 0 and makes the search for an owner go on where it stopped before.
  */
 void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try);
+
+/* folio.c */
+
 /* Copy as many pages as @dst has; false if some memory in @src is broken. */
 bool hmem_copy(struct folio *dst, struct page *src);
 /*
@@ -243,6 +253,17 @@ u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst);
  * NULL if the folio is not on an LRU list, or @page is NULL.
  */
 struct folio *hmem_folio_get(struct page *page);
+/*
+ * Why the page is not on an LRU list: a reason.  It is on its way there, or never will
+ * be.
+ */
+u8 hmem_off_lru(struct page *page);
+/*
+ * Can it be moved to node @nid, as far as can be seen without touching it?  A reason
+ * why not, or HMEM_PENDING.  The caller holds a reference on @folio, which @page is
+ * part of.
+ */
+u8 hmem_check(struct folio *folio, struct page *page, int nid);
 /* Why an attempt to move the page, just made, has failed: a reason. */
 u8 hmem_why(const struct hmem_item *item);
 /* The folio's head is here, it is anonymous and PMD-sized; a guess, unlocked. */

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Which page is at a frame that was hinted, and who moves it: for an anonymous page the
+ * address space that it is mapped in, for one of the page cache nobody.
+ */
+#include <linux/memory_hotplug.h>
+#include <linux/migrate.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+/*
+ * Put what waits in the CPUs' LRU caches, which can be for long, onto the LRU.
+ * lru_add_drain_all() is not exported, but migrate_device_range() calls it
+ * when it meets a page that is not on the LRU: show it one of ours.
+ */
+static void hmem_drain_lru(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	unsigned long src;
+
+	if (!page)
+		return;
+	migrate_device_range(&src, page_to_pfn(page), 1);
+	__free_page(page);
+}
+
+static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
+			 struct page *page, unsigned int try)
+{
+	struct folio *folio = hmem_folio_get(page);
+	u8 reason;
+
+	if (!folio)
+		return hmem_off_lru(page);
+	reason = hmem_check(folio, page, hm->tier_nid[item->tier]);
+	if (reason == HMEM_PENDING && folio_test_anon(folio))
+		reason = hmem_find_owner(folio, page, try, &item->mm,
+					 &item->addr);
+	folio_put(folio);
+	return reason;
+}
+
+void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
+{
+	struct page *page = pfn_to_online_page(item->pfn);
+
+	item->mm = NULL;
+	if (!page) {
+		item->reason = VIRTIO_HMEM_R_BAD_GFN;
+		return;
+	}
+	if (page_to_nid(page) == hm->tier_nid[item->tier]) {
+		item->reason = VIRTIO_HMEM_R_ALREADY;
+		return;
+	}
+	/* Once it has moved, the frame may be hot-unplugged. */
+	item->from = hmem_nid_tier(hm, page_to_nid(page));
+	item->reason = hmem_find_once(hm, item, page, try);
+	/*
+	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
+	 * Draining them is costly: once in a batch, and not on the first try.
+	 */
+	if ((item->reason == VIRTIO_HMEM_R_OFF_LRU ||
+	     item->reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {
+		hm->drained = true;
+		hmem_drain_lru();
+		item->reason = hmem_find_once(hm, item, page, try);
+	}
+}

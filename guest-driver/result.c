@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The results of the batch that is being worked on, in as few buffers as they fill.
+ * The worker is the only one to call these.
+ */
+#include <linux/jiffies.h>
+#include <linux/virtio.h>
+#include <linux/wait.h>
+
+#include "hmem.h"
+
+/*
+ * How long a device may take to accept results when the driver is stopping, and
+ * before the system sleeps, when it is to be there afterwards: half of what the
+ * kernel gives all works together to come to an end (freeze_timeout_msecs).
+ */
+#define HMEM_STOP_WAIT		HZ
+#define HMEM_SLEEP_WAIT		(10 * HZ)
+
+static struct hmem_out_buf *hmem_result_buf_free(struct hmem *hm)
+{
+	return hmem_out_free(hm->vqs[VIRTIO_HMEM_VQ_RESULT], hm->result_bufs,
+			     HMEM_RESULT_BUFS);
+}
+
+void hmem_result_send(struct hmem *hm, bool last)
+{
+	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
+	struct hmem_out_buf *buf = hm->result_buf;
+	struct virtio_hmem_result_batch *batch = buf->data;
+	unsigned long foreign = hmem_foreign_moves(hm) - hm->foreign_base;
+
+	hm->stats.foreign_moves = foreign;
+	batch->foreign_moves = cpu_to_le64(foreign);
+	batch->flags = cpu_to_le32(last ? VIRTIO_HMEM_RESULT_LAST : 0);
+	hm->result_buf = NULL;
+	if (hmem_out_post(vq, buf, struct_size(batch, results,
+					       le32_to_cpu(batch->num_results)))) {
+		hmem_broken(hm, "result queue has no room for its buffers");
+		return;
+	}
+	virtqueue_kick(vq);
+}
+
+/* Start the next buffer.  False if there will be none. */
+static bool hmem_result_next(struct hmem *hm)
+{
+	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
+	struct virtio_hmem_result_batch *batch;
+	struct hmem_out_buf *buf;
+
+	wait_event_idle(hm->result_wait,
+			(buf = hmem_result_buf_free(hm)) ||
+			hmem_stopping(hm) || virtqueue_is_broken(vq));
+	/* A device that works needs but a moment; one that does not, for ever. */
+	if (!buf)
+		wait_event_idle_timeout(hm->result_wait,
+					(buf = hmem_result_buf_free(hm)) ||
+					virtqueue_is_broken(vq),
+					READ_ONCE(hm->stop) ? HMEM_STOP_WAIT :
+							      HMEM_SLEEP_WAIT);
+	if (!buf || virtqueue_is_broken(vq)) {
+		hm->results_lost = true;
+		return false;
+	}
+	batch = buf->data;
+	batch->id = cpu_to_le64(hm->batch_id);
+	batch->num_results = 0;
+	hm->result_buf = buf;
+	return true;
+}
+
+/* Have a buffer with room for a result.  False if there will be none. */
+static bool hmem_result_room(struct hmem *hm)
+{
+	struct virtio_hmem_result_batch *batch;
+
+	if (hm->result_buf) {
+		batch = hm->result_buf->data;
+		if (le32_to_cpu(batch->num_results) < HMEM_RESULTS_PER_BUF)
+			return true;
+		hmem_result_send(hm, false);
+	}
+	/* Without a buffer the device is gone, and nobody waits for results. */
+	return !hm->results_lost && hmem_result_next(hm);
+}
+
+void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
+{
+	struct virtio_hmem_result_batch *batch;
+	bool room;
+	u32 n;
+
+	/*
+	 * No page is in hand here, so memory can go offline: a device that takes no
+	 * results does not keep it, and hmem_foreign_moves() takes the lock for CPU
+	 * hotplug, which whoever waits for hm->moving has.
+	 */
+	mutex_unlock(&hm->moving);
+	room = hmem_result_room(hm);
+	mutex_lock(&hm->moving);
+	if (!room)
+		return;
+	batch = hm->result_buf->data;
+	n = le32_to_cpu(batch->num_results);
+	batch->results[n] = *res;
+	batch->num_results = cpu_to_le32(n + 1);
+}
