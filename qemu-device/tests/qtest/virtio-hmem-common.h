@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-hmem: what its tests share, a fake hmemd and a fake driver, which have
+ * the device between them.
+ *
+ * The test is both of them.  It never relies on how long something takes: to
+ * see that a message was handled it waits for what must follow, and the
+ * deadlines are only there so that a hung test ends.
+ */
+#ifndef TESTS_VIRTIO_HMEM_COMMON_H
+#define TESTS_VIRTIO_HMEM_COMMON_H
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include "qemu/atomic.h"
+#include "qemu/bitops.h"
+#include "qemu/bswap.h"
+#include "qemu/host-utils.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
+#include "libqtest.h"
+#include "libqos/libqos-pc.h"
+#include "libqos/pci-pc.h"
+#include "libqos/virtio-hmem.h"
+#include "hw/pci/pci_regs.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_hmem.h"
+#include "standard-headers/linux/virtio_pci.h"
+#include "standard-headers/linux/virtio_ring.h"
+#include "hw/virtio/hmem_link.h"
+
+#define DEADLINE_MS (300 * 1000)
+#define DEADLINE_US (DEADLINE_MS * 1000ll)
+#define MS 1000000ull
+
+/* Tier 0 is 128 MiB with the firmware's hole under 1 MiB, tier 1 follows. */
+#define HOLE 0xc0
+#define FAST 0x200
+#define SLOW 0x8000
+#define END 0x10000
+
+#define NODES                                                               \
+    " -m 256M -smp 1 -nodefaults"                                           \
+    " -object memory-backend-memfd,id=m0,size=128M"                         \
+    " -object memory-backend-memfd,id=m1,size=128M"
+#define NUMA                                                                \
+    " -numa node,nodeid=0,memdev=m0,cpus=0"                                 \
+    " -numa node,nodeid=1,memdev=m1,initiator=0"
+#define LB(target, type, what)                                              \
+    " -numa hmat-lb,initiator=0,target=" #target ",hierarchy=memory,"       \
+    "data-type=" type "," what
+#define HMAT                                                                \
+    LB(0, "access-latency", "latency=80")                                   \
+    LB(1, "read-latency", "latency=300")                                    \
+    LB(1, "write-latency", "latency=500")                                   \
+    LB(0, "access-bandwidth", "bandwidth=20G")                              \
+    LB(1, "read-bandwidth", "bandwidth=6G")                                 \
+    LB(1, "write-bandwidth", "bandwidth=2G")
+#define MACHINE "-machine pc,hmat=on" NODES NUMA HMAT
+#define UUID "12345678-9abc-def0-1234-56789abcdef0"
+#define DEVICE_PATH "/machine/peripheral/hmem0"
+#define SLOT 4
+
+/*
+ * hmemd
+ */
+
+typedef struct Daemon {
+    char *dir;
+    char *path;
+    int listener;
+    int fd;
+    struct hmem_link_hello hello;
+    struct hmem_link_state state;
+    struct hmem_link_range ranges[16];
+    uint32_t num_ranges;
+    /* Dirty, accessed, rearm. */
+    uint64_t *map;
+} Daemon;
+
+Daemon *daemon_new(void);
+
+void daemon_close(Daemon *d);
+
+void daemon_free(Daemon *d);
+
+void wait_readable(int fd);
+
+/* Read all of it; false at the end of the stream. */
+bool daemon_read(Daemon *d, void *buf, size_t len, int *fd);
+
+/* The next message, which has to be of this type; the caller frees it. */
+void *daemon_recv(Daemon *d, uint32_t type, uint32_t *len, int *fd);
+
+void daemon_recv_to(Daemon *d, uint32_t type, void *to, uint32_t size);
+
+void daemon_recv_state(Daemon *d, uint32_t flags);
+
+void daemon_send_raw(Daemon *d, const void *buf, size_t len);
+
+void daemon_welcome(Daemon *d);
+
+/* A new connection, and all that the device says before it hears anything. */
+void daemon_accept(Daemon *d);
+
+/* The device hangs up (after whatever it had still to say). */
+void daemon_expect_drop(Daemon *d);
+
+struct virtio_hmem_hint hint(uint64_t gfn, uint8_t order, uint8_t tier);
+
+void daemon_hints(Daemon *d, uint64_t id,
+                  const struct virtio_hmem_hint *hints, uint32_t num);
+
+void daemon_hint(Daemon *d, uint64_t id, uint64_t gfn, uint8_t order,
+                 uint8_t tier);
+
+void daemon_recv_reject(Daemon *d, uint64_t id, uint32_t code,
+                        uint32_t index);
+
+/* All messages so far were handled: a hint for no memory is rejected. */
+void daemon_barrier(Daemon *d);
+
+void daemon_track_with(Daemon *d, uint64_t window_ns, uint32_t tracker,
+                       uint32_t flags);
+
+void daemon_track_flags(Daemon *d, uint64_t window_ns, uint32_t flags);
+
+void daemon_track(Daemon *d, uint64_t window_ns);
+
+void daemon_tick_done(Daemon *d, uint64_t seq);
+
+/* What was found is for the caller to check. */
+struct hmem_link_tick daemon_next_tick(Daemon *d, uint64_t seq,
+                                       uint64_t window_ns);
+
+void daemon_recv_tick(Daemon *d, uint64_t seq, uint64_t window_ns,
+                      uint64_t dirty);
+
+uint64_t *accessed_map(Daemon *d);
+
+uint64_t *rearm_map(Daemon *d);
+
+bool map_test(const uint64_t *map, uint64_t gfn);
+
+void map_set(uint64_t *map, uint64_t gfn);
+
+/* Exactly these pages are in one of the maps; take them out. */
+void daemon_take(Daemon *d, uint64_t *map, const uint64_t *gfns, int num);
+
+void daemon_take_all(Daemon *d);
+
+void daemon_take_map(Daemon *d, const uint64_t *gfns, int num);
+
+/*
+ * Machine
+ */
+
+typedef struct Test {
+    QOSState *qs;
+    QTestState *qts;
+    Daemon *d;
+    QVirtioPCIDevice *pci;
+    QVirtioHMEM hmem;
+    /* Of the request that was received last; see recv_scan(). */
+    uint64_t look_ns;
+} Test;
+
+QVirtioPCIDevice *find_device(QOSState *qs, int slot);
+
+/* A machine with the device, connected and welcome, and no driver yet. */
+void setup_machine(Test *t, const char *extra);
+
+void find_hmem(Test *t);
+
+void setup(Test *t);
+
+void start_driver(Test *t);
+
+void setup_driver(Test *t);
+
+void teardown(Test *t);
+
+/* A counter, by its path: "ticks", "rejected.busy". */
+uint64_t get_stat(QTestState *qts, const char *path);
+
+void assert_property(QTestState *qts, const char *name,
+                     const char *value);
+
+/* Whether QEMU logs writes for the device. */
+void assert_log(Test *t, bool on);
+
+uint64_t get_outstanding(QTestState *qts);
+
+/*
+ * Driver
+ */
+
+/* Wait for the device to use the buffer @index; returns its id. */
+uint64_t recv_hints(Test *t, uint64_t addr, uint32_t index,
+                    const struct virtio_hmem_hint *hints, uint32_t num);
+
+/* One hint through the whole device; returns the id that the guest sees. */
+uint64_t pass_hint(Test *t, uint64_t cookie, uint64_t gfn,
+                   uint8_t order, uint8_t tier);
+
+typedef struct Results {
+    struct virtio_hmem_result_batch b;
+    struct virtio_hmem_result r[4];
+} Results;
+
+void set_result(Results *m, int i, uint64_t gfn, uint64_t new_gfn,
+                uint8_t order, uint8_t reason);
+
+void set_batch(Results *m, uint64_t id, uint32_t num, bool last);
+
+uint32_t results_len(const Results *m);
+
+void send_results(Test *t, const Results *m);
+
+/* hmemd sees what the guest sent, under its own name for the batch. */
+void daemon_recv_results(Daemon *d, const Results *sent,
+                         uint64_t cookie, bool last);
+
+/* The device has found fault with the guest, and can be started again. */
+void expect_broken(Test *t);
+
+/* Registers of a transport */
+
+#define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
+
+uint64_t register_addr(Test *t, uint64_t offset);
+
+void write_common16(Test *t, uint64_t offset, uint16_t value);
+
+void write_common64(Test *t, uint64_t offset, uint64_t value);
+
+#define CONFIG(field) offsetof(struct virtio_hmem_config, field)
+
+#define ONLINE(tier) CONFIG(tiers[tier].online)
+
+void write_config(Test *t, uint64_t offset, uint32_t value);
+
+/* As a driver does, the lower half first; and wait until hmemd is told. */
+void set_online(Test *t, int tier, uint64_t bytes);
+
+/*
+ * What a guest may get wrong.  Each function sends something that is not
+ * right, given the id of an unfinished batch: an order-2 page at SLOW.
+ */
+
+static void bad_send(Test *t, const Results *m)
+{
+    qvirtio_hmem_result(&t->hmem, m, results_len(m));
+}
+
+/* What a guest may get wrong; sent once the message of @id has arrived. */
+struct BadGuest {
+    const char *name;
+    void (*act)(Test *t, uint64_t id);
+    /* A feature bit that the driver has not negotiated; 0: it has all. */
+    int refuse;
+};
+
+void touch(Test *t, uint64_t gfn);
+
+void daemon_next_ranges(Daemon *d);
+
+/* They may wait for the clock, but come before a hint is rejected. */
+void daemon_recv_ranges(Daemon *d, uint32_t num);
+
+/* Bytes before the entries of a request, with VIRTIO_HMEM_F_LOOK. */
+#define SCAN_HEAD                                                           \
+    (sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look))
+
+#define SCAN_BUFFER(num)                                                    \
+    (SCAN_HEAD + (num) * sizeof(struct virtio_hmem_frames))
+
+#define REPORT_BUFFER(num)                                                  \
+    (sizeof(struct virtio_hmem_access) +                                    \
+     (num) * sizeof(struct virtio_hmem_frames))
+
+#define HINT_BUFFER(num)                                                    \
+    (sizeof(struct virtio_hmem_hint_batch) +                                \
+     (num) * sizeof(struct virtio_hmem_hint))
+
+typedef struct Report {
+    struct virtio_hmem_access header;
+    struct virtio_hmem_frames frames[8];
+} Report;
+
+typedef struct ScanBuffer {
+    uint64_t addr;
+    uint32_t index;
+} ScanBuffer;
+
+struct virtio_hmem_frames frames_of(uint64_t gfn, uint64_t mask);
+
+ScanBuffer post_scan(Test *t, uint32_t len);
+
+/*
+ * Wait for the device to use the buffer; returns the request's id.  How long
+ * the driver is to look, if the device says so, is in t->look_ns then.
+ */
+uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
+                   const struct virtio_hmem_frames *frames,
+                   uint32_t num);
+
+/* Of a request that asks for a report. */
+uint32_t collect_flags(const Test *t);
+
+void set_report(Report *r, uint64_t id, uint32_t num, bool last);
+
+void post_report(Test *t, const Report *r);
+
+/* ... and wait for the device to have read it. */
+void send_report(Test *t, const Report *r);
+
+/* All there is to say. */
+void finish_scan(Test *t, uint64_t id);
+
+void daemon_track_gpt(Daemon *d, uint32_t flags);
+
+/* The scan before the first window; returns its id. */
+uint64_t clear_scan(Test *t);
+
+/*
+ * A window ends: the scan that tells what was accessed in it, and rearms these;
+ * its id.
+ */
+uint64_t rearm_scan(Test *t, const struct virtio_hmem_frames *rearm,
+                    uint32_t num);
+
+uint64_t collect_scan(Test *t);
+
+/* Answer a tick, and be sure that it has arrived. */
+void gpt_tick_done(Test *t, uint64_t seq);
+
+void setup_gpt(Test *t, uint32_t flags);
+
+void recv_gpt_tick(Test *t, uint64_t seq, uint64_t window_ns,
+                   uint64_t accessed);
+
+void bad_report_with(Test *t, uint64_t id, uint32_t num, uint32_t flags);
+
+/* What a test of the table in main() is. */
+typedef struct HmemTest {
+    const char *name;
+    void (*func)(void);
+} HmemTest;
+
+/* Add them as virtio-hmem/NAME. */
+void add_tests(const HmemTest *tests, int num);
+
+#endif
