@@ -157,8 +157,8 @@ static void hmem_track_set_late(HmemTrack *track, bool late)
 /* The timer comes when it has ended, or when the driver takes long. */
 static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
-    track->scan = scan;
-    track->scanned = false;
+    track->state = scan == HMEM_SCAN_CLEAR ? HMEM_TRACK_CLEARING :
+        HMEM_TRACK_COLLECTING;
     track->scan_begin_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
     timer_del(track->timer);
     if (track->tracker->guest) {
@@ -183,25 +183,39 @@ static bool hmem_track_resting(const HmemTrack *track)
 /* The window that is under way goes on, or the first one is to begin. */
 static void hmem_track_go_on(HmemTrack *track)
 {
-    if (!hmem_track_has_driver(track) || track->scan != HMEM_SCAN_NONE) {
-        return;
-    }
-    if (track->stale && !hmem_track_resting(track)) {
-        hmem_track_kick(track);
-    } else {
+    switch (track->state) {
+    case HMEM_TRACK_STALE:
+        if (!hmem_track_resting(track)) {
+            hmem_track_kick(track);
+            break;
+        }
+        /* fall through */
+    case HMEM_TRACK_WINDOW:
         hmem_track_arm(track);
+        break;
+    default:
+        /* What is under way goes on by itself. */
+        break;
     }
 }
 
 /* If this is a rest, stop to look; what a window has found is told first. */
 static void hmem_track_rest(HmemTrack *track)
 {
-    if (hmem_track_resting(track) && track->scan != HMEM_SCAN_COLLECT) {
-        track->scan = HMEM_SCAN_NONE;
-        track->scanned = false;
-        track->stale = true;
-        track->tracker->rest(track);
+    if (!hmem_track_resting(track)) {
+        return;
     }
+    switch (track->state) {
+    case HMEM_TRACK_COLLECTING:
+    case HMEM_TRACK_COLLECTED:
+        return;
+    case HMEM_TRACK_NO_DRIVER:
+        break;
+    default:
+        track->state = HMEM_TRACK_STALE;
+        break;
+    }
+    track->tracker->rest(track);
 }
 
 static void hmem_track_count_rearmed(HmemTrack *track, uint64_t num)
@@ -212,8 +226,7 @@ static void hmem_track_count_rearmed(HmemTrack *track, uint64_t num)
 
 static void hmem_track_rearm(HmemTrack *track)
 {
-    track->answered = false;
-    track->busy = false;
+    track->answer = HMEM_ANSWER_DONE;
     hmem_track_count_rearmed(
         track, track->tracker->rearm(track->memory, &track->maps));
 }
@@ -235,7 +248,7 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
         track->tracker->collect(track->memory, &track->maps, &tick);
     }
     track->tick_ns = now;
-    track->busy = true;
+    track->answer = HMEM_ANSWER_AWAITED;
     track->max_seq = MAX(track->max_seq, tick.seq);
     track->num_ticks++;
     track->num_dirty += tick.dirty;
@@ -247,80 +260,91 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     /* The driver can have gone after this, or the device. */
     hmem_track_rest(track);
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
-        track->in_wait = true;
+        if (track->answer == HMEM_ANSWER_AWAITED) {
+            track->answer = HMEM_ANSWER_AWAITED_IN_TIMER;
+        }
         /* Tracking may be stopped, or be another, after this. */
         track->ops->wait(track->opaque);
-        track->in_wait = false;
+        if (track->answer == HMEM_ANSWER_AWAITED_IN_TIMER) {
+            track->answer = HMEM_ANSWER_AWAITED;
+        }
     }
-}
-
-/* What was before now is of no window.  False: not yet, a scan sees to that. */
-static bool hmem_track_clear(HmemTrack *track)
-{
-    track->stale = false;
-    if (track->tracker->scan) {
-        hmem_track_scan(track, HMEM_SCAN_CLEAR);
-        return false;
-    }
-    track->tracker->clear(track->memory);
-    return true;
 }
 
 static void hmem_track_begin_window(HmemTrack *track, uint64_t now)
 {
+    track->state = HMEM_TRACK_WINDOW;
     track->tick_ns = now;
     hmem_track_arm(track);
+}
+
+/* What was before now is of no window. */
+static void hmem_track_clear(HmemTrack *track, uint64_t now)
+{
+    if (track->tracker->scan) {
+        hmem_track_scan(track, HMEM_SCAN_CLEAR);
+    } else {
+        track->tracker->clear(track->memory);
+        hmem_track_begin_window(track, now);
+    }
+}
+
+/* A window, or a rest, is under way: end it if it is time. */
+static void hmem_track_end_window(HmemTrack *track, uint64_t now)
+{
+    if (track->answer == HMEM_ANSWER_TO_REARM) {
+        hmem_track_rearm(track);
+    }
+    /* A slow daemon gets a longer window: hmem_track_done() comes back. */
+    if (track->answer != HMEM_ANSWER_DONE) {
+        return;
+    }
+    if (now < track->due_ns) {
+        timer_mod(track->timer, track->due_ns);
+    } else if (track->tracker->scan &&
+               !(track->flags & HMEM_LINK_TRACK_REST)) {
+        hmem_track_scan(track, HMEM_SCAN_COLLECT);
+    } else {
+        hmem_track_tick(track, now, 0);
+    }
 }
 
 static void hmem_track_timer(void *opaque)
 {
     HmemTrack *track = opaque;
     uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-    HmemScan ended = track->scan;
 
-    if (ended != HMEM_SCAN_NONE && !track->scanned) {
+    switch (track->state) {
+    case HMEM_TRACK_OFF:
+    case HMEM_TRACK_NO_DRIVER:
+        break;
+    case HMEM_TRACK_STALE:
+        if (hmem_track_resting(track)) {
+            hmem_track_end_window(track, now);
+        } else {
+            hmem_track_clear(track, now);
+        }
+        break;
+    case HMEM_TRACK_WINDOW:
+        hmem_track_end_window(track, now);
+        break;
+    case HMEM_TRACK_CLEARING:
+    case HMEM_TRACK_COLLECTING:
         /* Or hmemd has answered, and the log is not through. */
         if (track->tracker->guest) {
             hmem_track_set_late(track, true);
         }
-        return;
-    }
-    track->scan = HMEM_SCAN_NONE;
-    if (ended == HMEM_SCAN_CLEAR) {
+        break;
+    case HMEM_TRACK_CLEARED:
         /* Of no window. */
         track->found = (HmemScanned) { };
         hmem_track_begin_window(track, now);
-        return;
-    }
-    if (ended == HMEM_SCAN_COLLECT) {
+        break;
+    case HMEM_TRACK_COLLECTED:
+        track->state = HMEM_TRACK_WINDOW;
         hmem_track_tick(track, now, track->tracker->guest ?
                         now - track->scan_begin_ns : 0);
-        return;
-    }
-    if (!hmem_track_has_driver(track)) {
-        return;
-    }
-    if (track->stale && !hmem_track_resting(track)) {
-        if (hmem_track_clear(track)) {
-            hmem_track_begin_window(track, now);
-        }
-        return;
-    }
-    if (track->answered) {
-        hmem_track_rearm(track);
-    }
-    /* A slow daemon gets a longer window: hmem_track_done() comes back. */
-    if (track->busy) {
-        return;
-    }
-    if (now < track->due_ns) {
-        timer_mod(track->timer, track->due_ns);
-        return;
-    }
-    if (track->tracker->scan && !(track->flags & HMEM_LINK_TRACK_REST)) {
-        hmem_track_scan(track, HMEM_SCAN_COLLECT);
-    } else {
-        hmem_track_tick(track, now, 0);
+        break;
     }
 }
 
@@ -331,7 +355,11 @@ void hmem_track_scanned(HmemTrack *track, const HmemScanned *found)
     if (found->rearmed) {
         hmem_track_count_rearmed(track, found->rearmed);
     }
-    track->scanned = true;
+    if (track->state == HMEM_TRACK_CLEARING) {
+        track->state = HMEM_TRACK_CLEARED;
+    } else if (track->state == HMEM_TRACK_COLLECTING) {
+        track->state = HMEM_TRACK_COLLECTED;
+    }
     hmem_track_kick(track);
     hmem_track_set_late(track, false);
 }
@@ -344,11 +372,11 @@ void hmem_track_memory_changed(HmemTrack *track)
 }
 
 /* Whatever was under way is not any more. */
-static void hmem_track_idle(HmemTrack *track)
+static void hmem_track_idle(HmemTrack *track, HmemTrackState state)
 {
     timer_del(track->timer);
-    track->busy = track->answered = track->stale = track->scanned = false;
-    track->scan = HMEM_SCAN_NONE;
+    track->state = state;
+    track->answer = HMEM_ANSWER_DONE;
     track->found = (HmemScanned) { };
     track->late = false;
 }
@@ -357,7 +385,13 @@ static void hmem_track_idle(HmemTrack *track)
 static void hmem_track_begin(HmemTrack *track)
 {
     track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
-    track->stale = track->tracker->clear || track->tracker->scan;
+    if (!hmem_track_has_driver(track)) {
+        track->state = HMEM_TRACK_NO_DRIVER;
+    } else if (track->tracker->clear || track->tracker->scan) {
+        track->state = HMEM_TRACK_STALE;
+    } else {
+        track->state = HMEM_TRACK_WINDOW;
+    }
     hmem_track_go_on(track);
 }
 
@@ -377,7 +411,7 @@ void hmem_track_set_driver(HmemTrack *track, bool there, bool scans)
     }
     if (had) {
         /* The next one begins with a window of its own. */
-        hmem_track_idle(track);
+        hmem_track_idle(track, HMEM_TRACK_NO_DRIVER);
         if (track->tracker->rest) {
             track->tracker->rest(track);
         }
@@ -392,18 +426,18 @@ bool hmem_track_done(HmemTrack *track, uint64_t seq)
         return false;
     }
     /* Otherwise an answer from before tracking was stopped, and late. */
-    if (!track->busy || seq != track->seq) {
+    if (track->answer == HMEM_ANSWER_DONE || seq != track->seq) {
         return true;
     }
     if (!track->tracker->rearm) {
-        track->busy = false;
+        track->answer = HMEM_ANSWER_DONE;
         if (!timer_pending(track->timer)) {
             hmem_track_kick(track);
         }
-    } else if (track->in_wait) {
+    } else if (track->answer == HMEM_ANSWER_AWAITED_IN_TIMER) {
         hmem_track_rearm(track);
     } else {
-        track->answered = true;
+        track->answer = HMEM_ANSWER_TO_REARM;
         hmem_track_kick(track);
     }
     return true;
@@ -416,7 +450,7 @@ uint64_t hmem_track_window_so_far(const HmemTrack *track)
 
 bool hmem_track_waiting(const HmemTrack *track)
 {
-    return track->busy;
+    return track->answer != HMEM_ANSWER_DONE;
 }
 
 void hmem_track_forget(HmemTrack *track)
@@ -471,7 +505,7 @@ static void hmem_track_halt(HmemTrack *track)
     if (tracker->guest) {
         hmem_track_set_late(track, false);
     }
-    hmem_track_idle(track);
+    hmem_track_idle(track, HMEM_TRACK_OFF);
     if (tracker->scan) {
         tracker->scan(track, HMEM_SCAN_NONE);
     }

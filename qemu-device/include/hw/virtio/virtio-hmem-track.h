@@ -78,6 +78,41 @@ typedef struct HmemTracker {
 
 extern const HmemTracker hmem_tracker_sim;
 
+/* Where tracking is.  What the last tick is waiting for, HmemAnswer says. */
+typedef enum HmemTrackState {
+    /* Nothing is tracked. */
+    HMEM_TRACK_OFF,
+    /* No window begins before a driver comes that the tracker needs. */
+    HMEM_TRACK_NO_DRIVER,
+    /*
+     * What the tracker has is of no window: before the next window that is no
+     * rest it is cleared, in the timer.  Rests end in the timer as windows do.
+     */
+    HMEM_TRACK_STALE,
+    /* A scan clears what the tracker has. */
+    HMEM_TRACK_CLEARING,
+    /* It has ended; the first window begins in the timer. */
+    HMEM_TRACK_CLEARED,
+    /* A window is under way, which ends in the timer. */
+    HMEM_TRACK_WINDOW,
+    /* It has ended, and a scan collects what was used in it. */
+    HMEM_TRACK_COLLECTING,
+    /* That has ended, too; the tick follows in the timer. */
+    HMEM_TRACK_COLLECTED,
+} HmemTrackState;
+
+/* What is to happen before the next window may end. */
+typedef enum HmemAnswer {
+    /* Nothing: the last tick is done with. */
+    HMEM_ANSWER_DONE,
+    /* hmemd answers it. */
+    HMEM_ANSWER_AWAITED,
+    /* The same, and the timer waits for that. */
+    HMEM_ANSWER_AWAITED_IN_TIMER,
+    /* What the answer has rearmed is taken, in the timer. */
+    HMEM_ANSWER_TO_REARM,
+} HmemAnswer;
+
 typedef struct HmemTrackOps {
     /* A window has ended, and its pages are in the maps: tell hmemd. */
     void (*tick)(void *opaque, const struct hmem_link_tick *tick);
@@ -107,6 +142,8 @@ struct HmemTrack {
     /* Until this is over, it is not done. */
     bool held;
 
+    HmemTrackState state;
+    HmemAnswer answer;
     /* NULL: not tracking */
     const HmemTracker *tracker;
     uint32_t flags;
@@ -116,16 +153,6 @@ struct HmemTrack {
     uint64_t tick_ns;
     /* When the next one is due. */
     uint64_t due_ns;
-    /*
-     * What the tracker has is of no window: before the next one that is no
-     * rest it is cleared, in the timer.
-     */
-    bool stale;
-    /* The last tick is not done with: not answered, or not yet rearmed. */
-    bool busy;
-    bool answered;
-    /* In the timer, waiting for hmemd. */
-    bool in_wait;
     /* The highest seq that hmemd can answer to. */
     uint64_t max_seq;
     QEMUTimer *timer;
@@ -135,12 +162,9 @@ struct HmemTrack {
     /* There is a driver, and it does scans. */
     bool driver;
     bool scanner;
-    /* The one that is under way, or has just ended, which the timer sees to. */
-    HmemScan scan;
-    bool scanned;
-    /* It has been under way for longer than a window. */
+    /* A scan has been under way for longer than a window. */
     bool late;
-    /* What it found, for the tick that follows. */
+    /* What the last one found, for the tick that follows. */
     HmemScanned found;
     uint64_t scan_begin_ns;
 
