@@ -34,6 +34,8 @@ static void begin_window(struct vm *vm)
 	vm->stats.accessed += vm->tick.accessed;
 	vm->stats.incomplete += tick.incomplete;
 	hmem_placer_window(&vm->placer, &tick);
+	/* A dirty log is not left on for as long as counting takes. */
+	tracking_next_window(vm);
 }
 
 /* The window's pages are counted, and what is to be rearmed is in the map. */

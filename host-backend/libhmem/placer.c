@@ -108,24 +108,6 @@ void hmem_placer_begin(struct hmem_placer *p)
 
 /* --- a window --- */
 
-void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
-{
-	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
-						 tick->tells_written);
-
-	p->tick = *tick;
-	p->phase = HMEM_PLACER_COUNTS;
-	p->planned = false;
-	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
-	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
-	if (!p->looked)
-		return;
-	heat.incomplete = tick->incomplete;
-	if (is_paced(p))
-		hmem_pace_window(&p->pace, p->tracker, tick->busy || p->no_room, &heat);
-	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
-}
-
 /* Frames of guest memory. */
 static uint64_t all_frames(const struct hmem_placer *p)
 {
@@ -136,7 +118,31 @@ static uint64_t all_frames(const struct hmem_placer *p)
 	return frames;
 }
 
-/* All is counted: how long is the next window? */
+void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
+{
+	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
+						 tick->tells_written);
+	uint64_t ns;
+
+	p->tick = *tick;
+	p->phase = HMEM_PLACER_COUNTS;
+	p->planned = false;
+	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
+	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
+	if (hmem_placer_is_sampled(p)) {
+		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
+				       tick->window_ns, all_frames(p), tick->written);
+		set_next(p, ns, p->sampler.rests);
+	}
+	if (!p->looked)
+		return;
+	heat.incomplete = tick->incomplete;
+	if (is_paced(p))
+		hmem_pace_window(&p->pace, p->tracker, tick->busy || p->no_room, &heat);
+	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
+}
+
+/* All is counted: how long is the next window?  Of samples that is known before. */
 static void end_window(struct hmem_placer *p)
 {
 	const struct hmem_tick *tick = &p->tick;
@@ -148,11 +154,6 @@ static void end_window(struct hmem_placer *p)
 		set_next(p, ns, hmem_pace_rests(&p->pace));
 	} else if (p->looked) {
 		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);
-	}
-	if (hmem_placer_is_sampled(p)) {
-		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
-				       tick->window_ns, all_frames(p), tick->written);
-		set_next(p, ns, p->sampler.rests);
 	}
 }
 

@@ -162,7 +162,10 @@ static inline bool hmem_placer_is_sampled(const struct hmem_placer *p)
 	return p->tracker && p->tracker->ops->faults && p->can_rest;
 }
 
-/* A window has ended. */
+/*
+ * A window has ended.  With a dirty log in samples, @next is known when this returns, so
+ * that the log need not be on for as long as the steps take.
+ */
 void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick);
 
 /*

@@ -11,6 +11,10 @@
  *   page of the guest's memory.  That is the least they can be where KVM splits huge
  *   pages before the first write (its eager_page_split, which is the default), and
  *   the most that getting huge pages back can cost.
+ *   KVM counts more (pf_taken), see hmemd(8): pages that are written again between the
+ *   end of a sample and that of the log; pages that are read, or written, in memory
+ *   that is not mapped when a sample begins; and small pages, which stay protected
+ *   after it.  Nobody tells the device of these.
  * - The next sample waits until the faults of the one before are paid for by what
  *   accrues: the policy's faults a second.  What is saved up is what accrues in one
  *   of its windows.

@@ -241,6 +241,26 @@ static void moves_nothing_in_a_sample(void **state)
 	assert_true(moves > 0);
 }
 
+/* Counting takes the longer the more memory there is; the log is not on meanwhile. */
+static void rests_before_a_sample_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_err err;
+	bool rests;
+
+	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
+	hmem_placer_begin(&f->placer);
+	do {
+		rests = f->placer.next.rest;
+		f->tick.window_ns = f->placer.next.ns;
+		f->tick.written = rests ? 0 : NUM_HOT;
+		hmem_placer_window(&f->placer, &f->tick);
+		assert_true(rests || f->placer.next.rest);
+		while (hmem_placer_step(&f->placer, 64, &err) != HMEM_PLACER_DONE)
+			assert_true(rests || f->placer.next.rest);
+	} while (rests);
+}
+
 /* Whatever the steps, the hints are the same; and the window is known before the plan is. */
 static void steps_do_not_matter(void **state)
 {
@@ -273,6 +293,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moves_by_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_what_may_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),
+		cmocka_unit_test_setup_teardown(rests_before_a_sample_is_counted, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(steps_do_not_matter, setup, teardown),
 	};
 
