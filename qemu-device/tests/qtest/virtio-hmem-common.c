@@ -605,6 +605,11 @@ void set_online(Test *t, int tier, uint64_t bytes)
     daemon_recv_state(t->d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
 }
 
+void bad_send(Test *t, const Results *m)
+{
+    qvirtio_hmem_result(&t->hmem, m, results_len(m));
+}
+
 void touch(Test *t, uint64_t gfn)
 {
     qtest_writeb(t->qts, (gfn << VIRTIO_HMEM_GFN_SHIFT) + 123, 1);

@@ -370,6 +370,11 @@ static void test_results_backlog(void)
     teardown(&t);
 }
 
+/*
+ * What a guest may get wrong.  Each function sends something that is not
+ * right, given the id of an unfinished batch: an order-2 page at SLOW.
+ */
+
 static void bad_one(Test *t, uint64_t id, struct virtio_hmem_result result)
 {
     Results m;
