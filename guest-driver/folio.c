@@ -209,10 +209,14 @@ struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
 	/*
 	 * The other half of an exchange: the page that made room may be in a
 	 * CPU's cache, which does not count as free.  So look below the
-	 * watermark, but never for more than what left.
+	 * watermark, but never for more than what left.  For a huge page that
+	 * is not enough: none is even looked for in the CPU's cache unless there
+	 * is one outside of it, or the watermarks are of no account.
 	 */
 	if (hm->room[tier] > 0)
 		gfp |= __GFP_HIGH;
+	if (order && hm->room[tier] >= 1L << order)
+		gfp = (gfp & ~__GFP_NOMEMALLOC) | __GFP_MEMALLOC;
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
 }
 

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Huge pages, and hints that name them, parts of them, or more than them: what moves
+whole, what is split, and what becomes of it where there is no room."""
+
+from collections import Counter
+
+from daemon import REASONS
+from guest import test
+from peer import Peer
+
+ALONE = "numa_balancing=disable"
+GO = "/run/go"
+HUGE = 512
+ORDER = 9
+
+
+class Huge:
+    """A machine with the program huge (progs/huge.c) in it."""
+
+    def __init__(self, rig, low, high, how="", before="true", **options):
+        self.peer = Peer(rig.dir)
+        self.vm = rig.boot(ready=False, append=ALONE, **options)
+        self.peer.wait_ready()
+        self.whole = rig.kernel == "7.3"     # the kernel can move them so
+        # A machine with less than 512 MiB has no huge pages, unless told so, and then
+        # keeps much more memory free.  khugepaged would make huge pages again of what
+        # was split, and a node that is compacted moves pages while they are hinted.
+        self.vm.run("cd /sys/kernel/mm/transparent_hugepage; "
+                    "m=$(cat /proc/sys/vm/min_free_kbytes); echo madvise > enabled; "
+                    "echo $m > /proc/sys/vm/min_free_kbytes; "
+                    f"echo {1 << 30} > khugepaged/scan_sleep_millisecs; "
+                    f"echo 0 > /proc/sys/vm/compaction_proactiveness; {before}")
+        self.program = self.vm.spawn(f"huge {low} {high} {how} {GO}")
+        self.turn = 0
+        self.read()
+        assert (self.low_huge, self.high_huge) == (low, high), self.program.output
+
+    def read(self):
+        """Wait until the program has told all."""
+        self.turn += 1
+
+        def told():
+            return self.program.output.count("\nhuge ") == self.turn and \
+                self.program.output.endswith("\n")
+        with self.vm.changed:
+            self.vm.wait(lambda: told() or self.program.status is not None, None,
+                         "the program to tell its huge pages")
+        assert self.program.status is None, self.program.output
+        low, high, huge = [line.split()[1:] for line in
+                           self.program.output.splitlines()[-3:]]
+        self.low, self.high = list(map(int, low)), list(map(int, high))
+        self.low_huge, self.high_huge = map(int, huge)
+
+    def look(self):
+        """Have the program check its memory, and tell where it is."""
+        self.vm.run(f"touch {GO}")
+        self.read()
+
+    def hint(self, hints):
+        """{reason: frames}, and where the frames are."""
+        results = self.peer.hint(hints)
+        count, where = Counter(), {}
+        for gfn, new, order, reason in results:
+            count[REASONS[reason]] += 1 << order
+            for k in range(1 << order):
+                assert gfn + k not in where
+                where[gfn + k] = new + k
+        assert len(where) == sum(1 << order for _, order, _ in hints)
+        print(f"{hints}: {dict(count)}, {len(results)} results")
+        return count, where
+
+
+@test()
+def whole_page(rig):
+    """It moves whole where the kernel can do that, or else in pieces."""
+    huge = Huge(rig, 4, 0)
+    count, where = huge.hint([(huge.low[0], ORDER, 1)])
+    assert count["moved"] == HUGE, count
+    huge.look()
+    assert huge.low_huge == (4 if huge.whole else 3)
+    assert huge.low[0] == where[min(where)]
+    assert huge.vm.counter("large_moved") == huge.whole
+
+
+@test()
+def base_page_in_a_huge_page(rig):
+    """It moves, and the huge page is split: the others stay where they are."""
+    huge = Huge(rig, 4, 0)
+    count, _ = huge.hint([(huge.low[0] + 7, 0, 1)])
+    assert count == {"moved": 1}, count
+    huge.look()
+    assert huge.low_huge == 3
+    # What is left of it are base pages, which move one by one.  The frame that the
+    # first one left has no page of the program's.
+    count, _ = huge.hint([(huge.low[0], ORDER, 1)])
+    assert count["moved"] >= HUGE - 1, count
+    huge.look()
+    assert huge.low_huge == 3
+
+
+@test()
+def a_huge_page_and_base_pages(rig):
+    """A hint that is larger than a huge page names one, and base pages."""
+    huge = Huge(rig, 24, 0)
+    first = next(g for g in huge.low if g % (2 * HUGE) == 0 and g + HUGE in huge.low)
+    huge.hint([(first + HUGE + 7, 0, 1)])
+    count, _ = huge.hint([(first, ORDER + 1, 1)])
+    assert count["moved"] >= 2 * HUGE - 1, count
+    huge.look()
+    assert huge.low_huge == (23 if huge.whole else 22)
+
+
+@test()
+def pages_of_several_processes(rig):
+    """Base pages move, whoever has them.  A huge page of which each process maps another
+    part is neither moved nor split."""
+    huge = Huge(rig, 2, 0, "share")
+    base, shared = huge.low
+    huge.hint([(base + 7, 0, 1)])
+    huge.look()
+    count, _ = huge.hint([(base, ORDER, 1)])
+    # Another page may have come to the frame that the first one left.
+    assert count["moved"] >= HUGE - 1, count
+    count, _ = huge.hint([(shared, ORDER, 1)])
+    assert count == {"large": HUGE}, count
+    huge.look()
+    # Children that find something wrong say so.
+    assert "word" not in huge.program.output, huge.program.output
+
+
+def exchange(rig, before):
+    """DRAM is full.  A huge page is not promoted, and not split either, until another
+    one is demoted for it."""
+    huge = Huge(rig, 6, 6, "full", before=before, dram=192, nvm=256, cpus=1)
+    high = huge.high
+    while high:
+        count, _ = huge.hint([(high[0], ORDER, 0)])
+        if count["no-memory"] == HUGE:
+            break
+        high.pop(0)
+    assert len(high) >= 3, "DRAM does not fill up"
+    huge.look()
+    split = 6 - len(high)
+    assert huge.high_huge == (6 if huge.whole else 6 - split)
+    for number in range(3):
+        hints = [(huge.low[number], ORDER, 1), (high[number], ORDER, 0)]
+        if number & 1:
+            hints.reverse()
+        count, _ = huge.hint(hints)
+        assert count == {"moved": 2 * HUGE}, (number, count)
+    huge.look()
+    assert (huge.low_huge, huge.high_huge) == \
+        ((6, 6) if huge.whole else (3, 3 - split))
+
+
+@test()
+def exchange_in_a_full_node(rig):
+    exchange(rig, "true")
+
+
+@test()
+def exchange_with_pages_kept_by_processors(rig):
+    """What a page leaves is not free at once, but in a list of the processor's: on a
+    machine with much memory that is so long that huge pages are kept in it."""
+    exchange(rig, "echo 8 > /proc/sys/vm/percpu_pagelist_high_fraction")
