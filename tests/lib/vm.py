@@ -391,7 +391,7 @@ class VM:
             try:
                 (self.dir / f"{self.name}-dmesg.log").write_text(
                     self.run("dmesg", timeout=60))
-            except VMError:
+            except (VMError, OSError):
                 pass            # hung or dead; the console tells
         self.kill()
         faults = self.faults()
