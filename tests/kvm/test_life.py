@@ -8,6 +8,10 @@ from guest import test
 STOP = "/run/stop"
 MIB = 16
 
+# In a port's configuration space; bits of the high byte of the slot's control.
+PCI_CAPABILITIES, PCI_CAP_EXPRESS, SLOT_CONTROL = 0x34, 0x10, 0x18
+SLOT_OFF = 0x07
+
 
 class Work:
     """A program that writes 16 MiB all the time, in tier 1 at first, while the
@@ -94,6 +98,64 @@ def unplug(rig):
     host.hmemd.wait_ready(vm.name)
     work.moves()
     work.finish()
+
+
+def ejection(vm):
+    """Commands with which the guest switches the power of the device's slot off, as one
+    does that has let go of it, and this one has not: its driver is at work; and with
+    which it finds out."""
+    device = vm.run("cd -P /sys/bus/virtio/drivers/virtio_hmem/virtio*/.. && "
+                    "pwd -P").strip()
+    port = f"{device}/.."
+    config = bytes.fromhex(vm.run(
+        f"head -c 256 {port}/config | hexdump -v -e '1/1 \"%02x\"'"))
+    at = config[PCI_CAPABILITIES]
+    while config[at] != PCI_CAP_EXPRESS:
+        at = config[at + 1]
+    at += SLOT_CONTROL
+    low, high = config[at], config[at + 1] | SLOT_OFF
+    return (f"printf '\\x{low:02x}\\x{high:02x}' | "
+            f"dd of={port}/config bs=2 seek={at // 2} conv=notrunc",
+            f"echo 1 > {device}/remove")
+
+
+def ejected(rig, accel, rounds=4):
+    """The guest takes the device away while QEMU switches the dirty log on and off,
+    or takes what is in it, for which the guest may have to run.  A new device works,
+    and another one after that."""
+    host = rig.kvm_host()
+    host.hmemd.start()
+    vm = host.boot(accel=accel, args=(
+        "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
+    work = Work(host, vm)
+    for _ in range(rounds * rig.rounds):
+        eject, remove = ejection(vm)
+        # As often as leaves the guest time to run.
+        host.hmemd.policy(vm.name, name="hmmv", track="dirty", window=250,
+                          faults=1000000)
+        host.hmemd.wait(lambda: host.hmemd.stats(vm.name)["counters"]["log_samples"]
+                        >= 3, "samples of the dirty log")
+        since = len(vm.events)
+        vm.run(eject)
+        vm.wait_event("DEVICE_DELETED", since, device="hmem0")
+        vm.run(remove)
+        host.hmemd.wait(lambda: vm.name not in host.hmemd.vms(), "the VM to be gone")
+        vm.plug()
+        host.hmemd.wait_ready(vm.name)
+    host.hmemd.migrate_all(1, vm=vm.name)
+    work.finish()
+
+
+@test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
+def eject_log(rig):
+    """With KVM's dirty log."""
+    ejected(rig, "kvm")
+
+
+@test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
+def eject_ring(rig):
+    """With KVM's dirty ring, for which QEMU stops the guest's processors."""
+    ejected(rig, "kvm,dirty-ring-size=4096")
 
 
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
