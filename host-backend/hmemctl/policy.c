@@ -31,7 +31,8 @@ static const struct argp argp = {
 	       "same, but the temperature is kept.  name=writes: the pages written "
 	       "most go to tier 0.  name=hmmv: the hottest do.  name=hmvisor: the "
 	       "hottest do, and a write counts for more than a read.  name=auto: the "
-	       "hottest do, found with as little looking as need be.  See "
+	       "hottest do, found with as little looking as need be.  "
+	       "name=rates: pages move if that saves more time than it takes.  See "
 	       "hmemctl(1) for the other keys.",
 	.children = global_argp,
 };

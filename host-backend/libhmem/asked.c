@@ -249,16 +249,18 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 	}
 }
 
-static void set_heat(struct hmem_pages *p, const struct hmem_pages_range *r,
-		     uint64_t slot, uint16_t heat)
+static void set_record(struct hmem_pages *p, const struct hmem_pages_range *r,
+		       uint64_t slot, struct hmem_record record)
 {
-	p->hist[r->tier][HMEM_BUCKET(p->heat[slot])]--;
-	p->hist[r->tier][HMEM_BUCKET(heat)]++;
-	p->heat[slot] = heat;
+	p->hist[r->tier][hmem_pages_bucket(p, slot)]--;
+	p->heat[slot] = record.heat;
+	p->recent[slot] = record.recent;
+	p->hist[r->tier][hmem_pages_bucket(p, slot)]++;
 }
 
-/* A page with @heat has come to @gfn, or @leaves it, and nothing is there. */
-static void settle(struct hmem_pages *p, uint64_t gfn, uint16_t heat, bool leaves)
+/* A page with @record has come to @gfn, or @leaves it, and nothing is there. */
+static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record,
+		   bool leaves)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
 	uint64_t slot, bit;
@@ -268,32 +270,35 @@ static void settle(struct hmem_pages *p, uint64_t gfn, uint16_t heat, bool leave
 	slot = r->slot + (gfn - r->gfn);
 	bit = UINT64_C(1) << (slot % 64);
 	hmem_mlq_forget(&p->mlq[slot / 64], bit);
+	/* Copying has set it, which is known even if the next window is a brief one. */
+	if (p->by_class)
+		p->mlq[slot / 64].wait[HMEM_WAIT_SET] |= bit;
 	p->was_hot[slot / 64] &= ~bit;
-	if (!r->tier && heat >= HMEM_HEAT_WAS_HOT)
+	if (!r->tier && !p->by_class && record.heat >= HMEM_HEAT_WAS_HOT)
 		p->was_hot[slot / 64] |= bit;
 	/* Not in flight any more: another page has moved in, which is here. */
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;
-	set_heat(p, r, slot, heat);
+	set_record(p, r, slot, record);
 	p->state[slot] = stamp(p->clock + SETTLE);
 	learn(p, slot, true);
 	mark(p, slot);
 }
 
 static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
-		     uint16_t heat)
+		     struct hmem_record record)
 {
-	settle(p, gfn, 0, true);
-	settle(p, new_gfn, heat, false);
+	settle(p, gfn, (struct hmem_record) { 0 }, true);
+	settle(p, new_gfn, record, false);
 }
 
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
-		      unsigned int order, uint16_t heat)
+		      unsigned int order, struct hmem_record record)
 {
 	if (!order) {
-		move_one(p, gfn, new_gfn, heat);
+		move_one(p, gfn, new_gfn, record);
 		return;
 	}
 	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++, new_gfn++)
-		move_one(p, gfn, new_gfn, hmem_pages_heat(p, gfn));
+		move_one(p, gfn, new_gfn, hmem_pages_record(p, gfn));
 }

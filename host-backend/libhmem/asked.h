@@ -11,6 +11,12 @@
 /* Of a block that nothing is known of: see hmem_pages_quota(). */
 #define HMEM_QUOTA_FIRST	4u
 
+/* What the words of the multi-level queue are for with rates. */
+enum hmem_wait {
+	HMEM_WAIT_SET,	/* the bit is set since before the window: it tells nothing */
+	HMEM_WAIT_LATE,	/* it will be cleared when the window that now begins has ended */
+};
+
 /* Does the @state of any frame of a block say something? */
 bool hmem_asked_any(const uint16_t *state);
 

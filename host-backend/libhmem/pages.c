@@ -48,13 +48,15 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	p->num_slots = slot;
 	/* Large ones are mapped, so frames never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
+	p->recent = calloc(slot + 64, sizeof(*p->recent));
 	p->state = calloc(slot + 64, sizeof(*p->state));
 	p->quota = calloc(slot / 64 + 1, sizeof(*p->quota));
 	p->was_hot = calloc(slot / 64 + 1, sizeof(*p->was_hot));
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
 	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
-	if (p->heat && p->state && p->quota && p->was_hot && p->mlq && p->live && p->asked)
+	if (p->heat && p->recent && p->state && p->quota && p->was_hot && p->mlq && p->live &&
+	    p->asked)
 		return 0;
 nomem:
 	hmem_pages_free(p);
@@ -66,6 +68,7 @@ void hmem_pages_free(struct hmem_pages *p)
 {
 	free(p->ranges);
 	free(p->heat);
+	free(p->recent);
 	free(p->state);
 	free(p->quota);
 	free(p->was_hot);
@@ -106,6 +109,7 @@ bool hmem_discard_step(struct hmem_discard *d, uint64_t slots)
 	}
 	discard(p->heat, from * sizeof(*p->heat), to * sizeof(*p->heat));
 	discard(p->state, from * sizeof(*p->state), to * sizeof(*p->state));
+	discard(p->recent, from, to);
 	discard(p->mlq, from / 64 * sizeof(*p->mlq), to / 64 * sizeof(*p->mlq));
 	discard(p->was_hot, from / 64 * sizeof(*p->was_hot), to / 64 * sizeof(*p->was_hot));
 	return false;
@@ -115,7 +119,7 @@ static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
 {
 	const struct hmem_pages *p = NULL;
 
-	return num_slots * (sizeof(*p->heat) + sizeof(*p->state)) +
+	return num_slots * (sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state)) +
 	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->was_hot) +
 				 sizeof(*p->mlq)) +
 	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
@@ -170,6 +174,17 @@ int hmem_pages_tier(const struct hmem_pages *p, uint64_t gfn)
 	return r ? (int)r->tier : -1;
 }
 
+struct hmem_record hmem_pages_record(const struct hmem_pages *p, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+	uint64_t slot;
+
+	if (!r)
+		return (struct hmem_record) { 0 };
+	slot = r->slot + (gfn - r->gfn);
+	return (struct hmem_record) { .heat = p->heat[slot], .recent = p->recent[slot] };
+}
+
 uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
@@ -177,14 +192,22 @@ uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
 	return r ? p->heat[r->slot + (gfn - r->gfn)] : 0;
 }
 
-static void keep_heat(struct hmem_pages *p, const struct hmem_pages_range *r,
-		      uint64_t slot, const uint16_t *heat, uint64_t num)
+/* That of pages that were never used. */
+static unsigned int idle_bucket(const struct hmem_pages *p)
 {
-	memcpy(&p->heat[slot], heat, num * sizeof(*heat));
+	return p->by_class ? HMEM_CLASS_IDLE : 0;
+}
+
+static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
+			 uint64_t slot, const struct hmem_pages *old, uint64_t old_slot,
+			 uint64_t num)
+{
+	memcpy(&p->heat[slot], &old->heat[old_slot], num * sizeof(*p->heat));
+	memcpy(&p->recent[slot], &old->recent[old_slot], num * sizeof(*p->recent));
 	hmem_block_set(p->live, slot, true);
-	p->hist[r->tier][0] -= num;
+	p->hist[r->tier][idle_bucket(p)] -= num;
 	for (uint64_t i = 0; i < num; i++)
-		p->hist[r->tier][HMEM_BUCKET(heat[i])]++;
+		p->hist[r->tier][hmem_pages_bucket(p, slot + i)]++;
 }
 
 /* Copy what @old knows of the frames @gfn .. @gfn + @num - 1, of one block. */
@@ -197,7 +220,7 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 
 	/* Blocks never used stay unbacked on both sides. */
 	if (hmem_block_get(old->live, os))
-		keep_heat(p, n, ns, &old->heat[os], num);
+		keep_records(p, n, ns, old, os, num);
 	if (!n->tier && !o->tier && old->was_hot[os / 64] & mask)
 		p->was_hot[ns / 64] |= old->was_hot[os / 64] & mask;
 	if (hmem_block_get(old->asked, os)) {
@@ -212,9 +235,19 @@ int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
 		      const struct hmem_link_range *ranges, uint32_t num_ranges,
 		      uint64_t max_frames, struct hmem_err *err)
 {
+	struct hmem_pages *fresh = &r->fresh;
+	int ret;
+
 	*r = (struct hmem_resize) { 0 };
-	return hmem_pages_init(&r->fresh, ranges, num_ranges, p->num_tiers, max_frames,
-			       err);
+	ret = hmem_pages_init(fresh, ranges, num_ranges, p->num_tiers, max_frames, err);
+	if (ret < 0)
+		return ret;
+	fresh->by_class = p->by_class;
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
+		fresh->hist[tier][0] = 0;
+		fresh->hist[tier][idle_bucket(fresh)] = fresh->frames[tier];
+	}
+	return 0;
 }
 
 bool hmem_resize_step(struct hmem_resize *r, struct hmem_pages *p, uint64_t slots)

@@ -3,8 +3,8 @@
  * The page table: how hot each frame of a VM is, and whether asking the guest
  * to move it makes sense now.
  *
- * Four bytes a frame, and 10 bits for the multi-level queue where the tracker
- * has one, indexed densely over the VM's ranges, so that holes take no memory.
+ * Four bytes a frame, one for rates, and 10 bits for the multi-level queue where
+ * the tracker has one, indexed densely over the VM's ranges, so that holes take no memory.
  * Frames come in blocks of 64, one word of a tracker's map; a block that is
  * cold and has nothing else to remember is not live, and costs a window one
  * bit.
@@ -23,6 +23,7 @@
 #include "err.h"
 #include "hmem_link.h"
 #include "mlq.h"
+#include "rates.h"
 #include "tracker.h"
 
 /* Heat is a fixed-point average over windows: 0 .. this. */
@@ -87,6 +88,16 @@ struct hmem_heat {
 	 * and the queue is left as it is.
 	 */
 	bool incomplete;
+	/*
+	 * Not NULL: pages are classified by their access rates, which the window may have
+	 * measured, and heat is the long estimate: see rates.h.  Of the above, only @part
+	 * and @parts matter then.
+	 */
+	struct hmem_rates *rates;
+	/* With rates: the window was a look at @part.  If not, records stay as they are. */
+	bool look;
+	/* With rates: bits of @part are to be cleared for a later look. */
+	bool clear;
 	/* It was too short to count among those for which a page is refused. */
 	bool brief;
 };
@@ -131,6 +142,8 @@ struct hmem_pages {
 	/* A multiple of 64; a few at the ends of ranges stand for no frame. */
 	uint64_t num_slots;
 	uint16_t *heat;
+	/* With rates: the recent estimate; heat is the long one. */
+	uint8_t *recent;
 	/* In flight, refused until when, how often: see asked.c. */
 	uint16_t *state;
 	/*
@@ -146,11 +159,18 @@ struct hmem_pages {
 	uint64_t *live, *asked;
 	/* Frames in each tier. */
 	uint64_t frames[HMEM_LINK_MAX_TIERS];
-	/* Frames by tier and heat. */
+	/* Frames by tier and bucket: see hmem_pages_bucket(). */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
 	struct hmem_look look;
+	/*
+	 * With rates: bits that the last window found set anew.  Each has cost the guest a
+	 * page walk.
+	 */
+	uint64_t faults;
+	/* Buckets are classes of rates.  If not, they are heats. */
+	bool by_class;
 	/* Windows so far; and without brief ones: the clock of refusals. */
 	uint64_t windows, clock;
 	/*
@@ -183,7 +203,7 @@ struct hmem_window {
 	uint64_t next;
 	/* Of the slots before that; these become the table's. */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
-	uint64_t rearmed;
+	uint64_t rearmed, faults;
 };
 
 /*
@@ -257,7 +277,14 @@ bool hmem_pages_has(const struct hmem_pages *p, uint64_t gfn, unsigned int order
 /* The tier of a frame, or -1 if it is not guest memory. */
 int hmem_pages_tier(const struct hmem_pages *p, uint64_t gfn);
 
-/* 0 for what is not guest memory. */
+/* What is known of a page's use; it moves with the page. */
+struct hmem_record {
+	uint16_t heat;
+	uint8_t recent;
+};
+
+/* Zero for what is not guest memory. */
+struct hmem_record hmem_pages_record(const struct hmem_pages *p, uint64_t gfn);
 uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn);
 
 /*
@@ -287,13 +314,13 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 
 /*
  * The page moved: what is known of it moves with it, and the frames it left
- * have no history.  @heat is what to carry over: a single page's heat as it
+ * have no history.  @record is what to carry over: a single page's record as it
  * was before any result of the same message was applied, so that the order of
  * results in an exchange (A to B, B to A) does not matter.  Ignored, and taken
  * from the table, for @order > 0.
  */
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
-		      unsigned int order, uint16_t heat);
+		      unsigned int order, struct hmem_record record);
 
 /* 64 frames at most, all of one range. */
 struct hmem_block {
@@ -352,5 +379,12 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 		     bool (*fn)(const struct hmem_pages *p,
 				const struct hmem_block *b, void *arg),
 		     void *arg);
+
+/* By what pages are sorted: classes of rates, or the upper bits of their heat. */
+static inline unsigned int hmem_pages_bucket(const struct hmem_pages *p, uint64_t slot)
+{
+	return p->by_class ? hmem_class(p->heat[slot], p->recent[slot]) :
+			     HMEM_BUCKET(p->heat[slot]);
+}
 
 #endif /* HMEM_PAGES_H */

@@ -11,6 +11,21 @@ static bool is_paced(const struct hmem_placer *p)
 	       (!p->tracker->ops->scans || p->can_rest);
 }
 
+/* Other trackers find each window by themselves: there is nothing to save. */
+static bool by_rates(const struct hmem_placer *p)
+{
+	const struct hmem_tracker *t = p->tracker;
+
+	return t && p->policy.kind == HMEM_POLICY_RATES &&
+	       (t->ops->pay_by_page || (t->ops->scans && p->can_rest));
+}
+
+static void begin_anew(struct hmem_placer *p)
+{
+	hmem_pace_init(&p->pace, &p->policy, p->min_window_ns);
+	hmem_bursts_init(&p->bursts, &p->policy, p->min_window_ns, p->tiers, p->num_tiers);
+}
+
 static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
 {
 	p->next = (struct hmem_next_window) {
@@ -30,7 +45,7 @@ void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
 	memcpy(p->tiers, tiers, num_tiers * sizeof(*tiers));
 	p->num_tiers = num_tiers;
 	p->min_window_ns = min_window_ns;
-	hmem_pace_init(&p->pace, policy, min_window_ns);
+	begin_anew(p);
 }
 
 static void free_all_but_table(struct hmem_placer *p)
@@ -76,6 +91,7 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots)
 	hmem_plan_clear(&p->plan);
 	/* Which bits are set was forgotten: a rest finds out. */
 	p->pace.left = 0;
+	p->bursts.left = 0;
 	return true;
 }
 
@@ -84,7 +100,7 @@ void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *pol
 	p->policy = *policy;
 	hmem_plan_clear(&p->plan);
 	hmem_brake_reset(&p->brake);
-	hmem_pace_init(&p->pace, policy, p->min_window_ns);
+	begin_anew(p);
 }
 
 void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
@@ -93,7 +109,7 @@ void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker
 	p->tracker = tracker;
 	p->can_rest = can_rest;
 	hmem_pages_rewatch(&p->pages);
-	hmem_pace_init(&p->pace, &p->policy, p->min_window_ns);
+	begin_anew(p);
 }
 
 void hmem_placer_begin(struct hmem_placer *p)
@@ -139,6 +155,9 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	heat.incomplete = tick->incomplete;
 	if (is_paced(p))
 		hmem_pace_window(&p->pace, p->tracker, tick->busy || p->no_room, &heat);
+	if (by_rates(p))
+		hmem_bursts_window(&p->bursts, &p->policy, p->tracker, tick->window_ns,
+				   tick->busy, &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 }
 
@@ -152,6 +171,10 @@ static void end_window(struct hmem_placer *p)
 		ns = hmem_pace_next(&p->pace, &p->policy, &p->pages, tick->window_ns,
 				    tick->scan_ns);
 		set_next(p, ns, hmem_pace_rests(&p->pace));
+	} else if (p->looked && by_rates(p)) {
+		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
+				      tick->scan_ns);
+		set_next(p, ns, hmem_bursts_rests(&p->bursts));
 	} else if (p->looked) {
 		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);
 	}
@@ -167,6 +190,8 @@ static bool may_plan(const struct hmem_placer *p)
 	/* Pages that move are written: not in a sample. */
 	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
 		return false;
+	if (by_rates(p))
+		return hmem_bursts_may_plan(&p->bursts);
 	return !is_paced(p) || hmem_pace_may_plan(&p->pace);
 }
 
@@ -188,10 +213,13 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 		p->spare = 0;
 		p->round++;
 	}
-	if (is_paced(p)) {
+	if (is_paced(p) || by_rates(p)) {
 		/* All that may move until there is another plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
-		hmem_pace_limit(&p->pace, &l);
+		if (by_rates(p))
+			hmem_bursts_limit(&p->bursts, &l);
+		else
+			hmem_pace_limit(&p->pace, &l);
 	} else {
 		/* After a sample: what may move in the rest that follows it. */
 		l.budget = hmem_brake_budget(&p->brake,
@@ -242,6 +270,8 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 			return HMEM_PLACER_MORE;
 		if (ret > 0 && is_paced(p))
 			hmem_pace_planned(&p->pace, &p->plan);
+		else if (ret > 0 && by_rates(p))
+			hmem_bursts_planned(&p->bursts, &p->plan);
 		p->planned = ret > 0 && (p->plan.num_promote || p->plan.num_demote);
 		break;
 	case HMEM_PLACER_IDLES:
@@ -282,7 +312,7 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 	int to = hmem_pages_tier(&p->pages, a->new_gfn);
 	uint64_t frames = UINT64_C(1) << a->order;
 
-	hmem_pages_moved(&p->pages, a->gfn, a->new_gfn, a->order, a->heat);
+	hmem_pages_moved(&p->pages, a->gfn, a->new_gfn, a->order, a->record);
 	/* One of the frames may have gone since. */
 	if (to >= 0 && from > to)
 		sum->promoted += frames;
@@ -290,7 +320,7 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 		sum->demoted += frames;
 	if (!a->hint)
 		return;
-	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->heat, to == 0, p->messages);
+	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->record.heat, to == 0, p->messages);
 	if (from == 0 && to > 0)
 		p->spare += frames;
 	else if (from > 0 && to == 0)
@@ -333,7 +363,7 @@ struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer 
 
 	p->messages++;
 	for (uint32_t i = 0; i < num; i++)
-		answers[i].heat = hmem_pages_heat(&p->pages, answers[i].gfn);
+		answers[i].record = hmem_pages_record(&p->pages, answers[i].gfn);
 	for (uint32_t i = 0; i < num; i++)
 		answered(p, &answers[i], &sum);
 	return sum;
@@ -343,7 +373,7 @@ struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer 
 
 enum hmem_placer_idle hmem_placer_why_idle(const struct hmem_placer *p)
 {
-	if (p->pace.given_up)
+	if (p->pace.given_up || p->bursts.given_up)
 		return HMEM_PLACER_CANNOT_LOOK;
 	if (p->brake.steps == HMEM_BRAKE_MAX || p->pace.chance)
 		return HMEM_PLACER_DOES_NOT_PAY;
@@ -361,6 +391,8 @@ const char *hmem_placer_describe(const struct hmem_placer *p, char *buf, size_t 
 			 c->look, 1u << c->shift, c->part, c->parts, p->pages.look.used,
 			 p->pages.look.faults, p->pages.look.hot, c->candidates,
 			 c->margin * 100 / HMEM_HEAT_MAX, c->censuses);
+	else if (by_rates(p))
+		hmem_bursts_describe(&p->bursts, &p->pages, &p->plan, buf, size);
 	else
 		snprintf(buf, size, "brake %" PRIu32, p->brake.steps);
 	return buf;

@@ -21,6 +21,7 @@
 #define HMEM_PLACER_H
 
 #include "brake.h"
+#include "bursts.h"
 #include "pace.h"
 #include "pages.h"
 #include "plan.h"
@@ -54,7 +55,7 @@ struct hmem_answer {
 	uint8_t order;
 	uint8_t reason;		/* VIRTIO_HMEM_R_* */
 	/* Internal: what it had before any answer of the same message. */
-	uint16_t heat;
+	struct hmem_record record;
 };
 
 /* Frames that have come to a faster or to a slower tier. */
@@ -100,6 +101,7 @@ struct hmem_placer {
 	struct hmem_window window;
 	struct hmem_plan plan;
 	struct hmem_pace pace;
+	struct hmem_bursts bursts;
 	struct hmem_brake brake;
 	struct hmem_sampler sampler;
 	struct hmem_resize resize;

@@ -8,8 +8,16 @@
 
 #define PAGES_PER_MIB	256u
 
-/* Bucket sort: count each bucket, decide how many to take of it, then place. */
+/*
+ * Bucket sort: count each rank, decide how many to take of it, then place.  Ranks go from
+ * cold to hot.
+ */
 struct side {
+	/* The rank of each bucket; by rates, accesses of its pages. */
+	uint8_t rank[HMEM_BUCKETS];
+	double worth[HMEM_BUCKETS];
+	/* The rank of idle pages. */
+	unsigned int idle;
 	uint64_t count[HMEM_BUCKETS];
 	/* Still to be taken from each bucket, and where the next one goes. */
 	uint32_t take[HMEM_BUCKETS];
@@ -47,6 +55,7 @@ struct hmem_sorter {
 	uint64_t few;
 	/* Buckets between pages that change places; and if the colder is in use. */
 	unsigned int apart, warm_apart;
+	double gain_ns;
 	/* Colder buckets make room for new pages. */
 	unsigned int warm;
 };
@@ -66,6 +75,27 @@ uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
 static struct side *side_of(struct hmem_sorter *s, const struct hmem_block *b)
 {
 	return b->tier == 0 ? &s->cold : &s->hot;
+}
+
+static unsigned int rank_of(const struct side *side, const struct hmem_pages *p,
+			    uint64_t slot)
+{
+	return side->rank[hmem_pages_bucket(p, slot)];
+}
+
+/* The idle pages of the block. */
+static uint64_t idle_of(const struct hmem_pages *p, const struct side *side,
+			const struct hmem_block *b)
+{
+	uint64_t idle = 0;
+
+	if (!b->live)
+		return UINT64_MAX;
+	if (!p->by_class)
+		return ~LANES_WHERE(&p->heat[b->slot], l, l >= HMEM_HEAT_IN_USE);
+	for (unsigned int i = 0; i < 64; i++)
+		idle |= (uint64_t)(rank_of(side, p, b->slot + i) == side->idle) << i;
+	return idle;
 }
 
 /* Which of the block may be taken: to be promoted, whoever; they are worth asking. */
@@ -88,28 +118,46 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 {
 	struct hmem_sorter *s = arg;
 	struct side *side = side_of(s, b);
-	const uint16_t *heat = &p->heat[b->slot];
 	unsigned int quota = quota_of(p, s, side, b), idle;
 	uint64_t may = b->mask;
 
 	if (b->asked) {
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
-			side->count[HMEM_BUCKET(heat[__builtin_ctzll(w)])]--;
+			side->count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
 	}
 	if (quota >= 64)
 		return true;
-	if (b->live)
-		may &= ~LANES_WHERE(heat, l, l >= HMEM_HEAT_IN_USE);
-	idle = __builtin_popcountll(may);
+	idle = __builtin_popcountll(may & idle_of(p, side, b));
 	if (idle > quota)
-		side->count[0] -= idle - quota;
+		side->count[side->idle] -= idle - quota;
 	return true;
 }
 
+/* What a page of rank @hi gains from the place of one of rank @lo, in ns; 0: too little. */
+static double gain(const struct hmem_sorter *s, unsigned int hi, unsigned int lo)
+{
+	const struct hmem_plan_limits *limits = &s->limits;
+	double ns;
+
+	if (!limits->rates)
+		return hi >= lo + (lo ? s->warm_apart : s->apart);
+	ns = (s->hot.worth[hi] - s->cold.worth[lo]) * limits->access_ns -
+	     2 * limits->move_ns;
+	return ns > 0 ? ns : 0;
+}
+
+/* Is a page of tier 0 so cold that it can make room for new ones? */
+static bool makes_room(const struct hmem_sorter *s, unsigned int rank)
+{
+	if (!s->limits.rates)
+		return rank < s->warm;
+	return s->cold.worth[rank] * s->limits.access_ns < s->limits.move_ns;
+}
+
 /*
- * Hottest against coldest, a bucket of each at a time, until they are too
- * close or @n pairs are found; then @room more of the coldest.
+ * Hottest against coldest, a rank of each at a time, until that gains
+ * nothing or @n pairs are found; then @room more of the coldest.
  */
 static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 {
@@ -118,12 +166,14 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 
 	while (n) {
 		uint64_t m = n;
+		double each;
 
 		while (!hot && hi > 0)
 			hot = s->hot.count[--hi];
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.count[++lo];
-		if (hi < lo + (lo ? s->warm_apart : s->apart) || !hot || !cold)
+		each = gain(s, hi, lo);
+		if (!each || !hot || !cold)
 			break;
 		if (m > hot)
 			m = hot;
@@ -131,6 +181,7 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 			m = cold;
 		s->hot.take[hi] += m;
 		s->cold.take[lo] += m;
+		s->gain_ns += m * each;
 		hot -= m;
 		cold -= m;
 		n -= m;
@@ -144,7 +195,7 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.count[++lo];
 		/* What is warm stays, however full the tier is. */
-		if (!cold || lo >= s->warm)
+		if (!cold || !makes_room(s, lo))
 			break;
 		if (m > cold)
 			m = cold;
@@ -184,7 +235,7 @@ static void place_from(struct side *side, bool hottest_first)
 		side->greatest = i << 8 | 0xff;
 	}
 	side->taken = at;
-	side->warm = at - side->take[0];
+	side->warm = at - side->take[side->idle];
 }
 
 static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
@@ -196,27 +247,28 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	const uint16_t *heat = &p->heat[b->slot];
 	uint64_t may = b->mask;
 
-	if (b->live ? !side->warm && !side->take[0] : !side->take[0])
+	if (!side->take[side->idle] && (!b->live || !side->warm))
 		return true;
-	if (b->live)
+	if (b->live && !p->by_class)
 		may &= LANES_WHERE(heat, l, (l >= side->least) & (l <= side->greatest));
 	if (may)
 		may &= may_take(p, s, side, b);
 	for (; may && (quota || side->warm); may &= may - 1) {
 		unsigned int i = __builtin_ctzll(may);
-		unsigned int bucket = HMEM_BUCKET(heat[i]);
+		unsigned int rank = rank_of(side, p, b->slot + i);
+		bool idle = rank == side->idle;
 
-		if (!side->take[bucket] || (!bucket && !quota))
+		if (!side->take[rank] || (idle && !quota))
 			continue;
-		quota -= !bucket;
-		side->warm -= !!bucket;
-		side->take[bucket]--;
-		side->moves[side->place[bucket]++] = (struct hmem_move) {
+		quota -= idle;
+		side->warm -= !idle;
+		side->take[rank]--;
+		side->moves[side->place[rank]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
 			.tier = b->tier,
 			.heat = heat[i],
 		};
-		if (side == &s->cold && bucket == side->most)
+		if (side == &s->cold && rank == side->most)
 			s->last_cold = b->slot + i;
 		if (!--s->left)
 			return false;
@@ -267,6 +319,31 @@ static unsigned int buckets_apart(uint32_t hysteresis)
 	return apart < 1 ? 1 : apart;
 }
 
+/* Sort classes by @worth, and rank them. */
+static void rank_classes(struct side *side, const double worth[HMEM_CLASSES])
+{
+	uint8_t order[HMEM_CLASSES];
+
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
+		unsigned int at = i;
+
+		for (; at && worth[order[at - 1]] > worth[i]; at--)
+			order[at] = order[at - 1];
+		order[at] = i;
+	}
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
+		side->rank[order[i]] = i;
+		side->worth[i] = worth[order[i]];
+	}
+	side->idle = side->rank[HMEM_CLASS_IDLE];
+}
+
+static void rank_heats(struct side *side)
+{
+	for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
+		side->rank[i] = i;
+}
+
 int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		    const struct hmem_plan_limits *limits, struct hmem_err *err)
 {
@@ -288,9 +365,18 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		s->warm_apart = s->apart;
 	/* In use, if that makes a difference. */
 	s->warm = s->warm_apart > s->apart ? 1 : s->apart;
+	if (limits->rates) {
+		rank_classes(&s->hot, limits->rates->least);
+		rank_classes(&s->cold, limits->rates->most);
+	} else {
+		rank_heats(&s->hot);
+		rank_heats(&s->cold);
+	}
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
+		struct side *side = tier ? &s->hot : &s->cold;
+
 		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
-			(tier ? &s->hot : &s->cold)->count[i] += p->hist[tier][i];
+			side->count[side->rank[i]] += p->hist[tier][i];
 	}
 	return 0;
 }
@@ -303,14 +389,16 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	uint32_t room = limits->room, most;
 
 	/* What is too cold, or not used at all, is not promoted. */
-	for (unsigned int i = 0; !i || i < HMEM_BUCKET(limits->least); i++)
+	s->hot.count[s->hot.idle] = 0;
+	for (unsigned int i = 0; i < HMEM_BUCKET(limits->least); i++)
 		s->hot.count[i] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
 	choose(s, (limits->budget - room) / 2, room);
 	save(&s->cold, limits->spare);
 	plan->cold = s->coldest << 8;
-	plan->idle = s->cold.count[0] - s->cold.take[0];
+	plan->idle = s->cold.count[s->cold.idle] - s->cold.take[s->cold.idle];
+	plan->gain_ns = s->gain_ns;
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);
 

@@ -44,6 +44,8 @@ struct hmem_plan {
 	uint16_t cold;
 	/* Idle pages that are left there. */
 	uint32_t idle;
+	/* By rates: time that the plan saves, less what it takes, in ns. */
+	double gain_ns;
 	/* Internal: of a plan that is being made, see plan.c. */
 	struct hmem_sorter *sorter;
 };
@@ -60,6 +62,13 @@ struct hmem_plan_limits {
 	uint32_t hysteresis, warm;
 	/* Pages of colder buckets than this heat's are not promoted. */
 	uint16_t least;
+	/*
+	 * Not NULL: by rates, and none of the above but @budget matters.  Pages change places
+	 * if that saves more time than it takes: an access saves @access_ns, and a move of
+	 * one page takes @move_ns.
+	 */
+	const struct hmem_rates *rates;
+	double access_ns, move_ns;
 	/* Pages to demote besides, because the guest found tier 0 full. */
 	uint32_t room;
 	/*

@@ -14,6 +14,7 @@ static const char *const names[HMEM_POLICY_MAX] = {
 	[HMEM_POLICY_HMMV] = "hmmv",
 	[HMEM_POLICY_HMVISOR] = "hmvisor",
 	[HMEM_POLICY_AUTO] = "auto",
+	[HMEM_POLICY_RATES] = "rates",
 };
 
 static const char *const trackers[HMEM_TRACK_MAX] = {
@@ -40,6 +41,7 @@ const struct hmem_tunable hmem_tunables[] = {
 	  trackers },
 	{ "faults", offsetof(struct hmem_policy, faults), 1, 10000000, "a second",
 	  NULL },
+	{ "horizon", offsetof(struct hmem_policy, horizon), 1, 3600, "s", NULL },
 	{ "lockstep", offsetof(struct hmem_policy, lockstep), 0, 1, "", off_on },
 };
 const size_t hmem_num_tunables = sizeof(hmem_tunables) / sizeof(hmem_tunables[0]);
@@ -55,6 +57,7 @@ void hmem_policy_init(struct hmem_policy *p)
 		.headroom = 512,
 		.decay = 2,
 		.levels = HMEM_MLQ_MAX_LEVEL,
+		.horizon = 20,
 		/*
 		 * A hundredth of a processor, at 2.5 us a fault: about 1 us to leave
 		 * the guest and come back, and 1.5 us of KVM's fault handler.  That is
@@ -229,7 +232,7 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 	if (p->kind == HMEM_POLICY_WRITES)
 		return heat;
 	/* Was it used?  With half an answer a window would say half as much. */
-	if (!written || (!weight && p->kind == HMEM_POLICY_AUTO)) {
+	if (!written || (!weight && (p->kind == HMEM_POLICY_AUTO || p->kind == HMEM_POLICY_RATES))) {
 		heat.read = HMEM_HEAT_MAX;
 		return heat;
 	}

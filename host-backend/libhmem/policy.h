@@ -18,6 +18,7 @@ enum hmem_policy_kind {
 	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
 	HMEM_POLICY_HMVISOR,	/* a write counts for what it costs more */
 	HMEM_POLICY_AUTO,	/* as hmmv, found at the guest's own pace: pace.h */
+	HMEM_POLICY_RATES,	/* by access rates, in time saved: rates.h, bursts.h */
 	HMEM_POLICY_MAX
 };
 
@@ -43,6 +44,7 @@ struct hmem_policy {
 	uint32_t levels;	/* of the multi-level queue; 0: none */
 	uint32_t track;		/* enum hmem_track */
 	uint32_t faults;	/* per second that a dirty log may cause: sample.h */
+	uint32_t horizon;	/* s: what moves is expected to be used as before for that */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
 

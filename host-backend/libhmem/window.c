@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "asked.h"
 #include "lanes.h"
+#include "window.h"
 
 /*
  * Heats move to what the window was worth, rounded towards that, so that a
@@ -172,17 +173,6 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 	return hot;
 }
 
-/*
- * Multiples of the golden ratio spread a run of blocks over all parts, evenly: what
- * guests use lies in runs, and one part is to be like another.
- */
-static uint32_t part_of(const struct hmem_block *b, uint32_t parts)
-{
-	uint32_t hash = b->slot / 64 * UINT64_C(0x9E3779B97F4A7C15) >> 32;
-
-	return (uint64_t)hash * parts >> 32;
-}
-
 /* Sort the block's frames into @hist by heat; returns false if all are quite cold. */
 static bool count(uint64_t *hist, const uint16_t *heat)
 {
@@ -222,17 +212,24 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
 	uint64_t all = s.accessed, except = 0, hot = 0, rearm = 0;
-	bool in_part = w->paced && part_of(b, u->h->parts) == u->h->part, live;
+	bool in_part = w->paced && hmem_window_part(b, &w->heat), live;
 
 	(void)cp;
 	if (!all && !b->live) {
-		w->hist[b->tier][0] += hmem_block_frames(b);
+		if (u->h->rates)
+			hmem_window_idle(w, b);
+		else
+			w->hist[b->tier][0] += hmem_block_frames(b);
 		return true;
 	}
 	if (w->rewatch && b->live)
 		hmem_mlq_forget(mlq, UINT64_MAX);
 	if (b->asked && all)
 		except = hmem_asked_just_copied(p, state) & all;
+	if (u->h->rates) {
+		hmem_window_rates(w, p, b, s, except);
+		return true;
+	}
 	if (w->paced) {
 		except |= mlq->wait[WAIT_SET];
 		p->look.faults += __builtin_popcountll(all & ~except) +
@@ -282,12 +279,13 @@ void hmem_window_begin(struct hmem_window *w, struct hmem_pages *p,
 	*w = (struct hmem_window) {
 		.t = t,
 		.heat = *h,
-		.paced = h->rearm != HMEM_REARM_QUEUE && t->ops->rearm,
+		.paced = h->rearm != HMEM_REARM_QUEUE && !h->rates && t->ops->rearm,
 		.rewatch = p->rewatch,
 	};
 	p->rewatch = false;
 	p->clock += !h->brief;
 	p->look = (struct hmem_look) { 0 };
+	p->by_class = h->rates;
 }
 
 bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slots)
@@ -301,6 +299,7 @@ bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slot
 		return false;
 	p->windows++;
 	p->rearmed = w->rearmed;
+	p->faults = w->faults;
 	memcpy(p->hist, w->hist, sizeof(p->hist));
 	if (!w->heat.brief)
 		hmem_asked_sweep(p);

@@ -50,7 +50,8 @@ static void make(struct model *m, uint64_t seed)
 		if (m->tier[g] < 0 || unit_random(&m->rnd) % 8)
 			continue;
 		m->heat[g] = unit_random(&m->rnd);
-		hmem_pages_moved(&m->pages, g, g, 0, m->heat[g]);
+		hmem_pages_moved(&m->pages, g, g, 0,
+				 (struct hmem_record) { .heat = m->heat[g] });
 		assert_int_equal(hmem_pages_heat(&m->pages, g), m->heat[g]);
 	}
 }

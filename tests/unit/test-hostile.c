@@ -231,7 +231,7 @@ static void a_tick_of_before(void **state)
 /* What the tables of all VMs may take is bounded, whatever they claim to have. */
 static void claims_are_bounded(void **state)
 {
-	struct fixture *f = fixture_new((const char *[]) { "--max-tables=200K", NULL });
+	struct fixture *f = fixture_new((const char *[]) { "--max-tables=240K", NULL });
 	struct peer p = { 0 }, q = { 0 };
 	struct hmem_link_hello hello;
 	struct hmem_link_range ranges[2];

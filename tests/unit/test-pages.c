@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The page table: temperature, history, refusals. */
+/* The page table: temperature, access rates, history, refusals. */
 #include "unit.h"
 
 #include <errno.h>
@@ -10,6 +10,8 @@
 #include "table.h"
 
 #define FRAMES	4096u
+#define WORDS	(FRAMES / 64)
+#define SECOND	UINT64_C(1000000000)
 
 /* Unaligned, with a hole, and two ranges in one word of the map. */
 static const struct hmem_link_range ranges[] = {
@@ -97,8 +99,22 @@ static void few_bytes_a_page(void **state)
 
 	(void)state;
 	assert_int_equal(hmem_pages_init(&p, &tib, 1, 2, UINT64_C(1) << 28, NULL), 0);
-	assert_true(hmem_pages_bytes(&p) < (UINT64_C(1) << 28) * 54 / 10);
+	assert_true(hmem_pages_bytes(&p) < (UINT64_C(1) << 28) * 64 / 10);
 	hmem_pages_free(&p);
+}
+
+/* What a full table takes is known beforehand, with both estimates of each page. */
+static void bytes_are_known_before(void **state)
+{
+	const struct hmem_pages *p = &((struct fixture *)*state)->pages;
+	const uint64_t frame = sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state);
+	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq) +
+			       sizeof(*p->was_hot);
+
+	assert_int_equal(hmem_pages_bytes_for(ranges, 3), hmem_pages_bytes(p));
+	/* What is left is a bit or two a block, and the ranges. */
+	assert_in_range(hmem_pages_bytes(p) - p->num_slots / 64 * block,
+			3 * sizeof(*p->ranges), 3 * sizeof(*p->ranges) + 64);
 }
 
 /* What was not found may have been used all the same: it does not cool down. */
@@ -226,7 +242,7 @@ static void sent(struct fixture *f, uint64_t gfn)
 
 static void moved(struct fixture *f, uint64_t gfn, uint64_t new_gfn, uint16_t heat)
 {
-	hmem_pages_moved(&f->pages, gfn, new_gfn, 0, heat);
+	hmem_pages_moved(&f->pages, gfn, new_gfn, 0, (struct hmem_record) { .heat = heat });
 }
 
 static void check_histogram(struct fixture *f)
@@ -235,8 +251,12 @@ static void check_histogram(struct fixture *f)
 		uint64_t want[HMEM_BUCKETS] = { 0 };
 
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
-			if (hmem_pages_tier(&f->pages, gfn) == (int)tier)
-				want[HMEM_BUCKET(hmem_pages_heat(&f->pages, gfn))]++;
+			struct hmem_record r = hmem_pages_record(&f->pages, gfn);
+
+			if (hmem_pages_tier(&f->pages, gfn) != (int)tier)
+				continue;
+			want[f->pages.by_class ? hmem_class(r.heat, r.recent) :
+			     HMEM_BUCKET(r.heat)]++;
 		}
 		assert_memory_equal(want, f->pages.hist[tier], sizeof(want));
 	}
@@ -368,7 +388,7 @@ static void large_pages_move(void **state)
 	uint16_t heat = warm(f, 3077, 2);
 
 	hmem_pages_sent(&f->pages, 3072, 4);
-	hmem_pages_moved(&f->pages, 3072, 64, 4, 0);
+	hmem_pages_moved(&f->pages, 3072, 64, 4, (struct hmem_record) { 0 });
 	assert_int_equal(hmem_pages_heat(&f->pages, 69), heat);
 	assert_int_equal(hmem_pages_heat(&f->pages, 3077), 0);
 	assert_int_equal(hmem_pages_heat(&f->pages, 68), 0);
@@ -519,7 +539,7 @@ static void odd_results(void **state)
 
 	hmem_pages_sent(&f->pages, 2000, 9);
 	hmem_pages_refused(&f->pages, 2000, 9, HMEM_REFUSED_NACK);
-	hmem_pages_moved(&f->pages, 2000, 2500, 9, 0);
+	hmem_pages_moved(&f->pages, 2000, 2500, 9, (struct hmem_record) { 0 });
 	moved(f, UINT64_MAX, UINT64_MAX - 1, 5);
 	hmem_pages_refused(&f->pages, 100, 0, HMEM_REFUSED_NACK);
 	assert_true(eligible(f, 100));
@@ -565,6 +585,312 @@ static void resize_keeps_history(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 720), heat[720]);
 }
 
+/* A table that is looked at for rates, and the accessed bits of a guest. */
+struct looker {
+	struct fixture *f;
+	struct hmem_rates rates;
+	struct hmem_heat heat;
+	struct hmem_tracker_maps tracker;
+	uint64_t maps[HMEM_LINK_MAPS * WORDS];
+	/* Each is set from a frame's use until it is cleared. */
+	uint64_t bits[WORDS];
+};
+
+static void begin_looks(struct looker *l, struct fixture *f, bool late)
+{
+	memset(l, 0, sizeof(*l));
+	l->f = f;
+	hmem_rates_init(&l->rates, 20);
+	l->heat = (struct hmem_heat) { .rates = &l->rates, .parts = 1 };
+	if (late)
+		hmem_tracker_gpt_init(&l->tracker, l->maps, WORDS * 8);
+	else
+		hmem_tracker_sim_init(&l->tracker, l->maps, WORDS * 8);
+}
+
+static void use(struct looker *l, uint64_t gfn)
+{
+	l->bits[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+}
+
+static void clear_bits(struct looker *l)
+{
+	for (unsigned int i = 0; i < WORDS; i++) {
+		l->bits[i] &= ~l->tracker.rearm[i];
+		l->tracker.rearm[i] = 0;
+	}
+}
+
+/* A window of a second ends. */
+static void look(struct looker *l, bool look, bool rearm)
+{
+	bool late = l->tracker.tracker.ops->rearms_late;
+
+	l->heat.look = look;
+	l->heat.clear = rearm;
+	hmem_rates_begin(&l->rates, SECOND);
+	memcpy(l->tracker.accessed, l->bits, sizeof(l->bits));
+	/* What is cleared late has been found again before. */
+	if (late)
+		clear_bits(l);
+	hmem_pages_update(&l->f->pages, &l->tracker.tracker, &l->heat);
+	if (!late)
+		clear_bits(l);
+	check_histogram(l->f);
+}
+
+/* Of the last look. */
+static void assert_looked(const struct looker *l, uint64_t looked, uint64_t used)
+{
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
+		looked -= l->rates.looked[i];
+		used -= l->rates.used[i];
+	}
+	assert_int_equal(looked, 0);
+	assert_int_equal(used, 0);
+}
+
+static void assert_record(struct fixture *f, uint64_t gfn, uint16_t heat, uint8_t recent)
+{
+	struct hmem_record r = hmem_pages_record(&f->pages, gfn);
+
+	assert_int_equal(r.heat, heat);
+	assert_int_equal(r.recent, recent);
+}
+
+/* A single page's record is the one that is given, a large page's those of the table. */
+static void records_move(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_record a = { .heat = 40000, .recent = 201 };
+	struct hmem_record b = { .heat = 30000, .recent = 7 };
+
+	sent(f, 3100);
+	hmem_pages_moved(&f->pages, 3100, 50, 0, a);
+	assert_record(f, 50, 40000, 201);
+	assert_record(f, 3100, 0, 0);
+	sent(f, 3101);
+	hmem_pages_moved(&f->pages, 3101, 51, 0, b);
+	/* They change places. */
+	sent(f, 50);
+	sent(f, 51);
+	hmem_pages_moved(&f->pages, 50, 51, 0, a);
+	hmem_pages_moved(&f->pages, 51, 50, 0, b);
+	assert_record(f, 51, 40000, 201);
+	assert_record(f, 50, 30000, 7);
+	hmem_pages_sent(&f->pages, 48, 4);
+	hmem_pages_moved(&f->pages, 48, 3200, 4, (struct hmem_record) { 0 });
+	assert_record(f, 3203, 40000, 201);
+	assert_record(f, 3202, 30000, 7);
+	assert_record(f, 3201, 0, 0);
+	assert_record(f, 51, 0, 0);
+	/* What is no guest memory has none. */
+	assert_record(f, 2000, 0, 0);
+	check_histogram(f);
+}
+
+static void resize_keeps_records(void **state)
+{
+	struct fixture *f = *state;
+	const struct hmem_link_range fresh[] = {
+		{ .gfn = 0, .num = 300, .tier = 1 },
+		{ .gfn = 700, .num = 700, .tier = 0 },
+		{ .gfn = 2990, .num = 500, .tier = 1 },
+	};
+	struct hmem_record records[FRAMES];
+	struct looker l;
+	uint64_t rnd = 9;
+
+	begin_looks(&l, f, false);
+	for (unsigned int w = 0; w < 10; w++) {
+		for (unsigned int i = 0; i < 500; i++)
+			use(&l, unit_random(&rnd) % FRAMES);
+		look(&l, w > 0, true);
+	}
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+		records[gfn] = hmem_pages_record(&f->pages, gfn);
+	assert_true(records[720].heat && records[720].recent);
+	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
+	check_histogram(f);
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+		bool ram = hmem_pages_tier(&f->pages, gfn) >= 0;
+
+		assert_record(f, gfn, ram ? records[gfn].heat : 0,
+			      ram ? records[gfn].recent : 0);
+	}
+	/* And the next window sorts them by class again. */
+	look(&l, false, false);
+}
+
+/* After looks and moves; plans count by it.  Where rates end, heats are counted. */
+static void classes_add_up(void **state)
+{
+	struct fixture *f = *state;
+	struct looker l;
+	uint64_t rnd = 7;
+
+	begin_looks(&l, f, false);
+	look(&l, false, false);
+	/* None was ever used. */
+	assert_int_equal(f->pages.hist[0][HMEM_CLASS_IDLE], 1000);
+	assert_int_equal(f->pages.hist[1][HMEM_CLASS_IDLE], 1501);
+	for (unsigned int w = 0; w < 20; w++) {
+		for (unsigned int i = 0; i < 300; i++)
+			use(&l, unit_random(&rnd) % FRAMES);
+		look(&l, w > 0, true);
+		hmem_rates_end(&l.rates);
+		for (unsigned int i = 0; i < 50; i++) {
+			uint64_t from = unit_random(&rnd) % FRAMES;
+			uint64_t to = unit_random(&rnd) % FRAMES;
+
+			if (i % 3)
+				sent(f, from);
+			hmem_pages_moved(&f->pages, from, to, 0,
+					 hmem_pages_record(&f->pages, from));
+		}
+		check_histogram(f);
+	}
+	window(f);
+	assert_false(f->pages.by_class);
+	check_histogram(f);
+}
+
+/* A bit says something of a look if it was clear when that began. */
+static void check_new_bits(struct fixture *f, bool late)
+{
+	struct looker l;
+
+	begin_looks(&l, f, late);
+	use(&l, 67);
+	look(&l, false, false);
+	assert_record(f, 67, 0, 0);
+	assert_int_equal(f->pages.faults, 1);
+	assert_int_equal(f->pages.rearmed, 0);
+	assert_looked(&l, 0, 0);
+	/* It is still set, and of no other page the bit is. */
+	look(&l, true, false);
+	assert_record(f, 67, 0, 0);
+	assert_int_equal(f->pages.faults, 0);
+	assert_looked(&l, 2500, 0);
+	/* It is cleared at the end; or at that of the next window, where it is found again. */
+	look(&l, true, true);
+	assert_looked(&l, 2500, 0);
+	assert_int_equal(f->pages.rearmed, late ? 64 : 1);
+	if (late) {
+		look(&l, true, false);
+		assert_looked(&l, 2500, 0);
+	}
+	assert_record(f, 67, 0, 0);
+	assert_int_equal(f->pages.faults, 0);
+	/* Now that nothing is set, all are looked at. */
+	look(&l, true, false);
+	assert_looked(&l, 2501, 0);
+	use(&l, 67);
+	look(&l, true, false);
+	assert_looked(&l, 2501, 1);
+	assert_int_equal(f->pages.faults, 1);
+	assert_true(hmem_pages_record(&f->pages, 67).heat > 0);
+	assert_true(hmem_pages_record(&f->pages, 67).recent > 0);
+	assert_record(f, 66, 0, 0);
+}
+
+static void looks_take_new_bits(void **state)
+{
+	check_new_bits(*state, false);
+}
+
+static void looks_take_new_bits_late(void **state)
+{
+	check_new_bits(*state, true);
+}
+
+/* Of all frames that are used, those of the part have records, and are cleared. */
+static void looks_are_about_a_part(void **state)
+{
+	const unsigned int parts = 4;
+	struct fixture *f = *state;
+	uint64_t known = 0;
+	struct looker l;
+
+	begin_looks(&l, f, false);
+	for (unsigned int part = 0; part < parts; part++) {
+		struct hmem_record first;
+		uint64_t looked = 0;
+
+		l.heat.parts = 1;
+		l.heat.part = 0;
+		look(&l, false, true);
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+			use(&l, gfn);
+		l.heat.parts = parts;
+		l.heat.part = part;
+		look(&l, true, true);
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
+			looked += hmem_pages_tier(&f->pages, gfn) >= 0 &&
+				  !(l.bits[gfn / 64] >> gfn % 64 & 1);
+		assert_int_equal(f->pages.rearmed, looked);
+		assert_looked(&l, looked, looked);
+		assert_in_range(looked, 1, 2500);
+		known += looked;
+		/* A page of each part was found used once, and no other one was. */
+		first = (struct hmem_record) { 0 };
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+			struct hmem_record r = hmem_pages_record(&f->pages, gfn);
+
+			if (!r.heat)
+				continue;
+			if (!first.heat)
+				first = r;
+			assert_int_equal(r.heat, first.heat);
+			assert_int_equal(r.recent, first.recent);
+			looked++;
+		}
+		assert_int_equal(looked - f->pages.rearmed, known);
+	}
+	assert_int_equal(known, 2501);
+}
+
+/* What copying sets says nothing, nor do these bits until they are cleared. */
+static void check_copies(struct fixture *f, bool brief)
+{
+	const struct hmem_record record = { .heat = 40000, .recent = 150 };
+	struct looker l;
+
+	begin_looks(&l, f, false);
+	l.heat.brief = brief;
+	look(&l, false, false);
+	sent(f, 3100);
+	hmem_pages_moved(&f->pages, 3100, 50, 0, record);
+	use(&l, 3100);
+	use(&l, 50);
+	use(&l, 51);
+	look(&l, true, false);
+	assert_record(f, 50, 40000, 150);
+	assert_record(f, 3100, 0, 0);
+	assert_true(hmem_pages_heat(&f->pages, 51) > 0);
+	assert_looked(&l, 2499, 1);
+	assert_int_equal(f->pages.faults, 1);
+	/* Nothing is cleared yet. */
+	look(&l, true, true);
+	assert_looked(&l, 2498, 0);
+	assert_record(f, 50, 40000, 150);
+	assert_int_equal(f->pages.rearmed, 3);
+	look(&l, true, true);
+	assert_looked(&l, 2501, 0);
+	assert_true(hmem_pages_record(&f->pages, 50).recent < 150);
+}
+
+static void copies_are_no_accesses(void **state)
+{
+	check_copies(*state, false);
+}
+
+/* Looks are shorter than the policy's window, and pages move between them. */
+static void copies_are_no_accesses_in_brief_windows(void **state)
+{
+	check_copies(*state, true);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -573,6 +899,7 @@ int main(void)
 		TEST(finds_frames),
 		cmocka_unit_test(refuses_too_much),
 		cmocka_unit_test(few_bytes_a_page),
+		TEST(bytes_are_known_before),
 		TEST(heat_is_an_average),
 		TEST(incomplete_windows_cool_nothing),
 		TEST(heat_has_limits),
@@ -591,6 +918,14 @@ int main(void)
 		TEST(copying_is_no_use),
 		TEST(odd_results),
 		TEST(resize_keeps_history),
+		TEST(records_move),
+		TEST(resize_keeps_records),
+		TEST(classes_add_up),
+		TEST(looks_take_new_bits),
+		TEST(looks_take_new_bits_late),
+		TEST(looks_are_about_a_part),
+		TEST(copies_are_no_accesses),
+		TEST(copies_are_no_accesses_in_brief_windows),
 	};
 
 	return cmocka_run_group_tests_name("pages", tests, NULL, NULL);

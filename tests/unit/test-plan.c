@@ -374,7 +374,7 @@ static void unknown_blocks(void **state)
 	/* One of block 0 moves: more of it; two: all of it. */
 	for (unsigned int i = 0; i < 2; i++) {
 		hmem_pages_sent(&f->pages, i, 0);
-		hmem_pages_moved(&f->pages, i, FAST + i, 0, 0);
+		hmem_pages_moved(&f->pages, i, FAST + i, 0, (struct hmem_record) { 0 });
 		/* Both frames rest, as does what is there now. */
 		make(f, 10000, 1000, 0, 0);
 		assert_int_equal(f->plan.num_demote, 15 * 4 + (i ? 62 : 16));
@@ -399,7 +399,7 @@ static void unknown_blocks(void **state)
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 13 * 4 + 1 + 62 + 2 + 64);
 	hmem_pages_sent(&f->pages, 140, 0);
-	hmem_pages_moved(&f->pages, 140, FAST + 140, 0, 0);
+	hmem_pages_moved(&f->pages, 140, FAST + 140, 0, (struct hmem_record) { 0 });
 	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 4);
 }
 
@@ -497,20 +497,20 @@ static void loop_converges(void **state)
 		make(f, 200, 20000, 0, 0);
 		while ((n = hmem_plan_batch(&f->plan, hints, 511))) {
 			uint32_t half = n / 2;
-			uint16_t heat[511];
+			struct hmem_record was[511];
 
 			for (uint32_t i = 0; i < n; i++) {
 				hmem_pages_sent(&f->pages, hints[i].gfn, 0);
-				heat[i] = hmem_pages_heat(&f->pages,
-							  hints[i].gfn);
+				was[i] = hmem_pages_record(&f->pages,
+							   hints[i].gfn);
 			}
 			/* Pairs swap their frames. */
 			for (uint32_t i = 0; i < half; i++) {
 				uint64_t a = hints[i].gfn;
 				uint64_t b = hints[half + i].gfn;
 
-				hmem_pages_moved(&f->pages, a, b, 0, heat[i]);
-				hmem_pages_moved(&f->pages, b, a, 0, heat[half + i]);
+				hmem_pages_moved(&f->pages, a, b, 0, was[i]);
+				hmem_pages_moved(&f->pages, b, a, 0, was[half + i]);
 			}
 			moved += n;
 			if (w > 30)
@@ -522,6 +522,274 @@ static void loop_converges(void **state)
 	/* Each page moved once, and then there was peace. */
 	assert_int_equal(moved, 1000);
 	assert_int_equal(late, 0);
+}
+
+/* All frames are idle, and sorted by class; @rates has nothing but what a test sets. */
+static void begin_rates(struct fixture *f, struct hmem_rates *rates)
+{
+	struct hmem_pages *p = &f->pages;
+
+	*rates = (struct hmem_rates) { 0 };
+	p->by_class = true;
+	memset(p->hist, 0, sizeof(p->hist));
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
+		p->hist[tier][HMEM_CLASS_IDLE] = p->frames[tier];
+}
+
+/* As a move would: the block is live, and the histogram has it. */
+static void set_class(struct fixture *f, uint64_t gfn, unsigned int class)
+{
+	struct hmem_pages *p = &f->pages;
+	uint64_t slot = table_slot(p, gfn), *hist = p->hist[hmem_pages_tier(p, gfn)];
+
+	hist[hmem_pages_bucket(p, slot)]--;
+	/* In the middle of the class. */
+	p->heat[slot] = 8 * HMEM_RATE_OCTAVE + (2 * (class / 8) + 1) * HMEM_RATE_OCTAVE / 4;
+	p->recent[slot] = (p->heat[slot] >> 8) + 12 * (class % 8) - 48;
+	assert_int_equal(hmem_pages_bucket(p, slot), class);
+	hist[class]++;
+	hmem_block_set(p->live, slot, true);
+}
+
+static unsigned int class_of(struct fixture *f, uint64_t gfn)
+{
+	return hmem_pages_bucket(&f->pages, table_slot(&f->pages, gfn));
+}
+
+static void make_by_rates(struct fixture *f, const struct hmem_rates *rates,
+			  uint32_t budget, double access_ns, double move_ns, uint32_t room)
+{
+	const struct hmem_plan_limits limits = {
+		.budget = budget,
+		.rates = rates,
+		.access_ns = access_ns,
+		.move_ns = move_ns,
+		.room = room,
+	};
+
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+}
+
+static int slower(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int faster(const void *a, const void *b)
+{
+	return slower(b, a);
+}
+
+/* By sorting: the rates of the pages that change places, and what that gains. */
+static unsigned int naive_by_rates(struct fixture *f, const struct hmem_rates *rates,
+				   uint32_t pairs, double access_ns, double move_ns,
+				   double *up, double *down, double *gain_ns)
+{
+	unsigned int num_up = 0, num_down = 0, n;
+
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+		unsigned int class = class_of(f, gfn);
+
+		if (gfn < FAST && table_in(&f->pages, gfn, hmem_pages_willing))
+			down[num_down++] = rates->most[class];
+		else if (gfn >= FAST && class != HMEM_CLASS_IDLE &&
+			 table_in(&f->pages, gfn, hmem_pages_eligible))
+			up[num_up++] = rates->least[class];
+	}
+	qsort(up, num_up, sizeof(*up), faster);
+	qsort(down, num_down, sizeof(*down), slower);
+	*gain_ns = 0;
+	for (n = 0; n < pairs && n < num_up && n < num_down; n++) {
+		double saved = (up[n] - down[n]) * access_ns;
+
+		if (saved <= 2 * move_ns)
+			break;
+		*gain_ns += saved - 2 * move_ns;
+	}
+	return n;
+}
+
+static void check_rates(struct fixture *f, const struct hmem_move *moves, uint32_t num,
+			const double *rates, const double *want)
+{
+	bool seen[FRAMES] = { false };
+
+	for (uint32_t i = 0; i < num; i++) {
+		const struct hmem_move *m = &moves[i];
+
+		assert_true(rates[class_of(f, m->gfn)] == want[i]);
+		assert_int_equal((int)m->tier, hmem_pages_tier(&f->pages, m->gfn));
+		assert_true(table_in(&f->pages, m->gfn, hmem_pages_eligible));
+		assert_false(seen[m->gfn]);
+		seen[m->gfn] = true;
+	}
+}
+
+/* Whatever the classes' rates are: they need not rise with what records say. */
+static void same_as_sorting_by_rates(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int planned = 0, limited = 0;
+	struct hmem_rates rates;
+	uint64_t rnd = 43;
+
+	for (unsigned int round = 0; round < 200; round++) {
+		double up[FRAMES], down[FRAMES], gain_ns;
+		uint32_t pairs = unit_random(&rnd) % 1500, n;
+		double access_ns = 1 + unit_random(&rnd) % 1000;
+		double move_ns = unit_random(&rnd) % 300000;
+		unsigned int classes = 1 + unit_random(&rnd) % HMEM_CLASSES;
+
+		memset(f->pages.heat, 0, f->pages.num_slots * sizeof(*f->pages.heat));
+		memset(f->pages.recent, 0, f->pages.num_slots);
+		memset(f->pages.state, 0, f->pages.num_slots * sizeof(*f->pages.state));
+		begin_rates(f, &rates);
+		for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
+			rates.least[i] = unit_random(&rnd) % 1000000 / 1000.0;
+			rates.most[i] = rates.least[i] + unit_random(&rnd) % 1000 / 10.0;
+		}
+		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
+			uint64_t r = unit_random(&rnd);
+
+			if (r % 5)
+				set_class(f, gfn, r / 8 % classes);
+			if (r / 4096 % 10 == 0) {
+				hmem_pages_sent(&f->pages, gfn, 0);
+				if (r & 1 << 20)
+					hmem_pages_refused(&f->pages, gfn, 0,
+							   HMEM_REFUSED_BUSY);
+			}
+		}
+		n = naive_by_rates(f, &rates, pairs, access_ns, move_ns, up, down, &gain_ns);
+		make_by_rates(f, &rates, 2 * pairs, access_ns, move_ns, 0);
+		assert_int_equal(f->plan.num_promote, n);
+		assert_int_equal(f->plan.num_demote, n);
+		check_rates(f, f->plan.promote, n, rates.least, up);
+		check_rates(f, f->plan.demote, n, rates.most, down);
+		assert_true(f->plan.gain_ns >= gain_ns * (1 - 1e-9) &&
+			    f->plan.gain_ns <= gain_ns * (1 + 1e-9));
+		planned += n > 0;
+		limited += n == pairs;
+	}
+	/* Most found something, and some no more that was worth it. */
+	assert_true(planned > 100);
+	assert_in_range(limited, 10, 190);
+}
+
+/* What two moves take has to be saved, and more. */
+static void moves_pay(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_rates rates;
+
+	begin_rates(f, &rates);
+	rates.least[100] = 11;
+	rates.least[108] = 12;
+	rates.most[60] = 1;
+	for (uint64_t gfn = 0; gfn < FAST; gfn++)
+		set_class(f, gfn, 60);
+	set_class(f, FAST + 5, 100);
+	set_class(f, FAST + 6, 108);
+	make_by_rates(f, &rates, FRAMES, 100, 500, 0);
+	assert_int_equal(f->plan.num_promote, 1);
+	assert_int_equal(f->plan.num_demote, 1);
+	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
+	assert_true(f->plan.gain_ns == 11 * 100 - 2 * 500);
+	make_by_rates(f, &rates, FRAMES, 100, 499, 0);
+	assert_int_equal(f->plan.num_promote, 2);
+	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
+	assert_true(f->plan.gain_ns == (10 + 11) * 100 - 4 * 499);
+	/* Nor without an access that is faster in tier 0. */
+	make_by_rates(f, &rates, FRAMES, 0, 0, 0);
+	assert_int_equal(f->plan.num_promote, 0);
+	assert_true(f->plan.gain_ns == 0);
+}
+
+/* Nothing is sure of a page that was never found used, whatever its class does. */
+static void idle_are_never_promoted(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_rates rates;
+
+	begin_rates(f, &rates);
+	rates.least[HMEM_CLASS_IDLE] = 1000;
+	rates.least[100] = 10;
+	for (uint64_t gfn = FAST; gfn < FAST + 3; gfn++)
+		set_class(f, gfn, 100);
+	make_by_rates(f, &rates, FRAMES, 100, 1, 0);
+	assert_int_equal(f->plan.num_promote, 3);
+	assert_int_equal(f->plan.num_demote, 3);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(class_of(f, f->plan.promote[i].gfn), 100);
+}
+
+/* Of blocks that nothing is known of, a few idle pages, wherever their class ranks. */
+static void unknown_blocks_by_rates(void **state)
+{
+	static const double idle[] = { 0, 2, 7 };
+	struct fixture *f = *state;
+	struct hmem_rates rates;
+
+	memset(f->pages.quota, 0, f->pages.num_slots / 64);
+	begin_rates(f, &rates);
+	rates.least[200] = 1000;
+	rates.most[100] = 1;
+	rates.most[50] = 5;
+	for (uint64_t gfn = 0; gfn < 10; gfn++)
+		set_class(f, gfn, 100);
+	for (uint64_t gfn = 10; gfn < 15; gfn++)
+		set_class(f, gfn, 50);
+	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
+		set_class(f, gfn, 200);
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int in_block[FAST / 64 + 1] = { 0 };
+		double last = 0;
+
+		rates.most[HMEM_CLASS_IDLE] = idle[i];
+		make_by_rates(f, &rates, 10000, 100, 1, 0);
+		assert_int_equal(f->plan.num_demote, 10 + 5 + 16 * 4);
+		assert_int_equal(f->plan.num_promote, 10 + 5 + 16 * 4);
+		for (uint32_t k = 0; k < f->plan.num_demote; k++) {
+			uint64_t gfn = f->plan.demote[k].gfn;
+			double most = rates.most[class_of(f, gfn)];
+
+			assert_true(most >= last);
+			last = most;
+			in_block[gfn / 64] += class_of(f, gfn) == HMEM_CLASS_IDLE;
+		}
+		for (unsigned int k = 0; k < 16; k++)
+			assert_int_equal(in_block[k], 4);
+	}
+}
+
+/* Only those that lose less than a move takes: they may have to come back. */
+static void room_by_rates(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_rates rates;
+
+	begin_rates(f, &rates);
+	rates.most[HMEM_CLASS_IDLE] = 4.75;
+	rates.most[100] = 5;
+	for (uint64_t gfn = 7; gfn < FAST; gfn++)
+		set_class(f, gfn, 100);
+	make_by_rates(f, &rates, 100, 100, 500, 20);
+	assert_int_equal(f->plan.num_promote, 0);
+	assert_int_equal(f->plan.num_demote, 7);
+	assert_true(f->plan.gain_ns == 0);
+	make_by_rates(f, &rates, 100, 100, 501, 20);
+	assert_int_equal(f->plan.num_demote, 20);
+	make_by_rates(f, &rates, 100, 100, 475, 20);
+	assert_int_equal(f->plan.num_demote, 0);
+	/* Besides pairs, which come first. */
+	rates.least[200] = 1000;
+	for (uint64_t gfn = FAST; gfn < FAST + 3; gfn++)
+		set_class(f, gfn, 200);
+	make_by_rates(f, &rates, 100, 100, 500, 20);
+	assert_int_equal(f->plan.num_promote, 3);
+	assert_int_equal(f->plan.num_demote, 7);
 }
 
 static void policy_checks(void **state)
@@ -624,6 +892,11 @@ int main(void)
 		TEST(warm_pages_stay),
 		TEST(unwilling_pages_rest),
 		TEST(loop_converges),
+		TEST(same_as_sorting_by_rates),
+		TEST(moves_pay),
+		TEST(idle_are_never_promoted),
+		TEST(unknown_blocks_by_rates),
+		TEST(room_by_rates),
 		cmocka_unit_test(policy_checks),
 		cmocka_unit_test(sizes),
 	};

@@ -29,13 +29,18 @@ struct side {
 	struct hmem_tracker_maps tracker;
 	struct hmem_pages pages;
 	struct hmem_plan plan;
+	struct hmem_rates rates;
 	/* Steps of the last pass. */
 	unsigned int steps;
 };
 
-static void init(struct side *s)
+static void init(struct side *s, bool late)
 {
-	hmem_tracker_sim_init(&s->tracker, s->maps[0], sizeof(s->maps[0]));
+	if (late)
+		hmem_tracker_gpt_init(&s->tracker, s->maps[0], sizeof(s->maps[0]));
+	else
+		hmem_tracker_sim_init(&s->tracker, s->maps[0], sizeof(s->maps[0]));
+	hmem_rates_init(&s->rates, 20);
 	assert_int_equal(hmem_pages_init(&s->pages, before, 3, 2, FRAMES, NULL), 0);
 }
 
@@ -65,9 +70,16 @@ static void window(struct side *s, const struct hmem_heat *heat, uint64_t slots)
 		assert_true(w.next <= s->steps * slots);
 }
 
+/* By rates if the window was. */
 static void plan(struct side *s, uint64_t slots)
 {
-	const struct hmem_plan_limits limits = { .budget = 600, .room = 20 };
+	const struct hmem_plan_limits limits = {
+		.budget = 600,
+		.room = 20,
+		.rates = s->pages.by_class ? &s->rates : NULL,
+		.access_ns = 1000000,
+		.move_ns = 1000,
+	};
 	int ret = hmem_plan_begin(&s->plan, &s->pages, &limits, NULL);
 
 	for (s->steps = 0; !ret; s->steps++)
@@ -99,7 +111,7 @@ static void answer(struct side *s)
 				hmem_pages_refused(&s->pages, gfn, 0, gfn % 3);
 			else
 				hmem_pages_moved(&s->pages, gfn, FRAMES / 2 + gfn % 1000,
-						 0, hmem_pages_heat(&s->pages, gfn));
+						 0, hmem_pages_record(&s->pages, gfn));
 		}
 	}
 }
@@ -110,12 +122,17 @@ static void same(const struct side *a, const struct side *b)
 
 	assert_int_equal(p->num_slots, q->num_slots);
 	assert_memory_equal(p->heat, q->heat, p->num_slots * sizeof(*p->heat));
+	assert_memory_equal(p->recent, q->recent, p->num_slots);
 	assert_memory_equal(p->state, q->state, p->num_slots * sizeof(*p->state));
 	assert_memory_equal(p->quota, q->quota, p->num_slots / 64);
 	assert_memory_equal(p->was_hot, q->was_hot, p->num_slots / 8);
 	assert_memory_equal(p->hist, q->hist, sizeof(p->hist));
 	assert_memory_equal(&p->look, &q->look, sizeof(p->look));
+	assert_memory_equal(p->mlq, q->mlq, p->num_slots / 64 * sizeof(*p->mlq));
 	assert_int_equal(p->rearmed, q->rearmed);
+	assert_int_equal(p->faults, q->faults);
+	assert_memory_equal(a->rates.looked, b->rates.looked, sizeof(a->rates.looked));
+	assert_memory_equal(a->rates.used, b->rates.used, sizeof(a->rates.used));
 	assert_int_equal(p->windows, q->windows);
 	assert_int_equal(p->clock, q->clock);
 	assert_int_equal(p->cursor, q->cursor);
@@ -124,6 +141,7 @@ static void same(const struct side *a, const struct side *b)
 	assert_int_equal(a->plan.num_demote, b->plan.num_demote);
 	assert_int_equal(a->plan.cold, b->plan.cold);
 	assert_int_equal(a->plan.idle, b->plan.idle);
+	assert_true(a->plan.gain_ns == b->plan.gain_ns);
 	if (a->plan.num_promote)
 		assert_memory_equal(a->plan.promote, b->plan.promote,
 				    a->plan.num_promote * sizeof(*a->plan.promote));
@@ -145,8 +163,8 @@ static void come_to_the_same(void **state)
 	unsigned int planned = 0;
 
 	(void)state;
-	init(whole);
-	init(parts);
+	init(whole, false);
+	init(parts, false);
 	for (unsigned int round = 0; round < 60; round++) {
 		const struct hmem_heat *heat = round % 5 ? &queue : &census;
 
@@ -182,6 +200,75 @@ static void come_to_the_same(void **state)
 	free(parts);
 }
 
+/* A look at a part, or a window that is none, of a second. */
+static void window_by_rates(struct side *s, unsigned int round, uint64_t slots)
+{
+	const struct hmem_heat heat = {
+		.rates = &s->rates,
+		.look = round % 5,
+		.clear = round % 7 != 3,
+		.parts = round % 3 ? 1 : 4,
+		.part = round % 3 ? 0 : round / 3 % 4,
+		.brief = round % 2,
+	};
+
+	hmem_rates_begin(&s->rates, 1000000000);
+	window(s, &heat, slots);
+	if (heat.look)
+		hmem_rates_end(&s->rates);
+}
+
+static void check_by_rates(bool late)
+{
+	struct side *whole = calloc(1, sizeof(*whole)), *parts = calloc(1, sizeof(*parts));
+	uint64_t planned = 0, rearmed = 0, faults = 0, used = 0;
+
+	init(whole, late);
+	init(parts, late);
+	for (unsigned int round = 0; round < 60; round++) {
+		use(whole, round + 1);
+		use(parts, round + 1);
+		if (round % 11 == 10) {
+			hmem_pages_rewatch(&whole->pages);
+			hmem_pages_rewatch(&parts->pages);
+		}
+		window_by_rates(whole, round, UINT64_MAX);
+		window_by_rates(parts, round, STEP);
+		assert_int_equal(parts->steps, (parts->pages.num_slots + STEP - 1) / STEP);
+		same(whole, parts);
+		rearmed += whole->pages.rearmed;
+		faults += whole->pages.faults;
+		for (unsigned int i = 0; i < HMEM_CLASSES; i++)
+			used += whole->rates.used[i];
+		plan(whole, UINT64_MAX);
+		plan(parts, STEP);
+		same(whole, parts);
+		planned += whole->plan.num_promote;
+		answer(whole);
+		answer(parts);
+		if (round == 30) {
+			resize(whole, UINT64_MAX / 64 * 64);
+			resize(parts, STEP);
+		}
+		same(whole, parts);
+	}
+	assert_true(planned > 1000);
+	assert_true(rearmed > 1000);
+	assert_true(faults > 1000);
+	assert_true(used > 1000);
+	end(whole);
+	end(parts);
+	free(whole);
+	free(parts);
+}
+
+static void come_to_the_same_by_rates(void **state)
+{
+	(void)state;
+	check_by_rates(false);
+	check_by_rates(true);
+}
+
 /* A window that has not ended shows the one before, and can be left where it is. */
 static void shows_the_last_until_it_is_through(void **state)
 {
@@ -192,7 +279,7 @@ static void shows_the_last_until_it_is_through(void **state)
 	struct hmem_resize r;
 
 	(void)state;
-	init(s);
+	init(s, false);
 	use(s, 5);
 	window(s, &heat, UINT64_MAX);
 	memcpy(hist, s->pages.hist, sizeof(hist));
@@ -231,6 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(come_to_the_same),
+		cmocka_unit_test(come_to_the_same_by_rates),
 		cmocka_unit_test(shows_the_last_until_it_is_through),
 		cmocka_unit_test(a_claim_alone_costs_nothing),
 	};

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bursts.h"
+
+/* Of guest time, what looking may cost: one part in this many; of each processor. */
+#define BUDGET		100
+/* A VM has one processor, or one for so many frames (64 GiB). */
+#define FRAMES_PER_CPU	(UINT64_C(1) << 24)
+/*
+ * What a cleared bit costs when it is set again, in ns: a TLB miss, a walk in two
+ * dimensions of which the last entries come from memory, a locked update.  A page that is
+ * then written costs as much again, for its dirty bit.
+ */
+#define FAULT_NS	200
+/* A look is at least so many scans long: pages are looked at as long as each other. */
+#define SCANS		2
+#define AN_HOUR_NS	UINT64_C(3600000000000)
+#define MIN_LOOK_NS	1500000u
+/* The longest look, in windows of the policy. */
+#define LONGEST		8
+/*
+ * Looks of a burst.  A look that tells most leaves a standard error of 1.24 in the
+ * logarithm of a rate; four leave a factor of 1.9, what is enough for pages of which
+ * some are used twice as often as others.
+ */
+#define BURST		4u
+/* Bursts about a part, of so many, see whether rates have changed. */
+#define PARTS		16u
+#define PART_BURST	2u
+/* The first burst: until both estimates are one, see rates.c. */
+#define FIRST_BURST	8u
+/*
+ * Pages used in a look: this share of what tier 0 holds.  If more were, those that belong
+ * into tier 0 could not be told from others; if fewer, most looks would tell nothing.
+ */
+#define USED		3
+/*
+ * Windows that a burst waits for moves to be over: while pages move, the guest's programs run
+ * more slowly, and all their rates are lower than those that were measured before.
+ */
+#define PATIENCE	16u
+/* Looks become longer or shorter by this factor at most: one look can be wrong. */
+#define CHANGE		4
+/* So many bursts about all of memory can be ahead of what pays for them. */
+#define AHEAD		4
+/* Rests are up to 2^this times as long when there is nothing to find. */
+#define MAX_IDLE	1u
+/*
+ * An access, as looks count them, is the use of a page, of one cache line or of all 64:
+ * eight is in the middle of what is possible, by factors.
+ */
+#define LINES		8
+/* Without figures: what DRAM and Optane have, in ns. */
+#define FAST_NS		80
+#define SLOW_NS		300
+/* What the kernel does for a move besides copying, in ns. */
+#define KERNEL_NS	15000
+/* Bytes of a page for bandwidths in MB/s give us; lines are copied ten at a time. */
+#define PAGE_LINES	64
+#define IN_FLIGHT	10
+
+void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
+		      uint64_t min_ns, const struct hmem_link_tier *tiers,
+		    uint32_t num_tiers)
+{
+	double fast = FAST_NS, slow = SLOW_NS;
+
+	memset(c, 0, sizeof(*c));
+	hmem_rates_init(&c->rates, policy->horizon);
+	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
+	c->look_ns = c->min_ns;
+	c->parts = 1;
+	if (num_tiers > 1 && tiers[0].read_latency && tiers[1].read_latency) {
+		fast = tiers[0].read_latency;
+		slow = tiers[1].read_latency;
+	}
+	c->access_ns = slow > fast ? LINES * (slow - fast) : 0;
+	c->move_ns = KERNEL_NS + PAGE_LINES * (fast + slow) / IN_FLIGHT;
+}
+
+static void begin_burst(struct hmem_bursts *c, bool late)
+{
+	c->parts = c->bursts && !c->urgent ? PARTS : 1;
+	c->part = (c->part + 1) % c->parts;
+	c->left = !c->bursts ? FIRST_BURST : c->parts > 1 ? PART_BURST : BURST;
+	c->urgent = false;
+	c->spent_ns = 0;
+	c->blind = late;
+	c->missed = 0;
+	c->waited = 0;
+	c->given_up = false;
+	c->bursts++;
+}
+
+/* The window that has ended is over: what is the next one? */
+static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late)
+{
+	c->looked = false;
+	if (!c->left) {
+		if ((c->debt_ns <= 0 || c->urgent) && (!busy || c->waited++ >= PATIENCE))
+			begin_burst(c, late);
+	} else if (incomplete) {
+		c->blind = late;
+		if (++c->missed > BURST) {
+			c->left = 0;
+			c->given_up = true;
+		}
+	} else if (c->blind) {
+		c->blind--;
+	} else {
+		c->looked = true;
+		c->left--;
+	}
+}
+
+void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
+		      const struct hmem_tracker *t, uint64_t window_ns, bool busy,
+		      struct hmem_heat *h)
+{
+	const uint64_t window = policy->window * UINT64_C(1000000);
+	bool late = t->ops->rearms_late;
+
+	c->scans = t->ops->scans;
+	advance(c, busy, h->incomplete, late);
+	h->rates = &c->rates;
+	h->look = c->looked;
+	/* Bits that are cleared late are those for the look after the next window. */
+	h->clear = c->left > (late && !c->blind);
+	if (c->looked)
+		hmem_rates_begin(&c->rates, window_ns);
+	h->part = c->part;
+	h->parts = c->parts;
+	c->elapsed_ns += window_ns;
+	h->brief = c->elapsed_ns < window;
+	if (!h->brief)
+		c->elapsed_ns = 0;
+}
+
+static double clamp(double v, double low, double high)
+{
+	return v < low ? low : v > high ? high : v;
+}
+
+static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *policy)
+{
+	uint64_t ns = LONGEST * policy->window * UINT64_C(1000000);
+
+	if (ns > AN_HOUR_NS)
+		ns = AN_HOUR_NS;
+	return ns < c->min_ns ? c->min_ns : ns;
+}
+
+/* A look has found so many pages used: how long is the next one? */
+static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
+		     const struct hmem_pages *p)
+{
+	uint64_t most = longest(c, policy), least = c->min_ns;
+	double used = 0, ns;
+
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++)
+		used += c->rates.used[i];
+	used *= c->parts;
+	ns = c->look_ns * clamp(p->frames[0] / (double)USED / (used + 1), 1.0 / CHANGE, CHANGE);
+	if (c->scans && least < SCANS * c->scan_ns)
+		least = SCANS * c->scan_ns;
+	if (most < least)
+		most = least;
+	c->look_ns = clamp(ns, least, most);
+}
+
+static uint64_t processors(const struct hmem_pages *p)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
+		frames += p->frames[tier];
+	return frames < FRAMES_PER_CPU ? 1 : frames / FRAMES_PER_CPU;
+}
+
+/* Guest time that @ns pays for. */
+static int64_t pays(const struct hmem_bursts *c, const struct hmem_pages *p, uint64_t ns)
+{
+	return ns * processors(p) / (BUDGET << c->idle);
+}
+
+/* A window has cost @cost and paid for @income. */
+static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
+{
+	int64_t half = c->whole_debt_ns > 0 ? income / 2 : 0;
+
+	c->spent_ns += cost;
+	if (c->parts > 1) {
+		c->debt_ns += cost;
+	} else {
+		c->whole_debt_ns += cost;
+		c->whole_ns = c->spent_ns;
+	}
+	c->whole_debt_ns -= half;
+	c->debt_ns -= income - half;
+	if (c->debt_ns < 0)
+		c->debt_ns = 0;
+}
+
+uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
+			const struct hmem_pages *p, uint64_t window_ns,
+			uint64_t scan_ns)
+{
+	const uint64_t window = policy->window * UINT64_C(1000000);
+	uint64_t rest;
+	int64_t debt;
+
+	if (scan_ns && (!c->scan_ns || scan_ns < c->scan_ns))
+		c->scan_ns = scan_ns;
+	account(c, p->faults * FAULT_NS + scan_ns, pays(c, p, window_ns));
+	if (c->looked) {
+		hmem_rates_end(&c->rates);
+		set_look(c, policy, p);
+	}
+	/* The first plan may ask for another burst. */
+	if (c->left || c->looked)
+		return c->look_ns;
+	/* Plans are made in rests, too. */
+	rest = window < longest(c, policy) ? window : longest(c, policy);
+	debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
+	if (pays(c, p, rest) > debt)
+		rest = debt * (BUDGET << c->idle) / processors(p) + 1;
+	return rest < c->min_ns ? c->min_ns : rest;
+}
+
+void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
+{
+	if (plan->num_promote)
+		c->idle = 0;
+	else if (c->looked && c->idle < MAX_IDLE)
+		c->idle++;
+	/* As much is to be expected of each other part. */
+	c->urgent = c->looked && c->parts > 1 &&
+		    c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns &&
+		    plan->gain_ns * (c->parts - 1) > (double)BUDGET * c->spent_ns * c->parts;
+}
+
+void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *p,
+			  const struct hmem_plan *plan, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
+		 " bits set anew, %" PRIu64 " bursts, next look %" PRIu64
+		 " us, moves save %.3f s", c->looked ? "look" : "no look", c->part + 1,
+		 c->parts, p->faults, c->bursts, c->look_ns / 1000, plan->gain_ns / 1e9);
+}

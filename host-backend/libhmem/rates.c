@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <math.h>
+#include <string.h>
+
+#include "rates.h"
+
+/*
+ * The variance of the natural logarithm of a rate that each look leaves room for.  A look
+ * that tells most (1.6 uses are expected in it) has a Fisher information of 0.65, so that
+ * an estimate remembers about 1.5 / variance looks: the recent one 3, the long one 50.
+ */
+#define RECENT_VARIANCE	2.0
+#define LONG_VARIANCE	(1.0 / 32)
+/* That of an estimate which no look has told anything about. */
+#define FIRST_VARIANCE	0.5
+/* A use (or none) says that the rate is at least (at most) 8 times from one a look. */
+#define RECENT_OCTAVES	3
+/* The long estimate is moved so quickly only for what has a chance of 1.5 %. */
+#define LONG_OCTAVES	6
+/* Until then both are one. */
+#define FIRST_LOOKS	8u
+
+/* Each look halves what earlier ones are worth: programs' speeds change. */
+#define KEEP		0.5
+/* For the rate of a level, the last 20 looks count: what pages do in the long run. */
+#define KEEP_LONG	0.95
+/* In the logarithm: by how much a class may differ from its neighbours. */
+#define NEIGHBOUR_VARIANCE	1.0
+/* ... from each neighbour, whose estimates are apart by half an octave: (ln 2 / 2)^2. */
+#define STEP_VARIANCE	0.12
+#define NEIGHBOURS	3
+/* Of a class that nothing is known of: by a factor of e^2. */
+#define UNKNOWN_VARIANCE	4.0
+/* For so long pages go on as they do now, at least: what moves for it has moved by then. */
+#define NOW_S		1.0
+/* Two standard errors: one in 44 is wrong by chance. */
+#define SURE		2.0
+
+static double rate_of(double octaves)
+{
+	return exp2(octaves);
+}
+
+static double rate_of_class(unsigned int class)
+{
+	return rate_of((class / 8 + 0.5) / 2 + 8 + HMEM_RATE_LEAST);
+}
+
+/*
+ * Where the logarithm of a rate is most likely after a look of @look_s, which found a use
+ * or none, and a normal distribution around @log before.
+ */
+static double most_likely(double log, double variance, double look_s, bool used)
+{
+	double low = log - 6, high = log + 6;
+
+	for (unsigned int i = 0; i < 20; i++) {
+		double middle = (low + high) / 2, x = exp(middle) * look_s;
+		double slope = !used ? -x : x < 1e-9 ? 1 : x > 50 ? 0 : x / expm1(x);
+
+		if (log + variance * slope > middle)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (low + high) / 2;
+}
+
+static double clamp(double v, double low, double high)
+{
+	return v < low ? low : v > high ? high : v;
+}
+
+/* In octaves: from where a use or none moves an estimate. */
+static double start_from(double octaves, double look_s, bool used, double apart)
+{
+	double once = -log2(look_s);
+
+	if (used && octaves < once - apart)
+		return once - apart;
+	return !used && octaves > once + apart ? once + apart : octaves;
+}
+
+/* In octaves: how far a look of one second moves an estimate of so many octaves. */
+static double step(double octaves, double variance, bool used, double apart)
+{
+	double from = start_from(octaves, 1, used, apart);
+
+	return most_likely(from * M_LN2, variance, 1, used) / M_LN2 - octaves;
+}
+
+/* What an index of the tables stands for, if looks were a second long. */
+static double octaves_of(unsigned int index)
+{
+	return ((int)index + HMEM_RATE_SHIFT_LEAST + 0.5) / 8 + HMEM_RATE_LEAST;
+}
+
+static void make_long_steps(struct hmem_rates *r, double variance, double apart)
+{
+	r->variance = variance;
+	r->apart = apart;
+	for (unsigned int i = 0; i < HMEM_RATE_STEPS; i++) {
+		for (unsigned int used = 0; used < 2; used++)
+			r->long_steps[used][i] = clamp(
+				lrint(step(octaves_of(i), variance, used, apart) *
+				      HMEM_RATE_OCTAVE), INT16_MIN, INT16_MAX);
+	}
+}
+
+void hmem_rates_init(struct hmem_rates *r, double horizon_s)
+{
+	memset(r, 0, sizeof(*r));
+	r->horizon_s = horizon_s;
+	for (unsigned int i = 0; i < HMEM_RATE_STEPS; i++) {
+		for (unsigned int used = 0; used < 2; used++)
+			r->recent_steps[used][i] = lrint(8 * step(octaves_of(i),
+				RECENT_VARIANCE, used, RECENT_OCTAVES));
+	}
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		r->rate[c] = rate_of_class(c);
+		r->error[c] = sqrt(UNKNOWN_VARIANCE);
+	}
+}
+
+void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns)
+{
+	/* By a fifth at a time: the tables take longer to make than some looks last. */
+	double looks = exp2(floor(4 * log2(1 / FIRST_VARIANCE + r->looks / 2.0)) / 4);
+	double variance = fmax(LONG_VARIANCE, 1 / looks);
+	double apart = r->looks < FIRST_LOOKS ? RECENT_OCTAVES : LONG_OCTAVES;
+
+	r->look_s = look_ns / 1e9;
+	r->shift = clamp(lrint(8 * log2(r->look_s)), HMEM_RATE_SHIFT_LEAST,
+			 (int)HMEM_RATE_STEPS - 256 + HMEM_RATE_SHIFT_LEAST) -
+		   HMEM_RATE_SHIFT_LEAST;
+	if (variance != r->variance || apart != r->apart)
+		make_long_steps(r, variance, apart);
+	memset(r->looked, 0, sizeof(r->looked));
+	memset(r->used, 0, sizeof(r->used));
+}
+
+/* Half a use more: where none was seen, one may have been near. */
+static double mean_of(const struct hmem_rate *m)
+{
+	return (m->uses + 0.5) / m->seconds;
+}
+
+/*
+ * Of @looked pages @used were used within @look_s; of what was measured before, @keep still
+ * counts.  A page that was used may have been so more than once: the rate is that of a
+ * Poisson process, and a look tells about it as much as counting all uses in a shorter
+ * time would do, by Fisher's information.
+ */
+static void measure(struct hmem_rate *m, uint64_t looked, uint64_t used, double look_s,
+		    double keep)
+{
+	double seconds = looked * look_s, uses = used, unused = looked - used, x;
+
+	/* The next page might not have been: that is a bound, which says nothing if known. */
+	if (used == looked)
+		unused = 0.5;
+	if (used == looked && m->seconds > 0 && mean_of(m) * look_s > log(looked / unused))
+		return;
+	x = used ? log(looked / unused) : 0;
+	if (x > 0) {
+		seconds *= x / expm1(x);
+		uses = seconds * x / look_s;
+	}
+	m->uses = m->uses * keep + uses;
+	m->seconds = m->seconds * keep + seconds;
+}
+
+static void forget(struct hmem_rate *m, double look_s)
+{
+	m->uses *= KEEP;
+	m->seconds *= KEEP;
+	/* Less than one page tells in one look is nothing. */
+	if (m->seconds < look_s)
+		*m = (struct hmem_rate) { 0 };
+}
+
+/* One over the variance of the rate's logarithm; 0: nothing is known. */
+static double log_precision(const struct hmem_rate *m)
+{
+	return m->seconds > 0 ? m->uses + 0.5 : 0;
+}
+
+/*
+ * What a class is expected to do: what its neighbours do, in proportion to their
+ * estimates, and what was measured of itself, each as far as it is sure.
+ */
+static void smooth(struct hmem_rates *r, unsigned int class)
+{
+	const struct hmem_rate *all = r->measured;
+	double own = log_precision(&all[class]), weights = 0, sum = 0, mean = 0, precision;
+
+	for (int step = -NEIGHBOURS; step <= NEIGHBOURS; step++) {
+		int c = (int)class + step * 8;
+		double weight;
+
+		if (!step || c < 0 || c >= (int)HMEM_CLASSES)
+			continue;
+		weight = log_precision(&all[c]);
+		if (!weight)
+			continue;
+		weight = 1 / (1 / weight + STEP_VARIANCE * step * step);
+		weights += weight;
+		sum += weight * log(mean_of(&all[c]) / rate_of_class(c));
+	}
+	precision = 1 / UNKNOWN_VARIANCE;
+	if (weights) {
+		mean = sum / weights;
+		precision = 1 / (1 / weights + NEIGHBOUR_VARIANCE);
+	}
+	if (own)
+		mean = (mean * precision + log(mean_of(&all[class]) / rate_of_class(class)) * own) /
+		       (precision + own);
+	r->rate[class] = exp(mean) * rate_of_class(class);
+	r->error[class] = 1 / sqrt(precision + own);
+}
+
+/* A level's rate is known from all its classes, over a longer time. */
+static void measure_level(struct hmem_rates *r, unsigned int level)
+{
+	uint64_t looked = 0, used = 0;
+
+	for (unsigned int c = level * 8; c < level * 8 + 8; c++) {
+		looked += r->looked[c];
+		used += r->used[c];
+	}
+	if (looked)
+		measure(&r->levels[level], looked, used, r->look_s, KEEP_LONG);
+}
+
+/* What a page of the class does until the horizon. */
+static void foresee(struct hmem_rates *r, unsigned int class)
+{
+	const struct hmem_rate *level = &r->levels[class / 8];
+	double before = r->rate[class], factor = exp(SURE * r->error[class]), spread = factor;
+
+	if (level->seconds > 0) {
+		before = mean_of(level);
+		spread = exp(SURE / sqrt(log_precision(level)));
+	}
+	r->least[class] = r->rate[class] / factor * NOW_S + before / spread * r->horizon_s;
+	r->most[class] = r->rate[class] * factor * NOW_S + before * spread * r->horizon_s;
+}
+
+void hmem_rates_end(struct hmem_rates *r)
+{
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		if (r->looked[c])
+			measure(&r->measured[c], r->looked[c], r->used[c], r->look_s, KEEP);
+		else
+			forget(&r->measured[c], r->look_s);
+	}
+	for (unsigned int level = 0; level < HMEM_LEVELS; level++)
+		measure_level(r, level);
+	r->looks++;
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		smooth(r, c);
+		foresee(r, c);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a window makes of one block by rates: for window.c. */
+#ifndef HMEM_WINDOW_H
+#define HMEM_WINDOW_H
+
+#include "pages.h"
+
+/*
+ * Is the block in the part that the window is about?  Multiples of the golden ratio spread a
+ * run of blocks over all parts, evenly: what guests use lies in runs, and one part is to be
+ * like another.
+ */
+static inline bool hmem_window_part(const struct hmem_block *b, const struct hmem_heat *h)
+{
+	uint32_t hash = b->slot / 64 * UINT64_C(0x9E3779B97F4A7C15) >> 32;
+
+	return (uint64_t)hash * h->parts >> 32 == h->part;
+}
+
+/* A block that is not live, of which nothing was used. */
+void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b);
+
+/* Any other, of which the tracker found @s, though those @copied only because they moved. */
+void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
+		       const struct hmem_block *b, struct hmem_sample s, uint64_t copied);
+
+#endif /* HMEM_WINDOW_H */

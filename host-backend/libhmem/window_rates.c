@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "asked.h"
+#include "window.h"
+
+/*
+ * Which frames' bits to clear, of a block in which @accessed were set in the window.  @late:
+ * also those that are set by the time that they are cleared.
+ */
+static uint64_t rearm(struct hmem_mlq_block *mlq, uint64_t accessed, bool wanted, bool late)
+{
+	uint64_t set = mlq->wait[HMEM_WAIT_SET] | accessed;
+	uint64_t clear = !wanted ? 0 : late ? UINT64_MAX : set;
+
+	mlq->wait[HMEM_WAIT_SET] = set & ~(late ? mlq->wait[HMEM_WAIT_LATE] : clear);
+	mlq->wait[HMEM_WAIT_LATE] = late ? clear : 0;
+	return clear;
+}
+
+/* A look has found @used of the frames @looked. */
+static void take(struct hmem_rates *r, const struct hmem_pages *p, uint64_t slot,
+		 uint64_t looked, uint64_t used)
+{
+	for (; looked; looked &= looked - 1) {
+		unsigned int i = __builtin_ctzll(looked);
+
+		hmem_rates_take(r, &p->heat[slot + i], &p->recent[slot + i], used >> i & 1);
+	}
+}
+
+/* Sort the block's frames into @hist by class; returns false if none was ever used. */
+static bool classify(uint64_t *hist, const struct hmem_pages *p, const struct hmem_block *b)
+{
+	uint16_t any = 0;
+
+	for (uint64_t w = b->mask; w; w &= w - 1) {
+		uint64_t slot = b->slot + __builtin_ctzll(w);
+
+		hist[hmem_class(p->heat[slot], p->recent[slot])]++;
+		any |= p->heat[slot] | p->recent[slot];
+	}
+	return any;
+}
+
+void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b)
+{
+	unsigned int frames = hmem_block_frames(b);
+
+	w->hist[b->tier][HMEM_CLASS_IDLE] += frames;
+	if (w->heat.look && hmem_window_part(b, &w->heat))
+		hmem_rates_idle(w->heat.rates, frames);
+}
+
+void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
+		       const struct hmem_block *b, struct hmem_sample s, uint64_t copied)
+{
+	const struct hmem_heat *h = &w->heat;
+	struct hmem_tracker *t = w->t;
+	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
+	uint64_t except = copied | mlq->wait[HMEM_WAIT_SET], used = s.accessed & ~except, clear = 0;
+	bool in_part = hmem_window_part(b, h), live;
+
+	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
+	if (h->look && in_part)
+		take(h->rates, p, b->slot, b->mask & ~except, used);
+	if (b->asked && used)
+		hmem_asked_no_longer_free(&p->state[b->slot], used);
+	if (t->ops->rearm)
+		clear = rearm(mlq, s.accessed, h->clear && in_part, t->ops->rearms_late) &
+			b->mask;
+	if (clear) {
+		t->ops->rearm(t, b->gfn, clear);
+		w->rearmed += __builtin_popcountll(clear);
+	}
+	live = classify(w->hist[b->tier], p, b);
+	if (b->asked && !hmem_asked_any(&p->state[b->slot]))
+		hmem_block_set(p->asked, b->slot, false);
+	else
+		live |= b->asked;
+	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(mlq));
+}

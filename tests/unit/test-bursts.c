@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The policy rates: what becomes of known workloads, and the rules of its bursts. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+/* A quarter of the benchmark's machine. */
+#define MIB		64u
+#define FAST		(192 * MIB)
+#define KERNEL		(70 * MIB)
+#define SLOW		(448 * MIB)
+#define DATA		(256 * MIB)
+
+/* And a quarter as fast, so that a page is used as often as there. */
+static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400, 75 };
+static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300, 75 };
+
+static const struct model_load hot_set = {
+	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
+};
+static const struct model_load moving = {
+	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
+	.move = 5,
+};
+static const struct model_load zipf = {
+	.costs = &updates, .pages = DATA, .zipf = true, .reads = true,
+};
+static const struct model_load uniform = {
+	.costs = &updates, .pages = DATA, .hot = DATA,
+};
+static const struct model_load too_large = {
+	.costs = &updates, .pages = DATA, .hot = 200 * MIB, .weight = 90,
+};
+static const struct model_load sweep = {
+	.costs = &pages, .pages = DATA, .hot = DATA, .sweep = true,
+};
+static const struct model_load hot_sweep = {
+	.costs = &pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
+};
+
+/* The rest is idle; these are used so seldom that few are in a short look. */
+static const struct model_load seldom = {
+	.costs = &pages, .pages = DATA, .hot = 110 * MIB, .weight = 100,
+};
+
+static void begin(struct model *m, const struct model_load *load,
+		  enum hmem_policy_kind kind)
+{
+	model_init(m, load, FAST, KERNEL, SLOW);
+	m->policy.kind = kind;
+	m->policy.window = 100;
+	m->policy.rate = 1000;
+}
+
+/* Accesses, in millions per second, of the next @seconds. */
+static double speed(struct model *m, double seconds)
+{
+	double ops = m->ops, ns = m->ns;
+
+	model_run(m, seconds);
+	return (m->ops - ops) / (m->ns - ns) * 1e3;
+}
+
+static double best(const struct model_load *load)
+{
+	struct model m;
+	double s;
+
+	begin(&m, load, HMEM_POLICY_OFF);
+	model_place_best(&m);
+	s = speed(&m, 2);
+	model_free(&m);
+	return s;
+}
+
+static double first_touch(const struct model_load *load, double seconds)
+{
+	struct model m;
+	double s;
+
+	begin(&m, load, HMEM_POLICY_OFF);
+	s = speed(&m, seconds);
+	model_free(&m);
+	return s;
+}
+
+static const struct model_load *const loads[] = {
+	&hot_set, &zipf, &too_large, &seldom, &hot_sweep,
+};
+
+/* The first @num loads, when placement is steady: the best one that does not change is 1. */
+static void check_loads(unsigned int num, unsigned int window, enum hmem_track track)
+{
+	for (unsigned int i = 0; i < num; i++) {
+		struct model m;
+		double share;
+
+		begin(&m, loads[i], HMEM_POLICY_RATES);
+		m.policy.window = window;
+		m.policy.track = track;
+		model_run(&m, 20);
+		share = speed(&m, 4) / best(loads[i]);
+		if (share < 0.95)
+			fail_msg("load %u, window %u ms: %.3f", i, window, share);
+		model_free(&m);
+	}
+}
+
+static void windows_make_no_difference(void **state)
+{
+	(void)state;
+	check_loads(1, 100, HMEM_TRACK_SIM);
+	check_loads(3, 1000, HMEM_TRACK_SIM);
+}
+
+static void trackers_make_no_difference(void **state)
+{
+	(void)state;
+	check_loads(sizeof(loads) / sizeof(*loads), 1000, HMEM_TRACK_GPT);
+}
+
+/* Nothing to gain: nothing is lost but what looking costs, which is known. */
+static void stays(const struct model_load *load, double least)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		struct model m;
+		double share;
+
+		begin(&m, load, HMEM_POLICY_RATES);
+		m.policy.window = i ? 100 : 1000;
+		m.policy.track = i ? HMEM_TRACK_GPT : HMEM_TRACK_SIM;
+		model_run(&m, 10);
+		share = speed(&m, 10) / first_touch(load, 10);
+		if (share < least)
+			fail_msg("case %u: %.3f of first touch", i, share);
+		model_free(&m);
+	}
+}
+
+static void uniform_stays(void **state)
+{
+	(void)state;
+	stays(&uniform, 0.98);
+}
+
+/* Pages that were just swept are the last to come again: for a while, they look cold. */
+static void sweep_stays(void **state)
+{
+	(void)state;
+	stays(&sweep, 0.93);
+}
+
+/* A hot set that comes back after a while is found again, or is still there. */
+static void moving_gains(void **state)
+{
+	struct model m;
+
+	(void)state;
+	begin(&m, &moving, HMEM_POLICY_RATES);
+	assert_true(speed(&m, 20) > 1.5 * first_touch(&moving, 20));
+	model_free(&m);
+}
+
+/* A hundredth of guest time, once the first bursts are paid for. */
+static void looking_is_cheap(void **state)
+{
+	double ns, stalled;
+	struct model m;
+
+	(void)state;
+	begin(&m, &hot_set, HMEM_POLICY_RATES);
+	m.policy.track = HMEM_TRACK_GPT;
+	model_run(&m, 10);
+	ns = m.ns;
+	stalled = m.stalled;
+	model_run(&m, 10);
+	assert_true((m.stalled - stalled) / (m.ns - ns) < 0.012);
+	model_free(&m);
+}
+
+/* The rules, one by one: a bursts, and what its windows are said to have found. */
+struct rules {
+	struct hmem_policy policy;
+	struct hmem_bursts bursts;
+	struct hmem_pages pages;
+	struct hmem_tracker_maps sim, gpt;
+	uint64_t maps[HMEM_LINK_MAPS], next, scan_ns;
+	struct hmem_heat heat;
+	bool scans;
+};
+
+#define TIER0	4096u
+
+static int setup(void **state)
+{
+	const struct hmem_link_range ranges[] = {
+		{ .gfn = 0, .num = TIER0, .tier = 0 },
+		{ .gfn = TIER0, .num = TIER0, .tier = 1 },
+	};
+	struct rules *r = calloc(1, sizeof(*r));
+
+	hmem_policy_init(&r->policy);
+	r->policy.kind = HMEM_POLICY_RATES;
+	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
+	hmem_tracker_sim_init(&r->sim, r->maps, 8);
+	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
+	hmem_bursts_init(&r->bursts, &r->policy, 0, NULL, 0);
+	r->next = 1000000000;
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rules *r = *state;
+
+	hmem_pages_free(&r->pages);
+	free(r);
+	return 0;
+}
+
+/* A window in which @used pages of those looked at were used, and @faults bits were set. */
+static void window(struct rules *r, uint64_t used, uint64_t faults)
+{
+	const struct hmem_tracker *t = r->scans ? &r->gpt.tracker : &r->sim.tracker;
+	uint64_t ns = r->next;
+	bool rest = hmem_bursts_rests(&r->bursts);
+	struct hmem_heat heat = { .incomplete = r->heat.incomplete };
+
+	hmem_bursts_window(&r->bursts, &r->policy, t, ns, false, &heat);
+	r->heat = heat;
+	if (heat.look) {
+		r->bursts.rates.looked[100] = TIER0;
+		r->bursts.rates.used[100] = used;
+	}
+	r->pages.faults = faults;
+	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns,
+				 r->scans && !rest ? r->scan_ns : 0);
+}
+
+static void plan(struct rules *r, uint32_t moves, double gain_ns)
+{
+	hmem_bursts_planned(&r->bursts, &(struct hmem_plan) {
+		.num_promote = moves, .gain_ns = gain_ns,
+	});
+}
+
+static void until_burst(struct rules *r)
+{
+	while (!r->bursts.left)
+		window(r, 0, 0);
+}
+
+/* Bits are cleared at the beginning and between looks, not when the burst ends. */
+static void a_burst(void **state)
+{
+	struct rules *r = *state;
+
+	for (unsigned int looks = 8; looks; looks = looks == 8 ? 2 : 0) {
+		until_burst(r);
+		assert_int_equal(r->bursts.left, looks);
+		assert_int_equal(r->bursts.parts, looks == 8 ? 1 : 16);
+		assert_true(r->heat.clear && !r->heat.look);
+		for (unsigned int i = 1; i <= looks; i++) {
+			assert_false(hmem_bursts_may_plan(&r->bursts));
+			window(r, 1000 / r->bursts.parts, 0);
+			assert_true(r->heat.look);
+			assert_int_equal(r->heat.clear, i < looks);
+		}
+		assert_true(hmem_bursts_may_plan(&r->bursts));
+		assert_false(hmem_bursts_rests(&r->bursts));
+	}
+}
+
+/* Cleared one window late: the first window is no look, and the last clears nothing. */
+static void a_burst_of_scans(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	until_burst(r);
+	for (unsigned int i = 0; i <= 8; i++) {
+		assert_int_equal(r->bursts.left, i ? 9 - i : 8);
+		assert_int_equal(r->heat.clear, i < 8);
+		window(r, 1000, 0);
+		assert_int_equal(r->heat.look, i > 0);
+	}
+	assert_false(r->heat.clear);
+	assert_true(hmem_bursts_rests(&r->bursts));
+}
+
+/* A look finds a third of what tier 0 holds: it is as long as that takes. */
+static void length_of_looks(void **state)
+{
+	struct rules *r = *state;
+	const double rate = TIER0 / 3 / 0.03;		/* pages per second: 30 ms */
+
+	for (unsigned int i = 0; i < 40; i++) {
+		uint64_t used = r->next / 1e9 * rate / r->bursts.parts;
+
+		window(r, used > TIER0 ? TIER0 : used, 0);
+	}
+	assert_in_range(r->bursts.look_ns, 27000000, 33000000);
+	/* Never longer than eight windows, however little is used. */
+	for (unsigned int i = 0; i < 100; i++)
+		window(r, 0, 0);
+	assert_int_equal(r->bursts.look_ns, 8000000000);
+	/* Nor shorter than the device can do. */
+	for (unsigned int i = 0; i < 200; i++)
+		window(r, TIER0, 0);
+	assert_int_equal(r->bursts.look_ns, 1500000);
+}
+
+/* Scans set the least: a page is looked at for as long as it takes to come by again. */
+static void looks_outlast_scans(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	r->scan_ns = 40000000;
+	for (unsigned int i = 0; i < 100; i++)
+		window(r, TIER0, 0);
+	assert_int_equal(r->bursts.look_ns, 80000000);
+}
+
+/* A hundredth of guest time pays for all that looking costs, half of that if idle. */
+static void budget(void **state)
+{
+	struct rules *r = *state;
+
+	for (unsigned int idle = 0; idle < 2; idle++) {
+		uint64_t ns = 0, cost = 0;
+
+		for (unsigned int i = 0; i < 2000; i++) {
+			uint64_t faults = r->bursts.left ? 5000 : 10;
+
+			window(r, 1000, faults);
+			ns += r->next;
+			cost += faults * 200;
+			if (hmem_bursts_may_plan(&r->bursts))
+				plan(r, !idle, 0);
+		}
+		assert_in_range(ns / cost, idle ? 190 : 95, idle ? 210 : 105);
+	}
+}
+
+/* A part in which much is to be gained is followed by all of memory at once. */
+static void gains_are_looked_for(void **state)
+{
+	const struct {
+		double gain_ns;
+		bool urgent;
+	} cases[] = { { 0, false }, { 100e3, false }, { 1e9, true } };
+	struct rules *r = *state;
+
+	until_burst(r);
+	while (r->bursts.left)
+		window(r, 1000, 100);
+	plan(r, 1, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		until_burst(r);
+		assert_int_equal(r->bursts.parts, 16);
+		while (r->bursts.left)
+			window(r, 1000, 100);
+		plan(r, 1, cases[i].gain_ns);
+		window(r, 0, 0);
+		assert_int_equal(r->bursts.left && r->bursts.parts == 1, cases[i].urgent);
+	}
+	/* But not for ever on credit. */
+	for (unsigned int i = 0, whole = 0; i < 100; i++) {
+		whole += r->bursts.parts == 1 && !r->bursts.left;
+		window(r, 1000, 2000);
+		if (hmem_bursts_may_plan(&r->bursts))
+			plan(r, 1, 1e9);
+		assert_true(whole < 60);
+	}
+}
+
+/* A scan that has missed pages is no look, nor is the next; the burst goes on. */
+static void incomplete_scans_are_no_looks(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	until_burst(r);
+	window(r, 1000, 0);
+	window(r, 1000, 0);
+	assert_int_equal(r->bursts.left, 7);
+	for (unsigned int i = 0; i < 2; i++) {
+		r->heat.incomplete = !i;
+		window(r, 1000, 0);
+		assert_false(r->heat.look);
+		assert_true(r->heat.clear);
+		assert_int_equal(r->bursts.left, 7);
+	}
+	r->heat.incomplete = false;
+	window(r, 1000, 0);
+	assert_true(r->heat.look);
+}
+
+/* If all are, the burst is given up, and nothing is made of it; others follow. */
+static void all_scans_incomplete(void **state)
+{
+	struct rules *r = *state;
+	unsigned int n = 0;
+
+	r->scans = true;
+	until_burst(r);
+	while (r->bursts.left) {
+		r->heat.incomplete = true;
+		window(r, 1000, 0);
+		n++;
+	}
+	assert_in_range(n, 4, 16);
+	assert_false(hmem_bursts_may_plan(&r->bursts));
+	r->heat.incomplete = false;
+	until_burst(r);
+	while (r->bursts.left)
+		window(r, 1000, 0);
+	assert_true(hmem_bursts_may_plan(&r->bursts));
+}
+
+#define BLOCKS	256u
+#define PARTS	16u
+
+/* Each part has its share of what is used, be it in a run or at regular distances. */
+static void parts_are_alike(void **state)
+{
+	static const struct {
+		unsigned int first, step, num, most;
+	} used[] = {
+		{ 37, 1, 64, 5 },
+		{ 100, 1, 128, 9 },
+		{ 5, 2, 64, 5 },
+		{ 5, 16, 16, 2 },
+	};
+	const struct hmem_link_range range = { .num = BLOCKS * 64, .tier = 1 };
+	uint64_t maps[HMEM_LINK_MAPS * BLOCKS];
+	struct hmem_tracker_maps sim;
+	struct hmem_rates rates;
+	struct hmem_pages pages;
+
+	(void)state;
+	hmem_rates_init(&rates, 20);
+	hmem_tracker_sim_init(&sim, maps, BLOCKS * 8);
+	for (unsigned int i = 0; i < sizeof(used) / sizeof(*used); i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int part = 0; part < PARTS; part++) {
+			struct hmem_heat heat = {
+				.rates = &rates, .clear = true, .parts = PARTS,
+				.part = part,
+			};
+
+			assert_int_equal(hmem_pages_init(&pages, &range, 1, 2,
+							 BLOCKS * 64, NULL), 0);
+			memset(maps, 0, sizeof(maps));
+			for (unsigned int k = 0; k < used[i].num; k++)
+				maps[BLOCKS + used[i].first + k * used[i].step] =
+					UINT64_MAX;
+			hmem_pages_update(&pages, &sim.tracker, &heat);
+			assert_in_range(pages.rearmed, 0, used[i].most * 64);
+			sum += pages.rearmed;
+			hmem_pages_free(&pages);
+		}
+		assert_int_equal(sum, used[i].num * 64);
+	}
+}
+
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(windows_make_no_difference),
+		cmocka_unit_test(trackers_make_no_difference),
+		cmocka_unit_test(uniform_stays),
+		cmocka_unit_test(sweep_stays),
+		cmocka_unit_test(moving_gains),
+		cmocka_unit_test(looking_is_cheap),
+		RULE(a_burst),
+		RULE(a_burst_of_scans),
+		RULE(length_of_looks),
+		RULE(looks_outlast_scans),
+		RULE(budget),
+		RULE(gains_are_looked_for),
+		RULE(incomplete_scans_are_no_looks),
+		RULE(all_scans_incomplete),
+		cmocka_unit_test(parts_are_alike),
+	};
+
+	return cmocka_run_group_tests_name("bursts", tests, NULL, NULL);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Access rates by classes: pages that are used at random, at rates that are known. */
+#include "unit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rates.h"
+
+#define PAGES	4096u
+
+struct world {
+	struct hmem_rates rates;
+	double rate[PAGES];
+	uint16_t heat[PAGES];
+	uint8_t recent[PAGES];
+	uint64_t rnd;
+};
+
+static struct world *world_new(void)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	w->rnd = 42;
+	hmem_rates_init(&w->rates, 20);
+	return w;
+}
+
+static void look(struct world *w, double seconds)
+{
+	hmem_rates_begin(&w->rates, seconds * 1e9);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		double chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
+
+		hmem_rates_take(&w->rates, &w->heat[i], &w->recent[i],
+				chance < 1 - exp(-w->rate[i] * seconds));
+	}
+	hmem_rates_end(&w->rates);
+}
+
+static unsigned int class_of(const struct world *w, unsigned int page)
+{
+	return hmem_class(w->heat[page], w->recent[page]);
+}
+
+/* The mean of what the classes of pages @from .. @to - 1 are said to do. */
+static double mean_rate(const struct world *w, unsigned int from, unsigned int to)
+{
+	double sum = 0;
+
+	for (unsigned int i = from; i < to; i++)
+		sum += w->rates.rate[class_of(w, i)];
+	return sum / (to - from);
+}
+
+/* Whatever the length of the looks, rates come out as they are. */
+static void rates_are_measured(void **state)
+{
+	static const double seconds[] = { 0.003, 0.01, 0.03 };
+
+	(void)state;
+	for (unsigned int k = 0; k < 3; k++) {
+		struct world *w = world_new();
+
+		for (unsigned int i = 0; i < PAGES; i++)
+			w->rate[i] = i < PAGES / 4 ? 100 : 4;
+		for (unsigned int i = 0; i < 60; i++)
+			look(w, seconds[k]);
+		assert_true(fabs(mean_rate(w, 0, PAGES / 4) / 100 - 1) < 0.4);
+		assert_true(fabs(mean_rate(w, PAGES / 4, PAGES) / 4 - 1) < 1);
+		free(w);
+	}
+}
+
+/* Where all pages are used alike, hardly any class is hotter than another for sure. */
+static void chance_is_not_believed(void **state)
+{
+	struct world *w = world_new();
+	uint64_t pairs = 0, believed = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = 50;
+	for (unsigned int i = 0; i < 100; i++) {
+		look(w, 0.01);
+		for (unsigned int k = 0; i > 8 && k < PAGES; k += 2, pairs++)
+			believed += w->rates.least[class_of(w, k)] >
+				    w->rates.most[class_of(w, k + 1)];
+	}
+	assert_true(believed < pairs / 100);
+	free(w);
+}
+
+/* A few looks are enough for pages that are used in another way than before. */
+static void changes_are_seen(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i < PAGES / 8 ? 500 : 20;
+	for (unsigned int i = 0; i < 40; i++)
+		look(w, 0.005);
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i >= PAGES / 8 * 7 ? 500 : 20;
+	for (unsigned int i = 0; i < 4; i++)
+		look(w, 0.005);
+	assert_true(mean_rate(w, PAGES / 8 * 7, PAGES) > 200);
+	assert_true(mean_rate(w, 0, PAGES / 8 * 7) < 60);
+	free(w);
+}
+
+/* If all members of a class are used in a look, the look was too long: rates stay. */
+static void long_looks_tell_nothing(void **state)
+{
+	struct world *w = world_new();
+	double before;
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = 1000;
+	for (unsigned int i = 0; i < 40; i++)
+		look(w, 0.001);
+	before = mean_rate(w, 0, PAGES);
+	for (unsigned int i = 0; i < 4; i++)
+		look(w, 1);
+	assert_true(mean_rate(w, 0, PAGES) > before / 2);
+	free(w);
+}
+
+/* A page that was never used stays where all zero is. */
+static void idle_pages(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	assert_int_equal(hmem_class(0, 0), HMEM_CLASS_IDLE);
+	for (unsigned int i = 0; i < 10; i++)
+		look(w, 0.1);
+	for (unsigned int i = 0; i < PAGES; i++)
+		assert_int_equal(w->heat[i] | w->recent[i], 0);
+	assert_true(w->rates.most[HMEM_CLASS_IDLE] < 1);
+	free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rates_are_measured),
+		cmocka_unit_test(chance_is_not_believed),
+		cmocka_unit_test(changes_are_seen),
+		cmocka_unit_test(long_looks_tell_nothing),
+		cmocka_unit_test(idle_pages),
+	};
+
+	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);
+}
