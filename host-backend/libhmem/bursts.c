@@ -17,7 +17,6 @@
 #define FAULT_NS	200
 /* A look is at least so many scans long: pages are looked at as long as each other. */
 #define SCANS		2
-#define AN_HOUR_NS	UINT64_C(3600000000000)
 #define MIN_LOOK_NS	1500000u
 /* The longest look, in windows of the policy. */
 #define LONGEST		8
@@ -58,13 +57,13 @@
 #define SLOW_NS		300
 /* What the kernel does for a move besides copying, in ns. */
 #define KERNEL_NS	15000
-/* Bytes of a page for bandwidths in MB/s give us; lines are copied ten at a time. */
+/* A copy reads and writes each line of a page; ten misses are under way at a time. */
 #define PAGE_LINES	64
 #define IN_FLIGHT	10
 
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, const struct hmem_link_tier *tiers,
-		    uint32_t num_tiers)
+		      uint32_t num_tiers)
 {
 	double fast = FAST_NS, slow = SLOW_NS;
 
@@ -117,8 +116,8 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-		      const struct hmem_tracker *t, uint64_t window_ns, bool busy,
-		      struct hmem_heat *h)
+			const struct hmem_tracker *t, uint64_t window_ns, bool busy,
+			struct hmem_heat *h)
 {
 	const uint64_t window = policy->window * UINT64_C(1000000);
 	bool late = t->ops->rearms_late;
@@ -148,8 +147,8 @@ static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *p
 {
 	uint64_t ns = LONGEST * policy->window * UINT64_C(1000000);
 
-	if (ns > AN_HOUR_NS)
-		ns = AN_HOUR_NS;
+	if (ns > HMEM_LINK_MAX_WINDOW_NS)
+		ns = HMEM_LINK_MAX_WINDOW_NS;
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
@@ -205,8 +204,8 @@ static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 }
 
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_pages *p, uint64_t window_ns,
-			uint64_t scan_ns)
+			  const struct hmem_pages *p, uint64_t window_ns,
+			  uint64_t scan_ns)
 {
 	const uint64_t window = policy->window * UINT64_C(1000000);
 	uint64_t rest;

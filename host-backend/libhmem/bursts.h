@@ -3,8 +3,8 @@
  * The policy rates: when to look at memory, and for how long.
  *
  * A look tells hot pages from cold ones only if cold ones are mostly not used in it.
- * So a look is as long as a page of those that belong into tier 0 is used once, in the
- * mean.  Looking costs the guest time: each bit that was cleared and is set again means
+ * So a look is as long as it takes until as many pages are used as make a third of tier 0.
+ * Looking costs the guest time: each bit that was cleared and is set again means
  * a page walk, and some trackers scan all page tables.  So looks come in bursts, one
  * after the other, and each burst is followed by a rest that is long enough to pay for
  * it from a hundredth of guest time.  Nothing is cleared in a rest, and nothing is found.
@@ -71,15 +71,15 @@ struct hmem_bursts {
 /* @min_ns: the shortest window that the device has.  @tiers may be without figures. */
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, const struct hmem_link_tier *tiers,
-		    uint32_t num_tiers);
+		      uint32_t num_tiers);
 
 /*
  * A window of @t has ended, @window_ns long: add to @h, which says whether it was
  * incomplete, how hmem_pages_update() is to take it.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-		      const struct hmem_tracker *t, uint64_t window_ns, bool busy,
-		      struct hmem_heat *h);
+			const struct hmem_tracker *t, uint64_t window_ns, bool busy,
+			struct hmem_heat *h);
 
 /*
  * It has taken it, and the window had a scan of @scan_ns.  Returns how long, in ns of
@@ -87,8 +87,8 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
  * windows, and an hour at most.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_pages *p, uint64_t window_ns,
-			uint64_t scan_ns);
+			  const struct hmem_pages *p, uint64_t window_ns,
+			  uint64_t scan_ns);
 
 /* Is the next window a rest, in which the tracker need not look? */
 static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
@@ -102,15 +102,16 @@ static inline bool hmem_bursts_may_plan(const struct hmem_bursts *c)
 	return !c->left && c->rates.looks && !c->given_up;
 }
 
-/* What a plan may do, as far as the pace has a say in it. */
+/* What a plan may do, as far as the rates have a say in it. */
 static inline void hmem_bursts_limit(const struct hmem_bursts *c,
-				   struct hmem_plan_limits *limits)
+				     struct hmem_plan_limits *limits)
 {
 	limits->rates = &c->rates;
 	limits->access_ns = c->access_ns;
 	limits->move_ns = c->move_ns;
 }
 
+/* The plan after a window: what it saves says whether more is worth looking for. */
 void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan);
 
 /* For the log: what the last window was and what the plan after it saves, in one line. */

@@ -7,7 +7,8 @@
 /*
  * The variance of the natural logarithm of a rate that each look leaves room for.  A look
  * that tells most (1.6 uses are expected in it) has a Fisher information of 0.65, so that
- * an estimate remembers about 1.5 / variance looks: the recent one 3, the long one 50.
+ * an estimate remembers about 1.5 / variance looks: the recent estimate hardly more than
+ * the last look, the long one 50.
  */
 #define RECENT_VARIANCE	2.0
 #define LONG_VARIANCE	(1.0 / 32)
@@ -17,7 +18,7 @@
 #define RECENT_OCTAVES	3
 /* The long estimate is moved so quickly only for what has a chance of 1.5 %. */
 #define LONG_OCTAVES	6
-/* Until then both are one. */
+/* For so many looks, the long estimate is moved as quickly as the recent one. */
 #define FIRST_LOOKS	8u
 
 /* Each look halves what earlier ones are worth: programs' speeds change. */
@@ -36,26 +37,22 @@
 /* Two standard errors: one in 44 is wrong by chance. */
 #define SURE		2.0
 
-static double rate_of(double octaves)
-{
-	return exp2(octaves);
-}
-
+/* In the middle of the class's level. */
 static double rate_of_class(unsigned int class)
 {
-	return rate_of((class / 8 + 0.5) / 2 + 8 + HMEM_RATE_LEAST);
+	return exp2((class / 8 + 0.5) / 2 + 8 + HMEM_RATE_LEAST);
 }
 
 /*
- * Where the logarithm of a rate is most likely after a look of @look_s, which found a use
- * or none, and a normal distribution around @log before.
+ * Where the logarithm of a rate is most likely after a look of one second, which found a
+ * use or none, and a normal distribution around @log before.
  */
-static double most_likely(double log, double variance, double look_s, bool used)
+static double most_likely(double log, double variance, bool used)
 {
 	double low = log - 6, high = log + 6;
 
 	for (unsigned int i = 0; i < 20; i++) {
-		double middle = (low + high) / 2, x = exp(middle) * look_s;
+		double middle = (low + high) / 2, x = exp(middle);
 		double slope = !used ? -x : x < 1e-9 ? 1 : x > 50 ? 0 : x / expm1(x);
 
 		if (log + variance * slope > middle)
@@ -71,22 +68,16 @@ static double clamp(double v, double low, double high)
 	return v < low ? low : v > high ? high : v;
 }
 
-/* In octaves: from where a use or none moves an estimate. */
-static double start_from(double octaves, double look_s, bool used, double apart)
-{
-	double once = -log2(look_s);
-
-	if (used && octaves < once - apart)
-		return once - apart;
-	return !used && octaves > once + apart ? once + apart : octaves;
-}
-
-/* In octaves: how far a look of one second moves an estimate of so many octaves. */
+/*
+ * In octaves: how far a look of one second moves an estimate.  The look has said that a used
+ * page is at most @apart octaves below one use per look, and an unused page at most so many
+ * above.
+ */
 static double step(double octaves, double variance, bool used, double apart)
 {
-	double from = start_from(octaves, 1, used, apart);
+	double from = used ? fmax(octaves, -apart) : fmin(octaves, apart);
 
-	return most_likely(from * M_LN2, variance, 1, used) / M_LN2 - octaves;
+	return most_likely(from * M_LN2, variance, used) / M_LN2 - octaves;
 }
 
 /* What an index of the tables stands for, if looks were a second long. */

@@ -81,12 +81,13 @@ struct hmem_rates {
 	double horizon_s;
 };
 
+/* The class of a page with the long estimate @heat and the recent one: level * 8 + 0 .. 7. */
 static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 {
 	/* From 2^-4 to 2^12 accesses per second, half an octave each. */
 	int level = ((int)heat - 8 * HMEM_RATE_OCTAVE) / (HMEM_RATE_OCTAVE / 2);
-	/* How far the recent estimate is away, one and a half octaves each: 4 is near. */
-	int apart = ((int)recent - (heat >> 8) + 54) / 12;
+	/* 12 eighths of an octave for each distance of the estimates; 4 is around none. */
+	int apart = ((int)recent - (heat >> 8) + 4 * 12 + 6) / 12;
 
 	level = level < 0 ? 0 : level > 31 ? 31 : level;
 	return level * 8 + (apart < 0 ? 0 : apart > 7 ? 7 : apart);
