@@ -59,11 +59,7 @@ const char *vm_order_doubt(const struct vm *vm)
 
 uint64_t vm_frames(const struct vm *vm)
 {
-	uint64_t frames = 0;
-
-	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		frames += vm->placer.pages.frames[i];
-	return frames;
+	return hmem_pages_frames(&vm->placer.pages);
 }
 
 uint64_t vm_now(const struct vm *vm)

@@ -172,10 +172,8 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 
 static uint64_t processors(const struct hmem_pages *p)
 {
-	uint64_t frames = 0;
+	uint64_t frames = hmem_pages_frames(p);
 
-	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
-		frames += p->frames[tier];
 	return frames < FRAMES_PER_CPU ? 1 : frames / FRAMES_PER_CPU;
 }
 

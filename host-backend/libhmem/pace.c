@@ -17,9 +17,8 @@
  * page that is then written costs as much again, for its dirty bit.
  */
 #define FAULT_NS	200
-/* A look is at least so many scans long; none takes an hour.  Nor do windows. */
+/* A look is at least so many scans long. */
 #define SCANS		4
-#define AN_HOUR_NS	UINT64_C(3600000000000)
 /* What scans cost a census, and as much again for the faults they cause. */
 #define CENSUS_SCANS	(2 * (FIRST + SECOND + 1))
 /* Looks in each half of a census. */
@@ -156,7 +155,7 @@ static uint64_t look_ns(const struct hmem_pace *c, const struct hmem_policy *pol
 {
 	uint64_t ns = policy->window * UINT64_C(1000000) << LONG_SHIFT >> c->shift;
 
-	return ns < AN_HOUR_NS ? ns : AN_HOUR_NS;
+	return ns < HMEM_LINK_MAX_WINDOW_NS ? ns : HMEM_LINK_MAX_WINDOW_NS;
 }
 
 static uint64_t least_look_ns(const struct hmem_pace *c)
@@ -347,8 +346,9 @@ static void account(struct hmem_pace *c, const struct hmem_pages *p,
 {
 	int64_t cost = p->look.faults * FAULT_NS, most = AHEAD_MS * MS;
 
-	if (scan_ns > AN_HOUR_NS)
-		scan_ns = AN_HOUR_NS;
+	/* No scan takes so long. */
+	if (scan_ns > HMEM_LINK_MAX_WINDOW_NS)
+		scan_ns = HMEM_LINK_MAX_WINDOW_NS;
 	/* What one takes longer than another, the driver was not running. */
 	if (scan_ns && (c->look > FIRST + SECOND || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;

@@ -267,6 +267,16 @@ bool hmem_discard_step(struct hmem_discard *d, uint64_t slots);
 /* Bytes of memory that @p takes when every frame has been used. */
 uint64_t hmem_pages_bytes(const struct hmem_pages *p);
 
+/* Frames in all tiers. */
+static inline uint64_t hmem_pages_frames(const struct hmem_pages *p)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
+		frames += p->frames[tier];
+	return frames;
+}
+
 /* The range that @gfn is in, or NULL. */
 const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
 					       uint64_t gfn);

@@ -124,16 +124,6 @@ void hmem_placer_begin(struct hmem_placer *p)
 
 /* --- a window --- */
 
-/* Frames of guest memory. */
-static uint64_t all_frames(const struct hmem_placer *p)
-{
-	uint64_t frames = 0;
-
-	for (uint32_t i = 0; i < p->num_tiers; i++)
-		frames += p->pages.frames[i];
-	return frames;
-}
-
 void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
@@ -147,7 +137,8 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
 	if (hmem_placer_is_sampled(p)) {
 		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
-				       tick->window_ns, all_frames(p), tick->written);
+				       tick->window_ns, hmem_pages_frames(&p->pages),
+				       tick->written);
 		set_next(p, ns, p->sampler.rests);
 	}
 	if (!p->looked)

@@ -98,15 +98,19 @@ static void make_long_steps(struct hmem_rates *r, double variance, double apart)
 	}
 }
 
-void hmem_rates_init(struct hmem_rates *r, double horizon_s)
+static void make_recent_steps(struct hmem_rates *r)
 {
-	memset(r, 0, sizeof(*r));
-	r->horizon_s = horizon_s;
 	for (unsigned int i = 0; i < HMEM_RATE_STEPS; i++) {
 		for (unsigned int used = 0; used < 2; used++)
 			r->recent_steps[used][i] = lrint(8 * step(octaves_of(i),
 				RECENT_VARIANCE, used, RECENT_OCTAVES));
 	}
+}
+
+void hmem_rates_init(struct hmem_rates *r, double horizon_s)
+{
+	memset(r, 0, sizeof(*r));
+	r->horizon_s = horizon_s;
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
 		r->rate[c] = rate_of_class(c);
 		r->error[c] = sqrt(UNKNOWN_VARIANCE);
@@ -124,6 +128,9 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns)
 	r->shift = clamp(lrint(8 * log2(r->look_s)), HMEM_RATE_SHIFT_LEAST,
 			 (int)HMEM_RATE_STEPS - 256 + HMEM_RATE_SHIFT_LEAST) -
 		   HMEM_RATE_SHIFT_LEAST;
+	/* Not before there is a look: most VMs have other policies. */
+	if (!r->looks)
+		make_recent_steps(r);
 	if (variance != r->variance || apart != r->apart)
 		make_long_steps(r, variance, apart);
 	memset(r->looked, 0, sizeof(r->looked));

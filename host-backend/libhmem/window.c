@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "asked.h"
 #include "lanes.h"
 #include "window.h"
 
@@ -265,11 +264,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	live = count(w->hist[b->tier], heat);
 	/* Slots that are no frames are cold. */
 	w->hist[b->tier][0] -= 64 - hmem_block_frames(b);
-	if (b->asked && !hmem_asked_any(state))
-		hmem_block_set(p->asked, b->slot, false);
-	else
-		live |= b->asked;
-	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(mlq));
+	hmem_window_keep(p, b, live);
 	return true;
 }
 

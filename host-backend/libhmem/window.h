@@ -3,7 +3,7 @@
 #ifndef HMEM_WINDOW_H
 #define HMEM_WINDOW_H
 
-#include "pages.h"
+#include "asked.h"
 
 /*
  * Is the block in the part that the window is about?  Multiples of the golden ratio spread a
@@ -15,6 +15,17 @@ static inline bool hmem_window_part(const struct hmem_block *b, const struct hme
 	uint32_t hash = b->slot / 64 * UINT64_C(0x9E3779B97F4A7C15) >> 32;
 
 	return (uint64_t)hash * h->parts >> 32 == h->part;
+}
+
+/* At the end: the block is live from now on if @live, or if it has been asked for. */
+static inline void hmem_window_keep(struct hmem_pages *p, const struct hmem_block *b,
+				    bool live)
+{
+	if (b->asked && !hmem_asked_any(&p->state[b->slot]))
+		hmem_block_set(p->asked, b->slot, false);
+	else
+		live |= b->asked;
+	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(&p->mlq[b->slot / 64]));
 }
 
 /* A block that is not live, of which nothing was used. */

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "asked.h"
 #include "window.h"
 
 /*
@@ -57,7 +56,7 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 	struct hmem_tracker *t = w->t;
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
 	uint64_t except = copied | mlq->wait[HMEM_WAIT_SET], used = s.accessed & ~except, clear = 0;
-	bool in_part = hmem_window_part(b, h), live;
+	bool in_part = hmem_window_part(b, h);
 
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
 	if (h->look && in_part)
@@ -71,10 +70,5 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 		t->ops->rearm(t, b->gfn, clear);
 		w->rearmed += __builtin_popcountll(clear);
 	}
-	live = classify(w->hist[b->tier], p, b);
-	if (b->asked && !hmem_asked_any(&p->state[b->slot]))
-		hmem_block_set(p->asked, b->slot, false);
-	else
-		live |= b->asked;
-	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(mlq));
+	hmem_window_keep(p, b, classify(w->hist[b->tier], p, b));
 }
