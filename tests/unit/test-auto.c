@@ -6,97 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-
-/* A quarter of the benchmark's machine. */
-#define MIB		64u
-#define FAST		(192 * MIB)
-#define KERNEL		(70 * MIB)
-#define SLOW		(448 * MIB)
-#define DATA		(256 * MIB)
-
-/* And a quarter as fast, so that a page is used as often as there. */
-static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400, 75 };
-static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300, 75 };
-
-static const struct model_load hot_set = {
-	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
-};
-static const struct model_load moving = {
-	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
-	.move = 5,
-};
-static const struct model_load zipf = {
-	.costs = &updates, .pages = DATA, .zipf = true, .reads = true,
-};
-static const struct model_load uniform = {
-	.costs = &updates, .pages = DATA, .hot = DATA,
-};
-static const struct model_load too_large = {
-	.costs = &updates, .pages = DATA, .hot = 200 * MIB, .weight = 90,
-};
-static const struct model_load sweep = {
-	.costs = &pages, .pages = DATA, .hot = DATA, .sweep = true,
-};
-static const struct model_load hot_sweep = {
-	.costs = &pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
-};
-
-/* The rest is idle; these are used so seldom that few are in a short look. */
-static const struct model_load seldom = {
-	.costs = &pages, .pages = DATA, .hot = 110 * MIB, .weight = 100,
-};
-
-static void begin(struct model *m, const struct model_load *load,
-		  enum hmem_policy_kind kind)
-{
-	model_init(m, load, FAST, KERNEL, SLOW);
-	m->policy.kind = kind;
-	m->policy.window = 100;
-	m->policy.rate = 1000;
-}
-
-/* Accesses, in millions per second, of the next @seconds. */
-static double speed(struct model *m, double seconds)
-{
-	double ops = m->ops, ns = m->ns;
-
-	model_run(m, seconds);
-	return (m->ops - ops) / (m->ns - ns) * 1e3;
-}
-
-static double best(const struct model_load *load)
-{
-	struct model m;
-	double s;
-
-	begin(&m, load, HMEM_POLICY_OFF);
-	model_place_best(&m);
-	s = speed(&m, 2);
-	model_free(&m);
-	return s;
-}
-
-static double first_touch(const struct model_load *load, double seconds)
-{
-	struct model m;
-	double s;
-
-	begin(&m, load, HMEM_POLICY_OFF);
-	s = speed(&m, seconds);
-	model_free(&m);
-	return s;
-}
+#include "loads.h"
 
 /* Found within two seconds, left alone from then on, and looking costs 1 %. */
 static void finds_hot_set(void **state)
 {
-	double want = best(&hot_set), ns, stalled;
+	double want = loads_best(&hot_set), ns, stalled;
 	uint64_t moved;
 	struct model m;
 
 	(void)state;
-	begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
 	model_run(&m, 2);
 	assert_true(model_fast_share(&m) > 0.94);
 	ns = m.ns;
@@ -104,7 +24,7 @@ static void finds_hot_set(void **state)
 	moved = m.moved;
 	/* Hot pages, once, and hardly any others. */
 	assert_in_range(moved, 2 * hot_set.hot * 95 / 100, 2 * hot_set.hot * 115 / 100);
-	assert_true(speed(&m, 4) > 0.97 * want);
+	assert_true(loads_speed(&m, 4) > 0.97 * want);
 	assert_in_range(m.moved - moved, 0, hot_set.hot / 4);
 	/* What was spent ahead in the first second is paid back in this one. */
 	assert_true((m.stalled - stalled) / (m.ns - ns) < 0.015);
@@ -113,15 +33,15 @@ static void finds_hot_set(void **state)
 
 static void follows_hot_set(void **state)
 {
-	double want = best(&hot_set);
+	double want = loads_best(&hot_set);
 	struct model m;
 
 	(void)state;
-	begin(&m, &moving, HMEM_POLICY_AUTO);
+	loads_begin(&m, &moving, HMEM_POLICY_AUTO);
 	for (unsigned int i = 1; i <= 4; i++) {
 		/* Half a second before it moves on, but for half a window. */
 		model_run(&m, i * moving.move - 0.6 - m.ns / 1e9);
-		assert_true(speed(&m, 0.4) > 0.9 * want);
+		assert_true(loads_speed(&m, 0.4) > 0.9 * want);
 	}
 	model_free(&m);
 }
@@ -130,14 +50,14 @@ static void follows_hot_set(void **state)
 static void hot_sets_come_back(void **state)
 {
 	static const struct model_load small = {
-		.costs = &updates, .pages = DATA, .hot = 48 * MIB, .weight = 90,
+		.costs = &quarter_updates, .pages = DATA, .hot = 48 * MIB, .weight = 90,
 		.move = 5,
 	};
 	uint64_t moved[4], all = 0;
 	struct model m;
 
 	(void)state;
-	begin(&m, &small, HMEM_POLICY_AUTO);
+	loads_begin(&m, &small, HMEM_POLICY_AUTO);
 	for (unsigned int i = 0; i < 4; i++) {
 		model_run(&m, (i + 1) * small.move - 0.1 - m.ns / 1e9);
 		moved[i] = m.moved - all;
@@ -151,17 +71,17 @@ static void hot_sets_come_back(void **state)
 /* In the guest's page tables: a census looks longer, and rests for long. */
 static void finds_hot_set_by_scans(void **state)
 {
-	double want = best(&hot_set), ns, stalled;
+	double want = loads_best(&hot_set), ns, stalled;
 	struct model m;
 
 	(void)state;
-	begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
 	m.policy.track = HMEM_TRACK_GPT;
 	model_run(&m, 3);
 	assert_true(model_fast_share(&m) > 0.94);
 	ns = m.ns;
 	stalled = m.stalled;
-	assert_true(speed(&m, 8) > 0.95 * want);
+	assert_true(loads_speed(&m, 8) > 0.95 * want);
 	assert_true((m.stalled - stalled) / (m.ns - ns) < 0.015);
 	model_free(&m);
 }
@@ -171,22 +91,22 @@ static void all_degrees_of_heat(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &zipf, HMEM_POLICY_AUTO);
+	loads_begin(&m, &zipf, HMEM_POLICY_AUTO);
 	model_run(&m, 4);
-	assert_true(speed(&m, 3) > 0.9 * best(&zipf));
+	assert_true(loads_speed(&m, 3) > 0.9 * loads_best(&zipf));
 	model_free(&m);
 }
 
 /* Nothing to gain: nothing is lost but what looking costs, which is known. */
 static void uniform_stays(void **state)
 {
-	double want = first_touch(&uniform, 5);
+	double want = loads_first_touch(&uniform, 5);
 	struct model m;
 
 	(void)state;
-	begin(&m, &uniform, HMEM_POLICY_AUTO);
+	loads_begin(&m, &uniform, HMEM_POLICY_AUTO);
 	model_run(&m, 1);
-	assert_true(speed(&m, 4) > 0.98 * want);
+	assert_true(loads_speed(&m, 4) > 0.98 * want);
 	assert_in_range(m.moved, 0, DATA / 50);
 	model_free(&m);
 }
@@ -196,9 +116,9 @@ static void too_large_gains(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &too_large, HMEM_POLICY_AUTO);
+	loads_begin(&m, &too_large, HMEM_POLICY_AUTO);
 	model_run(&m, 4);
-	assert_true(speed(&m, 4) > 1.1 * first_touch(&too_large, 4));
+	assert_true(loads_speed(&m, 4) > 1.1 * loads_first_touch(&too_large, 4));
 	model_free(&m);
 }
 
@@ -208,20 +128,20 @@ static void idle_gives_way(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &seldom, HMEM_POLICY_AUTO);
+	loads_begin(&m, &seldom, HMEM_POLICY_AUTO);
 	model_run(&m, 10);
-	assert_true(speed(&m, 3) > 0.95 * best(&seldom));
+	assert_true(loads_speed(&m, 3) > 0.95 * loads_best(&seldom));
 	model_free(&m);
 }
 
 static void sweep_stays(void **state)
 {
-	double want = first_touch(&sweep, 5);
+	double want = loads_first_touch(&sweep, 5);
 	struct model m;
 
 	(void)state;
-	begin(&m, &sweep, HMEM_POLICY_AUTO);
-	assert_true(speed(&m, 5) > 0.98 * want);
+	loads_begin(&m, &sweep, HMEM_POLICY_AUTO);
+	assert_true(loads_speed(&m, 5) > 0.98 * want);
 	assert_in_range(m.moved, 0, DATA / 50);
 	model_free(&m);
 }
@@ -231,9 +151,9 @@ static void finds_hot_sweep(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &hot_sweep, HMEM_POLICY_AUTO);
+	loads_begin(&m, &hot_sweep, HMEM_POLICY_AUTO);
 	model_run(&m, 5);
-	assert_true(speed(&m, 3) > 0.95 * best(&hot_sweep));
+	assert_true(loads_speed(&m, 3) > 0.95 * loads_best(&hot_sweep));
 	model_free(&m);
 }
 

@@ -6,87 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-
-/* A quarter of the benchmark's machine. */
-#define MIB		64u
-#define FAST		(192 * MIB)
-#define KERNEL		(70 * MIB)
-#define SLOW		(448 * MIB)
-#define DATA		(256 * MIB)
-
-/* And a quarter as fast, so that a page is used as often as there. */
-static const struct model_costs updates = { 4 * 97, 4 * 300, 4 * 21000, 400, 75 };
-static const struct model_costs pages = { 4 * 4500, 4 * 15000, 4 * 21000, 300, 75 };
-
-static const struct model_load hot_set = {
-	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
-};
-static const struct model_load moving = {
-	.costs = &updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
-	.move = 5,
-};
-static const struct model_load zipf = {
-	.costs = &updates, .pages = DATA, .zipf = true, .reads = true,
-};
-static const struct model_load uniform = {
-	.costs = &updates, .pages = DATA, .hot = DATA,
-};
-static const struct model_load too_large = {
-	.costs = &updates, .pages = DATA, .hot = 200 * MIB, .weight = 90,
-};
-static const struct model_load sweep = {
-	.costs = &pages, .pages = DATA, .hot = DATA, .sweep = true,
-};
-static const struct model_load hot_sweep = {
-	.costs = &pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
-};
-
-/* The rest is idle; these are used so seldom that few are in a short look. */
-static const struct model_load seldom = {
-	.costs = &pages, .pages = DATA, .hot = 110 * MIB, .weight = 100,
-};
-
-static void begin(struct model *m, const struct model_load *load,
-		  enum hmem_policy_kind kind)
-{
-	model_init(m, load, FAST, KERNEL, SLOW);
-	m->policy.kind = kind;
-	m->policy.window = 100;
-	m->policy.rate = 1000;
-}
-
-/* Accesses, in millions per second, of the next @seconds. */
-static double speed(struct model *m, double seconds)
-{
-	double ops = m->ops, ns = m->ns;
-
-	model_run(m, seconds);
-	return (m->ops - ops) / (m->ns - ns) * 1e3;
-}
-
-static double best(const struct model_load *load)
-{
-	struct model m;
-	double s;
-
-	begin(&m, load, HMEM_POLICY_OFF);
-	model_place_best(&m);
-	s = speed(&m, 2);
-	model_free(&m);
-	return s;
-}
-
-static double first_touch(const struct model_load *load, double seconds)
-{
-	struct model m;
-	double s;
-
-	begin(&m, load, HMEM_POLICY_OFF);
-	s = speed(&m, seconds);
-	model_free(&m);
-	return s;
-}
+#include "loads.h"
 
 static const struct model_load *const loads[] = {
 	&hot_set, &zipf, &too_large, &seldom, &hot_sweep,
@@ -99,11 +19,11 @@ static void check_loads(unsigned int num, unsigned int window, enum hmem_track t
 		struct model m;
 		double share;
 
-		begin(&m, loads[i], HMEM_POLICY_RATES);
+		loads_begin(&m, loads[i], HMEM_POLICY_RATES);
 		m.policy.window = window;
 		m.policy.track = track;
 		model_run(&m, 20);
-		share = speed(&m, 4) / best(loads[i]);
+		share = loads_speed(&m, 4) / loads_best(loads[i]);
 		if (share < 0.95)
 			fail_msg("load %u, window %u ms: %.3f", i, window, share);
 		model_free(&m);
@@ -130,11 +50,11 @@ static void stays(const struct model_load *load, double least)
 		struct model m;
 		double share;
 
-		begin(&m, load, HMEM_POLICY_RATES);
+		loads_begin(&m, load, HMEM_POLICY_RATES);
 		m.policy.window = i ? 100 : 1000;
 		m.policy.track = i ? HMEM_TRACK_GPT : HMEM_TRACK_SIM;
 		model_run(&m, 10);
-		share = speed(&m, 10) / first_touch(load, 10);
+		share = loads_speed(&m, 10) / loads_first_touch(load, 10);
 		if (share < least)
 			fail_msg("case %u: %.3f of first touch", i, share);
 		model_free(&m);
@@ -160,8 +80,8 @@ static void moving_gains(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &moving, HMEM_POLICY_RATES);
-	assert_true(speed(&m, 20) > 1.5 * first_touch(&moving, 20));
+	loads_begin(&m, &moving, HMEM_POLICY_RATES);
+	assert_true(loads_speed(&m, 20) > 1.5 * loads_first_touch(&moving, 20));
 	model_free(&m);
 }
 
@@ -172,7 +92,7 @@ static void looking_is_cheap(void **state)
 	struct model m;
 
 	(void)state;
-	begin(&m, &hot_set, HMEM_POLICY_RATES);
+	loads_begin(&m, &hot_set, HMEM_POLICY_RATES);
 	m.policy.track = HMEM_TRACK_GPT;
 	model_run(&m, 10);
 	ns = m.ns;

@@ -3,7 +3,7 @@
 # The unit tests and benchmarks; included by host-backend/Makefile.  Each
 # test-*.c and bench-*.c is a program of its own.
 
-HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture model peer run)
+HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture loads model peer run)
 UNIT := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/test-*.c)))
 BENCH := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/bench-*.c)))
 
