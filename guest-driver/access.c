@@ -567,8 +567,13 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		if (!pmd_trans_huge(pmd) || !section ||
 		    !pfn_to_page(pfn)->mapping)
 			goto next;
+		/*
+		 * A look is cheap where nothing says that the bit was not cleared
+		 * by others: PG_young may have been set before they did.
+		 */
 		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
-		    hmem_cleared_by_others(section, pfn_folio(pfn)))
+		    (hmem_cleared_by_others(section, pfn_folio(pfn)) ||
+		     (scan->look_ns && folio_test_young(pfn_folio(pfn)))))
 			bits |= _PAGE_ACCESSED;
 		if (scan->look_ns)
 			hmem_look_later(scan, section, pmdp, pmd, bits);
