@@ -468,12 +468,13 @@ static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
 {
 	const struct cpumask *cpus = hmem_tlb_broadcast() ? cpu_online_mask :
 							    mm_cpumask(mm);
-	unsigned int here = smp_processor_id();
+	unsigned int here = smp_processor_id(), cpu;
 
 	atomic64_inc_return(&mm->context.tlb_gen);
 	scan->hm->stats.scan_flushes++;
-	scan->hm->stats.scan_ipis += cpumask_weight(cpus) -
-				     cpumask_test_cpu(here, cpus);
+	/* The mask changes meanwhile: so each CPU is asked for once. */
+	for_each_cpu(cpu, cpus)
+		scan->hm->stats.scan_ipis += cpu != here;
 	on_each_cpu_mask(cpus, hmem_flush_cpu, NULL, true);
 }
 
