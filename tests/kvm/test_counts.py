@@ -127,8 +127,8 @@ def redis(rig):
 
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
 def trackers(rig):
-    """What there is to choose from, with two minutes of gups: README, "What it
-    costs".  The log and the ring both tell what is written."""
+    """The trackers to choose from, with two minutes of gups: the table in
+    docs/cost.md.  Both KVM's log and KVM's ring report written pages."""
     host, machines = measure(rig, GUPS.format(120), TRACKERS)
     judge(machines)
     for name in ("dirty", "ring"):
