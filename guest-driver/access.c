@@ -30,7 +30,7 @@
  * until they are rearmed, is noted beside the page tables.
  *
  * A dirty bit is more than an observation: the kernel must write such a page to
- * swap before it takes it away.  See hmem_clean() and hmem_flush_mm() for how
+ * swap before it takes it away.  See hmem_move_dirty_bit() and hmem_flush_mm() for how
  * a dirty bit is cleared, and why the TLBs are then flushed at once.
  *
  * The guest's reclaim goes by the accessed bits, too: see hmem_note_access().
@@ -222,7 +222,7 @@ static __always_inline bool hmem_is_rearmed(const struct hmem_scan *scan,
 }
 
 /* Huge pages that are rearmed are not known any more to be used. */
-static void hmem_known_rearm(const struct hmem_scan *scan,
+static void hmem_forget_rearmed(const struct hmem_scan *scan,
 			     struct hmem_section *section)
 {
 	unsigned int huge;
@@ -244,14 +244,14 @@ static void hmem_sections_clear(struct hmem_scan *scan)
 	for (nr = 0; nr < scan->nr_sections; nr++) {
 		if (!scan->sections[nr])
 			continue;
-		hmem_known_rearm(scan, scan->sections[nr]);
+		hmem_forget_rearmed(scan, scan->sections[nr]);
 		memset(scan->sections[nr], 0,
 		       offsetof(struct hmem_section, noted));
 	}
 	scan->rearm = false;
 }
 
-static __always_inline void hmem_mark(unsigned long *map, unsigned int first,
+static __always_inline void hmem_mark_frames(unsigned long *map, unsigned int first,
 				      unsigned int nr)
 {
 	if (nr == 1)
@@ -264,22 +264,22 @@ static __always_inline void hmem_mark(unsigned long *map, unsigned int first,
  * Note that @nr frames of @section from @first on have been used, as @bits of
  * their entry say.  True if the frames are to be rearmed.
  */
-static __always_inline bool hmem_found(const struct hmem_scan *scan,
+static __always_inline bool hmem_found_used(const struct hmem_scan *scan,
 				       struct hmem_section *section,
 				       unsigned int first, unsigned int nr,
 				       u64 bits)
 {
 	if (scan->flags & VIRTIO_HMEM_SCAN_REPORT) {
 		if (bits & _PAGE_ACCESSED)
-			hmem_mark(section->found[HMEM_ACCESSED], first, nr);
+			hmem_mark_frames(section->found[HMEM_ACCESSED], first, nr);
 		if (bits & _PAGE_DIRTY_BITS)
-			hmem_mark(section->found[HMEM_WRITTEN], first, nr);
+			hmem_mark_frames(section->found[HMEM_WRITTEN], first, nr);
 	}
 	return hmem_is_rearmed(scan, section, first, nr);
 }
 
 /* As bits of an entry: what the huge page at @first is known to be used for. */
-static u64 hmem_known(const struct hmem_section *section, unsigned int first)
+static u64 hmem_known_bits(const struct hmem_section *section, unsigned int first)
 {
 	unsigned int huge = first / HPAGE_PMD_NR;
 
@@ -290,7 +290,7 @@ static u64 hmem_known(const struct hmem_section *section, unsigned int first)
 }
 
 /* A look has found it used, as @bits of its entry say. */
-static void hmem_set_known(struct hmem_section *section, unsigned int first,
+static void hmem_set_known_bits(struct hmem_section *section, unsigned int first,
 			   u64 bits)
 {
 	unsigned int huge = first / HPAGE_PMD_NR;
@@ -378,7 +378,7 @@ static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
  * they have bits of their own.  A shadow stack is a read-only mapping with the
  * dirty bit set: its bits are not looked at, see hmem_walk_locked().
  */
-static bool hmem_clean(struct folio *folio)
+static bool hmem_move_dirty_bit(struct folio *folio)
 {
 	if (!folio_test_anon(folio) && !folio_test_swapbacked(folio))
 		return false;
@@ -399,7 +399,7 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
 	if (bits & _PAGE_DIRTY_BITS) {
-		if (hmem_clean(folio))
+		if (hmem_move_dirty_bit(folio))
 			scan->cleaned++;
 		else
 			bits &= ~_PAGE_DIRTY_BITS;
@@ -417,7 +417,7 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
  * Rearm the mapping that @entry is, of which @bits are set.  The processor sets
  * bits at any time: hence atomically.  True if a dirty bit was cleared.
  */
-static bool hmem_clear(struct hmem_scan *scan, struct hmem_section *section,
+static bool hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section,
 		       void *entry, u64 bits, unsigned long pfn)
 {
 	bits = hmem_take_bits(scan, section, bits, pfn);
@@ -482,15 +482,15 @@ static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
  * *@pmdp maps a huge page, and @bits of it are set.  Report what is known, and have the
  * group look for the rest: see hmem_walk_huge().
  */
-static void hmem_look_later(struct hmem_scan *scan,
+static void hmem_look_add_huge(struct hmem_scan *scan,
 			    struct hmem_section *section, pmd_t *pmdp,
 			    pmd_t pmd, u64 bits)
 {
 	unsigned long pfn = pmd_pfn(pmd);
 	unsigned int first = pfn % PAGES_PER_SECTION;
-	u64 known = hmem_known(section, first);
+	u64 known = hmem_known_bits(section, first);
 
-	hmem_found(scan, section, first, HPAGE_PMD_NR, known & scan->bits);
+	hmem_found_used(scan, section, first, HPAGE_PMD_NR, known & scan->bits);
 	bits &= ~known;
 	if (bits)
 		hmem_look_add(&scan->look, pmdp, pmd,
@@ -522,9 +522,9 @@ static bool hmem_look_found(struct hmem_scan *scan)
 		used++;
 		if (again)
 			continue;
-		hmem_found(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR,
+		hmem_found_used(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR,
 			   bits);
-		hmem_set_known(section, pfn % PAGES_PER_SECTION, bits);
+		hmem_set_known_bits(section, pfn % PAGES_PER_SECTION, bits);
 	}
 	scan->hm->stats.scan_looks += look->nr;
 	scan->hm->stats.scan_looks_long += too_long;
@@ -577,11 +577,11 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		     (scan->look_ns && folio_test_young(pfn_folio(pfn)))))
 			bits |= _PAGE_ACCESSED;
 		if (scan->look_ns)
-			hmem_look_later(scan, section, pmdp, pmd, bits);
-		else if (bits && hmem_found(scan, section,
+			hmem_look_add_huge(scan, section, pmdp, pmd, bits);
+		else if (bits && hmem_found_used(scan, section,
 					    pfn % PAGES_PER_SECTION,
 					    HPAGE_PMD_NR, bits))
-			cleaned |= hmem_clear(scan, section, pmdp, bits, pfn);
+			cleaned |= hmem_clear_bits(scan, section, pmdp, bits, pfn);
 next:
 		pmdp++;
 	} while (addr < end);
@@ -669,9 +669,9 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 		    !PageCompound(pfn_to_page(pfn)) &&
 		    hmem_cleared_by_others(section, pfn_folio(pfn)))
 			bits |= _PAGE_ACCESSED;
-		if (bits && hmem_found(scan, section, pfn % PAGES_PER_SECTION,
+		if (bits && hmem_found_used(scan, section, pfn % PAGES_PER_SECTION,
 				       1, bits))
-			cleaned |= hmem_clear(scan, section, ptep, bits, pfn);
+			cleaned |= hmem_clear_bits(scan, section, ptep, bits, pfn);
 	}
 	if (cleaned)
 		hmem_flush_mm(scan, mm);
@@ -918,7 +918,7 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	}
 	if (len < head || len > HMEM_SCAN_BUF_SIZE || num > HMEM_SCAN_FRAMES ||
 	    len < head + num * sizeof(*frames)) {
-		hmem_broken(hm, "scan request of impossible length");
+		hmem_device_broken(hm, "scan request of impossible length");
 		return false;
 	}
 	if (!scan->more) {
@@ -930,7 +930,7 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 		scan->flags = le32_to_cpu(READ_ONCE(part->flags));
 		scan->look_ns = hmem_look_ns(scan, ns);
 	} else if (id != scan->id) {
-		hmem_broken(hm, "scan request begins before another one ends");
+		hmem_device_broken(hm, "scan request begins before another one ends");
 		return false;
 	}
 	scan->flags = le32_to_cpu(READ_ONCE(part->flags));
@@ -951,7 +951,7 @@ static bool hmem_request(struct hmem *hm)
 	if (!buf || !hmem_take_part(hm, buf, len))
 		return false;
 	if (hmem_scan_buf_post(hm, buf)) {
-		hmem_broken(hm, "scan queue has no room for its buffers");
+		hmem_device_broken(hm, "scan queue has no room for its buffers");
 		return false;
 	}
 	virtqueue_kick(vq);
@@ -1042,7 +1042,7 @@ static bool hmem_report(struct hmem *hm)
 	report->flags = cpu_to_le32(flags);
 	if (hmem_out_post(vq, buf, struct_size(report, frames,
 					       le32_to_cpu(report->num_frames)))) {
-		hmem_broken(hm, "access queue has no room for its buffers");
+		hmem_device_broken(hm, "access queue has no room for its buffers");
 		return false;
 	}
 	if (last) {
@@ -1090,7 +1090,7 @@ static void hmem_scan_work(struct work_struct *work)
 		queue_work(hm->wq, &scan->work);
 }
 
-void hmem_scan_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
+void hmem_scan_page_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
 		     unsigned int order)
 {
 	struct hmem_section *from, *to;
@@ -1103,8 +1103,8 @@ void hmem_scan_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
 		return;
 	__set_bit(new_pfn % PAGES_PER_SECTION, to->noted);
 	if (from && order == HPAGE_PMD_ORDER)
-		hmem_set_known(to, new_pfn % PAGES_PER_SECTION,
-			       hmem_known(from, pfn % PAGES_PER_SECTION));
+		hmem_set_known_bits(to, new_pfn % PAGES_PER_SECTION,
+			       hmem_known_bits(from, pfn % PAGES_PER_SECTION));
 }
 
 /*

@@ -44,7 +44,7 @@ MODULE_PARM_DESC(race_delay_us,
  * and locked.  It may be another page than the one hinted by now: then leave
  * dst empty, and finalize puts it back.
  */
-static void hmem_fill(struct hmem_item *item, struct folio *folio,
+static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 		      unsigned long *src, unsigned long *dst)
 {
 	struct page *page = migrate_pfn_to_page(*src);
@@ -67,7 +67,7 @@ static void hmem_fill(struct hmem_item *item, struct folio *folio,
 		item->reason = VIRTIO_HMEM_R_WRITEBACK;
 		return;
 	}
-	if (!hmem_copy(folio, page)) {
+	if (!hmem_copy_pages(folio, page)) {
 		item->reason = VIRTIO_HMEM_R_POISON;
 		return;
 	}
@@ -116,7 +116,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 	for (i = 0; i < nr; i++) {
 		if (area->src[i] & MIGRATE_PFN_MIGRATE)
 			unmapped += hmem_item_pages(items[i]);
-		hmem_fill(items[i], folios[i], &area->src[i],
+		hmem_fill_destination(items[i], folios[i], &area->src[i],
 			  &area->dst[i]);
 	}
 	migrate_vma_pages(&args);
@@ -124,7 +124,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		if (!area->dst[i])
 			continue;
 		if (area->src[i] & MIGRATE_PFN_MIGRATE) {
-			hmem_moved(hm, items[i], folio_pfn(folios[i]),
+			hmem_record_move(hm, items[i], folio_pfn(folios[i]),
 				   kind);
 			moved += hmem_item_pages(items[i]);
 		}
@@ -138,7 +138,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 	trace_hmem_pause(kind, items[0]->pfn, unmapped, moved, ns);
 	for (i = 0; i < nr; i++)
 		if (items[i]->reason == HMEM_PENDING)
-			items[i]->reason = hmem_why(items[i]);
+			items[i]->reason = hmem_failure_reason(items[i]);
 }
 
 /* Move a page that others than the owner of @vma can have mapped, too. */
@@ -205,14 +205,14 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 
 	/* Before anything is unmapped, so that no access waits for it. */
 	for (n = 0; n < nr; n++) {
-		folios[n] = hmem_alloc(hm, items[n]->tier, items[n]->order);
+		folios[n] = hmem_alloc_folio(hm, items[n]->tier, items[n]->order);
 		if (!folios[n]) {
 			items[n]->reason = VIRTIO_HMEM_R_NO_MEMORY;
 			break;
 		}
 		if (items[n]->order)
 			continue;
-		items[n]->reason = hmem_fetch(hm, items[n], folios[n]);
+		items[n]->reason = hmem_copy_ahead(hm, items[n], folios[n]);
 		if (items[n]->reason != HMEM_PENDING) {
 			folio_put(folios[n]);
 			break;

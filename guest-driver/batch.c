@@ -88,7 +88,7 @@ static void hmem_chunk_report(struct hmem *hm)
 }
 
 /* Worth another try in a moment? */
-static bool hmem_retry(struct hmem *hm, const struct hmem_item *item)
+static bool hmem_worth_retry(struct hmem *hm, const struct hmem_item *item)
 {
 	switch (item->reason) {
 	case VIRTIO_HMEM_R_NO_MEMORY:
@@ -114,13 +114,13 @@ static void hmem_chunk_run(struct hmem *hm)
 		for (i = 0; i < area->nr_items; i++) {
 			struct hmem_item *item = &area->items[i];
 
-			if (try && !hmem_retry(hm, item))
+			if (try && !hmem_worth_retry(hm, item))
 				continue;
 			if (hmem_stopping(hm)) {
 				item->reason = VIRTIO_HMEM_R_STOPPED;
 				continue;
 			}
-			hmem_find(hm, item, try);
+			hmem_find_page(hm, item, try);
 			if (item->reason != HMEM_PENDING)
 				continue;
 			if (item->mm)
@@ -133,7 +133,7 @@ static void hmem_chunk_run(struct hmem *hm)
 
 		again = false;
 		for (i = 0; i < area->nr_items && !again; i++)
-			again = hmem_retry(hm, &area->items[i]);
+			again = hmem_worth_retry(hm, &area->items[i]);
 		if (!again)
 			break;
 		usleep_range(20, 100);
@@ -159,11 +159,11 @@ static void hmem_chunk_add(struct hmem *hm, unsigned int hint,
 }
 
 /* Can the large folio at @pfn, if there is one, be moved as it is? */
-static bool hmem_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
+static bool hmem_can_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
 {
 	return virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LARGE) &&
 	       left >= HPAGE_PMD_NR && IS_ALIGNED(pfn, HPAGE_PMD_NR) &&
-	       hmem_is_large(pfn);
+	       hmem_is_large_folio(pfn);
 }
 
 /* Its order is at most VIRTIO_HMEM_MAX_ORDER. */
@@ -197,7 +197,7 @@ static bool hmem_is_demotion(struct hmem *hm, unsigned long pfn,
 	return page && hmem_nid_tier(hm, page_to_nid(page)) < tier;
 }
 
-static void hmem_refuse(struct hmem *hm, const struct virtio_hmem_hint *hint,
+static void hmem_refuse_hint(struct hmem *hm, const struct virtio_hmem_hint *hint,
 			u8 reason)
 {
 	struct virtio_hmem_result res = {
@@ -235,7 +235,7 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 			hmem_run_flush(hm, &rest);
 			return;
 		}
-		order = hmem_take_whole(hm, pfn, left) ? HPAGE_PMD_ORDER : 0;
+		order = hmem_can_take_whole(hm, pfn, left) ? HPAGE_PMD_ORDER : 0;
 
 		hmem_chunk_add(hm, index, pfn, order, hint->tier);
 		pfn += 1UL << order;
@@ -309,7 +309,7 @@ void hmem_batch_run(struct hmem *hm, unsigned int num)
 		u8 reason = hmem_hint_check(hm, hint);
 
 		if (reason != HMEM_PENDING)
-			hmem_refuse(hm, hint, reason);
+			hmem_refuse_hint(hm, hint, reason);
 		else if (hmem_is_demotion(hm, le64_to_cpu(hint->gfn),
 					  hint->tier))
 			hmem_set_add(&down, i, hint);

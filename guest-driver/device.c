@@ -48,14 +48,14 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 	u32 num;
 
 	if (len < sizeof(*batch) || len > HMEM_HINT_BUF_SIZE) {
-		hmem_broken(hm, "hint batch of impossible length");
+		hmem_device_broken(hm, "hint batch of impossible length");
 		return false;
 	}
 	/* Once: the device can write to it at any time. */
 	num = le32_to_cpu(READ_ONCE(batch->num_hints));
 	if (!num || num > HMEM_HINTS_PER_BUF ||
 	    len < struct_size(batch, hints, num)) {
-		hmem_broken(hm, "hint batch shorter than its hints");
+		hmem_device_broken(hm, "hint batch shorter than its hints");
 		return false;
 	}
 	hm->batch_id = le64_to_cpu(batch->id);
@@ -69,9 +69,9 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 	return true;
 }
 
-static void hmem_work(struct work_struct *work)
+static void hmem_hints_work(struct work_struct *work)
 {
-	struct hmem *hm = container_of(work, struct hmem, work);
+	struct hmem *hm = container_of(work, struct hmem, hints_work);
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_HINT];
 	unsigned int len;
 	void *buf;
@@ -82,12 +82,12 @@ static void hmem_work(struct work_struct *work)
 		if (READ_ONCE(hm->stop))
 			continue;
 		if (hmem_hint_buf_post(hm, buf)) {
-			hmem_broken(hm, "hint queue has no room for its buffers");
+			hmem_device_broken(hm, "hint queue has no room for its buffers");
 			return;
 		}
 		virtqueue_kick(vq);
 		/* One at a time: a busy work cannot be frozen. */
-		queue_work(hm->wq, &hm->work);
+		queue_work(hm->wq, &hm->hints_work);
 		return;
 	}
 }
@@ -97,7 +97,7 @@ static void hmem_hint_callback(struct virtqueue *vq)
 	struct hmem *hm = vq->vdev->priv;
 
 	if (!READ_ONCE(hm->stop))
-		queue_work(hm->wq, &hm->work);
+		queue_work(hm->wq, &hm->hints_work);
 }
 
 static void hmem_result_callback(struct virtqueue *vq)
@@ -250,7 +250,7 @@ static int hmem_start(struct hmem *hm)
 
 static void hmem_cancel_works(struct hmem *hm)
 {
-	cancel_work_sync(&hm->work);
+	cancel_work_sync(&hm->hints_work);
 	cancel_work_sync(&hm->tiers_work);
 	if (hm->scan)
 		hmem_scan_stop(hm);
@@ -284,13 +284,13 @@ static int hmem_pm_event(struct notifier_block *notifier, unsigned long event,
 	case PM_HIBERNATION_PREPARE:
 	case PM_SUSPEND_PREPARE:
 	case PM_RESTORE_PREPARE:
-		WRITE_ONCE(hm->asleep, true);
+		WRITE_ONCE(hm->going_to_sleep, true);
 		wake_up(&hm->result_wait);
 		break;
 	case PM_POST_HIBERNATION:
 	case PM_POST_SUSPEND:
 	case PM_POST_RESTORE:
-		WRITE_ONCE(hm->asleep, false);
+		WRITE_ONCE(hm->going_to_sleep, false);
 		break;
 	}
 	return NOTIFY_OK;
@@ -317,7 +317,7 @@ static struct hmem *hmem_alloc_device(struct virtio_device *vdev)
 	if (!hm)
 		return NULL;
 	hm->vdev = vdev;
-	INIT_WORK(&hm->work, hmem_work);
+	INIT_WORK(&hm->hints_work, hmem_hints_work);
 	INIT_WORK(&hm->tiers_work, hmem_tiers_work);
 	mutex_init(&hm->moving);
 	init_waitqueue_head(&hm->result_wait);
@@ -406,8 +406,8 @@ static void hmem_remove(struct virtio_device *vdev)
 		/* Let the worker answer what it has as stopped. */
 		WRITE_ONCE(hm->stop, true);
 		wake_up(&hm->result_wait);
-		queue_work(hm->wq, &hm->work);
-		flush_work(&hm->work);
+		queue_work(hm->wq, &hm->hints_work);
+		flush_work(&hm->hints_work);
 	}
 	hmem_stop(hm);
 	hmem_stats_remove(hm);

@@ -40,7 +40,7 @@ static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
 }
 
 /* @folio is locked, unmapped and isolated. */
-static u8 hmem_move_locked(struct folio *dst, struct folio *folio,
+static u8 hmem_migrate_locked(struct folio *dst, struct folio *folio,
 			   enum migrate_mode mode)
 {
 	struct address_space *mapping = folio->mapping;
@@ -80,7 +80,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
 	/* Wait for buffers only when not waiting has failed. */
 	enum migrate_mode mode = try ? MIGRATE_SYNC_LIGHT : MIGRATE_ASYNC;
-	struct folio *dst = hmem_alloc(hm, item->tier, 0);
+	struct folio *dst = hmem_alloc_folio(hm, item->tier, 0);
 	unsigned long src_pfn = 0, dst_pfn = 0, new_pfn;
 	struct folio *folio;
 	u64 ns;
@@ -90,7 +90,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	item->reason = hmem_fetch(hm, item, dst);
+	item->reason = hmem_copy_ahead(hm, item, dst);
 	if (item->reason != HMEM_PENDING) {
 		folio_put(dst);
 		return;
@@ -99,13 +99,13 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 	ns = ktime_get_ns();
 	migrate_device_range(&src_pfn, item->pfn, 1);
 	if (!(src_pfn & MIGRATE_PFN_MIGRATE)) {
-		item->reason = hmem_why(item);
+		item->reason = hmem_failure_reason(item);
 		folio_put(dst);
 		return;
 	}
 	folio = page_folio(migrate_pfn_to_page(src_pfn));
 	folio_lock(dst);	/* new, so nobody else has it */
-	item->reason = hmem_move_locked(dst, folio, mode);
+	item->reason = hmem_migrate_locked(dst, folio, mode);
 	/* Finalize keeps the page that MIGRATE says, and drops the other. */
 	dst_pfn = migrate_pfn(new_pfn);
 	if (item->reason != VIRTIO_HMEM_R_MOVED)
@@ -115,7 +115,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 
 	hmem_stats_pause(hm, HMEM_KIND_FILE, ns, 1);
 	if (item->reason == VIRTIO_HMEM_R_MOVED)
-		hmem_moved(hm, item, new_pfn, HMEM_KIND_FILE);
+		hmem_record_move(hm, item, new_pfn, HMEM_KIND_FILE);
 	trace_hmem_pause(HMEM_KIND_FILE, item->pfn, 1,
 			 item->reason == VIRTIO_HMEM_R_MOVED, ns);
 }

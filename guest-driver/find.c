@@ -32,8 +32,8 @@ static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
 	u8 reason;
 
 	if (!folio)
-		return hmem_off_lru(page);
-	reason = hmem_check(folio, page, hm->tier_nid[item->tier]);
+		return hmem_off_lru_reason(page);
+	reason = hmem_check_page(folio, page, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && folio_test_anon(folio))
 		reason = hmem_find_owner(folio, page, try, &item->mm,
 					 &item->addr);
@@ -41,7 +41,7 @@ static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
 	return reason;
 }
 
-void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
+void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
 
@@ -55,7 +55,7 @@ void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	/* Once it has moved, the frame may be hot-unplugged. */
-	item->from = hmem_nid_tier(hm, page_to_nid(page));
+	item->from_tier = hmem_nid_tier(hm, page_to_nid(page));
 	item->reason = hmem_find_once(hm, item, page, try);
 	/*
 	 * The CPUs' LRU caches keep pages off the LRU, or hold references.

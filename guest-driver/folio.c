@@ -50,7 +50,7 @@ static int hmem_expected_refs(struct folio *folio)
 }
 
 /* Nobody holds the page for us, so each look may be at another page. */
-u8 hmem_off_lru(struct page *page)
+u8 hmem_off_lru_reason(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
@@ -103,14 +103,14 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 	return reason;
 }
 
-u8 hmem_check(struct folio *folio, struct page *page, int nid)
+u8 hmem_check_page(struct folio *folio, struct page *page, int nid)
 {
 	if (PageHWPoison(page))
 		return VIRTIO_HMEM_R_POISON;
 	if (folio_test_hugetlb(folio))
 		return VIRTIO_HMEM_R_HUGETLB;
 	if (!folio_test_lru(folio))
-		return hmem_off_lru(page);
+		return hmem_off_lru_reason(page);
 	if (folio_test_ksm(folio))
 		return VIRTIO_HMEM_R_KSM;
 	if (folio_test_writeback(folio))
@@ -126,7 +126,7 @@ u8 hmem_check(struct folio *folio, struct page *page, int nid)
 }
 
 /* A function of its own, so that the cost of copying can be told from others. */
-noinline bool hmem_copy(struct folio *dst, struct page *src)
+noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
 {
 	long i, nr = folio_nr_pages(dst);
 
@@ -139,7 +139,7 @@ noinline bool hmem_copy(struct folio *dst, struct page *src)
 	return true;
 }
 
-u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst)
+u8 hmem_copy_ahead(struct hmem *hm, const struct hmem_item *item, struct folio *dst)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
 	struct folio *src = hmem_folio_get(page);
@@ -148,21 +148,21 @@ u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst)
 	if (!src)
 		return VIRTIO_HMEM_R_UNMAPPED;
 	/* Of what else has come to be there, not all is mapped in the kernel. */
-	reason = hmem_check(src, page, hm->tier_nid[item->tier]);
-	if (reason == HMEM_PENDING && !hmem_copy(dst, page))
+	reason = hmem_check_page(src, page, hm->tier_nid[item->tier]);
+	if (reason == HMEM_PENDING && !hmem_copy_pages(dst, page))
 		reason = VIRTIO_HMEM_R_POISON;
 	folio_put(src);
 	return reason;
 }
 
-u8 hmem_why(const struct hmem_item *item)
+u8 hmem_failure_reason(const struct hmem_item *item)
 {
 	struct page *page = pfn_to_online_page(item->pfn);
 	struct folio *folio = hmem_folio_get(page);
 	u8 reason;
 
 	if (!folio)
-		return page && hmem_off_lru(page) == VIRTIO_HMEM_R_OFF_LRU ?
+		return page && hmem_off_lru_reason(page) == VIRTIO_HMEM_R_OFF_LRU ?
 		       VIRTIO_HMEM_R_OFF_LRU : VIRTIO_HMEM_R_UNMAPPED;
 	if (folio_test_writeback(folio))
 		reason = VIRTIO_HMEM_R_WRITEBACK;
@@ -178,7 +178,7 @@ u8 hmem_why(const struct hmem_item *item)
 	return reason;
 }
 
-bool hmem_is_large(unsigned long pfn)
+bool hmem_is_large_folio(unsigned long pfn)
 {
 	struct folio *folio = hmem_folio_get(pfn_to_online_page(pfn));
 	bool large;
@@ -194,7 +194,7 @@ bool hmem_is_large(unsigned long pfn)
 	return large;
 }
 
-struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
+struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order)
 {
 	/*
 	 * From that node or fail, quickly and quietly: reclaim would push out
@@ -220,16 +220,16 @@ struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order)
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
 }
 
-void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
+void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 		enum hmem_kind kind)
 {
 	unsigned int nr = hmem_item_pages(item);
 
 	hm->room[item->tier] -= nr;
-	if (item->from < hm->num_tiers)
-		hm->room[item->from] += nr;
+	if (item->from_tier < hm->num_tiers)
+		hm->room[item->from_tier] += nr;
 	item->new_pfn = new_pfn;
-	hmem_scan_moved(hm, item->pfn, new_pfn, item->order);
+	hmem_scan_page_moved(hm, item->pfn, new_pfn, item->order);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	/* As migrate_pages() counts: administrators look there. */
@@ -238,7 +238,7 @@ void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 		count_vm_events(THP_MIGRATION_SUCCESS, 1);
 		hm->stats.large_moved++;
 	}
-	if (item->from > item->tier)
+	if (item->from_tier > item->tier)
 		hm->stats.promoted += nr;
 	else
 		hm->stats.demoted += nr;

@@ -74,7 +74,7 @@ struct hmem_item {
 	unsigned long new_pfn;	/* where it is, once reason says that it moved */
 	/*
 	 * One place where the page is mapped, for anonymous pages; the mm is
-	 * held by mmgrab() from hmem_find() until hmem_move_anon() is done.
+	 * held by mmgrab() from hmem_find_page() until hmem_move_anon() is done.
 	 */
 	struct mm_struct *mm;
 	unsigned long addr;
@@ -82,7 +82,7 @@ struct hmem_item {
 	u16 hint;		/* index in the batch */
 	u8 order;		/* 0 or HPAGE_PMD_ORDER */
 	u8 tier;		/* to this one */
-	u8 from;		/* and from that; num_tiers: from no tier */
+	u8 from_tier;		/* and from that; num_tiers: from no tier */
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
 };
 
@@ -162,7 +162,7 @@ struct hmem {
 	int tier_nid[VIRTIO_HMEM_MAX_TIERS];
 
 	struct workqueue_struct *wq;
-	struct work_struct work;
+	struct work_struct hints_work;
 	struct work_struct tiers_work;
 	/*
 	 * Held by the worker while it looks for pages and moves them, but not
@@ -183,7 +183,7 @@ struct hmem {
 	 * The system is going to sleep: batches are answered as stopped, so that
 	 * the worker can be frozen soon.
 	 */
-	bool asleep;
+	bool going_to_sleep;
 	struct notifier_block pm_notifier;
 	struct notifier_block memory_notifier;
 	/* The result queue's callback wakes the worker here. */
@@ -236,18 +236,18 @@ void hmem_result_send(struct hmem *hm, bool last);
  * of it is (the mm held), or without an mm, for the page cache.  @try counts
  * from 0 and makes the search for an owner go on where it stopped before.
  */
-void hmem_find(struct hmem *hm, struct hmem_item *item, unsigned int try);
+void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try);
 
 /* folio.c */
 
 /* Copy as many pages as @dst has; false if some memory in @src is broken. */
-bool hmem_copy(struct folio *dst, struct page *src);
+bool hmem_copy_pages(struct folio *dst, struct page *src);
 /*
  * Copy a base page while it can still be used.  That is done once more when it
  * cannot, but then both pages are in the cache.  Returns a reason if it turns out
  * that the page cannot move, or HMEM_PENDING.
  */
-u8 hmem_fetch(struct hmem *hm, const struct hmem_item *item, struct folio *dst);
+u8 hmem_copy_ahead(struct hmem *hm, const struct hmem_item *item, struct folio *dst);
 /*
  * A reference on the folio that @page, which pfn_to_online_page() gave, is part of;
  * NULL if the folio is not on an LRU list, or @page is NULL.
@@ -257,27 +257,27 @@ struct folio *hmem_folio_get(struct page *page);
  * Why the page is not on an LRU list: a reason.  It is on its way there, or never will
  * be.
  */
-u8 hmem_off_lru(struct page *page);
+u8 hmem_off_lru_reason(struct page *page);
 /*
  * Can it be moved to node @nid, as far as can be seen without touching it?  A reason
  * why not, or HMEM_PENDING.  The caller holds a reference on @folio, which @page is
  * part of.
  */
-u8 hmem_check(struct folio *folio, struct page *page, int nid);
+u8 hmem_check_page(struct folio *folio, struct page *page, int nid);
 /* Why an attempt to move the page, just made, has failed: a reason. */
-u8 hmem_why(const struct hmem_item *item);
+u8 hmem_failure_reason(const struct hmem_item *item);
 /* The folio's head is here, it is anonymous and PMD-sized; a guess, unlocked. */
-bool hmem_is_large(unsigned long pfn);
+bool hmem_is_large_folio(unsigned long pfn);
 /* A destination page: in that tier or none. */
-struct folio *hmem_alloc(struct hmem *hm, unsigned int tier, unsigned int order);
+struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order);
 /* Record that the page is at @new_pfn now. */
-void hmem_moved(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
+void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 		enum hmem_kind kind);
 
 /* anon.c */
 
 /*
- * Move all items in area->order[0 .. nr), which hmem_find() has found owners
+ * Move all items in area->order[0 .. nr), which hmem_find_page() has found owners
  * for, and drop these.  Each item that moved has its reason set; the others
  * say why not.  Sleeps.
  */
@@ -348,7 +348,7 @@ void hmem_scan_stop(struct hmem *hm);
  * A page of @order that was at @pfn is at @new_pfn now.  It has the flags that it had,
  * which is no access.
  */
-void hmem_scan_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
+void hmem_scan_page_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
 		     unsigned int order);
 /* Of both queues. */
 void hmem_scan_callback(struct virtqueue *vq);
@@ -396,7 +396,7 @@ bool hmem_look_too_long(const struct hmem_look *look);
 /* queue.c */
 
 /* The device broke the rules, as @what says: leave it alone from now on. */
-void hmem_broken(struct hmem *hm, const char *what);
+void hmem_device_broken(struct hmem *hm, const char *what);
 /* Give the device @size bytes to write to; an error if the queue is full. */
 int hmem_in_post(struct virtqueue *vq, void *buf, size_t size);
 /* Take back what the device has read.  One of @bufs that is free, or NULL. */
@@ -421,7 +421,7 @@ unsigned long hmem_foreign_moves(struct hmem *hm);
 /* Is what is left of a batch to be answered as stopped? */
 static inline bool hmem_stopping(const struct hmem *hm)
 {
-	return READ_ONCE(hm->stop) || READ_ONCE(hm->asleep);
+	return READ_ONCE(hm->stop) || READ_ONCE(hm->going_to_sleep);
 }
 
 static inline unsigned int hmem_item_pages(const struct hmem_item *item)

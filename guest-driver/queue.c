@@ -7,7 +7,7 @@
 
 #include "hmem.h"
 
-void hmem_broken(struct hmem *hm, const char *what)
+void hmem_device_broken(struct hmem *hm, const char *what)
 {
 	dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
 		what);

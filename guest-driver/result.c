@@ -36,7 +36,7 @@ void hmem_result_send(struct hmem *hm, bool last)
 	hm->result_buf = NULL;
 	if (hmem_out_post(vq, buf, struct_size(batch, results,
 					       le32_to_cpu(batch->num_results)))) {
-		hmem_broken(hm, "result queue has no room for its buffers");
+		hmem_device_broken(hm, "result queue has no room for its buffers");
 		return;
 	}
 	virtqueue_kick(vq);

@@ -90,22 +90,22 @@ TRACE_EVENT(hmem_scan,
 
 /* A group of huge pages has been looked at. */
 TRACE_EVENT(hmem_look,
-	TP_PROTO(unsigned int entries, unsigned int used, u64 asked_ns, u64 ns),
-	TP_ARGS(entries, used, asked_ns, ns),
+	TP_PROTO(unsigned int entries, unsigned int used, u64 requested_ns, u64 ns),
+	TP_ARGS(entries, used, requested_ns, ns),
 	TP_STRUCT__entry(
 		__field(unsigned int, entries)
 		__field(unsigned int, used)
-		__field(u64, asked_ns)
+		__field(u64, requested_ns)
 		__field(u64, ns)
 	),
 	TP_fast_assign(
 		__entry->entries = entries;
 		__entry->used = used;
-		__entry->asked_ns = asked_ns;
+		__entry->requested_ns = requested_ns;
 		__entry->ns = ns;
 	),
-	TP_printk("entries=%u used=%u asked_ns=%llu ns=%llu",
-		  __entry->entries, __entry->used, __entry->asked_ns,
+	TP_printk("entries=%u used=%u requested_ns=%llu ns=%llu",
+		  __entry->entries, __entry->used, __entry->requested_ns,
 		  __entry->ns)
 );
 

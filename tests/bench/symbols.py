@@ -13,7 +13,7 @@ import env
 import machine
 
 
-DRIVER = "hmem_copy"            # the driver's function
+DRIVER = "hmem_copy_pages"            # the driver's function
 
 
 def copy_ranges(kernel):
