@@ -1,42 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which frames are used: the accessed and dirty bits in the page tables of all
- * user address spaces, read and cleared for the host.
+ * Scans: reads the accessed and dirty bits in the page tables of all user address spaces,
+ * reports them to the host, and clears the bits that the host wants to see again.
  *
- * A scan is done in slices, between which pages move.  It has three phases:
+ * A scan runs in slices, and pages can move between slices.  It has three phases:
  *
- *   request   collect what is to be rearmed, from one buffer or more
- *   walk      go through the address spaces, note what was accessed and written,
- *             clear bits; then flush the TLBs, once
- *   report    send what was found: accessed frames first, then written ones
+ *   request   collect the frames to rearm, from one buffer or more
+ *   walk      walk the address spaces, note accessed and written frames, and clear bits;
+ *             then flush the TLBs, once
+ *   report    send the accessed frames, then the written frames
  *
- * A processor that holds a translation does not look at the page table, so it
- * does not set a bit that was cleared.  It has to forget its translations: all
- * of them, also those that are tagged (PCID) for address spaces that it is not
- * running now, and will be found valid when it runs them next.  Writing CR3
- * flushes the current tag only, so it does not do.  The kernel's own functions
- * are not exported (one was, to 7.2); see hmem_flush_cpu().  Each CPU is flushed
- * once in a scan that cleared anything, whatever the number of pages and
- * processes.  What is accessed between the clearing and the flush can be
- * missed; it is before the end of the scan, and so before the window that it
- * counts for.
+ * A processor that has a translation in its TLB does not read the page table again, and so
+ * does not set a cleared bit.  So all translations must be flushed.  This includes those
+ * tagged (by PCID) for address spaces that the processor does not run now, because they
+ * are valid again when it runs these spaces next.  Writing CR3 flushes the current tag
+ * only.  The kernel's own functions are not exported (one was, until 7.2), hence
+ * hmem_flush_cpu().  A scan that cleared any bit flushes each CPU once, whatever the number
+ * of pages and processes.  The scan can miss an access between the clearing of a bit and
+ * the flush.  Such an access comes before the end of the scan, and so before the window
+ * that the scan opens.
  *
- * A bit of a huge page stands for 512 base pages, and is set 512 times more often than
- * theirs are, if they are used alike.  So a look at a huge page lasts a 512th of one at
- * a base page, which goes from scan to scan: then the bit says about each frame what a
- * base page's bit says.  Such looks are a part of the walk (see hmem_walk_huge()), a
- * group at a time, and only at huge pages that were used since the scan before: the
- * others were not in a shorter time either.  Which were found to be used, and stay so
- * until they are rearmed, is noted beside the page tables.
+ * A bit of a huge page stands for 512 base pages.  If all are used alike, it is set 512
+ * times as fast as the bit of a base page.  A look at a base page lasts from scan to scan,
+ * so a look at a huge page lasts a 512th of that: then the bit says about each frame what
+ * the bit of a base page says.  Such a look is a part of the walk, and covers a group of
+ * huge pages: see hmem_walk_huge().  Huge pages that were not used since the last scan were
+ * not used in a shorter time either, and need no look.  A bitmap beside the page tables
+ * notes which huge pages a look has found used, until they are rearmed.
  *
- * A dirty bit is more than an observation: the kernel must write such a page to
- * swap before it takes it away.  See hmem_move_dirty_bit() and hmem_flush_mm() for how
- * a dirty bit is cleared, and why the TLBs are then flushed at once.
+ * A dirty bit is more than an observation: before the kernel takes such a page away, it
+ * must write the page to swap.  hmem_move_dirty_bit() and hmem_flush_mm() tell how a dirty
+ * bit is cleared, and why the TLBs are then flushed at once.
  *
- * The guest's reclaim goes by the accessed bits, too: see hmem_note_access().
+ * The guest's reclaim uses the accessed bits, too: see hmem_note_access().
  *
- * Not seen are accesses by devices, by the kernel through its own mapping, and
- * by virtual machines in this guest.
+ * A scan does not see accesses by devices, by the kernel through its own mapping, and by
+ * virtual machines inside this guest.
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
@@ -66,13 +65,13 @@
 	(sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look) + \
 	 HMEM_SCAN_FRAMES * sizeof(struct virtio_hmem_frames))
 
-/* Moves wait for a scan this long at most. */
+/* Longest slice: moves wait at most this long for a scan. */
 #define HMEM_SCAN_SLICE_NS	(2 * NSEC_PER_MSEC)
-/* Times that an address space is tried to be locked, a millisecond apart. */
+/* Attempts to lock an address space, a millisecond apart. */
 #define HMEM_SCAN_TRIES		20
 /*
- * Times that a group of huge pages is looked at, if the look lasts too long.  Where the
- * host runs something else in two of five looks, one of a hundred groups is left.
+ * Attempts to look at a group of huge pages, if the looks take too long.  If the host
+ * disturbs two of five looks, five attempts fail for one group in a hundred.
  */
 #define HMEM_LOOK_TRIES		5
 
@@ -81,26 +80,26 @@ static_assert(sizeof(struct virtio_hmem_scan) ==
 	      sizeof(struct virtio_hmem_access));
 static_assert(BITS_PER_LONG == 64 && PAGES_PER_SECTION % HPAGE_PMD_NR == 0);
 
-/* Huge pages in a section. */
+/* Huge pages per section. */
 #define HMEM_SECTION_HUGE	(PAGES_PER_SECTION / HPAGE_PMD_NR)
 
-/* What a scan finds out, in the order of the reports. */
+/* The kinds of use that a scan finds, in the order of the reports. */
 enum hmem_use {
 	HMEM_ACCESSED,
 	HMEM_WRITTEN,
 	HMEM_USES
 };
 
-/* The frames of one section of the guest's memory. */
+/* The frames of one section (in the kernel's sense) of the guest's memory. */
 struct hmem_section {
 	DECLARE_BITMAP(rearm, PAGES_PER_SECTION);
 	unsigned long found[HMEM_USES][BITS_TO_LONGS(PAGES_PER_SECTION)];
 	/*
-	 * What follows is kept from scan to scan.  Of folios that begin there: PG_young
-	 * was set when the last scan left them.
+	 * The fields from here on are kept from scan to scan.  A bit of noted is for
+	 * the folio that begins at the frame: PG_young was set when the last scan left it.
 	 */
 	DECLARE_BITMAP(noted, PAGES_PER_SECTION);
-	/* Of huge pages: a look has found it used, and it was not rearmed since. */
+	/* Huge pages that a look has found used and that were not rearmed since. */
 	unsigned long known[HMEM_USES][BITS_TO_LONGS(HMEM_SECTION_HUGE)];
 };
 
@@ -115,25 +114,25 @@ struct hmem_scan {
 	struct work_struct work;
 	enum hmem_phase phase;
 
-	/* The request; more: it goes on in the next buffer. */
+	/* The request; more: the request continues in the next buffer. */
 	bool more;
 	u64 id;
 	u32 flags;
-	bool rearm;		/* anything */
-	/* Bits of page tables that are looked at, and cleared to rearm. */
+	bool rearm;		/* the request names at least one frame to rearm */
+	/* Bits of page-table entries that the scan reads, and clears to rearm. */
 	u64 bits;
-	/* ns that a look at a huge page lasts; 0: from scan to scan. */
+	/* Length of a look at a huge page in ns; 0: looks last from scan to scan. */
 	u64 look_ns;
-	/* Something was left out: there was a lock, or no memory. */
+	/* The scan left something out: an address space was locked, or memory was short. */
 	bool incomplete;
 
-	/* By section number; NULL: no memory there, or none left for us. */
+	/* By section number; NULL: no memory is there, or allocating the bitmaps failed. */
 	struct hmem_section **sections;
 	unsigned long nr_sections;
 
 	/*
-	 * The walk: address spaces, held by mmgrab(), and how far we are.
-	 * mm_users is left alone, so that nobody's exit waits for the scan.
+	 * The walk: address spaces, held by mmgrab(), and the current position.  The
+	 * walk does not hold mm_users, so that exiting processes need not wait for it.
 	 */
 	struct mm_struct **mms;
 	unsigned int nr_mms;
@@ -145,15 +144,15 @@ struct hmem_scan {
 	u64 entries;
 	u64 cleared;
 	u64 cleaned;
-	/* The look at huge pages that is under way; those before it that were too long. */
+	/* The current look at huge pages; attempts before it that took too long. */
 	struct hmem_look look;
 	unsigned int look_tries;
 
-	/* The report: the next section and word of it to look at. */
+	/* The report: the section and the word of it to report next. */
 	enum hmem_use use;
 	unsigned long section;
 	unsigned int word;
-	u64 found[HMEM_USES];	/* frames */
+	u64 found[HMEM_USES];	/* number of frames */
 
 	void *bufs[HMEM_SCAN_BUFS];
 	struct hmem_out_buf reports[HMEM_SCAN_BUFS];
@@ -171,7 +170,7 @@ static struct hmem_section *hmem_section_of(const struct hmem_scan *scan,
 	return nr < scan->nr_sections ? scan->sections[nr] : NULL;
 }
 
-/* Have bitmaps for all memory that is online: some may have come since. */
+/* Allocate bitmaps for all online memory: some may have come since the last scan. */
 static void hmem_sections_update(struct hmem_scan *scan)
 {
 	unsigned long end = 0, nr;
@@ -206,7 +205,7 @@ static void hmem_sections_update(struct hmem_scan *scan)
 	}
 }
 
-/* Are some of @nr frames of @section from @first on to be rearmed? */
+/* Is any of @nr frames of @section, from @first on, to be rearmed? */
 static __always_inline bool hmem_is_rearmed(const struct hmem_scan *scan,
 					    const struct hmem_section *section,
 					    unsigned int first, unsigned int nr)
@@ -221,9 +220,9 @@ static __always_inline bool hmem_is_rearmed(const struct hmem_scan *scan,
 	return find_next_bit(section->rearm, first + nr, first) < first + nr;
 }
 
-/* Huge pages that are rearmed are not known any more to be used. */
+/* Huge pages that were rearmed are no longer known to be used. */
 static void hmem_forget_rearmed(const struct hmem_scan *scan,
-			     struct hmem_section *section)
+				struct hmem_section *section)
 {
 	unsigned int huge;
 
@@ -236,7 +235,7 @@ static void hmem_forget_rearmed(const struct hmem_scan *scan,
 	}
 }
 
-/* A scan has ended: forget the request, and what was found. */
+/* The scan has ended: clear the request and the findings. */
 static void hmem_sections_clear(struct hmem_scan *scan)
 {
 	unsigned long nr;
@@ -252,7 +251,7 @@ static void hmem_sections_clear(struct hmem_scan *scan)
 }
 
 static __always_inline void hmem_mark_frames(unsigned long *map, unsigned int first,
-				      unsigned int nr)
+					     unsigned int nr)
 {
 	if (nr == 1)
 		map[first / BITS_PER_LONG] |= BIT(first % BITS_PER_LONG);
@@ -261,13 +260,13 @@ static __always_inline void hmem_mark_frames(unsigned long *map, unsigned int fi
 }
 
 /*
- * Note that @nr frames of @section from @first on have been used, as @bits of
- * their entry say.  True if the frames are to be rearmed.
+ * Record the use of @nr frames of @section from @first on; @bits are the set bits of their
+ * entry.  Returns true if the frames are to be rearmed.
  */
 static __always_inline bool hmem_found_used(const struct hmem_scan *scan,
-				       struct hmem_section *section,
-				       unsigned int first, unsigned int nr,
-				       u64 bits)
+					    struct hmem_section *section,
+					    unsigned int first, unsigned int nr,
+					    u64 bits)
 {
 	if (scan->flags & VIRTIO_HMEM_SCAN_REPORT) {
 		if (bits & _PAGE_ACCESSED)
@@ -278,7 +277,7 @@ static __always_inline bool hmem_found_used(const struct hmem_scan *scan,
 	return hmem_is_rearmed(scan, section, first, nr);
 }
 
-/* As bits of an entry: what the huge page at @first is known to be used for. */
+/* The use of the huge page at @first that looks have found, as bits of an entry. */
 static u64 hmem_known_bits(const struct hmem_section *section, unsigned int first)
 {
 	unsigned int huge = first / HPAGE_PMD_NR;
@@ -289,9 +288,9 @@ static u64 hmem_known_bits(const struct hmem_section *section, unsigned int firs
 		_PAGE_DIRTY_BITS : 0);
 }
 
-/* A look has found it used, as @bits of its entry say. */
+/* A look has found the huge page at @first used: @bits of its entry were set. */
 static void hmem_set_known_bits(struct hmem_section *section, unsigned int first,
-			   u64 bits)
+				u64 bits)
 {
 	unsigned int huge = first / HPAGE_PMD_NR;
 
@@ -306,22 +305,22 @@ static void hmem_set_known_bits(struct hmem_section *section, unsigned int first
  */
 
 /*
- * The accessed bit of a mapping is about to be cleared.  Tell the guest's
- * reclaim, and whoever else looks for accesses, as the kernel itself does:
+ * The accessed bit of a mapping is about to be cleared.  Tell the guest's reclaim and
+ * other observers of accesses, in the way that the kernel itself does:
  *
- * - PG_young stands in for the bit until reclaim looks at the page, and takes
- *   the flag away.  It is left by those who clear accessed bits in the middle of
- *   a page's life (idle page tracking, DAMON).  It stays when the page is
- *   unmapped, and then upsets who takes a page out of the page cache: FUSE, when
- *   a page is spliced into it.  So it is not for pages of files.  Pages of
- *   shared memory are dirty, which keeps them from being taken.
- * - folio_mark_accessed() counts an access, and makes a page active that is
- *   found accessed twice.  It is called by who clears the accessed bit of a file's
- *   mapping for good (zap_pte_range()).  One call for each scan is right: to make
- *   pages active at once would keep those of a stream as well.
+ * - Anonymous and shared memory: PG_young replaces the bit.  Reclaim counts the flag as an
+ *   access and clears it.  Idle page tracking and DAMON set this flag when they clear
+ *   accessed bits.  The flag survives the unmapping of a page.  That would confuse code
+ *   that takes pages out of the page cache, such as FUSE when a page is spliced into it,
+ *   so files get no such flag.  Pages of shared memory are dirty, so no such code can
+ *   take them.
+ * - Files: folio_mark_accessed() counts an access, and activates a page at the second
+ *   one.  zap_pte_range() calls it as well when it removes the mapping of a file.  One
+ *   call per scan is right: activating a page at once would also keep the pages of a
+ *   stream, which are used once.
  *
- * Linux 6.1 as Debian configures it has no PG_young.  There, bits of pages that
- * the multi-generational LRU keeps are not cleared: see hmem_keep_accessed().
+ * Debian's Linux 6.1 has no PG_young.  There, the driver does not clear bits of pages that
+ * the multi-generational LRU keeps: see hmem_keep_accessed().
  */
 static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 {
@@ -333,7 +332,7 @@ static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 	} else if (folio_test_lru(folio)) {
 		if (folio_test_young(folio))
 			folio_test_clear_young(folio);
-		/* Where both are set there is nothing left to mark. */
+		/* If both flags are set, there is nothing left to mark. */
 		if (!folio_test_active(folio) || !folio_test_referenced(folio))
 			folio_mark_accessed(folio);
 	}
@@ -342,10 +341,10 @@ static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 }
 
 /*
- * The accessed bit of a mapping of @folio is clear.  Others may have cleared it,
- * and set PG_young, which was not set when the last scan left the folio: then it
- * has been accessed since.  DAMON does so all the time where it is on, as it is
- * in Linux 7.3.
+ * The accessed bit of a mapping of @folio is clear.  Has another observer cleared it?  Then
+ * the observer has set PG_young.  If PG_young was not set when the last scan left the
+ * folio, the folio has been accessed since.  DAMON clears bits all the time if it is on, as
+ * it is in Linux 7.3.
  */
 static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
 						   struct folio *folio)
@@ -353,7 +352,7 @@ static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
 	unsigned int head = folio_pfn(folio) % PAGES_PER_SECTION;
 
 	if (!folio_test_young(folio)) {
-		/* Reclaim has been there. */
+		/* Reclaim has cleared the flag. */
 		__clear_bit(head, section->noted);
 		return false;
 	}
@@ -361,37 +360,36 @@ static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
 }
 
 /*
- * Can the dirty bit of a mapping be cleared?  Then the folio is dirty instead,
- * which is where reclaim moves the bit when it unmaps a page:
+ * If the dirty bit of a mapping can be cleared, mark the folio dirty instead and return
+ * true.  Reclaim does the same when it unmaps a page:
  *
- * - Anonymous memory, also in the swap cache: the kernel itself sets the folio's
- *   flag and takes no lock for it (noop_dirty_folio()).  What clears the flag
- *   has unmapped the folio from all page tables before (pageout()), or holds
- *   the lock of the one that maps it (MADV_FREE).  A page that MADV_FREE gave
- *   away and that was written since is kept because of the flag, as because of
- *   a dirty bit: see try_to_unmap_one().
- * - Shared memory and tmpfs: the same, they have no write-back but to swap.
- * - Files: not.  A file system learns of writes by write protection, and who
- *   writes back (folio_mkclean()) or unmaps looks at the bit.
+ * - Anonymous memory, also in the swap cache: the kernel itself sets the folio's flag and
+ *   takes no lock for it (noop_dirty_folio()).  Code that clears the flag either has
+ *   unmapped the folio from all page tables before (pageout()), or holds the lock of the
+ *   page table that maps it (MADV_FREE).  If a page was freed by MADV_FREE and then
+ *   written, the flag keeps the page as a dirty bit does: see try_to_unmap_one().
+ * - Shared memory and tmpfs: the same, because their only write-back is to swap.
+ * - Files: the bit must stay.  A file system learns of writes by write protection, and
+ *   code that writes back (folio_mkclean()) or unmaps looks at the bit.
  *
- * Write protection for userfaultfd and soft-dirty bits are not affected, since
- * they have bits of their own.  A shadow stack is a read-only mapping with the
- * dirty bit set: its bits are not looked at, see hmem_walk_locked().
+ * This does not affect userfaultfd's write protection and soft-dirty bits, which have bits
+ * of their own.  A shadow stack is a read-only mapping with the dirty bit set, so
+ * hmem_walk_locked() skips shadow stacks.
  */
 static bool hmem_move_dirty_bit(struct folio *folio)
 {
 	if (!folio_test_anon(folio) && !folio_test_swapbacked(folio))
 		return false;
-	/* The flag stays while the page table is locked, as said above. */
+	/* While the page table is locked, nobody clears the flag: see above. */
 	if (!folio_test_dirty(folio))
 		folio_mark_dirty(folio);
 	return true;
 }
 
 /*
- * @bits of an entry that maps @pfn are about to be cleared.  Tell the kernel what they
- * say; returns those that may be cleared.  Where a dirty bit is one of them,
- * hmem_flush_mm() is due before the page table's lock is released.
+ * The scan is about to clear @bits of an entry that maps @pfn.  Tell the kernel what they
+ * say, and return the bits that may be cleared.  If a dirty bit is among them, the caller
+ * must call hmem_flush_mm() before it releases the lock of the page table.
  */
 static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 			  u64 bits, unsigned long pfn)
@@ -414,11 +412,11 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 }
 
 /*
- * Rearm the mapping that @entry is, of which @bits are set.  The processor sets
- * bits at any time: hence atomically.  True if a dirty bit was cleared.
+ * Rearm the mapping *@entry, whose set bits are @bits.  The processor can set bits at any
+ * time, so clear them atomically.  Returns true if a dirty bit was cleared.
  */
 static bool hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section,
-		       void *entry, u64 bits, unsigned long pfn)
+			    void *entry, u64 bits, unsigned long pfn)
 {
 	bits = hmem_take_bits(scan, section, bits, pfn);
 	if (bits)
@@ -427,9 +425,9 @@ static bool hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section
 }
 
 /*
- * Called by an interrupt.  All of the CPU's translations, whatever their tag:
- * by the instruction for it, which leaves the kernel's alone, or else by
- * switching global pages off and on, which takes them as well.
+ * Flush all translations of this CPU, whatever their tag.  Called by an interrupt.  The
+ * instruction INVPCID spares the kernel's translations.  Without it, switching global
+ * pages off and on flushes these as well.
  */
 static void hmem_flush_cpu(void *unused)
 {
@@ -445,24 +443,25 @@ static void hmem_flush_cpu(void *unused)
 }
 
 /*
- * Bits were cleared in a page table of @mm, whose lock is held, and the CPUs are to
- * set them again from now on: dirty bits, or bits of huge pages that are looked at.
+ * Flush translations of @mm, after bits were cleared in one of its page tables, whose lock
+ * is held.  Used if the CPUs must set the bits again from now on: dirty bits, and bits of
+ * huge pages under a look.
  *
- * A CPU that holds a translation with the dirty bit set writes without setting
- * the bit again.  Reclaim counts on the bit being there: it unmaps a page, and
- * flushes the TLBs before the page is written to swap only if the bit was set
- * (set_tlb_ubc_flush_pending(), try_to_unmap_flush_dirty()).  Had we cleared it
- * and not flushed, what such a CPU writes during the I/O would be lost.  So no
- * CPU may hold such a translation when reclaim can get at the page table, that
- * is when its lock is released; until then the folio is dirty, and mapped.
+ * A CPU whose translation has the dirty bit set writes without setting the bit in the page
+ * table again.  Reclaim relies on that bit: when it unmaps a page whose bit was set, it
+ * flushes the TLBs before it writes the page to swap (set_tlb_ubc_flush_pending(),
+ * try_to_unmap_flush_dirty()).  If the driver cleared the bit without a flush, writes of
+ * such a CPU during the I/O would be lost.  So no CPU may have such a translation when
+ * reclaim can use the page table, which is when its lock is released.  Until then, the
+ * folio is dirty and mapped.
  *
- * This is as flush_tlb_mm_range() does it: a CPU that runs the address space,
- * or has it for a kernel thread, is interrupted.  One that runs another has
- * left mm_cpumask() and compares the generation when it comes back; counting
- * that is also the barrier between clearing bits and reading the mask.  Where
- * the kernel has the processor broadcast flushes, it does not compare: there all
- * CPUs are interrupted.  Interrupts are on, as they are wherever the kernel
- * flushes with this lock held.
+ * This function works like flush_tlb_mm_range().  It interrupts each CPU that runs the
+ * address space, or keeps it for a kernel thread.  A CPU that runs another one has left
+ * mm_cpumask() and compares the generation when it comes back.  Incrementing the
+ * generation is also the barrier between clearing bits and reading the mask.  Where the
+ * kernel has the processor broadcast flushes, CPUs do not compare the generation, so all
+ * CPUs are interrupted.  Interrupts are on, as they are wherever the kernel flushes with
+ * this lock held.
  */
 static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
 {
@@ -472,19 +471,19 @@ static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
 
 	atomic64_inc_return(&mm->context.tlb_gen);
 	scan->hm->stats.scan_flushes++;
-	/* The mask changes meanwhile: so each CPU is asked for once. */
+	/* The mask can change meanwhile, so ask for each CPU once. */
 	for_each_cpu(cpu, cpus)
 		scan->hm->stats.scan_ipis += cpu != here;
 	on_each_cpu_mask(cpus, hmem_flush_cpu, NULL, true);
 }
 
 /*
- * *@pmdp maps a huge page, and @bits of it are set.  Report what is known, and have the
- * group look for the rest: see hmem_walk_huge().
+ * Add the huge page of *@pmdp, whose set bits are @bits, to the look.  Report at once the
+ * use that earlier looks have found; the look is for the other bits.
  */
 static void hmem_look_add_huge(struct hmem_scan *scan,
-			    struct hmem_section *section, pmd_t *pmdp,
-			    pmd_t pmd, u64 bits)
+			       struct hmem_section *section, pmd_t *pmdp,
+			       pmd_t pmd, u64 bits)
 {
 	unsigned long pfn = pmd_pfn(pmd);
 	unsigned int first = pfn % PAGES_PER_SECTION;
@@ -498,10 +497,10 @@ static void hmem_look_add_huge(struct hmem_scan *scan,
 }
 
 /*
- * What has the look found?  Huge pages that are there no more, or were split, are not
- * used by it.  False if it is to be made again: it lasted too long, which says nothing
- * about what it found used.  If that happens time and again, what it found counts, as
- * it would have without short looks.
+ * Record what the look has found.  A huge page that has gone or was split counts as unused.
+ * Returns false if the look must be repeated: it took too long, so a set bit means nothing.
+ * After HMEM_LOOK_TRIES attempts the findings count all the same, as they would without
+ * short looks.
  */
 static bool hmem_look_found(struct hmem_scan *scan)
 {
@@ -523,7 +522,7 @@ static bool hmem_look_found(struct hmem_scan *scan)
 		if (again)
 			continue;
 		hmem_found_used(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR,
-			   bits);
+				bits);
 		hmem_set_known_bits(section, pfn % PAGES_PER_SECTION, bits);
 	}
 	scan->hm->stats.scan_looks += look->nr;
@@ -536,10 +535,10 @@ static bool hmem_look_found(struct hmem_scan *scan)
 }
 
 /*
- * Huge pages from *@pmdp on, as many as follow each other up to @end, which is
- * in the same table.  Those that are to be looked at are a group: their bits are
- * cleared, the TLBs flushed, and what was set again is read, all at once.  Returns
- * where the huge pages end, or where those begin that are to be looked at (again).
+ * Walk the consecutive huge pages from *@pmdp on, up to @end at most, which is in the same
+ * table.  Those that need a look form a group: the driver clears the bits of all, flushes
+ * the TLBs, and reads which bits were set again.  Returns the end of the huge pages, or the
+ * address of the first huge page that needs a look (again).
  */
 static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 				    struct mm_struct *mm, pmd_t *pmdp,
@@ -564,13 +563,13 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		scan->entries++;
 		addr = pmd_addr_end(addr, end);
 		section = hmem_section_of(scan, pfn);
-		/* The huge zero page, which has no mapping, is nobody's. */
+		/* The huge zero page has no mapping and belongs to no process. */
 		if (!pmd_trans_huge(pmd) || !section ||
 		    !pfn_to_page(pfn)->mapping)
 			goto next;
 		/*
-		 * A look is cheap where nothing says that the bit was not cleared
-		 * by others: PG_young may have been set before they did.
+		 * If PG_young is set, another observer may have cleared the bit after an
+		 * access.  A look is cheap, so do not take the page for unused.
 		 */
 		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
 		    (hmem_cleared_by_others(section, pfn_folio(pfn)) ||
@@ -579,8 +578,8 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		if (scan->look_ns)
 			hmem_look_add_huge(scan, section, pmdp, pmd, bits);
 		else if (bits && hmem_found_used(scan, section,
-					    pfn % PAGES_PER_SECTION,
-					    HPAGE_PMD_NR, bits))
+						 pfn % PAGES_PER_SECTION,
+						 HPAGE_PMD_NR, bits))
 			cleaned |= hmem_clear_bits(scan, section, pmdp, bits, pfn);
 next:
 		pmdp++;
@@ -598,7 +597,7 @@ next:
 	hmem_look_wait(&scan->look);
 	if (!hmem_look_found(scan))
 		return begin;
-	/* The time was up before all were cleared. */
+	/* The time did not suffice to clear the bits of all entries. */
 	if (scan->look.nr < added)
 		return begin + (scan->look.entries[scan->look.nr].pmdp - table) *
 		       HPAGE_PMD_SIZE;
@@ -606,34 +605,34 @@ next:
 }
 
 /*
- * One page table, or a part of it.
+ * Walk one page table, or a part of it.
  *
- * It must still be one when a bit in it is cleared.  The mmap lock is held for
- * reading and the VMA is attached, so free_pgtables() is out, also that of
- * exit_mmap(): see hmem_walk_mm().  What else frees page tables of ptes:
+ * The page table must not be freed before its bits have been cleared.  The mmap lock is
+ * held for reading and the VMA is attached, so free_pgtables() cannot run, nor can that of
+ * exit_mmap(): see hmem_walk_mm().  Other code that frees tables of ptes:
  *
- * - Linux 6.1: khugepaged and MADV_COLLAPSE, for anonymous memory and for
- *   files (retract_page_tables(), collapse_pte_mapped_thp()), which hold the
- *   mmap lock for writing.  They cannot be at work.
- * - Linux 6.12 (since 6.5): for files they no longer hold it.  They clear the
- *   pmd with the page table's lock held, and free it by RCU (pte_free_defer()).
- * - Linux 7.3 (since 6.14, CONFIG_PT_RECLAIM): zap_pte_range() frees empty
- *   tables with the mmap lock held for reading, in the same way: the pmd is
- *   cleared with both locks held, and the table is freed by RCU, its lock with
- *   it (tlb_remove_table_free(), __tlb_remove_table_one()).
+ * - Linux 6.1: khugepaged and MADV_COLLAPSE, for anonymous memory and for files
+ *   (retract_page_tables(), collapse_pte_mapped_thp()).  They hold the mmap lock for
+ *   writing, so they cannot run.
+ * - Linux 6.12 (since 6.5): for files, they no longer hold the mmap lock.  They clear the
+ *   pmd with the page table's lock held, and free the table by RCU (pte_free_defer()).
+ * - Linux 7.3 (since 6.14, CONFIG_PT_RECLAIM): zap_pte_range() frees empty tables with the
+ *   mmap lock held for reading, in the same way: it clears the pmd with both locks held,
+ *   and frees the table and its lock by RCU (tlb_remove_table_free(),
+ *   __tlb_remove_table_one()).
  *
- * So, as pte_offset_map_lock() does, which is not exported: read the pmd inside
- * of an RCU section, which keeps the table and its lock in memory, take the
- * lock, and look whether the pmd still points there.  It does until the lock is
- * released.  Page tables of pmds are freed by free_pgtables() only.
+ * So do as pte_offset_map_lock() does, which is not exported: read the pmd in an RCU
+ * section, which keeps the table and its lock in memory; take the lock; check that the pmd
+ * still points to the table.  It does so until the lock is released.  Only
+ * free_pgtables() frees tables of pmds.
  */
 static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 			    pmd_t *pmdp, unsigned long addr, unsigned long end)
 {
 	struct hmem_section *section = NULL;
-	unsigned long nr = ULONG_MAX;	/* of that section */
+	unsigned long nr = ULONG_MAX;	/* number of that section */
 	bool cleaned = false;
-	spinlock_t *ptl;		/* of that page table */
+	spinlock_t *ptl;		/* lock of the page table */
 	pte_t *ptep;
 	pmd_t pmd;
 
@@ -647,13 +646,13 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 		goto unlock;
 	ptep = pte_offset_kernel(&pmd, addr);
 	scan->entries += (end - addr) >> PAGE_SHIFT;
-	/* Here is where a scan of base pages spends its time. */
+	/* A scan of base pages spends most of its time in this loop. */
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t pte = ptep_get(ptep);
 		u64 bits = pte_val(pte) & scan->bits;
 		unsigned long pfn;
 
-		/* Special: the zero page, or memory without a struct page. */
+		/* A special entry maps the zero page, or memory without struct page. */
 		if ((!HMEM_HAS_YOUNG && !bits) || !pte_present(pte) ||
 		    pte_special(pte))
 			continue;
@@ -664,13 +663,13 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 		}
 		if (!section)
 			continue;
-		/* Of a large folio the flag does not tell which page it was. */
+		/* The flag of a large folio does not tell which of its pages was used. */
 		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
 		    !PageCompound(pfn_to_page(pfn)) &&
 		    hmem_cleared_by_others(section, pfn_folio(pfn)))
 			bits |= _PAGE_ACCESSED;
 		if (bits && hmem_found_used(scan, section, pfn % PAGES_PER_SECTION,
-				       1, bits))
+					    1, bits))
 			cleaned |= hmem_clear_bits(scan, section, ptep, bits, pfn);
 	}
 	if (cleaned)
@@ -681,7 +680,7 @@ out:
 	rcu_read_unlock();
 }
 
-/* What is mapped at @addr, up to @end or less; returns where it stopped. */
+/* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
 static unsigned long hmem_walk_step(struct hmem_scan *scan,
 				    struct mm_struct *mm, unsigned long addr,
 				    unsigned long end)
@@ -708,20 +707,20 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 				      pud_addr_end(addr, end));
 		if (next > addr || scan->look_tries)
 			return next;
-		/* Split meanwhile. */
+		/* The huge page has been split: walk the page table. */
 	}
 	next = pmd_addr_end(addr, end);
 	hmem_walk_table(scan, mm, pmdp, addr, next);
 	return next;
 }
 
-/* Time to let others go on? */
+/* Must the walk let others continue? */
 static bool hmem_slice_over(const struct hmem_scan *scan, struct mm_struct *mm)
 {
 	return ktime_get_ns() >= scan->slice_end || mmap_lock_is_contended(mm);
 }
 
-/* From scan->addr on.  True when through with it; false: go on from there. */
+/* Walk from scan->addr on.  Returns false if the walk must continue in a later slice. */
 static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
 {
 	VMA_ITERATOR(vmi, mm, scan->addr);
@@ -744,12 +743,12 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
 }
 
 /*
- * True when through with this address space.
+ * Walk a part of the address space @mm.  Returns true when the walk of it has ended.
  *
- * It may be exiting, since only the mm_struct itself is held: as the kernel's
- * OOM reaper does it, look whether exit_mmap() is through with the memory, with
- * the mmap lock held.  If not, exit_mmap() takes the lock for writing, and so
- * waits for the end of the slice, before it frees page tables.
+ * The process may be exiting, since the driver holds only the mm_struct.  So check with the
+ * mmap lock held, as the kernel's OOM reaper does, if exit_mmap() has freed the memory.  If
+ * it has not, it takes the lock for writing before it frees page tables, and so waits for
+ * the end of the slice.
  */
 static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 {
@@ -771,7 +770,7 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 	return through;
 }
 
-/* A slice.  True when all is walked. */
+/* Walk for one slice.  Returns true when all address spaces have been walked. */
 static bool hmem_walk(struct hmem *hm)
 {
 	struct hmem_scan *scan = hm->scan;
@@ -792,7 +791,7 @@ static bool hmem_walk(struct hmem *hm)
 	return scan->mm == scan->nr_mms;
 }
 
-/* The mm of a process, of which the first thread may have ended. */
+/* The mm of a process, held by mmgrab(), or NULL.  The first thread may have ended. */
 static struct mm_struct *hmem_process_mm(struct task_struct *process)
 {
 	struct mm_struct *mm = NULL;
@@ -811,8 +810,8 @@ static struct mm_struct *hmem_process_mm(struct task_struct *process)
 }
 
 /*
- * All address spaces there are.  One that comes later has not much to tell: the
- * bits of a forked one are clear to begin with.
+ * Collect all address spaces.  The scan leaves out address spaces created later: the bits
+ * of a forked one are clear at first.
  */
 static void hmem_walk_begin(struct hmem_scan *scan)
 {
@@ -832,7 +831,7 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	for_each_process(p)
 		max++;
 	rcu_read_unlock();
-	max += 16;	/* may have come meanwhile */
+	max += 16;	/* some may have started meanwhile */
 	scan->mms = kvcalloc(max, sizeof(*scan->mms), GFP_KERNEL);
 	if (!scan->mms) {
 		scan->incomplete = true;
@@ -871,7 +870,7 @@ static int hmem_scan_buf_post(struct hmem *hm, void *buf)
 			    HMEM_SCAN_BUF_SIZE);
 }
 
-/* Each field is read once: the device can write to it at any time. */
+/* Read each field once: the device can write to it at any time. */
 static void hmem_take_frames(struct hmem_scan *scan,
 			     const struct virtio_hmem_frames *frames)
 {
@@ -889,8 +888,8 @@ static void hmem_take_frames(struct hmem_scan *scan,
 }
 
 /*
- * How long to look at huge pages, if a look at a base page lasts @ns.  The mmap lock is
- * held for that long, so not longer than a slice: that is what a second comes to.
+ * The length of a look at huge pages, if a look at a base page lasts @ns.  The mmap lock is
+ * held for that long, so a look lasts at most a slice, which is the length for a second.
  */
 static u64 hmem_look_ns(const struct hmem_scan *scan, u64 ns)
 {
@@ -899,7 +898,7 @@ static u64 hmem_look_ns(const struct hmem_scan *scan, u64 ns)
 	return clamp_t(u64, ns / HPAGE_PMD_NR, 1, HMEM_SCAN_SLICE_NS);
 }
 
-/* False: the device is broken. */
+/* Process one buffer of a request.  Returns false if the device broke the rules. */
 static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 			   unsigned int len)
 {
@@ -940,7 +939,7 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	return true;
 }
 
-/* Take one buffer.  True if there was one. */
+/* Take one buffer of the scan queue.  Returns true if there was one. */
 static bool hmem_request(struct hmem *hm)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_SCAN];
@@ -967,8 +966,8 @@ static bool hmem_request(struct hmem *hm)
  */
 
 /*
- * Put what was found of scan->use into the report, as much as fits; true if it
- * is all.
+ * Put the findings of the kind scan->use into the report, as many as fit.  Returns true
+ * if these were the last.
  */
 static bool hmem_report_fill(struct hmem_scan *scan,
 			     struct virtio_hmem_access *report)
@@ -1001,7 +1000,7 @@ out:
 	return scan->section == scan->nr_sections;
 }
 
-/* Go on with what is to be reported next, from its first frame on. */
+/* Begin to report the findings of the kind @use, from the first frame on. */
 static void hmem_report_begin(struct hmem_scan *scan, enum hmem_use use)
 {
 	scan->use = use;
@@ -1010,7 +1009,7 @@ static void hmem_report_begin(struct hmem_scan *scan, enum hmem_use use)
 	scan->found[use] = 0;
 }
 
-/* Send one buffer.  False if none is free: the queue's callback comes back. */
+/* Send one buffer.  Returns false if no buffer is free: the callback runs the work again. */
 static bool hmem_report(struct hmem *hm)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_ACCESS];
@@ -1085,13 +1084,13 @@ static void hmem_scan_work(struct work_struct *work)
 		again = hmem_report(hm);
 		break;
 	}
-	/* In slices: moves have their turn, and the work can be frozen. */
+	/* Work in slices, so that moves get their turn and the kernel can freeze the work. */
 	if (again && !READ_ONCE(hm->stop))
 		queue_work(hm->wq, &scan->work);
 }
 
 void hmem_scan_page_moved(struct hmem *hm, unsigned long pfn, unsigned long new_pfn,
-		     unsigned int order)
+			  unsigned int order)
 {
 	struct hmem_section *from, *to;
 
@@ -1104,14 +1103,14 @@ void hmem_scan_page_moved(struct hmem *hm, unsigned long pfn, unsigned long new_
 	__set_bit(new_pfn % PAGES_PER_SECTION, to->noted);
 	if (from && order == HPAGE_PMD_ORDER)
 		hmem_set_known_bits(to, new_pfn % PAGES_PER_SECTION,
-			       hmem_known_bits(from, pfn % PAGES_PER_SECTION));
+				    hmem_known_bits(from, pfn % PAGES_PER_SECTION));
 }
 
 /*
  * Life cycle
  */
 
-/* Of both queues: either may be what the scan waits for. */
+/* The callback of both queues, because a scan may wait for either. */
 void hmem_scan_callback(struct virtqueue *vq)
 {
 	struct hmem *hm = vq->vdev->priv;
@@ -1126,7 +1125,7 @@ void hmem_scan_start(struct hmem *hm)
 
 	for (i = 0; i < HMEM_SCAN_BUFS; i++)
 		if (hmem_scan_buf_post(hm, hm->scan->bufs[i]))
-			break;	/* a smaller queue will do */
+			break;	/* a smaller queue takes fewer buffers */
 	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_SCAN]);
 }
 
@@ -1146,7 +1145,7 @@ void hmem_scan_stop(struct hmem *hm)
 
 bool hmem_scan_possible(void)
 {
-	/* A Xen PV guest's CR4 is not its own, and neither is its TLB. */
+	/* A Xen PV guest controls neither its CR4 nor its TLB. */
 	return boot_cpu_has(X86_FEATURE_PGE) && !boot_cpu_has(X86_FEATURE_XENPV);
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Anonymous pages, by their owner.
+ * Moves anonymous pages, through the address space of an owner.
  *
- * A page frame alone is not enough: once its page is unmapped, nothing keeps
- * the anon_vma, which is needed to map it again, from going away with the last
- * process that used it.  So look up one process that maps the page, hold its
- * mm and mmap lock, and let migrate_vma_*() move the page out of that address
- * space.  The VMA cannot go away meanwhile, nor can, with it, any anon_vma
- * that it is linked to.  What else has to be held, owner.c knows.
+ * A page frame is not enough to move a page.  Mapping the page again needs its anon_vma,
+ * and while the page is unmapped, nothing keeps the anon_vma if the last process that
+ * used it exits.  So the driver finds one process that maps the page, holds the mm and
+ * the mmap lock, and lets migrate_vma_*() move the page out of that address space.  The
+ * VMA then cannot go away, and neither can any anon_vma that it is linked to.  owner.c
+ * tells what else must be held.
  *
- * Pages that lie side by side in an address space are moved together.
+ * Pages that are neighbours in an address space can move together: see hmem_range_pages.
  */
 #include <linux/delay.h>
 #include <linux/ktime.h>
@@ -24,28 +24,28 @@
 #include "trace.h"
 
 /*
- * Counted in instructions, moving 16 pages at a time costs a tenth less than
- * one by one, but each of them is out of reach eight times as long: most of
- * the TLB flushes are for single pages in any case.
+ * Moving 16 pages together takes a tenth fewer instructions per page than moving them
+ * one by one.  But the kernel flushes the TLB for most pages one by one anyway, and each
+ * page is unavailable eight times as long.
  */
 static unsigned int hmem_range_pages = 1;
 module_param_named(range_pages, hmem_range_pages, uint, 0644);
 MODULE_PARM_DESC(range_pages,
 		 "Neighbours unmapped together, 1..64 (default 1): more are moved faster, but are out of reach longer");
 
-/* A race that takes hours to be lost by chance is lost at once with a delay. */
+/* Makes tests hit a race in which chance alone would take hours. */
 static unsigned int hmem_race_delay_us;
 module_param_named(race_delay_us, hmem_race_delay_us, uint, 0600);
 MODULE_PARM_DESC(race_delay_us,
 		 "For tests: microseconds to wait between the last look at a page and its move (default 0)");
 
 /*
- * Fill in the destination of one page that migrate_vma_setup() has unmapped
- * and locked.  It may be another page than the one hinted by now: then leave
- * dst empty, and finalize puts it back.
+ * Copy one page, which migrate_vma_setup() has unmapped and locked, to its destination.
+ * If the address meanwhile maps another page than the hinted one, leave *dst empty, so
+ * that migrate_vma_finalize() puts the page back.
  */
 static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
-		      unsigned long *src, unsigned long *dst)
+				  unsigned long *src, unsigned long *dst)
 {
 	struct page *page = migrate_pfn_to_page(*src);
 	struct folio *old;
@@ -62,7 +62,7 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 		item->reason = VIRTIO_HMEM_R_UNMAPPED;
 		return;
 	}
-	/* migrate_vma_pages() takes writeback for a bug. */
+	/* migrate_vma_pages() treats writeback as a bug. */
 	if (folio_test_writeback(old)) {
 		item->reason = VIRTIO_HMEM_R_WRITEBACK;
 		return;
@@ -71,15 +71,15 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 		item->reason = VIRTIO_HMEM_R_POISON;
 		return;
 	}
-	folio_lock(folio);	/* new, so nobody else has it */
+	folio_lock(folio);	/* a new folio: the lock is free */
 	*dst = migrate_pfn(folio_pfn(folio));
 	if (item->order)
 		*dst |= MIGRATE_PFN_COMPOUND;
 }
 
 /*
- * Move items[0 .. nr), which follow each other in the address space that the
- * caller has locked, into folios[].  A large folio comes alone.
+ * Move items[0 .. nr) into folios[].  The items are neighbours in the address space that
+ * the caller has locked.  A large folio comes alone.
  */
 static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 			     struct hmem_item **items, struct folio **folios,
@@ -108,7 +108,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		fsleep(READ_ONCE(hmem_race_delay_us));
 	ns = ktime_get_ns();
 	if (migrate_vma_setup(&args)) {
-		/* Not an address space that pages can be taken from. */
+		/* Pages cannot be moved out of this kind of VMA. */
 		for (i = 0; i < nr; i++)
 			items[i]->reason = VIRTIO_HMEM_R_UNSUPPORTED;
 		return;
@@ -117,7 +117,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 		if (area->src[i] & MIGRATE_PFN_MIGRATE)
 			unmapped += hmem_item_pages(items[i]);
 		hmem_fill_destination(items[i], folios[i], &area->src[i],
-			  &area->dst[i]);
+				      &area->dst[i]);
 	}
 	migrate_vma_pages(&args);
 	for (i = 0; i < nr; i++) {
@@ -125,10 +125,10 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 			continue;
 		if (area->src[i] & MIGRATE_PFN_MIGRATE) {
 			hmem_record_move(hm, items[i], folio_pfn(folios[i]),
-				   kind);
+					 kind);
 			moved += hmem_item_pages(items[i]);
 		}
-		/* Finalize unlocks and drops it. */
+		/* Finalize unlocks the folio and drops the reference. */
 		folios[i] = NULL;
 	}
 	migrate_vma_finalize(&args);
@@ -141,7 +141,7 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 			items[i]->reason = hmem_failure_reason(items[i]);
 }
 
-/* Move a page that others than the owner of @vma can have mapped, too. */
+/* Move a page that other address spaces than that of @vma can map as well. */
 static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 			     struct hmem_item *item, struct folio **dst)
 {
@@ -160,7 +160,7 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 		folio_put(folio);
 		return;
 	}
-	/* While it is held, the frame is not another page's, with other sharers. */
+	/* The reference keeps the frame from becoming a page with other sharers. */
 	item->reason = hmem_owner_check(vma, item, nid, &alone);
 	folio_put(folio);
 	if (item->reason == HMEM_PENDING)
@@ -168,13 +168,13 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 	hmem_sharers_unlock(sharers);
 }
 
-/* Move what can be moved of items[0 .. nr), neighbours in @vma, into folios[]. */
+/* Move items[0 .. nr), neighbours in the locked @vma, into folios[], as far as possible. */
 static void hmem_move_locked_range(struct hmem *hm, struct vm_area_struct *vma,
 				   struct hmem_item **items,
 				   struct folio **folios, unsigned int nr)
 {
 	int nid = hm->tier_nid[items[0]->tier];
-	unsigned int i, first = 0;	/* of those that are moved together */
+	unsigned int i, first = 0;	/* begin of the current group of neighbours */
 	bool alone;
 
 	for (i = 0; i < nr; i++) {
@@ -193,7 +193,7 @@ static void hmem_move_locked_range(struct hmem *hm, struct vm_area_struct *vma,
 				 nr - first);
 }
 
-/* Move neighbours: same mm, same tier, one after the other. */
+/* Move neighbours: items of the same mm and tier at consecutive addresses. */
 static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 			    unsigned int nr)
 {
@@ -203,7 +203,7 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 	unsigned int i, n;
 	u8 reason;
 
-	/* Before anything is unmapped, so that no access waits for it. */
+	/* Allocate before unmapping anything, so that no access waits for it. */
 	for (n = 0; n < nr; n++) {
 		folios[n] = hmem_alloc_folio(hm, items[n]->tier, items[n]->order);
 		if (!folios[n]) {
@@ -218,14 +218,14 @@ static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
 			break;
 		}
 	}
-	/* Those that follow are no neighbours then: they have another try. */
+	/* The items behind the failed one are not its neighbours: try them again. */
 	for (i = n + 1; i < nr; i++)
 		items[i]->reason = items[n]->reason == VIRTIO_HMEM_R_NO_MEMORY ?
 				   VIRTIO_HMEM_R_NO_MEMORY : VIRTIO_HMEM_R_UNMAPPED;
 	if (!n)
 		return;
 
-	/* Let others run now rather than while pages are unmapped. */
+	/* Let other tasks run now, not while pages are unmapped. */
 	cond_resched();
 	vma = hmem_owner_lock(mm, items[0]->addr, &reason);
 	if (vma) {
@@ -245,7 +245,7 @@ static int hmem_item_cmp(const void *a, const void *b)
 	const struct hmem_item *x = *(const struct hmem_item **)a;
 	const struct hmem_item *y = *(const struct hmem_item **)b;
 
-	/* What goes to a slower tier first: it makes room. */
+	/* Moves to slower tiers come first, because they make room. */
 	if (x->tier != y->tier)
 		return x->tier > y->tier ? -1 : 1;
 	if (x->mm != y->mm)

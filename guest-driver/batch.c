@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A batch of hints: demotions and promotions in turns.  Each demotion makes the
- * room for a promotion, and each takes the frame that the one before it has left,
- * which is in the cache: its lines need not be read from memory to be overwritten.
+ * Runs a batch of hints: demotions and promotions in turns.  Each demotion makes room
+ * for a promotion.  Each promotion takes the frame that the last demotion left: that
+ * frame is in the processor's cache, so writing to it reads no memory first.
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
@@ -13,7 +13,7 @@
 #include "hmem.h"
 #include "trace.h"
 
-/* Frames whose results go into one: they follow each other, old and new. */
+/* Consecutive frames, old and new, with the same result. */
 struct hmem_run {
 	u64 gfn;
 	u64 new_gfn;
@@ -22,7 +22,7 @@ struct hmem_run {
 	u8 reason;
 };
 
-/* Report a run in as few naturally aligned blocks as it takes. */
+/* Report a run in as few naturally aligned blocks as possible. */
 static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 {
 	if (run->reason == VIRTIO_HMEM_R_RESTRICTED &&
@@ -50,9 +50,8 @@ static void hmem_run_flush(struct hmem *hm, struct hmem_run *run)
 }
 
 /*
- * Answer all items of the chunk and empty it.  Those that moved go last, in the
- * order in which they did, since one may have taken the frame that another one
- * left.
+ * Report the results of all items, and empty the chunk.  Items that moved come last,
+ * in the order of their moves, because one may have taken the frame that another left.
  */
 static void hmem_chunk_report(struct hmem *hm)
 {
@@ -87,7 +86,7 @@ static void hmem_chunk_report(struct hmem *hm)
 	area->nr_moved = 0;
 }
 
-/* Worth another try in a moment? */
+/* Can a later attempt succeed? */
 static bool hmem_worth_retry(struct hmem *hm, const struct hmem_item *item)
 {
 	switch (item->reason) {
@@ -158,7 +157,7 @@ static void hmem_chunk_add(struct hmem *hm, unsigned int hint,
 		hmem_chunk_run(hm);
 }
 
-/* Can the large folio at @pfn, if there is one, be moved as it is? */
+/* Does @pfn hold a large folio that fits into the hint and can move as a whole? */
 static bool hmem_can_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
 {
 	return virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LARGE) &&
@@ -166,13 +165,13 @@ static bool hmem_can_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
 	       hmem_is_large_folio(pfn);
 }
 
-/* Its order is at most VIRTIO_HMEM_MAX_ORDER. */
+/* The number of frames.  The hint's order is at most VIRTIO_HMEM_MAX_ORDER. */
 static u64 hmem_hint_frames(const struct virtio_hmem_hint *hint)
 {
 	return 1ULL << hint->order;
 }
 
-/* A reason to refuse the hint as a whole, or HMEM_PENDING. */
+/* Returns HMEM_PENDING, or the reason to refuse the whole hint. */
 static u8 hmem_hint_check(struct hmem *hm, const struct virtio_hmem_hint *hint)
 {
 	u64 gfn = le64_to_cpu(hint->gfn);
@@ -180,7 +179,7 @@ static u8 hmem_hint_check(struct hmem *hm, const struct virtio_hmem_hint *hint)
 	if (hint->order > VIRTIO_HMEM_MAX_ORDER ||
 	    !IS_ALIGNED(gfn, hmem_hint_frames(hint)))
 		return VIRTIO_HMEM_R_BAD_ORDER;
-	/* One result of that order covers it, so the first frame must do. */
+	/* One result covers the whole hint, so checking the first frame is enough. */
 	if (gfn >= 1ULL << (MAX_PHYSMEM_BITS - PAGE_SHIFT))
 		return VIRTIO_HMEM_R_BAD_GFN;
 	if (hint->tier >= hm->num_tiers ||
@@ -198,7 +197,7 @@ static bool hmem_is_demotion(struct hmem *hm, unsigned long pfn,
 }
 
 static void hmem_refuse_hint(struct hmem *hm, const struct virtio_hmem_hint *hint,
-			u8 reason)
+			     u8 reason)
 {
 	struct virtio_hmem_result res = {
 		.gfn = hint->gfn,
@@ -231,7 +230,7 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 				.reason = VIRTIO_HMEM_R_STOPPED,
 			};
 
-			/* As a whole: it may be very many frames. */
+			/* As one run, because the hint may cover very many frames. */
 			hmem_run_flush(hm, &rest);
 			return;
 		}
@@ -243,11 +242,11 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 	}
 }
 
-/* Hints that are to be done, by index, and the frames that they are about. */
+/* Indexes of the hints that remain to be run, and how many frames they cover. */
 struct hmem_hint_set {
 	DECLARE_BITMAP(hints, HMEM_HINTS_PER_BUF);
-	u64 left;	/* frames */
-	u64 taken;
+	u64 left;	/* frames of the remaining hints */
+	u64 taken;	/* frames of the hints that were run */
 };
 
 static void hmem_set_add(struct hmem_hint_set *set, unsigned int i,
@@ -257,7 +256,7 @@ static void hmem_set_add(struct hmem_hint_set *set, unsigned int i,
 	set->left += hmem_hint_frames(hint);
 }
 
-/* The first one; there must be one. */
+/* The first remaining hint.  There must be one. */
 static unsigned int hmem_set_first(const struct hmem_hint_set *set)
 {
 	return find_first_bit(set->hints, HMEM_HINTS_PER_BUF);
@@ -275,8 +274,9 @@ static void hmem_set_run(struct hmem *hm, struct hmem_hint_set *set)
 }
 
 /*
- * In turns, and so that the frames to promote are never more than those demoted
- * before; what else is to be demoted comes first.
+ * Run demotions and promotions in turns.  While demotions remain, a promotion runs only if
+ * as many frames have been demoted before.  If there are more demotions than promotions,
+ * the surplus of demotions runs first.
  */
 static void hmem_exchange(struct hmem *hm, struct hmem_hint_set *down,
 			  struct hmem_hint_set *up)

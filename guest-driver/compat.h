@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All that differs between the kernels this driver builds for (6.1 and newer)
- * stands here.  The driver is written against the newest of them; this header
- * supplies what older ones lack.
+ * Contains all differences between the kernels that the driver supports (6.1 and newer).
+ * The driver is written for the newest kernel; this header supplies what older ones lack.
  */
 #ifndef HMEM_COMPAT_H
 #define HMEM_COMPAT_H
@@ -25,15 +24,15 @@
 #error "virtio_hmem needs CONFIG_DEVICE_MIGRATION"
 #endif
 
-/* Before 6.16 the flags in folio->mapping had the name of pages. */
+/* Before 6.16, the names of the flags in folio->mapping began with PAGE_. */
 #ifndef FOLIO_MAPPING_ANON
 #define FOLIO_MAPPING_ANON	PAGE_MAPPING_ANON
 #define FOLIO_MAPPING_FLAGS	PAGE_MAPPING_FLAGS
 #endif
 
 /*
- * Kernels with MIGRATE_PFN_COMPOUND move an anonymous large folio whole;
- * older ones split it as soon as a part of it is to move.
+ * A kernel with MIGRATE_PFN_COMPOUND moves an anonymous large folio as a whole.  An older
+ * kernel splits the folio as soon as a part of it moves.
  */
 #ifdef MIGRATE_PFN_COMPOUND
 #define HMEM_CAN_MOVE_LARGE	true
@@ -43,7 +42,7 @@
 #define MIGRATE_VMA_SELECT_COMPOUND 0
 #endif
 
-/* Before 6.12 a large folio did not say that a part of it has been unmapped. */
+/* Before 6.12, a large folio had no flag for being partially mapped. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 static inline bool folio_test_partially_mapped(struct folio *folio)
 {
@@ -51,7 +50,7 @@ static inline bool folio_test_partially_mapped(struct folio *folio)
 }
 #endif
 
-/* The index that folio->index of an anonymous folio counts from. */
+/* The index of the VMA's first page, in the units of an anonymous folio's index. */
 static inline pgoff_t hmem_vma_anon_pgoff(struct vm_area_struct *vma)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
@@ -69,7 +68,7 @@ struct virtqueue_info {
 	bool ctx;
 };
 
-/* At most 4 queues. */
+/* Supports up to 4 queues. */
 static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 				struct virtqueue *vqs[],
 				struct virtqueue_info info[],
@@ -91,8 +90,8 @@ static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 #define virtio_find_vqs hmem_find_vqs
 
 /*
- * 6.1 does not export folio_mapcount().  Of a large folio all references are
- * taken for mappings: it cannot be told apart, and is refused as large anyway.
+ * 6.1 does not export folio_mapcount().  Of a large folio, count all references as
+ * mappings: the driver refuses large folios on these kernels anyway.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 static inline int hmem_folio_mapcount(struct folio *folio)
@@ -109,7 +108,7 @@ static inline bool mapping_inaccessible(struct address_space *mapping)
 	return false;
 }
 
-/* Both are in the kernel's mapping, on the machines that this driver is for. */
+/* The kernel's mapping contains both pages, on the machines that the driver supports. */
 static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 {
 	return copy_mc_to_kernel(page_address(to), page_address(from), PAGE_SIZE);
@@ -119,12 +118,12 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 
 #endif /* < 6.12 */
 
-/* Does the kernel note accesses whose bit in the page table was cleared? */
+/* Does the kernel have PG_young, which records an access whose bit was cleared? */
 #define HMEM_HAS_YOUNG		IS_ENABLED(CONFIG_PAGE_IDLE_FLAG)
 
 /*
- * If not, the multi-generational LRU has nothing but the bit: what else it counts
- * does not keep a page whose bit is clear when its turn comes.
+ * Must the accessed bit stay set?  Without PG_young, the multi-generational LRU has only
+ * this bit: nothing else keeps a used page from being reclaimed when its turn comes.
  */
 static inline bool hmem_keep_accessed(struct folio *folio)
 {
@@ -135,7 +134,7 @@ static inline bool hmem_keep_accessed(struct folio *folio)
 #endif
 }
 
-/* Is exit_mmap() through with the memory, or the OOM reaper? */
+/* Has exit_mmap() or the OOM reaper freed the memory of @mm? */
 static inline bool hmem_mm_exited(struct mm_struct *mm)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
@@ -146,8 +145,8 @@ static inline bool hmem_mm_exited(struct mm_struct *mm)
 }
 
 /*
- * Can the kernel have the processor flush the TLBs of all CPUs?  An address space
- * then has one tag on all of them, which is not checked when a CPU returns to it.
+ * Does the kernel flush TLBs by a broadcast of the processor?  An address space then has
+ * the same tag on all CPUs, and a CPU does not check the tag when it returns to it.
  */
 static inline bool hmem_tlb_broadcast(void)
 {
@@ -158,7 +157,7 @@ static inline bool hmem_tlb_broadcast(void)
 #endif
 }
 
-/* By the monotonic clock, relative, on the CPU that starts the timer. */
+/* A monotonic timer with relative times, which fires on the CPU that starts it. */
 static inline void hmem_hrtimer_setup(struct hrtimer *timer,
 				      enum hrtimer_restart (*function)(struct hrtimer *))
 {
@@ -170,7 +169,7 @@ static inline void hmem_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-/* Before 6.6 there are no shadow stacks, and one dirty bit. */
+/* Before 6.6, there were no shadow stacks, and there was one dirty bit only. */
 #ifndef _PAGE_DIRTY_BITS
 #define _PAGE_DIRTY_BITS	_PAGE_DIRTY
 #endif
@@ -178,7 +177,7 @@ static inline void hmem_hrtimer_setup(struct hrtimer *timer,
 #define VM_SHADOW_STACK		VM_NONE
 #endif
 
-/* Pages demoted by reclaim: a VM event at first, a node statistic later. */
+/* The number of pages that reclaim demoted.  It was a VM event before 6.12. */
 static inline unsigned long hmem_nr_demoted(unsigned long *events)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)

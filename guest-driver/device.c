@@ -2,13 +2,13 @@
 /*
  * virtio_hmem: driver for the virtio heterogeneous memory device
  *
- * The host tracks how hot each page of this guest is and sends hints: move
- * this page to that tier (NUMA node) of memory.  The driver moves what it can
- * while everything keeps running, and answers each hint with what it did.
+ * The host tracks how hot each page of this guest is, and sends hints: move this
+ * page to that tier (NUMA node) of memory.  The driver moves the pages that it can
+ * move while everything keeps running, and answers each hint with a result.
  *
- * Hints are untrusted advice.  No hint may do more harm than to move a page
- * from one node to another; frames that are free, kernel memory, pinned or not
- * there at all are refused, with the reason.
+ * Hints are untrusted advice.  The worst that a hint can do is to move a page from
+ * one node to another.  The driver refuses frames that are free, pinned, kernel
+ * memory or absent, and reports the reason.
  *
  * One worker does all the work, so there is no lock: see struct hmem.
  */
@@ -51,7 +51,7 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 		hmem_device_broken(hm, "hint batch of impossible length");
 		return false;
 	}
-	/* Once: the device can write to it at any time. */
+	/* Read the field once: the device can write to it at any time. */
 	num = le32_to_cpu(READ_ONCE(batch->num_hints));
 	if (!num || num > HMEM_HINTS_PER_BUF ||
 	    len < struct_size(batch, hints, num)) {
@@ -86,7 +86,7 @@ static void hmem_hints_work(struct work_struct *work)
 			return;
 		}
 		virtqueue_kick(vq);
-		/* One at a time: a busy work cannot be frozen. */
+		/* One batch per work: the kernel cannot freeze a busy work. */
 		queue_work(hm->wq, &hm->hints_work);
 		return;
 	}
@@ -111,7 +111,7 @@ static void hmem_result_callback(struct virtqueue *vq)
  * Tiers
  */
 
-/* The node of tier @i, if that has memory now. */
+/* The node of tier @i, or NUMA_NO_NODE if the node has no memory now. */
 static int hmem_tier_node(struct hmem *hm, unsigned int i, u32 *pxm)
 {
 	int nid;
@@ -152,7 +152,7 @@ static void hmem_tier_update(struct hmem *hm, unsigned int i)
 			 &online);
 }
 
-/* In the worker's turn: hints see a tier as it is from their first to their last. */
+/* The worker runs this between batches, so a tier does not change during a batch. */
 static void hmem_tiers_work(struct work_struct *work)
 {
 	struct hmem *hm = container_of(work, struct hmem, tiers_work);
@@ -163,11 +163,11 @@ static void hmem_tiers_work(struct work_struct *work)
 }
 
 /*
- * Memory comes and goes.  The kernel's lock for that is held; the worker does not
- * take it.  What was online when the worker looked for a page can be removed after
- * MEM_OFFLINE.  From then on pfn_to_online_page() finds it no more, so that what is
- * to be waited for is the batch under way.  Scans look at mapped pages only, which
- * cannot go offline.
+ * Memory went online or offline.  The kernel's lock for memory hotplug is held, which
+ * the worker does not take.  After MEM_OFFLINE, the kernel can remove memory that was
+ * online when the worker looked for a page.  pfn_to_online_page() does not find such
+ * memory any more, so it is enough to wait for the batch under way.  A scan looks at
+ * mapped pages only, and these cannot go offline.
  */
 static int hmem_memory_event(struct notifier_block *notifier,
 			     unsigned long event, void *unused)
@@ -213,7 +213,7 @@ static int hmem_read_config(struct hmem *hm)
 	return 0;
 }
 
-/* Bring the device to work, from reset, with all buffers posted. */
+/* Start the device, which has been reset, and post all buffers. */
 static int hmem_start(struct hmem *hm)
 {
 	struct virtqueue_info info[VIRTIO_HMEM_VQ_MAX] = {
@@ -240,7 +240,7 @@ static int hmem_start(struct hmem *hm)
 	virtio_device_ready(hm->vdev);
 	for (i = 0; i < HMEM_HINT_BUFS; i++)
 		if (hmem_hint_buf_post(hm, hm->hint_bufs[i]))
-			break;	/* a smaller queue takes fewer batches */
+			break;	/* a smaller queue takes fewer batches ahead */
 	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_HINT]);
 	if (hm->scan)
 		hmem_scan_start(hm);
@@ -256,7 +256,7 @@ static void hmem_cancel_works(struct hmem *hm)
 		hmem_scan_stop(hm);
 }
 
-/* Stop the worker where it is, and take all buffers from the device. */
+/* Stop the worker where it is, and take back all buffers from the device. */
 static void hmem_stop(struct hmem *hm)
 {
 	if (!hm->running)
@@ -265,15 +265,15 @@ static void hmem_stop(struct hmem *hm)
 	wake_up(&hm->result_wait);
 	hmem_cancel_works(hm);
 	virtio_reset_device(hm->vdev);
-	/* A callback may have queued them again before the reset. */
+		/* A callback may have queued the works again before the reset. */
 	hmem_cancel_works(hm);
 	hm->vdev->config->del_vqs(hm->vdev);
 	hm->running = false;
 }
 
 /*
- * Before the freezer, which waits for works that run, and gives up after 20 s;
- * and after it, also if the system could not go to sleep.
+ * The PREPARE events come before the freezer, which waits up to 20 s for running works.
+ * The POST events come after the system has slept, or has failed to.
  */
 static int hmem_pm_event(struct notifier_block *notifier, unsigned long event,
 			 void *unused)
@@ -366,7 +366,7 @@ static int hmem_probe(struct virtio_device *vdev)
 		if (rc)
 			goto out_free;
 	}
-	/* Freezable: no page moves while the system is going to sleep. */
+	/* Freezable: no page moves while the system sleeps. */
 	hm->wq = alloc_ordered_workqueue("virtio_hmem", WQ_FREEZABLE);
 	if (!hm->wq) {
 		rc = -ENOMEM;
@@ -403,7 +403,7 @@ static void hmem_remove(struct virtio_device *vdev)
 	unregister_memory_notifier(&hm->memory_notifier);
 	unregister_pm_notifier(&hm->pm_notifier);
 	if (hm->running) {
-		/* Let the worker answer what it has as stopped. */
+		/* Let the worker answer the pending hints as stopped. */
 		WRITE_ONCE(hm->stop, true);
 		wake_up(&hm->result_wait);
 		queue_work(hm->wq, &hm->hints_work);
@@ -415,7 +415,7 @@ static void hmem_remove(struct virtio_device *vdev)
 	hmem_free(hm);
 }
 
-/* Before features are negotiated: leave out what this kernel cannot do. */
+/* Called before features are negotiated: clear those that this kernel cannot offer. */
 static int hmem_validate(struct virtio_device *vdev)
 {
 	if (!HMEM_CAN_MOVE_LARGE || !thp_migration_supported())

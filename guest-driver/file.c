@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Page cache and shmem, by page frame, one at a time.
+ * Moves page cache and shmem, by page frame, one page at a time.
  *
  * migrate_device_range() isolates, locks and unmaps the page, and
- * migrate_device_finalize() maps and frees.  What lies between is left to the
- * file system's own migrate_folio: migrate_device_pages(), made for pages
- * without a file, would drop private data and leave the old page's mapping
- * set.
+ * migrate_device_finalize() maps the page and frees the old one.  In between, the file
+ * system's own migrate_folio() moves the page.  The kernel's migrate_device_pages() is
+ * for pages without a file: it would drop private data, and leave the mapping of the
+ * old page set.
  *
- * migrate_device_range() takes its own reference and lock, so ours must be
- * dropped before, and for an instant nothing keeps the page.  If in that
- * instant it is freed and becomes an anonymous page, that page is put back at
- * once.  It would take the exit of its last owner within the call to make that
- * unsafe; to rule that out as well takes folio_isolate_lru(), which is not
- * exported.
+ * migrate_device_range() takes its own reference and lock, so this file must drop its
+ * own before, and for an instant nothing holds the page.  If in that instant the page is
+ * freed and becomes an anonymous page, the driver puts that page back at once.  This is
+ * unsafe only if the last owner of the anonymous page exits during the call.  Ruling
+ * that out would need folio_isolate_lru(), which is not exported.
  */
 #include <linux/fs.h>
 #include <linux/ktime.h>
@@ -24,16 +23,16 @@
 #include "trace.h"
 
 /*
- * What migrate_pages() does for a file system without a migrate_folio of its own,
- * such as squashfs and iso9660: if the page is clean and its private data, if any,
- * can be let go of, then there is nothing but the page itself to move.
+ * Does what migrate_pages() does for a file system without a migrate_folio(), such as
+ * squashfs and iso9660.  If the page is clean, and its private data (if any) can be
+ * released, only the page itself needs to move.
  */
 static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
 			      struct folio *folio, enum migrate_mode mode)
 {
 	if (folio_test_dirty(folio))
 		return -EOPNOTSUPP;
-	/* Before 6.6 it takes private data for granted. */
+	/* Before Linux 6.6, filemap_release_folio() expects private data. */
 	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_KERNEL))
 		return -EBUSY;
 	return migrate_folio(mapping, dst, folio, mode);
@@ -41,14 +40,14 @@ static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
 
 /* @folio is locked, unmapped and isolated. */
 static u8 hmem_migrate_locked(struct folio *dst, struct folio *folio,
-			   enum migrate_mode mode)
+			      enum migrate_mode mode)
 {
 	struct address_space *mapping = folio->mapping;
 	int rc;
 
 	/*
-	 * Checked before, but unlocked.  The frame may even hold an anonymous
-	 * page by now: it goes straight back where it was.
+	 * hmem_check_page() checked all this, but then dropped the lock.  By now the
+	 * frame may even hold an anonymous page: that goes straight back.
 	 */
 	if (folio_test_anon(folio) || !mapping)
 		return VIRTIO_HMEM_R_UNMAPPED;
@@ -62,7 +61,7 @@ static u8 hmem_migrate_locked(struct folio *dst, struct folio *folio,
 		rc = hmem_migrate_clean(mapping, dst, folio, mode);
 	switch (rc) {
 	case 0:
-		/* Must be clear when the page is freed. */
+		/* The kernel frees a page only if its mapping is clear. */
 		folio->mapping = NULL;
 		return VIRTIO_HMEM_R_MOVED;
 	case -EAGAIN:
@@ -78,7 +77,7 @@ static u8 hmem_migrate_locked(struct folio *dst, struct folio *folio,
 
 void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
-	/* Wait for buffers only when not waiting has failed. */
+	/* Wait for the page's buffers only after an attempt without waiting failed. */
 	enum migrate_mode mode = try ? MIGRATE_SYNC_LIGHT : MIGRATE_ASYNC;
 	struct folio *dst = hmem_alloc_folio(hm, item->tier, 0);
 	unsigned long src_pfn = 0, dst_pfn = 0, new_pfn;
@@ -104,9 +103,9 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	folio = page_folio(migrate_pfn_to_page(src_pfn));
-	folio_lock(dst);	/* new, so nobody else has it */
+	folio_lock(dst);	/* a new folio: the lock is free */
 	item->reason = hmem_migrate_locked(dst, folio, mode);
-	/* Finalize keeps the page that MIGRATE says, and drops the other. */
+	/* Finalize keeps the new page if MIGRATE_PFN_MIGRATE is set, else the old. */
 	dst_pfn = migrate_pfn(new_pfn);
 	if (item->reason != VIRTIO_HMEM_R_MOVED)
 		src_pfn &= ~MIGRATE_PFN_MIGRATE;

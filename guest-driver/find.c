@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which page is at a frame that was hinted, and who moves it: for an anonymous page the
- * address space that it is mapped in, for one of the page cache nobody.
+ * Finds the page at a hinted frame.  For an anonymous page it also finds an address space
+ * that maps the page, through which anon.c moves it.  file.c moves the page cache without
+ * an address space.
  */
 #include <linux/memory_hotplug.h>
 #include <linux/migrate.h>
@@ -10,9 +11,9 @@
 #include "hmem.h"
 
 /*
- * Put what waits in the CPUs' LRU caches, which can be for long, onto the LRU.
- * lru_add_drain_all() is not exported, but migrate_device_range() calls it
- * when it meets a page that is not on the LRU: show it one of ours.
+ * Put the pages in the CPUs' LRU caches, where they can stay for long, onto the LRU
+ * lists.  lru_add_drain_all() is not exported.  migrate_device_range() calls it when it
+ * meets a page that is not on an LRU list, so pass it a new page.
  */
 static void hmem_drain_lru(void)
 {
@@ -54,12 +55,13 @@ void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		item->reason = VIRTIO_HMEM_R_ALREADY;
 		return;
 	}
-	/* Once it has moved, the frame may be hot-unplugged. */
+	/* Read the node now: after the move, the frame may be hot-unplugged. */
 	item->from_tier = hmem_nid_tier(hm, page_to_nid(page));
 	item->reason = hmem_find_once(hm, item, page, try);
 	/*
-	 * The CPUs' LRU caches keep pages off the LRU, or hold references.
-	 * Draining them is costly: once in a batch, and not on the first try.
+	 * A CPU's LRU cache keeps a page off the LRU list and holds a reference.
+	 * Draining the caches is expensive: do it once per batch, and not on the
+	 * first try.
 	 */
 	if ((item->reason == VIRTIO_HMEM_R_OFF_LRU ||
 	     item->reason == VIRTIO_HMEM_R_PINNED) && try && !hm->drained) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What kind of page is it, and what happens to it.
+ * Tells what kind of page a frame holds, and why a page did not move.
  *
- * The host names any frame it likes, and frames change hands while we look.
- * Every answer here is therefore a guess that is checked again, under the
- * folio's lock, by whoever moves the page.
+ * The host can name any frame, and a frame can change hands at any time.  So every answer
+ * here can be outdated.  The code that moves the page checks again under the folio's lock.
  */
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
@@ -18,8 +17,8 @@
 #include "hmem.h"
 
 /*
- * Only what is on an LRU list is held: who has pages that are not, such as
- * virtio_mem and memory hot-unplug, can rely on theirs being the only references.
+ * Takes references only on pages of an LRU list.  The owners of other pages, such as
+ * virtio_mem and memory hot-unplug, rely on having the only references.
  */
 struct folio *hmem_folio_get(struct page *page)
 {
@@ -30,7 +29,7 @@ struct folio *hmem_folio_get(struct page *page)
 	folio = page_folio(page);
 	if (!folio_test_lru(folio) || !folio_try_get(folio))
 		return NULL;
-	/* It may have been freed and become part of another one before. */
+	/* Before we held it, the folio may have been freed and reused for another one. */
 	if (unlikely(page_folio(page) != folio || !folio_test_lru(folio))) {
 		folio_put(folio);
 		return NULL;
@@ -38,10 +37,10 @@ struct folio *hmem_folio_get(struct page *page)
 	return folio;
 }
 
-/* References that a folio has if only its mappings and caches use it. */
+/* The references of a folio that only its mappings and caches use. */
 static int hmem_expected_refs(struct folio *folio)
 {
-	int refs = folio_mapcount(folio) + 1;	/* and ours */
+	int refs = folio_mapcount(folio) + 1;	/* and the driver's */
 
 	if (folio_test_swapcache(folio) ||
 	    (!folio_test_anon(folio) && folio->mapping))
@@ -49,7 +48,7 @@ static int hmem_expected_refs(struct folio *folio)
 	return refs;
 }
 
-/* Nobody holds the page for us, so each look may be at another page. */
+/* The driver does not hold the page, so each test may see another page. */
 u8 hmem_off_lru_reason(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -59,7 +58,7 @@ u8 hmem_off_lru_reason(struct page *page)
 		return VIRTIO_HMEM_R_POISON;
 	if (folio_test_hugetlb(folio))
 		return VIRTIO_HMEM_R_HUGETLB;
-	/* Newer kernels hold no reference on their slabs. */
+	/* Newer kernels hold no reference on slabs. */
 	if (folio_test_slab(folio))
 		return VIRTIO_HMEM_R_KERNEL;
 	if (!folio_ref_count(folio))
@@ -72,7 +71,7 @@ u8 hmem_off_lru_reason(struct page *page)
 	case FOLIO_MAPPING_ANON:
 		return folio_mapped(folio) ? VIRTIO_HMEM_R_OFF_LRU :
 					     VIRTIO_HMEM_R_KERNEL;
-	default:	/* zsmalloc, balloon: the kernel's own movable pages */
+	default:	/* zsmalloc, balloon: movable pages of the kernel */
 		return VIRTIO_HMEM_R_KERNEL;
 	}
 }
@@ -84,7 +83,7 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 
 	if (folio_test_large(folio))
 		return VIRTIO_HMEM_R_LARGE;
-	/* Keeps the mapping, and with it the inode, in place. */
+	/* The lock keeps the mapping and its inode in place. */
 	if (!folio_trylock(folio))
 		return VIRTIO_HMEM_R_LOCKED;
 	mapping = folio->mapping;
@@ -115,7 +114,7 @@ u8 hmem_check_page(struct folio *folio, struct page *page, int nid)
 		return VIRTIO_HMEM_R_KSM;
 	if (folio_test_writeback(folio))
 		return VIRTIO_HMEM_R_WRITEBACK;
-	/* It would be unmapped, found pinned and mapped again. */
+	/* Migration would unmap the page, find it pinned, and map it again. */
 	if (folio_ref_count(folio) > hmem_expected_refs(folio))
 		return VIRTIO_HMEM_R_PINNED;
 	if (!folio_test_anon(folio))
@@ -125,7 +124,7 @@ u8 hmem_check_page(struct folio *folio, struct page *page, int nid)
 	return HMEM_PENDING;
 }
 
-/* A function of its own, so that the cost of copying can be told from others. */
+/* Not inlined, so that a profile can tell the cost of copying from other costs. */
 noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
 {
 	long i, nr = folio_nr_pages(dst);
@@ -147,7 +146,7 @@ u8 hmem_copy_ahead(struct hmem *hm, const struct hmem_item *item, struct folio *
 
 	if (!src)
 		return VIRTIO_HMEM_R_UNMAPPED;
-	/* Of what else has come to be there, not all is mapped in the kernel. */
+	/* Check again: the frame may now hold a page that the kernel does not map. */
 	reason = hmem_check_page(src, page, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && !hmem_copy_pages(dst, page))
 		reason = VIRTIO_HMEM_R_POISON;
@@ -185,7 +184,7 @@ bool hmem_is_large_folio(unsigned long pfn)
 
 	if (!folio)
 		return false;
-	/* One that is about to be split anyway is moved in pieces. */
+	/* A folio that the kernel is about to split moves in pieces. */
 	large = folio_test_anon(folio) && folio_pfn(folio) == pfn &&
 		folio_order(folio) == HPAGE_PMD_ORDER &&
 		folio_entire_mapcount(folio) &&
@@ -197,9 +196,9 @@ bool hmem_is_large_folio(unsigned long pfn)
 struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order)
 {
 	/*
-	 * From that node or fail, quickly and quietly: reclaim would push out
-	 * what the host wants there.  The slowest tier has nowhere to demote
-	 * to, so there kswapd may make room for a later try.
+	 * Allocate on this node or fail, without reclaim and without a warning.
+	 * Reclaim would push out pages that the host wants there.  Only on the slowest
+	 * tier, from which nothing can be demoted, may kswapd make room for a later try.
 	 */
 	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOMEMALLOC |
 		    __GFP_NOWARN | __GFP_THISNODE;
@@ -207,11 +206,11 @@ struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int 
 	if (tier == hm->num_tiers - 1)
 		gfp |= __GFP_KSWAPD_RECLAIM;
 	/*
-	 * The other half of an exchange: the page that made room may be in a
-	 * CPU's cache, which does not count as free.  So look below the
-	 * watermark, but never for more than what left.  For a huge page that
-	 * is not enough: none is even looked for in the CPU's cache unless there
-	 * is one outside of it, or the watermarks are of no account.
+	 * A page that left this node in the batch made room, but may still be in a CPU's
+	 * cache of free pages, which does not count as free memory.  So allow an
+	 * allocation below the watermark, but never of more pages than have left.  For
+	 * a huge page, this is not enough: the allocator does not even look into the
+	 * CPU's cache unless it finds a huge page outside, or ignores the watermarks.
 	 */
 	if (hm->room[tier] > 0)
 		gfp |= __GFP_HIGH;
@@ -221,7 +220,7 @@ struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int 
 }
 
 void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
-		enum hmem_kind kind)
+		      enum hmem_kind kind)
 {
 	unsigned int nr = hmem_item_pages(item);
 
@@ -232,7 +231,7 @@ void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new
 	hmem_scan_page_moved(hm, item->pfn, new_pfn, item->order);
 	item->seq = ++hm->area->nr_moved;
 	item->reason = VIRTIO_HMEM_R_MOVED;
-	/* As migrate_pages() counts: administrators look there. */
+	/* Count as migrate_pages() does, because administrators look at these counters. */
 	count_vm_events(PGMIGRATE_SUCCESS, nr);
 	if (kind == HMEM_KIND_LARGE) {
 		count_vm_events(THP_MIGRATION_SUCCESS, 1);

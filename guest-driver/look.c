@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A short look at some entries of one page table: their bits are cleared, and what
- * the processor has set again after a given time is read.
+ * One short look at a group of entries of one page table: clears their bits, and after a
+ * given time reads which bits the processor has set again.
  *
- * The time has to be kept well: a look that lasts twice as long finds twice as much.
- * When the worker runs again after a sleep is up to the scheduler, which can take
- * some milliseconds.  So a timer's interrupt reads the entries.  The worker sleeps
- * meanwhile, and its CPU runs whatever uses the pages.
+ * The time must be exact: a look of twice the length finds twice as many accesses.  A
+ * sleeping worker is not exact, because the scheduler can wake it milliseconds late.  So
+ * a timer's interrupt reads the entries.  Meanwhile the worker sleeps, and its CPU runs
+ * the programs that use the pages.
  *
- * The caller holds the mmap lock, for reading, from hmem_look_begin() until
- * hmem_look_wait() has returned: tables of huge pages stay where they are while it
- * is held.  The entries in them can change at any time.
+ * The caller holds the mmap lock for reading from hmem_look_begin() until
+ * hmem_look_wait() returns.  The lock keeps the tables of huge pages in place, but the
+ * entries can change at any time.
  */
 #include <linux/ktime.h>
 #include <linux/pgtable.h>
@@ -19,9 +19,8 @@
 #include "hmem.h"
 
 /*
- * What it may take, on top of the time asked for, to interrupt all CPUs and have them
- * flush their TLBs: 10 us, the order of an interprocessor interrupt's round trip in a
- * virtual machine.
+ * Time to interrupt all CPUs and flush their TLBs, on top of the requested time: 10 us,
+ * the order of magnitude of an interprocessor interrupt's round trip in a VM.
  */
 #define HMEM_LOOK_FLUSH_NS	(10 * NSEC_PER_USEC)
 
@@ -66,7 +65,7 @@ void hmem_look_clear(struct hmem_look *look)
 	for (i = 0; i < look->nr; i++) {
 		struct hmem_look_entry *entry = &look->entries[i];
 
-		/* The first ones are not to be looked at for much longer. */
+		/* The look at the first entries must not get much longer. */
 		if (i && ktime_get_ns() - look->begin > look->ns / 4)
 			break;
 		if (entry->bits)

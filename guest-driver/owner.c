@@ -1,41 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Who has an anonymous page mapped, and what keeps it so.
+ * Finds the address spaces that map an anonymous page, and holds them during a move.
  *
- * migrate_vma_setup() takes whatever page it finds at an address away from there,
- * and afterwards the page is mapped again where its reverse mapping (rmap) leads.
- * A place that the rmap does not lead to never gets the page back: who touches it
- * then brings the kernel down.  The rmap of an anonymous folio leads to all VMAs
- * that can have it mapped, but ksmd gives a folio another rmap, which leads to
- * those alone through which it was merged: VMAs that are marked for merging
- * (VM_MERGEABLE), and their children.  A process that shares pages with such a one,
- * but is not marked itself, is not among them.
+ * migrate_vma_setup() unmaps the page at an address, and afterwards the kernel maps the
+ * page again at all places to which its reverse mapping (rmap) leads.  If the rmap does
+ * not lead to a place, that place keeps a migration entry for ever, and a program that
+ * touches it crashes the kernel.  The rmap of an anonymous folio leads to all VMAs that
+ * can map the folio.  But ksmd gives a merged folio another rmap: it leads only to VMAs
+ * that are marked for merging (VM_MERGEABLE), and to their children.  A process that
+ * shares pages with a marked process, but is not marked itself, is missing there.
  *
- * ksmd does that with the folio locked, and migrate_vma_setup() wants to lock it
- * itself, so the lock cannot be held from a check on.  Nor can a reference, which
- * would make migrate_vma_setup() take the page for pinned.  What can be held are
- * mmap locks, for reading, until the page is mapped again.  While the mmap lock of
- * an address space is held, nobody there marks a VMA (madvise(), prctl()), forks,
- * or moves mappings (mremap()).  So a page is moved in one of two cases only, both
- * looked at with the page table locked in which the page is mapped then:
+ * So a page that ksmd may merge during the move must not move.  Holding the folio's lock,
+ * which ksmd needs, does not work, because migrate_vma_setup() takes that lock.  Holding a
+ * reference does not work, because migrate_vma_setup() then considers the page pinned.
+ * What works is to hold mmap locks for reading until the page is mapped again: meanwhile,
+ * no process of the address space can mark a VMA (madvise(), prctl()), fork, or move a
+ * mapping (mremap()).  A page moves only in one of two cases, which are checked with the
+ * page table locked that maps the page:
  *
- * - The address space has the page alone: its entry there is exclusive, or the only
- *   reference that there is.  Its VMA is not marked.  Nobody else comes to have the
- *   page without a fork or a merge, which are locked out.
- * - The mmap locks of all address spaces that can have the page mapped are held:
- *   those with a VMA in the anon_vma's tree at the page's index.  No such VMA is
- *   marked.  They can pass pages to each other, through the swap cache, but to
- *   nobody else.
+ * - The address space has the page alone: the entry is exclusive, or is the only
+ *   reference to the page.  The VMA is not marked.  Only a fork or a merge could give the
+ *   page to another address space, and the mmap lock prevents both.
+ * - The mmap locks of all address spaces that can map the page are held, that is, of all
+ *   with a VMA in the anon_vma's tree at the page's index.  None of these VMAs is marked.
+ *   The address spaces can pass pages to each other through the swap cache, but to no
+ *   other address space.
  *
- * The entry may change nevertheless before migrate_vma_setup() looks at it: by a
- * write fault, by reclaim and a fault, MADV_DONTNEED, UFFDIO_MOVE.  But what comes
- * there is a new page, one that is exclusive, a page of a file, or one that was
- * in the same swap slot.  In both cases none of them can have been merged.
+ * The entry can still change before migrate_vma_setup() reads it: by a write fault, by
+ * reclaim and a fault, by MADV_DONTNEED, or by UFFDIO_MOVE.  The entry then maps a new
+ * page, an exclusive page, a page of a file, or a page that was in the same swap slot.  In
+ * both cases above, ksmd cannot have merged such a page.
  *
- * An mm is held by its mm_count, and used with its mmap lock held for reading,
- * without mm_users: so nobody's memory and files stay for our sake.  That is
- * sound, as it is for the OOM reaper, since exit_mmap() takes the lock for writing
- * before it frees page tables and VMAs, and leaves no VMA to be found.
+ * The driver holds an mm by mm_count and uses it with the mmap lock held for reading.  It
+ * does not hold mm_users, so that memory and files of an exiting process do not stay
+ * longer because of the driver.  The OOM reaper does the same.  This is safe because
+ * exit_mmap() takes the mmap lock for writing before it frees page tables and VMAs, and
+ * leaves no VMA that a lookup could find.
  */
 #include <linux/interval_tree_generic.h>
 #include <linux/mmap_lock.h>
@@ -48,8 +48,8 @@
 #include "hmem.h"
 
 /*
- * The walk of an anon_vma's interval tree, as in mm/interval_tree.c, which
- * exports none.  Only the iterators are used.
+ * Iterators for the interval tree of an anon_vma, as in mm/interval_tree.c, which exports
+ * none.
  */
 static unsigned long hmem_avc_start(struct anon_vma_chain *avc)
 {
@@ -65,7 +65,7 @@ INTERVAL_TREE_DEFINE(struct anon_vma_chain, rb, unsigned long, rb_subtree_last,
 		     hmem_avc_start, hmem_avc_last,
 		     static __maybe_unused, hmem_avc)
 
-/* Lock the anon_vma of a locked folio.  As folio_lock_anon_vma_read() does. */
+/* Lock the anon_vma of a locked folio, as folio_lock_anon_vma_read() does. */
 static struct anon_vma *hmem_anon_vma_trylock(struct folio *folio, u8 *reason)
 {
 	struct anon_vma *anon_vma, *root;
@@ -83,7 +83,7 @@ static struct anon_vma *hmem_anon_vma_trylock(struct folio *folio, u8 *reason)
 		*reason = VIRTIO_HMEM_R_LOCKED;
 		goto fail;
 	}
-	/* Still mapped, so still its anon_vma; the lock keeps it from now on. */
+	/* A mapped folio keeps its anon_vma; from here on, the lock does. */
 	if (folio_mapped(folio)) {
 		rcu_read_unlock();
 		return anon_vma;
@@ -110,9 +110,8 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 		goto unlock;
 
 	/*
-	 * After a fork, some of the VMAs in the tree no longer map this page
-	 * but a copy.  Which ones cannot be seen from here: take another one
-	 * on each try.
+	 * After a fork, some VMAs in the tree map a copy instead of this page.  The
+	 * tree does not tell which ones, so each try takes another VMA.
 	 */
 	pgoff = folio->index + folio_page_idx(folio, page);
 	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
@@ -154,7 +153,7 @@ struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 		*reason = VIRTIO_HMEM_R_LOCKED;
 		return NULL;
 	}
-	/* After a fork that failed, there are VMAs that are none. */
+	/* A failed fork can leave entries in the tree of VMAs that are not VMAs. */
 	vma = check_stable_address_space(mm) ? NULL : vma_lookup(mm, addr);
 	if (!vma) {
 		mmap_read_unlock(mm);
@@ -163,7 +162,7 @@ struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 	return vma;
 }
 
-/* The pmd entry for @addr, or NULL.  The mmap lock keeps it. */
+/* The pmd entry for @addr, or NULL.  The mmap lock keeps the entry in place. */
 static pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr)
 {
 	pgd_t *pgd = pgd_offset(mm, addr);
@@ -181,7 +180,7 @@ static pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr)
 	return pmd_offset(pud, addr);
 }
 
-/* A base page, or the head of a huge one, that the locked page table maps. */
+/* Check a base page, or the head of a huge page, that the locked page table maps. */
 static u8 hmem_mapped_page(struct page *head, bool *alone)
 {
 	if (!PageAnon(head))
@@ -192,7 +191,7 @@ static u8 hmem_mapped_page(struct page *head, bool *alone)
 	return HMEM_PENDING;
 }
 
-/* @pmdp was seen to map a huge page. */
+/* Check the entry *@pmdp, which mapped a huge page when it was read before. */
 static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
 			   pmd_t *pmdp, bool *alone)
 {
@@ -201,7 +200,7 @@ static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
 	pmd_t pmd = READ_ONCE(*pmdp);
 	unsigned long pfn = pmd_pfn(pmd);
 
-	/* A base page is taken out of it. */
+	/* The item can be a base page of the huge page. */
 	if (pmd_present(pmd) && pmd_trans_huge(pmd) &&
 	    item->pfn == pfn + ((item->addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT))
 		reason = hmem_mapped_page(pfn_to_page(pfn), alone);
@@ -209,12 +208,12 @@ static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
 	return reason;
 }
 
-/* As pte_offset_map_lock() does, which is not exported: see hmem_walk_table(). */
+/* Locks as pte_offset_map_lock() does, which is not exported: see hmem_walk_table(). */
 static u8 hmem_mapped_base(struct mm_struct *mm, const struct hmem_item *item,
 			   pmd_t *pmdp, bool *alone)
 {
 	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
-	spinlock_t *ptl;	/* of that page table */
+	spinlock_t *ptl;	/* lock of the page table */
 	struct page *page;
 	pmd_t pmd;
 	pte_t pte;
@@ -231,7 +230,7 @@ static u8 hmem_mapped_base(struct mm_struct *mm, const struct hmem_item *item,
 	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != item->pfn)
 		goto unlock;
 	page = pfn_to_page(item->pfn);
-	/* Newer kernels would wait for its lock, to split it. */
+	/* Newer kernels would wait for the folio's lock, in order to split it. */
 	reason = PageCompound(page) ? VIRTIO_HMEM_R_LARGE :
 				      hmem_mapped_page(page, alone);
 unlock:
@@ -266,8 +265,8 @@ u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
 	if (reason != HMEM_PENDING)
 		return reason;
 	/*
-	 * ksmd maps a merged page first, and lets its rmap know afterwards, so
-	 * that even of those marked none can be moved.
+	 * ksmd maps a merged page first and updates the page's rmap afterwards.  So
+	 * no page of a marked VMA can move.
 	 */
 	if (vma->vm_flags & VM_MERGEABLE)
 		return VIRTIO_HMEM_R_KSM;
@@ -297,7 +296,7 @@ u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,
 	     avc = hmem_avc_iter_next(avc, first, last)) {
 		struct mm_struct *mm = avc->vma->vm_mm;
 
-		/* The same one more than once does no harm. */
+		/* Locking one address space twice is harmless. */
 		if (sharers->nr == HMEM_MAX_SHARERS) {
 			reason = VIRTIO_HMEM_R_UNSUPPORTED;
 		} else if (!mmap_read_trylock(mm)) {

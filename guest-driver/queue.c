@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Buffers of the queues.  The worker is the only one to call these.
+ * Buffers of the queues.  Only the worker calls these functions.
  */
 #include <linux/scatterlist.h>
 #include <linux/virtio.h>

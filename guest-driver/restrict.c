@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which nodes may a page be on?
+ * Tells on which nodes a page may be.
  *
- * The guest's administrator restricts processes to nodes by cpusets, and programs
- * restrict themselves, or parts of their memory, by policies (MPOL_BIND).  Both are
- * promises that no hint is to break.  Policies that only prefer nodes are not.
+ * The guest's administrator restricts processes to nodes by cpusets.  Programs restrict
+ * themselves, or parts of their memory, by policies (MPOL_BIND).  No hint may break such
+ * a restriction.  A policy that only prefers nodes is not a restriction.
  *
- * What is known of a process is what holds for the task that its mm names as its
- * owner (CONFIG_MEMCG): a thread with a cpuset or a policy of its own goes unseen.
+ * Of a process, this file sees the task that its mm names as its owner (CONFIG_MEMCG).
+ * It does not see a thread with a cpuset or policy of its own.
  */
 #include <linux/fs.h>
 #include <linux/interval_tree_generic.h>
@@ -25,8 +25,8 @@ static bool hmem_policy_excludes(const struct mempolicy *pol, int nid)
 }
 
 /*
- * The cpuset's nodes are read without the lock: of one bit, that gives what held
- * before a change or what holds after it.
+ * Reads the cpuset's nodes without their lock: one bit is either the old or the new
+ * value, and both are right.
  */
 static bool hmem_task_restricted(struct task_struct *task, int nid,
 				 bool own_policy)
@@ -39,13 +39,13 @@ static bool hmem_task_restricted(struct task_struct *task, int nid,
 #endif
 	if (own_policy || !READ_ONCE(task->mempolicy))
 		return false;
-	task_lock(task);	/* keeps its policy */
+	task_lock(task);	/* keeps the task's policy in place */
 	excluded = hmem_policy_excludes(task->mempolicy, nid);
 	task_unlock(task);
 	return excluded;
 }
 
-/* With @own_policy the task's own does not matter.  The mm is not freed meanwhile. */
+/* With @own_policy, the VMA has a policy, so the task's policy does not count. */
 static bool hmem_mm_restricted(struct mm_struct *mm, int nid, bool own_policy)
 {
 	bool restricted = false;
@@ -95,7 +95,7 @@ static bool hmem_shmem_restricted(struct inode *inode, pgoff_t pgoff, int nid)
 	return excluded;
 }
 
-/* The tree of a file's VMAs, as in mm/interval_tree.c: only the iterators. */
+/* Iterators for the tree of a file's VMAs, as in mm/interval_tree.c. */
 static unsigned long hmem_vma_start(struct vm_area_struct *vma)
 {
 	return vma->vm_pgoff;

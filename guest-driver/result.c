@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The results of the batch that is being worked on, in as few buffers as they fill.
- * The worker is the only one to call these.
+ * Sends the results of the batch that is being run, in as few buffers as possible.  Only
+ * the worker calls these functions.
  */
 #include <linux/jiffies.h>
 #include <linux/virtio.h>
@@ -10,9 +10,10 @@
 #include "hmem.h"
 
 /*
- * How long a device may take to accept results when the driver is stopping, and
- * before the system sleeps, when it is to be there afterwards: half of what the
- * kernel gives all works together to come to an end (freeze_timeout_msecs).
+ * How long a stopping driver waits for the device to accept results: STOP_WAIT before the
+ * device goes away, SLEEP_WAIT before the system sleeps.  Results sent before a sleep
+ * matter afterwards, so that wait is longer: half of the time that the kernel gives all
+ * works together to stop (freeze_timeout_msecs).
  */
 #define HMEM_STOP_WAIT		HZ
 #define HMEM_SLEEP_WAIT		(10 * HZ)
@@ -42,7 +43,7 @@ void hmem_result_send(struct hmem *hm, bool last)
 	virtqueue_kick(vq);
 }
 
-/* Start the next buffer.  False if there will be none. */
+/* Start the next buffer.  Returns false if the device will take none. */
 static bool hmem_result_next(struct hmem *hm)
 {
 	struct virtqueue *vq = hm->vqs[VIRTIO_HMEM_VQ_RESULT];
@@ -52,7 +53,7 @@ static bool hmem_result_next(struct hmem *hm)
 	wait_event_idle(hm->result_wait,
 			(buf = hmem_result_buf_free(hm)) ||
 			hmem_stopping(hm) || virtqueue_is_broken(vq));
-	/* A device that works needs but a moment; one that does not, for ever. */
+	/* A working device needs only a moment; a stuck one would never answer. */
 	if (!buf)
 		wait_event_idle_timeout(hm->result_wait,
 					(buf = hmem_result_buf_free(hm)) ||
@@ -70,7 +71,7 @@ static bool hmem_result_next(struct hmem *hm)
 	return true;
 }
 
-/* Have a buffer with room for a result.  False if there will be none. */
+/* Provide a buffer with room for a result.  Returns false if there will be none. */
 static bool hmem_result_room(struct hmem *hm)
 {
 	struct virtio_hmem_result_batch *batch;
@@ -81,7 +82,7 @@ static bool hmem_result_room(struct hmem *hm)
 			return true;
 		hmem_result_send(hm, false);
 	}
-	/* Without a buffer the device is gone, and nobody waits for results. */
+	/* A device that takes no buffers is gone and waits for no results. */
 	return !hm->results_lost && hmem_result_next(hm);
 }
 
@@ -92,9 +93,10 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 	u32 n;
 
 	/*
-	 * No page is in hand here, so memory can go offline: a device that takes no
-	 * results does not keep it, and hmem_foreign_moves() takes the lock for CPU
-	 * hotplug, which whoever waits for hm->moving has.
+	 * The worker uses no page here, so release the mutex for memory hotplug.
+	 * Otherwise a device that takes no results would delay hotplug.  It could even
+	 * deadlock: hmem_foreign_moves() takes the lock for CPU hotplug, which a waiter
+	 * for hm->moving holds.
 	 */
 	mutex_unlock(&hm->moving);
 	room = hmem_result_room(hm);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counters: in sysfs what an administrator wants to see, in debugfs the rest.
- * The worker writes them one by one; readers see each one whole, but not all
- * of the same moment.
+ * Counters.  Those for administrators are in sysfs, the others in debugfs.  The worker
+ * writes the counters one by one: a reader sees consistent values of each, but the values
+ * of different counters may be of different moments.
  */
 #include <linux/debugfs.h>
 #include <linux/log2.h>
@@ -78,7 +78,7 @@ const struct attribute_group hmem_attr_group = {
 	.attrs = hmem_attrs,
 };
 
-/* Pages by reason. */
+/* Prints "reason pages" for each reason. */
 static int reasons_show(struct seq_file *m, void *unused)
 {
 	struct hmem *hm = m->private;
@@ -91,7 +91,7 @@ static int reasons_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(reasons);
 
-/* "kind below-ns pages", for what is not zero. */
+/* Prints "kind below-ns pages" for each bucket of the histogram that is not empty. */
 static int pause_show(struct seq_file *m, void *unused)
 {
 	struct hmem *hm = m->private;

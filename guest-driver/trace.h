@@ -7,7 +7,7 @@
 
 #include <linux/tracepoint.h>
 
-/* A batch of hints has been answered. */
+/* All results of a batch have been sent. */
 TRACE_EVENT(hmem_batch,
 	TP_PROTO(u64 id, unsigned int hints, u64 moved),
 	TP_ARGS(id, hints, moved),
@@ -25,7 +25,7 @@ TRACE_EVENT(hmem_batch,
 		  __entry->id, __entry->hints, __entry->moved)
 );
 
-/* Pages were unmapped together, for so long. */
+/* @nr pages were unmapped together for @ns; @moved of them moved. */
 TRACE_EVENT(hmem_pause,
 	TP_PROTO(unsigned int kind, unsigned long pfn, unsigned int nr,
 		 unsigned int moved, u64 ns),
@@ -50,7 +50,7 @@ TRACE_EVENT(hmem_pause,
 		  __entry->pfn, __entry->nr, __entry->moved, __entry->ns)
 );
 
-/* All address spaces have been walked, and the report is sent. */
+/* A scan has walked all address spaces and sent its report. */
 TRACE_EVENT(hmem_scan,
 	TP_PROTO(u64 id, unsigned int flags, unsigned int mms, u64 entries,
 		 u64 accessed, u64 written, u64 cleared, u64 cleaned, u64 ns),
@@ -88,7 +88,7 @@ TRACE_EVENT(hmem_scan,
 		  __entry->ns)
 );
 
-/* A group of huge pages has been looked at. */
+/* A look at a group of huge pages has ended. */
 TRACE_EVENT(hmem_look,
 	TP_PROTO(unsigned int entries, unsigned int used, u64 requested_ns, u64 ns),
 	TP_ARGS(entries, used, requested_ns, ns),
