@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the tracker that has the guest's driver look, after HMM-V.
+ * virtio-hmem: the tracker in which the guest's driver scans, as in HMM-V.
  *
- * The driver reads and clears the accessed bits in the guest's page tables,
- * and with VIRTIO_HMEM_F_WRITTEN the dirty bits, which needs nothing from the
- * host.
+ * The driver reads and clears the accessed bits in the guest's page tables, and
+ * with VIRTIO_HMEM_F_WRITTEN the dirty bits.  This needs nothing from the host.
  *
- * As with results, what the guest gets wrong breaks the device until it is
- * reset.  Frames that are no memory of a tier are only ignored: the guest can
- * have memory that we do not know of.
+ * If the guest breaks the rules, the device breaks until it is reset, as with
+ * results.  But frames that are not memory of a tier are ignored, because the
+ * guest can have memory that the device does not know of.
  */
 
 #include "qemu/osdep.h"
@@ -24,7 +23,7 @@
 
 #define HMEM_QUEUE_SIZE 128
 
-/* Entries that are put into a larger one, at a time. */
+/* Largest number of entries in one buffer of a request. */
 #define HMEM_MAX_SCAN_FRAMES 4096
 
 /* A report is at most 64 KiB long. */
@@ -45,7 +44,7 @@ static bool hmem_access_ready(const HmemAccess *access)
  * Requests
  */
 
-/* The bytes of a part that come before its entries. */
+/* The length of the headers that come before the entries of a buffer. */
 static size_t hmem_access_head(const HmemAccess *access)
 {
     return sizeof(struct virtio_hmem_scan) +
@@ -53,8 +52,9 @@ static size_t hmem_access_head(const HmemAccess *access)
          sizeof(struct virtio_hmem_look) : 0);
 }
 
-/* The next frames to rearm, taken out of the map.  False: there are no more. */
-static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
+/* Take the next frames to rearm out of the map.  False: there are no more. */
+static bool hmem_access_next_rearm(HmemAccess *access,
+                                   struct virtio_hmem_frames *to)
 {
     const HmemMemory *memory = access->track->memory;
     const HmemMaps *maps = &access->track->maps;
@@ -78,15 +78,15 @@ static bool hmem_access_next(HmemAccess *access, struct virtio_hmem_frames *to)
             access->word++;
             return true;
         }
-        /* The next range can begin in the same word. */
+        /* The next range may begin in the same word. */
         access->word = 0;
     }
     return false;
 }
 
 /*
- * Fill one buffer with what fits of the request.  Returns how many bytes; 0: it
- * is no good, and the device is broken.
+ * Fill one buffer with as much of the request as fits.  Returns the number of
+ * bytes; or 0 if the buffer broke the rules, and so the device.
  */
 static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
 {
@@ -115,15 +115,15 @@ static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
     max = MIN((size - head) / sizeof(*frames), HMEM_MAX_SCAN_FRAMES);
     frames = g_new(struct virtio_hmem_frames, max);
     while (access->rearm && num < max) {
-        if (!hmem_access_next(access, &frames[num])) {
+        if (!hmem_access_next_rearm(access, &frames[num])) {
             access->rearm = false;
             break;
         }
         num++;
     }
-    access->asked = !access->rearm;
+    access->request_sent = !access->rearm;
     header.num_frames = cpu_to_le32(num);
-    header.flags = cpu_to_le32(access->flags | (access->asked ?
+    header.flags = cpu_to_le32(access->flags | (access->request_sent ?
                                                 VIRTIO_HMEM_SCAN_LAST : 0));
     trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num,
                            access->look_ns);
@@ -132,14 +132,14 @@ static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
                  head - sizeof(header));
     iov_from_buf(elem->in_sg, elem->in_num, head, frames,
                  num * sizeof(*frames));
-    /* Nothing of @access is used after this. */
+    /* The push can change @access, so do not use @access after it. */
     virtqueue_push(access->scan_vq, elem, head + num * sizeof(*frames));
     return head + num * sizeof(*frames);
 }
 
 static bool hmem_access_to_deliver(const HmemAccess *access)
 {
-    return hmem_access_ready(access) && access->id && !access->asked;
+    return hmem_access_ready(access) && access->id && !access->request_sent;
 }
 
 bool hmem_access_deliver(HmemAccess *access)
@@ -153,7 +153,7 @@ bool hmem_access_deliver(HmemAccess *access)
         if (!elem) {
             break;
         }
-        /* The driver can have been reset by what it had the pop do. */
+        /* Popping can have reset the driver, by a write to device registers. */
         len = hmem_access_to_deliver(access) ?
             hmem_access_fill(access, elem) : 0;
         if (!len) {
@@ -185,7 +185,7 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
         }
     }
     access->rearm = scan == HMEM_SCAN_COLLECT;
-    access->asked = false;
+    access->request_sent = false;
     access->range = 0;
     access->word = 0;
     access->written = false;
@@ -198,7 +198,7 @@ void hmem_access_begin(HmemAccess *access, HmemScan scan)
     access->wanted = HMEM_SCAN_NONE;
     if (access->id) {
         access->orphan = true;
-        /* What it has of the request will do. */
+        /* The part of the request that the driver has is enough. */
         access->rearm = false;
         access->wanted = scan;
     } else if (scan != HMEM_SCAN_NONE) {
@@ -210,17 +210,17 @@ void hmem_access_begin(HmemAccess *access, HmemScan scan)
  * Reports
  */
 
-/* Those of the 64 frames that are memory of a tier. */
-static uint64_t hmem_access_known(const HmemAccess *access, uint64_t gfn)
+/* A mask of those of the 64 frames from @gfn on that are memory of a tier. */
+static uint64_t hmem_access_tier_frames(const HmemAccess *access, uint64_t gfn)
 {
     return gfn / 64 < access->track->maps.bytes / sizeof(uint64_t) ?
         hmem_memory_word(access->track->memory, gfn / 64) : 0;
 }
 
-/* False: there is something wrong with it. */
-static bool hmem_access_take(HmemAccess *access,
-                             const struct virtio_hmem_frames *frames,
-                             uint32_t num)
+/* Record the entries of a report.  Returns false if one of them is wrong. */
+static bool hmem_access_take_frames(HmemAccess *access,
+                                    const struct virtio_hmem_frames *frames,
+                                    uint32_t num)
 {
     const HmemMaps *maps = &access->track->maps;
     uint64_t *map = access->written ? maps->dirty : maps->accessed;
@@ -242,7 +242,7 @@ static bool hmem_access_take(HmemAccess *access,
             return false;
         }
         access->next_gfn = gfn + 64;
-        mask &= hmem_access_known(access, gfn);
+        mask &= hmem_access_tier_frames(access, gfn);
         if (mask && !access->orphan) {
             qatomic_or(&map[gfn / 64], mask);
             *found += ctpop64(mask);
@@ -267,7 +267,7 @@ static void hmem_access_finish(HmemAccess *access)
     }
 }
 
-/* NULL, or what is wrong with the header. */
+/* Check a report's header.  Returns NULL, or a text that says what is wrong. */
 static const char *hmem_access_check(const HmemAccess *access,
                                      const VirtQueueElement *elem,
                                      const struct virtio_hmem_access *header)
@@ -293,7 +293,7 @@ static const char *hmem_access_check(const HmemAccess *access,
     if (flags & ~known) {
         return "flags that do not exist, or were not negotiated";
     }
-    if (!access->id || !access->asked ||
+    if (!access->id || !access->request_sent ||
         le64_to_cpu(header->id) != access->id) {
         return "an id that is not that of a scan under way";
     }
@@ -316,7 +316,9 @@ static const char *hmem_access_check(const HmemAccess *access,
     return NULL;
 }
 
-/* Bytes of the report; 0: the device is broken. */
+/*
+ * Process a report.  Returns its length; or 0 if the report broke the device.
+ */
 static size_t hmem_access_handle(HmemAccess *access,
                                  const VirtQueueElement *elem)
 {
@@ -348,7 +350,7 @@ static size_t hmem_access_handle(HmemAccess *access,
         return 0;
     }
 
-    /* From here on the guest cannot change it any more. */
+    /* From here on, use the copy, which the guest cannot change. */
     frames = g_new(struct virtio_hmem_frames, num);
     iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), frames,
                num * sizeof(*frames));
@@ -357,7 +359,7 @@ static size_t hmem_access_handle(HmemAccess *access,
         access->written = true;
         access->next_gfn = 0;
     }
-    if (!hmem_access_take(access, frames, num)) {
+    if (!hmem_access_take_frames(access, frames, num)) {
         return 0;
     }
     if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE) {
@@ -376,7 +378,7 @@ bool hmem_access_receive(HmemAccess *access)
 
     while (done < HMEM_PASS_BYTES && hmem_access_ready(access) &&
            (elem = virtqueue_pop(access->access_vq, sizeof(*elem)))) {
-        /* The driver can have been reset by what it had the pop do. */
+        /* Popping can have reset the driver, by a write to device registers. */
         size_t len = hmem_access_ready(access) ?
             hmem_access_handle(access, elem) : 0;
 
@@ -427,7 +429,10 @@ void hmem_access_unrealize(HmemAccess *access)
     access->access_vq = NULL;
 }
 
-/* The report goes to this QEMU, whose hmemd has not asked for it. */
+/*
+ * A scan has migrated with the guest.  This QEMU's hmemd does not want its
+ * report.
+ */
 static int hmem_access_post_load(void *opaque, int version_id)
 {
     HmemAccess *access = opaque;
@@ -476,7 +481,7 @@ const VMStateDescription vmstate_hmem_access = {
         VMSTATE_UINT64(next_id, HmemAccess),
         VMSTATE_UINT64(id, HmemAccess),
         VMSTATE_UINT32(flags, HmemAccess),
-        VMSTATE_BOOL(asked, HmemAccess),
+        VMSTATE_BOOL(request_sent, HmemAccess),
         VMSTATE_UINT64(next_gfn, HmemAccess),
         VMSTATE_END_OF_LIST()
     },

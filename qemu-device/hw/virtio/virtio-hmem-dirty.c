@@ -1,36 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: which pages are written, by dirty logging.
+ * virtio-hmem: finds written pages by dirty logging.
  *
- * QEMU keeps dirty bits apart for each of its clients.  The "VGA" client can
- * be switched on for any RAM region, and a display device of a PC or a PCI
- * card does so for its own memory only, so the bits of a node's memory are
- * ours: under KVM they come from KVM's dirty log or ring (PML on Intel), under
- * TCG from the slow path of stores.
+ * QEMU keeps separate dirty bits for each of its clients.  The "VGA" client can
+ * be switched on for any RAM region.  Display devices of a PC or a PCI card use
+ * it for their own memory only, so for the memory of a node this device is the
+ * only user.  Under KVM the bits come from KVM's dirty log or ring (PML on
+ * Intel), under TCG from the slow path of stores.
  *
- * Live migration has its own bits, and neither takes any from the other:
+ * Live migration has bits of its own.  Neither client takes bits from the
+ * other:
  * - KVM: kvm_log_sync() ORs what KVM reports into the bits of both clients,
- *   whoever asked.  What is then protected anew (log_clear, when we take bits)
- *   are pages that were just reported to both; migration protects them before
- *   it sends them, and earlier does no harm.  With the roles changed, the same
- *   holds for us: migration may delay its log_clear, and until then our next
- *   pass finds those pages again and protects them itself.
+ *   whichever client called it.  When this device takes bits, log_clear
+ *   write-protects pages that were just reported to both clients.  Migration
+ *   protects pages before it sends them, and protecting them earlier does no
+ *   harm.  The reverse holds as well: migration may delay its log_clear, and
+ *   until then the next pass of this device finds these pages again and
+ *   protects them itself.
  * - TCG: a store to a page that is clean for any client sets the bits of all
- *   of them, and each client clears only its own before it makes the next
+ *   clients.  Each client clears its own bits only, before it makes the next
  *   store to the page slow again.
  *
- * The BQL.  To switch the log on, to sync it and to clear bits can drop the
- * BQL: KVM's dirty ring is emptied with the vCPUs stopped (run_on_cpu()).  The
- * guest can then eject or reset the device, and memory can come and go.  All of
- * that is done in one place, hmem_log_chunk(), where nothing is held but
- * references, to the log and to the memory region: the regions, the ranges and
- * the maps are looked up anew afterwards, and only if the pass is still the
- * same.
+ * The BQL: switching the log on, syncing it and clearing bits can drop the BQL,
+ * because emptying KVM's dirty ring stops the vCPUs (run_on_cpu()).  The guest
+ * can then eject or reset the device, and memory can come and go.  All three
+ * happen in hmem_log_chunk() only, which holds nothing but references to the
+ * log and to the memory region.  Afterwards it looks up the regions, the ranges
+ * and the maps again, and only if the pass is still the same.
  *
- * To switch the log off does not drop the BQL, but as any change of memory
- * regions has all listeners called.  One can find that a ring is in no memory
- * any more and raise an interrupt, and its address is the guest's: the device
- * can be reset or unplugged by then, too.
+ * Switching the log off does not drop the BQL. But like any change of memory
+ * regions, it calls all memory listeners.  A listener can find that a virtqueue
+ * is in no memory any more and raise an interrupt, whose address the guest has
+ * chosen: so the device can be reset or unplugged here, too.
  */
 
 #include "qemu/osdep.h"
@@ -46,34 +47,43 @@
 #include "trace.h"
 
 #define HMEM_PAGE (1 << VIRTIO_HMEM_GFN_SHIFT)
-/* Frames in a word of the map. */
+/* Frames per word of the map. */
 #define HMEM_WORD 64
 
 /*
- * The BQL is held no longer than for a slice, and free for as long before the
- * next one: a vCPU that waits for it, and it waits as it does for any other
- * device, does so for one slice at most.
+ * The BQL is held for one slice at most, and then free for at least as long.
+ * So a vCPU that waits for the BQL, as it does for any other device, waits for
+ * one slice at most.
  */
 #define HMEM_SLICE_NS (2 * SCALE_MS)
-/* Pages whose bits are taken at once, so that a call costs little beside it. */
+/*
+ * Pages whose bits one call takes, so many that the call itself costs little.
+ */
 #define HMEM_CHUNK (128 * MiB / HMEM_PAGE)
 #define HMEM_CHUNK_NS HMEM_DIRTY_PAGES_NS(HMEM_CHUNK + HMEM_CHUNK / HMEM_WORD)
 QEMU_BUILD_BUG_ON(HMEM_CHUNK_NS > HMEM_SLICE_NS);
 
-/* Memory whose writes are logged, or will be in this pass. */
+/* A memory region whose writes are logged, or will be in this pass. */
 typedef struct HmemLogRegion {
-    /* With a reference. */
+    /* The log holds a reference. */
     MemoryRegion *mr;
     bool on;
-    /* It has been gone through once: what is found now is of a window. */
+    /*
+     * A pass has covered the region, so what is found now belongs to a window.
+     */
     bool cleared;
-    /* In this pass: what the host knows is in the bits; taken up to @next. */
+    /*
+     * Progress of this pass: the host's bits have been fetched; those up to
+     * @next have been taken.
+     */
     bool synced;
     hwaddr next;
 } HmemLogRegion;
 
 struct HmemLog {
-    /* The owner's until hmem_log_free(), and of who changes regions. */
+    /*
+     * One reference of the owner, and one of each caller that changes regions.
+     */
     unsigned int refs;
     const HmemMemory *memory;
     const HmemMaps *maps;
@@ -84,7 +94,7 @@ struct HmemLog {
     QEMUBH *bh;
     /* HmemLogRegion */
     GArray *regions;
-    /* Counts the passes, so that one that has ended is told from the next. */
+    /* Number of the pass, so that code can tell if its pass has ended. */
     uint64_t pass;
     bool at_once;
     uint64_t found;
@@ -100,8 +110,8 @@ static HmemLogRegion *hmem_log_region(const HmemLog *log, uint32_t i)
     return &g_array_index(log->regions, HmemLogRegion, i);
 }
 
-static HmemLogRegion *hmem_log_find(const HmemLog *log,
-                                    const MemoryRegion *mr)
+static HmemLogRegion *hmem_log_find_region(const HmemLog *log,
+                                           const MemoryRegion *mr)
 {
     uint32_t i;
 
@@ -113,7 +123,7 @@ static HmemLogRegion *hmem_log_find(const HmemLog *log,
     return NULL;
 }
 
-/* Those of all ranges. */
+/* Add the regions of all ranges. */
 static void hmem_log_add_regions(HmemLog *log)
 {
     uint32_t i;
@@ -123,7 +133,7 @@ static void hmem_log_add_regions(HmemLog *log)
             .mr = g_array_index(log->memory->ranges, HmemRange, i).mr,
         };
 
-        if (!hmem_log_find(log, region.mr)) {
+        if (!hmem_log_find_region(log, region.mr)) {
             memory_region_ref(region.mr);
             g_array_append_val(log->regions, region);
         }
@@ -138,7 +148,7 @@ static void hmem_log_unref(HmemLog *log)
     }
 }
 
-/* Regions can be fewer after this than by one. */
+/* Remove a region.  Memory listeners can remove others during the call. */
 static void hmem_log_remove_region(HmemLog *log, uint32_t i)
 {
     HmemLogRegion region = *hmem_log_region(log, i);
@@ -151,8 +161,8 @@ static void hmem_log_remove_region(HmemLog *log, uint32_t i)
 }
 
 /*
- * Not in the memory listener, which may not change memory regions: memory that
- * was unplugged is kept until here.
+ * Remove the regions of memory that was unplugged.  The memory listener cannot
+ * do this because it may not change memory regions, so a bottom half does.
  */
 static void hmem_log_drop_regions(void *opaque)
 {
@@ -179,7 +189,7 @@ void hmem_log_memory_changed(HmemLog *log)
  * Passes
  */
 
-/* 64 bits from @bit on; there is a spare word behind the last. */
+/* 64 bits from @bit on.  @bits has a spare word at its end. */
 static uint64_t hmem_bits_at(const unsigned long *bits, uint64_t bit)
 {
     uint64_t word = 0;
@@ -196,9 +206,8 @@ static uint64_t hmem_bits_at(const unsigned long *bits, uint64_t bit)
 }
 
 /*
- * Merge the bits of @mr from @start on into the map, for all ranges that are in
- * this part of it.  The map takes one atomic operation for each word that is
- * not clear.
+ * OR the bits of @mr from @start on into the map, for all ranges that this part
+ * of @mr contains.  Each word that is not clear takes one atomic operation.
  */
 static void hmem_log_merge(HmemLog *log, const MemoryRegion *mr, hwaddr start,
                            hwaddr size, const unsigned long *bits)
@@ -236,8 +245,8 @@ static void hmem_log_merge(HmemLog *log, const MemoryRegion *mr, hwaddr start,
 }
 
 /*
- * Take the bits of the next chunk of a region; how many were set, or -1 if the
- * pass is over.
+ * Take the bits of the next chunk of a region.  Returns how many were set, or
+ * -1 if the pass has ended meanwhile.
  */
 static int64_t hmem_log_chunk(HmemLog *log, HmemLogRegion *region)
 {
@@ -251,7 +260,7 @@ static int64_t hmem_log_chunk(HmemLog *log, HmemLogRegion *region)
     int64_t num;
 
     region->on = true;
-    /* @region is not valid any more after the first of the next three. */
+    /* Each of the next three calls can invalidate @region. */
     memory_region_ref(mr);
     if (!on) {
         memory_region_set_log(mr, true, DIRTY_MEMORY_VGA);
@@ -264,11 +273,11 @@ static int64_t hmem_log_chunk(HmemLog *log, HmemLogRegion *region)
     }
 
     num = log->pass == pass ? bitmap_count_one(bits, HMEM_CHUNK) : -1;
-    region = num < 0 ? NULL : hmem_log_find(log, mr);
+    region = num < 0 ? NULL : hmem_log_find_region(log, mr);
     if (region) {
         region->synced = true;
         region->next = start + size;
-        /* Else what was written before, or nobody had looked at. */
+        /* In the first pass, the bits are of writes before the window. */
         if (region->cleared) {
             hmem_log_merge(log, mr, start, size, bits);
         }
@@ -277,7 +286,7 @@ static int64_t hmem_log_chunk(HmemLog *log, HmemLogRegion *region)
     return num;
 }
 
-/* The region to go on with, or NULL. */
+/* The region to continue with, or NULL if the pass has covered all. */
 static HmemLogRegion *hmem_log_next(HmemLog *log)
 {
     uint32_t i;
@@ -303,7 +312,7 @@ static void hmem_log_finish(HmemLog *log)
     log->done(log->opaque, log->found);
 }
 
-/* What a slice costs is counted, so that the same slices follow each time. */
+/* Counts the cost of a slice instead of measuring it, so that runs repeat. */
 static void hmem_log_slice(void *opaque)
 {
     HmemLog *log = opaque;

@@ -114,7 +114,7 @@ static void hmem_link_read(void *opaque, const uint8_t *buf, int size)
 static gboolean hmem_link_writable(void *unused, GIOCondition condition,
                                    void *opaque);
 
-/* False: the socket is full. */
+/* Write what waits.  Returns false if the socket is full. */
 static bool hmem_link_write(HmemLink *link)
 {
     while (link->up && link->tx_done < link->tx->len) {
@@ -122,13 +122,13 @@ static bool hmem_link_write(HmemLink *link)
                                   link->tx->len - link->tx_done);
 
         if (!link->up) {
-            /* It was closed meanwhile. */
+            /* The write has closed the connection. */
             return true;
         }
         if (n > 0) {
             link->tx_done += n;
         } else if (n < 0 && errno != EAGAIN) {
-            /* The connection is dead, or as good as. */
+            /* The connection is dead. */
             link->up = false;
             qemu_bh_schedule(link->bh);
             return true;
@@ -208,7 +208,7 @@ void hmem_link_send_fd(HmemLink *link, enum hmem_link_type type,
             hmem_link_drop(link, "chardev '%s' cannot pass file descriptors: "
                            "use a unix socket", link->chr.chr->label);
         }
-        /* Say it once, not on each reconnect. */
+        /* Report this once, not on each reconnect. */
         link->unusable = true;
         link->up = false;
         qemu_bh_schedule(link->bh);
@@ -237,10 +237,10 @@ void hmem_link_drop(HmemLink *link, const char *fmt, ...)
 }
 
 /*
- * The chardev's own handler gives us bytes from the main loop only, and its
- * way to read synchronously cannot be left before all of a length has come.
- * So the socket is read here; it has no state besides that a handler would
- * miss, and finds nothing to read if it comes later for the same bytes.
+ * Read from the socket directly.  The chardev calls its handler from the main
+ * loop only, and its synchronous read returns only when all requested bytes
+ * have come.  The chardev has no other state for reading: if its handler runs
+ * later for the same bytes, it finds nothing to read.
  */
 static void hmem_link_read_now(HmemLink *link, QIOChannel *ioc)
 {
@@ -259,7 +259,7 @@ static void hmem_link_read_now(HmemLink *link, QIOChannel *ioc)
 
 void hmem_link_wait(HmemLink *link, bool (*done)(void *opaque))
 {
-    /* So often we look whether QEMU is being stopped by a signal. */
+    /* Check this often if a signal has told QEMU to end. */
     const int64_t slice_ns = 100 * SCALE_MS;
 
     if (link->up && link->watch) {
@@ -283,19 +283,19 @@ void hmem_link_wait(HmemLink *link, bool (*done)(void *opaque))
         }
     }
     if (link->up && link->tx->len) {
-        /* The rest, from the main loop. */
+        /* The main loop writes the rest. */
         qemu_bh_schedule(link->bh);
     }
 }
 
-/* Also called from within a write that fails; the chardev is locked then. */
+/* Also called during a write that fails, when the chardev is locked. */
 static void hmem_link_reset(HmemLink *link)
 {
     link->up = false;
     link->welcome = false;
     link->rx_len = 0;
     link->tx_done = 0;
-    /* Gives its memory back, too. */
+    /* A new array, because the old one can have grown large. */
     g_byte_array_unref(link->tx);
     link->tx = g_byte_array_new();
     if (link->watch) {
@@ -358,7 +358,10 @@ void hmem_link_unrealize(HmemLink *link)
                              false);
     hmem_link_reset(link);
     qemu_chr_fe_disconnect(&link->chr);
-    /* For the next device at once, not when the last reference to us goes. */
+    /*
+     * Free the chardev for the next device now, not with the last reference to
+     * us.
+     */
     qemu_chr_fe_deinit(&link->chr, false);
     qemu_bh_delete(link->bh);
     g_byte_array_unref(link->tx);

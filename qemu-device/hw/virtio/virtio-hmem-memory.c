@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: which guest memory belongs to which tier.
+ * virtio-hmem: finds out which guest memory belongs to which tier.
  */
 
 #include "qemu/osdep.h"
@@ -15,7 +15,7 @@
 #include "hw/virtio/virtio-hmem-maps.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
-/* NodeInfo has it, too, but only with HMAT. */
+/* NodeInfo has this information, too, but only with HMAT. */
 static bool hmem_node_has_cpu(const MachineState *ms, int node)
 {
     const CPUArchIdList *cpus = ms->possible_cpus;
@@ -31,7 +31,7 @@ static bool hmem_node_has_cpu(const MachineState *ms, int node)
     return false;
 }
 
-/* What the HMAT says about @target as seen from @initiator; 0: nothing. */
+/* The HMAT's value for @target, seen from @initiator; 0: there is none. */
 static uint64_t hmem_hmat(const NumaState *numa, int type, int access_type,
                           int initiator, int target)
 {
@@ -62,7 +62,7 @@ static void hmem_tier_init(HmemTier *tier, const NumaState *numa,
     tier->mr = host_memory_backend_get_memory(numa->nodes[node].node_memdev);
     info->pxm = node;
     info->size = memory_region_size(tier->mr);
-    /* QEMU has nanoseconds and bytes a second. */
+    /* QEMU stores nanoseconds, and bytes per second. */
     info->read_latency = hmem_hmat(numa, HMAT_LB_DATA_READ_LATENCY,
                                    HMAT_LB_DATA_ACCESS_LATENCY,
                                    initiator, node);
@@ -84,9 +84,9 @@ typedef enum HmemOrder {
 } HmemOrder;
 
 /*
- * By latency where the HMAT knows all of them; by bandwidth where it knows no
- * latency, but all bandwidths.  Anything else is a guess that may well be
- * upside down, which is worth a warning.
+ * Order the tiers by latency if the HMAT has all latencies; by bandwidth if it
+ * has no latency, but all bandwidths.  Any other order is a guess, which can be
+ * wrong, so warn the user.
  */
 static HmemOrder hmem_tier_order(const HmemMemory *memory)
 {
@@ -121,7 +121,7 @@ static HmemOrder hmem_tier_order(const HmemMemory *memory)
     return HMEM_BY_NODE;
 }
 
-/* What the order leaves open: nodes with CPUs are first; then as numbered. */
+/* Break ties: nodes with CPUs come first, then lower node numbers. */
 static bool hmem_tier_faster(const MachineState *ms, const HmemTier *a,
                              const HmemTier *b, HmemOrder order)
 {
@@ -226,41 +226,44 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
 }
 
 /*
- * The tier of RAM that is none of the nodes' own memory backends
+ * The tier of RAM that is not a node's own memory backend
  */
 
-typedef struct HmemFind {
-    /* What the memory region is part of. */
+typedef struct HmemDeviceSearch {
+    /* The backend that has the memory region. */
     Object *backend;
     bool found;
     uint64_t node;
-} HmemFind;
+} HmemDeviceSearch;
 
 static int hmem_memory_find_device(Object *obj, void *opaque)
 {
-    HmemFind *find = opaque;
+    HmemDeviceSearch *search = opaque;
 
-    /* The two properties have the same names in both. */
+    /* Both devices use the same names for these two properties. */
     if ((object_dynamic_cast(obj, TYPE_PC_DIMM) ||
          object_dynamic_cast(obj, TYPE_VIRTIO_MEM)) &&
         object_property_get_link(obj, PC_DIMM_MEMDEV_PROP, NULL) ==
-        find->backend) {
-        find->node = object_property_get_uint(obj, PC_DIMM_NODE_PROP, NULL);
-        find->found = true;
+        search->backend) {
+        search->node = object_property_get_uint(obj, PC_DIMM_NODE_PROP, NULL);
+        search->found = true;
     }
-    return find->found;
+    return search->found;
 }
 
 /*
  * The tier that @mr belongs to, or @memory->num_tiers.
  *
- * The device is looked for, and not asked for in the list of memory devices:
- * its memory is mapped before it is realized, and so before it is in that list.
+ * The list of memory devices does not help: a device's memory is mapped before
+ * the device is realized, and so before it is in that list.  So search all
+ * objects.
  */
 static uint32_t hmem_memory_tier(const HmemMemory *memory,
                                  const MemoryRegion *mr)
 {
-    HmemFind find = { .backend = memory_region_owner((MemoryRegion *)mr) };
+    HmemDeviceSearch search = {
+        .backend = memory_region_owner((MemoryRegion *)mr),
+    };
     uint32_t tier, i;
 
     for (tier = 0; tier < memory->num_tiers; tier++) {
@@ -268,7 +271,9 @@ static uint32_t hmem_memory_tier(const HmemMemory *memory,
             return tier;
         }
     }
-    /* Most memory is asked for again and again. */
+    /*
+     * This function is called for the same memory again and again: look there.
+     */
     for (i = 0; i < memory->ranges->len; i++) {
         const HmemRange *range = &g_array_index(memory->ranges, HmemRange, i);
 
@@ -276,14 +281,14 @@ static uint32_t hmem_memory_tier(const HmemMemory *memory,
             return range->link.tier;
         }
     }
-    if (!find.backend ||
-        !object_dynamic_cast(find.backend, TYPE_MEMORY_BACKEND)) {
+    if (!search.backend ||
+        !object_dynamic_cast(search.backend, TYPE_MEMORY_BACKEND)) {
         return memory->num_tiers;
     }
     object_child_foreach_recursive(qdev_get_machine(), hmem_memory_find_device,
-                                   &find);
+                                   &search);
     for (tier = 0; tier < memory->num_tiers; tier++) {
-        if (find.found && memory->tiers[tier].info.pxm == find.node) {
+        if (search.found && memory->tiers[tier].info.pxm == search.node) {
             break;
         }
     }
@@ -302,7 +307,7 @@ static void hmem_memory_begin(MemoryListener *listener)
     memory->pending = true;
 }
 
-/* Sections come in the order of their addresses, changed ones or not. */
+/* Called for all sections, changed or not, in the order of their addresses. */
 static void hmem_memory_add(MemoryListener *listener,
                             MemoryRegionSection *section)
 {
@@ -312,8 +317,8 @@ static void hmem_memory_add(MemoryListener *listener,
     HmemRange range = { .mr = section->mr };
 
     /*
-     * Read-only: the firmware's shadow, which the guest cannot move.
-     * Non-volatile: an NVDIMM, which is a disk to the guest.
+     * Skip read-only memory (the firmware's shadow), which the guest cannot
+     * move, and non-volatile memory (an NVDIMM), which is a disk for the guest.
      */
     if (!memory_region_is_ram(section->mr) || section->readonly ||
         section->nonvolatile) {
@@ -355,7 +360,7 @@ static void hmem_memory_add(MemoryListener *listener,
     g_array_append_val(memory->next, range);
 }
 
-/* The first of the ranges that ends behind @gfn, or their number. */
+/* The index of the first range that ends behind @gfn, or their number. */
 static uint32_t hmem_ranges_find(const GArray *ranges, uint64_t gfn)
 {
     uint32_t low = 0;
@@ -376,8 +381,9 @@ static uint32_t hmem_ranges_find(const GArray *ranges, uint64_t gfn)
 }
 
 /*
- * The frames have gone.  What overlaps or touches them becomes one with them,
- * so that a guest that maps the same memory in and out adds nothing.
+ * Record that frames have gone.  Merge them with recorded frames that overlap
+ * or touch them, so that a guest that maps the same memory in and out adds no
+ * entry.
  */
 static void hmem_memory_add_gone(HmemMemory *memory, uint64_t gfn,
                                  uint64_t end)
@@ -392,7 +398,7 @@ static void hmem_memory_add_gone(HmemMemory *memory, uint64_t gfn,
             gfn = MIN(gfn, gone->gfn);
             end = MAX(end, gone->gfn + gone->num);
             g_array_remove_index_fast(memory->gone, i);
-            /* It has grown, and may now touch one that it did not. */
+            /* The merged frames may touch one that was checked before. */
             i = 0;
         } else {
             i++;
@@ -406,7 +412,7 @@ static void hmem_memory_add_gone(HmemMemory *memory, uint64_t gfn,
     g_array_append_val(memory->gone, all);
 }
 
-/* Remember the frames of @old that are in no range now. */
+/* Record the frames of @old that are in no range now. */
 static void hmem_memory_find_gone(HmemMemory *memory, const GArray *old)
 {
     const GArray *now = memory->ranges;
@@ -447,7 +453,10 @@ static void hmem_memory_commit(MemoryListener *listener)
     HmemMemory *memory = container_of(listener, HmemMemory, listener);
     GArray *old = memory->ranges;
 
-    /* A listener before us has changed memory again, and we know of both. */
+    /*
+     * An earlier listener changed memory again during the commit, and that
+     * nested commit has processed both changes.
+     */
     if (!memory->pending) {
         return;
     }
@@ -533,7 +542,7 @@ static bool hmem_page_ok(uint64_t gfn, uint8_t order)
     return order <= VIRTIO_HMEM_MAX_ORDER && !(gfn & ((1ull << order) - 1));
 }
 
-/* Without an overflow, whatever is asked for. */
+/* Cannot overflow, whatever the arguments are. */
 static bool hmem_frames_have_page(uint64_t first, uint64_t num, uint64_t gfn,
                                   uint8_t order)
 {

@@ -33,8 +33,8 @@ static void virtio_hmem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
         proxy->nvectors = 1 + VIRTIO_HMEM_VQ_MAX;
     }
     /*
-     * The main loop would hear of a kick at some later time.  A guest whose
-     * time is its instructions is to find the same thing in each run.
+     * With ioeventfd, the main loop handles a kick at some later time.  With
+     * -icount, the guest must see the same in each run.
      */
     if (icount_enabled()) {
         proxy->flags &= ~VIRTIO_PCI_FLAG_USE_IOEVENTFD;

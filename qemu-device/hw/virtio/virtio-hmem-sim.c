@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the tracker that sees reads, of the hybrid-memory simulator.
+ * virtio-hmem: the tracker of the hybrid-memory simulator, which sees reads,
+ * too.
  *
- * The simulator keeps an accessed and a dirty bit for each page, set by the
- * first access after they were cleared, as an MMU does; clearing them costs
- * the guest what it costs there.  So they are cleared only where hmemd asks
- * for it.  The log is there for whoever is not beside a running vCPU: all but
- * hmem_sim_available() is called in a timer of guest time.
+ * The simulator keeps an accessed and a dirty bit for each page.  The first
+ * access after a bit was cleared sets the bit, as in an MMU. Clearing bits
+ * costs the simulated guest what it costs on hardware, so only bits that hmemd
+ * names are cleared.  The simulator's log may not be used while a vCPU runs, so
+ * all functions except hmem_sim_available() are called in a timer of guest
+ * time.
  */
 
 #include "qemu/osdep.h"
@@ -15,7 +17,7 @@
 #include "qemu/plugin-access-log.h"
 #include "hw/virtio/virtio-hmem-track.h"
 
-/* Words of a map that are handled at once: 16 MiB of guest memory. */
+/* Words of a map that are processed together: 16 MiB of guest memory. */
 #define HMEM_CHUNK 64
 
 static bool hmem_sim_available(void)
@@ -23,7 +25,7 @@ static bool hmem_sim_available(void)
     return qemu_plugin_get_access_log() != NULL;
 }
 
-/* Call @fn for the words of all ranges, in chunks. */
+/* Call @fn for the words of all ranges, a chunk at a time. */
 static void hmem_sim_walk(const HmemMemory *memory,
                           void (*fn)(const struct hmem_link_range *range,
                                      uint64_t word, uint64_t num,
@@ -51,7 +53,9 @@ typedef struct HmemSim {
     uint64_t rearmed;
 } HmemSim;
 
-/* Add @bits to the map's words; how many of the range are set in them. */
+/*
+ * OR @bits into the map's words.  Returns how many of the range's bits are set.
+ */
 static uint64_t hmem_sim_merge(uint64_t *map,
                                const struct hmem_link_range *range,
                                uint64_t word, uint64_t num,
@@ -63,7 +67,7 @@ static uint64_t hmem_sim_merge(uint64_t *map,
     for (i = 0; i < num; i++) {
         uint64_t mine = bits[i];
 
-        /* Most are clear. */
+        /* Most words are clear: skip them. */
         if (mine) {
             mine &= hmem_range_mask(range, word + i);
             qatomic_or(&map[word + i], mine);
@@ -80,7 +84,9 @@ static void hmem_sim_collect_chunk(const struct hmem_link_range *range,
     uint64_t accessed[HMEM_CHUNK] = { };
     uint64_t dirty[HMEM_CHUNK] = { };
 
-    /* Memory that came after the device was created has no place in it. */
+    /*
+     * The maps have no room for memory that came after the device was created.
+     */
     num = MIN(num, MAX(sim->maps->bytes / 8, word) - word);
     if (!num) {
         return;

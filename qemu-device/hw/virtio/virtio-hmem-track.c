@@ -2,13 +2,14 @@
 /*
  * virtio-hmem: windows of guest time, and the maps that are shared with hmemd.
  *
- * In lockstep the timer's callback returns only when hmemd has answered.  With
- * -icount it runs on the thread of the vCPUs, which then execute nothing: what
- * hmemd decides takes no guest time, however long it takes.
+ * With LOCKSTEP, the timer's callback returns only when hmemd has answered.
+ * With -icount, the callback runs on the vCPUs' thread, so the vCPUs execute
+ * nothing meanwhile: hmemd's decision takes no guest time, however long it
+ * takes.
  *
- * A scan by the guest's driver does take guest time, and may never end; one of
- * the dirty log is done in slices.  All that follows from a scan's end happens
- * in the timer, too.
+ * A scan by the guest's driver does take guest time, and may never end.  A pass
+ * over the dirty log runs in slices.  What follows the end of either happens in
+ * the timer.
  */
 
 #include "qemu/osdep.h"
@@ -47,8 +48,9 @@ static void hmem_dirty_done(void *opaque, uint64_t dirty)
 }
 
 /*
- * Linux has neither dirty logging nor mappings of QEMU's for memory that only a
- * confidential guest can read (guest_memfd).
+ * Confidential guests can have memory that only the guest can read
+ * (guest_memfd).  For such memory, Linux has no dirty logging, and QEMU has no
+ * mapping.
  */
 static bool hmem_track_sees_memory(void)
 {
@@ -72,7 +74,7 @@ static const HmemTracker hmem_tracker_gpt = {
     .scan = hmem_guest_scan,
 };
 
-/* What is used is hmemd's to find out. */
+/* hmemd finds the used pages itself. */
 static const HmemTracker hmem_tracker_host = {
     .id = HMEM_LINK_TRACKER_HOST,
     .name = "host",
@@ -86,7 +88,8 @@ static const HmemTracker *const hmem_trackers[] = {
     &hmem_tracker_sim,
 };
 
-static bool hmem_track_has(const HmemTrack *track, const HmemTracker *tracker)
+static bool hmem_track_offers(const HmemTrack *track,
+                              const HmemTracker *tracker)
 {
     return tracker->guest ? track->can_scan :
         !tracker->available || tracker->available();
@@ -98,40 +101,43 @@ uint32_t hmem_track_trackers(const HmemTrack *track)
     int i;
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
-        if (hmem_track_has(track, hmem_trackers[i])) {
+        if (hmem_track_offers(track, hmem_trackers[i])) {
             ids |= hmem_trackers[i]->id;
         }
     }
     return ids;
 }
 
-static const HmemTracker *hmem_track_find(const HmemTrack *track, uint32_t id)
+static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
+                                                  uint32_t id)
 {
     int i;
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
         if (hmem_trackers[i]->id == id &&
-            hmem_track_has(track, hmem_trackers[i])) {
+            hmem_track_offers(track, hmem_trackers[i])) {
             return hmem_trackers[i];
         }
     }
     return NULL;
 }
 
-/* Only a clock that counts instructions can stand still for hmemd. */
+/* Guest time can stand still for hmemd only if it counts instructions. */
 uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
 
-/* The window that has just begun, or whose length has changed, ends then. */
+/* Set the end of a window that has begun, or whose length has changed. */
 static void hmem_track_arm(HmemTrack *track)
 {
     uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
-        /* Not counted from when TRACK happened to arrive. */
+            /*
+             * Windows end at multiples of their length, whenever TRACK arrived.
+             */
         track->due_ns = (now / track->window_ns + 1) * track->window_ns;
     } else {
         track->due_ns = track->tick_ns + track->window_ns;
@@ -139,7 +145,7 @@ static void hmem_track_arm(HmemTrack *track)
     timer_mod(track->timer, track->due_ns);
 }
 
-/* The timer's callback is called, as soon as that can be. */
+/* Run the timer's callback as soon as possible. */
 static void hmem_track_kick(HmemTrack *track)
 {
     timer_mod(track->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
@@ -154,7 +160,10 @@ static void hmem_track_set_late(HmemTrack *track, bool late)
     }
 }
 
-/* The timer comes when it has ended, or when the driver takes long. */
+/*
+ * Begin a scan.  The timer runs when it has ended, or when the driver takes
+ * long.
+ */
 static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
     track->state = scan == HMEM_SCAN_CLEAR ? HMEM_TRACK_CLEARING :
@@ -167,21 +176,21 @@ static void hmem_track_scan(HmemTrack *track, HmemScan scan)
     track->tracker->scan(track, scan);
 }
 
-/* No window ends without it. */
+/* Is the driver there without which no window ends? */
 static bool hmem_track_has_driver(const HmemTrack *track)
 {
     return track->tracker->guest ? track->scanner :
         track->driver || !track->tracker->needs_driver;
 }
 
-/* The tracker finds nothing in a rest, and this is one. */
+/* Is this a rest, and does the tracker find nothing in a rest? */
 static bool hmem_track_resting(const HmemTrack *track)
 {
     return track->tracker->rest && track->flags & HMEM_LINK_TRACK_REST;
 }
 
-/* The window that is under way goes on, or the first one is to begin. */
-static void hmem_track_go_on(HmemTrack *track)
+/* Continue the current window, or begin the first one. */
+static void hmem_track_continue(HmemTrack *track)
 {
     switch (track->state) {
     case HMEM_TRACK_STALE:
@@ -194,12 +203,12 @@ static void hmem_track_go_on(HmemTrack *track)
         hmem_track_arm(track);
         break;
     default:
-        /* What is under way goes on by itself. */
+        /* The scan that is under way continues by itself. */
         break;
     }
 }
 
-/* If this is a rest, stop to look; what a window has found is told first. */
+/* In a rest, stop the tracker; but first report what a window has found. */
 static void hmem_track_rest(HmemTrack *track)
 {
     if (!hmem_track_resting(track)) {
@@ -257,13 +266,13 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
                            tick.dirty, tick.accessed);
     hmem_track_arm(track);
     track->ops->tick(track->opaque, &tick);
-    /* The driver can have gone after this, or the device. */
+    /* After this call, the driver or the device can be gone. */
     hmem_track_rest(track);
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
         if (track->answer == HMEM_ANSWER_AWAITED) {
             track->answer = HMEM_ANSWER_AWAITED_IN_TIMER;
         }
-        /* Tracking may be stopped, or be another, after this. */
+        /* During this call, tracking can be stopped or changed. */
         track->ops->wait(track->opaque);
         if (track->answer == HMEM_ANSWER_AWAITED_IN_TIMER) {
             track->answer = HMEM_ANSWER_AWAITED;
@@ -278,7 +287,7 @@ static void hmem_track_begin_window(HmemTrack *track, uint64_t now)
     hmem_track_arm(track);
 }
 
-/* What was before now is of no window. */
+/* Forget earlier accesses, which belong to no window. */
 static void hmem_track_clear(HmemTrack *track, uint64_t now)
 {
     if (track->tracker->scan) {
@@ -289,13 +298,16 @@ static void hmem_track_clear(HmemTrack *track, uint64_t now)
     }
 }
 
-/* A window, or a rest, is under way: end it if it is time. */
+/* End the current window, or rest, if it is time. */
 static void hmem_track_end_window(HmemTrack *track, uint64_t now)
 {
     if (track->answer == HMEM_ANSWER_TO_REARM) {
         hmem_track_rearm(track);
     }
-    /* A slow daemon gets a longer window: hmem_track_done() comes back. */
+    /*
+     * hmemd is slow, so the window gets longer: hmem_track_answered()
+     * continues.
+     */
     if (track->answer != HMEM_ANSWER_DONE) {
         return;
     }
@@ -330,13 +342,13 @@ static void hmem_track_timer(void *opaque)
         break;
     case HMEM_TRACK_CLEARING:
     case HMEM_TRACK_COLLECTING:
-        /* Or hmemd has answered, and the log is not through. */
+        /* For the dirty log: hmemd has answered while the pass goes on. */
         if (track->tracker->guest) {
             hmem_track_set_late(track, true);
         }
         break;
     case HMEM_TRACK_CLEARED:
-        /* Of no window. */
+        /* What the clearing scan found belongs to no window. */
         track->found = (HmemScanned) { };
         hmem_track_begin_window(track, now);
         break;
@@ -371,8 +383,8 @@ void hmem_track_memory_changed(HmemTrack *track)
     }
 }
 
-/* Whatever was under way is not any more. */
-static void hmem_track_idle(HmemTrack *track, HmemTrackState state)
+/* Abandon the window or scan that is under way. */
+static void hmem_track_clear_state(HmemTrack *track, HmemTrackState state)
 {
     timer_del(track->timer);
     track->state = state;
@@ -381,7 +393,7 @@ static void hmem_track_idle(HmemTrack *track, HmemTrackState state)
     track->late = false;
 }
 
-/* The tracker has nothing, and there is no window. */
+/* Begin to track; there is no window, and the tracker has found nothing. */
 static void hmem_track_begin(HmemTrack *track)
 {
     track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
@@ -392,7 +404,7 @@ static void hmem_track_begin(HmemTrack *track)
     } else {
         track->state = HMEM_TRACK_WINDOW;
     }
-    hmem_track_go_on(track);
+    hmem_track_continue(track);
 }
 
 void hmem_track_set_driver(HmemTrack *track, bool there, bool scans)
@@ -410,8 +422,8 @@ void hmem_track_set_driver(HmemTrack *track, bool there, bool scans)
         return;
     }
     if (had) {
-        /* The next one begins with a window of its own. */
-        hmem_track_idle(track, HMEM_TRACK_NO_DRIVER);
+        /* The next driver begins with a new window. */
+        hmem_track_clear_state(track, HMEM_TRACK_NO_DRIVER);
         if (track->tracker->rest) {
             track->tracker->rest(track);
         }
@@ -420,12 +432,12 @@ void hmem_track_set_driver(HmemTrack *track, bool there, bool scans)
     }
 }
 
-bool hmem_track_done(HmemTrack *track, uint64_t seq)
+bool hmem_track_answered(HmemTrack *track, uint64_t seq)
 {
     if (seq == 0 || seq > track->max_seq) {
         return false;
     }
-    /* Otherwise an answer from before tracking was stopped, and late. */
+    /* Otherwise this is a late answer, from before tracking was stopped. */
     if (track->answer == HMEM_ANSWER_DONE || seq != track->seq) {
         return true;
     }
@@ -453,14 +465,14 @@ bool hmem_track_waiting(const HmemTrack *track)
     return track->answer != HMEM_ANSWER_DONE;
 }
 
-void hmem_track_forget(HmemTrack *track)
+void hmem_track_new_connection(HmemTrack *track)
 {
     track->max_seq = 0;
 }
 
 /*
- * A shorter window could be over before a pass over all of memory, in which
- * every page was written, is.
+ * A shorter window could end before a pass over all memory has ended in which
+ * every page was written.
  */
 uint64_t hmem_track_min_window(const HmemTrack *track)
 {
@@ -470,26 +482,26 @@ uint64_t hmem_track_min_window(const HmemTrack *track)
 }
 
 static char *hmem_track_check(const HmemTrack *track,
-                              const struct hmem_link_track *ask)
+                              const struct hmem_link_track *request)
 {
-    if (ask->window_ns == 0) {
-        return ask->tracker || ask->flags ?
+    if (request->window_ns == 0) {
+        return request->tracker || request->flags ?
             g_strdup("no window, but a tracker or flags") : NULL;
     }
-    if (ask->window_ns < hmem_track_min_window(track) ||
-        ask->window_ns > HMEM_LINK_MAX_WINDOW_NS) {
+    if (request->window_ns < hmem_track_min_window(track) ||
+        request->window_ns > HMEM_LINK_MAX_WINDOW_NS) {
         return g_strdup_printf("a window of %" PRIu64 " ns, which is not within"
-                               " %" PRIu64 " .. %" PRIu64, ask->window_ns,
+                               " %" PRIu64 " .. %" PRIu64, request->window_ns,
                                hmem_track_min_window(track),
                                HMEM_LINK_MAX_WINDOW_NS);
     }
-    if (!hmem_track_find(track, ask->tracker)) {
+    if (!hmem_track_find_tracker(track, request->tracker)) {
         return g_strdup_printf("tracker 0x%x, which is not one of 0x%x",
-                               ask->tracker, hmem_track_trackers(track));
+                               request->tracker, hmem_track_trackers(track));
     }
-    if (ask->flags & ~hmem_track_flags()) {
+    if (request->flags & ~hmem_track_flags()) {
         return g_strdup_printf("flags 0x%x, of which this VM has 0x%x",
-                               ask->flags, hmem_track_flags());
+                               request->flags, hmem_track_flags());
     }
     return NULL;
 }
@@ -505,57 +517,59 @@ static void hmem_track_halt(HmemTrack *track)
     if (tracker->guest) {
         hmem_track_set_late(track, false);
     }
-    hmem_track_idle(track, HMEM_TRACK_OFF);
+    hmem_track_clear_state(track, HMEM_TRACK_OFF);
     if (tracker->scan) {
         tracker->scan(track, HMEM_SCAN_NONE);
     }
     track->tracker = NULL;
 }
 
-/* Do what was asked for. */
-static void hmem_track_go(HmemTrack *track)
+/* Carry out hmemd's last request. */
+static void hmem_track_apply_request(HmemTrack *track)
 {
-    const struct hmem_link_track *ask = &track->ask;
-    const HmemTracker *tracker = hmem_track_find(track, ask->tracker);
+    const struct hmem_link_track *request = &track->request;
+    const HmemTracker *tracker =
+        hmem_track_find_tracker(track, request->tracker);
 
     if (track->tracker != tracker ||
-        (track->flags ^ ask->flags) & ~HMEM_LINK_TRACK_REST) {
+        (track->flags ^ request->flags) & ~HMEM_LINK_TRACK_REST) {
         hmem_track_halt(track);
     }
-    /* To switch the log off can end in an unplug. */
+    /* Switching the log off can have unplugged the device. */
     if (!tracker || !track->timer) {
         return;
     }
-    track->window_ns = ask->window_ns;
-    track->flags = ask->flags;
-    trace_virtio_hmem_track(ask->window_ns, ask->tracker, ask->flags);
+    track->window_ns = request->window_ns;
+    track->flags = request->flags;
+    trace_virtio_hmem_track(request->window_ns, request->tracker,
+                            request->flags);
     if (!track->tracker) {
         track->tracker = tracker;
         track->seq = 0;
         hmem_track_begin(track);
     } else {
         hmem_track_rest(track);
-        hmem_track_go_on(track);
+        hmem_track_continue(track);
     }
 }
 
-char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask)
+char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *request)
 {
-    char *wrong = hmem_track_check(track, ask);
+    char *wrong = hmem_track_check(track, request);
 
     if (wrong) {
         return wrong;
     }
-    track->ask = *ask;
+    track->request = *request;
     if (!track->held) {
-        hmem_track_go(track);
+        hmem_track_apply_request(track);
     }
     return NULL;
 }
 
 void hmem_track_stop(HmemTrack *track)
 {
-    track->ask = (struct hmem_link_track) { };
+    track->request = (struct hmem_link_track) { };
     hmem_track_halt(track);
 }
 
@@ -568,7 +582,7 @@ void hmem_track_hold(HmemTrack *track, bool hold)
     if (hold) {
         hmem_track_halt(track);
     } else {
-        hmem_track_go(track);
+        hmem_track_apply_request(track);
     }
 }
 
@@ -584,7 +598,7 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
     track->ops = ops;
     track->opaque = opaque;
     maps->bytes = ROUND_UP(bytes, qemu_real_host_page_size());
-    /* A map that is not used takes no memory. */
+    /* A map takes memory only when it is used. */
     maps->dirty = qemu_memfd_alloc("virtio-hmem-maps",
                                    HMEM_LINK_MAPS * maps->bytes,
                                    F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL,

@@ -2,18 +2,19 @@
 /*
  * virtio-hmem: heterogeneous memory device.
  *
- * hmemd decides which pages belong into which memory tier of the guest, and
- * the guest's driver moves them.  The device stands between the two and trusts
- * neither: it checks hints before the guest sees them, and results before
- * hmemd does.  It has no policy of its own.
+ * hmemd decides which pages belong into which memory tier of the guest, and the
+ * guest's driver moves them.  The device is between the two and trusts neither:
+ * it checks hints before the guest sees them, and results before hmemd sees
+ * them.  The device has no policy of its own.
  *
- * What hmemd gets wrong costs it the connection (hmem_link_drop()), what the
- * guest gets wrong breaks the device until the guest resets it
- * (virtio_hmem_violation()).  The guest runs on in either case.
+ * If hmemd breaks the rules, the device drops the connection
+ * (hmem_link_drop()).  If the guest breaks the rules, the device is broken
+ * until the guest resets it (virtio_hmem_violation()).  The guest keeps running
+ * in either case.
  *
- * The device never keeps a buffer of the guest's: it takes one when it has
- * hints to put in.  So a reset, an unplug or a migration finds all of them in
- * the rings.
+ * The device never holds a buffer of the guest: it takes one only when it has
+ * hints to put in.  So when a reset, an unplug or a migration comes, all
+ * buffers are in the rings.
  */
 
 #include "qemu/osdep.h"
@@ -38,7 +39,7 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
 
 #define VIRTIO_HMEM_QUEUE_SIZE 128
 
-/* QEMU tells nobody that incoming postcopy is over; so often we ask. */
+/* QEMU does not tell when incoming postcopy has ended, so poll this often. */
 #define VIRTIO_HMEM_POSTCOPY_POLL_MS 100
 
 /* The smallest buffer that the driver may post for hints. */
@@ -46,15 +47,15 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
     (sizeof(struct virtio_hmem_hint_batch) +                                \
      VIRTIO_HMEM_MIN_HINTS * sizeof(struct virtio_hmem_hint))
 
-/* A result batch is passed on as one message. */
+/* A result batch must fit into one message to hmemd. */
 #define VIRTIO_HMEM_MAX_RESULTS                                             \
     ((HMEM_LINK_MAX_PAYLOAD - sizeof(struct virtio_hmem_result_batch)) /    \
      sizeof(struct virtio_hmem_result))
 
 /*
- * From when the driver has written how much of a tier is online until hmemd is
- * told.  It may write the two halves one after the other, and is not to keep
- * hmemd busy.  A person does not see the delay.
+ * Time from the driver's write of a tier's online size until hmemd is told.
+ * The driver may write the two halves of the number one after the other, and it
+ * must not be able to keep hmemd busy.  A person does not notice the delay.
  */
 #define VIRTIO_HMEM_ONLINE_DELAY_NS (10 * SCALE_MS)
 
@@ -83,18 +84,19 @@ static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
     return vdev->status & VIRTIO_CONFIG_S_DRIVER_OK && !vdev->broken;
 }
 
-/* There is a driver on the queues. */
+/* The driver is ready and the VM runs, so the queues can be used. */
 static bool virtio_hmem_ready(VirtIOHMEM *hmem)
 {
     return VIRTIO_DEVICE(hmem)->vm_running && virtio_hmem_driver_ok(hmem);
 }
 
 /*
- * Have virtio_hmem_work() called.  The main loop would do so at some later
- * time: a guest whose time is its instructions is to find the same thing in
- * each run.
+ * Have virtio_hmem_work() called.  With -icount, use the timer: the main loop
+ * would call the function at some later time, but the guest must see the same
+ * in each run.
  *
- * What comes before can have ended in an unplug, see virtio-hmem-dirty.c.
+ * The code before this call can have unplugged the device, see
+ * virtio-hmem-dirty.c.
  */
 static void virtio_hmem_kick(VirtIOHMEM *hmem)
 {
@@ -109,8 +111,8 @@ static void virtio_hmem_kick(VirtIOHMEM *hmem)
 }
 
 /*
- * Live migration, out or (postcopy) in.  Moving pages would rewrite the memory
- * that is being sent, tracking would have it sent once more.
+ * Live migration, outgoing or (postcopy) incoming.  Moving pages would rewrite
+ * memory that is being sent, and tracking would have memory sent once more.
  */
 static bool virtio_hmem_is_migrating(VirtIOHMEM *hmem)
 {
@@ -118,7 +120,7 @@ static bool virtio_hmem_is_migrating(VirtIOHMEM *hmem)
 }
 
 /*
- * Batches and parts
+ * Batches from hmemd, and hint batches sent to the guest
  */
 
 static void virtio_hmem_free_batch(VirtIOHMEM *hmem, VirtIOHMEMBatch *batch)
@@ -129,34 +131,34 @@ static void virtio_hmem_free_batch(VirtIOHMEM *hmem, VirtIOHMEMBatch *batch)
     g_free(batch);
 }
 
-/* Nobody waits for results any more. */
+/* hmemd does not want results any more. */
 static void virtio_hmem_end_batches(VirtIOHMEM *hmem)
 {
     VirtIOHMEMBatch *batch, *next;
     int i;
 
-    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
-        hmem->parts[i].batch = NULL;
+    for (i = 0; i < VIRTIO_HMEM_MAX_SENT; i++) {
+        hmem->sent[i].batch = NULL;
     }
     QTAILQ_FOREACH_SAFE(batch, &hmem->batches, entry, next) {
         virtio_hmem_free_batch(hmem, batch);
     }
 }
 
-/* The driver has gone, and no results can come any more. */
-static void virtio_hmem_end_parts(VirtIOHMEM *hmem)
+/* The driver has gone, so no results can come any more. */
+static void virtio_hmem_end_sent(VirtIOHMEM *hmem)
 {
     virtio_hmem_end_batches(hmem);
-    memset(hmem->parts, 0, sizeof(hmem->parts));
+    memset(hmem->sent, 0, sizeof(hmem->sent));
 }
 
-static VirtIOHMEMPart *virtio_hmem_find_part(VirtIOHMEM *hmem, uint64_t id)
+static VirtIOHMEMSent *virtio_hmem_find_sent(VirtIOHMEM *hmem, uint64_t id)
 {
     int i;
 
-    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
-        if (hmem->parts[i].id == id) {
-            return &hmem->parts[i];
+    for (i = 0; i < VIRTIO_HMEM_MAX_SENT; i++) {
+        if (hmem->sent[i].id == id) {
+            return &hmem->sent[i];
         }
     }
     return NULL;
@@ -167,22 +169,23 @@ static uint32_t virtio_hmem_outstanding(VirtIOHMEM *hmem)
     uint32_t num = 0;
     int i;
 
-    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
-        num += hmem->parts[i].id != 0;
+    for (i = 0; i < VIRTIO_HMEM_MAX_SENT; i++) {
+        num += hmem->sent[i].id != 0;
     }
     return num;
 }
 
 /*
- * To hmemd
+ * Messages to hmemd
  */
 
 /*
  * A guest can change its memory as often as it can write to a register (shadow
- * RAM, MMCONFIG), and each change has hmemd go through its page table.  So this
- * comes no more often than hmemd is ready to go through it, which is what the
- * shortest window follows from; or before what relies on it, of which hmemd
- * bounds how often it comes (see virtio_hmem_send()).
+ * RAM, MMCONFIG), and each change makes hmemd pass over its page table.  So the
+ * device sends ranges at most once per shortest window, which is the time that
+ * hmemd needs for a pass.  Ranges come earlier only before a message that
+ * depends on them, and hmemd bounds how often such messages come (see
+ * virtio_hmem_send()).
  */
 static void virtio_hmem_send_ranges(VirtIOHMEM *hmem)
 {
@@ -218,7 +221,10 @@ static void virtio_hmem_memory_changed(void *opaque)
     VirtIOHMEM *hmem = opaque;
 
     hmem->ranges_changed = true;
-    /* The timer stands still with the guest, which changes nothing then. */
+    /*
+     * The timer stands still while the VM is stopped; then the guest changes
+     * nothing.
+     */
     if (!timer_pending(hmem->ranges_timer) ||
         !VIRTIO_DEVICE(hmem)->vm_running) {
         virtio_hmem_flush_ranges(hmem);
@@ -226,7 +232,7 @@ static void virtio_hmem_memory_changed(void *opaque)
     hmem_track_memory_changed(&hmem->track);
 }
 
-/* A message that means something with the ranges as they are now. */
+/* Send a message that refers to the current ranges. */
 static void virtio_hmem_send(VirtIOHMEM *hmem, enum hmem_link_type type,
                              const void *payload, size_t len)
 {
@@ -242,8 +248,8 @@ static void virtio_hmem_send_state(VirtIOHMEM *hmem)
 }
 
 /*
- * How much of the tier is online, if the driver says so: it cannot be more than
- * all memory that the machine can ever have.
+ * The online size of the tier as the driver wrote it, but at most all memory
+ * that the machine can ever have.
  */
 static uint64_t virtio_hmem_online(const VirtIOHMEM *hmem, int tier)
 {
@@ -253,7 +259,7 @@ static uint64_t virtio_hmem_online(const VirtIOHMEM *hmem, int tier)
                                current_machine->maxram_size), frame);
 }
 
-/* Tell hmemd if something has changed, and draw the conclusions. */
+/* Compute the state.  If it has changed, tell hmemd and act accordingly. */
 static void virtio_hmem_update_state(VirtIOHMEM *hmem)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
@@ -268,7 +274,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     if (virtio_hmem_driver_ok(hmem)) {
         flags |= HMEM_LINK_DRIVER_OK;
     } else {
-        virtio_hmem_end_parts(hmem);
+        virtio_hmem_end_sent(hmem);
         hmem_access_reset(&hmem->access);
     }
     hmem_track_set_driver(&hmem->track, flags & HMEM_LINK_DRIVER_OK,
@@ -277,7 +283,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     if (hmem->track.late) {
         flags |= HMEM_LINK_SCAN_LATE;
     }
-    /* For virtio, a machine that sleeps is running. */
+    /* For virtio, a sleeping machine is running. */
     if (vdev->vm_running && !runstate_check(RUN_STATE_SUSPENDED)) {
         flags |= HMEM_LINK_VM_RUNNING;
     }
@@ -289,7 +295,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
                   qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                   VIRTIO_HMEM_POSTCOPY_POLL_MS);
     }
-    /* Not while a reset is on its way. */
+    /* During a reset, the device is broken for a moment: do not report that. */
     if (vdev->broken && vdev->status) {
         flags |= HMEM_LINK_BROKEN;
     }
@@ -398,7 +404,7 @@ static void virtio_hmem_scan(void *opaque, HmemScan scan)
     virtio_hmem_kick(hmem);
 }
 
-/* virtio_hmem_update_state(), where something else calls back. */
+/* Callback that calls virtio_hmem_update_state(). */
 static void virtio_hmem_changed(void *opaque)
 {
     virtio_hmem_update_state(opaque);
@@ -412,16 +418,18 @@ static const HmemTrackOps virtio_hmem_track_ops = {
 };
 
 /*
- * Hints, from hmemd to the guest
+ * Hints: from hmemd to the guest
  */
 
-/* The oldest batch of which hints wait for a buffer; NULL: none can go. */
+/*
+ * The oldest batch with hints that wait for a buffer; NULL: none can be sent.
+ */
 static VirtIOHMEMBatch *virtio_hmem_to_deliver(VirtIOHMEM *hmem)
 {
     VirtIOHMEMBatch *batch;
 
     if (!virtio_hmem_ready(hmem) || virtio_hmem_is_migrating(hmem) ||
-        !virtio_hmem_find_part(hmem, 0)) {
+        !virtio_hmem_find_sent(hmem, 0)) {
         return NULL;
     }
     QTAILQ_FOREACH(batch, &hmem->batches, entry) {
@@ -433,9 +441,9 @@ static VirtIOHMEMBatch *virtio_hmem_to_deliver(VirtIOHMEM *hmem)
 }
 
 /*
- * Fill one buffer with what fits of the oldest batch, as a part of its own.
- * Returns how many bytes; 0: there is nothing to deliver any more, or the
- * device is broken.
+ * Fill one buffer with hints of the oldest batch, as many as fit.  Returns the
+ * number of bytes; or 0 if there is nothing to deliver any more, or the device
+ * is broken.
  */
 static size_t virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem)
 {
@@ -474,26 +482,26 @@ static size_t virtio_hmem_fill(VirtIOHMEM *hmem, VirtQueueElement *elem)
                  num * sizeof(*hints));
     trace_virtio_hmem_hints(hmem->next_id, batch->cookie, num, frames);
 
-    *virtio_hmem_find_part(hmem, 0) = (VirtIOHMEMPart) {
+    *virtio_hmem_find_sent(hmem, 0) = (VirtIOHMEMSent) {
         .id = hmem->next_id++,
         .frames = frames,
         .since = batch->since,
         .batch = batch,
     };
-    batch->num_parts++;
+    batch->num_sent++;
     batch->next += num;
     if (batch->next == batch->num_hints) {
         g_free(batch->hints);
         batch->hints = NULL;
     }
-    /* The batch can be gone after this. */
+    /* The push can end the batch. */
     virtqueue_push(hmem->hint_vq, elem, len);
     return len;
 }
 
 /*
- * Put waiting hints into the buffers that the driver has posted, as many as are
- * of one pass.  True: there may be more.
+ * Put waiting hints into the buffers that the driver has posted, for one pass.
+ * Returns true if there may be more work.
  */
 static bool virtio_hmem_deliver(VirtIOHMEM *hmem)
 {
@@ -591,16 +599,16 @@ static void virtio_hmem_receive_hints(VirtIOHMEM *hmem,
 }
 
 /*
- * Results, from the guest to hmemd
+ * Results: from the guest to hmemd
  */
 
 /*
- * NULL, or what is wrong with it.  Memory can have gone since the hints were
- * checked, and the guest cannot know that hmemd was told: such frames may still
- * be named.
+ * Returns NULL, or a text that says what is wrong with the result.  A result
+ * may name frames that have gone since the hints were checked, because the
+ * guest cannot know when hmemd was told.
  */
 static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
-                                            const VirtIOHMEMPart *part,
+                                            const VirtIOHMEMSent *sent,
                                             const struct virtio_hmem_result *r)
 {
     const uint64_t gfn = le64_to_cpu(r->gfn);
@@ -617,28 +625,28 @@ static const char *virtio_hmem_check_result(VirtIOHMEM *hmem,
     if (r->status != virtio_hmem_status(r->reason)) {
         return "status that does not follow from its reason";
     }
-    if (!hmem_memory_had_page(&hmem->memory, gfn, r->order, part->since)) {
+    if (!hmem_memory_had_page(&hmem->memory, gfn, r->order, sent->since)) {
         return "gfn that is no page of the guest";
     }
     if (new_gfn != gfn &&
         (r->reason != VIRTIO_HMEM_R_MOVED ||
          !hmem_memory_had_page(&hmem->memory, new_gfn, r->order,
-                               part->since))) {
+                               sent->since))) {
         return "new_gfn where the page cannot be";
     }
     return NULL;
 }
 
 /*
- * Check a whole result batch before any of it has effect.
+ * Check a whole result batch before any of its results has an effect.
  *
- * Which frames were hinted is not remembered, only how many: results may not
- * answer more than that, and those of a finished batch must answer all.  A
- * guest that answers for other pages than it was asked for misinforms hmemd
- * about its own memory, which it can do anyway.
+ * The device remembers only how many frames were hinted, not which ones.
+ * Results must not answer more frames, and the last results must answer all of
+ * them.  A guest that answers for other pages only misinforms hmemd about its
+ * own memory, which it can do anyway.
  */
 static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
-                                      const VirtIOHMEMPart *part,
+                                      const VirtIOHMEMSent *sent,
                                       const struct virtio_hmem_result_batch *b,
                                       uint64_t *frames)
 {
@@ -649,7 +657,7 @@ static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
     *frames = 0;
     for (i = 0; i < num; i++) {
         const struct virtio_hmem_result *r = &b->results[i];
-        const char *wrong = virtio_hmem_check_result(hmem, part, r);
+        const char *wrong = virtio_hmem_check_result(hmem, sent, r);
 
         if (wrong) {
             virtio_hmem_violation(hmem, "result %u of %u (gfn 0x%" PRIx64
@@ -661,37 +669,39 @@ static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
         /* At most 2729 times 2^18. */
         *frames += 1ull << r->order;
     }
-    if (*frames > part->frames - part->answered) {
+    if (*frames > sent->frames - sent->answered) {
         virtio_hmem_violation(hmem, "results for %" PRIu64 " frames, %" PRIu64
                               " of batch %" PRIu64 " are open", *frames,
-                              part->frames - part->answered, part->id);
+                              sent->frames - sent->answered, sent->id);
         return false;
     }
     if (flags & VIRTIO_HMEM_RESULT_LAST &&
-        *frames != part->frames - part->answered) {
+        *frames != sent->frames - sent->answered) {
         virtio_hmem_violation(hmem, "last results of batch %" PRIu64 " leave %"
-                              PRIu64 " frames open", part->id,
-                              part->frames - part->answered - *frames);
+                              PRIu64 " frames open", sent->id,
+                              sent->frames - sent->answered - *frames);
         return false;
     }
     return true;
 }
 
-/* Account for checked results and pass them on under hmemd's name. */
-static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
+/* Account for checked results and pass them on with hmemd's batch id. */
+static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMSent *sent,
                                        struct virtio_hmem_result_batch *b,
                                        uint64_t frames)
 {
     const uint32_t num = le32_to_cpu(b->num_results);
     const bool last = le32_to_cpu(b->flags) & VIRTIO_HMEM_RESULT_LAST;
-    VirtIOHMEMBatch *batch = part->batch;
+    VirtIOHMEMBatch *batch = sent->batch;
     uint32_t i;
 
-    trace_virtio_hmem_results(part->id, num, frames, last);
+    trace_virtio_hmem_results(sent->id, num, frames, last);
     for (i = 0; i < num; i++) {
         struct virtio_hmem_result *r = &b->results[i];
 
-        /* To where the guest has no memory any more: the page is not there. */
+        /*
+         * The guest has no memory at the new place any more: the page has gone.
+         */
         if (r->reason == VIRTIO_HMEM_R_MOVED &&
             !hmem_memory_has_page(&hmem->memory, le64_to_cpu(r->new_gfn),
                                   r->order)) {
@@ -706,17 +716,17 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
     hmem->stats.results += num;
     hmem->stats.foreign_moves = le64_to_cpu(b->foreign_moves);
 
-    part->answered += frames;
+    sent->answered += frames;
     if (last) {
-        memset(part, 0, sizeof(*part));
+        memset(sent, 0, sizeof(*sent));
     }
     if (!batch) {
         return;
     }
     if (last) {
-        batch->num_parts--;
-        /* hmemd's batch is finished when the last of its parts is. */
-        if (batch->num_parts || batch->hints) {
+        batch->num_sent--;
+        /* hmemd's batch ends with the last of its hint batches. */
+        if (batch->num_sent || batch->hints) {
             b->flags = 0;
         }
     }
@@ -730,14 +740,14 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMPart *part,
     }
 }
 
-/* Bytes of the result batch; 0: the device is broken. */
+/* Process a result batch.  Returns its length; or 0 if it broke the device. */
 static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
                                          const VirtQueueElement *elem)
 {
     const size_t size = iov_size(elem->out_sg, elem->out_num);
     g_autofree struct virtio_hmem_result_batch *b = NULL;
     struct virtio_hmem_result_batch header;
-    VirtIOHMEMPart *part;
+    VirtIOHMEMSent *sent;
     uint32_t num, flags;
     uint64_t frames;
     size_t len;
@@ -772,27 +782,27 @@ static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
         virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
         return 0;
     }
-    part = header.id ? virtio_hmem_find_part(hmem, le64_to_cpu(header.id)) :
+    sent = header.id ? virtio_hmem_find_sent(hmem, le64_to_cpu(header.id)) :
         NULL;
-    if (!part) {
+    if (!sent) {
         virtio_hmem_violation(hmem, "results of batch %" PRIu64 ", which is "
                               "not under way", le64_to_cpu(header.id));
         return 0;
     }
 
-    /* From here on the guest cannot change it any more. */
+    /* From here on, use the copy, which the guest cannot change. */
     b = g_malloc(len);
     *b = header;
     iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), b->results,
                len - sizeof(header));
-    if (!virtio_hmem_check_results(hmem, part, b, &frames)) {
+    if (!virtio_hmem_check_results(hmem, sent, b, &frames)) {
         return 0;
     }
-    virtio_hmem_accept_results(hmem, part, b, frames);
+    virtio_hmem_accept_results(hmem, sent, b, frames);
     return len;
 }
 
-/* What the driver has posted of one pass.  True: there may be more. */
+/* Process posted results, for one pass.  Returns true if there may be more. */
 static bool virtio_hmem_receive_results(VirtIOHMEM *hmem)
 {
     VirtQueue *vq = hmem->result_vq;
@@ -801,7 +811,7 @@ static bool virtio_hmem_receive_results(VirtIOHMEM *hmem)
 
     while (done < HMEM_PASS_BYTES && virtio_hmem_ready(hmem) &&
            (elem = virtqueue_pop(vq, sizeof(*elem)))) {
-        /* The driver can have been reset by what it had the pop do. */
+        /* Popping can have reset the driver, by a write to device registers. */
         size_t len = virtio_hmem_ready(hmem) ?
             virtio_hmem_handle_results(hmem, elem) : 0;
 
@@ -825,13 +835,13 @@ static bool virtio_hmem_receive_results(VirtIOHMEM *hmem)
 /*
  * Queues
  *
- * A buffer, a ring or an interrupt's address can lie where the guest wants, so
- * that using it does something to a device.  So nothing is done on a queue but
- * here, from a bottom half that keeps the device's own registers shut meanwhile
- * (virtio_bh_new_guarded()).  What they do not shut is the way through the PCI
- * configuration space: the device can be reset, stopped or unplugged whenever
- * something is popped, pushed or notified.  Therefore state is complete before
- * that, and is looked up anew after it.
+ * The guest can place a buffer, a ring or an interrupt's address anywhere, also
+ * into the registers of a device: then using it makes that device do something.
+ * So all work on queues runs here, in a bottom half that blocks this device's
+ * own registers meanwhile (virtio_bh_new_guarded()).  PCI configuration space
+ * stays open: any pop, push or notification can reset, stop or unplug the
+ * device.  So the code completes its state before each of these calls, and
+ * reads the state again afterwards.
  */
 
 static void virtio_hmem_release(void *opaque)
@@ -842,14 +852,14 @@ static void virtio_hmem_release(void *opaque)
 static void virtio_hmem_work(void *opaque)
 {
     VirtIOHMEM *hmem = opaque;
-    /* The device is a part of it. */
+    /* The transport owns the device; keep both. */
     Object *transport = OBJECT(qdev_get_parent_bus(DEVICE(hmem))->parent);
     bool more;
 
     object_ref(transport);
     more = virtio_hmem_receive_results(hmem);
     more |= hmem_access_receive(&hmem->access);
-    /* What was finished makes room. */
+    /* Deliver after receiving, because finished batches make room. */
     more |= virtio_hmem_deliver(hmem);
     more |= hmem_access_deliver(&hmem->access);
     if (DEVICE(hmem)->realized) {
@@ -860,13 +870,15 @@ static void virtio_hmem_work(void *opaque)
         }
         object_unref(transport);
     } else {
-        /* Who has called us still has to do with its guard. */
+        /* The caller still uses its guard: drop the reference later. */
         aio_bh_schedule_oneshot(qemu_get_aio_context(),
                                 virtio_hmem_release, transport);
     }
 }
 
-/* What the bottom half is in guest time: guarded as that is. */
+/*
+ * With -icount, runs the bottom half's work in guest time, with the same guard.
+ */
 static void virtio_hmem_work_timer(void *opaque)
 {
     VirtIOHMEM *hmem = opaque;
@@ -880,14 +892,14 @@ static void virtio_hmem_handle_vq(VirtIODevice *vdev, VirtQueue *vq)
 }
 
 /*
- * From hmemd
+ * Messages from hmemd
  */
 
 static void virtio_hmem_link_opened(void *opaque)
 {
     VirtIOHMEM *hmem = opaque;
 
-    hmem_track_forget(&hmem->track);
+    hmem_track_new_connection(&hmem->track);
     virtio_hmem_send_hello(hmem);
     virtio_hmem_send_ranges(hmem);
     virtio_hmem_send_state(hmem);
@@ -921,7 +933,7 @@ static void virtio_hmem_link_message(void *opaque, uint32_t type,
     case HMEM_LINK_TICK_DONE: {
         const struct hmem_link_tick_done *done = payload;
 
-        if (!hmem_track_done(&hmem->track, done->seq)) {
+        if (!hmem_track_answered(&hmem->track, done->seq)) {
             hmem_link_drop(&hmem->link, "TICK_DONE for tick %" PRIu64
                            ", which was not sent", done->seq);
         }
@@ -947,7 +959,7 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
 {
     VirtIOHMEM *hmem = container_of(notifier, VirtIOHMEM, migration_notifier);
 
-    /* Where postcopy takes over, precopy is done, but migration is not. */
+    /* When postcopy takes over, precopy has ended, but migration has not. */
     hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP ||
         migration_is_running();
     virtio_hmem_update_state(hmem);
@@ -955,7 +967,10 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
     return 0;
 }
 
-/* The run state changes only after the notifiers have been called. */
+/*
+ * The run state changes after the notifiers have been called, so use a bottom
+ * half.
+ */
 static void virtio_hmem_suspended(Notifier *notifier, void *data)
 {
     qemu_bh_schedule(container_of(notifier, VirtIOHMEM,
@@ -981,7 +996,7 @@ static HmemSetStatusRet virtio_hmem_set_status(VirtIODevice *vdev,
 {
     VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
 
-    /* Called for a change of the run state, too. */
+    /* QEMU calls this for a change of the run state as well. */
     vdev->status = status;
     if (hmem->work_bh) {
         virtio_hmem_update_state(hmem);
@@ -1005,13 +1020,13 @@ static void virtio_hmem_get_config(VirtIODevice *vdev, uint8_t *config)
 
 static void virtio_hmem_set_config(VirtIODevice *vdev, const uint8_t *config)
 {
-    const struct virtio_hmem_config *asked = (const void *)config;
+    const struct virtio_hmem_config *written = (const void *)config;
     VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
     int i;
 
     if (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ONLINE)) {
         for (i = 0; i < hmem->memory.num_tiers; i++) {
-            hmem->online[i] = le64_to_cpu(asked->tiers[i].online);
+            hmem->online[i] = le64_to_cpu(written->tiers[i].online);
         }
         if (!timer_pending(hmem->online_timer)) {
             timer_mod(hmem->online_timer,
@@ -1019,7 +1034,7 @@ static void virtio_hmem_set_config(VirtIODevice *vdev, const uint8_t *config)
                       VIRTIO_HMEM_ONLINE_DELAY_NS);
         }
     }
-    /* The transport keeps what was written, for the next call. */
+    /* The transport keeps the written bytes: restore the read-only fields. */
     virtio_hmem_get_config(vdev, vdev->config);
 }
 
@@ -1081,7 +1096,7 @@ static void virtio_hmem_init_config(VirtIOHMEM *hmem)
     }
 }
 
-/* The id that the user gave, which the transport has. */
+/* The id that the user gave to the device or to its transport. */
 static const char *virtio_hmem_name(DeviceState *dev)
 {
     DeviceState *proxy = qdev_get_parent_bus(dev)->parent;
@@ -1099,7 +1114,9 @@ static bool virtio_hmem_check_machine(const VirtIOHMEM *hmem, Error **errp)
 {
     bool two = false;
 
-    /* They would take each other's dirty bits, and move pages to and fro. */
+    /*
+     * Two devices would take each other's dirty bits and move pages to and fro.
+     */
     object_resolve_path_type("", TYPE_VIRTIO_HMEM, &two);
     if (two) {
         error_setg(errp, "only one virtio-hmem device is supported: it is "
@@ -1180,21 +1197,21 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
 
-    /* Whoever is on a queue now finds none any more. */
+    /* Makes code that is working on a queue stop. */
     virtio_reset(vdev);
     notifier_remove(&hmem->suspend_notifier);
     notifier_remove(&hmem->wakeup_notifier);
     qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
     hmem_link_unrealize(&hmem->link);
-    /* Ends a scan, which kicks. */
+    /* This ends a scan, which calls virtio_hmem_kick(). */
     hmem_track_unrealize(&hmem->track);
     timer_free(hmem->work_timer);
     qemu_bh_delete(hmem->work_bh);
     hmem->work_bh = NULL;
     timer_free(hmem->online_timer);
     timer_free(hmem->postcopy_timer);
-    virtio_hmem_end_parts(hmem);
+    virtio_hmem_end_sent(hmem);
     hmem_memory_unrealize(&hmem->memory);
     timer_free(hmem->ranges_timer);
     virtio_delete_queue(hmem->hint_vq);
@@ -1206,8 +1223,8 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 }
 
 /*
- * Migration: the parts and the scan that the guest is working on.  Batches are
- * between this QEMU and its hmemd, and stay behind.
+ * Migration: the hint batches and the scan that the guest works on migrate.
+ * Batches from hmemd do not, because they are between this QEMU and its hmemd.
  */
 
 typedef struct VirtIOHMEMMigChecks {
@@ -1233,7 +1250,9 @@ static int virtio_hmem_mig_checks_pre_save(void *opaque)
     return 0;
 }
 
-/* The guest has read its configuration space, and does not read it again. */
+/*
+ * The guest does not read its configuration space again, so it must not change.
+ */
 static int virtio_hmem_mig_checks_post_load(void *opaque, int version_id)
 {
     VirtIOHMEMMigChecks *tmp = opaque;
@@ -1270,14 +1289,14 @@ static const VMStateDescription vmstate_virtio_hmem_mig_checks = {
     },
 };
 
-static const VMStateDescription vmstate_virtio_hmem_part = {
+static const VMStateDescription vmstate_virtio_hmem_sent = {
     .name = "virtio-hmem-device/part",
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(id, VirtIOHMEMPart),
-        VMSTATE_UINT64(frames, VirtIOHMEMPart),
-        VMSTATE_UINT64(answered, VirtIOHMEMPart),
+        VMSTATE_UINT64(id, VirtIOHMEMSent),
+        VMSTATE_UINT64(frames, VirtIOHMEMSent),
+        VMSTATE_UINT64(answered, VirtIOHMEMSent),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -1294,22 +1313,22 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
                      hmem->next_id);
         return -EINVAL;
     }
-    for (i = 0; i < VIRTIO_HMEM_MAX_PARTS; i++) {
-        VirtIOHMEMPart *part = &hmem->parts[i];
+    for (i = 0; i < VIRTIO_HMEM_MAX_SENT; i++) {
+        VirtIOHMEMSent *sent = &hmem->sent[i];
 
-        part->batch = NULL;
-        part->since = HMEM_GENERATION_UNKNOWN;
-        if (part->id >= hmem->next_id || part->frames > max_frames ||
-            part->answered > part->frames || !part->id != !part->frames) {
+        sent->batch = NULL;
+        sent->since = HMEM_GENERATION_UNKNOWN;
+        if (sent->id >= hmem->next_id || sent->frames > max_frames ||
+            sent->answered > sent->frames || !sent->id != !sent->frames) {
             error_report("virtio-hmem: batch %" PRIu64 " with %" PRIu64 " of %"
-                         PRIu64 " frames answered makes no sense", part->id,
-                         part->answered, part->frames);
+                         PRIu64 " frames answered makes no sense", sent->id,
+                         sent->answered, sent->frames);
             return -EINVAL;
         }
-        for (j = 0; part->id && j < i; j++) {
-            if (hmem->parts[j].id == part->id) {
+        for (j = 0; sent->id && j < i; j++) {
+            if (hmem->sent[j].id == sent->id) {
                 error_report("virtio-hmem: batch %" PRIu64 " comes twice",
-                             part->id);
+                             sent->id);
                 return -EINVAL;
             }
         }
@@ -1363,8 +1382,8 @@ static const VMStateDescription vmstate_virtio_hmem_device = {
         VMSTATE_WITH_TMP(VirtIOHMEM, VirtIOHMEMMigChecks,
                          vmstate_virtio_hmem_mig_checks),
         VMSTATE_UINT64(next_id, VirtIOHMEM),
-        VMSTATE_STRUCT_ARRAY(parts, VirtIOHMEM, VIRTIO_HMEM_MAX_PARTS, 1,
-                             vmstate_virtio_hmem_part, VirtIOHMEMPart),
+        VMSTATE_STRUCT_ARRAY(sent, VirtIOHMEM, VIRTIO_HMEM_MAX_SENT, 1,
+                             vmstate_virtio_hmem_sent, VirtIOHMEMSent),
         VMSTATE_END_OF_LIST()
     },
     .subsections = (const VMStateDescription * const []) {
@@ -1428,7 +1447,7 @@ static void virtio_hmem_get_outstanding(Object *obj, Visitor *v,
     visit_type_uint32(v, name, &num, errp);
 }
 
-/* A struct of counters, one for each of @names that is not NULL. */
+/* Visit a struct with one counter for each of @names that is not NULL. */
 static bool virtio_hmem_visit_counters(Visitor *v, const char *name,
                                        const char *const *names, int num,
                                        uint64_t *counters, Error **errp)

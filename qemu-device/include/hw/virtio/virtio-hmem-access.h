@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: scans of the guest's page tables, by the guest's driver.
+ * virtio-hmem: scans of the guest's page tables by the guest's driver.
  *
- * The driver does one at a time, and may take any time for it.  All functions
- * run under the BQL.
+ * The driver does one scan at a time and may take any time for it.  All
+ * functions run under the BQL.
  */
 #ifndef HW_VIRTIO_HMEM_ACCESS_H
 #define HW_VIRTIO_HMEM_ACCESS_H
@@ -12,9 +12,10 @@
 #include "hw/virtio/virtio-hmem-track.h"
 
 /*
- * The guest can fill a queue as fast as it is emptied.  QEMU's main loop gets
- * its turn after so much of one: the longest message that there is, where short
- * ones count for no less than what makes 128 of them a pass.
+ * The guest can fill a queue as fast as the device empties it.  So the device
+ * handles at most HMEM_PASS_BYTES of a queue, the length of the longest
+ * message, before QEMU's main loop gets a turn.  A short message counts as
+ * HMEM_PASS_MIN_BYTES, which bounds a pass to 128 messages.
  */
 #define HMEM_PASS_BYTES HMEM_LINK_MAX_PAYLOAD
 #define HMEM_PASS_MIN_BYTES (HMEM_PASS_BYTES / 128)
@@ -26,56 +27,57 @@ typedef struct HmemAccess {
     HmemTrack *track;
 
     /*
-     * What the driver works on, and migrates with it.  No id: nothing.
-     * @asked: it has all of the request.  Reports go on at @next_gfn, with
-     * written frames if @written.
+     * The scan that the driver works on.  These fields migrate.  An id of 0
+     * means no scan.  @request_sent: the driver has the whole request.  The
+     * next report must name frames from @next_gfn on; @written: it must name
+     * written frames.
      */
     uint64_t next_id;
     uint64_t id;
     uint32_t flags;
-    bool asked;
+    bool request_sent;
     bool written;
     uint64_t next_gfn;
 
-    /* How long the driver is to look at each frame, in ns of guest time. */
+    /* Length of the look that is requested from the driver: guest time, ns. */
     uint64_t look_ns;
-    /* Nobody waits for it any more. */
+    /* The result of the scan is not wanted any more. */
     bool orphan;
-    /* What is to follow it. */
+    /* The scan to begin after this one. */
     HmemScan wanted;
-    /* The request goes on with this word of the rearm map, in this range. */
+    /* The rest of the request: from this word of the rearm map and range on. */
     bool rearm;
     uint32_t range;
     uint64_t word;
-    /* So far. */
+    /* What the scan has found so far. */
     HmemScanned found;
 } HmemAccess;
 
-/* Ids count from 1; no machine gets near the end, where they would be 0. */
+/* Ids count from 1.  No machine lives long enough for them to wrap to 0. */
 static inline bool hmem_access_id_ok(uint64_t next_id)
 {
     return next_id && next_id <= INT64_MAX;
 }
 
 /*
- * Adds the two queues, with one handler that has the work done which is below.
- * @track outlives @access.
+ * Add the two queues.  @handle_vq must call the functions for queue work below.
+ * @track must outlive @access.
  */
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
                          HmemTrack *track, VirtIOHandleOutput handle_vq);
 void hmem_access_unrealize(HmemAccess *access);
 
-/* As HmemTrackOps.scan; hmem_access_deliver() has to follow. */
+/* See HmemTrackOps.scan.  The caller must call hmem_access_deliver() later. */
 void hmem_access_begin(HmemAccess *access, HmemScan scan);
 
 /*
- * Queue work, of one pass (HMEM_PASS_BYTES).  True: there may be more.  May
- * break the device.
+ * Work on one queue, for one pass (HMEM_PASS_BYTES).  Return true if there may
+ * be more work.  May break the device.
  */
 bool hmem_access_deliver(HmemAccess *access);
 bool hmem_access_receive(HmemAccess *access);
 
-/* The driver has gone. */
+/* Forget the scan, because the driver has gone. */
 void hmem_access_reset(HmemAccess *access);
 
 /* A subsection of the device's state, for fields of HmemAccess. */

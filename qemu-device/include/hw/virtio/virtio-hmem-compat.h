@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What differs between the QEMU versions that virtio-hmem is built with
- * (10.0 and later), all in one place.  10.0 and 10.2 are built by the tests;
- * what is said of later ones is from reading their source.
+ * Contains all differences between the QEMU versions that virtio-hmem supports
+ * (10.0 and later).  The tests build 10.0 and 10.2.  The code for later
+ * versions follows from reading their source.
  */
 #ifndef HW_VIRTIO_HMEM_COMPAT_H
 #define HW_VIRTIO_HMEM_COMPAT_H
@@ -22,7 +22,7 @@
 #include "system/cpu-timers.h"
 #endif
 
-/* 10.2: the front end of a chardev is called so. */
+/* 10.2: CharBackend, the front end of a chardev, was renamed. */
 #if HMEM_QEMU_AT_LEAST(10, 2)
 #define HmemChardev CharFrontend
 #else

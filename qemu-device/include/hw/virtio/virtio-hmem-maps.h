@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the maps of used pages that are shared with hmemd.
+ * virtio-hmem: the maps of used pages, which QEMU shares with hmemd.
  *
- * Both sides touch the maps with atomic operations only.
+ * Both sides access the maps by atomic operations only.
  */
 #ifndef HW_VIRTIO_HMEM_MAPS_H
 #define HW_VIRTIO_HMEM_MAPS_H
@@ -10,10 +10,10 @@
 #include "qemu/atomic.h"
 #include "hw/virtio/hmem_link.h"
 
-/* As struct hmem_link_hello says. */
+/* The maps; struct hmem_link_hello describes them. */
 typedef struct HmemMaps {
     int fd;
-    /* Of each map. */
+    /* Size of each map. */
     uint64_t bytes;
     uint64_t *dirty;
     uint64_t *accessed;
@@ -21,8 +21,8 @@ typedef struct HmemMaps {
 } HmemMaps;
 
 /*
- * The part of the map's word @word that stands for frames of @range.  Ranges
- * need not begin and end with a word, and two may share one.
+ * The bits of the map's word @word that stand for frames of @range.  A range
+ * need not begin or end at a word, and two ranges may share a word.
  */
 static inline uint64_t hmem_range_mask(const struct hmem_link_range *range,
                                        uint64_t word)
@@ -40,8 +40,8 @@ static inline uint64_t hmem_range_mask(const struct hmem_link_range *range,
 }
 
 /*
- * Take the frames of @range that are to be rearmed out of the map's word @word;
- * what is not of this range is left to the one it is of.
+ * Take the frames of @range to be rearmed out of the map's word @word.  Frames
+ * of other ranges stay in the word.
  */
 static inline uint64_t hmem_maps_take_rearm(const HmemMaps *maps,
                                             const struct hmem_link_range *range,
@@ -50,7 +50,7 @@ static inline uint64_t hmem_maps_take_rearm(const HmemMaps *maps,
     uint64_t *from = &maps->rearm[word];
     const uint64_t mine = hmem_range_mask(range, word);
 
-    /* Most are clear. */
+    /* Most words are clear: avoid the atomic operation for them. */
     return qatomic_read(from) & mine ?
         qatomic_fetch_and(from, ~mine) & mine : 0;
 }

@@ -2,10 +2,10 @@
 /*
  * virtio-hmem: which guest memory belongs to which tier.
  *
- * A tier is a NUMA node of the machine that has a memory backend.  All RAM in
- * that node belongs to the tier: the backend's, and DIMMs and virtio-mem
- * devices, which come and go while the machine runs.  All functions run under
- * the BQL.
+ * A tier is a NUMA node of the machine that has a memory backend.  All RAM of
+ * the node belongs to the tier: the backend's memory, and that of DIMMs and
+ * virtio-mem devices, which can come and go while the machine runs.  All
+ * functions run under the BQL.
  */
 #ifndef HW_VIRTIO_HMEM_MEMORY_H
 #define HW_VIRTIO_HMEM_MEMORY_H
@@ -21,40 +21,40 @@ typedef struct HmemTier {
 
 typedef struct HmemRange {
     struct hmem_link_range link;
-    /* The RAM, and where the range starts in it, in bytes. */
+    /* The RAM, and the offset of the range in it, in bytes. */
     MemoryRegion *mr;
     hwaddr offset;
 } HmemRange;
 
-/* Frames that were in a range, and are in none since that generation. */
+/* Frames that were in a range, and have been in none since @generation. */
 typedef struct HmemGone {
     uint64_t gfn;
     uint64_t num;
     uint64_t generation;
 } HmemGone;
 
-/* A generation of which nobody knows what went after it, or before. */
+/* A generation before all others: it is not known which memory went when. */
 #define HMEM_GENERATION_UNKNOWN 0
 
 typedef struct HmemMemory {
-    /* Fastest first; constant. */
+    /* Fastest first; the tiers never change. */
     HmemTier tiers[HMEM_LINK_MAX_TIERS];
     uint32_t num_tiers;
 
     /*
-     * Where the guest now finds that memory: HmemRange, sorted, not
-     * overlapping, at most HMEM_LINK_MAX_RANGES.  @next is what the memory
-     * listener is told between begin and commit, when it is @pending.  Whatever
-     * drops the BQL or changes memory regions can swap the two: nobody holds
-     * @ranges or what is in it across that.  A range's memory region is there
-     * as long as the range.
+     * The memory of the tiers, as the guest sees it now: HmemRange, sorted, not
+     * overlapping, at most HMEM_LINK_MAX_RANGES.  While @pending is true, which
+     * is between begin and commit of the memory listener, @next collects the
+     * new ranges.  Code that drops the BQL or changes memory regions can swap
+     * the two arrays, so nobody may keep pointers into @ranges across it.  A
+     * range's memory region exists as long as the range.
      */
     GArray *ranges;
     GArray *next;
     bool pending;
     /*
      * HmemGone, not overlapping or adjacent, at most HMEM_LINK_MAX_RANGES.
-     * Each time that frames go begins a new generation, the first is 1.
+     * Whenever frames go, a new generation begins.  The first is 1.
      */
     GArray *gone;
     uint64_t generation;
@@ -64,40 +64,40 @@ typedef struct HmemMemory {
 } HmemMemory;
 
 /*
- * Learn the tiers from the machine's NUMA nodes.  @kinds overrides what they
- * are called, fastest first ("dram:cxl"); NULL: DRAM first, then NVM.
+ * Learn the tiers from the machine's NUMA nodes.  @kinds overrides the kinds of
+ * the tiers, fastest first ("dram:cxl"); NULL means DRAM first, then NVM.
  */
 bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp);
 
-/* Follow the ranges; @changed is called whenever they differ from before. */
+/* Follow the ranges, and call @changed whenever they have changed. */
 void hmem_memory_start(HmemMemory *memory, void (*changed)(void *opaque),
                        void *opaque);
 
 void hmem_memory_unrealize(HmemMemory *memory);
 
-/* The first GFN behind all ranges that there are, or can be later. */
+/* The first GFN behind all ranges, now and in the future. */
 uint64_t hmem_memory_end(const HmemMemory *memory);
 
-/* As many frames of RAM as the machine can ever have. */
+/* The largest number of RAM frames that the machine can ever have. */
 uint64_t hmem_memory_max_frames(void);
 
-/* Whether a range is in @mr. */
+/* Is any range in @mr? */
 bool hmem_memory_has_region(const HmemMemory *memory, const MemoryRegion *mr);
 
 /*
- * Whether the page is aligned, of an order that may be, and wholly in guest
- * memory of one tier.  Any values are safe to ask for.
+ * Is the page at @gfn aligned, of a valid order, and wholly in the memory of
+ * one tier?  The arguments can have any value.
  */
 bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order);
 
-/* The same, now or at any time since @memory->generation was @since. */
+/* The same; memory that went after generation @since counts as well. */
 bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order, uint64_t since);
 
 /*
- * Those of the frames 64 * @word .. 64 * @word + 63 that are in a range, as the
- * bits of a mask.  @word is at most UINT64_MAX / 64.
+ * A mask of those of the frames 64 * @word .. 64 * @word + 63 that are in a
+ * range.  @word is at most UINT64_MAX / 64.
  */
 uint64_t hmem_memory_word(const HmemMemory *memory, uint64_t word);
 

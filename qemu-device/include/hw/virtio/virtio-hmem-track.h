@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: which pages the guest uses, window by window.
+ * virtio-hmem: tracks which pages the guest uses, window by window.
  *
- * A tracker finds out; here are the windows, and the maps that are shared with
- * hmemd.  All functions run under the BQL, and none of them drops it.  But to
- * switch the dirty log off can have the device reset or unplugged, see
+ * A tracker finds used pages.  This part has the windows, and the maps that are
+ * shared with hmemd.  All functions run under the BQL and keep it.  But
+ * switching the dirty log off can reset or unplug the device, see
  * virtio-hmem-dirty.c.
  */
 #ifndef HW_VIRTIO_HMEM_TRACK_H
@@ -15,19 +15,19 @@
 #include "hw/virtio/virtio-hmem-maps.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 
-/* What a scan is for. */
+/* The purpose of a scan. */
 typedef enum HmemScan {
     HMEM_SCAN_NONE,
-    /* Rearm all frames, for the first window to begin. */
+    /* Rearm all frames, so that the first window can begin. */
     HMEM_SCAN_CLEAR,
     /*
-     * A window has ended: OR the frames that were accessed into the map, and
-     * rearm those of the rearm map, which is taken.
+     * A window has ended: OR the frames that were accessed into the map, take
+     * the rearm map, and rearm its frames.
      */
     HMEM_SCAN_COLLECT,
 } HmemScan;
 
-/* What a scan has come to. */
+/* The result of a scan. */
 typedef struct HmemScanned {
     /* Frames: found accessed, found written, rearmed. */
     uint64_t accessed;
@@ -40,93 +40,98 @@ typedef struct HmemScanned {
 typedef struct HmemTrack HmemTrack;
 
 /*
- * A way to find out.  It has no state of its own.  One that answers at once has
- * @clear, @collect and @rearm, which are called in a timer of
- * QEMU_CLOCK_VIRTUAL only.  One that takes time has @scan, once in a window,
- * since it is what tracking costs.  One that has neither fills no map.
+ * A way to find used pages.  A tracker has no state of its own.  There are
+ * three kinds:
+ * - A tracker that answers at once has @clear, @collect and @rearm.  They are
+ *   called in a timer of QEMU_CLOCK_VIRTUAL only.
+ * - A tracker that takes time has @scan.  It is called once per window only,
+ *   because scans are the cost of tracking.
+ * - A tracker with neither fills no map: hmemd finds the used pages.
  */
 typedef struct HmemTracker {
     /* One HMEM_LINK_TRACKER_* */
     uint32_t id;
     const char *name;
-    /* No window ends without a driver. */
+    /* Windows end only while there is a driver. */
     bool needs_driver;
-    /* It is the driver that scans, and it has to be able to. */
+    /* The guest's driver scans, so the driver must be able to. */
     bool guest;
-    /* NULL: wherever its device is, or its guest's driver can be */
+    /* NULL: available in every VM (for @guest: if its driver can scan). */
     bool (*available)(void);
 
-    /* From now on, at the begin of the first window. */
+    /* Forget earlier accesses: the first window begins. */
     void (*clear)(const HmemMemory *memory);
-    /* OR what was found into @maps, and count it in @tick. */
+    /* OR the used frames into @maps, and count them in @tick. */
     void (*collect)(const HmemMemory *memory, const HmemMaps *maps,
                     struct hmem_link_tick *tick);
-    /* Take the rearm map and clear its frames' bits; how many. */
+    /*
+     * Take the rearm map and clear the bits of its frames.  Returns how many.
+     */
     uint64_t (*rearm)(const HmemMemory *memory, const HmemMaps *maps);
 
     /*
-     * Begin a scan; hmem_track_scanned() ends it.  NONE: nobody waits for the
-     * one that was begun last any more.
+     * Begin a scan.  hmem_track_scanned() ends the scan.  HMEM_SCAN_NONE: the
+     * result of the last scan is not wanted any more.
      */
     void (*scan)(HmemTrack *track, HmemScan scan);
     /*
-     * Stop to find anything, until a scan to CLEAR.  NULL: what is found costs
-     * nothing between scans, and is kept.
+     * Find nothing until the next scan with HMEM_SCAN_CLEAR.  NULL: tracking
+     * costs nothing between scans, so it goes on.
      */
     void (*rest)(HmemTrack *track);
 } HmemTracker;
 
 extern const HmemTracker hmem_tracker_sim;
 
-/* Where tracking is.  What the last tick is waiting for, HmemAnswer says. */
+/* The state of tracking.  HmemAnswer tells what the last tick waits for. */
 typedef enum HmemTrackState {
     /* Nothing is tracked. */
     HMEM_TRACK_OFF,
-    /* No window begins before a driver comes that the tracker needs. */
+    /* The tracker needs a driver, and the first window waits for one. */
     HMEM_TRACK_NO_DRIVER,
     /*
-     * What the tracker has is of no window: before the next window that is no
-     * rest it is cleared, in the timer.  Rests end in the timer as windows do.
+     * What the tracker has found belongs to no window.  The timer clears it
+     * before the next window, unless that is a rest.  Rests end in the timer,
+     * as windows do.
      */
     HMEM_TRACK_STALE,
-    /* A scan clears what the tracker has. */
+    /* A scan clears what the tracker has found. */
     HMEM_TRACK_CLEARING,
-    /* It has ended; the first window begins in the timer. */
+    /* The scan has ended.  The first window begins in the timer. */
     HMEM_TRACK_CLEARED,
-    /* A window is under way, which ends in the timer. */
+    /* A window is under way.  It ends in the timer. */
     HMEM_TRACK_WINDOW,
-    /* It has ended, and a scan collects what was used in it. */
+    /*
+     * The window has ended.  A scan collects the frames that were used in it.
+     */
     HMEM_TRACK_COLLECTING,
-    /* That has ended, too; the tick follows in the timer. */
+    /* The scan has ended.  The timer sends the tick. */
     HMEM_TRACK_COLLECTED,
 } HmemTrackState;
 
-/* What is to happen before the next window may end. */
+/* What must happen before the next window may end. */
 typedef enum HmemAnswer {
-    /* Nothing: the last tick is done with. */
+    /* Nothing: hmemd has answered the last tick. */
     HMEM_ANSWER_DONE,
-    /* hmemd answers it. */
+    /* hmemd must answer the last tick. */
     HMEM_ANSWER_AWAITED,
-    /* The same, and the timer waits for that. */
+    /* The same, and the timer's callback waits for the answer. */
     HMEM_ANSWER_AWAITED_IN_TIMER,
-    /* What the answer has rearmed is taken, in the timer. */
+    /* hmemd has answered, and the timer must take the rearm map. */
     HMEM_ANSWER_TO_REARM,
 } HmemAnswer;
 
 typedef struct HmemTrackOps {
-    /* A window has ended, and its pages are in the maps: tell hmemd. */
+    /* A window has ended, and its used frames are in the maps: tell hmemd. */
     void (*tick)(void *opaque, const struct hmem_link_tick *tick);
     /*
-     * LOCKSTEP: handle what hmemd says until hmem_track_waiting() is false.
-     * May return earlier, if there is nobody left to wait for.
+     * For LOCKSTEP: handle hmemd's messages until hmem_track_waiting() is
+     * false.  May return earlier if there is no connection.
      */
     void (*wait)(void *opaque);
-    /*
-     * Begin a scan; hmem_track_scanned() ends it.  NONE: nobody waits for the
-     * one that was begun last any more.
-     */
+    /* Have the guest's driver scan: see HmemTracker.scan. */
     void (*scan)(void *opaque, HmemScan scan);
-    /* @late has changed. */
+    /* HmemTrack.late has changed. */
     void (*late)(void *opaque);
 } HmemTrackOps;
 
@@ -137,38 +142,39 @@ struct HmemTrack {
     HmemMaps maps;
     HmemLog *log;
 
-    /* What hmemd asked for last; no window: nothing. */
-    struct hmem_link_track ask;
-    /* Until this is over, it is not done. */
+    /* hmemd's last request; a window of 0 ns: nothing is to be tracked. */
+    struct hmem_link_track request;
+    /* The request is not carried out while this is true. */
     bool held;
 
     HmemTrackState state;
     HmemAnswer answer;
-    /* NULL: not tracking */
+    /* NULL: nothing is tracked. */
     const HmemTracker *tracker;
     uint32_t flags;
     uint64_t window_ns;
-    /* Of the last tick, since tracking was started. */
+    /* Number and time of the last tick, counted from the start of tracking. */
     uint64_t seq;
     uint64_t tick_ns;
-    /* When the next one is due. */
+    /* Time at which the next tick is due. */
     uint64_t due_ns;
-    /* The highest seq that hmemd can answer to. */
+    /* The highest seq that hmemd may answer. */
     uint64_t max_seq;
     QEMUTimer *timer;
 
     /* The device can ask a driver for scans. */
     bool can_scan;
-    /* There is a driver, and it does scans. */
+    /* There is a driver. */
     bool driver;
+    /* There is a driver that does scans. */
     bool scanner;
-    /* A scan has been under way for longer than a window. */
+    /* A scan has taken longer than a window. */
     bool late;
-    /* What the last one found, for the tick that follows. */
+    /* What the last scan found, for the tick that follows. */
     HmemScanned found;
     uint64_t scan_begin_ns;
 
-    /* Statistics, since the device was created. */
+    /* Counted since the device was created. */
     uint64_t num_scans;
     uint64_t num_late;
     uint64_t num_ticks;
@@ -178,56 +184,60 @@ struct HmemTrack {
 };
 
 /*
- * @memory has its ranges, and outlives @track.  @can_scan: the driver can be
- * asked for scans, once there is one.
+ * @memory has its ranges and must outlive @track.  @can_scan: the device can
+ * ask a driver for scans.
  */
 bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
                         bool can_scan, const HmemTrackOps *ops, void *opaque,
                         Error **errp);
 void hmem_track_unrealize(HmemTrack *track);
 
-/* The shortest window that can be asked for, in ns. */
+/* The shortest window that hmemd can request, in ns. */
 uint64_t hmem_track_min_window(const HmemTrack *track);
 
-/* HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that can be asked for now. */
+/* The HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that hmemd can request now. */
 uint32_t hmem_track_trackers(const HmemTrack *track);
 uint32_t hmem_track_flags(void);
 
 /*
- * Start to track, or change what is tracked.  NULL, or what @ask asks for that
- * cannot be; nothing has changed then.
+ * Start tracking, or change what is tracked.  Returns NULL; or, if @request is
+ * not possible, what is wrong with it, and changes nothing.
  */
-char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *ask);
+char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *request);
 void hmem_track_stop(HmemTrack *track);
 
 /*
- * From now on nothing is tracked, or what was asked for last is, and starts
- * anew.  Until it may be, hmem_track_start() only takes note.
+ * With @hold, stop tracking for a while.  Without, start again with hmemd's
+ * last request.  In between, hmem_track_start() only stores the request.
  */
 void hmem_track_hold(HmemTrack *track, bool hold);
 
-/* The maps have been read.  False: there was no such tick. */
-bool hmem_track_done(HmemTrack *track, uint64_t seq);
+/*
+ * hmemd has answered tick @seq: it has read the maps.  Returns false if there
+ * was no such tick.
+ */
+bool hmem_track_answered(HmemTrack *track, uint64_t seq);
 
-/* Guest time since the window that is under way began, in ns. */
+/* Guest time since the current window began, in ns. */
 uint64_t hmem_track_window_so_far(const HmemTrack *track);
 
-/* A tick is not answered yet. */
+/* Does the last tick wait for an answer? */
 bool hmem_track_waiting(const HmemTrack *track);
 
 /*
- * A driver has come or gone, which does scans or does not.  With one that goes,
- * its scan is left undone, and @late ends; @ops->late is not called then.
+ * A driver has come or gone (@there); @scans: it does scans.  When the driver
+ * goes, its scan is abandoned and @late becomes false without a call of
+ * @ops->late.
  */
 void hmem_track_set_driver(HmemTrack *track, bool there, bool scans);
 
-/* The scan has ended; what it found is in the maps. */
+/* The scan has ended; the frames that it found are in the maps. */
 void hmem_track_scanned(HmemTrack *track, const HmemScanned *found);
 
 /* The ranges of @memory have changed.  Safe before hmem_track_realize(). */
 void hmem_track_memory_changed(HmemTrack *track);
 
-/* A connection begins: no tick of the one before can be answered on it. */
-void hmem_track_forget(HmemTrack *track);
+/* A new connection has begun: hmemd can answer no tick of an earlier one. */
+void hmem_track_new_connection(HmemTrack *track);
 
 #endif

@@ -27,52 +27,55 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 #define VIRTIO_HMEM_STATS_PROP "stats"
 #define VIRTIO_HMEM_TRACKER_PROP "tracker"
 
-/* Batches from hmemd that may be under way. */
+/* Largest number of unfinished batches from hmemd. */
 #define VIRTIO_HMEM_MAX_BATCHES 64
 /*
- * Hint batches that the guest may be working on: a batch from hmemd takes two
- * of the smallest buffers that the driver may post.
+ * Largest number of hint batches that the guest works on.  A batch from hmemd
+ * needs two of the smallest buffers that the driver may post.
  */
-#define VIRTIO_HMEM_MAX_PARTS (2 * VIRTIO_HMEM_MAX_BATCHES)
+#define VIRTIO_HMEM_MAX_SENT (2 * VIRTIO_HMEM_MAX_BATCHES)
 
-/* A batch that hmemd waits for.  Ends with the connection. */
+/* A batch that hmemd waits for.  Exists at most as long as the connection. */
 typedef struct VirtIOHMEMBatch {
-    /* hmemd's name for it */
+    /* hmemd's id of the batch */
     uint64_t cookie;
-    /* Parts of it that the guest has and has not finished. */
-    uint32_t num_parts;
-    /* Hints from @next on still wait for a buffer; freed after the last. */
+    /* Sent hint batches of this batch that the guest has not finished. */
+    uint32_t num_sent;
+    /* Hints from @next on wait for a buffer.  NULL when all have been sent. */
     uint32_t num_hints;
     uint32_t next;
-    /* Which memory there was when they were checked: HmemMemory.generation. */
+    /* HmemMemory.generation when the hints were checked. */
     uint64_t since;
     struct virtio_hmem_hint *hints;
     QTAILQ_ENTRY(VirtIOHMEMBatch) entry;
 } VirtIOHMEMBatch;
 
-/* A hint batch, as the guest knows it.  Ends with the driver. */
-typedef struct VirtIOHMEMPart {
-    /* 0: this slot is free */
+/*
+ * A hint batch that was sent to the guest: the specification's batch.  Exists
+ * at most as long as the driver.
+ */
+typedef struct VirtIOHMEMSent {
+    /* 0: this slot is free. */
     uint64_t id;
-    /* How many frames were hinted, and how many of them are answered. */
+    /* Number of hinted frames, and of those that have results. */
     uint64_t frames;
     uint64_t answered;
-    /* As in its batch. */
+    /* VirtIOHMEMBatch.since of its batch. */
     uint64_t since;
-    /* Who wants the results; NULL: nobody any more */
+    /* The batch that gets the results; NULL: nobody wants them any more. */
     VirtIOHMEMBatch *batch;
-} VirtIOHMEMPart;
+} VirtIOHMEMSent;
 
-/* Since the device was created.  Host state: not migrated. */
+/* Counted since the device was created.  Host state: not migrated. */
 typedef struct VirtIOHMEMStats {
     uint64_t batches;
     uint64_t hints;
     uint64_t rejected[HMEM_LINK_REJECT_INVALID + 1];
     uint64_t results;
-    /* Frames of those results. */
+    /* Frames by the status and reason of their results. */
     uint64_t frames_by_status[VIRTIO_HMEM_S_ERROR + 1];
     uint64_t frames_by_reason[VIRTIO_HMEM_R_MAX];
-    /* The driver's count, as of its last result batch. */
+    /* The driver's count in its last result batch. */
     uint64_t foreign_moves;
 } VirtIOHMEMStats;
 
@@ -83,8 +86,9 @@ struct VirtIOHMEM {
     VirtQueue *hint_vq;
     VirtQueue *result_vq;
     /*
-     * All that is done on a queue; the timer is in its place with -icount.
-     * NULL: unrealized, which a reset by the transport can follow.
+     * Does all work on queues.  With -icount, the timer does the same work at a
+     * repeatable time.  NULL after unrealize, when the transport can still call
+     * the reset function.
      */
     QEMUBH *work_bh;
     QEMUTimer *work_timer;
@@ -93,33 +97,39 @@ struct VirtIOHMEM {
     HmemMemory memory;
     HmemLink link;
     HmemTrack track;
-    /* Whether it is there at all, and what it is. */
+    /* The device offers VIRTIO_HMEM_F_ACCESS; its state. */
     bool offer_access;
     HmemAccess access;
     struct virtio_hmem_config config;
-    /* hmemd is to be told of the ranges; pending: it has just been. */
+    /*
+     * The ranges have changed since hmemd was told.  The timer is pending if
+     * hmemd was told only a short time ago.
+     */
     bool ranges_changed;
     QEMUTimer *ranges_timer;
-    /* As the driver has written it; @online_timer: hmemd is to be told. */
+    /*
+     * The driver's values in the configuration space.  The timer is pending
+     * if hmemd must be told of a change.
+     */
     uint64_t online[VIRTIO_HMEM_MAX_TIERS];
     QEMUTimer *online_timer;
 
     /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */
     QTAILQ_HEAD(, VirtIOHMEMBatch) batches;
     uint32_t num_batches;
-    VirtIOHMEMPart parts[VIRTIO_HMEM_MAX_PARTS];
+    VirtIOHMEMSent sent[VIRTIO_HMEM_MAX_SENT];
     uint64_t next_id;
 
     /* Outgoing live migration is under way. */
     bool migrating;
     NotifierWithReturn migration_notifier;
-    /* The machine goes to sleep, or wakes up: hmemd is told afterwards. */
+    /* The machine sleeps or wakes up; @sleep_bh tells hmemd afterwards. */
     Notifier suspend_notifier, wakeup_notifier;
     QEMUBH *sleep_bh;
-    /* Incoming postcopy is under way, see virtio_hmem_is_migrating(). */
+    /* Pending during incoming postcopy, see virtio_hmem_is_migrating(). */
     QEMUTimer *postcopy_timer;
 
-    /* What hmemd was last told. */
+    /* The state that hmemd was last told. */
     struct hmem_link_state state;
 
     VirtIOHMEMStats stats;
