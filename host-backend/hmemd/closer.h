@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Closes file descriptors that came from others.  What the last close of a file does
- * is up to whoever it belongs to: of a FUSE file, the server has to answer, and a
- * socket may linger.  So it is left to processes that share hmemd's descriptors and
- * nothing else: those may wait for good, and hmemd goes on, and can end.
+ * Closes file descriptors that came from other processes.  The last close of a file can
+ * take long: for a FUSE file its server must answer, and a socket may linger.  So other
+ * processes do the closing.  They share hmemd's descriptors and nothing else, and may wait
+ * for ever, while hmemd continues and can exit.
  *
- * A process that was started early, and so is small, makes one for each closer_close().
- * It ends after hmemd, so that it is not hmemd's end that closes what is still open.
+ * hmemd forks one process early, while it is small.  That process forks another one for
+ * each closer_close().  It exits after hmemd, so that hmemd's own exit does not close the
+ * descriptors that are still open.
  */
 #ifndef HMEMD_CLOSER_H
 #define HMEMD_CLOSER_H
@@ -16,28 +17,28 @@
 
 #include "err.h"
 
-/* More processes than this do not wait: what came then is not taken. */
+/* When this many processes are waiting, hmemd accepts no more descriptors. */
 #define CLOSER_MAX	256u
 
 struct closer {
 	pid_t pid;
-	/* Where it is told what to close. */
+	/* hmemd writes the descriptors to close here. */
 	int pipe;
-	/* closer_close() so far; and how many are through: shared with the processes. */
+	/* Number of closer_close() so far; and of those that ended, in shared memory. */
 	unsigned int asked;
 	unsigned int *done;
 };
 
-/* To be called while there is one thread and little memory. */
+/* To be called while hmemd has one thread and little memory. */
 int closer_start(struct closer *c, struct hmem_err *err);
 
 /*
- * Close @num of @fds, CONN_MAX_FDS at most: soon, and without waiting for that.  Until
- * then their numbers are not given to others.
+ * Have @num descriptors closed, at most CONN_MAX_FDS, without waiting for that.  The kernel
+ * does not reuse their numbers before.
  */
 void closer_close(struct closer *c, const int *fds, unsigned int num);
 
-/* CLOSER_MAX are waiting. */
+/* Are CLOSER_MAX processes waiting? */
 bool closer_is_full(const struct closer *c);
 
 #endif /* HMEMD_CLOSER_H */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A stream connection with a bounded buffer each way.  Whoever embeds one
- * gets to see messages as they come, one in each turn of the loop, and queues bytes
- * to go; a peer that breaks the rules, or does not read what it asked for, is
- * dropped.
+ * A stream connection with a bounded buffer in each direction.  Its user gets the messages
+ * that come, one per turn of the loop, and queues bytes to send.  A peer that breaks the
+ * rules, or does not read the answers, is disconnected.
  */
 #ifndef HMEMD_CONN_H
 #define HMEMD_CONN_H
@@ -15,32 +14,32 @@
 #include "closer.h"
 #include "loop.h"
 
-/* File descriptors that the kernel lets one message have. */
+/* Largest number of file descriptors that the kernel allows in one message. */
 #define CONN_MAX_FDS	253
 
 struct conn;
 
-/* What became of a look at the bytes that have come. */
+/* Result of conn_ops.received(). */
 enum conn_seen {
-	CONN_MORE,	/* they are no whole message: more have to come */
-	CONN_AGAIN,	/* a message was used up, there may be another */
-	CONN_LATER,	/* not now: conn_resume() will say when */
+	CONN_MORE,	/* the message is incomplete: wait for more bytes */
+	CONN_AGAIN,	/* a message was consumed; there may be another one */
+	CONN_LATER,	/* call again after conn_resume() */
 };
 
 struct conn_ops {
 	/*
-	 * There are conn_len() bytes from conn_data() on.  Use up a message, if there
-	 * is one, with conn_consume().  One of enum conn_seen, or negative: drop the
-	 * connection for the reason in @err.
+	 * There are conn_len() bytes at conn_data().  If they contain a message, process
+	 * it and call conn_consume().  Returns an enum conn_seen; or a negative number to
+	 * drop the connection for the reason in @err.
 	 */
 	int (*received)(struct conn *c, struct hmem_err *err);
-	/* Everything queued has been handed to the kernel; may be NULL. */
+	/* The kernel has taken all queued bytes.  May be NULL. */
 	void (*sent)(struct conn *c);
-	/* No more will come or go; @why is never NULL. */
+	/* The connection is closed; @why is never NULL. */
 	void (*closed)(struct conn *c, const char *why, bool fault);
 	/*
-	 * The kernel is done with it: free it.  Called in a turn of its own, never
-	 * from within any function here.
+	 * The kernel does not use @c any more: free it.  Called in a turn of its own,
+	 * never from within another function of this file.
 	 */
 	void (*release)(struct conn *c);
 };
@@ -52,20 +51,20 @@ struct conn {
 	const struct conn_ops *ops;
 	int fd;
 	bool closing;
-	/* A receive is under way; the peer's messages wait. */
+	/* A receive is under way; the peer's messages wait for conn_resume(). */
 	bool receiving, later;
-	/* Takes file descriptors that come along, and closes them; NULL: none come. */
+	/* Closes file descriptors that the peer passed; NULL: none are accepted. */
 	struct closer *closer;
-	/* The one that came and nobody has taken yet, or -1. */
+	/* The passed descriptor that the user has not taken yet, or -1. */
 	int passed_fd;
-	/* As conn_peer() says. */
+	/* From conn_peer(). */
 	pid_t pid;
 	uid_t uid;
 
-	/* What has come: bytes in_at .. in_len - 1. */
+	/* Received bytes: in_at .. in_len - 1. */
 	char *in;
 	size_t in_at, in_len, in_size, in_max;
-	/* Bytes to go; swapped with @sending when that is through. */
+	/* Bytes to send; swapped with @sending when that has been sent. */
 	char *out;
 	size_t out_len, out_size, out_max;
 	char *sending;
@@ -76,12 +75,12 @@ struct conn {
 	_Alignas(size_t) char control[CMSG_SPACE(CONN_MAX_FDS * sizeof(int))];
 };
 
-/* Whose end the other one is; pid 0 and uid -1 if the kernel does not tell. */
+/* Who the peer is; pid 0 and uid -1 if the kernel does not tell. */
 void conn_peer(int fd, struct ucred *cred);
 
 /*
- * Take over @fd and begin to receive.  On failure @fd is closed and @c is not
- * in use.  in_max, out_max, closer and ops are the caller's to set before.
+ * Take over @fd and begin to receive.  The caller sets in_max, out_max, closer and ops
+ * before.  On failure, @fd is closed and @c is unused.
  */
 int conn_init(struct conn *c, struct loop *loop, int fd);
 
@@ -97,16 +96,16 @@ static inline size_t conn_len(const struct conn *c)
 
 void conn_consume(struct conn *c, size_t len);
 
-/* What was CONN_LATER can go on. */
+/* Go on after CONN_LATER. */
 void conn_resume(struct conn *c);
 
-/* Queue bytes; a queue longer than out_max drops the connection. */
+/* Queue bytes.  Drops the connection if the queue would exceed out_max. */
 void conn_send(struct conn *c, const void *data, size_t len);
 
-/* Bytes queued and not yet with the kernel. */
+/* Number of queued bytes that the kernel has not taken. */
 size_t conn_queued(const struct conn *c);
 
-/* Close it, for the reason given.  @fault: someone did wrong. */
+/* Close the connection for the reason @why.  @fault: somebody made an error. */
 void conn_drop(struct conn *c, bool fault, const char *why);
 
 #endif /* HMEMD_CONN_H */

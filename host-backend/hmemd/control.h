@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Clients of the control socket: see hmemd(8). */
+/* Accepts clients of the control socket: see hmemd(8). */
 #ifndef HMEMD_CONTROL_H
 #define HMEMD_CONTROL_H
 
 #include "hmemd.h"
 
-/* An accepted connection; takes over @fd. */
+/* Take over @fd, an accepted connection. */
 void client_accept(struct hmemd *d, int fd);
 
 #endif /* HMEMD_CONTROL_H */

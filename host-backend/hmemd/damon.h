@@ -3,14 +3,13 @@
  * DAMON, the kernel's sampling of accesses by region, on a process's memory
  * (Documentation/admin-guide/mm/damon/usage.rst).
  *
- * The kernel has one tree of kdamonds (threads) for everybody, whose number can
- * only be changed while none runs: hmemd sets up a fixed number when the first
- * is needed, and removes them with the last.  It leaves alone what others have
- * set up.
+ * The kernel has one tree of kdamonds (threads) for all users, and their number can change
+ * only while none runs.  So hmemd sets up a fixed number when it needs the first kdamond,
+ * and removes them with the last.  hmemd leaves the tree alone if others have set it up.
  *
- * A kdamond works on addresses that stay as they are given (fvaddr).  A snapshot
- * is the regions that a scheme which does nothing (stat) was tried on; the
- * kernel takes up to two aggregation intervals for it, and we do not wait.
+ * hmemd's kdamonds monitor fixed addresses (fvaddr).  A snapshot is the list of regions to
+ * which a scheme without an action (stat) was applied.  The kernel needs up to two
+ * aggregation intervals for a snapshot; hmemd does not wait for it.
  */
 #ifndef HMEMD_DAMON_H
 #define HMEMD_DAMON_H
@@ -20,18 +19,18 @@
 #include "hostpath.h"
 #include "loop.h"
 
-/* VMs that can be tracked so at a time. */
+/* Largest number of VMs that DAMON can track at the same time. */
 #define DAMON_MAX		16u
-/* Samples in an aggregation interval: a region's accesses are 0 .. this. */
+/* Samples per aggregation interval; a region has 0 .. DAMON_SAMPLES accesses. */
 #define DAMON_SAMPLES		20u
 
-/* All zero: nothing is set up. */
+/* All zero: hmemd has set up nothing. */
 struct damon_admin {
-	/* A bit for each kdamond in use. */
+	/* One bit per kdamond in use. */
 	uint32_t used;
 };
 
-/* Addresses, from @start up to before @end. */
+/* The addresses from @start up to, but without, @end. */
 struct damon_region {
 	uint64_t start, end;
 };
@@ -39,10 +38,9 @@ struct damon_region {
 struct damon;
 
 /*
- * Monitor these regions of process @pid; they are sorted, and do not overlap.
- * @window_ms is how often there will be snapshots.  -errno, with what is in the way in
- * @err; -EBUSY: somebody is at the tree, or the kernel itself uses DAMON, try again in
- * a while.
+ * Monitor @regions of process @pid, which are sorted and do not overlap; snapshots will be
+ * @window_ms apart.  Returns 0; or -errno with the obstacle in @err.  -EBUSY: somebody else
+ * uses the tree or the kernel itself uses DAMON, so try again later.
  */
 int damon_start(struct damon_admin *admin, struct loop *loop,
 		const struct host_paths *paths, pid_t pid,
@@ -50,22 +48,22 @@ int damon_start(struct damon_admin *admin, struct loop *loop,
 		struct damon **to, struct hmem_err *err);
 
 /*
- * Have the kernel make a snapshot, if that is not under way.  @done is called
- * later, with 0 or -errno.
+ * Have the kernel make a snapshot, unless it is doing so.  Later, @done is called with 0
+ * or -errno.
  */
 void damon_snapshot(struct damon *dm, void (*done)(void *opaque, int res),
 		    void *opaque);
 
-/* Call @fn for the snapshot's regions.  -errno if it cannot be read. */
+/* Call @fn for each region of the snapshot.  Returns -errno if it cannot be read. */
 int damon_read(struct damon *dm,
 	       void (*fn)(const struct damon_region *r, unsigned int accesses,
 			  void *opaque),
 	       void *opaque, struct hmem_err *err);
 
 /*
- * Stop, and leave nothing behind; @done is not called any more.  With a snapshot
- * under way, or somebody at the tree, it takes until that is through: the loop must go
- * on while admin->used is not 0.
+ * Stop, and leave nothing behind.  @done is not called any more.  If a snapshot is under
+ * way or somebody else uses the tree, this takes until they have ended: the loop must run
+ * until admin->used is 0.
  */
 void damon_stop(struct damon *dm);
 

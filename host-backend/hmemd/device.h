@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The connection with a VM's device: comes, goes, and is looked after. */
+/* The connection to a VM's device: accepts, watches and closes it. */
 #ifndef HMEMD_DEVICE_H
 #define HMEMD_DEVICE_H
 
 #include "vm.h"
 
-/* An accepted connection; takes over @fd. */
+/* Take over @fd, an accepted connection. */
 void device_accept(struct hmemd *d, int fd);
 
-/* Once a second: rates, what is late, and peers that do not introduce themselves. */
+/* Once per second: updates rates, and checks for late answers and silent peers. */
 void device_second(struct vm *vm);
 
 #endif /* HMEMD_DEVICE_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who may come in, and a record of who was turned away. */
+/* Decides who may connect, and records who was turned away. */
 #ifndef HMEMD_DOORMAN_H
 #define HMEMD_DOORMAN_H
 
@@ -10,18 +10,19 @@
 struct hmemd;
 
 /*
- * May another VM of @uid come in?  If not, one that has not introduced itself has to go:
- * where there are --max-user-vms of one user, or a quarter of --max-vms that are such, the
- * first of these; and where there are --max-vms in all, the first of the user who has most
- * of them.  False: there is none, and it is turned away.
+ * May another VM of user @uid connect?  If a limit is reached, the doorman drops a VM that
+ * has not introduced itself (by HELLO):
+ * - the user has --max-user-vms such VMs, or there are --max-vms / 4: the oldest of these;
+ * - there are --max-vms VMs: the oldest of the user who has most such VMs.
+ * Returns false if there is none to drop, so that the new VM must be turned away.
  */
 bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid);
 
-/* One was turned away: count it, and have the log tell, once a second at most. */
+/* Count a peer that was turned away, and log the reason, at most once per second. */
 __attribute__((format(printf, 3, 4)))
 void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...);
 
-/* VMs that have not introduced themselves. */
+/* The number of VMs that have not introduced themselves. */
 unsigned int doorman_strangers(const struct hmemd *d);
 
 #endif /* HMEMD_DOORMAN_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What VMs, clients of the control socket and who lets them in share. */
+/* The state of hmemd that VMs, clients and listeners share. */
 #ifndef HMEMD_H
 #define HMEMD_H
 
@@ -20,42 +20,42 @@
 struct vm;
 struct client;
 
-/* Connections that were turned away: see doorman.h.  All zero at first. */
+/* Connections that were turned away, see doorman.h; at first all zero. */
 struct turned_away {
 	uint64_t vms, clients;
-	char last[160];			/* why the last one was */
-	/* loop_now() of the last line in the log, and how many had none since. */
+	char last[160];			/* why the last one was turned away */
+	/* loop_now() of the last line in the log, and how many were not logged since. */
 	uint64_t logged, quiet;
 };
 
 struct hmemd {
 	struct loop loop;
-	/* By name, in the order they came. */
+	/* In the order of their connection; names are unique. */
 	TAILQ_HEAD(, vm) vms;
 	TAILQ_HEAD(, client) clients;
 	unsigned int num_vms, num_clients;
 	/*
-	 * Passes over the page tables of VMs; heat queries; scans of host trackers; and page
-	 * tables of VMs that have gone, being given back.
+	 * Passes over the page tables of VMs; heat queries; scans of host trackers; and the
+	 * freeing of page tables of VMs that have gone.
 	 */
 	struct work_queue passes, heat_queries, host_scans, discards;
 	struct host_trackers host_trackers;
 	struct lockstep lockstep;
-	/* The policies that were set by hand. */
+	/* Policies that were set by hand. */
 	struct policy_store policies;
 	uint64_t started;		/* loop_now() */
-	uint64_t dropped;		/* VM connections, for a fault */
-	uint64_t jobs;			/* the last one's number */
+	uint64_t dropped;		/* VM connections dropped for a fault */
+	uint64_t jobs;			/* number of the last job */
 
 	/* From the command line. */
 	const char *vm_socket, *control_socket;
-	struct hmem_policy policy;	/* of a VM that connects */
+	struct hmem_policy policy;	/* policy of a new VM */
 	unsigned int max_vms, max_user_vms;
-	/* A guest that runs and has answered nothing for so long is late. */
+	/* A running guest that has answered no hint for this long is late. */
 	unsigned int late_ms;
-	uint64_t max_frames;		/* of one VM */
-	uint64_t max_tables;		/* bytes, of all VMs together */
-	/* Where the last VM that was turned away came to grief. */
+	uint64_t max_frames;		/* limit for one VM */
+	uint64_t max_tables;		/* limit in bytes for all VMs together */
+	/* The fault of the last VM that was dropped. */
 	char last_fault[256];
 	struct turned_away turned_away;
 

@@ -3,15 +3,15 @@
  * Idle page tracking of a process's memory (the kernel's
  * Documentation/admin-guide/mm/idle_page_tracking.rst).
  *
- * A page is armed by setting its idle flag, and found accessed when the flag is
- * gone: an accessed bit, for each page rather than for each mapping.  Flags go
- * by physical page, so that every pass looks up where the pages are now; one
- * that has moved has taken its flag along.  A huge page has one flag, its first
- * page's.
+ * To arm a page, hmemd sets the page's idle flag.  If the flag is clear later, the page was
+ * accessed.  The flag works like an accessed bit, but there is one for each page, not one
+ * for each mapping.  Flags belong to physical pages, so each pass looks up where the pages
+ * are now; a page that moves takes the flag along.  A huge page has one flag, that of its
+ * first page.
  *
- * A page that is armed is present and on an LRU list.  One that is there and is
- * not armed counts as accessed: it was found so and not rearmed, or has come
- * since.  One that is not there, or that the kernel does not track, does not.
+ * An armed page is present and on an LRU list.  A present page that is not armed counts as
+ * accessed: it was accessed and not rearmed, or is new.  A page that is not present, or that
+ * the kernel does not track, does not count as accessed.
  */
 #ifndef HMEMD_IDLE_H
 #define HMEMD_IDLE_H
@@ -25,33 +25,33 @@
 struct idle {
 	int pagemap, bitmap, flags;
 	pid_t pid;
-	/* By frame, as the link's maps. */
+	/* One bit per frame, as in the link's maps. */
 	uint64_t *armed;
 	uint64_t map_bytes;
-	/* Pages that were to be armed: those present, and those armed. */
+	/* Of the pages to be armed: how many were present, and how many got armed. */
 	uint64_t present, tracked;
 };
 
 /*
- * Of process @pid, with maps of @map_bytes.  -errno, with what is missing and
- * where to get it; @i need not be closed then.
+ * Open the files for process @pid; maps have @map_bytes.  Returns 0; or -errno, and says in
+ * @err what is missing and where to get it.  After an error, do not call idle_close().
  */
 int idle_open(struct idle *i, const struct host_paths *paths, pid_t pid,
 	      uint64_t map_bytes, struct hmem_err *err);
 void idle_close(struct idle *i);
 
 /*
- * Of frames @gfn .. @gfn + @num - 1, which are at @hva, set the bits of those
- * that were accessed.  Returns how many; -ESRCH if the process is gone.
+ * Check frames @gfn .. @gfn + @num - 1, which are mapped at @hva, and set the bits of
+ * accessed frames.  Returns how many; or -ESRCH if the process has gone.
  */
 int64_t idle_collect(struct idle *i, uint64_t gfn, uint64_t num, uint64_t hva,
 		     uint64_t *accessed, struct hmem_err *err);
 
-/* Arm the frames whose bits are set in @rearm, and clear these; likewise. */
+/* Arm the frames whose bits are set in @rearm, and clear these bits.  Returns alike. */
 int idle_rearm(struct idle *i, uint64_t gfn, uint64_t num, uint64_t hva,
 	       uint64_t *rearm, struct hmem_err *err);
 
-/* -ENOTSUP if most of the pages that were to be armed so far could not be. */
+/* Returns -ENOTSUP if arming has failed for most pages so far. */
 int idle_check(const struct idle *i, struct hmem_err *err);
 
 #endif /* HMEMD_IDLE_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pages that someone asked to be moved by hand. */
+/* Jobs: pages that somebody asked to move by hand. */
 #ifndef HMEMD_JOB_H
 #define HMEMD_JOB_H
 
@@ -17,11 +17,11 @@ struct span {
 	uint64_t gfn, num;
 };
 
-/* A hint under way. */
+/* A hint that was sent and is not finished. */
 struct sent_hint {
 	struct hmem_hint hint;
-	uint32_t answered;		/* frames */
-	uint8_t tries;			/* of a job */
+	uint32_t answered;		/* frames with results */
+	uint8_t tries;			/* earlier tries of a job */
 };
 
 struct job_retry {
@@ -31,93 +31,93 @@ struct job_retry {
 
 struct job;
 
-/* To who waits for a job. */
+/* Callbacks to the client that waits for a job. */
 struct job_ops {
-	/* Are more results not wanted now?  Then no more is asked for. */
+	/* Must the job pause, because the client does not read its results? */
 	bool (*is_full)(const struct job *job);
-	/* Called for each message of results, if the job's @results says so. */
+	/* Called for each message of results if job->results is set. */
 	void (*results)(struct job *job, const struct virtio_hmem_result_batch *batch);
-	/* Some pages more were answered. */
+	/* More pages have results. */
 	void (*progress)(struct job *job);
-	/* It has ended, and is freed then. */
+	/* The job has ended, and will be freed after this call. */
 	void (*done)(struct job *job);
 };
 
 struct job {
 	TAILQ_ENTRY(job) link;
-	/* The VM's, and its page table, which outlives the job. */
+	/* The VM, and its page table, which exists longer than the job. */
 	struct vm *vm;
 	const struct hmem_pages *pages;
-	/* NULL: nobody waits for it, the log tells. */
+	/* NULL: no client waits for the job, so its end is logged. */
 	const struct job_ops *ops;
 	void *waiter;
 	uint64_t id;
 	uint32_t tier;
-	uint32_t order;			/* pages are asked for in one piece up to this */
-	uint32_t retries;		/* of a page that is busy */
-	bool strict;			/* its frames were named one by one */
-	bool results;			/* the client wants each page's */
+	uint32_t order;			/* largest order of a hint */
+	uint32_t retries;		/* tries again of a busy page */
+	bool strict;			/* the frames were named one by one */
+	bool results;			/* the client wants the result of each page */
 	bool cancelled;
-	const char *failed;		/* why it ended early */
+	const char *failed;		/* why the job ended early, or NULL */
 
-	/* Sorted, apart; at/off is the next frame. */
+	/* Sorted and apart; the next frame is spans[at].gfn + off. */
 	struct span *spans;
 	size_t num_spans, at;
 	uint64_t off;
-	/* Busy pages of this round, and of the round before, being asked again. */
+	/* Busy pages of this round; and those of the last round, which are tried again. */
 	struct job_retry *busy, *again;
 	size_t num_busy, size_busy, num_again, next_again;
-	uint64_t not_before;		/* as job_next()'s @now_ms */
+	uint64_t not_before;		/* time of the next try, as @now_ms of job_next() */
 
-	uint64_t total, done;		/* frames; done ones have a reason */
-	uint64_t outside;		/* frames that are no guest memory */
-	uint64_t asked;			/* hints sent, again or not */
-	uint64_t reasons[VIRTIO_HMEM_R_MAX];	/* frames */
+	uint64_t total, done;		/* frames; done: those with a final result */
+	uint64_t outside;		/* frames that are not guest memory */
+	uint64_t asked;			/* hints sent, tries again included */
+	uint64_t reasons[VIRTIO_HMEM_R_MAX];	/* frames by reason */
 	unsigned int in_flight;		/* batches */
-	uint64_t reported;		/* loop_now() of the last progress */
+	uint64_t reported;		/* loop_now() of the last progress message */
 	uint64_t started;		/* loop_now() */
 };
 
 /*
- * Make a job of @num spans, which it takes over (even on failure) and sorts; it is about
- * the memory of @pages.
- * @strict: frames outside guest memory count as bad-gfn, and those that are in
- * the tier already are asked for, too: the guest knows better what they hold.
+ * Make a job for @num spans of the memory of @pages.  The function takes over and sorts
+ * @spans, even on failure.  With @strict, frames outside guest memory count as bad-gfn, and
+ * frames that are in the tier already are sent as well, because the guest knows better what
+ * they contain.
  */
 struct job *job_new(const struct hmem_pages *pages, struct span *spans, size_t num,
 		    bool strict, uint32_t tier, uint32_t order, struct hmem_err *err);
 void job_free(struct job *job);
 
-/* How many hints it would take, and frames @from each of HMEM_LINK_MAX_TIERS tiers. */
+/* Number of hints that the job needs, and of frames per source tier (@from). */
 uint64_t job_count(const struct job *job, uint64_t *from);
 
 /*
- * Fill in the next hints, in no particular order; 0 if there are none now.  @now_ms:
- * milliseconds of a clock that goes as the VM's time does.
+ * Fill in the next hints, in no particular order.  Returns their number, 0 if there are
+ * none now.  @now_ms: milliseconds of a clock that follows the VM's time.
  */
 uint32_t job_next(struct job *job, uint64_t now_ms, struct sent_hint *sent, uint32_t max);
 
-/* job_next() has none now, but will have some when a little time has passed. */
+/* Does job_next() have no hint now, but will have some after a while? */
 bool job_waits(const struct job *job);
 
 /*
- * The VM had memory @was, and has @is: what has gone counts as outside, or bad-gfn if it
- * was named frame by frame, what has come is asked for.
+ * The VM's memory has changed from @was to @is.  Frames that have gone count as outside, or
+ * as bad-gfn if they were named one by one.  Frames that have come are sent.
  */
 void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num_was,
 		const struct hmem_link_range *is, uint32_t num_is);
 
-/* A page was answered: for good, or (true) it is to be asked for again. */
+/* A page has a result.  Returns true if the page is tried again. */
 bool job_answer(struct job *job, const struct sent_hint *s, uint64_t gfn,
 		unsigned int order, unsigned int reason);
 
-/* The hint was not looked at: ask again, at no cost. */
+/* The guest has not tried the hint: send it again, without counting a try. */
 void job_put_back(struct job *job, const struct sent_hint *s);
 
-/* Nothing is under way, and there is nothing more to ask for. */
+/* Is nothing under way, and nothing left to send? */
 bool job_finished(const struct job *job);
 
-/* Stop asking; it finishes when what is under way is answered. */
+/* Send nothing more.  The job is finished when all sent hints have results. */
 void job_cancel(struct job *job);
 
 #endif /* HMEMD_JOB_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What requests and answers of the control socket are made of: JSON objects. */
+/* JSON objects, the format of requests and answers of the control socket. */
 #ifndef HMEMD_JSONIO_H
 #define HMEMD_JSONIO_H
 
@@ -11,18 +11,18 @@
 typedef struct json_object json;
 
 void json_put_u64(json *o, const char *key, uint64_t v);
-/* NULL and "" are null.  JSON is UTF-8; a name that a person or a peer gave need not be. */
+/* NULL and "" become null.  Replaces bytes that are not UTF-8, since names may have any. */
 void json_put_str(json *o, const char *key, const char *v);
 void json_put_bool(json *o, const char *key, bool v);
-/* A value that is not known yet is null. */
+/* The value becomes null if it is not @known. */
 void json_put_rate(json *o, const char *key, double v, bool known);
 
-/* NULL if there is none of that type. */
+/* NULL if there is no value of that type. */
 json *json_get(json *req, const char *key, enum json_type type);
 const char *json_get_str(json *req, const char *key);
-/* False if there is none. */
+/* False if there is no such flag. */
 bool json_get_flag(json *req, const char *key);
-/* @def if there is none; false if it is no number from 0 to @max. */
+/* *@num is @def without a value.  Returns false if it is no number from 0 to @max. */
 bool json_get_num(json *req, const char *key, int64_t def, int64_t max, int64_t *num);
 
 #endif /* HMEMD_JSONIO_H */

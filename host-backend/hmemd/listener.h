@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A listening Unix socket, and where it is by default. */
+/* A listening Unix socket, and its default directory. */
 #ifndef HMEMD_LISTENER_H
 #define HMEMD_LISTENER_H
 
@@ -12,27 +12,27 @@ struct listener {
 	struct loop *loop;
 	const char *path;
 	int fd, lock_fd;
-	/* Out of descriptors or memory: others have to go first. */
+	/* Out of descriptors or memory: no accepting until others have gone. */
 	bool paused;
-	/* Takes over @fd. */
+	/* Called for each connection; takes over @fd. */
 	void (*accept)(void *user, int fd);
 	void *user;
 };
 
 /*
- * Bind @path, which only one hmemd can have at a time, with access @mode, and
- * begin to accept.  A socket left behind by one that is gone is replaced.
+ * Bind @path with access @mode and begin to accept.  Only one hmemd at a time can have
+ * @path.  Replaces a socket of an hmemd that has gone.
  */
 int listener_open(struct listener *l, struct loop *loop, const char *path,
 		  mode_t mode, void (*accept)(void *user, int fd), void *user,
 		  struct hmem_err *err);
-/* Let nobody in any more; the lock stays. */
+/* Accept no more connections, but keep the lock. */
 void listener_shut(struct listener *l);
-/* Accept again, if it is paused. */
+/* Accept again if the listener is paused. */
 void listener_resume(struct listener *l);
 void listener_close(struct listener *l);
 
-/* Make the directory that the default sockets are in. */
+/* Make the directory of the default sockets. */
 int listener_default_dir(char *buf, size_t size, struct hmem_err *err);
 
 #endif /* HMEMD_LISTENER_H */

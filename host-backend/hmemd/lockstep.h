@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tick barrier of VMs in lockstep, whose time stands still until their ticks are
- * answered: with @min members or more they are answered together, in the order of
- * their names, once all have ticked.
+ * The tick barrier of VMs in lockstep, whose time stands still until hmemd answers their
+ * ticks.  Once there are at least @min members and all have ticked, hmemd answers them
+ * together, in the order of their names.
  */
 #ifndef HMEMD_LOCKSTEP_H
 #define HMEMD_LOCKSTEP_H
@@ -10,37 +10,37 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-/* Embedded in a VM; all zero but for @name and @answer at first. */
+/* Embedded in a VM; at first all zero except @name and @answer. */
 struct lockstep_member {
 	TAILQ_ENTRY(lockstep_member) link;
 	const char *name;
 	bool joined;
-	/* It has ticked. */
+	/* The member has ticked and waits for the answer. */
 	bool waits;
-	/* Answer the tick.  May make members leave; frees none. */
+	/* Answer the tick.  May make members leave, but frees none. */
 	void (*answer)(struct lockstep_member *m);
 };
 
 struct lockstep {
 	TAILQ_HEAD(, lockstep_member) members;
 	unsigned int num;
-	/* Members that have to be there before any is answered. */
+	/* No tick is answered before there are this many members. */
 	unsigned int min;
-	/* They have been; since then those that are left are enough. */
+	/* There were @min members; from then on, those that remain are enough. */
 	bool complete;
-	/* Ticks are just being answered. */
+	/* lockstep_check() is answering ticks. */
 	bool answering;
 };
 
 void lockstep_init(struct lockstep *l);
 
-/* Both do nothing if that is so already; lockstep_check() is to be called then. */
+/* Both do nothing if it is so already.  The caller must call lockstep_check() then. */
 void lockstep_join(struct lockstep *l, struct lockstep_member *m);
 void lockstep_leave(struct lockstep *l, struct lockstep_member *m);
 
 /*
- * Answer the ticks of all members, if all have ticked.  To be called whenever that may
- * have become so.
+ * If all members have ticked, answer their ticks.  To be called whenever that may have
+ * become true.
  */
 void lockstep_check(struct lockstep *l);
 

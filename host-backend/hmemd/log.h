@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One line an event, to stderr: with sd-daemon's <priority> in front, so that
- * the journal sorts them, unless a person is reading.
+ * Logs one line per event to stderr.  Unless stderr is a terminal, a line begins with
+ * sd-daemon's <priority>, so that the journal can sort lines.
  *
- * Where nobody reads, lines are left out rather than waited for, and the next one that
- * can be written is about how many.
+ * If nobody reads stderr, hmemd does not wait: it drops lines, and logs their number as
+ * soon as it can write again.
  */
 #ifndef HMEMD_LOG_H
 #define HMEMD_LOG_H
@@ -19,13 +19,13 @@ enum log_level {
 	LOG_DEBUG = 7,
 };
 
-/* Show what is at most this; LOG_INFO to begin with. */
+/* Log lines up to this level; LOG_INFO at first. */
 void log_set_level(enum log_level most);
 
 __attribute__((format(printf, 2, 3)))
 void log_msg(enum log_level level, const char *fmt, ...);
 
-/* Lines that were left out since hmemd was started. */
+/* The number of lines dropped since hmemd was started. */
 uint64_t log_lost(void);
 
 #endif /* HMEMD_LOG_H */

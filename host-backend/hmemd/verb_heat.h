@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The verb heat: how hot a VM's memory is. */
+/* The verb heat: tells how hot a VM's memory is. */
 #ifndef HMEMD_VERB_HEAT_H
 #define HMEMD_VERB_HEAT_H
 
@@ -7,7 +7,7 @@
 
 void verb_heat(struct client *client, json *req);
 
-/* End the client's query, if there is one, without an answer. */
+/* End the client's query, if any, without an answer. */
 void verb_heat_end(struct client *client);
 
 #endif /* HMEMD_VERB_HEAT_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QEMU Plugin API - what a plugin needs that models the guest's memory:
- * the guest's clock, where its RAM lies, and a log of what it accessed.
+ * QEMU Plugin API - functions for a plugin that models the guest's memory: the
+ * guest's clock, the location of its RAM, and a log of its accesses.
  */
 
 #include "qemu/osdep.h"
@@ -19,7 +19,7 @@
 
 static const struct qemu_plugin_access_log *access_log;
 
-/* Waited for, but not yet on the guest's clock.  Only for the vCPU thread. */
+/* Waiting time that the clock does not contain yet.  vCPU thread only. */
 static uint64_t stall;
 
 uint64_t qemu_plugin_insn_ns(void)
@@ -28,8 +28,8 @@ uint64_t qemu_plugin_insn_ns(void)
 }
 
 /*
- * What icount_get_raw() and icount_get() return, but inside a translation
- * block, where those may not be called.
+ * Return what icount_get_raw() and icount_get() return.  Works inside a
+ * translation block, where these may not be called.
  */
 static void read_clock(int64_t *icount, int64_t *ns)
 {
@@ -85,8 +85,8 @@ void qemu_plugin_stall_ns(uint64_t ns)
     g_assert(current_cpu);
 
     /*
-     * Not at once: a timer that became due while the vCPU executes could fire
-     * in the main loop, beside it.
+     * Delay this until the vCPU stops: a timer that became due while the vCPU
+     * executes could fire in the main loop at the same time.
      */
     if (!stall) {
         async_run_on_cpu(current_cpu, stall_async, RUN_ON_CPU_NULL);
@@ -100,7 +100,7 @@ struct for_each_ram {
     int num;
 };
 
-/* The NUMA node that @mr belongs to; negative: none. */
+/* The NUMA node that @mr belongs to, or a negative number. */
 static int ram_node(const MemoryRegion *mr)
 {
     const MachineState *ms = MACHINE(qdev_get_machine());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The access log of a TCG plugin, for QEMU's own code.
+ * Gives QEMU's own code the access log of a TCG plugin.
  */
 
 #ifndef QEMU_PLUGIN_ACCESS_LOG_H
@@ -9,10 +9,11 @@
 #include "qemu/qemu-plugin.h"
 
 /**
- * qemu_plugin_get_access_log() - which guest frames have been accessed
+ * qemu_plugin_get_access_log() - get the log of accessed guest frames
  *
- * Its callbacks may be called from when the guest first runs, with the BQL
- * held, in a timer of QEMU_CLOCK_VIRTUAL; see struct qemu_plugin_access_log.
+ * The log's callbacks may be called as soon as the guest has begun to run, with
+ * the BQL held, in a timer of QEMU_CLOCK_VIRTUAL; see struct
+ * qemu_plugin_access_log.
  *
  * Returns: the log that a plugin has set, or NULL if none has.
  */

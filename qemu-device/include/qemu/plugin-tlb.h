@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The size of the TLB, for TCG plugins; see qemu_plugin_fix_tlb().
+ * Sets the size of the TLB for TCG plugins; see qemu_plugin_fix_tlb().
  */
 
 #ifndef QEMU_PLUGIN_TLB_H
@@ -10,8 +10,8 @@
  * tlb_fix_size() - give all vCPUs a TLB of a fixed size from now on
  * @entries: a power of two, 64 to 1048576
  *
- * It is flushed once more for that, before a vCPU executes its next
- * translation block.
+ * Each vCPU flushes its TLB for this before it executes its next translation
+ * block.
  */
 void tlb_fix_size(size_t entries);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Dirty bits of large RAM regions: in parts, and by the word.
+ * Access to the dirty bits of large RAM regions, in parts and by the word.
  */
 #ifndef SYSTEM_MEMORY_DIRTY_H
 #define SYSTEM_MEMORY_DIRTY_H
@@ -9,7 +9,8 @@
  * memory_region_sync_dirty: Bring the dirty bitmaps of a region up to date with
  *                           what accelerators and others have logged.
  *
- * Once, before any number of memory_region_take_dirty().  Can drop the BQL.
+ * Call this function once before any number of memory_region_take_dirty().  It
+ * can drop the BQL.
  *
  * @mr: the memory region, which is RAM.
  */
@@ -18,10 +19,10 @@ void memory_region_sync_dirty(MemoryRegion *mr);
 /**
  * memory_region_take_dirty: Get a part of the dirty bitmap and clear it.
  *
- * As memory_region_snapshot_and_clear_dirty(), for a large region that is gone
- * through in parts, and for its bits rather than for questions about them.  It
- * does not sync, and does not wait for vCPUs that are about to write to a page
- * whose bit is taken: who reads the page afterwards has to call
+ * Like memory_region_snapshot_and_clear_dirty(), but for a part of a large
+ * region, and returns the bits themselves.  This function does not sync, and
+ * does not wait for vCPUs that are about to write to a page whose bit it takes.
+ * A caller that reads such a page afterwards must call
  * memory_global_after_dirty_log_sync().
  *
  * @mr: the memory region, which is RAM.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: the guest's clock, and how long the guest has to wait.
+ * hmem-sim: advances the guest's clock by the time that the guest waits.
  */
 
 #include <qemu-plugin.h>

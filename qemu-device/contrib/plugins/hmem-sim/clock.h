@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: the guest's clock, and how long the guest has to wait.
+ * hmem-sim: advances the guest's clock by the time that the guest waits.
  */
 
 #ifndef HMEM_SIM_CLOCK_H
@@ -8,16 +8,16 @@
 
 #include "sim.h"
 
-/* What has not been put on the guest's clock yet. */
+/* Waiting time that the guest's clock does not contain yet. */
 extern uint64_t sim_pending_ps;
 
-/* Guest time in picoseconds, with what is pending; enough for 213 days. */
+/* Guest time in picoseconds, pending time included; wraps after 213 days. */
 uint64_t sim_now_ps(void);
 
-/* Put what is pending on the guest's clock, in whole nanoseconds. */
+/* Advance the guest's clock by the pending time, in whole nanoseconds. */
 void sim_clock_charge(void);
 
-/* How much may be pending until it is put on the guest's clock. */
+/* Largest pending time: the clock advances when it is reached. */
 extern uint64_t sim_step_ps;
 
 /* The guest waits for @ps picoseconds. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what most accesses get no further than.
+ * hmem-sim: a small cache that handles most accesses.
  */
 
 #include <string.h>

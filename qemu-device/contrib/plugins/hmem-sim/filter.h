@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what most accesses get no further than.
+ * hmem-sim: a small cache that handles most accesses.
  *
- * A direct-mapped cache of each vCPU, by virtual address.  Loads of a line
- * that it holds, and stores to one that has been stored to, change nothing in
- * the model.  Two rules keep it so:
- * - what is in it is also in the last-level cache, and in one place here;
- * - it is emptied when the guest changes its address space, and when page bits
- *   are rearmed.
- * The lines of a page lie side by side, and a frame that is mapped twice does
- * no harm.
+* Each vCPU has a direct-mapped cache by virtual address.  A load of a line in
+* it changes nothing in the model, nor does a store to a line in it that has
+* been stored to before.  Two rules ensure this:
+ * - a line in the filter is also in the last-level cache, and in one slot of
+ *   the filter only;
+ * - the filter is emptied when the guest changes its address space, and when
+ *   page bits are rearmed.
+ * The lines of a page are in neighbouring slots.  A frame may be mapped twice.
  */
 
 #ifndef HMEM_SIM_FILTER_H
@@ -20,9 +20,11 @@
 #define SIM_L1_LINES 512
 #define SIM_SLOTS (SIM_L1_LINES * SIM_MAX_VCPUS)
 
-/* Virtual line << 1, and whether stores need not be seen any more. */
+/*
+ * Virtual line << 1 | 1 if the model need not see stores to the line any more.
+ */
 extern uint64_t sim_filter[SIM_SLOTS];
-/* The physical line that this was when it came. */
+/* The physical line of each slot when the slot was filled. */
 extern uint64_t sim_filter_line[SIM_SLOTS];
 
 #define SIM_FILTER_NONE UINT64_MAX
@@ -44,7 +46,7 @@ static inline void sim_filter_set(unsigned int slot, uint64_t vline,
     sim_filter_line[slot] = line;
 }
 
-/* @line is not in the last-level cache any more, or elsewhere in the filter. */
+/* @line left the last-level cache or moved to another slot of the filter. */
 static inline void sim_filter_drop(unsigned int slot, uint64_t line)
 {
     if (sim_filter_line[slot] == line) {

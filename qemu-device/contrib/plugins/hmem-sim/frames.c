@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: which tier a frame of guest memory belongs to, and its accessed
- * and dirty bit.
+ * hmem-sim: the tier, the accessed bit and the dirty bit of each frame of
+ * guest memory.
  */
 
 #include <glib.h>
@@ -65,7 +65,7 @@ bool sim_frames_init(void)
 
 void sim_frame_set(uint64_t gfn, uint8_t bits)
 {
-    /* Atomic, in case somebody rearms from another thread nevertheless. */
+    /* Atomic, in case that another thread rearms at the same time. */
     uint8_t old = __atomic_fetch_or(&sim_frames[gfn], bits, __ATOMIC_RELAXED);
 
     if (old & SIM_FRAME_ARMED) {

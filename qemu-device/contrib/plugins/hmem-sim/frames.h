@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: which tier a frame of guest memory belongs to, and its accessed
- * and dirty bit.
+ * hmem-sim: the tier, the accessed bit and the dirty bit of each frame of
+ * guest memory.
  *
- * The bits are those of a hypervisor's page tables (EPT), as far as the guest
- * can feel them: the first access after rearming misses the TLB, walks, and
- * sets the accessed bit; the first store the dirty bit.
+ * The bits model those of a hypervisor's page tables (EPT): the first access
+ * after rearming misses the TLB, walks the tables, and sets the accessed bit;
+ * the first store sets the dirty bit.
  */
 
 #ifndef HMEM_SIM_FRAMES_H
@@ -13,24 +13,24 @@
 
 #include "sim.h"
 
-/* A byte for each frame: one load serves tier and bits. */
-#define SIM_FRAME_TIER 0x03 /* SIM_TIERS: no memory of a node */
+/* One byte per frame, so that one load reads tier and bits. */
+#define SIM_FRAME_TIER 0x03 /* SIM_TIERS: the frame is no memory of a node */
 #define SIM_FRAME_ACCESSED 0x10
 #define SIM_FRAME_DIRTY 0x20
-#define SIM_FRAME_ARMED 0x40 /* somebody has ever rearmed it */
+#define SIM_FRAME_ARMED 0x40 /* the frame has been rearmed at least once */
 
 extern uint8_t *sim_frames;
 extern uint64_t sim_num_frames;
 
-/* Of the guest, for the record. */
+/* The guest's NUMA nodes, for the output. */
 extern unsigned int sim_num_nodes;
 extern uint64_t sim_node_bytes[SIM_MAX_NODES];
 
 /**
- * sim_frames_init() - find out where the guest's memory lies
+ * sim_frames_init() - find the guest's memory
  *
  * To be called when the guest runs.
- * Returns: false if the model does not fit it, having said so on stderr.
+ * Returns: false if the model does not fit the guest; the reason is on stderr.
  */
 bool sim_frames_init(void);
 
@@ -45,7 +45,7 @@ static inline SimTier sim_line_tier(uint64_t line)
     return sim_frames[line >> SIM_LINES_PER_FRAME_SHIFT] & SIM_FRAME_TIER;
 }
 
-/* An access that is the first of its kind; costs the guest a walk. */
+/* Set bits that are clear, and charge the guest for a page-table walk. */
 void sim_frame_set(uint64_t gfn, uint8_t bits);
 
 static inline void sim_frame_touch(uint64_t gfn, bool store)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: how often each frame was read from and written to memory.
+ * hmem-sim: records how often each frame was read from and written to memory.
  */
 
 #include <glib.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: exactly how often each frame was read from and written to memory,
- * to draw, and to compare with what a tracker found.
+ * hmem-sim: records exactly how often each frame was read from and written to
+ * memory, for drawing, and for comparison with what a tracker found.
  *
- * The file is little-endian: the magic, then of each period a struct
- * SimHeatPeriod and a struct SimHeatFrame for each frame that was accessed, in
- * ascending order.
+ * The file is little-endian.  It has the magic; then for each period a struct
+ * SimHeatPeriod, followed by a struct SimHeatFrame for each frame that was
+ * accessed, in ascending order.
  */
 
 #ifndef HMEM_SIM_HEAT_H
@@ -16,26 +16,26 @@
 #define SIM_HEAT_MAGIC "hmemheat"
 
 typedef struct SimHeatPeriod {
-    uint64_t guest_ns; /* at its end */
-    uint64_t frames;   /* that follow */
+    uint64_t guest_ns; /* guest time at the end of the period */
+    uint64_t frames;   /* number of SimHeatFrame that follow */
 } SimHeatPeriod;
 
 typedef struct SimHeatFrame {
     uint32_t gfn;
-    uint32_t lines[SIM_DIRECTIONS]; /* filled, written back */
+    uint32_t lines[SIM_DIRECTIONS]; /* lines filled, lines written back */
 } SimHeatFrame;
 
 /**
- * sim_heat_init() - open the file that the options name, if they do
+ * sim_heat_init() - open the file, if the options name one
  *
- * Returns: false if it cannot be written, having said so on stderr.
+ * Returns: false if it cannot be written; the reason is on stderr.
  */
 bool sim_heat_init(void);
 
-/* A line of a frame of the guest's memory moves. */
+/* Count a transfer of a line of guest memory. */
 void sim_heat_count(uint64_t line, SimDirection direction);
 
-/* A period ends. */
+/* Write the counts of the period that ends now. */
 void sim_heat_period(uint64_t guest_ns);
 
 #endif /* HMEM_SIM_HEAT_H */

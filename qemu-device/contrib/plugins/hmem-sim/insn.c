@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what the guest's instructions (x86) mean to the model.
+ * hmem-sim: finds the guest's instructions (x86) that matter to the model.
  */
 
 #include <glib.h>
@@ -44,13 +44,13 @@ static bool is_mark(const uint8_t *bytes, size_t len, SimMark *mark)
 
 static bool is_prefix(uint8_t byte)
 {
-    /* Operand and address size, lock, rep, segments, REX. */
+    /* Operand size, address size, lock, rep, segments, REX. */
     return byte == 0x66 || byte == 0x67 || byte == 0xf0 || byte == 0xf2 ||
         byte == 0xf3 || byte == 0x2e || byte == 0x36 || byte == 0x3e ||
         byte == 0x26 || byte == 0x64 || byte == 0x65 || (byte & 0xf0) == 0x40;
 }
 
-/* mov to a control register, invlpg, invpcid */
+/* Is this a mov to a control register, invlpg, or invpcid? */
 static bool is_tlb_flush(const uint8_t *op, size_t len)
 {
     if (len < 3 || op[0] != 0x0f) {
@@ -68,7 +68,7 @@ static bool is_tlb_flush(const uint8_t *op, size_t len)
     }
 }
 
-/* A return, or a jump to elsewhere: to another function or a return thunk. */
+/* Is this a return, or a jump to another function or a return thunk? */
 static bool is_leave(uint64_t next_pc, const SimRange *range,
                      const uint8_t *op, size_t len)
 {

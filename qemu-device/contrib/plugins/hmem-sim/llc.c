@@ -13,10 +13,10 @@
 #include "prefetch.h"
 #include "stats.h"
 
-/* A way: line << LINE_SHIFT | slot of the filter << SLOT_SHIFT | flags. */
+/* A way is line << LINE_SHIFT | slot of the filter << SLOT_SHIFT | flags. */
 enum {
     DIRTY = 1,
-    BY_MIGRATION = 2, /* ... and nobody else has made it so */
+    BY_MIGRATION = 2, /* only migration has written to the line */
     SLOT_SHIFT = 2,
     LINE_SHIFT = 16,
 };
@@ -25,7 +25,7 @@ enum {
 
 G_STATIC_ASSERT(SIM_SLOTS <= 1 << (LINE_SHIFT - SLOT_SHIFT));
 
-static uint64_t *all_ways; /* those of a set: most recently used first */
+static uint64_t *all_ways; /* the ways of a set: most recently used first */
 static uint64_t set_mask;
 static unsigned int ways;
 

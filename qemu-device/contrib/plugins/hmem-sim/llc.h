@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: the last-level cache: set-associative by guest-physical address,
- * least recently used, write-back, write-allocate, and inclusive of the
- * filter.
+ * hmem-sim: the last-level cache.  It is set-associative by guest-physical
+ * address, replaces the least recently used line, writes back, allocates on
+ * writes, and includes the filter.
  */
 
 #ifndef HMEM_SIM_LLC_H
@@ -10,15 +10,15 @@
 
 #include "sim.h"
 
-/* Take the figures from the options. */
+/* Read the size and the ways from the options. */
 void sim_llc_init(void);
 
 /**
- * sim_llc_access() - an access that the filter does not know
+ * sim_llc_access() - model an access that missed the filter
  * @line: guest-physical address / SIM_LINE
- * @slot: of the filter, which is going to hold the line
+ * @slot: the slot of the filter that gets the line
  * @store: whether the access writes
- * @cause: on whose behalf
+ * @cause: who accesses the line
  */
 void sim_llc_access(uint64_t line, unsigned int slot, bool store,
                     SimCause cause);

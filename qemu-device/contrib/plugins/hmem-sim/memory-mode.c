@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: DRAM as a cache of the slow tier, as in Optane's memory mode:
- * direct-mapped, of lines, write-back.
+ * hmem-sim: DRAM as a cache of the slow tier, as in Optane's memory mode.  The
+ * cache is direct-mapped, holds single lines, and writes back.
  *
- * Hit or miss, it accesses what the hardware was seen to access (Hildebrand et
- * al., ISPASS'21): a read hit 1 line, a read miss 3, a write hit 2, a write
- * miss 4, and a dirty victim 1 more.
+ * The number of lines that it accesses was measured on hardware (Hildebrand et
+ * al., ISPASS'21): 1 for a read hit, 3 for a read miss, 2 for a write hit, 4
+ * for a write miss, and 1 more for a dirty victim.
  */
 
 #include <glib.h>
@@ -15,7 +15,7 @@
 #include "options.h"
 #include "stats.h"
 
-/* What each line of DRAM holds: line << 2, dirty by whom. */
+/* For each line of DRAM: line << 2, and who has made it dirty. */
 enum {
     DIRTY = 1,
     BY_MIGRATION = 2,
@@ -44,15 +44,15 @@ void sim_memory_mode_init(void)
 }
 
 /*
- * line % num_lines without a division (Lemire, Kaser, Kurz 2019); both are
- * less than 2^32.
+ * Compute line % num_lines without a division (Lemire, Kaser, Kurz 2019).  Both
+ * numbers are less than 2^32.
  */
 static uint64_t index_of(uint64_t line)
 {
     return (unsigned __int128)(reciprocal * line) * num_lines >> 64;
 }
 
-/* The transfers follow one another. */
+/* Add a transfer that begins when the earlier ones have ended. */
 static uint64_t then(SimTier tier, SimDirection direction,
                      const SimTransfer *transfer, uint64_t stall)
 {
@@ -70,7 +70,7 @@ uint64_t sim_memory_mode_transfer(uint64_t line, SimTier tier,
     SimTransfer victim = *transfer;
     uint64_t stall;
 
-    /* The tag lies beside the data: to look it up is to read the line. */
+    /* The tag is stored with the data, so looking it up reads the line. */
     stall = then(SIM_DRAM, SIM_READ, transfer, 0);
     if (*held != NOTHING && *held >> 2 == line) {
         sim_counters.memory_mode_hits++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: DRAM as a cache of the slow tier, as in Optane's memory mode:
- * direct-mapped, of lines, write-back.
+ * hmem-sim: DRAM as a cache of the slow tier, as in Optane's memory mode.  The
+ * cache is direct-mapped, holds single lines, and writes back.
  */
 
 #ifndef HMEM_SIM_MEMORY_MODE_H
@@ -13,12 +13,12 @@ void sim_memory_mode_init(void);
 
 /**
  * sim_memory_mode_transfer() - move a line from or to the last-level cache
- * @line: which
- * @tier: where it lives
- * @direction: read or written
- * @transfer: when and why
+ * @line: guest-physical address / SIM_LINE
+ * @tier: the tier of the line
+ * @direction: read or write
+ * @transfer: time and cause
  *
- * Returns: how long the guest has to wait, in picoseconds.
+ * Returns: the time that the guest waits, in picoseconds.
  */
 uint64_t sim_memory_mode_transfer(uint64_t line, SimTier tier,
                                   SimDirection direction,

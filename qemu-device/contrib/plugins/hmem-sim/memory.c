@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what is behind the last-level cache: the tiers, with or without a
- * DRAM cache before them.
+ * hmem-sim: the memory behind the last-level cache: the tiers, with or without
+ * a DRAM cache in front.
  */
 
 #include "clock.h"
@@ -43,6 +43,6 @@ void sim_memory_read(uint64_t line, SimCause cause, bool prefetched)
 
 void sim_memory_write(uint64_t line, SimCause cause)
 {
-    /* In memory mode it also reads; nobody waits for that. */
+    /* In memory mode, a write also reads; the guest does not wait for that. */
     transfer_line(line, SIM_WRITE, cause, true);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what is behind the last-level cache: the tiers, with or without a
- * DRAM cache before them.
+ * hmem-sim: the memory behind the last-level cache: the tiers, with or without
+ * a DRAM cache in front.
  */
 
 #ifndef HMEM_SIM_MEMORY_H
@@ -9,14 +9,14 @@
 
 #include "sim.h"
 
-/* Take the figures from the options. */
+/* Read the parameters from the options. */
 void sim_memory_init(void);
 
 /**
  * sim_memory_read() - fill a line of the last-level cache
  * @line: guest-physical address / SIM_LINE
- * @cause: on whose behalf
- * @prefetched: nobody waits for the line itself
+ * @cause: who accesses the line
+ * @prefetched: the guest does not wait for the line itself
  */
 void sim_memory_read(uint64_t line, SimCause cause, bool prefetched);
 

@@ -18,18 +18,18 @@
 /*
  * Latencies and bandwidths of DRAM, remote DRAM as a stand-in for CXL memory,
  * and Optane: measured by MLC on a socket of 36 cores that 9 VMs of 4 vCPUs
- * shared (Demeter, SOSP'25; its published manuscript).  A vCPU of ours gets a
- * core's share of the bandwidth: it executes but one instruction in a
+ * shared (Demeter, SOSP'25; its published manuscript).  A vCPU of the simulator
+ * gets a core's share of the bandwidth: it executes only one instruction per
  * nanosecond, and could never saturate a socket.
  *
- * How much slower Optane is to write than to read: 39.4 against 13.9 GB/s for
- * 6 DIMMs (Izraelevitz et al., arXiv:1903.05714v3).  For the other tiers we
- * know but one figure, and take it for both directions.
+ * The ratio of Optane's read bandwidth to its write bandwidth is 39.4 to 13.9
+ * GB/s for 6 DIMMs (Izraelevitz et al., arXiv:1903.05714v3).  For the other
+ * tiers only one figure is known, which serves for both directions.
  *
- * Nobody waits for a write-back as long as there is bandwidth for it, so that
- * its latency is 0.  The emulator HME (Duan et al., DATE'18; the configuration
- * in its README) charges it, and so does that preset, whose bandwidth of DRAM
- * is ours and twice that of NVM.
+ * The guest does not wait for a write-back as long as there is bandwidth for
+ * it, so the write latency is 0.  The emulator HME (Duan et al., DATE'18; the
+ * configuration in its README) charges a write latency, and so does the preset
+ * hme.  Its DRAM has the bandwidth of the other presets, twice that of its NVM.
  */
 #define CORES 36
 #define DRAM_GBPS (88.2 / CORES)
@@ -45,7 +45,7 @@
 
 static const struct preset {
     const char *name;
-    SimTier slow; /* that of all nodes but the first */
+    SimTier slow; /* the tier of all nodes but the first */
     SimTierOptions tier[SIM_TIERS];
 } presets[] = {
     { "dram", SIM_DRAM, { DRAM, OPTANE, CXL } },
@@ -59,9 +59,9 @@ static const struct preset {
 const char *const sim_tier_name[SIM_TIERS] = { "dram", "nvm", "cxl" };
 
 /*
- * mlp: a load at a time.  walk_ns: the last level of both dimensions' tables
- * from DRAM and a locked update; what is above them is mostly cached.  tlb: the
- * second-level TLB of Ice Lake.
+ * mlp: one load at a time. walk_ns: reading the last level of the guest's and
+ * the host's page tables from DRAM, and a locked update; upper levels are
+ * mostly cached. tlb: the second-level TLB of Ice Lake.
  */
 SimOptions sim_options = {
     .llc = 2 << 20,
@@ -85,7 +85,7 @@ static bool G_GNUC_PRINTF(1, 2) complain(const char *format, ...)
     return false;
 }
 
-/* Each of these parses the @value of option @name into what @to points to. */
+/* Each of these functions parses the @value of option @name into *@to. */
 
 static bool parse_number(const char *name, const char *value, void *to)
 {
@@ -153,7 +153,7 @@ static bool parse_start(const char *name, const char *value, void *to)
         complain("%s=%s: neither boot nor mark", name, value);
 }
 
-/* The text lives as long as the arguments do. */
+/* The text exists as long as the arguments. */
 static bool parse_text(const char *name, const char *value, void *to)
 {
     const char **text = to;
@@ -162,7 +162,7 @@ static bool parse_text(const char *name, const char *value, void *to)
     return true;
 }
 
-/* It has come first, as what else is set counts more. */
+/* The preset is parsed first, because other options override it. */
 static bool parse_preset(const char *name, const char *value, void *to)
 {
     return true;
@@ -218,7 +218,7 @@ static bool parse_copy(const char *name, const char *value, void *to)
 static const struct option {
     const char *name;
     bool (*parse)(const char *name, const char *value, void *to);
-    size_t offset; /* of @to in SimOptions */
+    size_t offset; /* offset of *@to in SimOptions */
 } options[] = {
     OPTION(preset, parse_preset),
     OPTION(llc, parse_size),
@@ -250,7 +250,7 @@ static const struct option {
     TIER_OPTION("cxl.write_gbps", SIM_CXL, gbps[SIM_WRITE]),
 };
 
-/* nodeN */
+/* Parse nodeN=TIER. */
 static bool parse_node(const char *name, const char *value, bool *node_set)
 {
     uint64_t node;

@@ -19,7 +19,7 @@ typedef struct SimTierOptions {
 
 typedef struct SimRange {
     uint64_t start;
-    uint64_t end; /* the first that is not in it */
+    uint64_t end; /* exclusive */
 } SimRange;
 
 typedef struct SimOptions {
@@ -29,11 +29,11 @@ typedef struct SimOptions {
     uint64_t llc;                /* bytes */
     uint64_t ways;
     uint64_t memory_mode;        /* bytes of DRAM cache; 0: none */
-    uint64_t tlb;                /* entries; 0: as QEMU sees fit */
+    uint64_t tlb;                /* entries; 0: QEMU chooses */
     double mlp;
     double walk_ns;
     double step_ns;
-    uint64_t period_ms;          /* 0: no periodic samples */
+    uint64_t period_ms;          /* sampling period; 0: no samples */
     bool prefetch;
     bool guest_rearm;
     bool start_at_mark;
@@ -46,7 +46,7 @@ typedef struct SimOptions {
 
 extern SimOptions sim_options;
 
-/* How the options call a tier. */
+/* The name of each tier in the options. */
 extern const char *const sim_tier_name[SIM_TIERS];
 
 /**
@@ -54,16 +54,16 @@ extern const char *const sim_tier_name[SIM_TIERS];
  * @argc: number of arguments
  * @argv: arguments, each NAME=VALUE; kept
  *
- * Returns: false if one of them is wrong, having said so on stderr.
+ * Returns: false if an argument is wrong; the reason is on stderr.
  */
 bool sim_options_parse(int argc, char **argv);
 
 /**
  * sim_open() - open the file that an option names, for writing
- * @name: its name
- * @file: where it goes
+ * @name: name of the file
+ * @file: set to the open file
  *
- * Returns: false if it cannot be written, having said so on stderr.
+ * Returns: false if it cannot be written; the reason is on stderr.
  */
 bool sim_open(const char *name, FILE **file);
 

@@ -2,8 +2,8 @@
 /*
  * hmem-sim: a simulator of hybrid memory, as a TCG plugin.
  *
- * This part connects the model with QEMU.  See sim.h for the others, and
- * docs/system/hmem-sim.rst for what the model is.
+ * This part connects the model with QEMU.  See sim.h for the other parts, and
+ * docs/system/hmem-sim.rst for the model.
  */
 
 #include <glib.h>
@@ -51,7 +51,7 @@ static void periodic_sample(void)
     }
 }
 
-/* The filter does not know it. */
+/* Model an access that missed the filter. */
 static __attribute__((noinline))
 void model_access(unsigned int vcpu, qemu_plugin_meminfo_t info,
                   uint64_t vaddr, bool store)
@@ -71,7 +71,7 @@ void model_access(unsigned int vcpu, qemu_plugin_meminfo_t info,
     }
     sim_frame_touch(gpa >> SIM_FRAME_SHIFT, store);
     sim_llc_access(gpa >> SIM_LINE_SHIFT, slot, store, cause[vcpu]);
-    /* The guest's next store counts, even if migration has stored before. */
+    /* The guest's next store counts, even if migration stored before it. */
     sim_filter_set(slot, vline, gpa >> SIM_LINE_SHIFT,
                    store && cause[vcpu] == SIM_GUEST);
     if (unlikely(period_ps)) {
@@ -89,7 +89,7 @@ static inline void access_line(unsigned int vcpu, qemu_plugin_meminfo_t info,
     }
 }
 
-/* It may reach into the next line. */
+/* Model an access that may extend into the next line. */
 static __attribute__((noinline))
 void access_near_end(unsigned int vcpu, qemu_plugin_meminfo_t info,
                      uint64_t vaddr, bool store)
@@ -124,7 +124,7 @@ static void store(unsigned int vcpu, qemu_plugin_meminfo_t info,
     access_memory(vcpu, info, vaddr, true);
 }
 
-/* Not before the model begins: a boot is faster with a TLB that grows. */
+/* Called when the model begins: a boot is faster with a growing TLB. */
 static void fix_tlb(void)
 {
     if (sim_options.tlb) {
@@ -156,7 +156,7 @@ static void rearm_all(void)
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
 static void finish(qemu_plugin_id_t id, void *userdata);
 
-/* All code is translated anew. */
+/* QEMU translates all code again. */
 static void start(qemu_plugin_id_t id)
 {
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
@@ -192,7 +192,7 @@ static void mark(unsigned int vcpu, void *userdata)
     }
 }
 
-/* Also: another task may run now, in the middle of a copy. */
+/* Another task may run now, in the middle of a page copy. */
 static void tlb_flush(unsigned int vcpu, void *userdata)
 {
     sim_filter_flush(vcpu);
@@ -246,7 +246,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t num = qemu_plugin_tb_n_insns(tb), i;
 
-    /* The first: now the machine is complete. */
+    /* The first vCPU starts, so the machine is complete. */
     if (!started) {
         if (!sim_frames_init()) {
             exit(EXIT_FAILURE);

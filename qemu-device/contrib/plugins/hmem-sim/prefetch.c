@@ -5,7 +5,7 @@
 
 #include "prefetch.h"
 
-/* The line that each stream continues with; line 0 never follows another. */
+/* The next line of each stream.  0: none, since line 0 follows no line. */
 static uint64_t next_line[SIM_STREAMS];
 static unsigned int oldest;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: the prefetcher, which has what is read in ascending order at hand
- * before it is asked for.
+ * hmem-sim: the prefetcher, which loads lines that the guest reads in ascending
+ * order before the guest asks for them.
  */
 
 #ifndef HMEM_SIM_PREFETCH_H
@@ -9,10 +9,10 @@
 
 #include "sim.h"
 
-/* How many streams it can follow at a time. */
+/* The number of streams that the prefetcher can follow at a time. */
 #define SIM_STREAMS 16
 
-/* A miss on @line: whether the line was on its way already. */
+/* @line missed the cache.  Returns true if the line was on its way already. */
 bool sim_prefetched(uint64_t line);
 
 #endif /* HMEM_SIM_PREFETCH_H */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim, a simulator of hybrid memory: what all its parts share.
+ * hmem-sim, a simulator of hybrid memory: declarations for all its parts.
  *
- * plugin.c sees the guest's accesses and passes on those that a small filter
- * does not know (filter.h) to the page bits (frames.h) and the last-level
- * cache (llc.h).  That reads and writes lines of memory (memory.h), which
- * belong to a tier (tier.h), maybe behind a DRAM cache (memory-mode.h).  What
- * the guest has to wait goes to its clock (clock.h).
+ * plugin.c sees the guest's accesses.  A small filter handles most of them
+ * (filter.h); the others go to the page bits (frames.h) and to the last-level
+ * cache (llc.h).  The cache reads and writes lines of memory (memory.h).  Each
+ * line belongs to a tier (tier.h), maybe behind a DRAM cache (memory-mode.h).
+ * The time that the guest waits goes to the guest's clock (clock.h).
  *
  * There are no locks: with -icount all vCPUs run in one thread, and QEMU calls
  * the access log only while none of them executes.
@@ -44,7 +44,7 @@ typedef enum SimDirection {
     SIM_DIRECTIONS,
 } SimDirection;
 
-/* On whose behalf a line moves. */
+/* Who causes the transfer of a line. */
 typedef enum SimCause {
     SIM_GUEST,
     SIM_MIGRATION,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what has been counted, and how it is told.
+ * hmem-sim: counts events and writes the counts.
  */
 
 #include <inttypes.h>
@@ -17,8 +17,8 @@
 
 SimCounters sim_counters;
 
-static SimCounters roi;   /* of all regions that have ended */
-static SimCounters begun; /* when the current one began */
+static SimCounters roi;   /* sum over the regions that have ended */
+static SimCounters begun; /* values at the begin of the current region */
 static bool in_roi;
 static FILE *out, *series;
 

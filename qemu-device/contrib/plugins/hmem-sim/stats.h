@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: what has been counted, and how it is told.
+ * hmem-sim: counts events and writes the counts.
  */
 
 #ifndef HMEM_SIM_STATS_H
@@ -8,12 +8,12 @@
 
 #include "sim.h"
 
-/* All of uint64_t, so that two can be subtracted. */
+/* All fields are uint64_t, so that two structs can be subtracted. */
 typedef struct SimTierCounters {
     uint64_t lines[SIM_DIRECTIONS];
-    uint64_t posted;                   /* of the lines read */
-    uint64_t stall_ps[SIM_DIRECTIONS]; /* with the queue */
-    uint64_t queue_ps;                 /* for bandwidth, of the stall */
+    uint64_t posted;                   /* lines read without waiting */
+    uint64_t stall_ps[SIM_DIRECTIONS]; /* waiting time, queue included */
+    uint64_t queue_ps;                 /* the part of it due to bandwidth */
 } SimTierCounters;
 
 typedef struct SimCounters {
@@ -24,35 +24,35 @@ typedef struct SimCounters {
     SimTierCounters tier[SIM_TIERS][SIM_CAUSES];
     uint64_t memory_mode_hits;
     uint64_t memory_mode_misses;
-    uint64_t memory_mode_dirty; /* victims */
-    uint64_t rearmed;           /* frames, bits of which were set */
+    uint64_t memory_mode_dirty; /* dirty victims */
+    uint64_t rearmed;           /* frames that had bits set */
     uint64_t accessed;          /* bits that were set again */
     uint64_t dirtied;
     uint64_t tracking_ps;
 } SimCounters;
 
-/* Counted up by all parts; guest_ns and instructions are not kept. */
+/* All parts increment these; guest_ns and instructions are not maintained. */
 extern SimCounters sim_counters;
 
 /**
  * sim_stats_init() - open the files
  *
- * Returns: false if one cannot be written, having said so on stderr.
+ * Returns: false if one cannot be written; the reason is on stderr.
  */
 bool sim_stats_init(void);
 
-/* The region of interest begins and ends; it may do so many times. */
+/* A region of interest begins, or ends.  There can be many. */
 void sim_stats_begin(void);
 void sim_stats_end(void);
 
 /**
  * sim_stats_sample() - write a line with the current counters to series=FILE
- * @event: what led to it
+ * @event: the event that caused the sample
  * @extra: more members of the JSON object, beginning with a comma; or ""
  */
 void sim_stats_sample(const char *event, const char *extra);
 
-/* Write the result to out=FILE, or else to stderr. */
+/* Write the result to out=FILE, or to stderr. */
 void sim_stats_finish(void);
 
 #endif /* HMEM_SIM_STATS_H */

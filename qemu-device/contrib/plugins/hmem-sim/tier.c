@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: how long lines take to and from a tier.
+ * hmem-sim: the time of transfers to and from a tier.
  */
 
 #include "options.h"
@@ -8,9 +8,9 @@
 #include "tier.h"
 
 static struct {
-    uint64_t latency_ps; /* as far as the guest feels it: by mlp */
-    uint64_t line_ps;    /* for which a line occupies the tier */
-    uint64_t free_ps;    /* when it may take the next */
+    uint64_t latency_ps; /* divided by mlp: loads overlap */
+    uint64_t line_ps;    /* time that a line occupies the tier */
+    uint64_t free_ps;    /* time at which the tier is free again */
 } tiers[SIM_TIERS][SIM_DIRECTIONS];
 
 void sim_tier_init(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: how long lines take to and from a tier.
+ * hmem-sim: the time of transfers to and from a tier.
  */
 
 #ifndef HMEM_SIM_TIER_H
@@ -8,25 +8,25 @@
 
 #include "sim.h"
 
-/* A line on its way. */
+/* The transfer of a line. */
 typedef struct SimTransfer {
     uint64_t now_ps;
     SimCause cause;
-    bool posted; /* nobody waits for what is read, only for bandwidth */
+    bool posted; /* the guest waits for bandwidth, not for the line */
 } SimTransfer;
 
-/* Take the figures from the options. */
+/* Read the parameters from the options. */
 void sim_tier_init(void);
 
 /**
  * sim_tier_transfer() - move a line
- * @tier: from or to which tier
- * @direction: which of the two
- * @transfer: when and why
+ * @tier: the tier
+ * @direction: read or write
+ * @transfer: time and cause
  *
- * Each direction of a tier carries one line after the other.
+ * Each direction of a tier transfers one line at a time.
  *
- * Returns: how long the guest has to wait, in picoseconds.
+ * Returns: the time that the guest waits, in picoseconds.
  */
 uint64_t sim_tier_transfer(SimTier tier, SimDirection direction,
                            const SimTransfer *transfer);
