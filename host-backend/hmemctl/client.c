@@ -19,7 +19,7 @@ static struct {
 	int fd;
 	char *buf;
 	size_t len, size;
-	/* What the last answer took of @buf. */
+	/* Bytes of @buf that the last answer used. */
 	size_t used;
 } conn = { .fd = -1 };
 
@@ -35,7 +35,7 @@ static const char *socket_path(void)
 	return path;
 }
 
-/* Why what was last tried has failed. */
+/* The reason why the last attempt failed. */
 static char failure[512];
 
 __attribute__((format(printf, 1, 2)))
@@ -49,7 +49,7 @@ static bool fail(const char *fmt, ...)
 	return false;
 }
 
-/* ... was that time is over. */
+/* Has the last attempt failed because time was up? */
 static bool timed_out;
 
 static bool no_answer(void)
@@ -86,7 +86,7 @@ static bool connect_hmemd(void)
 		return fail("the socket's path is too long: %s", path);
 	strcpy(addr.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	/* Of an hmemd that hangs, connecting and sending may take for ever. */
+	/* If hmemd hangs, connecting and sending could block for ever. */
 	if (fd >= 0 && globals.timeout_ms >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
@@ -96,7 +96,7 @@ static bool connect_hmemd(void)
 	err = errno;
 	if (fd >= 0)
 		close(fd);
-	/* Which of them it is depends on the kernel. */
+	/* The error code for a timeout depends on the kernel. */
 	if (err == EAGAIN || err == EINTR)
 		return no_answer();
 	return fail("cannot reach hmemd at %s: %s; %s", path, strerror(err),
@@ -125,7 +125,9 @@ static bool send_all(const char *data, size_t len)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return no_answer();
-		/* What it said before it hung up is why it did. */
+		/*
+		 * If hmemd sent an answer before it closed the connection, that is the reason.
+		 */
 		if (n < 0 && errno == EPIPE)
 			return true;
 		if (n <= 0)
@@ -136,7 +138,7 @@ static bool send_all(const char *data, size_t len)
 	return true;
 }
 
-/* Sends @req, and frees it; connects first. */
+/* Connect if necessary, send @req, and free it. */
 static bool try_send(json *req)
 {
 	const char *text = json_object_to_json_string_ext(req, JSON_C_TO_STRING_PLAIN);
@@ -150,7 +152,7 @@ static bool try_send(json *req)
 	return sent;
 }
 
-/* A line in conn.buf, NUL-terminated. */
+/* The next line in conn.buf, NUL-terminated, or NULL. */
 static const char *next_line(void)
 {
 	if (conn.used)
@@ -200,10 +202,10 @@ static int status_of(const char *code)
 	return EXIT_ERROR;
 }
 
-/* NULL: there is none, or it is an error; @status is what to exit with. */
+/* An answer without an error, or NULL; @status: the exit status after an error. */
 static json *try_next(int *status)
 {
-	/* Kept, so that it is no leak when what it says ends the program. */
+	/* Static, so that it is no leak if the error ends the program. */
 	static json *o;
 	const char *line = next_line();
 	json *error;
@@ -331,7 +333,7 @@ bool known(json *o, const char *key)
 	return field(o, key) != NULL;
 }
 
-/* Linux takes memory offline in blocks of this many bytes at least. */
+/* Smallest block of memory that Linux takes offline, in bytes. */
 #define LEAST_BLOCK	(UINT64_C(128) << 20)
 
 uint64_t offline_bytes(json *tier)
@@ -349,7 +351,7 @@ const char *state_of(json *vm)
 	return flag_of(vm, "running") ? "running" : "paused";
 }
 
-/* What the handler sends and says, made before, as it may call next to nothing. */
+/* Prepared for the signal handler, which may call almost no functions. */
 static char cancel_request[80], cancel_text[200];
 
 static void on_interrupt(int sig)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Talking to hmemd, and reading what it answers. */
+/* Sends requests to hmemd and reads the answers. */
 #ifndef HMEMCTL_CLIENT_H
 #define HMEMCTL_CLIENT_H
 
@@ -10,51 +10,51 @@
 
 typedef struct json_object json;
 
-/* About @vm, or the one named by -d, or none. */
+/* A request for @verb about VM @vm, or the VM of -d, or no VM. */
 json *new_request(const char *verb, const char *vm);
 
-/* Send @req, and free it; connects first.  Dies of what goes wrong. */
+/* Connect if necessary, send @req, and free it.  Exits on an error. */
 void send_request(json *req);
 
-/* The next line of the answer; dies of an error in it, or of none. */
+/* The next line of the answer.  Exits if it is an error or does not come. */
 json *next_answer(void);
 
-/* Likewise; but NULL if it does not come in time. */
+/* The same, but returns NULL if the line does not come in time. */
 json *next_answer_in_time(void);
 
-/* What is asked next is so on a connection of its own. */
+/* Close the connection: the next request uses a new one. */
 void hang_up(void);
 
-/* Both: for answers of one line. */
+/* Send @req and return an answer of one line. */
 json *ask(json *req);
 
-/* Likewise; but what goes wrong is in @why, and NULL returned: of static storage. */
+/* The same, but on an error returns NULL and the reason in @why, in static storage. */
 json *try_ask(json *req, const char **why);
 
 /* Print @o as JSON with "version" first, and free it. */
 void print_json(json *o);
 
-/* Print @o, as it is, on a line of its own, at once; exits if that cannot be. */
+/* Print @o on a line of its own, and flush.  Exits if writing fails. */
 void print_json_line(json *o);
 
 /*
- * From now on, Ctrl-C cancels @job, whose end is being waited for: it asks hmemd to, says
- * what that means, and the answer that is waited for comes.  A second one ends hmemctl.
+ * From now on, Ctrl-C cancels @job, while hmemctl waits for its end.  The handler asks hmemd
+ * to cancel and tells the user; the final answer still comes.  A second Ctrl-C ends hmemctl.
  */
 void cancel_on_interrupt(uint64_t job);
 
-/* --- reading answers; what is missing reads as NULL, 0, false, "-" --- */
+/* --- reading answers; a missing value reads as NULL, 0, false or "-" --- */
 
 json *field(json *o, const char *key);
 const char *text_of(json *o, const char *key);
 uint64_t num_of(json *o, const char *key);
 double double_of(json *o, const char *key);
 bool flag_of(json *o, const char *key);
-/* Does it have a value that is known? */
+/* Does @o have a known value for @key? */
 bool known(json *o, const char *key);
-/* Bytes of a VM's tier that the guest has taken offline; a little is never online. */
+/* Bytes of a tier that the guest has taken offline; some bytes are never online. */
 uint64_t offline_bytes(json *tier);
-/* Of a VM: "running", "paused" or "migrating". */
+/* The state of a VM: "running", "paused" or "migrating". */
 const char *state_of(json *vm);
 
 #endif /* HMEMCTL_CLIENT_H */

@@ -18,7 +18,7 @@ static const char *const words[] = { "ok", "warn", "fail" };
 static json *checks;
 static bool failed;
 
-/* @fmt: what was found and, unless it is OK, what to do about it. */
+/* Print a finding; @fmt says what was found and, unless it is OK, what to do. */
 __attribute__((format(printf, 3, 4)))
 static void check(enum verdict v, const char *what, const char *fmt, ...)
 {
@@ -93,7 +93,7 @@ static void check_vm(json *vm)
 {
 	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
 	const char *activity = text_of(vm, "activity");
-	/* Some say all there is to say about the policy. */
+	/* The activity of some VMs is the policy's text, which must not appear twice. */
 	bool names_policy = !strncmp(activity, "policy ", 7);
 	char what[128];
 

@@ -14,19 +14,19 @@
 #include "svg.h"
 #include "term.h"
 
-/* Before a row of digits: an address, or a time. */
+/* The label of a row: an address or a time. */
 #define STRIP_PREFIX	16u
 #define MAP_PREFIX	11u
 #define MAX_BINS	4096u
-/* Of a picture without a map in the terminal to fit. */
+/* Columns of a picture if there is no map in the terminal that must fit. */
 #define SVG_BINS	256u
-/* Rows that are kept for a picture. */
+/* Largest number of rows in a picture. */
 #define MAX_ROWS	20000u
 
 struct args {
 	const char *vm, *svg;
 	unsigned long bins, scale;
-	double seconds;		/* 0: just now */
+	double seconds;		/* 0: one sample */
 };
 
 enum { OPT_BINS = 256, OPT_SCALE, OPT_SVG };
@@ -94,7 +94,7 @@ static const struct argp argp = {
 
 /* --- a row of digits --- */
 
-/* 256 colors, from nothing to white-hot; what is written on them is legible. */
+/* 256 colors, from black to white-hot, chosen so that text on them is legible. */
 static const struct { uint8_t fore, back; } colors[10] = {
 	{ 250, 232 }, { 250, 17 }, { 255, 54 }, { 255, 90 }, { 255, 125 },
 	{ 255, 160 }, { 16, 202 }, { 16, 214 }, { 16, 226 }, { 16, 230 },
@@ -178,7 +178,7 @@ static void print_strips(const struct heatmap *m, unsigned int width)
 
 /* --- the map in the terminal --- */
 
-/* Digits and borders that fit. */
+/* Number of digits and borders that fit into the terminal. */
 static size_t fitting(const struct heatmap *m, unsigned int width)
 {
 	size_t n;
@@ -193,7 +193,7 @@ static size_t fitting(const struct heatmap *m, unsigned int width)
 	return n;
 }
 
-/* A line with a word at the first bin of every stretch, cut to its length. */
+/* A line with a word at the first bin of each tier, cut to the length of the tier's bins. */
 static void print_ruler(const struct heatmap *m, size_t shown, bool addresses)
 {
 	printf("%*s", MAP_PREFIX, addresses ? "time s " : "");
@@ -209,7 +209,7 @@ static void print_ruler(const struct heatmap *m, size_t shown, bool addresses)
 			snprintf(word, sizeof(word), "tier %s %s",
 				 text_of(heat_tier(m, i), "tier"),
 				 text_of(heat_tier(m, i), "kind"));
-		/* Half an address would be another. */
+		/* A truncated address would be a wrong address. */
 		if (addresses && strlen(word) > to - i)
 			word[0] = '\0';
 		printf("%s%-*.*s", i ? "|" : "", to < shown ? (int)(to - i) : 0,
@@ -252,13 +252,13 @@ static void print_row(const struct heatmap *m, const struct heat_row *row,
 /* --- the picture --- */
 
 /*
- * Its file is opened before anything else is done, but what is in it is left alone until
- * the picture is made.
+ * Open the picture's file before anything else, so that an error comes early.  The file's
+ * old contents stay until the picture is drawn.
  */
 static struct {
 	const char *path;
 	FILE *out;
-	/* By us: it is removed if no picture comes into it. */
+	/* hmemctl created the file, so it removes the file if no picture is drawn. */
 	bool created;
 } picture;
 
@@ -288,7 +288,7 @@ static void write_picture(const struct heatmap *m)
 	struct stat st;
 	int err = 0;
 
-	/* A device or a pipe has no length. */
+	/* A device or a pipe has no length to set. */
 	if (!fstat(fileno(picture.out), &st) && S_ISREG(st.st_mode) &&
 	    ftruncate(fileno(picture.out), 0) < 0)
 		err = errno;
@@ -370,7 +370,7 @@ static void on_interrupt(int sig)
 	interrupted = 1;
 }
 
-/* One row after the other; EXIT_PARTIAL if it ended early. */
+/* Print one row after the other.  Returns EXIT_PARTIAL if the map ended early. */
 static int follow(struct heatmap *m, const struct args *args, uint64_t bins,
 		  size_t shown)
 {
@@ -378,7 +378,7 @@ static int follow(struct heatmap *m, const struct args *args, uint64_t bins,
 	int status = EXIT_OK;
 	size_t num_rows = 0;
 
-	/* What there is of the picture is drawn; a second time it ends all. */
+	/* The first Ctrl-C ends the map and draws the picture so far; the second exits. */
 	if (args->svg)
 		sigaction(SIGINT, &(struct sigaction) {
 			.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND,
@@ -420,7 +420,7 @@ static int follow(struct heatmap *m, const struct args *args, uint64_t bins,
 	}
 }
 
-/* Nothing is known of heat, and what to do about it. */
+/* Explain why there is no heat, and what to do about it. */
 static void check_known(json *o)
 {
 	if (!num_of(o, "windows"))
@@ -464,10 +464,10 @@ static int map(struct heatmap *m, const struct args *args)
 	for (;;) {
 		m->first = ask_heat(args, bins, false, NULL);
 		m->num_bins = json_object_array_length(field(m->first, "bins"));
-		/* Who asked for more, and does not look at it, gets it. */
+		/* More bins than the terminal has columns, if the user asks for them. */
 		shown = args->bins && !isatty(STDOUT_FILENO) ? m->num_bins :
 			fitting(m, width);
-		/* Fewer, so that there is room for the borders. */
+		/* Fewer bins, so that there is room for the borders. */
 		if (globals.json || args->bins || shown == m->num_bins ||
 		    bins <= m->num_bins - shown)
 			break;
@@ -479,7 +479,7 @@ static int map(struct heatmap *m, const struct args *args)
 	if (!flag_of(m->first, "running") && !globals.quiet)
 		fprintf(stderr, "hmemctl: the guest is paused: no window ends until it "
 			"goes on\n");
-	/* A window takes as long as it takes, unless told otherwise. */
+	/* A window can take any time, so wait for ever unless the user says otherwise. */
 	if (!globals.timeout_set)
 		globals.timeout_ms = -1;
 	return follow(m, args, bins, shown);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The subcommands of hmemctl, and what they all use. */
+/* The subcommands of hmemctl. */
 #ifndef HMEMCTL_H
 #define HMEMCTL_H
 
@@ -8,7 +8,7 @@
 #include "output.h"
 #include "table.h"
 
-/* One file each. */
+/* Each is in a file of its own. */
 int cmd_list(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_stats(int argc, char **argv);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs that move pages by hand: list them, and cancel one. */
+/* The subcommands jobs and cancel, for jobs that move pages by hand. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemctl: look at hmemd and tell it what to do; see hmemctl(1). */
+/* hmemctl: shows and controls hmemd; see hmemctl(1). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static const struct {
 	{ "doctor", cmd_doctor },
 };
 
-/* The first word that is no option is the command; the rest is its own. */
+/* The first word that is not an option is the command, which parses the rest. */
 struct command_line {
 	int argc;
 	char **argv;
@@ -76,13 +76,13 @@ int main(int argc, char **argv)
 	static char name[64];
 
 	argp_err_exit_status = EXIT_USAGE;
-	/* However it ends: argp exits by itself after --help. */
+	/* Runs at any exit: argp exits by itself after --help. */
 	atexit(flush_output);
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &cmd);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(cmd.argv[0], commands[i].name))
 			continue;
-		/* Usage messages name both words. */
+		/* Usage messages then contain both words. */
 		snprintf(name, sizeof(name), "hmemctl %s", commands[i].name);
 		cmd.argv[0] = name;
 		return commands[i].run(cmd.argc, cmd.argv);

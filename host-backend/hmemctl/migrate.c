@@ -195,7 +195,7 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-/* A tier by its number, or by its kind if there is only one of that. */
+/* The tier with a number, or with a kind if only one tier is of that kind. */
 static uint64_t find_tier(const struct args *args)
 {
 	json *o, *vms, *tiers;
@@ -242,7 +242,7 @@ static void show_progress(json *p)
 	fprintf(stderr, "\r[%s] %" PRIu64 "/%" PRIu64 " pages", bar, done, pages);
 }
 
-/* Not all is done in time: what keeps the VM from it?  hmemd stops when we hang up. */
+/* The job was not finished in time: say why.  hmemd ends it when hmemctl disconnects. */
 static void give_up(const char *vm)
 {
 	const char *why, *what = "hmemd does not say why, see its log";
@@ -257,7 +257,7 @@ static void give_up(const char *vm)
 	    "be asked for", globals.timeout_ms / 1000, what);
 }
 
-/* The final answer; pages of the lines before are gathered in @results. */
+/* Wait for the final answer; collect the pages of earlier lines in @results. */
 static json *wait_for_end(json *results, const char *vm)
 {
 	for (;;) {
@@ -265,7 +265,7 @@ static json *wait_for_end(json *results, const char *vm)
 
 		if (!o)
 			give_up(vm);
-		/* That the job is being cancelled is not its end. */
+		/* The line about cancelling is not the end of the job. */
 		if (flag_of(o, "final") && !field(o, "cancel"))
 			return o;
 		if (field(o, "progress")) {
@@ -279,7 +279,7 @@ static json *wait_for_end(json *results, const char *vm)
 	}
 }
 
-/* Did all that could be expected happen? */
+/* Was everything done that could be expected? */
 static int judge(json *m)
 {
 	json *reasons = field(m, "reasons");
@@ -359,7 +359,7 @@ int cmd_migrate(int argc, char **argv)
 	json_object_object_add(req, "results", json_object_new_boolean(args.results));
 	json_object_object_add(req, "dry_run", json_object_new_boolean(args.dry_run));
 	send_request(req);
-	/* It takes as long as it takes, unless told otherwise. */
+	/* A job can take any time, so wait for ever unless the user says otherwise. */
 	if (args.wait && !globals.timeout_set)
 		globals.timeout_ms = -1;
 	o = wait_for_end(results, args.vm);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The options that every subcommand has, and what they are parsed with. */
+/* The options of all subcommands, and helpers to parse them. */
 #ifndef HMEMCTL_OPTIONS_H
 #define HMEMCTL_OPTIONS_H
 
@@ -10,20 +10,20 @@
 
 struct globals {
 	const char *socket;
-	const char *vm;			/* -d; NULL: the only one */
+	const char *vm;			/* -d; NULL: the only VM */
 	bool json, raw, quiet, verbose;
-	int timeout_ms;			/* of an answer; -1: none */
+	int timeout_ms;			/* for an answer; -1: none */
 	bool timeout_set;
 };
 
 extern struct globals globals;
 
-/* A child for each subcommand's argp, so that global options go anywhere. */
+/* A child parser for each subcommand, so that global options may be anywhere. */
 extern const struct argp_child global_argp[];
 
-/* For ARGP_KEY_ARG: @arg names the VM, for *@vm.  Usage error if it has one. */
+/* Take the argument @arg as the VM; a second one is a usage error. */
 void take_vm(struct argp_state *state, const char **vm, char *arg);
-/* The parser of a command that takes a VM and nothing else; its input is @vm. */
+/* The parser of a command whose only argument is a VM; its input is @vm. */
 error_t parse_vm(int key, char *arg, struct argp_state *state);
 
 #endif /* HMEMCTL_OPTIONS_H */

@@ -15,7 +15,7 @@ void output_on_screen(void (*leave)(void))
 	leave_screen = leave;
 }
 
-/* Or what is said is gone with the screen. */
+/* Leave the screen first, or the message would vanish with it. */
 static void before_message(void)
 {
 	if (leave_screen)
@@ -38,13 +38,13 @@ void die(int status, const char *fmt, ...)
 
 void flush_output(void)
 {
-	/* What could not be written earlier has left no errno. */
+	/* If an earlier write failed, its errno is lost: then print no reason. */
 	errno = 0;
 	if (!fflush(stdout) && !ferror(stdout))
 		return;
 	before_message();
 	fprintf(stderr, "hmemctl: cannot write to standard output%s%s\n",
 		errno ? ": " : "", errno ? strerror(errno) : "");
-	/* Not exit(), which brings us here. */
+	/* exit() would call this function again. */
 	_exit(EXIT_ERROR);
 }

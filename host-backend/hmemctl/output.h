@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How hmemctl ends, and that what was printed is written. */
+/* Exits with messages, and checks that all output was written. */
 #ifndef HMEMCTL_OUTPUT_H
 #define HMEMCTL_OUTPUT_H
 
@@ -12,19 +12,19 @@ enum {
 	EXIT_UNSUPPORTED = 77,
 };
 
-/* Say what is wrong and exit. */
+/* Print an error message and exit. */
 __attribute__((noreturn, format(printf, 2, 3)))
 void die(int status, const char *fmt, ...);
 
 /*
- * Have all that was printed written, or say that it cannot be and exit.  It is called at
- * the end; also where something is printed again and again.
+ * Flush standard output; if that fails, print an error and exit.  Called at the end, and
+ * after each sample of a command that repeats.
  */
 void flush_output(void);
 
 /*
- * From now on the screen is taken over: @leave is called before something is said that is to
- * stay.  It may be called again, and after the screen was left.
+ * Call @leave before a message, because the terminal's screen is in use.  @leave may be
+ * called several times, and after the screen was left.
  */
 void output_on_screen(void (*leave)(void));
 

@@ -11,7 +11,7 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-/* Pages per second as a size per second. */
+/* Converts pages per second into a size per second. */
 static const char *rate(json *vm, const char *key, char *buf, size_t size)
 {
 	char s[32];

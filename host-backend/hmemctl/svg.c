@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A heat map as SVG: a path for each digit, in units of columns and rows, so
- * that a large map is still a small file.  Colors are classes, for there are
- * two sets of them: paper gets darker and a dark screen brighter with heat.
+ * A heat map as SVG.  There is one path per digit, in units of columns and rows, so that
+ * the file of a large map is still small.  Colors are CSS classes with two sets: with heat,
+ * colors get darker on paper, and brighter on a dark screen.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -11,17 +11,17 @@
 #include "options.h"
 #include "svg.h"
 
-/* In pixels, as all that is not in columns and rows. */
+/* Sizes in pixels; sizes inside of the map are in columns and rows. */
 #define LEFT		84
 #define TOP		64
 #define PLOT_WIDTH	960
 #define WIDTH		(LEFT + PLOT_WIDTH + 48)
 #define BELOW		150	/* axis and legend */
-/* Labels of the axis are at least so far apart. */
+/* Smallest distance of two labels of an axis. */
 #define LABEL_WIDTH	84
 #define SWATCH		48
 
-/* Windows that hmemctl came too late for are left blank. */
+/* Windows that hmemctl missed leave a gap. */
 static uint64_t num_rows(const struct heatmap *m)
 {
 	return m->rows[m->num_rows - 1].window - m->rows[0].window + 1;
@@ -102,7 +102,7 @@ static void put_heat(const struct heatmap *m, FILE *out)
 	fputs("</g>\n", out);
 }
 
-/* Names above, lines between, addresses below. */
+/* Draw the tiers' names above, borders between tiers, and addresses below. */
 static void put_columns(const struct heatmap *m, FILE *out)
 {
 	double bottom = TOP + plot_height(m), free_from = 0;

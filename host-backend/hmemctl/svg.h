@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A heat map as a picture. */
+/* Draws a heat map as a picture. */
 #ifndef HMEMCTL_SVG_H
 #define HMEMCTL_SVG_H
 
@@ -7,7 +7,7 @@
 
 #include "heat_data.h"
 
-/* The map has at least one row. */
+/* @map must have at least one row. */
 void heat_svg(const struct heatmap *m, FILE *out);
 
 #endif /* HMEMCTL_SVG_H */

@@ -25,7 +25,7 @@ void table_row(struct table *t, const char *const *cells)
 	t->rows[t->num_rows++] = row;
 }
 
-/* Nothing to the right of the last cell that has something in it. */
+/* Print no blanks behind the last cell with contents. */
 static void print_row(const struct table *t, const char *const *cells,
 		      const int *width)
 {

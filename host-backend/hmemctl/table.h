@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Printing tables, and what is in their cells. */
+/* Prints tables, and formats their cells. */
 #ifndef HMEMCTL_TABLE_H
 #define HMEMCTL_TABLE_H
 
@@ -17,13 +17,13 @@ struct table {
 	size_t num_rows;
 };
 
-/* Print all of @t and free its rows; the titles not with --quiet. */
+/* Print @t and free its rows.  Prints no titles with --quiet. */
 void table_print(struct table *t);
 
-/* Add a row of t->columns strings, which are copied. */
+/* Add a row with t->columns strings; copies them. */
 void table_row(struct table *t, const char *const *cells);
 
-/* A number as it is, a size humanised unless --raw; "-" if not known. */
+/* A number; or a size, humanised unless --raw; "-" if not known. */
 const char *cell_num(json *o, const char *key, char *buf, size_t size);
 const char *cell_size(json *o, const char *key, char *buf, size_t size);
 

@@ -13,7 +13,7 @@
 #include "output.h"
 #include "term.h"
 
-/* The other screen, so that what was there before comes back; no cursor. */
+/* Use the alternate screen, so that the old contents come back, and hide the cursor. */
 #define ENTER	"\033[?1049h\033[?25l"
 #define LEAVE	"\033[?25h\033[?1049l"
 
@@ -46,7 +46,7 @@ bool term_color(void)
 	       strcmp(term, "dumb");
 }
 
-/* From signal handlers, too: only what they may call. */
+/* Also called from signal handlers, so it uses async-signal-safe functions only. */
 static void put(const char *s)
 {
 	ssize_t n = write(STDOUT_FILENO, s, strlen(s));
@@ -94,7 +94,7 @@ static void on_signal(int sig)
 		redraw = 1;
 		break;
 	default:
-		/* SA_RESETHAND: it comes again, and ends us. */
+		/* With SA_RESETHAND, the signal comes again and ends the program. */
 		term_leave();
 		raise(sig);
 	}
@@ -122,7 +122,7 @@ void term_enter(void)
 
 		sigaction(signals[i].sig, &sa, NULL);
 	}
-	/* It comes while we wait, or else not before. */
+	/* The signal can come during the wait only. */
 	sigemptyset(&winch);
 	sigaddset(&winch, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &winch, NULL);
@@ -169,7 +169,7 @@ enum term_event term_wait(int64_t *ms)
 	}
 }
 
-/* How much of the line fits into @cols; escape sequences take no room. */
+/* How many bytes of the line fit into @cols columns; escape sequences have no width. */
 static size_t fitting(const char *line, size_t len, unsigned int cols)
 {
 	size_t at = 0;
@@ -197,7 +197,7 @@ void term_write(const char *text, unsigned int cols, unsigned int lines)
 		size_t fits = fitting(text, len, cols);
 
 		fwrite(text, 1, fits, stdout);
-		/* What was cut off may be the end of bold. */
+		/* Switch bold off, because the end of it may be cut off. */
 		if (fits < len && memchr(text, '\033', len))
 			fputs("\033[0m", stdout);
 		text += len + (text[len] == '\n');
@@ -205,12 +205,12 @@ void term_write(const char *text, unsigned int cols, unsigned int lines)
 			putchar('\n');
 			continue;
 		}
-		/* In the last column, this would erase what is there. */
+		/* In the last column, this would erase the character there. */
 		if (fits < cols)
 			fputs("\033[K", stdout);
 		if (!--lines)
 			break;
-		/* Not after the last line, which would scroll. */
+		/* A newline after the last line would scroll. */
 		fputs("\r\n", stdout);
 	}
 	if (screen && lines)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The terminal, by ANSI escape sequences alone. */
+/* Controls the terminal by ANSI escape sequences. */
 #ifndef HMEMCTL_TERM_H
 #define HMEMCTL_TERM_H
 
@@ -7,36 +7,35 @@
 #include <stdint.h>
 
 /*
- * Columns and lines of the terminal that standard output is, or what $COLUMNS
- * and $LINES say, or 80 and 24.
+ * The size of the terminal at standard output; or that of $COLUMNS and $LINES; or 80 columns
+ * and 24 lines.
  */
 void term_size(unsigned int *cols, unsigned int *lines);
 
-/* May colors and the like be used? */
+/* May the output contain colors and bold? */
 bool term_color(void);
 
 /*
- * Take the terminal over until term_leave(): an empty screen, keys as they are
- * pressed.  Ctrl-C then ends the program with the terminal as it was before,
- * and Ctrl-Z lends it back meanwhile.
+ * Take over the terminal until term_leave(): clear the screen, and read keys as they are
+ * pressed.  Ctrl-C then restores the terminal and ends the program; Ctrl-Z restores the
+ * terminal until the program continues.
  */
 void term_enter(void);
 
-/* Give it back; does nothing if it was not taken. */
+/* Restore the terminal, if it was taken over. */
 void term_leave(void);
 
 enum term_event { TERM_TIMEOUT, TERM_QUIT, TERM_REDRAW };
 
 /*
- * Wait at most @ms, for q, or until what is on the screen no longer fits it.
- * @ms is then what is left of it.
+ * Wait at most @ms, or until the user presses q, or until the size of the screen changes.
+ * Then *@ms is the rest of the time.
  */
 enum term_event term_wait(int64_t *ms);
 
 /*
- * Write the lines of @text, each cut to @cols columns; text is ASCII, escape
- * sequences that end in 'm' take no room.  @lines: draw over the screen, which
- * has so many; 0: print.
+ * Write the lines of @text, each cut to @cols columns.  The text is ASCII; escape sequences
+ * that end in 'm' have no width.  @lines: height of the screen to draw over; 0: just print.
  */
 void term_write(const char *text, unsigned int cols, unsigned int lines);
 

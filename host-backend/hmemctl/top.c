@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Each sample is made of two answers of hmemd; -o json prints all of it, and people see
- * the same as text.
+ * A sample is made of two of hmemd's answers.  -o json prints all of it; people see a part
+ * of it as text.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,14 +15,14 @@
 #include "term.h"
 
 #define MAX_VMS		64
-/* Reasons that are shown; JSON has all. */
+/* Number of reasons in the text; JSON has all. */
 #define MAX_REASONS	4
 
 struct args {
 	const char *vms[MAX_VMS];
 	unsigned int num_vms;
 	bool batch;
-	unsigned long count;	/* 0: no end */
+	unsigned long count;	/* samples; 0: no limit */
 	int interval_ms;
 };
 
@@ -78,27 +78,27 @@ static const struct argp argp = {
 
 /* --- samples --- */
 
-/* Something per second; not known in a first sample, or when counters were reset. */
+/* A value per second; unknown in the first sample and after a reset of counters. */
 struct rate {
 	double per_s;
 	bool known;
 };
 
 struct vm_sample {
-	/* As hmemd told of the VM: for all that is shown as it is. */
+	/* hmemd's answer about the VM, for values that are shown unchanged. */
 	json *vm;
 	struct rate promoted, demoted, refused;		/* pages */
-	/* By reason; if @refused is known. */
+	/* By reason; valid if @refused is known. */
 	double refused_for[VIRTIO_HMEM_R_MAX];		/* pages per second */
-	/* Processor time of hmemd, in a window. */
+	/* hmemd's processor time per window. */
 	double daemon_us;
 	bool daemon_known;
 };
 
 struct sample {
-	/* hmemd's, which the VMs' objects are parts of. */
+	/* hmemd's answer, which contains the VMs' objects. */
 	json *answer;
-	uint64_t interval_ms;		/* 0: it is the first one */
+	uint64_t interval_ms;		/* 0: this is the first sample */
 	struct vm_sample *vms;
 	size_t num;
 };
@@ -110,7 +110,7 @@ static json *vm_in(json *answer, json *vm)
 	for (size_t i = 0; vms && i < json_object_array_length(vms); i++) {
 		json *o = json_object_array_get_idx(vms, i);
 
-		/* A VM that came back since is not the same. */
+		/* A VM that has reconnected since has other counters. */
 		if (!strcmp(text_of(o, "name"), text_of(vm, "name")) &&
 		    num_of(o, "pid") == num_of(vm, "pid") &&
 		    num_of(o, "connected_s") <= num_of(vm, "connected_s"))
@@ -119,7 +119,7 @@ static json *vm_in(json *answer, json *vm)
 	return NULL;
 }
 
-/* How much a counter grew; false: it was reset meanwhile. */
+/* The growth of a counter.  Returns false if the counter was reset meanwhile. */
 static bool grew(json *now, json *before, const char *key, uint64_t *by)
 {
 	*by = num_of(now, key) - num_of(before, key);
@@ -139,7 +139,7 @@ static struct rate moved(json *now, json *before, const char *key, double second
 	return rate_of(pages, seconds, known);
 }
 
-/* By reason, and all together. */
+/* Sum of refused pages, and rates by reason. */
 static void take_refused(struct vm_sample *s, json *now, json *before, double seconds)
 {
 	bool known = seconds > 0;
@@ -197,7 +197,7 @@ static bool wanted(const struct args *args, const char *name)
 	return !args->num_vms;
 }
 
-/* @before: NULL, or the answer before @now; rates are not known without. */
+/* @before: the answer before @now; NULL: there is none, so rates are unknown. */
 static struct sample take_sample(const struct args *args, json *now, json *before)
 {
 	json *vms = field(now, "vms");
@@ -310,7 +310,7 @@ static void print_as_json(const struct sample *s)
 
 /* --- as text --- */
 
-/* "refused        12 pages/s", or "-"; no end of line. */
+/* Prints "refused        12 pages/s", or "-", without an end of line. */
 static void print_rate(FILE *out, const char *name, struct rate rate)
 {
 	char pages[32] = "-";
@@ -330,7 +330,7 @@ static void print_moved(FILE *out, const char *name, struct rate rate)
 	fputc('\n', out);
 }
 
-/* With the reasons that are most. */
+/* With the most frequent reasons. */
 static void print_refused(FILE *out, const struct vm_sample *s)
 {
 	bool shown[VIRTIO_HMEM_R_MAX] = { false };
@@ -445,13 +445,13 @@ static json *ask_all(void)
 {
 	json *req = new_request("status", NULL);
 
-	/* -d is one of ours. */
+	/* -d names one of the VMs to show. */
 	json_object_object_del(req, "vm");
 	json_object_object_add(req, "stats", json_object_new_boolean(true));
 	return ask(req);
 }
 
-/* A name that is wrong from the start is a mistake, not a VM that is gone. */
+/* If a named VM is missing in the first sample, the user mistyped it. */
 static void check_names(const struct args *args, json *answer)
 {
 	json *vms = field(answer, "vms");
@@ -468,7 +468,7 @@ static void check_names(const struct args *args, json *answer)
 	}
 }
 
-/* Wait for the next sample; false: it is not wanted. */
+/* Wait for the next sample.  Returns false if no more is wanted. */
 static bool next(const struct args *args, const struct sample *sample)
 {
 	int64_t left = args->interval_ms;
@@ -500,7 +500,7 @@ int cmd_top(int argc, char **argv)
 	before = ask_all();
 	check_names(&args, before);
 	sample = take_sample(&args, before, NULL);
-	/* Someone who looks on wants to see something at once. */
+	/* Show the first sample, although its rates are unknown: a person should not wait. */
 	if (!args.batch) {
 		term_enter();
 		show(&args, &sample, true);

@@ -12,10 +12,10 @@
 struct batch {
 	uint64_t id;			/* 0: not in use */
 	uint64_t sent_ms;		/* loop_now() */
-	struct job *job;		/* NULL: the policy's */
+	struct job *job;		/* NULL: the batch is of the plan */
 	uint32_t num;
-	uint32_t left;			/* frames without an answer */
-	struct sent_hint sent[HMEM_LINK_MAX_HINTS];	/* by gfn */
+	uint32_t left;			/* frames without a result */
+	struct sent_hint sent[HMEM_LINK_MAX_HINTS];	/* sorted by gfn */
 };
 
 static struct batch *find_batch(struct vm *vm, uint64_t id)
@@ -48,7 +48,7 @@ static int by_gfn(const void *a, const void *b)
 	return (x->hint.gfn > y->hint.gfn) - (x->hint.gfn < y->hint.gfn);
 }
 
-/* The hint that @gfn is part of, or NULL. */
+/* The hint that covers @gfn, or NULL. */
 static struct sent_hint *find_sent(struct batch *b, uint64_t gfn)
 {
 	uint32_t lo = 0, hi = b->num;
@@ -98,7 +98,7 @@ static void end_batch(struct vm *vm, struct batch *b)
 	vm->num_under_way--;
 }
 
-/* Nothing more is asked for: who waits is told, and the log. */
+/* The job has ended: tell the client that waits, and the log. */
 static void finish_job(struct vm *vm, struct job *job)
 {
 	TAILQ_REMOVE(&vm->jobs, job, link);
@@ -133,7 +133,7 @@ void batches_lose(struct vm *vm, const char *why)
 	}
 }
 
-/* The policy's hints. */
+/* Fill in the next hints of the plan; returns their number. */
 static uint32_t placer_next(struct vm *vm, struct sent_hint *sent)
 {
 	struct hmem_hint hints[HMEM_LINK_MAX_HINTS];
@@ -167,7 +167,7 @@ static void send_batch(struct vm *vm, struct batch *b)
 		b->left += frames_of(s);
 		hmem_placer_sent(&vm->placer, s->hint.gfn, s->hint.order);
 	}
-	/* The order matters to the driver; the answers are looked up. */
+	/* The message keeps the order, which matters to the driver; sort for lookups. */
 	qsort(b->sent, b->num, sizeof(b->sent[0]), by_gfn);
 	vm->num_under_way++;
 	vm->stats.batches++;
@@ -181,7 +181,7 @@ static bool may_send(const struct vm *vm)
 {
 	if (vm->conn.closing || vm->pass || vm_blocked(vm))
 		return false;
-	/* All at once: what comes when the peer reads is not guest time. */
+	/* In lockstep, send all now: when the peer reads later, guest time has moved on. */
 	if (vm_lockstep(vm))
 		return vm->hints_now;
 	return conn_queued(&vm->conn) < BATCHES_MAX_QUEUED;
@@ -265,7 +265,7 @@ void batches_second(struct vm *vm)
 		vm->name, batches_oldest_ms(vm) / 1000, vm->num_under_way);
 }
 
-/* What a result says is within what was asked, and not said before. */
+/* The sent hint that a result is for; NULL: none is, or the frames had a result before. */
 static struct sent_hint *match(struct vm *vm, struct batch *b,
 			  const struct virtio_hmem_result *res,
 			  struct hmem_err *err)
@@ -287,7 +287,7 @@ static struct sent_hint *match(struct vm *vm, struct batch *b,
 			  " is answered twice", gfn, b->id);
 		return NULL;
 	}
-	/* Memory that has gone since is forgotten with what came to it. */
+	/* If memory has gone since the batch was sent, the new frame may be gone as well. */
 	if (res->reason == VIRTIO_HMEM_R_MOVED && b->id >= vm->ranges_id &&
 	    !hmem_pages_has(&vm->placer.pages, le64toh(res->new_gfn), res->order)) {
 		hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " moved to %#" PRIx64
@@ -324,7 +324,7 @@ int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 	if (vm->told_late)
 		log_msg(LOG_INFO, "vm '%s': the guest's driver answers again", vm->name);
 	vm->told_late = false;
-	/* All is checked before any is applied. */
+	/* Check all results before applying any. */
 	for (uint32_t i = 0; i < num; i++) {
 		const struct virtio_hmem_result *res = &msg->results[i];
 
@@ -351,7 +351,7 @@ int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 			vm->stats.retries++;
 	}
 	vm->stats.results += num;
-	/* A driver that was loaded anew counts from 0 again. */
+	/* A driver that was loaded again counts from 0. */
 	if (foreign < vm->foreign_moves)
 		vm->foreign_base = vm->foreign_moves = 0;
 	hmem_lately_add(&vm->foreign_lately, loop_now(), foreign - vm->foreign_moves);
@@ -392,7 +392,7 @@ int batches_reject(struct vm *vm, const struct hmem_link_reject *msg,
 		return hmem_fail(err, EPROTO, "REJECT: batch %" PRIu64
 				 " has no hint %" PRIu32, msg->id, msg->hint);
 	vm->stats.rejects[msg->code]++;
-	/* Its hints and the ranges that do not have them met on the way. */
+	/* The memory of a hint has gone: RANGES and the hints crossed on their way. */
 	crossed = msg->code == HMEM_LINK_REJECT_INVALID && b->id < vm->ranges_id;
 	if (crossed)
 		log_msg(LOG_DEBUG, "vm '%s': batch %" PRIu64 " names memory that has gone",
@@ -411,7 +411,7 @@ int batches_reject(struct vm *vm, const struct hmem_link_reject *msg,
 			job_put_back(job, &b->sent[i]);
 	}
 	end_batch(vm, b);
-	/* Not at once: what is in the way needs time to pass. */
+	/* Not at once, because the cause needs time to pass. */
 	batches_feed_soon(vm);
 	return 0;
 }

@@ -12,15 +12,15 @@
 
 #include "closer.h"
 
-/* What is written to the pipe in one piece, which the kernel does up to PIPE_BUF. */
+/* One message in the pipe; the kernel writes up to PIPE_BUF in one piece. */
 struct order {
 	unsigned int num;
 	int fds[255];
 };
 
 /*
- * As fork(), but the table of file descriptors stays shared.  The child may use
- * system calls, and nothing that takes a lock.
+ * Like fork(), but the child shares the table of file descriptors.  The child may use
+ * system calls, but nothing that takes a lock.
  */
 static pid_t fork_sharing_files(void)
 {
@@ -34,13 +34,13 @@ static void close_all(const struct order *o, unsigned int *done)
 	__atomic_add_fetch(done, 1, __ATOMIC_RELEASE);
 }
 
-/* The process that makes the others. */
+/* The main function of the process that forks the others. */
 static void serve(int pipe, pid_t parent, unsigned int *done)
 {
 	struct order o;
 	sigset_t all;
 
-	/* What a terminal sends to hmemd is not meant for it; it ends with hmemd. */
+	/* A terminal's signals are for hmemd only; this process ends with hmemd. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -56,7 +56,7 @@ static void serve(int pipe, pid_t parent, unsigned int *done)
 			close_all(&o, done);
 			_exit(0);
 		case -1:
-			/* Better late than never. */
+			/* Close them here, even if that takes long. */
 			close_all(&o, done);
 			break;
 		default:
@@ -86,7 +86,7 @@ int closer_start(struct closer *c, struct hmem_err *err)
 				 strerror(errno));
 	if (!c->pid)
 		serve(pipe[0], parent, c->done);
-	/* pipe[0] is the child's, in the table that both have. */
+	/* pipe[0] belongs to the child, but both share the table of descriptors. */
 	c->pipe = pipe[1];
 	fcntl(c->pipe, F_SETFL, O_NONBLOCK);
 	return 0;
@@ -99,9 +99,9 @@ void closer_close(struct closer *c, const int *fds, unsigned int num)
 	if (!num)
 		return;
 	memcpy(o.fds, fds, num * sizeof(*fds));
-	/* A pipe that is full is as good as a process that waits: there are no more. */
+	/* If the other process has gone or its pipe is full, close the files here. */
 	if (c->pid > 0 && write(c->pipe, &o, sizeof(o)) == (ssize_t)sizeof(o)) {
-		c->asked++;
+		c->requested++;
 		return;
 	}
 	for (unsigned int i = 0; i < num; i++)
@@ -110,5 +110,5 @@ void closer_close(struct closer *c, const int *fds, unsigned int num)
 
 bool closer_is_full(const struct closer *c)
 {
-	return c->asked - __atomic_load_n(c->done, __ATOMIC_ACQUIRE) >= CLOSER_MAX;
+	return c->requested - __atomic_load_n(c->done, __ATOMIC_ACQUIRE) >= CLOSER_MAX;
 }

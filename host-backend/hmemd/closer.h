@@ -25,7 +25,7 @@ struct closer {
 	/* hmemd writes the descriptors to close here. */
 	int pipe;
 	/* Number of closer_close() so far; and of those that ended, in shared memory. */
-	unsigned int asked;
+	unsigned int requested;
 	unsigned int *done;
 };
 

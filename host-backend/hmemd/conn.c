@@ -20,7 +20,7 @@ static void receive(struct conn *c)
 	c->iov.iov_base = c->in + c->in_len;
 	c->iov.iov_len = c->in_size - c->in_len;
 	c->msg = (struct msghdr) { .msg_iov = &c->iov, .msg_iovlen = 1 };
-	/* None is taken, and none has to be closed, while others are not closed. */
+	/* Accept no descriptors while too many others wait to be closed. */
 	if (c->closer && !closer_is_full(c->closer)) {
 		c->msg.msg_control = c->control;
 		c->msg.msg_controllen = sizeof(c->control);
@@ -73,7 +73,7 @@ static void release(struct conn *c)
 	c->loop->num_conns--;
 	if (c->passed_fd >= 0)
 		closer_close(c->closer, &c->passed_fd, 1);
-	/* There may be descriptors in what has not been received, too. */
+	/* Unreceived bytes may contain descriptors, too, which the close then closes. */
 	if (c->closer && (ioctl(c->fd, FIONREAD, &unread) < 0 || unread))
 		closer_close(c->closer, &c->fd, 1);
 	else
@@ -89,7 +89,7 @@ void conn_drop(struct conn *c, bool fault, const char *why)
 	if (c->closing)
 		return;
 	c->closing = true;
-	/* Whatever the kernel still has of ours completes because of this. */
+	/* This completes all requests that the kernel still has of this connection. */
 	shutdown(c->fd, SHUT_RDWR);
 	c->ops->closed(c, why, fault);
 	loop_again(c->loop, &c->turn);
@@ -166,7 +166,7 @@ void conn_send(struct conn *c, const void *data, size_t len)
 		flush(c);
 }
 
-/* Keep one file descriptor for who wants it; more than one is a fault. */
+/* Keep one file descriptor for the user; more than one is a fault. */
 static int take_fds(struct conn *c, struct hmem_err *err)
 {
 	int extra[CONN_MAX_FDS];
@@ -203,7 +203,7 @@ static int take_fds(struct conn *c, struct hmem_err *err)
 	return 0;
 }
 
-/* Wait for more bytes, if there is room for them. */
+/* Receive more bytes if there is room for them. */
 static void more(struct conn *c)
 {
 	if (c->receiving)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control socket: a JSON object a line each way, see hmemd(8).
+ * The control socket.  Requests and answers are JSON objects, one per line, see hmemd(8).
  *
- * Every request is answered by a line with "final": true, or by some lines
- * without and then one with it.  Errors carry "error": { code, message }.
+ * The answer to a request is a line with "final": true, maybe after lines without it.
+ * Errors have "error": { code, message }.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 #define MAX_REQUEST	(8u * 1024 * 1024)
 #define MAX_DEPTH	8
 
-/* False: it has to wait. */
+/* Run a request.  Returns false if it must wait. */
 static bool request(struct client *client, const char *line, size_t len)
 {
 	struct json_tokener *tok = json_tokener_new_ex(MAX_DEPTH);
@@ -107,7 +107,7 @@ static const struct conn_ops client_ops = {
 	.release = client_release,
 };
 
-/* So that hmemctl has something to say: as client_fail() would, if there were a client. */
+/* Send an error like client_fail(), but without a client, so that hmemctl can report it. */
 static void turn_away(struct hmemd *d, int fd)
 {
 	static const char answer[] =

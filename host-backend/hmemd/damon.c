@@ -13,16 +13,16 @@
 #include "log.h"
 
 /*
- * Aggregation interval, in us: half a window, so that a snapshot, which waits for
- * its end, is there before the next window's, within these.  A sample sees what
- * is used once in a fortieth of a window, then.
+ * Limits of the aggregation interval, in us.  The interval is half a window within these
+ * limits: a snapshot waits for the end of an interval, and must be there before the next
+ * one.  A sample then sees the pages used in a fortieth of a window.
  */
 #define AGGR_MIN	20000u
 #define AGGR_MAX	10000000u
-/* Regions: what they cost, and how fine they are. */
+/* Number of regions: more cost more and are finer. */
 #define REGIONS_MIN	100u
 #define REGIONS_MAX	1000u
-/* Other users of the tree hold its lock for about an aggregation interval at most. */
+/* Other users hold the lock of the tree for about an aggregation interval at most. */
 #define BUSY_NS		20000000
 #define BUSY_TRIES	(AGGR_MAX / (BUSY_NS / 1000))
 
@@ -31,10 +31,10 @@ struct damon {
 	struct loop *loop;
 	struct damon_admin *admin;
 	unsigned int slot;
-	/* .../kdamonds, .../kdamonds/SLOT and its state. */
+	/* The paths .../kdamonds, .../kdamonds/SLOT, and its state. */
 	int top, dir, state;
 	bool stopping;
-	/* Of end(): the step that is next, and how often the tree was busy. */
+	/* State of end(): the next step, and how often the tree was busy. */
 	unsigned int ended, tries;
 	void (*done)(void *opaque, int res);
 	void *opaque;
@@ -64,7 +64,7 @@ static int get_number(int dir, const char *path, uint64_t *to)
 	return 0;
 }
 
-/* -EBUSY: somebody is at the tree, try again later. */
+/* -EBUSY means that somebody else uses the tree. */
 static int put(int dir, const char *path, const char *value)
 {
 	int fd = openat(dir, path, O_WRONLY | O_TRUNC | O_CLOEXEC), error;
@@ -111,7 +111,7 @@ static int open_top(const struct host_paths *paths, struct hmem_err *err)
 	return fd;
 }
 
-/* Make the tree ours, if it is not yet. */
+/* Set up the tree for hmemd, if that is not done. */
 static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 {
 	uint64_t num;
@@ -142,7 +142,7 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 	return 0;
 }
 
-/* The last one removes them all. */
+/* Remove all kdamonds with the last one. */
 static int unclaim(const struct damon *dm)
 {
 	return dm->admin->used & ~(UINT32_C(1) << dm->slot) ? 0 :
@@ -186,7 +186,7 @@ static int set_target(int context, pid_t pid, const struct damon_region *regions
 	return ret;
 }
 
-/* A scheme that everything matches, and that does nothing. */
+/* Add a scheme that matches all regions and does nothing. */
 static int set_scheme(int context, struct hmem_err *err)
 {
 	static const struct {
@@ -268,7 +268,7 @@ static int end_step(const struct damon *dm)
 {
 	switch (dm->ended) {
 	case 0:
-		/* Fails where it has ended with its process. */
+		/* Fails if the kdamond has ended with its process. */
 		return dm->dir < 0 ? 0 : put(dm->dir, "state", "off");
 	case 1:
 		return dm->dir < 0 ? 0 : put(dm->dir, "contexts/nr_contexts", "0");
@@ -278,8 +278,8 @@ static int end_step(const struct damon *dm)
 }
 
 /*
- * Leave the kdamond as it was, and the tree with the last of them: now, or in some
- * moments, if others are at it.
+ * Restore the kdamond, and with the last one the tree.  If others use the tree, try again
+ * a few moments later.
  */
 static void end(struct damon *dm)
 {
@@ -324,7 +324,7 @@ static void complete(struct io *io, enum io_op op, int res)
 	} else if (op == IO_TIMEOUT) {
 		ask(dm);
 	} else if (res == -EBUSY) {
-		/* The kernel makes one at a time, for whomever. */
+		/* The kernel makes one snapshot at a time, for all users. */
 		wait_a_moment(dm);
 	} else {
 		dm->done(dm->opaque, res < 0 ? res : 0);

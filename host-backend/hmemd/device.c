@@ -13,7 +13,7 @@
 #include "tracking.h"
 #include "windows.h"
 
-/* A peer has this long to introduce itself. */
+/* Time that a peer has for HELLO. */
 #define HELLO_MS	10000
 
 static void vm_sent(struct conn *c)
@@ -61,7 +61,7 @@ static void discard_slice(struct work *work)
 	free(t);
 }
 
-/* A large table takes a while to be given back. */
+/* Free the table as work, because a large table takes a while. */
 static void discard_table(struct vm *vm)
 {
 	struct old_table *t = calloc(1, sizeof(*t));

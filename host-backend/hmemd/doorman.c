@@ -7,7 +7,7 @@
 #include "log.h"
 #include "vm.h"
 
-/* Lines in the log are so many milliseconds apart. */
+/* Smallest distance of two lines in the log, in ms. */
 #define QUIET_MS	1000
 
 void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...)
@@ -56,7 +56,7 @@ static unsigned int vms_of(const struct hmemd *d, uid_t uid)
 	return num;
 }
 
-/* The first one of the user, and how many there are. */
+/* The oldest unidentified VM of user @uid, and their number. */
 static struct vm *strangers_of(struct hmemd *d, uid_t uid, unsigned int *num)
 {
 	struct vm *vm, *first = NULL;

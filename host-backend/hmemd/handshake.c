@@ -34,7 +34,7 @@ static struct vm *named(struct hmemd *d, const char *name)
 	return NULL;
 }
 
-/* "web"; the next one that calls itself so is "web-2". */
+/* Name the VM "web"; the next VM with that name becomes "web-2". */
 static void set_name(struct vm *vm)
 {
 	char base[64], name[sizeof(vm->name)];
@@ -50,8 +50,8 @@ static void set_name(struct vm *vm)
 }
 
 /*
- * Map what the device sent.  It must not be able to shrink below us, or a
- * window would end in SIGBUS: hence the seal, and no other file system.
+ * Map the maps that the device sent.  If the device could shrink them, hmemd would get a
+ * SIGBUS: so they must be sealed, and must not be in another file system than tmpfs.
  */
 static int map_maps(struct vm *vm, struct hmem_err *err)
 {
@@ -63,7 +63,7 @@ static int map_maps(struct vm *vm, struct hmem_err *err)
 
 	if (fd < 0)
 		return hmem_fail(err, EPROTO, "HELLO: no file descriptor came along");
-	/* Only memory has seals: no file system is asked anything before that is known. */
+	/* Check the seals first: only memory files have them, so no other is touched. */
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)

@@ -10,7 +10,7 @@ void heat_queries_init(struct heat_queries *all, const struct hmem_pages *pages,
 	TAILQ_INIT(&all->all);
 }
 
-/* Off the list; the bins stay, for who wants to tell of them. */
+/* End the query, but keep the bins, so that the user can report them. */
 static void take_off(struct heat_query *q)
 {
 	work_remove(&q->work);
@@ -41,7 +41,7 @@ static void slice(struct work *work)
 	q->ops->done(q);
 }
 
-/* From the start: lay out the bins for the ranges as they are. */
+/* Start at the beginning: lay out the bins for the current ranges. */
 static int lay_out(struct heat_query *q, const struct heat_queries *of, uint64_t vtime_ns,
 		   struct hmem_err *err)
 {

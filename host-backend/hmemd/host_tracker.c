@@ -8,12 +8,12 @@
 #include "host_tracker.h"
 #include "idle.h"
 
-/* Frames in a slice: ten milliseconds of the kernel's time, or a few times that. */
+/* Frames per slice: ten milliseconds of the kernel's time, or a few times that. */
 #define SLICE		8192u
 
 enum phase {
-	WAITING,	/* for a window to end */
-	BEGINNING,	/* all pages are being armed for the first window */
+	WAITING,	/* waiting for the end of a window */
+	BEGINNING,	/* arming all pages for the first window */
 	COLLECTING,
 	REARMING,
 };
@@ -27,15 +27,15 @@ struct host_tracker {
 	enum hmem_track how;
 	uint32_t window_ms;
 	struct hmem_tracker_maps tracker;
-	/* accessed and rearm, of our own. */
+	/* hmemd's own maps: accessed and rearm. */
 	uint64_t *maps;
 
 	enum phase phase;
-	/* One came while BEGINNING. */
+	/* A tick came while BEGINNING. */
 	bool tick;
-	/* The window that is collected, and what was accessed in it. */
+	/* The window that is being collected, and its accessed pages so far. */
 	uint64_t window, accessed;
-	/* The pass over the ranges: which, and where in it. */
+	/* Position of the pass: range, and offset in it. */
 	uint32_t range;
 	uint64_t at;
 
@@ -65,13 +65,13 @@ static int start_idle(struct host_tracker *t, struct hmem_err *err)
 
 	if (ret < 0)
 		return ret;
-	/* Bits that stand for no memory are never looked at. */
+	/* Nobody reads bits that stand for no memory. */
 	memset(t->tracker.rearm, 0xff, t->target.map_bytes);
 	begin_pass(t, BEGINNING);
 	return 0;
 }
 
-/* 1: the pass is through. */
+/* Returns 1 when the pass has ended. */
 static int idle_slice(struct host_tracker *t, struct hmem_err *err)
 {
 	const struct hmem_link_range *r;
@@ -95,7 +95,7 @@ static int idle_slice(struct host_tracker *t, struct hmem_err *err)
 	t->at += num;
 	if (t->at < r->num)
 		return 0;
-	/* At first, all that is there is to be armed, so that this tells. */
+	/* The first pass arms all present pages, so afterwards this check is meaningful. */
 	if (t->phase == BEGINNING && idle_check(&t->idle, err) < 0)
 		return -ENOTSUP;
 	t->idle.present = t->idle.tracked = 0;
@@ -128,7 +128,7 @@ static int start_damon(struct host_tracker *t, struct hmem_err *err)
 				 at->ranges[i].num * HMEM_LINK_PAGE_SIZE;
 	}
 	qsort(regions, at->num_ranges, sizeof(*regions), by_start);
-	/* Those that touch are one; the same memory may be there twice. */
+	/* Join touching regions; the same memory may be in two ranges. */
 	for (uint32_t i = 0; i < at->num_ranges; i++) {
 		if (num && regions[i].start <= regions[num - 1].end) {
 			if (regions[num - 1].end < regions[i].end)
@@ -144,9 +144,9 @@ static int start_damon(struct host_tracker *t, struct hmem_err *err)
 }
 
 /*
- * A region tells how many samples found it accessed, a window's bits only yes
- * or no: it counts as accessed in as many windows out of DAMON_SAMPLES, evenly
- * spaced, so that temperatures come out in proportion.
+ * A region tells how many samples found it accessed, but a window's bit is only yes or no.
+ * So a region counts as accessed in that many of DAMON_SAMPLES windows, evenly spaced,
+ * which makes its temperature proportional.
  */
 static bool counts(unsigned int accesses, uint64_t window)
 {
@@ -155,7 +155,7 @@ static bool counts(unsigned int accesses, uint64_t window)
 	return window % DAMON_SAMPLES * accesses % DAMON_SAMPLES < accesses;
 }
 
-/* Bits @from .. @to - 1: a region can be large. */
+/* Set bits @from .. @to - 1, quickly, since a region can be large. */
 static void set_bits(uint64_t *map, uint64_t from, uint64_t to)
 {
 	for (uint64_t next; from < to; from = next) {
@@ -269,7 +269,7 @@ int host_tracker_start(struct host_trackers *all, const struct host_tracker_targ
 	t->user = user;
 	t->how = how;
 	t->window_ms = window_ms;
-	/* Takes memory where there is something in it. */
+	/* The map takes memory only where it has contents. */
 	t->maps = mmap(NULL, 2 * target->map_bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t->maps == MAP_FAILED) {
@@ -343,7 +343,7 @@ void host_tracker_ranges(struct host_tracker *t, const struct hmem_link_range *r
 	if (ret < 0) {
 		t->ops->failed(t->user, ret, err.msg);
 	} else if (t->how == HMEM_TRACK_IDLE) {
-		/* What was done is done; what is new counts as accessed. */
+		/* Keep what was done; new pages count as accessed. */
 		if (phase != WAITING)
 			begin_pass(t, phase);
 	} else {
@@ -356,7 +356,7 @@ void host_tracker_ranges(struct host_tracker *t, const struct hmem_link_range *r
 	}
 }
 
-/* Idle only: DAMON works in the background. */
+/* Runs for idle only, because DAMON works in the background. */
 static void slice(struct work *work)
 {
 	struct host_tracker *t = (struct host_tracker *)work;

@@ -12,25 +12,25 @@
 #include "hmem_link.h"
 #include "idle.h"
 
-/* Pages looked up at a time. */
+/* Pages that are looked up together. */
 #define CHUNK		4096u
-/* No page on an LRU list is larger than this many base pages. */
+/* Largest page on an LRU list, in base pages. */
 #define HUGE		512u
 
-/* /proc/PID/pagemap */
+/* Bits of /proc/PID/pagemap. */
 #define MAP_PRESENT	(UINT64_C(1) << 63)
 #define MAP_PFN		((UINT64_C(1) << 55) - 1)
 
-/* /proc/kpageflags */
+/* Bits of /proc/kpageflags. */
 #define FLAG_LRU	(UINT64_C(1) << 5)
 #define FLAG_TAIL	(UINT64_C(1) << 16)
 
-/* A page whose flag matters: where the kernel keeps that, and its frame. */
+/* A frame, and the physical page that has its idle flag. */
 struct target {
 	uint64_t pfn, gfn;
 };
 
-/* A chunk: where the kernel keeps each page's flag; 0: it has none. */
+/* The lookup of a chunk: for each page the physical page with its flag; 0: none. */
 struct lookup {
 	uint64_t map[CHUNK], flags[CHUNK], pfn[CHUNK];
 	struct target targets[CHUNK];
@@ -90,7 +90,7 @@ int idle_open(struct idle *i, const struct host_paths *paths, pid_t pid,
 				    "from where hmemd runs", err);
 	if (ret < 0)
 		goto fail;
-	/* Takes memory where there is something to remember. */
+	/* The map takes memory only where it has contents. */
 	i->armed = mmap(NULL, map_bytes, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (i->armed == MAP_FAILED) {
@@ -115,7 +115,7 @@ void idle_close(struct idle *i)
 		munmap(i->armed, i->map_bytes);
 }
 
-/* The first page of the one that @pfn is a part of, if it is on an LRU list. */
+/* The first page of the huge page that contains @pfn, if that is on an LRU list. */
 static uint64_t head_before(const struct idle *i, uint64_t pfn)
 {
 	uint64_t base = pfn & ~(uint64_t)(HUGE - 1), flags[HUGE];
@@ -130,14 +130,14 @@ static uint64_t head_before(const struct idle *i, uint64_t pfn)
 	return 0;
 }
 
-/* Pages @from .. @to - 1 of the chunk have consecutive numbers. */
+/* Look up pages @from .. @to - 1 of the chunk, whose physical pages are consecutive. */
 static void look_up_run(const struct idle *i, struct lookup *l, uint64_t from,
 			uint64_t to)
 {
 	uint64_t pfn = l->map[from] & MAP_PFN;
 	size_t len = (to - from) * 8;
 
-	/* Memory without a struct page, a device's, has no flags. */
+	/* Memory without a struct page (of a device) has no flags. */
 	if (pread(i->flags, l->flags + from, len, pfn * 8) != (ssize_t)len)
 		return;
 	for (uint64_t k = from; k < to; k++, pfn++) {
@@ -197,7 +197,7 @@ static int by_pfn(const void *a, const void *b)
 	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
 }
 
-/* So that a word, which costs the kernel 64 pages to read, is read once. */
+/* Sort by physical page: reading a word costs the kernel 64 pages, so read it once. */
 static void sort(struct lookup *l)
 {
 	if (l->num && !l->sorted)

@@ -8,11 +8,11 @@
 #include "loop.h"
 
 #define RETRY_MS	100
-/* More busy pages than this are not asked for again. */
+/* Largest number of busy pages to try again; others are final. */
 #define MAX_BUSY	(1u << 20)
-/* Frames in a batch whose results the client wants to see. */
+/* Frames per batch if the client wants the result of each page. */
 #define MAX_RESULTS	1024u
-/* ... and of any other, as all are gone through when it is sent and answered. */
+/* Frames per batch otherwise: sending and answering a batch visits all of them. */
 #define MAX_FRAMES	(UINT64_C(1) << 18)
 
 static int by_gfn(const void *a, const void *b)
@@ -22,7 +22,7 @@ static int by_gfn(const void *a, const void *b)
 	return (x->gfn > y->gfn) - (x->gfn < y->gfn);
 }
 
-/* Sort, and join what touches or overlaps: every frame is asked for once. */
+/* Sort the spans, and join those that touch or overlap, so that each frame is sent once. */
 static size_t tidy(struct span *spans, size_t num)
 {
 	size_t n = 0;
@@ -44,8 +44,8 @@ static size_t tidy(struct span *spans, size_t num)
 }
 
 /*
- * Where is the frame?  *@run: how many from it on, up to @num, share the
- * answer: a tier, or -1 for no guest memory.
+ * The tier of frame @gfn, or -1 for no guest memory.  *@run: how many frames from @gfn on,
+ * up to @num, have the same answer.
  */
 static int locate(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
 		  uint64_t *run)
@@ -116,8 +116,8 @@ void job_free(struct job *job)
 }
 
 /*
- * May a hint of @order join those of a batch?  A page that is split has a result
- * for each part: a client that wants them all must be able to keep up.
+ * May a hint of @order be added to a batch?  If a page is split, each part has a result, and
+ * a client that wants all results must be able to keep up.
  */
 static bool fits(const struct job *job, uint32_t n, uint64_t *frames,
 		 unsigned int order)
@@ -126,7 +126,7 @@ static bool fits(const struct job *job, uint32_t n, uint64_t *frames,
 	return !n || *frames <= (job->results ? MAX_RESULTS : MAX_FRAMES);
 }
 
-/* Hints for the frames @gfn .. @gfn + @num - 1: pieces as large as they can be. */
+/* Make hints for frames @gfn .. @gfn + @num - 1, as large as possible. */
 static uint64_t pieces(uint64_t gfn, uint64_t num, unsigned int order)
 {
 	uint64_t size = UINT64_C(1) << order, first, last;
@@ -180,7 +180,7 @@ static uint32_t next_fresh(struct job *job, struct sent_hint *sent, uint32_t max
 		}
 		tier = locate(job->pages, gfn, s->num - job->off, &run);
 		if (tier < 0 || (tier == (int)job->tier && !job->strict)) {
-			/* Nothing to ask. */
+			/* These frames need no hint. */
 			if (tier >= 0) {
 				job->done += run;
 				job->reasons[VIRTIO_HMEM_R_ALREADY] += run;
@@ -201,7 +201,7 @@ static uint32_t next_fresh(struct job *job, struct sent_hint *sent, uint32_t max
 	return n;
 }
 
-/* Frames in @ranges of those that were not asked for yet; both are sorted. */
+/* How many of the frames that were not sent yet are in @ranges?  Both are sorted. */
 static uint64_t left_in(const struct job *job, const struct hmem_link_range *ranges,
 			uint32_t num)
 {
@@ -229,7 +229,7 @@ void job_ranges(struct job *job, const struct hmem_link_range *was, uint32_t num
 {
 	uint64_t before = left_in(job, was, num_was), now = left_in(job, is, num_is);
 
-	/* These numbers may become smaller, too. */
+	/* These counts can also become smaller. */
 	if (job->strict) {
 		job->done += before - now;
 		job->reasons[VIRTIO_HMEM_R_BAD_GFN] += before - now;
@@ -247,7 +247,7 @@ static uint32_t next_again(struct job *job, struct sent_hint *sent, uint32_t max
 	for (; n < max && job->next_again < job->num_again; job->next_again++) {
 		const struct job_retry *r = &job->again[job->next_again];
 
-		/* It has gone since, or a part of it has. */
+		/* The page, or a part of it, has gone since. */
 		if (!hmem_pages_has(job->pages, r->gfn, r->order)) {
 			job->done += UINT64_C(1) << r->order;
 			job->reasons[VIRTIO_HMEM_R_BAD_GFN] += UINT64_C(1) << r->order;
@@ -273,7 +273,7 @@ uint32_t job_next(struct job *job, uint64_t now_ms, struct sent_hint *sent, uint
 	if (!n)
 		n = next_again(job, sent, max);
 	if (!n && !job->in_flight && job->num_busy) {
-		/* A round is over: give what was busy a moment. */
+		/* The round is over: wait a moment before the busy pages are tried again. */
 		if (!job->not_before)
 			job->not_before = now_ms + RETRY_MS;
 		if (now_ms < job->not_before)
@@ -287,7 +287,7 @@ uint32_t job_next(struct job *job, uint64_t now_ms, struct sent_hint *sent, uint
 		job->not_before = 0;
 		n = next_again(job, sent, max);
 	}
-	job->asked += n;
+	job->hints_sent += n;
 	return n;
 }
 

@@ -71,7 +71,7 @@ struct job {
 
 	uint64_t total, done;		/* frames; done: those with a final result */
 	uint64_t outside;		/* frames that are not guest memory */
-	uint64_t asked;			/* hints sent, tries again included */
+	uint64_t hints_sent;		/* hints sent, tries again included */
 	uint64_t reasons[VIRTIO_HMEM_R_MAX];	/* frames by reason */
 	unsigned int in_flight;		/* batches */
 	uint64_t reported;		/* loop_now() of the last progress message */

@@ -13,8 +13,8 @@
 #include "log.h"
 
 /*
- * The process that closes files for a hmemd that was killed has its files, too, and
- * ends a moment later: so long, a second in all, they are waited for.
+ * If hmemd was killed, its process that closes files still holds the lock and the socket
+ * for a moment.  So try for a second before giving up.
  */
 #define LEFT_TRIES	100
 #define LEFT_US		10000
@@ -67,7 +67,7 @@ void listener_resume(struct listener *l)
 	l->paused = false;
 }
 
-/* Whoever holds the lock owns the socket: no races between two that start. */
+/* The owner of the lock owns the socket, so two that start together cannot race. */
 static int lock(struct listener *l, struct hmem_err *err)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
@@ -89,7 +89,7 @@ static int lock(struct listener *l, struct hmem_err *err)
 	return 0;
 }
 
-/* A lock file can be removed: does someone listen there all the same? */
+/* Somebody may have removed a lock file: check if someone listens all the same. */
 static bool has_owner(const struct sockaddr_un *addr)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -102,8 +102,8 @@ static bool has_owner(const struct sockaddr_un *addr)
 }
 
 /*
- * One that was killed can have lost its lock before its socket.  One that has not is
- * not to be kept busy: a tenth of the tries will do.
+ * A killed hmemd can lose its lock before its socket, so check for a listener several
+ * times.  A running hmemd must not be disturbed, so check in a tenth of the tries only.
  */
 static bool keeps_owner(const struct sockaddr_un *addr)
 {
@@ -188,7 +188,7 @@ void listener_shut(struct listener *l)
 	if (l->fd < 0)
 		return;
 	unlink(l->path);
-	/* What the kernel still has of it ends. */
+	/* This ends requests that the kernel still has. */
 	shutdown(l->fd, SHUT_RDWR);
 }
 

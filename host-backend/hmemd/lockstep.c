@@ -33,7 +33,7 @@ static int by_name(const void *a, const void *b)
 		      (*(struct lockstep_member *const *)b)->name);
 }
 
-/* The members to answer now, sorted, so that the order they ticked in does not matter. */
+/* The members to answer, sorted, so that the order of their ticks does not matter. */
 static struct lockstep_member **ready(struct lockstep *l, unsigned int *num)
 {
 	struct lockstep_member **all = calloc(l->num + 1, sizeof(*all)), *m;
@@ -60,7 +60,7 @@ void lockstep_check(struct lockstep *l)
 {
 	unsigned int num;
 
-	/* To answer one may make it leave, which may be what others wait for. */
+	/* Answering a member can make it leave, and others may wait for that. */
 	if (l->answering)
 		return;
 	l->answering = true;

@@ -10,7 +10,7 @@
 #include "log.h"
 
 static enum log_level max_level = LOG_INFO;
-/* Lines that were left out: since the last one that was not, and in all. */
+/* Lines that were dropped: since the last written line, and in all. */
 static uint64_t missing, lost;
 
 void log_set_level(enum log_level most)
@@ -24,9 +24,8 @@ uint64_t log_lost(void)
 }
 
 /*
- * Is there room for a line?  stderr may be shared with others, so that it cannot be made
- * one that does not block.  A pipe says so if it has room for a page, and a line is
- * shorter.
+ * Is there room for a line?  hmemd cannot make stderr non-blocking, because other processes
+ * may share it.  A pipe is writable if it has room for a page, and a line is shorter.
  */
 static bool has_room(void)
 {
@@ -35,7 +34,7 @@ static bool has_room(void)
 	return poll(&pfd, 1, 0) == 1 && pfd.revents & POLLOUT;
 }
 
-/* False: it is left out. */
+/* Write a line.  Returns false if the line must be dropped. */
 static bool write_line(enum log_level level, const char *line)
 {
 	char out[600];
@@ -62,7 +61,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	/* What a peer says may be in it: keep it on one line. */
+	/* The text of a peer can contain anything: keep it on one line. */
 	for (char *c = line; *c; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';

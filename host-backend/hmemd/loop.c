@@ -11,12 +11,12 @@
 
 #define RING_ENTRIES	256
 #define MAX_SLOTS	(1u << 24)
-/* A kernel that takes no requests is asked again after this time. */
+/* Time after which a kernel that accepts no requests is tried again. */
 #define REFUSED_US	10000
-/* Turns that are to be taken soon are taken so many milliseconds apart. */
+/* Milliseconds between the turns of loop_soon(). */
 #define SOON_MS		100
 
-/* How each operation may end without anything being wrong. */
+/* The normal ends of each operation. */
 static const struct {
 	const char *name;
 	int normal[4];
@@ -63,7 +63,7 @@ static void on_timer(struct io *io, enum io_op op, int res);
 
 int loop_init(struct loop *loop, struct hmem_err *err)
 {
-	/* Every request completes once: CQEs are as many as SQEs under way. */
+	/* Each request completes once, so as many CQEs as requests under way suffice. */
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
 		.cq_entries = 16 * RING_ENTRIES,
@@ -133,7 +133,7 @@ struct io_uring_sqe *loop_sqe(struct loop *loop)
 	}
 	if (sqe)
 		return sqe;
-	/* Full, and the kernel takes none before it got rid of what it has to say. */
+	/* The queue is full, and the kernel accepts requests only after its completions. */
 	if (loop->num_later == loop->size_later) {
 		uint32_t size = loop->size_later ? 2 * loop->size_later : RING_ENTRIES;
 
@@ -148,7 +148,7 @@ struct io_uring_sqe *loop_sqe(struct loop *loop)
 	return memset(&loop->later[loop->num_later++], 0, sizeof(*sqe));
 }
 
-/* Ask again for what was not taken, as far as there is room. */
+/* Repeat requests that were not accepted, as far as there is room. */
 static void ask_again(struct loop *loop)
 {
 	struct io_uring_sqe *sqe;
@@ -224,7 +224,7 @@ static void on_timer(struct io *io, enum io_op op, int res)
 		loop_again(loop, TAILQ_FIRST(&loop->later_turns));
 }
 
-/* All that wait now; what comes meanwhile waits for the next turn. */
+/* Take all turns that wait now; those that come meanwhile wait for the next time. */
 static void take_turns(struct loop *loop)
 {
 	struct turn *turn;
@@ -251,12 +251,12 @@ int loop_turn(struct loop *loop, struct hmem_err *err)
 		uint64_t data = cqe->user_data;
 		int res = cqe->res;
 
-		/* Seen first: the handler may queue more. */
+		/* Consume the completion first, because the handler may queue more. */
 		io_uring_cqe_seen(&loop->ring, cqe);
 		deliver(loop, data, res);
 		any = true;
 	}
-	/* It lacks memory; nothing that could be done would give it some. */
+	/* The kernel lacks memory, and hmemd can free none: try again. */
 	if (ret < 0 && !any && !busy)
 		usleep(REFUSED_US);
 	take_turns(loop);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemd: places the memory of all VMs on this host; see hmemd(8). */
+/* hmemd: places the memory of all VMs of this host; see hmemd(8). */
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
 	  "Most memory that one VM may have (16T)", 0 },
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
 	  "Most memory for the page tables of all VMs (a 32nd of the host's)", 0 },
-	/* For tests: has proc/ and mm/, in the place of the kernel's. */
+	/* For tests: a directory with proc/ and mm/ instead of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "late", OPT_LATE, "MS", OPTION_HIDDEN, NULL, 0 },
 	{ "verbose", 'v', NULL, 0, "Say more", 0 },
@@ -179,7 +179,7 @@ struct signals {
 	struct hmemd *d;
 	int fd;
 	struct signalfd_siginfo info;
-	/* Told to stop, again: do not even say goodbye. */
+	/* The second signal: exit without closing connections properly. */
 	bool at_once;
 };
 
@@ -224,7 +224,7 @@ static int watch_signals(struct signals *s, struct hmemd *d)
 	return 0;
 }
 
-/* A VM has a descriptor, and those that are being closed have theirs. */
+/* Each VM needs a descriptor, and those that are being closed have some, too. */
 static void raise_file_limit(void)
 {
 	struct rlimit limit;
@@ -254,12 +254,12 @@ static void accept_client(void *user, int fd)
 	client_accept(user, fd);
 }
 
-/* Say goodbye, and let the kernel give back every buffer. */
+/* Close all connections, and wait until the kernel uses no buffer any more. */
 static void drop_all(struct hmemd *d, const struct signals *s)
 {
 	struct hmem_err err;
 
-	/* First, or those who come again would keep it here. */
+	/* Stop listening first, or peers that reconnect would keep hmemd here. */
 	listener_shut(&d->vm_listener);
 	listener_shut(&d->control_listener);
 	while (!TAILQ_EMPTY(&d->clients))
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
 	struct hmemd d = {
 		.max_vms = 256,
 		.max_user_vms = UINT_MAX,
-		/* A batch has 1 GiB at most, which no guest takes ten seconds to copy. */
+		/* A batch has at most 1 GiB; no guest needs ten seconds to copy that. */
 		.late_ms = 10000,
 		.max_frames = UINT64_C(1) << 32,
 		.vm_listener.fd = -1,

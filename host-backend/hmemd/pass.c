@@ -55,7 +55,7 @@ void pass_finish(struct vm *vm)
 	vm->pass = NULL;
 	work_remove(&vm->pass_work);
 	batches_feed(vm);
-	/* Before the VM, whose next message may begin another pass. */
+	/* Resume waiters before the VM, whose next message can begin another pass. */
 	wake(vm);
 	conn_resume(&vm->conn);
 }

@@ -42,7 +42,7 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 		batches_lose(vm, "the guest's driver went away");
 		vm->lost_id = vm->next_id;
 	}
-	/* Else, there is more to come before the VM is ready. */
+	/* Otherwise more messages must come before the VM is ready. */
 	if (was_ready && (old ^ state->flags) & HMEM_LINK_DRIVER_OK)
 		tracking_update(vm);
 	batches_feed(vm);
@@ -90,11 +90,11 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 int protocol_received(struct conn *c, struct hmem_err *err)
 {
 	struct vm *vm = (struct vm *)c;
-	/* Aligned: every valid message is a multiple of 8 long. */
+	/* Valid messages are multiples of 8 long, so all are aligned. */
 	const struct hmem_link_header *hdr = (void *)conn_data(c);
 	int ret;
 
-	/* One that came with anything but a HELLO. */
+	/* Close a descriptor that came with a message other than HELLO. */
 	if (vm->have_hello && c->passed_fd >= 0)
 		return hmem_fail(err, EPROTO, "a file descriptor after HELLO");
 	if (vm->pass)
@@ -106,7 +106,7 @@ int protocol_received(struct conn *c, struct hmem_err *err)
 		return ret;
 	if (conn_len(c) < sizeof(*hdr) + hdr->len)
 		return CONN_MORE;
-	/* They would change under the host tracker. */
+	/* Wait: new ranges would disturb the host tracker's pass. */
 	if (hdr->type == HMEM_LINK_RANGES && vm->host_tracker && vm->tick.seq)
 		return CONN_LATER;
 	conn_consume(c, sizeof(*hdr) + hdr->len);

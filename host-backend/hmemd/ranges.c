@@ -8,7 +8,7 @@
 #include "pass.h"
 #include "ranges.h"
 
-/* With the part of the maps that is looked at, which is memory once it is. */
+/* The memory of the table, and of the parts of the maps that hmemd reads. */
 static uint64_t table_bytes(const struct hmem_link_range *ranges, uint32_t num)
 {
 	uint64_t frames = 0;
@@ -19,8 +19,8 @@ static uint64_t table_bytes(const struct hmem_link_range *ranges, uint32_t num)
 }
 
 /*
- * What a VM claims to have cannot be known to be there.  The tables that it would
- * take when all of that is used are bounded, for all VMs together.
+ * hmemd cannot verify how much memory a VM really has.  So it bounds the largest possible
+ * size of the tables of all VMs together.
  */
 static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 		      uint32_t num, struct hmem_err *err)
@@ -41,7 +41,7 @@ static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 					  sizeof(room)));
 }
 
-/* The page table is for the new ranges. */
+/* The page table now fits the new ranges. */
 static void ranges_are_new(struct vm *vm)
 {
 	struct job *job;
@@ -60,7 +60,7 @@ static void ranges_are_new(struct vm *vm)
 		host_tracker_ranges(vm->host_tracker, vm->ranges, vm->num_ranges);
 }
 
-/* The pass that makes the page table for other ranges. */
+/* The pass that rebuilds the page table for other ranges. */
 static void slice(struct vm *vm)
 {
 	if (!hmem_placer_resize(&vm->placer, WORK_SLOTS))
@@ -69,7 +69,7 @@ static void slice(struct vm *vm)
 	pass_finish(vm);
 }
 
-/* No query is served from a table that is half for other ranges. */
+/* Stop queries: the table is inconsistent until the pass has ended. */
 static void begin_resize(struct vm *vm)
 {
 	heat_queries_stop(&vm->heat_queries);

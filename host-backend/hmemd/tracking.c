@@ -5,9 +5,9 @@
 #include "tracking.h"
 
 /*
- * Trackers that can be had now.  The guest's driver is one of them, if it is at
- * work and can do it.  While none is at work it is not given up, though: time
- * stands still for its pages, and it can be back soon.
+ * The trackers that are available now.  "gpt" needs a driver that can scan.  If the VM is
+ * tracked by gpt and the driver has gone, gpt stays available: the driver may come back
+ * soon, and without one the heat of the pages does not change.
  */
 static uint32_t offered(const struct vm *vm)
 {
@@ -20,7 +20,7 @@ static uint32_t offered(const struct vm *vm)
 	return all;
 }
 
-/* Those of them that tell written pages from others. */
+/* The available trackers that tell which pages were written. */
 static uint32_t offered_written(const struct vm *vm)
 {
 	uint32_t all = offered(vm) & ~HMEM_LINK_TRACKER_HOST;
@@ -36,7 +36,7 @@ bool tracking_tells_written(const struct vm *vm)
 	return offered_written(vm) & vm->track.tracker;
 }
 
-/* In ns: as asked for, or as short as the device has it. */
+/* The window of @policy in ns, but at least the device's shortest one. */
 static uint64_t window_ns(const struct vm *vm, const struct hmem_policy *policy)
 {
 	uint64_t ns = hmem_policy_window_ns(policy);
@@ -44,7 +44,7 @@ static uint64_t window_ns(const struct vm *vm, const struct hmem_policy *policy)
 	return ns < vm->hello.min_window_ns ? vm->hello.min_window_ns : ns;
 }
 
-/* What the device would have to be told for @policy. */
+/* The tracking request for the device that @policy needs. */
 static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 		     struct hmem_link_track *track, struct hmem_err *err)
 {
@@ -81,7 +81,7 @@ static enum hmem_track tracked_by(const struct vm *vm)
 	}
 }
 
-/* What @vm->track says is tracked with; NULL: nothing is. */
+/* The tracker of vm->track; NULL: none. */
 static struct hmem_tracker *tracker(struct vm *vm)
 {
 	if (vm->host_tracker)
@@ -110,7 +110,7 @@ void tracking_answer(struct vm *vm, uint64_t seq)
 	vm_send(vm, HMEM_LINK_TICK_DONE, &done, sizeof(done));
 }
 
-/* HOST: track for @policy as @track says.  What was stays if this fails. */
+/* Track by HOST as @track and @policy say.  On failure, the old tracker stays. */
 static int track_host(struct vm *vm, const struct hmem_policy *policy,
 		      const struct hmem_link_track *track, struct hmem_err *err)
 {
@@ -165,7 +165,7 @@ static void send_track(struct vm *vm)
 	vm_send(vm, HMEM_LINK_TRACK, &vm->track, sizeof(vm->track));
 }
 
-/* Put into @track how long a window the placer wants next. */
+/* Put the length of the placer's next window into @track. */
 static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
 {
 	track->window_ns = vm->placer.next.ns;
@@ -173,7 +173,7 @@ static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
 	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
 }
 
-/* Have the device track as @track says. */
+/* Send @track to the device. */
 static void apply(struct vm *vm, const struct hmem_link_track *track)
 {
 	struct hmem_link_track old = vm->track;
@@ -188,7 +188,7 @@ static void apply(struct vm *vm, const struct hmem_link_track *track)
 	if (!memcmp(&vm->track, &old, sizeof(old)))
 		return;
 	vm->last_seq = 0;
-	/* It is answered by what follows. */
+	/* The tick is answered by the new request. */
 	if (old.tracker != track->tracker ||
 	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_REST) {
 		vm->tick.seq = 0;
@@ -211,7 +211,7 @@ void tracking_update(struct vm *vm)
 		ret = track_host(vm, &vm->placer.policy, &t, &err);
 	vm->track_again = ret == -EBUSY;
 	if (ret < 0) {
-		/* Not each time that it is tried again. */
+		/* Log this once, not at each try. */
 		if (!strstr(vm->last_error, err.msg))
 			vm_error(vm, "nothing is tracked: %s", err.msg);
 		t = (struct hmem_link_track) { 0 };

@@ -6,14 +6,14 @@
 #include "verb_heat.h"
 #include "vm_json.h"
 
-/* One under way. */
+/* A query of a client. */
 struct query {
 	struct heat_query heat;
 	struct client *client;
 	const struct vm *vm;
 };
 
-/* Pages, and how hot they are. */
+/* Add a number of pages and their heat. */
 static void put_heat(json *o, uint64_t pages, uint64_t sum, uint16_t max)
 {
 	json_put_u64(o, "pages", pages);
@@ -85,7 +85,7 @@ static void query_done(struct heat_query *heat)
 	json_object_object_add(o, "tiers", tiers);
 	json_object_object_add(o, "bins", bins);
 	verb_heat_end(client);
-	/* The client may have to be dropped over the answer. */
+	/* The answer can drop the client if it does not read. */
 	client_reply(client, o, true);
 }
 

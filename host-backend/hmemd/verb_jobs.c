@@ -8,11 +8,11 @@
 #include "verb_jobs.h"
 #include "vm_json.h"
 
-/* Jobs of a client that has this much to read wait for it. */
+/* A job pauses while its client has this many unread bytes. */
 #define FULL		(CLIENT_MAX_REPLY / 16)
 #define PROGRESS_MS	200
 
-/* All memory but what is in the tier asked for. */
+/* Make spans of all memory that is not in the destination tier. */
 static struct span *all_spans(const struct vm *vm, uint32_t tier, size_t *num)
 {
 	struct span *spans = calloc(vm->placer.pages.num_ranges + 1, sizeof(*spans));
@@ -78,7 +78,7 @@ static json *job_json(const struct job *job)
 	json_put_u64(o, "pages", job->total);
 	json_put_u64(o, "done", job->done);
 	json_put_u64(o, "outside", job->outside);
-	json_put_u64(o, "hints", job->asked);
+	json_put_u64(o, "hints", job->hints_sent);
 	return o;
 }
 
@@ -89,7 +89,7 @@ static const char *job_state(const struct job *job)
 	return job->in_flight ? "moving" : "waiting";
 }
 
-/* As those who did not start it see it. */
+/* A job as clients see it that did not start it. */
 static json *job_entry_json(const struct job *job)
 {
 	json *o = job_json(job);
@@ -159,7 +159,7 @@ void verb_cancel(struct client *client, json *req)
 	o = json_object_new_object();
 	json_object_object_add(o, "cancel", job_entry_json(job));
 	client_reply(client, o, true);
-	/* One with nothing under way has ended with that. */
+	/* A job with nothing under way is finished now. */
 	batches_feed_soon(job->vm);
 }
 
@@ -179,7 +179,7 @@ static void dry_run(struct client *client, struct job *job)
 	client_reply(client, o, true);
 }
 
-/* The client reads slower than the results come. */
+/* Does the client read more slowly than results come? */
 static bool job_is_full(const struct job *job)
 {
 	const struct client *client = job->waiter;
@@ -304,7 +304,7 @@ void verb_migrate(struct client *client, json *req)
 	if (json_get_flag(req, "wait")) {
 		job->ops = &job_ops;
 		job->waiter = client;
-		/* Its number, so that it can be cancelled. */
+		/* Send the job's number, so that the user can cancel it. */
 		job->ops->progress(job);
 	} else {
 		json *o = json_object_new_object();

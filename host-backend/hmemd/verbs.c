@@ -12,7 +12,7 @@
 #include "verbs.h"
 #include "vm_json.h"
 
-/* A tenth of a second apart. */
+/* Tries, a tenth of a second apart. */
 #define POLICY_TRIES	50u
 
 static void do_info(struct client *client, json *req)
@@ -44,7 +44,7 @@ static void do_info(struct client *client, json *req)
 	client_reply(client, o, true);
 }
 
-/* @json_of each VM, or of the one named. */
+/* Apply @json_of to each VM, or to the named one. */
 static void do_vms(struct client *client, json *req,
 		   json *(*json_of)(const struct vm *))
 {

@@ -36,7 +36,7 @@ const char *vm_blocked(const struct vm *vm)
 	return NULL;
 }
 
-/* QEMU orders them: by latency if it knows all, by bandwidth if it knows only that. */
+/* QEMU orders tiers by latency if it knows all of them, else by bandwidth likewise. */
 const char *vm_order_doubt(const struct vm *vm)
 {
 	uint32_t latencies = 0, bandwidths = 0, num = vm->hello.num_tiers;
@@ -67,7 +67,7 @@ uint64_t vm_now(const struct vm *vm)
 	return vm_lockstep(vm) ? vm->last_vtime / 1000000 : loop_now();
 }
 
-/* With a UUID the name need not be what hmemd shows: the first one to come is "web". */
+/* A VM with a UUID is found again by the name that it sent, whatever hmemd called it. */
 static struct policy_owner policy_owner(const struct vm *vm)
 {
 	static const uint8_t none[sizeof(vm->hello.uuid)];

@@ -6,7 +6,7 @@
 #include "tracking.h"
 #include "vm_json.h"
 
-/* What the VM is doing or waiting for, for a person; valid until the next call. */
+/* For a person: what hmemd does with the VM or waits for.  Valid until the next call. */
 static const char *activity(const struct vm *vm)
 {
 	const char *blocked = vm_blocked(vm);
@@ -88,7 +88,7 @@ json *vm_json(const struct vm *vm)
 	return o;
 }
 
-/* What the guest has online of a tier; null: its driver does not tell. */
+/* The online size of a tier that the guest's driver reported, or null. */
 static json *online_json(const struct vm *vm, unsigned int tier)
 {
 	uint64_t bytes = vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
@@ -96,13 +96,13 @@ static json *online_json(const struct vm *vm, unsigned int tier)
 
 	if (!(vm->state.features >> VIRTIO_HMEM_F_ONLINE & 1))
 		return NULL;
-	/* Whatever the guest says. */
+	/* Bound the guest's number. */
 	return json_object_new_uint64(online < bytes ? online : bytes);
 }
 
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
-	/* By heat: below 1/16 is cold, from 1/2 on is hot. */
+/* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
 	static const unsigned int bands[] = { 0, HMEM_BUCKETS / 16,
 					      HMEM_BUCKETS / 2, HMEM_BUCKETS };
 	static const char *const names[] = { "cold", "warm", "hot" };
@@ -149,7 +149,7 @@ uint64_t vm_window_ms(const struct vm *vm)
 	return vm->placer.policy.window > least ? vm->placer.policy.window : least;
 }
 
-/* What the dirty log costs, and may; null: there is none, or it is always on. */
+/* The costs of the dirty log and its limits; null: it is not used, or is always on. */
 static json *dirty_log_json(const struct vm *vm)
 {
 	const struct hmem_sampler *s = &vm->placer.sampler;

@@ -9,13 +9,13 @@
 #include "tracking.h"
 #include "windows.h"
 
-/* Hints that fit into the batches that can be under way at a time. */
+/* Number of hints in all batches that can be under way. */
 static uint32_t max_in_lockstep(const struct vm *vm)
 {
 	return (vm->num_batches - vm->num_under_way) * HMEM_LINK_MAX_HINTS;
 }
 
-/* vm->tick is to be dealt with. */
+/* Process vm->tick. */
 static void begin_window(struct vm *vm)
 {
 	struct hmem_tick tick = {
@@ -34,11 +34,11 @@ static void begin_window(struct vm *vm)
 	vm->stats.accessed += vm->tick.accessed;
 	vm->stats.incomplete += tick.incomplete;
 	hmem_placer_window(&vm->placer, &tick);
-	/* A dirty log is not left on for as long as counting takes. */
+	/* Counting takes time: switch the dirty log off before, if the next is a rest. */
 	tracking_next_window(vm);
 }
 
-/* The window's pages are counted, and what is to be rearmed is in the map. */
+/* The window's pages have been counted, and the map of frames to rearm is filled. */
 static void window_is_counted(struct vm *vm)
 {
 	const struct hmem_link_tick *tick = &vm->tick;
@@ -58,7 +58,7 @@ static void window_is_counted(struct vm *vm)
 		vm->track.window_ns / 1000);
 }
 
-/* Go on with what the window asks for.  No memory for a plan is no fault of the device's. */
+/* Continue to process the window.  Lack of memory for a plan is not the device's fault. */
 static enum hmem_placer_step step_window(struct vm *vm, uint64_t slots)
 {
 	struct hmem_err err;
@@ -71,7 +71,7 @@ static enum hmem_placer_step step_window(struct vm *vm, uint64_t slots)
 	return to;
 }
 
-/* Lockstep: do all that the tick asks for, and let guest time go on. */
+/* Lockstep: do everything that the tick requires, then let guest time continue. */
 static void answer_in_lockstep(struct lockstep_member *m)
 {
 	struct vm *vm = (struct vm *)((char *)m - offsetof(struct vm, lockstep));
@@ -93,8 +93,8 @@ static void answer_in_lockstep(struct lockstep_member *m)
 }
 
 /*
- * A TICK in what has come by now, which the device must not send before it is told
- * TICK_DONE; but the first of a tracking that was started anew.
+ * Has the device sent another TICK before TICK_DONE for the last one?  It may not, except
+ * for the first tick after tracking was restarted.
  */
 static bool ticks_too_early(const struct vm *vm)
 {
@@ -122,19 +122,19 @@ static void answer_tick(struct vm *vm)
 		conn_drop(&vm->conn, true, "TICK before the answer to the last one");
 	else
 		tracking_answer(vm, seq);
-	/* Ranges may have waited for that. */
+	/* RANGES may have waited for the end of the host tracker's pass. */
 	if (vm->host_tracker)
 		conn_resume(&vm->conn);
 }
 
-/* The pass that plans. */
+/* A slice of the pass that makes the plan. */
 static void plan_slice(struct vm *vm)
 {
 	if (step_window(vm, WORK_SLOTS) == HMEM_PLACER_DONE)
 		pass_finish(vm);
 }
 
-/* The pass that counts. */
+/* A slice of the pass that counts the window. */
 static void count_slice(struct vm *vm)
 {
 	enum hmem_placer_step to = step_window(vm, WORK_SLOTS);
@@ -159,13 +159,13 @@ int windows_tick(struct vm *vm, const struct hmem_link_tick *tick, struct hmem_e
 
 	if (ret < 0)
 		return ret;
-	/* One that was on its way when tracking was stopped. */
+	/* The tick was on its way when tracking was stopped. */
 	if (!vm->track.window_ns)
 		return 0;
 	if (vm->tick.seq && !(vm->track_restarted && tick->seq == 1))
 		return hmem_fail(err, EPROTO, "TICK: %" PRIu64 " before the answer to %"
 				 PRIu64, tick->seq, vm->tick.seq);
-	/* Tracking that was started anew counts from 1 again. */
+	/* After a restart of tracking, ticks count from 1 again. */
 	if (vm->last_seq && tick->seq != 1 && tick->seq != vm->last_seq + 1)
 		return hmem_fail(err, EPROTO, "TICK: seq %" PRIu64 " follows %" PRIu64,
 				 tick->seq, vm->last_seq);

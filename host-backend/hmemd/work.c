@@ -20,7 +20,7 @@ static void take(struct turn *turn)
 
 	if (!work)
 		return;
-	/* The others have their turn next. */
+	/* The other works get the next turns. */
 	TAILQ_REMOVE(&q->works, work, link);
 	TAILQ_INSERT_TAIL(&q->works, work, link);
 	cpu_ns = work->cpu_ns;
