@@ -374,7 +374,7 @@ void cancel_on_interrupt(uint64_t job)
 	snprintf(cancel_request, sizeof(cancel_request),
 		 "{\"version\":1,\"verb\":\"cancel\",\"job\":%" PRIu64 "}\n", job);
 	snprintf(cancel_text, sizeof(cancel_text), "\nhmemctl: job %" PRIu64 " asks for no "
-		 "more pages; what the guest has been asked for still moves. Waiting for "
-		 "that: Ctrl-C again does not\n", job);
+		 "more pages. Pages of hints that the guest has still move. Waiting for "
+		 "them; press Ctrl-C again to exit now\n", job);
 	sigaction(SIGINT, &action, NULL);
 }

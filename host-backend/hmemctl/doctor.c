@@ -119,7 +119,7 @@ static void check_vm(json *vm)
 		      "minutes: switch off its own placement, sysctl "
 		      "kernel.numa_balancing=0 and echo 0 > "
 		      "/sys/kernel/mm/numa/demotion_enabled; this warning is gone two "
-		      "minutes after the last of them",
+		      "minutes after the last such move",
 		      text_of(vm, "foreign_moves_lately"));
 	if (known(vm, "last_error"))
 		check(WARN, what, "last error: %s; hmemctl stats --reset forgets it",
@@ -140,17 +140,19 @@ static void check_hmemd(void)
 	check(OK, "hmemd", "version %s, process %s", text_of(h, "version"),
 	      text_of(h, "pid"));
 	if (num_of(h, "dropped"))
-		check(WARN, "link", "%s connections were dropped for a fault, the last "
-		      "one of %s", text_of(h, "dropped"), text_of(h, "last_fault"));
+		check(WARN, "link", "%s connections were dropped because of a fault, the "
+		      "last one of %s", text_of(h, "dropped"), text_of(h, "last_fault"));
 	if (num_of(h, "turned_away") || num_of(h, "clients_turned_away"))
 		check(WARN, "connections", "%s of VMs and %s of control clients were turned "
 		      "away, the last one: %s", text_of(h, "turned_away"),
 		      text_of(h, "clients_turned_away"), text_of(h, "last_turned_away"));
 	if (num_of(h, "not_introduced"))
-		check(WARN, "connections", "%s of %s have not introduced themselves as VMs",
+		check(WARN, "connections", "%s of %s connections have not introduced themselves "
+		      "as VMs",
 		      text_of(h, "not_introduced"), text_of(h, "vms"));
 	if (num_of(h, "log_lines_lost"))
-		check(WARN, "log", "%s lines of hmemd's log are lost, as nobody read them",
+		check(WARN, "log", "%s lines of hmemd's log are lost, because nobody read "
+		      "them",
 		      text_of(h, "log_lines_lost"));
 	status = try_ask(new_request("status", NULL), &why);
 	if (!status) {
@@ -172,13 +174,13 @@ static void check_hmemd(void)
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
 	if (key == ARGP_KEY_ARG)
-		argp_error(state, "what is '%s'?", arg);
+		argp_error(state, "'%s': doctor takes no arguments", arg);
 	return ARGP_ERR_UNKNOWN;
 }
 
 static const struct argp argp = {
 	.parser = parse_opt,
-	.doc = "Check that everything is as it should be, and say what to do if not.",
+	.doc = "Check hmemd and its VMs for problems, and say how to solve them.",
 	.children = global_argp,
 };
 

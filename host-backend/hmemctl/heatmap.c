@@ -33,12 +33,12 @@ enum { OPT_BINS = 256, OPT_SCALE, OPT_SVG };
 
 static const struct argp_option options[] = {
 	{ "time", 't', "SECONDS", 0,
-	  "A map of so much guest time: a row a window", 0 },
-	{ "bins", OPT_BINS, "N", 0, "Digits at most: in a row of a map, or for a tier",
+	  "Print a map over guest time, one row per window", 0 },
+	{ "bins", OPT_BINS, "N", 0, "Largest number of digits in a row or for a tier",
 	  0 },
-	{ "scale", OPT_SCALE, "PERCENT", 0, "Of full heat, at the end of the scale; 100",
+	{ "scale", OPT_SCALE, "PERCENT", 0, "Percentage of full heat at the end of the scale (100)",
 	  0 },
-	{ "svg", OPT_SVG, "FILE", 0, "Make a picture of it, too", 0 },
+	{ "svg", OPT_SVG, "FILE", 0, "Draw a picture as well", 0 },
 	{ 0 }
 };
 
@@ -87,8 +87,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_opt,
 	.args_doc = "[VM]",
-	.doc = "How hot a VM's memory is: a strip of digits for each tier, or with "
-	       "--time a map of guest time and address.",
+	.doc = "Show how hot a VM's memory is: a strip of digits for each tier, or with "
+	       "--time a map over guest time and address.",
 	.children = global_argp,
 };
 
@@ -300,7 +300,7 @@ static void write_picture(const struct heatmap *m)
 		err = errno;
 	if (err)
 		die(EXIT_ERROR, "cannot write %s: %s%s", picture.path, strerror(err),
-		    picture.created ? "" : "; what is in it now is no picture");
+		    picture.created ? "" : "; the file is incomplete");
 	picture.created = false;
 	if (!globals.quiet)
 		fprintf(stderr, "hmemctl: the picture is in %s\n", picture.path);

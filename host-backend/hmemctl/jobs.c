@@ -59,7 +59,7 @@ static error_t parse_job(int key, char *arg, struct argp_state *state)
 			argp_error(state, "one job at a time, not '%s' as well", arg);
 		if (hmem_parse_num(arg, strlen(arg), job, &err) < 0 || !*job ||
 		    *job > INT64_MAX)
-			argp_error(state, "'%s' is no job's number: see hmemctl jobs", arg);
+			argp_error(state, "'%s' is not the number of a job: see hmemctl jobs", arg);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which job? hmemctl jobs lists them");
@@ -72,8 +72,7 @@ static error_t parse_job(int key, char *arg, struct argp_state *state)
 static const struct argp cancel_argp = {
 	.parser = parse_job,
 	.args_doc = "JOB",
-	.doc = "Have a job ask for no more pages.  Those that the guest has been asked for "
-	       "already still move.",
+	.doc = "Cancel a job.  Pages of hints that the guest has already still move.",
 	.children = global_argp,
 };
 

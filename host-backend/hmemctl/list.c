@@ -6,7 +6,7 @@
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
 	if (key == ARGP_KEY_ARG)
-		argp_error(state, "what is '%s'?", arg);
+		argp_error(state, "'%s': list takes no arguments", arg);
 	return ARGP_ERR_UNKNOWN;
 }
 

@@ -54,18 +54,18 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.parser = parse_command,
 	.args_doc = "COMMAND [ARGUMENT...]",
-	.doc = "Look at hmemd and tell it what to do."
-	       "\v  list      the VMs that are connected\n"
-	       "  status    tiers of a VM, how hot they are, what is going on\n"
+	.doc = "Show what hmemd does, and control it."
+	       "\v  list      the connected VMs\n"
+	       "  status    a VM: its tiers, how hot they are, what hmemd does\n"
 	       "  stats     counters of a VM, by reason\n"
-	       "  top       what the VMs do, live\n"
-	       "  heatmap   how hot a VM's memory is, by address and time\n"
+	       "  top       the activity of VMs, live\n"
+	       "  heatmap   the heat of a VM's memory, by address and time\n"
 	       "  migrate   move pages by hand\n"
-	       "  jobs      what is being moved by hand\n"
-	       "  cancel    stop one of these jobs\n"
-	       "  policy    see and set what moves pages by itself\n"
-	       "  doctor    check that everything is as it should be\n\n"
-	       "hmemctl COMMAND --help says more.  Exit status: 0 all is well, 1 an "
+	       "  jobs      the jobs that move pages by hand\n"
+	       "  cancel    cancel such a job\n"
+	       "  policy    show or change the policy that moves a VM's pages\n"
+	       "  doctor    check for problems, and how to solve them\n\n"
+	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
 	       "error, 2 wrong usage, 3 some pages did not move, 77 not supported.",
 	.children = global_argp,
 };

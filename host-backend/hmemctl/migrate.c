@@ -27,12 +27,12 @@ static const struct argp_option options[] = {
 	  "START-END or START+SIZE of guest-physical memory (K, M, G, T), or all", 0 },
 	{ "all", OPT_ALL, NULL, 0, "The same as --gpa all", 0 },
 	{ "gfn", OPT_GFN, "LIST", 0, "Frames: N or N-M (inclusive), with commas", 0 },
-	{ "gfn-list", OPT_GFN_LIST, "FILE", 0, "Likewise, from a file or -", 0 },
-	{ "order", OPT_ORDER, "N", 0, "Ask for pages of up to 2^N frames (0)", 0 },
-	{ "retries", OPT_RETRIES, "N", 0, "Ask for busy pages again (3)", 0 },
-	{ "wait", OPT_WAIT, NULL, 0, "Until all is done, and tell", 0 },
-	{ "results", OPT_RESULTS, NULL, 0, "Each page's, with --wait -o json", 0 },
-	{ "dry-run", OPT_DRY_RUN, NULL, 0, "Say what would be asked", 0 },
+	{ "gfn-list", OPT_GFN_LIST, "FILE", 0, "The same, from a file; -: standard input", 0 },
+	{ "order", OPT_ORDER, "N", 0, "Send hints for pages of up to 2^N frames (0)", 0 },
+	{ "retries", OPT_RETRIES, "N", 0, "Try a busy page again N times (3)", 0 },
+	{ "wait", OPT_WAIT, NULL, 0, "Wait until the job has ended, and report", 0 },
+	{ "results", OPT_RESULTS, NULL, 0, "Print the result of each page; needs --wait -o json", 0 },
+	{ "dry-run", OPT_DRY_RUN, NULL, 0, "Print what would be done", 0 },
 	{ 0 }
 };
 
@@ -253,8 +253,8 @@ static void give_up(const char *vm)
 	if (o && json_object_array_length(field(o, "vms")) == 1)
 		what = text_of(json_object_array_get_idx(field(o, "vms"), 0),
 			       "activity");
-	die(EXIT_ERROR, "not all pages were answered for in %d s: %s; no more of them will "
-	    "be asked for", globals.timeout_ms / 1000, what);
+	die(EXIT_ERROR, "some pages have no result after %d s: %s. The job ends; its last "
+	    "hints may still move pages", globals.timeout_ms / 1000, what);
 }
 
 /* Wait for the final answer; collect the pages of earlier lines in @results. */
@@ -335,7 +335,7 @@ static void print_dry_run(json *m)
 	}
 	table_print(&t);
 	if (!globals.quiet)
-		printf("%s pages would be asked for in %s hints\n",
+		printf("%s pages would need %s hints\n",
 		       text_of(m, "pages"), text_of(m, "hints"));
 }
 

@@ -22,7 +22,7 @@ static const struct argp_option options[] = {
 void take_vm(struct argp_state *state, const char **vm, char *arg)
 {
 	if (*vm)
-		argp_error(state, "what is '%s'?", arg);
+		argp_error(state, "'%s': only one VM can be named", arg);
 	*vm = arg;
 }
 

@@ -18,7 +18,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
 	if (args->num == MAX_WORDS)
-		argp_error(state, "too much");
+		argp_error(state, "too many arguments");
 	args->words[args->num++] = arg;
 	return 0;
 }
@@ -26,14 +26,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.parser = parse_opt,
 	.args_doc = "[VM] get\n[VM] set KEY=VALUE...",
-	.doc = "See and set what moves a VM's pages by itself."
-	       "\vname=off: nothing moves unless asked by hand.  name=observe: the "
-	       "same, but the temperature is kept.  name=writes: the pages written "
-	       "most go to tier 0.  name=hmmv: the hottest do.  name=hmvisor: the "
-	       "hottest do, and a write counts for more than a read.  name=auto: the "
-	       "hottest do, found with as little looking as need be.  "
-	       "name=rates: pages move if that saves more time than it takes.  See "
-	       "hmemctl(1) for the other keys.",
+	.doc = "Show or change the policy that moves a VM's pages."
+	       "\vname=off: pages move only by hand.  name=observe: the same, but heat is "
+	       "tracked.  name=writes: the most written pages move to tier 0.  "
+	       "name=hmmv: the hottest pages do.  name=hmvisor: the hottest pages do, "
+	       "and a write counts more than a read.  name=auto: the hottest pages do, "
+	       "found at a small tracking cost.  name=rates: a page moves if the move "
+	       "saves more time than it takes.  See hmemctl(1) for the other keys.",
 	.children = global_argp,
 };
 

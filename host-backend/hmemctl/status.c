@@ -7,7 +7,7 @@
 static const struct argp argp = {
 	.parser = parse_vm,
 	.args_doc = "[VM]",
-	.doc = "Tiers of a VM, or of all, how hot they are, and what is going on.",
+	.doc = "Show the tiers of a VM or of all VMs, how hot they are, and what hmemd does.",
 	.children = global_argp,
 };
 
@@ -85,7 +85,7 @@ static void print_vm(json *vm)
 	printf("windows     %s of %s ms", text_of(vm, "windows"),
 	       num_of(vm, "window_ms") ? text_of(vm, "window_ms") : "-");
 	if (num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))
-		printf("; %s ms were asked for, but %s is the least for its memory",
+		printf("; the policy asks for %s ms, but %s ms is the shortest for its memory",
 		       text_of(vm, "asked_window_ms"), text_of(vm, "min_window_ms"));
 	putchar('\n');
 	printf("tracker     %s%s\n", text_of(vm, "tracker"),

@@ -143,7 +143,7 @@ void conn_send(struct conn *c, const void *data, size_t len)
 	if (c->closing)
 		return;
 	if (conn_queued(c) + len > c->out_max) {
-		conn_drop(c, true, "it does not read what is sent to it");
+		conn_drop(c, true, "the peer does not read its messages");
 		return;
 	}
 	if (c->out_len + len > c->out_size) {
@@ -154,7 +154,7 @@ void conn_send(struct conn *c, const void *data, size_t len)
 			size *= 2;
 		buf = realloc(c->out, size);
 		if (!buf) {
-			conn_drop(c, true, "no memory for what is to be sent");
+			conn_drop(c, true, "no memory for messages to the peer");
 			return;
 		}
 		c->out = buf;

@@ -104,7 +104,7 @@ static int open_top(const struct host_paths *paths, struct hmem_err *err)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return hmem_fail(err, ENOTSUP, "there is no %s: the host's kernel has "
-				 "no DAMON, it takes CONFIG_DAMON_SYSFS=y", path);
+				 "no DAMON, which needs CONFIG_DAMON_SYSFS=y", path);
 	if (fd < 0)
 		return hmem_fail(err, errno, "cannot open %s: %s", path,
 				 strerror(errno));
@@ -122,19 +122,19 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 		return 0;
 	if (get_number(top, "nr_kdamonds", &num) < 0)
 		return hmem_fail(err, errno, "cannot read DAMON's nr_kdamonds (%s): "
-				 "track=damon takes root, see hmemd(8)",
+				 "track=damon needs root, see hmemd(8)",
 				 strerror(errno));
 	if (num)
-		return hmem_fail(err, EEXIST, "DAMON is in use by someone else, who has set "
-				 "up %" PRIu64 " kdamonds: stop that, or if nobody knows "
-				 "of it, write off to the state of each in "
+		return hmem_fail(err, EEXIST, "DAMON is in use: another program has set up "
+				 "%" PRIu64 " kdamonds. Stop that program; or if there is "
+				 "none, write off to the state of each kdamond in "
 				 "/sys/kernel/mm/damon/admin/kdamonds and 0 to "
 				 "nr_kdamonds", num);
 	snprintf(value, sizeof(value), "%u", DAMON_MAX);
 	ret = put(top, "nr_kdamonds", value);
 	if (ret == -EACCES || ret == -EPERM || ret == -EROFS)
 		return hmem_fail(err, EPERM, "hmemd may not set up DAMON (%s): track=damon "
-				 "takes root and a /sys that can be written, see "
+				 "needs root and a writable /sys, see "
 				 "hmemd(8)", strerror(-ret));
 	if (ret < 0)
 		return hmem_fail(err, -ret, "DAMON does not take %s kdamonds: %s", value,
@@ -207,7 +207,7 @@ static int set_scheme(int context, struct hmem_err *err)
 		ret = set(context, err, all[i].path, "%s", all[i].value);
 	if (!ret && faccessat(context, "schemes/0/tried_regions", F_OK, 0) < 0)
 		return hmem_fail(err, ENOTSUP, "the host kernel's DAMON does not tell its "
-				 "regions (tried_regions): it takes Linux 6.2 or newer");
+				 "regions (tried_regions): use Linux 6.2 or newer");
 	return ret;
 }
 
@@ -222,7 +222,7 @@ static int set_up(int context, pid_t pid, const struct damon_region *regions,
 	if (get(context, "avail_operations", known, sizeof(known)) <= 0 ||
 	    !strstr(known, "fvaddr"))
 		return hmem_fail(err, ENOTSUP, "the host kernel's DAMON does not monitor "
-				 "processes: it takes CONFIG_DAMON_VADDR=y");
+				 "processes, which needs CONFIG_DAMON_VADDR=y");
 	ret = set(context, err, "operations", "fvaddr");
 	if (!ret)
 		ret = set(context, err, "monitoring_attrs/intervals/sample_us",

@@ -131,7 +131,7 @@ void device_second(struct vm *vm)
 	if (!vm_ready(vm)) {
 		if (now - vm->connected > HELLO_MS)
 			conn_drop(&vm->conn, true, "it did not introduce itself "
-				  "in time");
+				  "(HELLO, RANGES, STATE) in time");
 		return;
 	}
 	tracking_again(vm);

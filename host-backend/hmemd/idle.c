@@ -57,7 +57,7 @@ static int open_one(const char *dir, const char *file, int flags,
 		return hmem_fail(err, ENOTSUP, "there is no %s: %s", path, lacking);
 	if (errno == EACCES || errno == EPERM || errno == EROFS)
 		return hmem_fail(err, EPERM, "hmemd may not open %s (%s): track=idle "
-				 "takes root with CAP_SYS_ADMIN, see hmemd(8)", path,
+				 "needs root with CAP_SYS_ADMIN, see hmemd(8)", path,
 				 strerror(errno));
 	return hmem_fail(err, errno, "cannot open %s: %s", path, strerror(errno));
 }
@@ -75,8 +75,8 @@ int idle_open(struct idle *i, const struct host_paths *paths, pid_t pid,
 		.map_bytes = map_bytes,
 	};
 	ret = i->bitmap = open_one(paths->mm, "page_idle/bitmap", O_RDWR,
-				   "the host's kernel has no idle page tracking, it "
-				   "takes CONFIG_IDLE_PAGE_TRACKING=y", err);
+				   "the host's kernel has no idle page tracking, which "
+				   "needs CONFIG_IDLE_PAGE_TRACKING=y", err);
 	if (ret < 0)
 		goto fail;
 	ret = i->flags = open_one(paths->proc, "kpageflags", O_RDONLY,
@@ -344,7 +344,7 @@ int idle_check(const struct idle *i, struct hmem_err *err)
 	if (i->tracked >= i->present / 2)
 		return 0;
 	return hmem_fail(err, ENOTSUP, "of %" PRIu64 " pages of process %d, the kernel "
-			 "tracks only %" PRIu64 ": it does not those of hugetlbfs and "
-			 "DAX, use another tracker", i->present, (int)i->pid,
+			 "tracks only %" PRIu64 ": it cannot track those of hugetlbfs "
+			 "and DAX, use another tracker", i->present, (int)i->pid,
 			 i->tracked);
 }

@@ -127,7 +127,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		log_set_level(LOG_DEBUG);
 		break;
 	case ARGP_KEY_ARG:
-		argp_error(state, "what is '%s'?", arg);
+		argp_error(state, "'%s': hmemd takes options only", arg);
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -34,8 +34,8 @@ static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 		others += other == vm ? 0 : other->table_bytes;
 	if (others <= max && bytes <= max - others)
 		return 0;
-	return hmem_fail(err, E2BIG, "RANGES: a page table of %s for it, but of those of "
-			 "all VMs only %s are left: see --max-tables",
+	return hmem_fail(err, E2BIG, "RANGES: the VM needs a page table of %s, but only %s "
+			 "are left for page tables: see --max-tables",
 			 hmem_format_size(bytes, need, sizeof(need)),
 			 hmem_format_size(others < max ? max - others : 0, room,
 					  sizeof(room)));

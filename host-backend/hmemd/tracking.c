@@ -55,14 +55,14 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	if (!track->tracker)
 		return -ENOTSUP;
 	if (policy->lockstep && track->tracker == HMEM_LINK_TRACKER_HOST)
-		return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but the host's "
-				 "kernel looks in its own time: use lockstep=off or "
+		return hmem_fail(err, ENOTSUP, "lockstep=on is not possible: the host's "
+				 "kernel tracks in its own time. Use lockstep=off or "
 				 "another tracker");
 	if (policy->lockstep) {
 		track->flags = HMEM_LINK_TRACK_LOCKSTEP;
 		if (!(vm->hello.track_flags & HMEM_LINK_TRACK_LOCKSTEP))
-			return hmem_fail(err, ENOTSUP, "lockstep=on is asked for, but "
-					 "the VM's time cannot stand still: use "
+			return hmem_fail(err, ENOTSUP, "lockstep=on is not possible: "
+					 "the VM's time cannot stand still. Use "
 					 "lockstep=off, or start QEMU with -icount");
 	}
 	track->window_ns = window_ns(vm, policy);

@@ -151,8 +151,8 @@ void verb_cancel(struct client *client, json *req)
 	}
 	job = find_job(client->d, id);
 	if (!job) {
-		client_fail(client, "no-such-job", "no job %" PRId64 " is under way: it has "
-			    "ended, or there was none; see hmemctl jobs", id);
+		client_fail(client, "no-such-job", "there is no job %" PRId64 ", or it has "
+			    "ended: see hmemctl jobs", id);
 		return;
 	}
 	job_cancel(job);

@@ -24,22 +24,22 @@ static const char *activity(const struct vm *vm)
 	if (!TAILQ_EMPTY(&vm->jobs))
 		return "moving pages by hand";
 	if (vm->placer.policy.kind == HMEM_POLICY_OFF)
-		return "policy is off: nothing moves unless asked by hand";
+		return "policy is off: pages move only by hand, see hmemctl migrate";
 	if (!vm->track.window_ns)
-		return "nothing is tracked: the VM lacks what the policy asks for";
+		return "nothing is tracked: the VM does not offer the tracker of the policy";
 	if (vm->state.flags & HMEM_LINK_SCAN_LATE)
-		return "waiting for the guest's driver to tell what was accessed";
+		return "waiting for the guest's driver to report accessed pages";
 	if (!vm->stats.ticks)
 		return "waiting for the first window to end";
 	if (vm->tick.seq && vm_lockstep(vm))
 		return "waiting for the other VMs in lockstep";
 	if (vm->placer.policy.kind == HMEM_POLICY_OBSERVE)
-		return "policy is observe: nothing moves unless asked by hand";
+		return "policy is observe: pages move only by hand, see hmemctl migrate";
 	if (vm->num_under_way)
 		return "moving pages";
 	switch (hmem_placer_why_idle(&vm->placer)) {
 	case HMEM_PLACER_CANNOT_LOOK:
-		return "waiting: the guest's driver cannot look at all of its memory";
+		return "waiting: the guest's driver cannot scan all of the guest's memory";
 	case HMEM_PLACER_DOES_NOT_PAY:
 		return "idle: moving pages does not pay";
 	default:

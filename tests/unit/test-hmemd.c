@@ -146,9 +146,9 @@ static void migrate(void **state)
 	assert_int_equal(ask(f, "migrate --gpa 0-16M --to 0 --wait",
 			     "migrate.reasons.already"), 4096);
 	ctl(f, 0, "migrate --all --to 0 --dry-run");
-	assert_true(out_has(f, "8192 pages would be asked for in 8192 hints"));
+	assert_true(out_has(f, "8192 pages would need 8192 hints"));
 	ctl(f, 0, "migrate --all --to 0 --dry-run --order 9");
-	assert_true(out_has(f, "8192 pages would be asked for in 16 hints"));
+	assert_true(out_has(f, "8192 pages would need 16 hints"));
 	assert_int_equal(f->web.batches, batches);
 	/* All results of large pages, in batches that a client can keep up with. */
 	f->web.reason = NULL;
@@ -515,11 +515,11 @@ static void least_window(void **state)
 	ctl(f, 0, "policy large set name=observe window=10");
 	assert_int_equal(expect_track(&p, &msg)->window_ns, 40000000);
 	ctl(f, 0, "status large");
-	assert_true(out_has(f, "of 40 ms; 10 ms were asked for, but 40 is the least"));
+	assert_true(out_has(f, "of 40 ms; the policy asks for 10 ms, but 40 ms is the shortest"));
 	ctl(f, 0, "policy large set window=50");
 	assert_int_equal(expect_track(&p, &msg)->window_ns, 50000000);
 	ctl(f, 0, "status large");
-	assert_false(out_has(f, "asked for"));
+	assert_false(out_has(f, "the policy asks for"));
 	peer_close(&p);
 }
 
@@ -1706,7 +1706,7 @@ static void picture_is_written(void **state)
 	assert_int_equal(lseek(fd, 0, SEEK_END), 3);
 	snprintf(line, sizeof(line), "heatmap --svg %s", path);
 	ctl(f, 1, line);
-	assert_true(out_has(f, "what is in it now is no picture"));
+	assert_true(out_has(f, "the file is incomplete"));
 	f->ctl.file_limit = 0;
 	ctl(f, 0, line);
 	assert_true(lseek(fd, 0, SEEK_END) > 1000);

@@ -2,9 +2,9 @@
 /*
  * hmem-sim: a small cache that handles most accesses.
  *
-* Each vCPU has a direct-mapped cache by virtual address.  A load of a line in
-* it changes nothing in the model, nor does a store to a line in it that has
-* been stored to before.  Two rules ensure this:
+ * Each vCPU has a direct-mapped cache by virtual address.  A load of a line in
+ * it changes nothing in the model, nor does a store to a line in it that has
+ * been stored to before.  Two rules ensure this:
  * - a line in the filter is also in the last-level cache, and in one slot of
  *   the filter only;
  * - the filter is emptied when the guest changes its address space, and when
