@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # Completion of hmemctl in bash: commands, VMs, options, policies and tunables.
-# What exists is asked of hmemctl and hmemd themselves; without hmemd there is
-# just less to offer.
+# The words come from hmemctl and hmemd themselves; without hmemd there are fewer.
 
 _hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
 	timeout 1 hmemctl -q "$@" 2>/dev/null
@@ -41,13 +40,13 @@ _hmemctl() {
 	-d | --vm) words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1) ;;
 	*)
 		if [[ $cur == -* ]]; then
-			# shellcheck disable=SC2086 # no command: hmemctl's own
+			# shellcheck disable=SC2086 # without a command: hmemctl's own options
 			words=$(_hmemctl_words $command --help |
 				grep -oE -- '--[a-z-]+' | sort -u)
 		elif [ -z "$command" ]; then
 			words=$commands
 		elif [ "$command" = policy ] && [[ $prev == set || $prev == *=* ]]; then
-			# The names and values that hmemd has now.
+			# The names and values of the running hmemd.
 			words=$(_hmemctl_words "${socket[@]}" policy get | tr -s ' ' '=' |
 				cut -d = -f 1 | sed 's/$/=/')
 			[[ $words == *name=* ]] || words="name= $words"
