@@ -1302,7 +1302,7 @@ static void job_in_time(void **state)
 		;
 	ctl_run(&f->ctl, &f->d, NULL, "migrate --all --to 1 --wait --timeout 1");
 	assert_int_equal(f->ctl.status, 1);
-	assert_true(out_has(f, "in 1 s: the guest is paused"));
+	assert_true(out_has(f, "after 1 s: the guest is paused"));
 }
 
 /* What the guest moves by itself is a reason to warn, for two minutes. */

@@ -412,7 +412,7 @@ static void damon_missing(void **state)
 	} while (0)
 	FAILS("CONFIG_DAMON_SYSFS");
 	make(f, TREE "nr_kdamonds", "2\n");
-	FAILS("in use by someone else, who has set up 2");
+	FAILS("another program has set up 2");
 	has(f, TREE "nr_kdamonds", "2\n");
 	/* What was begun is taken back. */
 	make(f, TREE "nr_kdamonds", "0\n");
