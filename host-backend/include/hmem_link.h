@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem link: what a virtio-hmem device in QEMU and hmemd say to each other.
+ * hmem link: the messages between a virtio-hmem device in QEMU and hmemd.
  *
- * A stream Unix socket on one host.  QEMU is the client and reconnects; hmemd
- * is the server.  Each message is a hmem_link_header and len bytes of payload,
- * in host byte order, except for hints and results, which are the wire structs
- * of virtio_hmem.h as they stand.  Fields named padding are sent as zero.
+ * The link is a stream Unix socket on one host.  QEMU is the client and reconnects;
+ * hmemd is the server.  Each message is a hmem_link_header and len bytes of payload, in
+ * host byte order, except that hints and results are the wire structs of virtio_hmem.h.
+ * Fields named padding are sent as zero.
  *
- * Order: the device sends HELLO (with the maps' file descriptor as
- * SCM_RIGHTS), RANGES and STATE; the daemon answers WELCOME.  Before that
- * the daemon sends nothing.  Then:
+ * Order: the device sends HELLO (with the maps' file descriptor as SCM_RIGHTS), RANGES
+ * and STATE; the daemon answers WELCOME, and sends nothing before that.  Then:
  *
  *   device to daemon                  daemon to device
- *   STATE    whenever it changes      HINTS      a batch to move
- *   RANGES   whenever they change     TRACK      start, change, stop tracking
+ *   STATE    when it has changed      HINTS      a batch of pages to move
+ *   RANGES   when they have changed   TRACK      start, change or stop tracking
  *   RESULTS  of a batch               TICK_DONE  the maps have been read
  *   REJECT   a batch is not accepted
  *   TICK     a window has ended
  *
- * RANGES come before whatever relies on them (RESULTS, REJECT, TICK), and else no
- * more often than once in hmem_link_hello.min_window_ns of guest time.
+ * RANGES come before messages that depend on them (RESULTS, REJECT, TICK).  Otherwise
+ * they come at most once in hmem_link_hello.min_window_ns of guest time.
  *
- * Either side drops the connection on a message that breaks these rules, and
- * says which one in its log.  A dropped or closed connection ends all batches
- * that were under way on it; their results are lost to the daemon.
+ * If a message breaks these rules, the receiver drops the connection and logs the
+ * broken rule.  A dropped or closed connection ends all its unfinished batches; the
+ * daemon does not get their results.
  */
 #ifndef HMEM_LINK_H
 #define HMEM_LINK_H
@@ -33,29 +32,34 @@
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
 #define HMEM_LINK_VERSION	5u
 
-/* A payload is never longer than this many bytes. */
+/* Largest payload, in bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
 
 #define HMEM_LINK_MAX_TIERS	8u
-/* In the memfd, one after the other: dirty, accessed, rearm. */
+/* Maps in the memfd, one after the other: dirty, accessed, rearm. */
 #define HMEM_LINK_MAPS		3u
 #define HMEM_LINK_MAX_RANGES	1024u
-/* Hints in a HINTS message: 1 .. this. */
+/* Largest number of hints in a HINTS message; the smallest is 1. */
 #define HMEM_LINK_MAX_HINTS	511u
 
 /*
- * Ways to find out which pages were used.  DIRTY sees writes only, and each
- * window by itself.  Its dirty log is on only in windows that are no rest, and
- * while there is a driver: a log that is on costs the host every huge mapping of
- * the guest's memory, and a fault for each page that is written.  SIM, the simulator's accessed and dirty bits, sees reads
- * as well; a page's bits stay set, and are found in each window, until the
- * daemon has them cleared (rearm map), as the bits of a page table do.  GPT has
- * the guest's driver read and clear the accessed bits of the guest's page
- * tables, and with VIRTIO_HMEM_F_WRITTEN the dirty bits; without, written pages
- * are not found.  It finds nothing while there is no driver that has negotiated
- * VIRTIO_HMEM_F_ACCESS; hmem_link_state.features says so.  HOST has hmemd itself
- * ask the host's kernel, about the process that it is connected with and the
- * addresses that RANGES names: the device ends the windows and fills no map.
+ * Trackers, the ways to find used pages:
+ *
+ * DIRTY finds the pages written in each window.  Its dirty log is on only in windows
+ * that are not rests, and while there is a driver, because the log costs the host every
+ * huge mapping of the guest's memory, and a fault for each written page.
+ *
+ * SIM, the simulator's accessed and dirty bits, finds reads as well.  A page's bits stay
+ * set, and are found in each window, until the daemon has them cleared by the rearm map,
+ * like the bits of a page table.
+ *
+ * GPT: the guest's driver reads and clears the accessed bits of the guest's page tables,
+ * and with VIRTIO_HMEM_F_WRITTEN the dirty bits; without the feature, it finds no
+ * written pages.  GPT finds nothing while no driver has negotiated
+ * VIRTIO_HMEM_F_ACCESS, see hmem_link_state.features.
+ *
+ * HOST: hmemd itself asks the host's kernel about the process at the other end of the
+ * connection, and the addresses in RANGES.  The device ends windows and fills no map.
  *
  * For DIRTY and GPT, no window ends while there is no driver.
  */
@@ -65,19 +69,19 @@
 #define HMEM_LINK_TRACKER_HOST	(1u << 3)	/* hmemd, by the host's kernel */
 
 /*
- * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands
- * still until TICK_DONE has come, and windows end at multiples of window_ns of
- * guest virtual time; so that what device and daemon do depends on guest time
- * only.  QEMU does nothing else meanwhile.
+ * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands still
+ * until TICK_DONE comes, and windows end at multiples of window_ns of guest virtual
+ * time.  So the actions of device and daemon depend on guest time only.  QEMU does
+ * nothing else meanwhile.
  *
- * REST: windows end as ever, but nobody looks what was used in them.  What the
- * tracker has found stays found until the first window that is none; DIRTY,
- * whose log is off in a rest, finds nothing of what is written meanwhile.
+ * REST: windows end as usual, but nothing looks for pages used in them.  The tracker
+ * keeps what it has found until the first window that is not a rest.  DIRTY, whose log
+ * is off in a rest, misses pages written meanwhile.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
 
-/* No window is shorter or longer, in ns; see hmem_link_hello.min_window_ns. */
+/* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
 #define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)
 #define HMEM_LINK_MAX_WINDOW_NS	UINT64_C(3600000000000)
 
@@ -101,7 +105,7 @@ struct hmem_link_header {
 	uint32_t len;		/* bytes of payload that follow */
 };
 
-/* As struct virtio_hmem_tier; the fields have its meaning and units. */
+/* Like struct virtio_hmem_tier; the fields have the same meaning and units. */
 struct hmem_link_tier {
 	uint32_t pxm;
 	uint32_t kind;
@@ -119,38 +123,38 @@ struct hmem_link_hello {
 	char device[64];	/* the device's id, or its QOM path's last part */
 	uint8_t uuid[16];	/* QEMU's -uuid; all zero: none */
 	uint32_t num_tiers;	/* 2 .. HMEM_LINK_MAX_TIERS */
-	uint32_t max_batches;	/* batches the daemon may have under way */
+	uint32_t max_batches;	/* largest number of unfinished batches */
 	/*
-	 * Bytes in a map, a multiple of 8.  The memfd holds HMEM_LINK_MAPS of
-	 * them: the dirty map, the accessed map and the rearm map; the last two
-	 * mean something to trackers with accessed bits only.
-	 * Each is an array of uint64_t: bit g % 64 of word g / 64 stands for
-	 * GFN g.  Bits for GFNs that no range names mean nothing.
+	 * Bytes in a map, a multiple of 8.  The memfd holds HMEM_LINK_MAPS maps: dirty,
+	 * accessed and rearm.  The last two have a meaning only for trackers with
+	 * accessed bits.  Each map is an array of uint64_t: bit g % 64 of word g / 64
+	 * stands for GFN g.  Bits for GFNs outside of all ranges mean nothing.
 	 *
-	 * Of dirty and accessed map the device ORs bits in, atomically, and the
-	 * daemon takes a word by exchanging it for zero, atomically.  In the
-	 * rearm map the daemon sets bits before TICK_DONE; on TICK_DONE the
-	 * device clears the accessed and dirty bits of those frames in its
-	 * tracker, and the map.  GPT clears them at the end of the next window,
-	 * after it has read them: one scan does both.
+	 * Dirty and accessed map: the device ORs bits in, and the daemon takes a word by
+	 * exchanging it for zero, both atomically.
+	 *
+	 * Rearm map: the daemon sets bits before TICK_DONE.  On TICK_DONE, the device
+	 * clears the accessed and dirty bits of those frames in its tracker, and the
+	 * map.  GPT clears the bits at the end of the next window, after it has read
+	 * them, so that one scan does both.
 	 */
 	uint64_t map_bytes;
-	uint32_t trackers;	/* HMEM_LINK_TRACKER_*: those TRACK may name */
-	uint32_t track_flags;	/* HMEM_LINK_TRACK_*: those TRACK may have */
+	uint32_t trackers;	/* HMEM_LINK_TRACKER_* that TRACK may name */
+	uint32_t track_flags;	/* HMEM_LINK_TRACK_* that TRACK may have */
 	/*
-	 * The shortest window that TRACK may ask for, 1 ms .. 1 h: it grows with
-	 * the memory that could have to be gone through in each.
+	 * The shortest window that TRACK may request, 1 ms .. 1 h: it grows with the
+	 * memory that may have to be passed over in each window.
 	 */
 	uint64_t min_window_ns;
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 };
 
-/* Pages are of this many bytes. */
+/* Size of a page in bytes. */
 #define HMEM_LINK_PAGE_SIZE	4096u
 
 /*
- * Guest RAM that belongs to a tier, now: memory that is plugged in later is added,
- * memory that goes is taken away.  Sorted by gfn, not overlapping.
+ * Guest RAM that belongs to a tier now: memory that is plugged in is added, memory that
+ * goes is removed.  Sorted by gfn, not overlapping.
  */
 struct hmem_link_range {
 	uint64_t gfn;
@@ -158,9 +162,8 @@ struct hmem_link_range {
 	uint32_t tier;
 	uint32_t padding;
 	/*
-	 * Where all of it is mapped in the address space of the process that
-	 * sends this, a multiple of HMEM_LINK_PAGE_SIZE; 0: not to be had, and
-	 * HOST is of no use for it.
+	 * The address of the range in the sending process, a multiple of
+	 * HMEM_LINK_PAGE_SIZE; 0: it has none, and HOST cannot track the range.
 	 */
 	uint64_t hva;
 };
@@ -168,15 +171,15 @@ struct hmem_link_range {
 /* hmem_link_state.flags */
 #define HMEM_LINK_DRIVER_OK	(1u << 0)	/* the guest's driver is at work */
 #define HMEM_LINK_VM_RUNNING	(1u << 1)
-/* Live migration, out or (postcopy) in: HINTS are rejected, nothing is tracked. */
+/* Live migration, outgoing or (postcopy) incoming: HINTS are rejected, tracking stops. */
 #define HMEM_LINK_MIGRATING	(1u << 2)
 #define HMEM_LINK_BROKEN	(1u << 3)	/* the guest broke the rules; reset it */
-/* The driver has not finished a scan (GPT) for longer than a window. */
+/* A scan (GPT) takes the driver longer than a window. */
 #define HMEM_LINK_SCAN_LATE	(1u << 4)
 
 /*
- * Losing DRIVER_OK (reset, unload, reboot, unplug) ends all batches that are
- * under way; no RESULTS follow for them.
+ * When DRIVER_OK is lost (reset, unload, reboot, unplug), all unfinished batches end, and
+ * no RESULTS follow for them.
  */
 struct hmem_link_state {
 	uint32_t flags;
@@ -184,8 +187,8 @@ struct hmem_link_state {
 	uint64_t features;	/* negotiated; 0 without a driver */
 	uint64_t vtime_ns;	/* guest virtual time */
 	/*
-	 * With VIRTIO_HMEM_F_ONLINE in features: bytes of each tier that are
-	 * online in the guest, as its driver says; else 0.
+	 * With VIRTIO_HMEM_F_ONLINE in features: bytes of each tier that are online in
+	 * the guest, as reported by its driver; otherwise 0.
 	 */
 	uint64_t online[HMEM_LINK_MAX_TIERS];
 };
@@ -204,11 +207,12 @@ struct hmem_link_reject {
 };
 
 /*
- * Every window_ns of guest virtual time the device collects what its tracker
- * has found, ORs it into the maps and sends TICK.  The window after that ends
- * only when TICK_DONE has come: a slow daemon gets longer windows, never a
- * queue of them.  Another window with the same tracker and flags, or a rest or
- * none, is a change of the one under way; anything else starts anew.
+ * After each window_ns of guest virtual time, the device collects what its tracker has
+ * found, ORs it into the maps, and sends TICK.  The next window ends only after
+ * TICK_DONE: a slow daemon gets longer windows, but never a queue of windows.
+ *
+ * A TRACK that changes only the length of the window, or whether it is a rest, changes
+ * the current window.  Any other TRACK starts tracking again.
  */
 struct hmem_link_track {
 	uint64_t window_ns;	/* 0: stop; else hello.min_window_ns .. 1 h */
@@ -216,16 +220,16 @@ struct hmem_link_track {
 	uint32_t flags;		/* HMEM_LINK_TRACK_*; 0 to stop */
 };
 
-/* hmem_link_tick.flags: what the maps do not name may have been used, too. */
+/* hmem_link_tick.flags: pages that the maps do not name may have been used as well. */
 #define HMEM_LINK_TICK_INCOMPLETE	(1u << 0)
 
 struct hmem_link_tick {
 	uint64_t seq;		/* 1, 2, ... since tracking was started */
 	uint64_t vtime_ns;	/* guest virtual time of this tick */
-	uint64_t window_ns;	/* guest virtual time since the tick before */
+	uint64_t window_ns;	/* guest virtual time since the last tick */
 	uint64_t dirty;		/* pages found written */
 	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
-	uint64_t scan_ns;	/* of the window: the guest's scan; 0: none */
+	uint64_t scan_ns;	/* part of the window that the guest's scan took; 0: no scan */
 	uint32_t flags;		/* HMEM_LINK_TICK_* */
 	uint32_t padding;
 };
