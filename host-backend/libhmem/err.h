@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One error: what went wrong and what to do next, for a person to read. */
+/* An error text for a person: what went wrong, and what to do next. */
 #ifndef HMEM_ERR_H
 #define HMEM_ERR_H
 

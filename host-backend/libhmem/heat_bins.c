@@ -5,7 +5,7 @@
 
 #include "heat_bins.h"
 
-/* Ranges from @from on that follow each other in one tier; in blocks. */
+/* Size in blocks of the consecutive ranges of one tier that begin with range @from. */
 struct stretch {
 	uint32_t from, to;
 	uint64_t first, blocks;
@@ -27,7 +27,7 @@ static bool next_stretch(const struct hmem_pages *p, struct stretch *s)
 	return true;
 }
 
-/* Bins of @per blocks each that there would be, and the most in one tier. */
+/* The number of bins of @per blocks each, and the largest number in one tier. */
 static uint64_t count(const struct hmem_pages *p, uint64_t per, uint64_t *in_tier)
 {
 	uint64_t all = 0, num[HMEM_LINK_MAX_TIERS] = { 0 };
@@ -44,7 +44,7 @@ static uint64_t count(const struct hmem_pages *p, uint64_t per, uint64_t *in_tie
 	return all;
 }
 
-/* The fewest blocks a bin can have for all to be @max at most. */
+/* The smallest number of blocks per bin with which there are at most @max bins. */
 static uint64_t blocks_per_bin(const struct hmem_pages *p, uint32_t max,
 			       bool per_tier)
 {
@@ -107,7 +107,7 @@ static bool add(const struct hmem_pages *p, const struct hmem_block *block,
 	bin->pages += hmem_block_frames(block);
 	if (!block->live)
 		return true;
-	/* Slots outside the mask stand for no frame, and are zero. */
+	/* Slots outside of the mask stand for no frame, and are zero. */
 	for (unsigned int i = 0; i < 64; i++) {
 		sum += heat[i];
 		max = heat[i] > max ? heat[i] : max;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Halfwords of a block's 64 pages, eight of them in one register of any machine,
- * and words of 64 bits, one for each page.
+ * Operations on the 16-bit values of a block's 64 pages, eight of them in one vector register
+ * of any machine; and on 64-bit words with one bit per page.
  */
 #ifndef HMEM_LANES_H
 #define HMEM_LANES_H
@@ -25,7 +25,7 @@ static inline void lanes_store(uint16_t *v, lanes l)
 	memcpy(v, &l, sizeof(l));
 }
 
-/* All ones in the lanes whose bit is set. */
+/* Sets all bits of the lanes whose bit is set in @bits. */
 static inline lanes lanes_spread(uint8_t bits)
 {
 	const lanes bit = { 1, 2, 4, 8, 16, 32, 64, 128 };
@@ -33,7 +33,7 @@ static inline lanes lanes_spread(uint8_t bits)
 	return (lanes)((bit & bits) != 0);
 }
 
-/* What is set in any lane. */
+/* The OR of all lanes. */
 static inline uint16_t lanes_any(lanes l)
 {
 	uint64_t half[2];
@@ -44,7 +44,7 @@ static inline uint16_t lanes_any(lanes l)
 	return half[0] | half[0] >> 16;
 }
 
-/* From rows to columns: bit @g of lane @l becomes bit 8 * @g + @l. */
+/* Transposes bits: bit @g of lane @l becomes bit 8 * @g + @l. */
 static inline uint64_t lanes_transpose(lanes rows)
 {
 	typedef uint8_t bytes __attribute__((vector_size(8)));
@@ -61,7 +61,7 @@ static inline uint64_t lanes_transpose(lanes rows)
 	return x ^ swap ^ swap << 28;
 }
 
-/* A bit for each of the 64 halfwords from @v on: @condition holds for it, in lanes @l. */
+/* A bit for each of the 64 values from @v on: does @condition hold, with the values in @l? */
 #define LANES_WHERE(v, l, condition) ({						\
 	lanes lanes_rows = { 0 };						\
 										\

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How much of something there was lately: in the minute under way and the one before
- * it, so that what has ended is forgotten after two minutes at most.  All zero: none.
+ * A count of recent events: of the current minute and the one before, so that events are
+ * forgotten after two minutes at most.  All zero: no events.
  */
 #ifndef HMEM_LATELY_H
 #define HMEM_LATELY_H
@@ -11,7 +11,7 @@
 #define HMEM_LATELY_MS	60000u
 
 struct hmem_lately {
-	/* Minutes of the clock that the counts are for: this one, and the one before. */
+	/* The minutes of the clock that the counts are for: the current one, the last one. */
 	uint64_t minute;
 	uint64_t now, before;
 };

@@ -10,7 +10,7 @@
 	_Static_assert(sizeof(type) == (size), #type " has holes")
 VIRTIO_HMEM_ASSERT_LAYOUT(ASSERT_SIZE);
 
-/* Payload lengths that a type may have: least, most, and the step between. */
+/* Payload lengths of a type: smallest, largest, and the step between lengths. */
 static const struct msg_form {
 	const char *name;
 	uint32_t min, max, step;
@@ -215,7 +215,7 @@ int hmem_link_check_result(const struct virtio_hmem_result *res,
 	if (gfn >= HMEM_MAX_GFN || new_gfn >= HMEM_MAX_GFN)
 		return hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " to %#"
 				 PRIx64 " is beyond any guest memory", gfn, new_gfn);
-	/* A bad order is answered as it was asked: it may well be unaligned. */
+	/* The result of a bad order repeats the hint, so it may be unaligned. */
 	if (res->status != VIRTIO_HMEM_S_ERROR && (gfn & mask || new_gfn & mask))
 		return hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64 " to %#"
 				 PRIx64 " is not aligned to order %u", gfn,

@@ -8,7 +8,7 @@ static struct hmem_tracker_maps *to_maps(struct hmem_tracker *t)
 
 static uint64_t take_word(uint64_t *word, uint64_t mask)
 {
-	/* Most words are zero: look before paying for an atomic. */
+	/* Most words are zero: test before the more expensive atomic operation. */
 	if (!(__atomic_load_n(word, __ATOMIC_RELAXED) & mask))
 		return 0;
 	if (mask == UINT64_MAX)
@@ -27,7 +27,7 @@ static struct hmem_sample dirty_take(struct hmem_tracker *t, uint64_t gfn,
 	return s;
 }
 
-/* Accessed and dirty bits, which stay set until they are rearmed. */
+/* Takes accessed and dirty bits, which stay set until they are rearmed. */
 static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
 				   uint64_t mask)
 {
@@ -41,7 +41,7 @@ static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
 	return s;
 }
 
-/* Accessed bits alone. */
+/* Takes accessed bits only. */
 static struct hmem_sample accessed_take(struct hmem_tracker *t, uint64_t gfn,
 					uint64_t mask)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mlq.h"
 
-/* Add one to the counters of @lanes, which are not at their end. */
+/* Increment the counters of @lanes, which are not at their maximum. */
 static void count_up(uint64_t *planes, unsigned int bits, uint64_t lanes)
 {
 	for (unsigned int i = 0; i < bits; i++) {
@@ -12,7 +12,7 @@ static void count_up(uint64_t *planes, unsigned int bits, uint64_t lanes)
 	}
 }
 
-/* Take one from the counters of @lanes, which are not zero. */
+/* Decrement the counters of @lanes, which are not zero. */
 static void count_down(uint64_t *planes, unsigned int bits, uint64_t lanes)
 {
 	for (unsigned int i = 0; i < bits; i++) {
@@ -32,18 +32,18 @@ static uint64_t nonzero(const uint64_t *planes, unsigned int bits)
 	return any;
 }
 
-/* The lanes whose level is @n (1 .. 7) at least. */
+/* The lanes whose level is at least @n (1 .. 7). */
 static uint64_t at_least(const uint64_t *level, unsigned int n)
 {
 	uint64_t ge = UINT64_MAX;
 
-	/* From the lowest bit: more than @n above it decides, or equal to it. */
+	/* Compare from the lowest bit up: a higher bit overrides the result so far. */
 	for (unsigned int i = 0; i < HMEM_MLQ_LEVEL_BITS; i++)
 		ge = n >> i & 1 ? level[i] & ge : level[i] | ge;
 	return ge;
 }
 
-/* The lanes that are left alone for one window more. */
+/* The lanes that are left alone for exactly one more window. */
 static uint64_t last_wait(const struct hmem_mlq_block *b)
 {
 	return b->wait[0] & ~nonzero(b->wait + 1, HMEM_MLQ_MAX_LEVEL - 1);
@@ -60,13 +60,13 @@ uint64_t hmem_mlq_step(struct hmem_mlq_block *b, uint64_t accessed,
 	rearm = waiting & ~nonzero(b->wait, HMEM_MLQ_MAX_LEVEL);
 	count_down(b->level, HMEM_MLQ_LEVEL_BITS,
 		   miss & nonzero(b->level, HMEM_MLQ_LEVEL_BITS));
-	/* Whichever will be accessed in the next window. */
+	/* All of these, whether or not they will be accessed in the next window. */
 	if (!max_level)
 		return late ? UINT64_MAX : rearm | hit;
 	if (!hit)
 		return late ? last_wait(b) : rearm;
 	count_up(b->level, HMEM_MLQ_LEVEL_BITS, hit & ~at_least(b->level, max_level));
-	/* 2^level - 1: as many ones as the level says. */
+	/* 2^level - 1, which has as many ones as the level. */
 	for (unsigned int i = 0; i < max_level; i++)
 		b->wait[i] |= hit & at_least(b->level, i + 1);
 	return late ? last_wait(b) : rearm;

@@ -17,7 +17,7 @@ static int digit(char c)
 	return 16;
 }
 
-/* Digits from @s; returns how many characters, 0 if there is no number. */
+/* Parse digits at @s.  Returns the number of characters, 0 if there is no number. */
 static size_t number(const char *s, size_t len, uint64_t *num, bool *too_big)
 {
 	unsigned int base = 10;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "sample.h"
 
-/* The log is on for one part in so many of the time, at most: see sample.h. */
+/* The log is on for at most one part in this many of the time: see sample.h. */
 #define MOST_OF_TIME	16u
-/* Frames of a huge page of the host's. */
+/* Frames per huge page of the host. */
 #define HUGE		512u
 
 static uint64_t least(uint64_t ns, uint64_t min_ns)
@@ -16,7 +16,7 @@ static uint64_t policy_ns(const struct hmem_policy *policy)
 	return policy->window * UINT64_C(1000000);
 }
 
-/* Faults that accrue in @ns; neither is so large that this overflows. */
+/* Faults that accrue in @ns; the arguments are bounded, so this cannot overflow. */
 static int64_t accrues(const struct hmem_policy *policy, uint64_t ns)
 {
 	return policy->faults * (ns / 1000) / 1000000;
@@ -27,7 +27,7 @@ static uint64_t longest(const struct hmem_policy *policy, uint64_t min_ns)
 	return least(policy_ns(policy) / MOST_OF_TIME, min_ns);
 }
 
-/* What is left of the policy's window. */
+/* The rest of the policy's window. */
 static uint64_t rest_ns(const struct hmem_sampler *s, const struct hmem_policy *policy,
 			uint64_t min_ns)
 {
@@ -43,12 +43,12 @@ uint64_t hmem_sampler_begin(struct hmem_sampler *s, const struct hmem_policy *po
 	return rest_ns(s, policy, min_ns);
 }
 
-/* Samples are as long as can be paid for in a window, by pages that are written. */
+/* Make samples as long as a window's faults pay for; @written: pages of the last one. */
 static void adapt_length(struct hmem_sampler *s, const struct hmem_policy *policy,
 			 uint64_t min_ns, uint64_t huge, uint64_t written)
 {
 	uint64_t all = accrues(policy, policy_ns(policy));
-	/* Huge pages may take it all: then it is a window as long as pays as much again. */
+	/* If huge pages alone cost more than a window, allow as many faults again. */
 	uint64_t most = all > 2 * huge ? all - huge : huge;
 
 	if (written > most)
@@ -67,7 +67,7 @@ uint64_t hmem_sampler_next(struct hmem_sampler *s, const struct hmem_policy *pol
 	int64_t most = accrues(policy, policy_ns(policy));
 	uint64_t huge = frames / HUGE;
 
-	/* Whatever the device says. */
+	/* Bound the device's number. */
 	if (window_ns > HMEM_LINK_MAX_WINDOW_NS)
 		window_ns = HMEM_LINK_MAX_WINDOW_NS;
 	if (written > frames)

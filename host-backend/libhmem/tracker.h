@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A tracker tells which frames were used in the window that has ended.  When a
- * window ends, and how tracking is switched on, is the business of who owns
- * the tracker: the page table only collects.
+ * A tracker tells which frames were used in the last window.  The owner of the tracker
+ * switches tracking on and ends windows; the page table only collects.
  */
 #ifndef HMEM_TRACKER_H
 #define HMEM_TRACKER_H
@@ -12,7 +11,7 @@
 
 struct hmem_tracker;
 
-/* Of 64 frames, a bit each.  What was written was accessed, too. */
+/* One bit for each of 64 frames.  A written frame counts as accessed, too. */
 struct hmem_sample {
 	uint64_t accessed, written;
 };
@@ -20,30 +19,30 @@ struct hmem_sample {
 struct hmem_tracker_ops {
 	const char *name;
 	/*
-	 * Take (read and clear) the samples of frames @gfn .. @gfn + 63, @gfn
-	 * being a multiple of 64: bit i of a word stands for @gfn + i.  Only
-	 * the bits in @mask are taken; the others stay for a later call.
+	 * Take (read and clear) the samples of frames @gfn .. @gfn + 63, where @gfn is a
+	 * multiple of 64: bit i of a word stands for @gfn + i.  Takes only the bits in
+	 * @mask; the others stay for a later call.
 	 */
 	struct hmem_sample (*take)(struct hmem_tracker *t, uint64_t gfn,
 				   uint64_t mask);
 	/*
-	 * NULL: each window is found by itself.  Otherwise a frame that was
-	 * accessed is found so in every window until it is rearmed, as with
-	 * the bits of a page table, and this rearms the frames of @bits.
+	 * Rearms the frames of @bits.  An accessed frame is found in each window until it
+	 * is rearmed, like the bits of a page table.  NULL: the tracker finds the accesses
+	 * of each window by itself.
 	 */
 	void (*rearm)(struct hmem_tracker *t, uint64_t gfn, uint64_t bits);
-	/* They are rearmed a window later, after they have been found again. */
+	/* Frames are rearmed a window later, after they have been found again. */
 	bool rearms_late;
 	/*
-	 * A window costs the guest what is rearmed in it, and no more, however
-	 * short it is: nobody goes through all of memory for it.
+	 * A window costs the guest only the frames rearmed in it, however short the
+	 * window is: nothing passes over all of memory.
 	 */
 	bool pay_by_page;
-	/* A window that is no rest costs a scan of all that is used, besides. */
+	/* A window that is not a rest also costs a scan of all used memory. */
 	bool scans;
 	/*
-	 * In a window that is no rest each page that is written costs the host a
-	 * fault, and the guest has no huge pages there: see sample.h.
+	 * In a window that is not a rest, each written page costs the host a fault, and
+	 * the guest has no huge pages: see sample.h.
 	 */
 	bool faults;
 };
@@ -52,27 +51,27 @@ struct hmem_tracker {
 	const struct hmem_tracker_ops *ops;
 };
 
-/* Over the maps of the link, see hmem_link.h. */
+/* A tracker that reads the maps of the link, see hmem_link.h. */
 struct hmem_tracker_maps {
 	struct hmem_tracker tracker;
-	/* Shared with the device, unless it is the host's; words change under us. */
+	/* Unless the tracker is the host's, shared with the device: words change at any time. */
 	uint64_t *dirty, *accessed, *rearm;
-	/* Frames that a map has bits for. */
+	/* Number of frames that a map has bits for. */
 	uint64_t frames;
 };
 
-/* @maps: HMEM_LINK_MAPS of @map_bytes each; this one only looks at the first. */
+/* @maps: HMEM_LINK_MAPS maps of @map_bytes each; this tracker reads the first one only. */
 void hmem_tracker_dirty_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			     uint64_t map_bytes);
 void hmem_tracker_sim_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
-/* Without VIRTIO_HMEM_F_WRITTEN the device finds no written pages. */
+/* Without VIRTIO_HMEM_F_WRITTEN, the device finds no written pages. */
 void hmem_tracker_gpt_init(struct hmem_tracker_maps *m, uint64_t *maps,
 			   uint64_t map_bytes);
 /*
- * Accessed pages from two maps of @map_bytes each, accessed and rearm, of whoever
- * looks at the host; no written ones.  @rearms: "idle", whose pages stay accessed
- * until they are rearmed; else "damon", with each window by itself.
+ * Accessed pages from two maps, accessed and rearm, of @map_bytes each, which a host tracker
+ * fills; no written pages.  @rearms: "idle", whose pages stay accessed until they are
+ * rearmed; otherwise "damon", which finds the accesses of each window by itself.
  */
 void hmem_tracker_host_init(struct hmem_tracker_maps *m, bool rearms, uint64_t *maps,
 			    uint64_t map_bytes);

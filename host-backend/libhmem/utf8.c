@@ -4,10 +4,10 @@
 
 #include "utf8.h"
 
-/* Bytes of the character that @s begins with; 0: it begins with none. */
+/* Length in bytes of the character at @s; 0: there is no valid character. */
 static size_t length(const unsigned char *s)
 {
-	/* The least code point for so many bytes: shorter forms are the only ones. */
+	/* The smallest code point per length: longer forms are invalid. */
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 :
 		   s[0] >> 3 == 30 ? 4 : 0;
@@ -17,7 +17,7 @@ static size_t length(const unsigned char *s)
 		return n;
 	c = s[0] & (0xff >> (n + 1));
 	for (size_t i = 1; i < n; i++) {
-		/* This is where a string that ends too early does. */
+		/* This also finds a string that ends within a character. */
 		if (s[i] >> 6 != 2)
 			return 0;
 		c = c << 6 | (s[i] & 0x3f);

@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * Copy @from to @to, of @size bytes (at least 1), as valid UTF-8: each byte that is no
- * part of a character becomes a question mark, and what does not fit is left out.
+ * Copy @from to @to, of @size bytes (at least 1), as valid UTF-8.  Replaces each byte that is
+ * not part of a character by a question mark, and cuts off what does not fit.
  */
 void hmem_utf8(const char *from, char *to, size_t size);
 
