@@ -14,21 +14,21 @@ from vm import VMError, die_with_parent
 VM_SOCKET = "hmem.sock"
 CONTROL_SOCKET = "ctl.sock"
 
-# VIRTIO_HMEM_R_*, by the names that driver and hmemctl give them.
+# The names of VIRTIO_HMEM_R_* that the driver and hmemctl print.
 REASONS = re.findall(r'"(.*?)"', (env.TOP / "spec/virtio_hmem.h")
                      .read_text().split("VIRTIO_HMEM_REASON_NAMES")[1])
 
 
 class Daemon:
-    """hmemd with its sockets in the directory; it moves nothing by itself
-    unless told to (policy)."""
+    """hmemd with its sockets in the directory.  Without a policy it moves nothing by
+    itself."""
 
     def __init__(self, directory, name="hmemd", sanitize=True):
         self.dir = pathlib.Path(directory)
         self.tools = env.host_tools(sanitize)
         self.name = name
         self.log = self.dir / f"{name}.log"
-        # A second one has another name, and sockets of its own.
+        # A second hmemd has another name and its own sockets.
         prefix = "" if name == "hmemd" else f"{name}-"
         self.vm_socket = self.dir / (prefix + VM_SOCKET)
         self.control_socket = self.dir / (prefix + CONTROL_SOCKET)
@@ -59,7 +59,7 @@ class Daemon:
         self.control_socket.unlink(missing_ok=True)
 
     def stop(self):
-        """End hmemd in an orderly way; raises an error if it had died."""
+        """End hmemd by SIGTERM; raises an error if it has died before."""
         if self.process.poll() is not None:
             if self.killed:
                 return
@@ -78,7 +78,7 @@ class Daemon:
         return self.log.read_text("utf-8", "replace")[-3000:]
 
     def hmemctl(self, args, stdin=None):
-        """Its exit status, output, and errors."""
+        """Run hmemctl; returns its exit status, output, and errors."""
         done = subprocess.run(
             [self.tools / "hmemctl", "-s", self.control_socket, *args],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
@@ -86,7 +86,7 @@ class Daemon:
         return done.returncode, done.stdout, done.stderr
 
     def ctl(self, *args, stdin=None, ok=(0,)):
-        """hmemctl -o json ARGS; returns what it printed, parsed."""
+        """Run hmemctl -o json ARGS; returns the parsed output."""
         status, out, errors = self.hmemctl(
             ["-o", "json", "--timeout", "600", *map(str, args)], stdin)
         if status not in ok:
@@ -95,7 +95,7 @@ class Daemon:
         return json.loads(out) if out.strip() else None
 
     def vms(self):
-        """VMs that are connected, by name."""
+        """The connected VMs, by name."""
         return {v["name"]: v for v in self.ctl("list")["vms"]}
 
     def wait_ready(self, name="vm0", timeout=300):
@@ -115,7 +115,7 @@ class Daemon:
         return self.ctl("-d", vm, "status")["vms"][0]
 
     def stats(self, vm="vm0"):
-        """{"counters": {}, "reasons": {}, "rejects": {}}"""
+        """The statistics: {"counters": {}, "reasons": {}, "rejects": {}}"""
         return self.ctl("-d", vm, "stats")
 
     def policy(self, vm="vm0", **settings):
@@ -130,7 +130,7 @@ class Daemon:
         answer = self.ctl("-d", vm, "migrate", "--gfn-list", "-", "--to", tier,
                           "--wait", "--results", *args,
                           stdin="".join(f"{g:#x}\n" for g in gfns), ok=(0, 3))
-        # A page that was busy is tried again: the last result is what holds.
+        # A busy page is tried again: its last result is the final one.
         last = {}
         for r in answer["results"]:
             reason = REASONS.index(r["reason"])
@@ -139,12 +139,12 @@ class Daemon:
         return [(g, *last.get(g, (g, -1))) for g in gfns]
 
     def migrate_range(self, start, end, tier, vm="vm0", ok=(0, 3)):
-        """Move what is in a range of guest-physical addresses; returns the
-        counts by reason."""
+        """Move the pages in a range of guest-physical addresses; returns the counts
+        by reason."""
         return self.ctl("-d", vm, "migrate", "--gpa", f"{start:#x}:{end:#x}",
                         "--to", tier, "--wait", ok=ok)["migrate"]["reasons"]
 
     def migrate_all(self, tier, vm="vm0"):
-        """Move all of the machine's memory that is elsewhere."""
+        """Move all memory of the machine that is in other tiers."""
         return self.ctl("-d", vm, "migrate", "--all", "--to", tier, "--wait",
                         ok=(0, 3))["migrate"]["reasons"]

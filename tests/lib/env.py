@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where things are, and getting what is not there yet."""
+"""Paths of programs and builds, and making those that do not exist yet."""
 
 import contextlib
 import fcntl
@@ -21,12 +21,12 @@ os.environ["HMEM_CACHE"] = str(CACHE)
 
 KERNELS = ("6.1", "6.12", "7.3")
 
-# The first is the one that all tests use, unless they name another.
+# All tests use the first version, unless they name another one.
 QEMUS = ("10.0", "10.2")
 
 
 class Error(Exception):
-    """Something that is needed cannot be had; the text says what and why."""
+    """Something that a test needs is not available; the text says what and why."""
 
 
 def tool(name, *args):
@@ -41,14 +41,14 @@ def tool(name, *args):
 
 @functools.lru_cache(None)
 def qemu(base=QEMUS[0]):
-    """The QEMU under test, of that base; HMEM_QEMU=FILE names another."""
+    """The QEMU under test, built from that version; HMEM_QEMU=FILE overrides it."""
     if base == QEMUS[0] and os.environ.get("HMEM_QEMU"):
         return pathlib.Path(os.environ["HMEM_QEMU"])
     return tool("qemu", base) / "qemu-system-x86_64"
 
 
 def simulator():
-    """Its plugin that simulates hybrid memory."""
+    """The plugin of that QEMU that simulates hybrid memory."""
     return qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
 
 
@@ -70,7 +70,7 @@ def host_tools(sanitize=True):
 
 @functools.lru_cache(None)
 def host_overlay():
-    """hmemd and hmemctl for the inside of a guest, see VM's overlay."""
+    """An archive with hmemd and hmemctl to run in a guest, see VM's overlay."""
     return tool("host-overlay")
 
 
@@ -86,8 +86,8 @@ def initramfs(series, module=True):
 
 @contextlib.contextmanager
 def locked(name):
-    """Hold the lock NAME, a path in the cache, to make something that others wait
-    for.  Gives the directory that it is in."""
+    """Hold the lock NAME, a path in the cache, while something is made that others
+    wait for.  Yields the directory of the lock."""
     path = CACHE / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as lock:
@@ -96,7 +96,7 @@ def locked(name):
 
 
 def program(name):
-    """Where a program is; also of those that not every user's PATH has."""
+    """The path of a program, also if it is in a directory for administrators."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if not path:
         raise Error(f"{name} is not installed: run tests/env/packages")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Guest tests: what tests/guest/test_*.py are written with.
+Guest tests: the functions that tests/guest/test_*.py use.
 
     from guest import test
 
@@ -10,8 +10,8 @@ Guest tests: what tests/guest/test_*.py are written with.
         vm.run("anon --mib 64")
         assert rig.daemon.stats()["reasons"]["moved"] > 0
 
-A test passes when the function returns and then neither the guest's kernel nor
-QEMU nor hmemd has anything to complain about.
+A test passes if the function returns, and afterwards the guest's kernel, QEMU and
+hmemd have logged no complaint.
 """
 
 import contextlib
@@ -44,17 +44,17 @@ class Test:
 
 def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
          qemus=env.QEMUS[:1], by_name=False):
-    """Mark a function as a test, to be run once on each of the kernels.  With
-    debug it also belongs to `make check-debug-kernel`.  The timeout (seconds)
-    only ends what hangs; it is five times as long on the debug kernel.
+    """Mark a function as a test, which runs once on each of the kernels.  With
+    debug, the test also belongs to `make check-debug-kernel`.  The timeout (in
+    seconds) only ends a hanging test; it is five times as long on the debug kernel.
 
-    With parallel, each virtual processor has a thread of its own.  That is for
-    finding races: they wait for each other all the time (each page that moves
-    is an interrupt to the other one), so where others want the host's
-    processors, it takes many times as long as in turns on one thread.
+    With parallel, each virtual processor has a thread of its own, which helps to
+    find races.  The processors often wait for each other (each page that moves
+    interrupts the other one), so on a busy host the test takes many times as long
+    as with one thread for all.
 
-    It uses these QEMUs (see vm.VM).  With by_name it runs only if it, or what it
-    belongs to, is named."""
+    The test uses these QEMUs (see vm.VM).  With by_name, the test runs only if it or
+    its group is named."""
     def mark(function):
         function.hmem_test = Test(function, tuple(kernels), debug, timeout,
                                   parallel, tuple(qemus), by_name)
@@ -63,12 +63,11 @@ def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
 
 
 class Rig:
-    """What a test has at hand.
+    """The machines, the daemon and the settings of one test.
 
-    kernel      the one to test
-    rounds      how often a storm is to repeat what it does: more on request
-                (HMEM_ROUNDS=N), so that the same test can be short or long
-    parallel    as the test asked for
+    kernel      the kernel to test
+    rounds      number of rounds of a storm; HMEM_ROUNDS=N makes the same test longer
+    parallel    the test's argument
     """
 
     def __init__(self, kernel, directory, parallel=False):
@@ -82,7 +81,7 @@ class Rig:
 
     @property
     def daemon(self):
-        """hmemd, started when first asked for."""
+        """hmemd, which starts at the first use."""
         if not self._daemon:
             self._daemon = daemon.Daemon(self.dir)
             self._daemon.start()
@@ -112,7 +111,7 @@ class Rig:
         return machine
 
     def twin(self, machine, incoming, **options):
-        """Another one as this, started, that waits for its state."""
+        """A twin of this machine, started, which waits for its state."""
         options = {**machine.options, "name": f"vm{len(self.vms)}",
                    "incoming": incoming, **options}
         return self.vm(**options).start()
@@ -124,12 +123,12 @@ class Rig:
         return machine.start()
 
     def host_overlay(self):
-        """For a machine's overlay: hmemd and hmemctl, to be run in it."""
+        """An overlay for a machine that contains hmemd and hmemctl."""
         return env.host_overlay()
 
     def disk(self, name, size, *options):
-        """An image file of so many MiB with an empty ext4 file system, made
-        with more of mkfs.ext4's options."""
+        """An image file of this size in MiB with an empty ext4 file system, made
+        with additional options of mkfs.ext4."""
         path = self.dir / name
         with open(path, "wb") as f:
             f.truncate(size * vm.MIB)
@@ -138,14 +137,14 @@ class Rig:
         return path
 
     def fsck(self, path):
-        """Check an image file's file system, once its machine is powered off."""
+        """Check an image file's file system.  Its machine must be powered off."""
         done = subprocess.run([env.program("e2fsck"), "-f", "-n", path],
                               stdin=subprocess.DEVNULL, capture_output=True,
                               text=True)
         assert done.returncode == 0, f"{path}:\n{done.stdout}{done.stderr}"
 
     def finish(self):
-        """Judge everything that was started, and end it."""
+        """Judge all machines and daemons that were started, and end them."""
         with contextlib.ExitStack() as stack:
             if self._daemon:
                 stack.callback(self._daemon.stop)
@@ -162,5 +161,5 @@ def load(path):
 
 
 def short_directory():
-    """For sockets, whose paths must be short."""
+    """A directory with a short path, because paths of sockets are limited."""
     return tempfile.mkdtemp(prefix="hmem-", dir="/tmp")

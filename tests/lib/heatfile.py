@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the simulator's heat=FILE has; see qemu-device/docs/system/hmem-sim.rst."""
+"""Reads the simulator's heat=FILE; see qemu-device/docs/system/hmem-sim.rst."""
 
 import struct
 
@@ -9,8 +9,8 @@ FRAME = struct.Struct("<III")           # GFN, lines read, lines written
 
 
 def periods(data):
-    """(guest ns, frames) of each period; frames are (GFN, lines read, lines
-    written), in order, without those that were not accessed."""
+    """Yield (guest ns, frames) for each period; frames are (GFN, lines read, lines
+    written), in order, and only those that were accessed."""
     if not data.startswith(MAGIC):
         raise ValueError("this is no heat file of the simulator")
     at = len(MAGIC)

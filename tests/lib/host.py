@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tests that need no guest, and the builds that the others need."""
+"""The jobs for tests without a guest, and for the builds that all tests need."""
 
 import sys
 
@@ -11,12 +11,12 @@ def make(directory, *variables):
 
 
 def qemu(base=env.QEMUS[0]):
-    """The job that builds it."""
+    """The name of the job that builds this QEMU."""
     return f"build/qemu@{base}"
 
 
 def jobs(kernels):
-    """(name, command, timeout in seconds, needs, environment) of each."""
+    """(name, command, timeout in seconds, needs, environment) of each job."""
     tools = env.TESTS / "env"
     host = env.CACHE / "build" / "host"
     sanitized = env.CACHE / "build" / "host-sanitize"
@@ -36,7 +36,7 @@ def jobs(kernels):
         yield ("build/kvm@6.12", [tools / "kvm-disk", "6.12"], 600,
                (qemu(), "build/guest@6.12"), {})
 
-    # Unit tests, each a program of its own, under the sanitizers.
+    # Unit tests; each is a program of its own, with sanitizers.
     unit = sorted(p.stem for p in (env.TESTS / "unit").glob("test-*.c"))
     yield ("build/unit",
            make("host-backend", "SANITIZE=1", f"OUT={sanitized}",
@@ -54,17 +54,17 @@ def jobs(kernels):
            ("build/host-sanitize",), {})
     yield "unit/runner", [env.TESTS / "unit" / "runner"], 60, (), {}
 
-    # The device's own tests, on a QEMU without a guest.
+    # The device's qtests, on a QEMU without a guest.
     for base in env.QEMUS:
         yield f"qtest/virtio-hmem@{base}", [env.TESTS / "lib" / "qtest", base], 900, \
             (qemu(base),), {}
 
-    # The simulator, with a guest of its own: each file is a test.
+    # Tests of the simulator, with a small guest; each file is a test.
     for path in sorted((env.TESTS / "sim").glob("test_*.py")):
         yield (f"sim/{path.stem.removeprefix('test_')}",
                [sys.executable, "-B", path], 900, (qemu(),), {})
 
-    # A small part of the benchmark: that it works and tells tiers apart.
+    # A small part of the benchmark: does it work, and do tiers differ?
     if "6.12" in kernels:
         yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
             (qemu(), "build/host", "build/guest@6.12"), {}

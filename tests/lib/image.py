@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The kernel as an ELF file, which QEMU boots by the PVH protocol: a fifth less to
-simulate than when the guest unpacks it.
+The kernel as an ELF file, which QEMU boots by the PVH protocol.  This saves the guest
+from unpacking the kernel, which is a fifth of the boot.
 """
 
 import struct
@@ -9,15 +9,16 @@ import subprocess
 
 import env
 
-# By how the payload of a bzImage begins (Documentation/arch/x86/boot.rst).
+# Decompressors, by the first bytes of a bzImage's payload
+# (Documentation/arch/x86/boot.rst).
 UNPACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz", b"\x1f\x8b": "gzip"}
 SECTOR = 512
 SETUP_SECTORS, PAYLOAD = 0x1f1, 0x248       # offsets in the setup header
 
 
 def bootable(kernel):
-    """What QEMU's -kernel takes: vmlinux, or vmlinuz if that is packed in another
-    way."""
+    """The file for QEMU's -kernel: vmlinux, or vmlinuz if its compression is unknown
+    here."""
     packed = env.kernel(kernel) / "vmlinuz"
     image = packed.read_bytes()
     offset, length = struct.unpack_from("<II", image, PAYLOAD)

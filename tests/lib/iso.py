@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An ISO 9660 image with one file: a file system that is only read."""
+"""Makes an ISO 9660 image with one file: a read-only file system."""
 
 import struct
 
@@ -8,7 +8,7 @@ ROOT = 18   # sectors, as ECMA-119 numbers them; the first 16 are not the file s
 
 
 def both(form, value):
-    """A number as it is stored there: little-endian, then big-endian."""
+    """A number in ISO 9660's form: little-endian, then big-endian."""
     return struct.pack("<" + form, value) + struct.pack(">" + form, value)
 
 
@@ -20,7 +20,7 @@ def record(sector, size, name, directory=False):
 
 
 def image(name, data):
-    """The image's bytes; the file's name is in capitals and has no dot."""
+    """The bytes of the image; the file's name has capital letters and no dot."""
     length = -(-len(data) // SECTOR)
     root = record(ROOT, SECTOR, b"\0", True)
     volume = bytearray(SECTOR)

@@ -4,11 +4,11 @@ Real KVM without hardware for it.  TCG emulates AMD's SVM with nested paging, so
 guest on a stock kernel (level 1, Host) can be a host with KVM, whose QEMU runs a
 guest of its own (level 2, Guest), served by an hmemd in level 1 (Daemon).
 
-Nothing here can tell time: what an exit takes is what TCG takes for it.  But it can
-count, exactly, what decides on real hosts: see Guest.counts().
+Times mean nothing here: an exit takes as long as TCG takes.  But the events that
+decide on real hosts are counted exactly: see Guest.counts().
 
-All of it is controlled as any other machine is: each level-2 guest's console,
-monitor and agent are ports of level 1's virtio-serial device.
+Tests control these machines like all others: each level-2 guest's console, monitor
+and agent are ports of level 1's virtio-serial device.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ import env
 import image
 import vm
 
-# Where level 1 has what tests/env/kvm-disk made.
+# The path in level 1 of the files that tests/env/kvm-disk made.
 DISK = "/mnt"
-# The first of the ports that are level 2's; the agent's has a lower number.
+# The first port of level 2; level 1's agent has a lower number.
 FIRST_PORT = 8
 CHANNELS = ("console", "qmp", "agent")
-# A boot costs as little as can be: no self-tests, nothing that is not used.
+# Make boots short: no self-tests, no unused drivers.
 APPEND = ("cryptomgr.notests lsm=capability audit=0 "
           "initcall_blacklist=jent_mod_init,crypto_kdf108_init")
 KVM = "/sys/kernel/debug/kvm"
 
 
 class Remote:
-    """A program in a guest, to be used as a subprocess.Popen."""
+    """A program in a guest, with the interface of subprocess.Popen."""
 
     def __init__(self, machine, line):
         self.machine = machine
@@ -109,22 +109,22 @@ class Host(vm.VM):
     """
     Level 1, with KVM.
 
-    guests      names of the level-2 guests that there may be
-    options     as of any machine
+    guests      names of all possible level-2 guests
+    options     those of any machine
     """
 
     def __init__(self, directory, guests=("l2",), **options):
         names = [(g, c) for g in guests for c in CHANNELS]
         self.ports = {name: FIRST_PORT + i for i, name in enumerate(names)}
-        # Each guest has 256 MiB, and QEMU and the files beside it have need of some.
+        # Each guest needs 256 MiB, and more for QEMU and its files.
         defaults = {"dram": 512 + 384 * len(guests), "nvm": 64, "name": "host",
                     "append": APPEND}
         super().__init__(
             directory, **{**defaults, **options}, hmem=None, module=False, cpus=2,
             parallel=True, poison=False, cpu="EPYC,+svm,+npt",
             overlay=env.host_overlay())
-        # By it, on a busy machine, Linux gets the frequency of the TSC wrong, and
-        # KVM's guests the time; it then takes the HPET.
+        # With a PIT, Linux on a busy machine can measure a wrong frequency of the TSC,
+        # and KVM's guests then have a wrong time.  Without it, Linux uses the HPET.
         self.args += ["-machine", "pit=off"]
         self.disks.append(f"{env.tool('kvm-disk', self.kernel)},readonly=on")
         self.guests = []
@@ -191,9 +191,9 @@ class Guest(vm.VM):
     Level 2, with one processor.
 
     host        level 1
-    accel       QEMU's accelerator, with its options
-    memory      QEMU's kind of memory backend, with its options
-    archives    of DISK/l2, to be unpacked over the initramfs
+    accel       QEMU's accelerator, with options
+    memory      QEMU's kind of memory backend, with options
+    archives    archives in DISK/l2 that are unpacked over the initramfs
     """
 
     def __init__(self, host, name, accel="kvm", memory="memory-backend-ram,prealloc=on",
@@ -215,7 +215,7 @@ class Guest(vm.VM):
             self.wait_boot()
         return self
 
-    # Its QEMU, in level 1
+    # The QEMU of this guest, which runs in level 1
 
     def program(self):
         return [f"{DISK}/lib/ld-linux-x86-64.so.2", "--library-path", f"{DISK}/lib",
@@ -245,7 +245,7 @@ class Guest(vm.VM):
                 "-chardev", f"pipe,id=agent,path={self.port('agent')}"]
 
     def execute(self, line):
-        # A port that nobody listens to is closed.
+        # QEMU closes a port that nobody listens to.
         for channel in ("qmp", "agent"):
             self.sockets[channel] = socket.socket(socket.AF_UNIX)
             self.sockets[channel].connect(f"{self.dir}/{self.name}.{channel}")
@@ -258,7 +258,7 @@ class Guest(vm.VM):
         super().kill()
         if self.process:
             self.qemu_log.write_text(self.process.output)
-        # The ports stay when QEMU goes.
+        # Ports of level 1 stay open when QEMU exits.
         for s in self.sockets.values():
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
@@ -266,13 +266,13 @@ class Guest(vm.VM):
     def logs(self):
         return self.process.output[-3000:] + super().logs()
 
-    # What KVM counts
+    # KVM's counters
 
     def counts(self):
-        """All that KVM counts of this machine since it was made, by name:
-        pages_4k, pages_2m  mappings in the nested page tables, now
-        pf_taken            nested page faults, but for MMIO
-        pf_fast             ... which only made a mapping writable again
+        """KVM's counters of this machine since it was created, by name:
+        pages_4k, pages_2m  current mappings in the nested page tables
+        pf_taken            nested page faults, without those for MMIO
+        pf_fast             those of them that only made a mapping writable again
         exits, tlb_flush, remote_tlb_flush and more."""
         out = self.host.run(
             f"cd {KVM}/{self.process.pid}-* && grep -s '' *", check=False)

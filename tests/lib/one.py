@@ -15,7 +15,7 @@ import vm
 
 def main():
     path, name, kernel, directory = sys.argv[1:]
-    # So that a timeout ends in an orderly way, with a traceback in the log.
+    # A timeout then raises an exception, and the log has a traceback.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found = [t for t in guest.load(pathlib.Path(path)) if t.name == name]
     if not found:

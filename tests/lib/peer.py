@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A stand-in for hmemd, for what hmemd would never do: it sends the device exactly
-the batches (or the bytes) that a test wants.  See host-backend/include/hmem_link.h.
+A stand-in for hmemd that does things which hmemd would never do: it sends the device
+exactly the batches (or the bytes) of a test.  See host-backend/include/hmem_link.h.
 """
 
 import array
@@ -22,7 +22,7 @@ MAGIC, VERSION = 0x6d656d68, 5
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
-MAX_BATCHES = 8         # that migrate() keeps under way
+MAX_BATCHES = 8         # batches that migrate() keeps under way
 
 DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN, SCAN_LATE = 1, 2, 4, 8, 16
 TRACK_DIRTY, TRACK_SIM, TRACK_GPT = 1, 2, 4     # trackers
@@ -53,7 +53,7 @@ class Batch:
 
 
 class Peer:
-    """Serves one device.  Everything below the lock is guarded by it."""
+    """Serves one device.  The lock guards all fields below it."""
 
     def __init__(self, directory):
         self.listener = socket.socket(socket.AF_UNIX)
@@ -69,14 +69,14 @@ class Peer:
         self.features = 0
         self.online = ()        # bytes of each tier
         self.maps = None        # dirty, accessed, rearm
-        self.ticks = []         # those that window() is to answer
-        self.tick = None        # the one that it answered last
+        self.ticks = []         # ticks that window() must answer
+        self.tick = None        # the tick that window() answered last
         self.ranges = []        # (gfn, num, tier)
         self.batches = {}       # under way, by id
         threading.Thread(target=self.serve, daemon=True).start()
 
     def close(self):
-        """Go away, as hmemd does when it is killed."""
+        """Disconnect at once, like an hmemd that is killed."""
         self.listener.close()
         self.path.unlink(missing_ok=True)
         with self.changed:
@@ -185,7 +185,7 @@ class Peer:
         self.socket.sendall(data)
 
     def track(self, window_ms, tracker, flags=0):
-        """Start to track; with a window of 0, stop."""
+        """Start tracking; a window of 0 stops it."""
         with self.changed:
             if not flags:
                 self.ticks = []
@@ -200,21 +200,21 @@ class Peer:
         return found
 
     def wait_tick(self):
-        """Wait for a window's end, which answer() is to answer."""
+        """Wait for a window's end.  The caller must call answer() later."""
         self.wait(lambda: self.ticks, "the end of a window", 3600)
         return self.ticks[0]
 
     def answer(self):
-        """The maps have been read, of all ticks so far."""
+        """Answer all ticks so far: the maps have been read."""
         with self.changed:
             while self.ticks:
                 self.socket.sendall(HEADER.pack(TICK_DONE, 8) +
                                     struct.pack("<Q", self.ticks.pop(0).seq))
 
     def window(self, rearm=True):
-        """Wait for a window's end, and keep what it said as self.tick.  Returns the
-        maps of the written and of the accessed pages; with rearm, the latter are
-        rearmed when the next one ends."""
+        """Wait for a window's end, and keep the tick as self.tick.  Returns the maps
+        of the written and of the accessed pages; with rearm, the accessed pages are
+        rearmed when the next window ends."""
         self.wait(lambda: self.ticks, "the end of a window")
         with self.changed:
             dirty, accessed = self.take(0), self.take(1)
@@ -279,7 +279,7 @@ def is_busy(reason):
 
 
 def pack(gfns, order):
-    """The frames as (gfn, order): aligned blocks of up to the order."""
+    """The frames as a list of (gfn, order): aligned blocks of at most this order."""
     have = set(gfns)
     blocks = []
     for gfn in sorted(have):

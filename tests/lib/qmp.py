@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's monitor, for who only gives it a command now and then (see vm.VM, which
-also follows its events)."""
+"""A simple client of QEMU's monitor, for single commands (vm.VM also follows
+events)."""
 
 import json
 import socket
@@ -8,15 +8,15 @@ import time
 
 
 class Error(Exception):
-    """QEMU did not do what it was told; the text says why."""
+    """QEMU refused a command; the text says why."""
 
 
 class Gone(Error):
-    """There is no QEMU any more."""
+    """QEMU has gone."""
 
 
 class Monitor:
-    """The one at the Unix socket path, of a process that may still be starting."""
+    """The monitor at the Unix socket path.  Its process may still be starting."""
 
     def __init__(self, path, process, timeout=60):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -35,7 +35,7 @@ class Monitor:
         self.run("qmp_capabilities")
 
     def run(self, execute, **arguments):
-        """What the command returns."""
+        """Run the command; returns its result."""
         self.socket.sendall(json.dumps(
             {"execute": execute, "arguments": arguments}).encode() + b"\n")
         for line in self.lines:

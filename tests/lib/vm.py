@@ -16,31 +16,31 @@ import time
 
 import env
 
-# What no kernel may print.
+# Texts that no kernel may print.
 BAD = re.compile(
     r"BUG:|WARNING:|Oops|Bad page|possible circular locking|suspicious RCU"
     r"|KASAN|general protection|INFO: task|inconsistent lock state"
     r"|possible recursive locking|sleeping function called|kernel BUG"
     r"|stack segment|double fault|Kernel panic|unreferenced object"
     r"|ODEBUG|refcount_t|scheduling while atomic"
-    # Memory that cannot be taken offline is no fault.
+    # It is no fault if memory cannot be taken offline.
     r"|page dumped because: (?!unmovable page)")
 
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
-           # These count real time, of which a busy host may have little.
+           # These warnings count real time, of which a busy host may have little.
            "watchdog_thresh=60 rcupdate.rcu_cpu_stall_suppress=1 "
            "sysctl.kernel.hung_task_timeout_secs=600")
-# Finds what touches freed memory, where KASAN is not there to do it better.
+# Finds uses of freed memory on kernels without KASAN, which finds them better.
 POISON = "slub_debug=FZP page_poison=1"
 
 CPU = "max,la57=off"
-# Without instructions that copy or clear byte by byte, each of which QEMU counts.
+# A processor without string instructions, whose bytes QEMU would count one by one.
 CPU_SLOW_STRINGS = f"{CPU},erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off"
 
-# MiB that the debug kernel needs for itself (KASAN's shadow), on node 0.
+# MiB on node 0 that the debug kernel itself needs (KASAN's shadow).
 DEBUG_DRAM = 128
 
-# What tests/guest/init says first.
+# The first line that tests/guest/init prints.
 INIT = "init: started"
 
 MIB = 1 << 20
@@ -54,8 +54,8 @@ HINT_PAGE = struct.Struct("<QQiI")
 
 
 def nodes(cpus):
-    """QEMU's arguments that make memory backends dram and nvm what their names say:
-    node 0, with the processors, and node 1, which is slower."""
+    """QEMU's arguments that make the memory backend dram node 0, with the processors,
+    and the backend nvm node 1, which is slower."""
     lb = "hmat-lb,initiator=0,hierarchy=memory"
     return ("-numa", f"node,nodeid=0,memdev=dram,cpus=0-{cpus - 1}",
             "-numa", "node,nodeid=1,memdev=nvm,initiator=0",
@@ -66,22 +66,22 @@ def nodes(cpus):
 
 
 class VMError(Exception):
-    """The machine did not do what it was asked; the text says what and why."""
+    """The machine failed to do something; the text says what and why."""
 
 
 def die_with_parent():
-    """In a child before exec: no machine outlives its test."""
+    """Runs in a child before exec: makes the machine end with its test."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Process:
-    """A command in the guest.  Use wait(), or read output while it runs."""
+    """A command in the guest.  Use wait(), or read the output while it runs."""
 
     def __init__(self, vm, number, command):
         self.vm = vm
         self.number = number
         self.command = command
-        self.bytes = b""        # all that it has printed so far
+        self.bytes = b""        # the output so far
         self.output = ""
         self.status = None      # exit status; -N: killed by signal N
 
@@ -124,20 +124,18 @@ class VM:
     machine      QEMU's type; "q35" is the newest that it has
     dram, nvm    MiB; the debug kernel gets DEBUG_DRAM more for itself
     cpus         virtual processors
-    parallel     they run at the same time, not in turns; not with icount
+    parallel     processors run at the same time, not in turns; not with icount
     icount       guest time counts instructions: slower, but repeatable
-    hmem         socket of hmemd; "" for a device that nobody serves; None for
-                 no device
+    hmem         socket of hmemd; "": a device without hmemd; None: no device
     hmem_props   more properties of the device
-    module       virtio_hmem.ko is there to be loaded
-    poison       have the kernel poison freed memory, to find who still uses it
-    append       more for the kernel's command line
-    args         more for QEMU's
+    module       the guest has virtio_hmem.ko
+    poison       the kernel poisons freed memory, to find code that still uses it
+    append       additional arguments of the kernel
+    args         additional arguments of QEMU
     disks        image files, which become /dev/vda, ...
-    overlay      a cpio archive to be unpacked over the initramfs
+    overlay      a cpio archive that is unpacked over the initramfs
     cpu          QEMU's model of the processors
-    incoming     waits for the state of another machine, of which it is the twin:
-                 where from, as QEMU's -incoming has it
+    incoming     the machine waits for the state of its twin: QEMU's -incoming
     on_hint      called with (tier, gfns) when a guest program asks for page
                  moves; returns (gfn, new_gfn, reason) for each
     """
@@ -164,7 +162,7 @@ class VM:
         self.incoming = incoming
         self.on_hint = on_hint
         self.name = name
-        # A debug kernel is slow, and so is a machine that others use too.
+        # A debug kernel is slow, and so is a busy host.
         self.timeout = 900 if kernel == "debug" else 300
 
         self.console = self.dir / f"{name}-console.log"
@@ -172,21 +170,21 @@ class VM:
         self.process = None
         # Guards everything below; notified when any of it changes.
         self.changed = threading.Condition()
-        self.boots = 0          # how often the guest said that it is up
-        self.commands = {}      # those that run, by number
+        self.boots = 0          # number of boots that the guest reported
+        self.commands = {}      # running commands, by number
         self.numbers = itertools.count(1)
         self.qmp_answers = {}
         self.events = []        # QMP events so far
         self.gone = None        # why the machine is gone
-        self.killed = False     # ... and that this was asked for
+        self.killed = False     # the test itself ended the machine
         self.send_lock = threading.Lock()   # one message at a time
 
     # Setting up and taking down
 
-    # What a machine inside another one (nested.Guest) has in other places.
+    # Methods that a machine inside another machine (nested.Guest) overrides.
 
     def program(self):
-        """QEMU, and where it finds its firmware."""
+        """QEMU's command, with the path of its firmware."""
         return [env.qemu(self.qemu), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu"]
 
     def accelerator(self):
@@ -198,24 +196,24 @@ class VM:
         return f"memory-backend-memfd,id={name},size={mib}M,share=on"
 
     def images(self):
-        """What is booted: kernel and initramfs."""
+        """The arguments for kernel and initramfs."""
         initrd = env.initramfs(self.kernel, self.module)
         if self.overlay:
-            # The kernel unpacks one after the other.
+            # The kernel unpacks all concatenated archives.
             both = self.dir / f"{self.name}-initrd"
             both.write_bytes(initrd.read_bytes() + self.overlay.read_bytes())
             initrd = both
         return env.kernel(self.kernel) / "vmlinuz", initrd
 
     def channels(self):
-        """Console, monitor, and what virtserialport "agent" is connected to."""
+        """Console, monitor, and the chardev of the virtserialport "agent"."""
         return ["-serial", f"file:{self.console}",
                 "-qmp", f"unix:{self.dir}/{self.name}.qmp,server=on,wait=off",
                 "-chardev", f"socket,id=agent,path={self.dir}/{self.name}.agent,"
                             "server=on,wait=off"]
 
     def execute(self, line):
-        """Start QEMU; returns what can be used as a subprocess.Popen."""
+        """Start QEMU.  Returns a subprocess.Popen, or an object like one."""
         with open(self.qemu_log, "ab") as log:
             return subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -251,15 +249,15 @@ class VM:
                 [props.pop("driver")] + [f"{k}={v}" for k, v in props.items()])]
         for i, disk in enumerate(self.disks):
             line += ["-drive", f"if=none,id=disk{i},format=raw,file={disk}",
-                     # A limit of what is written a second lets one request pass,
-                     # and all that has been merged with it.
+                     # Limiting the bytes per second would let a whole request
+                     # pass, with all that was merged into it.
                      "-device", f"virtio-blk-pci,drive=disk{i},request-merging=off"]
         if self.incoming:
             line += ["-incoming", self.incoming]
         return [str(word) for word in line + self.args]
 
     def counter(self, name):
-        """Of the driver's, in sysfs."""
+        """A counter of the driver, from sysfs."""
         return int(self.run(
             f"cat /sys/bus/virtio/drivers/virtio_hmem/virtio*/hmem/{name}"))
 
@@ -267,7 +265,7 @@ class VM:
         return f"socket,id=hm,path={self.hmem},reconnect-ms=200"
 
     def device(self):
-        """The device's properties, as for QMP's device_add."""
+        """The device's properties, in the form of QMP's device_add."""
         props = {"driver": "virtio-hmem-pci", "id": "hmem0", "bus": "slot0"}
         if self.hmem:
             props["chardev"] = "hm"
@@ -277,13 +275,13 @@ class VM:
         return props
 
     def start(self, wait=True):
-        """Boot, and with wait until commands can be run."""
+        """Boot; with wait, return when commands can be run."""
         line = self.command_line()
         (self.dir / f"{self.name}-command").write_text(" \\\n  ".join(line) + "\n")
         self.launch(line)
         if wait and not self.incoming:
-            # Where a busy host leaves the emulated timers no time, a kernel can
-            # fail to calibrate them and hang.  None of ours runs before init.
+            # On a busy host, a kernel can fail to calibrate the emulated timers,
+            # and hang.  No code of this project runs before init, so try again.
             for _ in range(2):
                 if self.reaches_init(self.timeout / 3):
                     break
@@ -319,7 +317,7 @@ class VM:
         return INIT in self.console.read_text("utf-8", "replace")
 
     def registers(self):
-        """Of all processors, to see where a hung guest is."""
+        """The registers of all processors, to see where a hung guest is."""
         return self.qmp("human-monitor-command", command_line="info registers -a")
 
     def say(self, text):
@@ -362,7 +360,7 @@ class VM:
             self.process.wait()
 
     def power_off(self):
-        """Shut the guest down in an orderly way, and QEMU with it."""
+        """Shut the guest down, which ends QEMU as well."""
         self.killed = True
         self.spawn("sync; umount -a -r 2>/dev/null; poweroff -f")
         try:
@@ -371,7 +369,7 @@ class VM:
             raise VMError("the guest does not power off") from None
 
     def record_tasks(self):
-        """For who looks into it: where each task is, in a log of its own."""
+        """Log the stack of each task in a file of its own, for debugging."""
         log = self.dir / f"{self.name}-tasks.log"
         if log.exists() or self.gone:
             return
@@ -384,15 +382,15 @@ class VM:
             pass
 
     def finish(self):
-        """Judge the machine: raises an error for any complaint of the guest's
-        kernel or of QEMU, and if the machine has died.  Then end it."""
+        """Raise an error if the guest's kernel or QEMU has complained, or if the
+        machine has died.  Then end the machine."""
         died = self.process.poll() is not None and not self.killed
         if not died and not self.killed and self.boots:
             try:
                 (self.dir / f"{self.name}-dmesg.log").write_text(
                     self.run("dmesg", timeout=60))
             except (VMError, OSError):
-                pass            # hung or dead; the console tells
+                pass            # hung or dead; the console shows why
         self.kill()
         faults = self.faults()
         if faults:
@@ -402,7 +400,7 @@ class VM:
                           f"{self.logs()}")
 
     def faults(self):
-        """The guest's complaints, with what follows each; "" if none."""
+        """The guest's complaints, each with the lines after it; "" if none."""
         for log in (self.console, self.dir / f"{self.name}-dmesg.log"):
             lines = log.read_text("utf-8", "replace").splitlines() \
                 if log.exists() else []
@@ -464,7 +462,7 @@ class VM:
         return answer["return"]
 
     def wait_event(self, name, since=0, **match):
-        """Wait for a QMP event with this data, from self.events[since:]."""
+        """Wait for a QMP event with this data, in self.events[since:]."""
         def found():
             return [e for e in self.events[since:] if e["event"] == name and
                     all(e.get("data", {}).get(k) == v for k, v in match.items())]
@@ -489,14 +487,14 @@ class VM:
     # Live migration
 
     def migrate(self, uri, **parameters):
-        """Begin to send the machine's state there, with these of QMP's
-        migrate-set-parameters."""
+        """Begin to send the machine's state to the URI, with these parameters of
+        QMP's migrate-set-parameters."""
         if parameters:
             self.qmp("migrate-set-parameters", **parameters)
         self.qmp("migrate", uri=uri)
 
     def wait_migration(self, *statuses):
-        """Wait until query-migrate tells one of them; returns all it tells."""
+        """Wait until query-migrate reports one of these states; returns its answer."""
         end = time.monotonic() + self.timeout
         while True:
             info = self.qmp("query-migrate")
@@ -509,8 +507,8 @@ class VM:
             time.sleep(0.02)
 
     def take_over(self, source):
-        """The guest runs here now, and what runs in it is ours.  Nothing that it
-        prints may be on its way meanwhile."""
+        """The guest now runs in this machine: take over its running commands.  No
+        output of theirs may be on its way."""
         self.wait_event("RESUME")
         with source.changed, self.changed:
             self.boots, self.numbers = source.boots, source.numbers
@@ -577,7 +575,7 @@ class VM:
         try:
             if self.on_hint:
                 pages = self.on_hint(tier, gfns)
-        except Exception as e:      # the guest's program reports it
+        except Exception as e:      # the guest's program reports the error
             self.say(f"hint for {count} pages: {e}")
         answer = HINT_REQUEST.pack(len(pages), 0) + b"".join(
             HINT_PAGE.pack(gfn, new, reason, 0) for gfn, new, reason in pages)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What goes on in a guest, and is done to it, while something else is tested."""
+"""Background work in a guest while a test checks something else."""
 
 import threading
 import time
@@ -11,8 +11,8 @@ HOT = "anon 16 {} calm"
 
 
 class Work:
-    """A program in the guest that writes 16 MiB all the time, and somebody who
-    moves all of the guest's memory back and forth by hand."""
+    """A program in the guest that writes 16 MiB all the time, and a thread that moves
+    all of the guest's memory back and forth by hand."""
 
     def __init__(self, rig, vm, output=None):
         self.daemon, self.vm = rig.daemon, vm
@@ -36,16 +36,16 @@ class Work:
                 self.jobs += 1
                 tier = 1 - tier
             except (VMError, OSError, ValueError, KeyError, TypeError):
-                # No hmemd, no VM or no driver now.
+                # There is no hmemd, no VM or no driver now: try again.
                 self.failed += 1
                 time.sleep(0.05)
 
     def follow(self, vm, daemon=None):
-        """The guest runs there now."""
+        """The guest now runs in that machine."""
         self.vm, self.daemon = vm, daemon or self.daemon
 
     def wait_jobs(self, more=2):
-        """Until so many jobs more have ended well."""
+        """Wait until so many more jobs have succeeded."""
         want = self.jobs + more
         end = time.monotonic() + self.vm.timeout
         while self.jobs < want:
