@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The unit tests and benchmarks; included by host-backend/Makefile.  Each
+# The unit tests and benchmarks; host-backend/Makefile includes this file.  Each
 # test-*.c and bench-*.c is a program of its own.
 
 HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture loads model peer run)
@@ -16,7 +16,7 @@ $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -ljson-c -lm
 
-# Parts of hmemd that can be tested by themselves.
+# Parts of hmemd that can be tested alone.
 $(OUT)/obj/unit/test-host.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o)
 $(OUT)/test-host: LDLIBS += -luring -Wl,--wrap=write,--wrap=usleep
@@ -35,7 +35,7 @@ check: $(UNIT) $(PROGRAMS)
 		GOLDEN=$(UNIT_DIR)/golden.txt CMOCKA_MESSAGE_OUTPUT=TAP $$t || exit 1; \
 	done
 
-# After a change to what hmemctl prints: look at the difference before it goes in.
+# Run this after a change of hmemctl's output, and check the difference before a commit.
 golden:
 	echo '# SPDX-License-Identifier: GPL-2.0-or-later' > $(UNIT_DIR)/golden.txt
 	$(MAKE) SANITIZE=1 OUT=$(OUT) GOLDEN_UPDATE=1 check
