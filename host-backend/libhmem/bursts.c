@@ -247,3 +247,20 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 		 " us, moves save %.3f s", c->looked ? "look" : "no look", c->part + 1,
 		 c->parts, p->faults, c->bursts, c->look_ns / 1000, plan->gain_ns / 1e9);
 }
+
+bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
+		       struct hmem_worth *worth)
+{
+	struct hmem_worth_class classes[HMEM_CLASSES] = { 0 };
+
+	if (!hmem_bursts_may_plan(c) || !p->by_class)
+		return false;
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
+		for (unsigned int tier = 0; tier < HMEM_LINK_MAX_TIERS; tier++)
+			classes[i].pages += p->hist[tier][i];
+		classes[i].rate = c->rates.rate[i];
+		classes[i].error = c->rates.error[i];
+	}
+	hmem_worth_make(worth, classes, HMEM_CLASSES, c->access_ns);
+	return true;
+}

@@ -26,6 +26,7 @@
 #include "plan.h"
 #include "policy.h"
 #include "rates.h"
+#include "worth.h"
 
 struct hmem_bursts {
 	struct hmem_rates rates;
@@ -117,5 +118,12 @@ void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan);
 /* For the log: what the last window was and what the plan after it saves, in one line. */
 void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *p,
 			  const struct hmem_plan *plan, char *buf, size_t size);
+
+/*
+ * What DRAM is worth to the VM, as far as the last burst has told; @p is its table, as the
+ * last window has left it.  False if no burst has ended yet: nothing is known.
+ */
+bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
+		       struct hmem_worth *worth);
 
 #endif /* HMEM_BURSTS_H */

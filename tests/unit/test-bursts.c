@@ -2,6 +2,7 @@
 /* The policy rates: what becomes of known workloads, and the rules of its bursts. */
 #include "unit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,6 +392,49 @@ static void parts_are_alike(void **state)
 	}
 }
 
+static int by_share(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x < y) - (x > y);
+}
+
+/*
+ * The time that is lost without DRAM for the pages beyond any number of those used most, is
+ * what the workload's accesses to them say.  Of pages that are used in each look, only that
+ * is known, so it is not asked for the hottest sixteenth.
+ */
+static void worth_is_what_accesses_say(void **state)
+{
+	static const struct model_load *const known[] = { &hot_set, &zipf, &uniform };
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		double shares[DATA], left = 1, ops;
+		struct hmem_worth worth;
+		struct model m;
+
+		loads_begin(&m, known[i], HMEM_POLICY_RATES);
+		model_run(&m, 1e-3);
+		assert_false(hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, &worth));
+		model_run(&m, 20);
+		while (!hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, &worth))
+			model_run(&m, 1e-3);
+		ops = loads_speed(&m, 1) * 1e6;
+		memcpy(shares, m.weight, sizeof(shares));
+		qsort(shares, DATA, sizeof(*shares), by_share);
+		for (unsigned int page = 0; page < DATA; left -= shares[page++]) {
+			double share = hmem_worth_between(&worth, page, UINT64_MAX) /
+				       (m.placer.bursts.access_ns * ops);
+
+			if (page >= DATA / 16 && fabs(share - left) > 0.08)
+				fail_msg("load %u: pages from %u are worth %.3f, not %.3f", i,
+					 page, share, left);
+		}
+		model_free(&m);
+	}
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -402,6 +446,7 @@ int main(void)
 		cmocka_unit_test(sweep_stays),
 		cmocka_unit_test(moving_gains),
 		cmocka_unit_test(looking_is_cheap),
+		cmocka_unit_test(worth_is_what_accesses_say),
 		RULE(a_burst),
 		RULE(a_burst_of_scans),
 		RULE(length_of_looks),

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <math.h>
+#include <string.h>
+
+#include "worth.h"
+
+#define STEPS_PER_OCTAVE	2
+
+/* What one page of the class is worth; 0 for what is no rate. */
+static double worth_of(const struct hmem_worth_class *c, double access_ns)
+{
+	double ns = c->rate * access_ns;
+
+	return c->pages && ns > 0 && isfinite(ns) ? ns : 0;
+}
+
+static unsigned int step_of(double ns, double most)
+{
+	double below = log2(most / ns) * STEPS_PER_OCTAVE;
+
+	return below < HMEM_WORTH_STEPS - 1 ? (unsigned int)below : HMEM_WORTH_STEPS - 1;
+}
+
+void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classes,
+		     unsigned int num, double access_ns)
+{
+	struct { double pages, ns, error; } sums[HMEM_WORTH_STEPS] = { 0 };
+	double most = 0;
+
+	memset(w, 0, sizeof(*w));
+	for (unsigned int i = 0; i < num; i++)
+		most = fmax(most, worth_of(&classes[i], access_ns));
+	for (unsigned int i = 0; i < num; i++) {
+		double ns = worth_of(&classes[i], access_ns), pages = classes[i].pages;
+		unsigned int at;
+
+		if (!ns)
+			continue;
+		at = step_of(ns, most);
+		w->steps[at].pages += classes[i].pages;
+		sums[at].pages += pages;
+		sums[at].ns += pages * ns;
+		/* Classes learn from each other, so their errors do not cancel out. */
+		sums[at].error += pages * ns * (classes[i].error > 0 ? classes[i].error : 0);
+	}
+	for (unsigned int i = 0; i < HMEM_WORTH_STEPS; i++) {
+		if (!sums[i].pages)
+			continue;
+		w->steps[w->num++] = (struct hmem_worth_step) {
+			.pages = w->steps[i].pages,
+			.ns = sums[i].ns / sums[i].pages,
+			.error = sums[i].error / sums[i].ns,
+		};
+	}
+}
+
+double hmem_worth_between(const struct hmem_worth *w, uint64_t from, uint64_t to)
+{
+	uint64_t at = 0;
+	double ns = 0;
+
+	for (unsigned int i = 0; i < w->num && at < to; i++) {
+		uint64_t end = at + w->steps[i].pages;
+		uint64_t first = at > from ? at : from, last = end < to ? end : to;
+
+		if (last > first)
+			ns += (last - first) * w->steps[i].ns;
+		at = end;
+	}
+	return ns;
+}
+
+uint64_t hmem_worth_least(const struct hmem_worth *w, uint64_t pages, double loss_ns)
+{
+	double wanted = hmem_worth_between(w, 0, pages) - loss_ns;
+	uint64_t at = 0;
+
+	for (unsigned int i = 0; i < w->num && wanted > 0 && at < pages; i++) {
+		double step = w->steps[i].pages * w->steps[i].ns;
+
+		if (step >= wanted) {
+			at += ceil(wanted / w->steps[i].ns);
+			break;
+		}
+		wanted -= step;
+		at += w->steps[i].pages;
+	}
+	return at < pages ? at : pages;
+}
+
+double hmem_worth_error(const struct hmem_worth *w, uint64_t pages)
+{
+	uint64_t at = 0;
+
+	for (unsigned int i = 0; i < w->num; i++) {
+		at += w->steps[i].pages;
+		if (at >= pages)
+			return w->steps[i].error;
+	}
+	return 0;
+}
