@@ -5,13 +5,15 @@
 #include "worth.h"
 
 #define STEPS_PER_OCTAVE	2
+/* No page is used more often: a processor does not do that many accesses per second. */
+#define MAX_RATE		1e10
 
 /* What one page of the class is worth; 0 for what is no rate. */
 static double worth_of(const struct hmem_worth_class *c, double access_ns)
 {
-	double ns = c->rate * access_ns;
+	double ns = fmin(c->rate, MAX_RATE) * access_ns;
 
-	return c->pages && ns > 0 && isfinite(ns) ? ns : 0;
+	return c->pages && c->rate > 0 && ns > 0 && isfinite(ns) ? ns : 0;
 }
 
 static unsigned int step_of(double ns, double most)

@@ -15,9 +15,9 @@
 
 /*
  * Steps of half an octave, which is as fine as levels of rates are: the last one has
- * all pages that are worth less than 1/2^15 of the pages of the first.
+ * all pages that are worth less than 1/2^31 of the pages of the first.
  */
-#define HMEM_WORTH_STEPS	32u
+#define HMEM_WORTH_STEPS	64u
 
 /* Pages that are used alike. */
 struct hmem_worth_class {
@@ -40,7 +40,8 @@ struct hmem_worth {
 
 /*
  * The curve of @num classes, in any order; each access saves @access_ns in DRAM.  Pages
- * that are not used, or whose rate is no number, are worth nothing and are left out.
+ * that are not used, or whose rate is no number, are worth nothing and are left out.  Rates
+ * are limited to what a processor can do.
  */
 void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classes,
 		     unsigned int num, double access_ns);

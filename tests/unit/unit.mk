@@ -3,7 +3,7 @@
 # The unit tests and benchmarks; host-backend/Makefile includes this file.  Each
 # test-*.c and bench-*.c is a program of its own.
 
-HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture loads model peer run)
+HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture hosts loads model peer run)
 UNIT := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/test-*.c)))
 BENCH := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/bench-*.c)))
 

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+
+/*
+ * Two errors that are alike together make one that is greater by the root of 2.  So a bid and
+ * an offer that are this many standard errors from what is likely are wrong about each other
+ * by two of those: by chance, one in 44 is.
+ */
+#define SURE		M_SQRT2
+/* What is promised outbids all else: a guarantee; and what the VM needs to lose no more. */
+#define GUARANTEED	DBL_MAX
+#define NEEDED		1e300
+/* And after that, what a VM keeps for now. */
+#define KEPT		HMEM_PROMISED
+/* Less than any page that is used: it stays where it is if nobody wants it. */
+#define UNUSED		DBL_MIN
+/*
+ * A step of a curve is half an octave wide.  Pages in it are not alike: it is offered in so
+ * many parts, whose worths are evenly apart.
+ */
+#define PARTS		4u
+#define STEP_OCTAVES	0.5
+/* Bids of a member: the parts of each step, two of which its size and bounds may cut. */
+#define MAX_BIDS	(PARTS * HMEM_WORTH_STEPS + 3 + 2)
+/* After so many failures, it is tried again in 2^this windows. */
+#define MAX_FAILURES	10u
+#define MIB_PAGES	256u
+#define SECOND_NS	1e9
+
+void hmem_pool_config_init(struct hmem_pool_config *config)
+{
+	*config = (struct hmem_pool_config) {
+		.loss = 0.05,
+		.credit_s = 60,
+		.payback = 0.1,
+		.steps = 2,
+		.patience = 3,
+	};
+}
+
+void hmem_pool_init(struct hmem_pool *p, const struct hmem_pool_config *config)
+{
+	memset(p, 0, sizeof(*p));
+	p->config = *config;
+}
+
+void hmem_pool_free(struct hmem_pool *p)
+{
+	hmem_market_free(&p->market);
+	free(p->members);
+	free(p->sold);
+	memset(p, 0, sizeof(*p));
+}
+
+uint64_t hmem_pool_sum(const uint64_t *by_node)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int n = 0; n < HMEM_NODES; n++)
+		sum += by_node[n];
+	return sum;
+}
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t at_most(uint64_t v, uint64_t low, uint64_t high)
+{
+	return min(max(v, low), high);
+}
+
+/* --- who is in it --- */
+
+static int reserve(struct hmem_pool *p, unsigned int cap, struct hmem_err *err)
+{
+	struct hmem_pool_member **members;
+	void *sold;
+
+	if (cap <= p->cap)
+		return 0;
+	cap = max(cap, 2 * p->cap);
+	members = realloc(p->members, cap * sizeof(*members));
+	if (members)
+		p->members = members;
+	sold = realloc(p->sold, cap * sizeof(*p->sold));
+	if (sold)
+		p->sold = sold;
+	if (!members || !sold)
+		return hmem_fail(err, ENOMEM, "no memory for a pool of %u VMs", cap);
+	if (hmem_market_reserve(&p->market, cap * MAX_BIDS, err) < 0)
+		return -ENOMEM;
+	p->cap = cap;
+	return 0;
+}
+
+static bool makes_sense(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	return m->node < p->config.num_nodes && m->guarantee <= m->maximum &&
+	       m->weight > 0 && isfinite(m->weight) &&
+	       m->processors >= 1 && isfinite(m->processors) &&
+	       m->away >= 0 && m->away <= 1 && m->move_ns >= 0 && isfinite(m->move_ns);
+}
+
+/* What the node has for its members. */
+static uint64_t usable(const struct hmem_pool *p, unsigned int node)
+{
+	return less(p->config.capacity[node], p->config.reserve[node]);
+}
+
+int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_err *err)
+{
+	uint64_t guaranteed = 0;
+	int ret;
+
+	if (!makes_sense(p, m))
+		return hmem_fail(err, EINVAL, "node %u of %u, guarantee %" PRIu64 " of %" PRIu64
+				 " pages, weight %g: this is no member of a pool", m->node,
+				 p->config.num_nodes, m->guarantee, m->maximum, m->weight);
+	for (unsigned int i = 0; i < p->num; i++) {
+		if (p->members[i]->node == m->node)
+			guaranteed += p->members[i]->guarantee;
+	}
+	if (m->guarantee > less(usable(p, m->node), guaranteed))
+		return hmem_fail(err, ENOSPC, "a guarantee of %" PRIu64 " MiB cannot be kept: "
+				 "of %" PRIu64 " MiB of node %u, %" PRIu64 " MiB are guaranteed "
+				 "to others; lower a guarantee or the reserve",
+				 m->guarantee / MIB_PAGES, usable(p, m->node) / MIB_PAGES,
+				 m->node, guaranteed / MIB_PAGES);
+	ret = reserve(p, p->num + 1, err);
+	if (ret < 0)
+		return ret;
+	memcpy(m->requested, m->actual, sizeof(m->requested));
+	memcpy(m->target, m->actual, sizeof(m->target));
+	m->why = HMEM_POOL_UNKNOWN;
+	m->credit = m->missed_ns = 0;
+	m->toward = 0;
+	m->gap = 0;
+	m->waited = m->failures = m->hold_off = 0;
+	m->owes = false;
+	p->members[p->num++] = m;
+	return 0;
+}
+
+void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m)
+{
+	for (unsigned int i = 0; i < p->num; i++) {
+		if (p->members[i] != m)
+			continue;
+		/* In order, so that equal bids are served as before. */
+		memmove(&p->members[i], &p->members[i + 1],
+			(--p->num - i) * sizeof(*p->members));
+		return;
+	}
+}
+
+/* --- what is a VM's by right --- */
+
+/*
+ * What a node has beyond guarantees goes to its members by weight; who gets to its maximum
+ * leaves the rest to the others.
+ */
+static void share_out(struct hmem_pool *p, unsigned int node)
+{
+	double weights, per_weight;
+	uint64_t left;
+	bool again = true;
+
+	for (unsigned int i = 0; i < p->num; i++) {
+		if (p->members[i]->node == node)
+			p->members[i]->share = p->members[i]->guarantee;
+	}
+	/* Each round but the last brings at least one to its maximum. */
+	while (again) {
+		left = usable(p, node);
+		weights = 0;
+		again = false;
+		for (unsigned int i = 0; i < p->num; i++) {
+			struct hmem_pool_member *m = p->members[i];
+
+			if (m->node != node)
+				continue;
+			if (m->share == m->maximum) {
+				left = less(left, m->maximum);
+			} else {
+				left = less(left, m->guarantee);
+				weights += m->weight;
+			}
+		}
+		per_weight = weights > 0 ? left / weights : 0;
+		for (unsigned int i = 0; i < p->num; i++) {
+			struct hmem_pool_member *m = p->members[i];
+			double more;
+
+			if (m->node != node || m->share == m->maximum)
+				continue;
+			more = m->weight * per_weight;
+			if (more >= m->maximum - m->guarantee) {
+				m->share = m->maximum;
+				again = true;
+			} else {
+				m->share = m->guarantee + (uint64_t)more;
+			}
+		}
+	}
+}
+
+/* The part of the curve that can be true: the VM waits for no longer than all of its time. */
+static double believable(const struct hmem_pool_member *m)
+{
+	double all = hmem_worth_between(m->worth, 0, UINT64_MAX);
+	double most = m->processors * SECOND_NS;
+
+	return all > most ? most / all : 1;
+}
+
+/* Where nobody wants more, nothing is lent. */
+static void settle_credit(const struct hmem_pool *p, struct hmem_pool_member *m,
+			  uint64_t window_ns)
+{
+	double full = m->share * p->config.credit_s;
+	double missing = (double)m->share - (double)hmem_pool_sum(m->actual);
+
+	if (p->price[m->node] > 0)
+		m->credit += missing * (window_ns / SECOND_NS);
+	m->credit = fmin(fmax(m->credit, -full), full);
+}
+
+/* What a ns of its stall counts for in the pool. */
+static double unit_of(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	double full = m->share * p->config.credit_s;
+	double credit = full > 0 ? p->config.payback * m->credit / full : 0;
+
+	return m->weight * (1 + credit) / m->processors;
+}
+
+/* --- does it do what it is asked --- */
+
+static uint64_t gap_of(const struct hmem_pool_member *m)
+{
+	uint64_t gap = 0;
+
+	for (unsigned int n = 0; n < HMEM_NODES; n++)
+		gap += max(m->actual[n], m->requested[n]) - min(m->actual[n], m->requested[n]);
+	return gap;
+}
+
+static void follow(const struct hmem_pool *p, struct hmem_pool_member *m)
+{
+	uint64_t gap = gap_of(m), has = hmem_pool_sum(m->actual);
+
+	if (m->hold_off) {
+		m->hold_off--;
+	} else if (m->fixed || !m->gap) {
+		m->waited = 0;
+	} else if (gap < m->gap) {
+		m->waited = 0;
+		if (!gap) {
+			m->failures = 0;
+			m->owes = false;
+		}
+	} else if (++m->waited >= p->config.patience) {
+		m->waited = 0;
+		m->failures += m->failures < MAX_FAILURES;
+		m->hold_off = 1u << m->failures;
+		m->owes |= hmem_pool_sum(m->requested) < has && has > m->share;
+	}
+}
+
+static bool is_fixed(const struct hmem_pool_member *m)
+{
+	return m->fixed || m->hold_off;
+}
+
+/* --- the market --- */
+
+/* A member bids for pages of one worth. */
+static void bid(struct hmem_pool *p, unsigned int i, uint64_t pages, double worth)
+{
+	hmem_market_bid(&p->market, &(struct hmem_bid) {
+		.member = i, .node = p->members[i]->node, .away = p->members[i]->away,
+		.pages = pages, .worth = worth,
+	});
+}
+
+/*
+ * Pages of a step of a curve between @at and @end are wanted, of which the VM has those
+ * before @has.
+ */
+static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_worth_step *step,
+		     double ns, uint64_t at, uint64_t end, uint64_t has)
+{
+	const struct hmem_pool_member *m = p->members[i];
+	/* Of equals, the one that has a page keeps it. */
+	double sure = fmax(exp(SURE * step->error), 1 + 1e-9);
+	uint64_t held = at_most(has, at, end) - at;
+
+	bid(p, i, held, ns * sure * unit_of(p, m));
+	bid(p, i, end - at - held, ns / sure * unit_of(p, m));
+}
+
+/* Bids for pages of its curve from @low to @high. */
+static void bid_curve(struct hmem_pool *p, unsigned int i, uint64_t low, uint64_t high)
+{
+	const struct hmem_pool_member *m = p->members[i];
+	uint64_t at = 0, has = hmem_pool_sum(m->actual);
+	double part = believable(m);
+
+	for (unsigned int s = 0; s < m->worth->num && at < high; s++) {
+		const struct hmem_worth_step *step = &m->worth->steps[s];
+		uint64_t from = at;
+
+		at += step->pages;
+		for (unsigned int k = 0; k < PARTS; k++) {
+			uint64_t first = from + step->pages * k / PARTS;
+			uint64_t last = from + step->pages * (k + 1) / PARTS;
+			double octaves = STEP_OCTAVES * (0.5 - (k + 0.5) / PARTS);
+
+			first = at_most(first, low, high);
+			last = at_most(last, low, high);
+			bid_step(p, i, step, step->ns * exp2(octaves) * part, first, last, has);
+		}
+	}
+	low = at_most(at, low, high);
+	bid(p, i, at_most(has, low, high) - low, UNUSED);
+}
+
+/*
+ * The least that it is to have, so that it loses no more of its time than it may.  What it
+ * has is enough if that may be so, and more than enough if that is sure.
+ */
+static uint64_t needs(const struct hmem_pool *p, const struct hmem_pool_member *m,
+		      uint64_t has)
+{
+	double loss_ns, sure;
+
+	if (!m->worth)
+		return max(m->guarantee, min(m->share, has));
+	loss_ns = p->config.loss * m->processors * SECOND_NS / believable(m);
+	sure = exp(SURE * hmem_worth_error(m->worth, m->share));
+	return max(m->guarantee,
+		   at_most(has, hmem_worth_least(m->worth, m->share, loss_ns * sure),
+			   hmem_worth_least(m->worth, m->share, loss_ns / sure)));
+}
+
+/* Bid for what the member may have after this window. */
+static void enter(struct hmem_pool *p, unsigned int i)
+{
+	struct hmem_pool_member *m = p->members[i];
+	uint64_t has = hmem_pool_sum(m->actual), low, high;
+	uint64_t step = (m->maximum - m->guarantee + p->config.steps - 1) / p->config.steps;
+
+	m->least = needs(p, m, has);
+	/* Back to its share it may come at once. */
+	low = max(m->least, min(less(has, step), m->share));
+	high = min(m->maximum, max(has + step, m->share));
+	if (!m->worth)
+		high = has;
+	else if (m->owes)
+		high = min(high, m->share);
+	high = max(high, m->least);
+	low = min(low, high);
+	bid(p, i, m->guarantee, GUARANTEED);
+	bid(p, i, less(low, m->guarantee), NEEDED);
+	if (m->keeps)
+		bid(p, i, at_most(has, low, high) - low, KEPT);
+	else if (m->worth)
+		bid_curve(p, i, low, high);
+	else
+		bid(p, i, high - low, UNUSED);
+}
+
+/* A change by less than a huge page is left alone, but for promises. */
+static void keep_small_change(struct hmem_pool_member *m)
+{
+	uint64_t has = hmem_pool_sum(m->actual), target = hmem_pool_sum(m->target);
+
+	if (max(has, target) - min(has, target) < HMEM_POOL_GRAIN &&
+	    has >= m->guarantee && has <= m->maximum)
+		memcpy(m->target, m->actual, sizeof(m->target));
+}
+
+static void run_market(struct hmem_pool *p)
+{
+	struct hmem_market *market = &p->market;
+
+	hmem_market_begin(market, p->config.num_nodes);
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		market->supply[n] = usable(p, n);
+	memset(p->sold, 0, p->num * sizeof(*p->sold));
+	for (unsigned int i = 0; i < p->num; i++) {
+		const struct hmem_pool_member *m = p->members[i];
+
+		if (!is_fixed(m)) {
+			enter(p, i);
+			continue;
+		}
+		for (unsigned int n = 0; n < p->config.num_nodes; n++)
+			market->supply[n] = less(market->supply[n], m->actual[n]);
+		memcpy(p->sold[i], m->actual, sizeof(m->actual));
+	}
+	hmem_market_clear(market, p->sold);
+	for (unsigned int i = 0; i < p->num; i++) {
+		memcpy(p->members[i]->target, p->sold[i], sizeof(p->sold[i]));
+		keep_small_change(p->members[i]);
+	}
+}
+
+/* --- promises --- */
+
+/* Of what a member is still to get of a node: as far as its share goes, or beyond. */
+static uint64_t wanted(const struct hmem_pool_member *m, unsigned int node, bool beyond)
+{
+	uint64_t requested = hmem_pool_sum(m->requested);
+	uint64_t more = min(less(m->target[node], m->requested[node]),
+			    less(m->maximum, requested));
+
+	if (beyond)
+		return more;
+	return node == m->node ? min(more, less(m->share, requested)) : 0;
+}
+
+/* What there is of a node is promised to all who want it, in proportion; the rest is left. */
+static uint64_t promise(struct hmem_pool *p, unsigned int node, uint64_t free, bool beyond)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < p->num; i++)
+		sum += wanted(p->members[i], node, beyond);
+	for (unsigned int i = 0; i < p->num; i++) {
+		struct hmem_pool_member *m = p->members[i];
+		uint64_t want = wanted(m, node, beyond), get = want;
+
+		if (sum > free) {
+			get = min(want, (double)want / sum * free);
+			get -= get % HMEM_POOL_GRAIN;
+		}
+		m->requested[node] += get;
+		free -= get;
+		sum -= want;
+	}
+	return free;
+}
+
+/*
+ * Ask for the pages that the member is to give up, first for those of other nodes than its own.
+ * What it is to have elsewhere instead must have come before: it never has less than it is to.
+ */
+static void request_less(struct hmem_pool *p, struct hmem_pool_member *m)
+{
+	uint64_t left = less(hmem_pool_sum(m->actual), hmem_pool_sum(m->target));
+
+	memcpy(m->requested, m->actual, sizeof(m->requested));
+	for (unsigned int i = 1; i <= p->config.num_nodes; i++) {
+		unsigned int n = (m->node + i) % p->config.num_nodes;
+		uint64_t by = min(less(m->actual[n], m->target[n]), left);
+
+		m->requested[n] -= by;
+		left -= by;
+	}
+}
+
+/* What is free already is promised: to those first who have less than their share. */
+static void request_more(struct hmem_pool *p, unsigned int node)
+{
+	uint64_t taken = 0, free;
+
+	for (unsigned int i = 0; i < p->num; i++)
+		taken += p->members[i]->actual[node];
+	free = promise(p, node, less(p->config.capacity[node], taken), false);
+	promise(p, node, less(free, p->config.reserve[node]), true);
+}
+
+static enum hmem_pool_why reason(const struct hmem_pool_member *m)
+{
+	uint64_t has = hmem_pool_sum(m->actual), target = hmem_pool_sum(m->target);
+	uint64_t requested = hmem_pool_sum(m->requested);
+
+	if (m->fixed)
+		return HMEM_POOL_FIXED;
+	if (m->hold_off)
+		return HMEM_POOL_STUCK;
+	if (target < has)
+		return target >= m->share ? HMEM_POOL_RETURNS : HMEM_POOL_LENDS;
+	if (target > has)
+		return requested < target ? HMEM_POOL_WAITS : HMEM_POOL_GROWS;
+	if (!m->worth)
+		return HMEM_POOL_UNKNOWN;
+	if (m->keeps)
+		return HMEM_POOL_PATIENT;
+	if (has == m->maximum)
+		return HMEM_POOL_MAXIMUM;
+	if (has == m->guarantee)
+		return HMEM_POOL_GUARANTEE;
+	return has == m->least ? HMEM_POOL_LOSS : HMEM_POOL_SETTLED;
+}
+
+/* Of all members: what those who are to grow get, and what others give up. */
+struct exchange {
+	double got, gained, gain_moves;		/* pages; weighted ns per second; weighted ns */
+	double given, lost, loss_moves;
+};
+
+/* Weighted ns per second that the pages between what it has and its ideal are worth. */
+static double worth_of_change(const struct hmem_pool *p, const struct hmem_pool_member *m,
+			      uint64_t has)
+{
+	return hmem_worth_between(m->worth, min(has, m->ideal), max(has, m->ideal)) *
+	       believable(m) * unit_of(p, m);
+}
+
+static void sum_up(const struct hmem_pool *p, struct hmem_pool_member *m,
+		   struct exchange *e)
+{
+	uint64_t has = hmem_pool_sum(m->actual);
+
+	m->ideal = hmem_pool_sum(m->target);
+	if (!m->worth)
+		return;
+	if (m->ideal > has) {
+		e->got += m->ideal - has;
+		e->gained += worth_of_change(p, m, has);
+		e->gain_moves += (m->ideal - has) * m->move_ns * unit_of(p, m);
+	} else {
+		e->given += has - m->ideal;
+		e->lost += worth_of_change(p, m, has);
+		e->loss_moves += (has - m->ideal) * m->move_ns * unit_of(p, m);
+	}
+}
+
+/*
+ * One more window in which the member has not what would be best: does it keep what it has
+ * until what it has missed since pays for the moves, its own and those of the others?  It
+ * exchanges pages with others as they are on average.
+ */
+static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_member *m,
+			       const struct exchange *e, uint64_t window_ns)
+{
+	uint64_t has = hmem_pool_sum(m->actual), change;
+	int toward = (m->ideal > has) - (m->ideal < has);
+	double ns, moves;
+
+	if (toward != m->toward)
+		m->missed_ns = 0;
+	m->toward = toward;
+	m->keeps = false;
+	if (!toward || !m->worth)
+		return;
+	change = max(has, m->ideal) - min(has, m->ideal);
+	moves = change * m->move_ns * unit_of(p, m);
+	ns = worth_of_change(p, m, has);
+	if (toward > 0) {
+		/* What others do not give up was free. */
+		ns -= e->lost / e->got * change;
+		moves += e->loss_moves / e->got * change;
+	} else {
+		ns = e->got ? e->gained / e->got * change - ns : 0;
+		moves += e->got ? e->gain_moves / e->got * change : 0;
+	}
+	m->missed_ns += fmax(ns, 0) * (window_ns / SECOND_NS);
+	m->keeps = m->missed_ns < moves;
+}
+
+void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
+{
+	struct exchange exchange = { 0 };
+
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		share_out(p, n);
+	for (unsigned int i = 0; i < p->num; i++) {
+		settle_credit(p, p->members[i], window_ns);
+		follow(p, p->members[i]);
+		p->members[i]->keeps = false;
+	}
+	run_market(p);
+	memcpy(p->price, p->market.price, sizeof(p->price));
+	for (unsigned int i = 0; i < p->num; i++)
+		sum_up(p, p->members[i], &exchange);
+	for (unsigned int i = 0; i < p->num; i++)
+		wait_until_it_pays(p, p->members[i], &exchange, window_ns);
+	run_market(p);
+	for (unsigned int i = 0; i < p->num; i++)
+		request_less(p, p->members[i]);
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		request_more(p, n);
+	for (unsigned int i = 0; i < p->num; i++) {
+		p->members[i]->why = reason(p->members[i]);
+		p->members[i]->gap = gap_of(p->members[i]);
+	}
+}
+
+/* --- for people --- */
+
+double hmem_pool_next_mib(const struct hmem_pool_member *m)
+{
+	uint64_t has = hmem_pool_sum(m->actual);
+
+	return m->worth ? hmem_worth_between(m->worth, has, has + MIB_PAGES) : 0;
+}
+
+double hmem_pool_last_mib(const struct hmem_pool_member *m)
+{
+	uint64_t has = hmem_pool_sum(m->actual);
+
+	return m->worth ? hmem_worth_between(m->worth, less(has, MIB_PAGES), has) : 0;
+}
+
+const char *hmem_pool_why(enum hmem_pool_why why)
+{
+	static const char *const words[HMEM_POOL_WHYS] = {
+		[HMEM_POOL_SETTLED] = "settled: no page would save more elsewhere",
+		[HMEM_POOL_PATIENT] = "waits until a change would pay for its moves",
+		[HMEM_POOL_UNKNOWN] = "what DRAM is worth to it is not known yet",
+		[HMEM_POOL_FIXED] = "cannot change",
+		[HMEM_POOL_STUCK] = "was asked to change and did not",
+		[HMEM_POOL_GROWS] = "grows: DRAM saves more here",
+		[HMEM_POOL_WAITS] = "waits for others to give up DRAM",
+		[HMEM_POOL_LENDS] = "lends: DRAM saves more elsewhere",
+		[HMEM_POOL_RETURNS] = "returns what others need",
+		[HMEM_POOL_GUARANTEE] = "has its guarantee",
+		[HMEM_POOL_LOSS] = "with less it would lose more time than it may",
+		[HMEM_POOL_MAXIMUM] = "has its maximum",
+	};
+
+	return words[why];
+}

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* VMs that share the DRAM of a host: what is promised, and what it comes to. */
+#include "unit.h"
+
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts.h"
+
+static struct hmem_pool_config with_dram(uint64_t pages)
+{
+	struct hmem_pool_config config;
+
+	hmem_pool_config_init(&config);
+	config.num_nodes = 1;
+	config.capacity[0] = pages;
+	return config;
+}
+
+static void windows(struct host *h, unsigned int num)
+{
+	for (unsigned int i = 0; i < num; i++)
+		host_window(h);
+}
+
+/* VMs of 64 GiB that use their memory in ways of their own; DRAM for a quarter of it. */
+static void many(struct host *h, unsigned int num)
+{
+	struct hmem_pool_config config = with_dram(num * 16 * GIB);
+
+	host_init(h, num, &config);
+	for (unsigned int i = 0; i < num; i++) {
+		struct host_vm *vm = &h->vms[i];
+		uint64_t hot = (unit_random(&h->rnd) % 40 + 1) * GIB;
+		double part = 0.1 + unit_random(&h->rnd) % 1000 / 1250.0;
+
+		if (i % 3)
+			host_hot_set(vm, 64 * GIB, hot, 0.5 + unit_random(&h->rnd) % 45 / 100.0);
+		else
+			host_zipf(vm, 64 * GIB);
+		vm->member.processors = 16;
+		host_waits(vm, part);
+		vm->error = 0.2;
+		vm->member.guarantee = 2 * GIB;
+		vm->member.maximum = 64 * GIB;
+	}
+	host_begin(h);
+}
+
+/*
+ * After a thousand windows, though each measures all rates wrong by a fifth: what DRAM saves
+ * is nearly what it could.
+ */
+static void comes_near_the_best(void **state)
+{
+	struct host h;
+	double best, start, saved;
+	uint64_t moved;
+
+	(void)state;
+	many(&h, 64);
+	start = host_saved(&h);
+	windows(&h, 300);
+	best = host_best(&h, h.pool.config.loss);
+	saved = host_saved(&h);
+	print_message("saved: equal shares %.3f, after 300 windows %.3f, best %.3f; "
+		      "if VMs could lose anything %.3f\n", start, saved, best,
+		      host_best(&h, 1));
+	assert_true(saved > 0.95 * best);
+	windows(&h, 600);
+	moved = h.moved;
+	windows(&h, 100);
+	saved = host_saved(&h);
+	print_message("after 1000 windows %.3f; per window and VM, %.2f MiB move in the end\n",
+		      saved, (h.moved - moved) / 100.0 / 64 / 256);
+	assert_true(saved > 0.95 * best);
+	for (unsigned int i = 0; i < h.num; i++) {
+		const struct host_vm *vm = &h.vms[i];
+		double lost = host_saves(vm, 16 * GIB) - host_saves(vm, host_dram(vm));
+
+		if (lost > 0.07)
+			fail_msg("vm %u has lost %.3f of its time", i, lost);
+	}
+	host_free(&h);
+}
+
+/* Eight VMs of 4 GiB that want all DRAM that they can get; a quarter of it there is. */
+static void eight(struct host *h, struct hmem_pool_config config)
+{
+	host_init(h, 8, &config);
+	for (unsigned int i = 0; i < 8; i++) {
+		struct host_vm *vm = &h->vms[i];
+
+		host_hot_set(vm, 4 * GIB, GIB, 0.9);
+		vm->member.processors = 16;
+		/* Of huge pages: 512 are moved at a time. */
+		vm->member.move_ns = 2500;
+		host_waits(vm, 0.9);
+		vm->error = 0.1;
+		vm->member.guarantee = GIB / 8;
+		vm->member.maximum = 4 * GIB;
+	}
+	host_begin(h);
+}
+
+/*
+ * Two are idle at a time, in turn.  Three windows later the others have what the idle ones do
+ * not need, and three windows after they are back, those lose no more than they may.
+ */
+static void lends_and_gets_back(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+
+	(void)state;
+	eight(&h, config);
+	windows(&h, 5);
+	for (unsigned int turn = 0; turn < 8; turn++) {
+		struct host_vm *idle = &h.vms[turn % 4 * 2];
+		uint64_t lent = 0;
+
+		idle[0].idle = idle[1].idle = true;
+		for (unsigned int w = 0; w < 20; w++) {
+			host_window(&h);
+			for (unsigned int i = 0; i < 8; i++)
+				assert_true(host_dram(&h.vms[i]) >= GIB / 8);
+			/* What was decided after the third is there before the fourth. */
+			if (w < 3)
+				continue;
+			lent = GIB - host_dram(&idle[0]) - host_dram(&idle[1]);
+			if (lent < GIB * 3 / 5)
+				fail_msg("turn %u: %.3f GiB lent after %u windows", turn,
+					 (double)lent / GIB, w);
+		}
+		idle[0].idle = idle[1].idle = false;
+		for (unsigned int w = 0; w < 20; w++) {
+			host_window(&h);
+			for (unsigned int i = 0; i < 8 && w >= 3; i++) {
+				const struct host_vm *vm = &h.vms[i];
+				double lost = host_saves(vm, GIB / 2) -
+					      host_saves(vm, host_dram(vm));
+
+				if (lost > 0.06)
+					fail_msg("turn %u, after %u windows: vm %u has lost %.3f",
+						 turn, w, i, lost);
+			}
+		}
+	}
+	host_free(&h);
+}
+
+/* The DRAM that a VM has had, a mean of @num windows. */
+static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
+{
+	double sum = 0;
+
+	for (unsigned int i = 0; i < num; i++) {
+		host_window(h);
+		sum += host_dram(&h->vms[vm]);
+	}
+	return sum / num;
+}
+
+/*
+ * A VM that uses little says that it uses all of its memory, all the time.  It gets no more than
+ * one that is as busy as can be, and the others have what they are promised: they lose no more
+ * than they may against their shares.
+ */
+static void lies_do_not_pay(void **state)
+{
+	static const double lies[] = { 1e3, 1e9, 1e300 };
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+	double busy;
+
+	(void)state;
+	eight(&h, config);
+	host_hot_set(&h.vms[3], 4 * GIB, 4 * GIB, 1);
+	host_waits(&h.vms[3], 1);
+	busy = mean_dram(&h, 3, 200);
+	host_free(&h);
+	for (unsigned int i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+		double dram;
+
+		eight(&h, config);
+		h.vms[3].idle = true;
+		h.vms[3].lies = lies[i];
+		dram = mean_dram(&h, 3, 200);
+		print_message("lies %g: %.3f GiB, as busy as can be %.3f GiB, share %.3f GiB\n",
+			      lies[i], dram / GIB, busy / GIB,
+			      (double)h.vms[3].member.share / GIB);
+		assert_true(dram <= busy * 1.01);
+		assert_true(dram <= h.vms[3].member.share * 1.01);
+		for (unsigned int k = 0; k < 8; k++) {
+			const struct host_vm *vm = &h.vms[k];
+
+			if (k != 3 && host_saves(vm, host_dram(vm)) <
+			    host_saves(vm, GIB / 2) - 0.06)
+				fail_msg("lies %g: vm %u has lost", lies[i], k);
+		}
+		host_free(&h);
+	}
+}
+
+/*
+ * What a liar can get at most is what its weight buys: it says that just so many pages are in
+ * use, all the time, for any number of them.
+ */
+static void lies_buy_what_the_weight_buys(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+
+	(void)state;
+	config.payback = 0;
+	config.loss = 1;
+	for (uint64_t pages = GIB / 4; pages <= 4 * GIB; pages += GIB / 4) {
+		struct host_vm *liar;
+		struct host h;
+		double buys;
+
+		eight(&h, config);
+		liar = &h.vms[3];
+		liar->pages = pages;
+		liar->lies = 1e9;
+		liar->member.guarantee = 0;
+		windows(&h, 100);
+		buys = liar->member.weight * 1e9 / h.pool.price[0];
+		if (host_dram(liar) > buys * 1.15)
+			fail_msg("%.2f GiB said to be used, %.2f GiB had, %.2f GiB is what its "
+				 "weight buys", (double)pages / GIB,
+				 (double)host_dram(liar) / GIB, buys / GIB);
+		host_free(&h);
+	}
+}
+
+/*
+ * A guest that does not give back what it has borrowed: it keeps that, nobody waits, all others
+ * have their guarantees, and it is lent nothing more.
+ */
+static void stuck_guests_are_left_alone(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+	struct host_vm *stuck;
+	uint64_t had;
+
+	(void)state;
+	eight(&h, config);
+	stuck = &h.vms[7];
+	for (unsigned int i = 0; i < 4; i++)
+		h.vms[i].idle = true;
+	windows(&h, 20);
+	had = host_dram(stuck);
+	assert_true(had > GIB / 2);
+	stuck->speed = 0;
+	for (unsigned int i = 0; i < 4; i++)
+		h.vms[i].idle = false;
+	windows(&h, 30);
+	assert_int_equal(host_dram(stuck), had);
+	assert_true(stuck->member.why == HMEM_POOL_STUCK);
+	/* What it does not return is missing; all other DRAM is in use. */
+	for (unsigned int i = 0; i < 8; i++)
+		assert_true(host_dram(&h.vms[i]) >= GIB / 8);
+	assert_true(4 * GIB - hmem_pool_sum(h.pool.market.supply) > 4 * GIB * 0.99);
+	/* It moves again: it is asked again, later and later, but in the end. */
+	stuck->speed = UINT64_MAX;
+	windows(&h, 1030);
+	assert_true(host_dram(stuck) <= GIB * 6 / 10);
+	assert_false(stuck->member.owes);
+	host_free(&h);
+}
+
+/* A guest that does not take what it is promised: others have it. */
+static void unused_promises_are_taken_back(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+	uint64_t sum = 0;
+
+	(void)state;
+	eight(&h, config);
+	h.vms[5].speed = 0;
+	h.vms[0].idle = h.vms[1].idle = true;
+	windows(&h, 40);
+	for (unsigned int i = 0; i < 8; i++)
+		sum += host_dram(&h.vms[i]);
+	assert_int_equal(host_dram(&h.vms[5]), GIB / 2);
+	assert_true(sum > 4 * GIB * 0.99);
+	host_free(&h);
+}
+
+/* A crashed guest keeps what it has until its VM goes; then all others have it. */
+static void crashed_guests_are_left_alone(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+	uint64_t sum = 0;
+
+	(void)state;
+	eight(&h, config);
+	windows(&h, 5);
+	h.vms[2].member.fixed = true;
+	h.vms[2].speed = 0;
+	for (unsigned int i = 0; i < 20; i++) {
+		h.vms[2].member.worth = NULL;
+		host_window(&h);
+		assert_int_equal(host_dram(&h.vms[2]),
+				 hmem_pool_sum(h.vms[2].member.requested));
+		assert_true(h.vms[2].member.why == HMEM_POOL_FIXED);
+	}
+	hmem_pool_remove(&h.pool, &h.vms[2].member);
+	memset(h.vms[2].member.actual, 0, sizeof(h.vms[2].member.actual));
+	memset(h.vms[2].member.requested, 0, sizeof(h.vms[2].member.requested));
+	windows(&h, 20);
+	for (unsigned int i = 0; i < 8; i++)
+		sum += host_dram(&h.vms[i]);
+	assert_true(sum > 4 * GIB * 0.99);
+	host_free(&h);
+}
+
+/* In half an hour in which nothing changes, errors of measuring cost next to nothing. */
+static void errors_move_little(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+	uint64_t moved;
+	double part;
+
+	(void)state;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		h.vms[i].error = 0.4;
+		host_zipf(&h.vms[i], 4 * GIB);
+		host_waits(&h.vms[i], 0.9);
+	}
+	windows(&h, 100);
+	moved = h.moved;
+	windows(&h, 1800);
+	part = (h.moved - moved) * h.vms[0].member.move_ns / (1800 * 1e9 * 8 * 16);
+	print_message("moves take %.5f of the VMs' time\n", part);
+	assert_true(part < 0.001);
+	host_free(&h);
+}
+
+/* Need that comes and goes sooner than moves pay for themselves moves nothing. */
+static void short_needs_move_nothing(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+
+	(void)state;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++)
+		h.vms[i].member.move_ns = 1e6;
+	for (unsigned int i = 0; i < 100; i++) {
+		h.vms[0].idle = i / 3 % 2;
+		host_window(&h);
+	}
+	assert_int_equal(h.moved, 0);
+	host_free(&h);
+}
+
+/* Twice the weight: a page is taken where it saves half as much. */
+static void weights_and_bounds(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host h;
+
+	(void)state;
+	config.loss = 1;
+	config.payback = 0;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_zipf(&h.vms[i], 4 * GIB);
+		host_waits(&h.vms[i], 0.9);
+		h.vms[i].error = 0;
+	}
+	h.vms[0].member.weight = 2;
+	h.vms[1].member.maximum = GIB / 4;
+	h.vms[2].member.guarantee = GIB * 3 / 4;
+	windows(&h, 500);
+	assert_int_equal(h.vms[1].member.share, GIB / 4);
+	assert_int_equal(host_dram(&h.vms[1]), GIB / 4);
+	assert_true(host_dram(&h.vms[2]) >= GIB * 3 / 4);
+	/* By Zipf's law, as many times more pages. */
+	assert_true(host_dram(&h.vms[0]) > 1.6 * host_dram(&h.vms[3]));
+	assert_true(host_dram(&h.vms[0]) < 2.4 * host_dram(&h.vms[3]));
+	host_free(&h);
+}
+
+/* Who has lent for long is worth more when all are in need; that is paid back in time. */
+static void lenders_are_paid_back(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct host_vm *lender;
+	struct host h;
+	uint64_t first;
+
+	(void)state;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_zipf(&h.vms[i], 4 * GIB);
+		host_waits(&h.vms[i], 0.9);
+		h.vms[i].error = 0;
+	}
+	lender = &h.vms[0];
+	lender->idle = true;
+	windows(&h, 1000);
+	assert_true(lender->member.credit > 0);
+	for (unsigned int i = 1; i < 8; i++)
+		assert_true(h.vms[i].member.credit < 0);
+	lender->idle = false;
+	windows(&h, 60);
+	first = host_dram(lender);
+	print_message("paid back with %.1f %% more than its share\n",
+		      (first / (GIB / 2.0) - 1) * 100);
+	assert_true(first > GIB / 2 * 1.03);
+	for (unsigned int i = 1; i < 8; i++)
+		assert_true(host_dram(&h.vms[i]) < first);
+	windows(&h, 3000);
+	assert_true(lender->member.credit < GIB / 2 * h.pool.config.credit_s / 2);
+	assert_in_range(mean_dram(&h, 0, 3000), GIB / 2 * 0.9, GIB / 2 * 1.03);
+	host_free(&h);
+}
+
+/* The reserve is not lent, but a VM that comes back need not wait for others. */
+static void the_reserve_is_for_who_comes_back(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB + GIB / 2);
+	struct host h;
+
+	(void)state;
+	config.reserve[0] = GIB / 2;
+	eight(&h, config);
+	h.vms[0].idle = true;
+	for (unsigned int i = 0; i < 20; i++) {
+		uint64_t sum = 0;
+
+		host_window(&h);
+		for (unsigned int k = 0; k < 8; k++)
+			sum += hmem_pool_sum(h.vms[k].member.requested);
+		assert_true(sum <= 4 * GIB);
+	}
+	h.vms[0].idle = false;
+	host_window(&h);
+	/* At once, while the others have not given back anything. */
+	assert_true(hmem_pool_sum(h.vms[0].member.requested) > GIB * 43 / 100);
+	host_free(&h);
+}
+
+/* Two sockets: who has too little on its own gets what the other one's VMs do not want. */
+static void own_socket_first(void **state)
+{
+	struct hmem_pool_config config = with_dram(2 * GIB);
+	struct host h;
+
+	(void)state;
+	config.num_nodes = 2;
+	config.capacity[1] = 2 * GIB;
+	host_init(&h, 8, &config);
+	for (unsigned int i = 0; i < 8; i++) {
+		struct host_vm *vm = &h.vms[i];
+
+		host_hot_set(vm, 4 * GIB, GIB, 0.9);
+		vm->member.processors = 16;
+		vm->member.move_ns = 2500;
+		host_waits(vm, 0.9);
+		vm->member.guarantee = GIB / 8;
+		vm->member.maximum = 4 * GIB;
+		vm->member.node = i / 4;
+		vm->member.away = i == 3 ? 0 : 0.5;
+	}
+	host_begin(&h);
+	windows(&h, 20);
+	/* All are in need: nobody goes elsewhere. */
+	for (unsigned int i = 0; i < 8; i++) {
+		assert_int_equal(h.vms[i].member.actual[1 - i / 4], 0);
+		assert_true(host_dram(&h.vms[i]) > GIB / 4);
+	}
+	for (unsigned int i = 4; i < 8; i++)
+		h.vms[i].idle = true;
+	windows(&h, 60);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_true(h.vms[i].member.actual[1] > GIB / 4);
+	/* It did not want to. */
+	assert_int_equal(h.vms[3].member.actual[1], 0);
+	for (unsigned int i = 4; i < 8; i++)
+		h.vms[i].idle = false;
+	windows(&h, 10);
+	for (unsigned int i = 4; i < 8; i++)
+		assert_true(host_saves(&h.vms[i], host_dram(&h.vms[i])) >
+			    host_saves(&h.vms[i], GIB / 2) - 0.06);
+	host_free(&h);
+}
+
+/* More guarantees than there is DRAM are refused, and what makes no sense is. */
+static void bad_members_are_refused(void **state)
+{
+	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_member m = {
+		.guarantee = 3 * GIB, .maximum = 4 * GIB, .weight = 1, .processors = 1,
+	}, other = m;
+	struct hmem_err err;
+	struct hmem_pool p;
+
+	(void)state;
+	config.reserve[0] = GIB / 2;
+	hmem_pool_init(&p, &config);
+	assert_int_equal(hmem_pool_add(&p, &m, &err), 0);
+	assert_int_equal(hmem_pool_add(&p, &other, &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "3072 MiB"));
+	other.guarantee = GIB / 2;
+	assert_int_equal(hmem_pool_add(&p, &other, &err), 0);
+	hmem_pool_remove(&p, &other);
+	other.node = 1;
+	assert_int_equal(hmem_pool_add(&p, &other, &err), -EINVAL);
+	other.node = 0;
+	other.weight = NAN;
+	assert_int_equal(hmem_pool_add(&p, &other, &err), -EINVAL);
+	other.weight = 1;
+	other.guarantee = 5 * GIB;
+	assert_int_equal(hmem_pool_add(&p, &other, &err), -EINVAL);
+	hmem_pool_free(&p);
+}
+
+/*
+ * VMs come and go, are idle, lie, get stuck, crash, say nonsense and change their bounds, at
+ * random: nothing is ever promised that there is not, and who has its guarantee keeps it.
+ */
+static void never_more_than_there_is(void **state)
+{
+	uint64_t rnd = 99;
+
+	(void)state;
+	for (unsigned int run = 0; run < 60; run++) {
+		struct hmem_pool_config config = with_dram(4 * GIB);
+		bool in[8] = { 0 };
+		struct host h;
+
+		config.num_nodes = 1 + run % 3;
+		for (unsigned int n = 0; n < config.num_nodes; n++) {
+			config.capacity[n] = 4 * GIB + unit_random(&rnd) % GIB;
+			config.reserve[n] = unit_random(&rnd) % GIB;
+		}
+		eight(&h, config);
+		memset(in, true, sizeof(in));
+		for (unsigned int w = 0; w < 200; w++) {
+			unsigned int i = unit_random(&rnd) % 8;
+			struct host_vm *vm = &h.vms[i];
+			uint64_t had[8];
+
+			switch (unit_random(&rnd) % 10) {
+			case 0:
+				vm->idle = !vm->idle;
+				break;
+			case 1:
+				vm->speed = unit_random(&rnd) % (GIB / 4);
+				break;
+			case 2:
+				vm->lies = unit_random(&rnd) % 2 ? 1e300 : 0;
+				break;
+			case 3:
+				vm->member.fixed = !vm->member.fixed;
+				break;
+			case 4:
+				vm->truth[0].rate = unit_random(&rnd) % 2 ? NAN : INFINITY;
+				break;
+			case 5:
+				vm->member.weight = unit_random(&rnd) % 100 + 0.5;
+				break;
+			case 6:
+				vm->member.away = unit_random(&rnd) % 5 / 4.0;
+				break;
+			case 7:
+				if (in[i]) {
+					hmem_pool_remove(&h.pool, &vm->member);
+					memset(vm->member.actual, 0, sizeof(vm->member.actual));
+					memset(vm->member.requested, 0,
+					       sizeof(vm->member.requested));
+				} else {
+					assert_int_equal(hmem_pool_add(&h.pool, &vm->member,
+								       NULL), 0);
+				}
+				in[i] = !in[i];
+				break;
+			case 8:
+				vm->speed = UINT64_MAX;
+				break;
+			default:
+				break;
+			}
+			for (i = 0; i < 8; i++)
+				had[i] = host_dram(&h.vms[i]);
+			host_window(&h);
+			for (i = 0; i < 8; i++) {
+				const struct hmem_pool_member *m = &h.vms[i].member;
+
+				if (in[i] && had[i] >= m->guarantee)
+					assert_true(hmem_pool_sum(m->requested) >=
+						    m->guarantee);
+				assert_true(hmem_pool_sum(m->requested) <= m->maximum);
+			}
+		}
+		host_free(&h);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(comes_near_the_best),
+		cmocka_unit_test(lends_and_gets_back),
+		cmocka_unit_test(lies_do_not_pay),
+		cmocka_unit_test(lies_buy_what_the_weight_buys),
+		cmocka_unit_test(stuck_guests_are_left_alone),
+		cmocka_unit_test(unused_promises_are_taken_back),
+		cmocka_unit_test(crashed_guests_are_left_alone),
+		cmocka_unit_test(errors_move_little),
+		cmocka_unit_test(short_needs_move_nothing),
+		cmocka_unit_test(weights_and_bounds),
+		cmocka_unit_test(lenders_are_paid_back),
+		cmocka_unit_test(the_reserve_is_for_who_comes_back),
+		cmocka_unit_test(own_socket_first),
+		cmocka_unit_test(bad_members_are_refused),
+		cmocka_unit_test(never_more_than_there_is),
+	};
+
+	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}
