@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: what its tests share.
+ * virtio-hmem: code that its tests share.
  */
 
 #include "qemu/osdep.h"
@@ -177,7 +177,7 @@ void daemon_accept(Daemon *d)
                   0);
     g_assert_true(d->map != MAP_FAILED);
     g_assert_cmpint(lseek(fd, 0, SEEK_END), ==, maps_size(d));
-    /* It cannot be made to fault under QEMU's or hmemd's feet. */
+    /* The seal keeps others from shrinking the maps while they are in use. */
     g_assert_cmpint(ftruncate(fd, 0), ==, -1);
     close(fd);
 
@@ -780,7 +780,7 @@ void bad_report_with(Test *t, uint64_t id, uint32_t num, uint32_t flags)
 }
 
 /*
- * All of them
+ * All tests
  */
 
 void add_tests(const HmemTest *tests, int num)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: what its tests share, a fake hmemd and a fake driver, which have
- * the device between them.
+ * virtio-hmem: code that its tests share.  A test plays both hmemd and the
+ * guest's driver, with the device between them.
  *
- * The test is both of them.  It never relies on how long something takes: to
- * see that a message was handled it waits for what must follow, and the
- * deadlines are only there so that a hung test ends.
+ * No test relies on the duration of anything.  To see that a message was
+ * handled, a test waits for an event that must follow.  Deadlines only end a
+ * hung test.
  */
 #ifndef TESTS_VIRTIO_HMEM_COMMON_H
 #define TESTS_VIRTIO_HMEM_COMMON_H
@@ -37,7 +37,7 @@
 #define DEADLINE_US (DEADLINE_MS * 1000ll)
 #define MS 1000000ull
 
-/* Tier 0 is 128 MiB with the firmware's hole under 1 MiB, tier 1 follows. */
+/* Tier 0 is 128 MiB, with the firmware's hole below 1 MiB; tier 1 follows. */
 #define HOLE 0xc0
 #define FAST 0x200
 #define SLOW 0x8000
@@ -78,7 +78,7 @@ typedef struct Daemon {
     struct hmem_link_state state;
     struct hmem_link_range ranges[16];
     uint32_t num_ranges;
-    /* Dirty, accessed, rearm. */
+    /* The maps: dirty, accessed, rearm. */
     uint64_t *map;
 } Daemon;
 
@@ -90,10 +90,10 @@ void daemon_free(Daemon *d);
 
 void wait_readable(int fd);
 
-/* Read all of it; false at the end of the stream. */
+/* Read @len bytes.  Returns false at the end of the stream. */
 bool daemon_read(Daemon *d, void *buf, size_t len, int *fd);
 
-/* The next message, which has to be of this type; the caller frees it. */
+/* Receive the next message, which must be of this type; the caller frees it. */
 void *daemon_recv(Daemon *d, uint32_t type, uint32_t *len, int *fd);
 
 void daemon_recv_to(Daemon *d, uint32_t type, void *to, uint32_t size);
@@ -104,10 +104,10 @@ void daemon_send_raw(Daemon *d, const void *buf, size_t len);
 
 void daemon_welcome(Daemon *d);
 
-/* A new connection, and all that the device says before it hears anything. */
+/* Accept a new connection, and receive the device's first messages. */
 void daemon_accept(Daemon *d);
 
-/* The device hangs up (after whatever it had still to say). */
+/* Wait until the device disconnects, maybe after other messages. */
 void daemon_expect_drop(Daemon *d);
 
 struct virtio_hmem_hint hint(uint64_t gfn, uint8_t order, uint8_t tier);
@@ -121,7 +121,7 @@ void daemon_hint(Daemon *d, uint64_t id, uint64_t gfn, uint8_t order,
 void daemon_recv_reject(Daemon *d, uint64_t id, uint32_t code,
                         uint32_t index);
 
-/* All messages so far were handled: a hint for no memory is rejected. */
+/* Wait until all messages were handled: send a hint that the device rejects. */
 void daemon_barrier(Daemon *d);
 
 void daemon_track_with(Daemon *d, uint64_t window_ns, uint32_t tracker,
@@ -133,7 +133,7 @@ void daemon_track(Daemon *d, uint64_t window_ns);
 
 void daemon_tick_done(Daemon *d, uint64_t seq);
 
-/* What was found is for the caller to check. */
+/* Receive a tick.  The caller must check the pages in it. */
 struct hmem_link_tick daemon_next_tick(Daemon *d, uint64_t seq,
                                        uint64_t window_ns);
 
@@ -148,7 +148,7 @@ bool map_test(const uint64_t *map, uint64_t gfn);
 
 void map_set(uint64_t *map, uint64_t gfn);
 
-/* Exactly these pages are in one of the maps; take them out. */
+/* Check that exactly these pages are in one of the maps, and take them out. */
 void daemon_take(Daemon *d, uint64_t *map, const uint64_t *gfns, int num);
 
 void daemon_take_all(Daemon *d);
@@ -165,13 +165,15 @@ typedef struct Test {
     Daemon *d;
     QVirtioPCIDevice *pci;
     QVirtioHMEM hmem;
-    /* Of the request that was received last; see recv_scan(). */
+    /* Length of the look in the last request; see recv_scan(). */
     uint64_t look_ns;
 } Test;
 
 QVirtioPCIDevice *find_device(QOSState *qs, int slot);
 
-/* A machine with the device, connected and welcome, and no driver yet. */
+/*
+ * A machine with the device, which is connected and has WELCOME; no driver yet.
+ */
 void setup_machine(Test *t, const char *extra);
 
 void find_hmem(Test *t);
@@ -184,13 +186,13 @@ void setup_driver(Test *t);
 
 void teardown(Test *t);
 
-/* A counter, by its path: "ticks", "rejected.busy". */
+/* A counter, by its path such as "ticks" or "rejected.busy". */
 uint64_t get_stat(QTestState *qts, const char *path);
 
 void assert_property(QTestState *qts, const char *name,
                      const char *value);
 
-/* Whether QEMU logs writes for the device. */
+/* Does QEMU log writes for the device? */
 void assert_log(Test *t, bool on);
 
 uint64_t get_outstanding(QTestState *qts);
@@ -203,7 +205,7 @@ uint64_t get_outstanding(QTestState *qts);
 uint64_t recv_hints(Test *t, uint64_t addr, uint32_t index,
                     const struct virtio_hmem_hint *hints, uint32_t num);
 
-/* One hint through the whole device; returns the id that the guest sees. */
+/* Send one hint through the device; returns the id that the guest sees. */
 uint64_t pass_hint(Test *t, uint64_t cookie, uint64_t gfn,
                    uint8_t order, uint8_t tier);
 
@@ -221,14 +223,17 @@ uint32_t results_len(const Results *m);
 
 void send_results(Test *t, const Results *m);
 
-/* hmemd sees what the guest sent, under its own name for the batch. */
+/* Check that hmemd gets the guest's results, with its own id of the batch. */
 void daemon_recv_results(Daemon *d, const Results *sent,
                          uint64_t cookie, bool last);
 
-/* The device has found fault with the guest, and can be started again. */
+/*
+ * Check that the device is broken by the guest's fault, and works after a
+ * reset.
+ */
 void expect_broken(Test *t);
 
-/* Registers of a transport */
+/* Registers of a transport. */
 
 #define COMMON(field) offsetof(struct virtio_pci_common_cfg, field)
 
@@ -244,17 +249,22 @@ void write_common64(Test *t, uint64_t offset, uint64_t value);
 
 void write_config(Test *t, uint64_t offset, uint32_t value);
 
-/* As a driver does, the lower half first; and wait until hmemd is told. */
+/*
+ * Write online as a driver does, the lower half first; wait until hmemd is
+ * told.
+ */
 void set_online(Test *t, int tier, uint64_t bytes);
 
-/* Send results that are wrong, and do not wait. */
+/* Send wrong results, and do not wait for the device. */
 void bad_send(Test *t, const Results *m);
 
-/* What a guest may get wrong; sent once the message of @id has arrived. */
+/* A fault of a guest; sent when the message of @id has arrived. */
 struct BadGuest {
     const char *name;
     void (*act)(Test *t, uint64_t id);
-    /* A feature bit that the driver has not negotiated; 0: it has all. */
+    /*
+     * A feature bit that the driver has not negotiated; 0: all are negotiated.
+     */
     int refuse;
 };
 
@@ -262,10 +272,10 @@ void touch(Test *t, uint64_t gfn);
 
 void daemon_next_ranges(Daemon *d);
 
-/* They may wait for the clock, but come before a hint is rejected. */
+/* Ranges may wait for the clock, but come before the rejection of a hint. */
 void daemon_recv_ranges(Daemon *d, uint32_t num);
 
-/* Bytes before the entries of a request, with VIRTIO_HMEM_F_LOOK. */
+/* Bytes before the entries of a request with VIRTIO_HMEM_F_LOOK. */
 #define SCAN_HEAD                                                           \
     (sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look))
 
@@ -295,41 +305,41 @@ struct virtio_hmem_frames frames_of(uint64_t gfn, uint64_t mask);
 ScanBuffer post_scan(Test *t, uint32_t len);
 
 /*
- * Wait for the device to use the buffer; returns the request's id.  How long
- * the driver is to look, if the device says so, is in t->look_ns then.
+ * Wait until the device uses the buffer.  Returns the request's id, and sets
+ * t->look_ns to the length of the look, if the request has one.
  */
 uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
                    const struct virtio_hmem_frames *frames,
                    uint32_t num);
 
-/* Of a request that asks for a report. */
+/* The flags of a request that asks for a report. */
 uint32_t collect_flags(const Test *t);
 
 void set_report(Report *r, uint64_t id, uint32_t num, bool last);
 
 void post_report(Test *t, const Report *r);
 
-/* ... and wait for the device to have read it. */
+/* The same, and wait until the device has read the report. */
 void send_report(Test *t, const Report *r);
 
-/* All there is to say. */
+/* Send an empty report that ends the scan. */
 void finish_scan(Test *t, uint64_t id);
 
 void daemon_track_gpt(Daemon *d, uint32_t flags);
 
-/* The scan before the first window; returns its id. */
+/* Receive the scan before the first window; returns its id. */
 uint64_t clear_scan(Test *t);
 
 /*
- * A window ends: the scan that tells what was accessed in it, and rearms these;
- * its id.
+ * End a window, and receive the scan that reports accessed frames and rearms
+ * these.  Returns the scan's id.
  */
 uint64_t rearm_scan(Test *t, const struct virtio_hmem_frames *rearm,
                     uint32_t num);
 
 uint64_t collect_scan(Test *t);
 
-/* Answer a tick, and be sure that it has arrived. */
+/* Answer a tick, and wait until the answer has arrived. */
 void gpt_tick_done(Test *t, uint64_t seq);
 
 void setup_gpt(Test *t, uint32_t flags);
@@ -339,13 +349,13 @@ void recv_gpt_tick(Test *t, uint64_t seq, uint64_t window_ns,
 
 void bad_report_with(Test *t, uint64_t id, uint32_t num, uint32_t flags);
 
-/* What a test of the table in main() is. */
+/* A test in the table of main(). */
 typedef struct HmemTest {
     const char *name;
     void (*func)(void);
 } HmemTest;
 
-/* Add them as virtio-hmem/NAME. */
+/* Add the tests as virtio-hmem/NAME. */
 void add_tests(const HmemTest *tests, int num);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: hints and results, what a guest can get wrong about them, and
- * what buffers that lie in registers of the device do.
+ * virtio-hmem: tests of hints and results: valid ones, faults of a guest, and
+ * buffers that the guest has placed in the device's registers.
  */
 
 #include "qemu/osdep.h"
@@ -33,7 +33,7 @@ static void test_hints_deliver(void)
 
     setup_driver(&t);
     addr = qvirtio_hmem_post(&t.hmem, 8192);
-    /* Padding means nothing, and the guest does not get to see it. */
+    /* The device clears padding before the guest sees it. */
     memcpy(dirty, hints, sizeof(hints));
     dirty[0].padding[3] = 0xaa;
     daemon_hints(t.d, 42, dirty, ARRAY_SIZE(hints));
@@ -59,7 +59,7 @@ static void test_hints_wait(void)
     setup_driver(&t);
     daemon_hints(t.d, 1, &a, 1);
     daemon_hints(t.d, 2, &b, 1);
-    /* Handled behind the two: they are there. */
+    /* The barrier comes after both hints, so the device has them. */
     daemon_hint(t.d, 3, END, 0, 0);
     daemon_recv_reject(t.d, 3, HMEM_LINK_REJECT_INVALID, 0);
     g_assert_cmpint(get_outstanding(t.qts), ==, 0);
@@ -71,7 +71,7 @@ static void test_hints_wait(void)
     teardown(&t);
 }
 
-/* A batch that takes two buffers is finished when both are. */
+/* A batch that needs two buffers is finished when both are. */
 static void test_hints_split(void)
 {
     struct virtio_hmem_hint hints[HMEM_LINK_MAX_HINTS];
@@ -93,7 +93,7 @@ static void test_hints_split(void)
     addr[1] = qvirtio_hmem_post(&t.hmem, len);
     daemon_hints(t.d, 77, hints, ARRAY_SIZE(hints));
     id[0] = recv_hints(&t, addr[0], 0, hints, 256);
-    /* Both were used before the driver was told. */
+    /* The device used both buffers before it notified the driver. */
     g_assert_true(qvirtqueue_get_buf(t.qts, t.hmem.hint_vq, NULL, NULL));
     qtest_memread(t.qts, addr[1], &id[1], sizeof(id[1]));
     id[1] = le64_to_cpu(id[1]);
@@ -129,7 +129,7 @@ static void test_hints_invalid(void)
 {
     const struct virtio_hmem_hint good = hint(FAST, 0, 1);
     const struct virtio_hmem_hint bad[] = {
-        /* the hole, the first byte behind, far away, and where sums wrap */
+        /* in the hole, behind the end, far away, and where sums overflow */
         hint(HOLE, 0, 1), hint(0xff, 0, 1), hint(END, 0, 0),
         hint(1ull << 40, 0, 0), hint(UINT64_MAX, 0, 0),
         hint(UINT64_MAX << 18, 18, 0),
@@ -171,7 +171,7 @@ static void test_hints_busy(void)
     daemon_hint(t.d, 1000, FAST, 0, 1);
     daemon_recv_reject(t.d, 1000, HMEM_LINK_REJECT_BUSY, 0);
 
-    /* A finished one makes room. */
+    /* A finished batch makes room. */
     set_batch(&m, id, 1, true);
     set_result(&m, 0, FAST, SLOW, 0, VIRTIO_HMEM_R_MOVED);
     send_results(&t, &m);
@@ -183,7 +183,7 @@ static void test_hints_busy(void)
     teardown(&t);
 }
 
-/* Two unfinished batches of one name. */
+/* Two unfinished batches with the same id. */
 static void test_hints_twice(void)
 {
     Test t = { };
@@ -231,7 +231,7 @@ static void test_results_ok(void)
     setup_driver(&t);
     id = pass_hint(&t, 0xdeadbeef, SLOW, 2, 0);
 
-    /* A large page that was split, in two messages and three answers. */
+    /* A large page that was split: two messages with three results. */
     set_batch(&m, id, 2, false);
     set_result(&m, 0, SLOW + 1, FAST + 7, 0, VIRTIO_HMEM_R_MOVED);
     set_result(&m, 1, SLOW + 2, SLOW + 2, 1, VIRTIO_HMEM_R_PINNED);
@@ -256,7 +256,7 @@ static void test_results_ok(void)
     teardown(&t);
 }
 
-/* All that matters is in the buffer's bytes, not in how they are cut. */
+/* Only the bytes of a buffer matter, not how descriptors split it. */
 static void test_results_restricted(void)
 {
     Test t = { };
@@ -295,7 +295,7 @@ static void test_results_scattered(void)
     teardown(&t);
 }
 
-/* hmemd has gone; nobody minds what the guest still has to say. */
+/* hmemd has gone; the device accepts the guest's results all the same. */
 static void test_results_orphan(void)
 {
     Test t = { };
@@ -312,7 +312,7 @@ static void test_results_orphan(void)
     g_assert_cmpint(get_outstanding(t.qts), ==, 0);
     g_assert_cmpint(get_stat(t.qts, "frames-by-reason.moved"), ==, 1);
 
-    /* The name is free again, and the next message is the new batch's. */
+    /* The id is free again, and the next message is about the new batch. */
     id = pass_hint(&t, 3, SLOW, 0, 0);
     set_batch(&m, id, 1, true);
     send_results(&t, &m);
@@ -320,7 +320,10 @@ static void test_results_orphan(void)
     teardown(&t);
 }
 
-/* hmemd does not read: it is hung up on, nobody waits, nothing grows. */
+/*
+ * hmemd does not read: the device disconnects, does not wait, and does not
+ * grow.
+ */
 static void test_results_backlog(void)
 {
     const uint32_t max = (HMEM_LINK_MAX_PAYLOAD -
@@ -348,7 +351,7 @@ static void test_results_backlog(void)
                 b->results[i].status = VIRTIO_HMEM_S_NACK;
                 b->results[i].reason = VIRTIO_HMEM_R_KERNEL;
             }
-            /* libqos does not reuse descriptors; the one before is done. */
+            /* libqos does not reuse descriptors: free the last one. */
             i = t.hmem.result_vq->free_head = 0;
             guest_free(t.hmem.alloc,
                        qvirtio_hmem_result(&t.hmem, b, sizeof(*b) +
@@ -371,8 +374,8 @@ static void test_results_backlog(void)
 }
 
 /*
- * What a guest may get wrong.  Each function sends something that is not
- * right, given the id of an unfinished batch: an order-2 page at SLOW.
+ * Faults of a guest.  Each function sends wrong results, given the id of an
+ * unfinished batch with a page of order 2 at SLOW.
  */
 
 static void bad_one(Test *t, uint64_t id, struct virtio_hmem_result result)
@@ -396,7 +399,7 @@ static void bad_empty(Test *t, uint64_t id)
     qvirtio_hmem_result(&t->hmem, NULL, 0);
 }
 
-/* A driver could send such without end. */
+/* A driver could send such results without end. */
 static void bad_no_results(Test *t, uint64_t id)
 {
     Results m;
@@ -594,7 +597,7 @@ static void bad_status_unknown(Test *t, uint64_t id)
     bad_one(t, id, r);
 }
 
-/* Descriptors that the device is to write, on a queue that it only reads. */
+/* Device-writable descriptors, on a queue that the device only reads. */
 static void bad_result_writable(Test *t, uint64_t id)
 {
     QVirtQueue *vq = t->hmem.result_vq;
@@ -644,14 +647,14 @@ static void bad_result_indirect(Test *t, uint64_t id)
     uint64_t addr = guest_alloc(t->hmem.alloc, 4096);
     uint32_t head = qvirtqueue_add(t->qts, vq, addr, 17, false, false);
 
-    /* A table of one descriptor and a bit. */
+    /* A table whose size is not a multiple of a descriptor's. */
     qtest_writew(t->qts, vq->desc + 16 * head + 12, VRING_DESC_F_INDIRECT);
     qvirtqueue_kick(t->qts, t->hmem.vdev, vq, head);
 }
 
 static void bad_hint_buffer(Test *t, uint32_t len)
 {
-    /* It is looked at when there are hints to put in. */
+    /* The device looks at the buffer when it has hints. */
     qvirtio_hmem_post(&t->hmem, len);
     daemon_hint(t->d, 2, FAST, 0, 1);
 }
@@ -766,7 +769,10 @@ static void test_reset(void)
     g_assert_cmphex(t.d->state.features, ==, 0);
     g_assert_cmpint(get_outstanding(t.qts), ==, 0);
 
-    /* Both names are free again, and the old id is not known any more. */
+    /*
+     * Both ids of hmemd are free again, and the device has forgotten the old
+     * id.
+     */
     qvirtio_start_device(t.hmem.vdev);
     start_driver(&t);
     g_assert_cmpint(pass_hint(&t, 1, SLOW, 0, 0), !=, id);
@@ -791,7 +797,7 @@ static void test_system_reset(void)
     teardown(&t);
 }
 
-/* Out and in again, with batches under way and tracking on. */
+/* Unplug and plug the device, with batches under way and tracking on. */
 static void test_unplug(void)
 {
     Test t = { };
@@ -819,17 +825,17 @@ static void test_unplug(void)
 }
 
 /*
- * What the device does to the guest's memory can be done to the device itself:
- * the guest has a buffer, or a ring, lie on the device's own registers.
- * Neither the batches nor the driver may change under the device's hands.
+ * The guest can place a buffer or a ring in the device's own registers, so that
+ * the device writes to itself.  Neither batches nor the driver's state may
+ * change while the device uses them.
  */
 
-/* More than the smallest buffer has room for. */
+/* More hints than fit into the smallest buffer. */
 #define DMA_HINTS 300
 
 /*
- * A buffer of @len bytes in memory, but for @num of them from @at on, which are
- * elsewhere; returns its address.
+ * Post a buffer of @len bytes in memory, except @num bytes from @at on, which
+ * are at another address.  Returns the address of the buffer.
  */
 static uint64_t post_with_hole(Test *t, QVirtQueue *vq, uint32_t len,
                                uint32_t at, uint32_t num, uint64_t elsewhere)
@@ -840,7 +846,7 @@ static uint64_t post_with_hole(Test *t, QVirtQueue *vq, uint32_t len,
 
     qvirtqueue_add(t->qts, vq, elsewhere, num, true, true);
     qvirtqueue_add(t->qts, vq, addr + at + num, len - at - num, true, false);
-    /* libqos does not link them. */
+    /* libqos does not link the descriptors. */
     for (i = 0; i < 2; i++) {
         qtest_writew(t->qts, vq->desc + 16 * (head + i) + 14, head + i + 1);
     }
@@ -863,7 +869,7 @@ static void wait_used(Test *t, QVirtQueue *vq, uint16_t num)
     }
 }
 
-/* Nothing has become of the driver, and it gets on with the device. */
+/* Check that the driver's state has not changed, and that the device works. */
 static void check_untouched(Test *t)
 {
     g_assert_cmphex(t->hmem.vdev->bus->get_status(t->hmem.vdev), ==,
@@ -875,8 +881,8 @@ static void check_untouched(Test *t)
 }
 
 /*
- * The first byte of each buffer's first hint is written to the device's status:
- * @gfn ends with it.
+ * The first byte of each buffer's first hint, the lowest byte of @gfn, is
+ * written to the device's status.
  */
 static void check_dma_hints(uint64_t gfn)
 {
@@ -903,7 +909,7 @@ static void check_dma_hints(uint64_t gfn)
     g_assert_cmpint(used_idx(&t, t.hmem.hint_vq), ==, 2);
     g_assert_cmpint(get_outstanding(t.qts), ==, 2);
 
-    /* A driver that starts in one go finds nothing that was left behind. */
+    /* A driver that starts finds no old state. */
     t.hmem.vdev->bus->set_status(t.hmem.vdev, 0xf);
     for (i = 0; i < 2; i++) {
         const size_t len = HINT_BUFFER(num[i]);
@@ -911,7 +917,7 @@ static void check_dma_hints(uint64_t gfn)
         Results m;
 
         qtest_memread(t.qts, addr[i], got, len);
-        /* What lies elsewhere is not here. */
+        /* The bytes at the other address are missing here. */
         got[at] = gfn;
         g_assert_cmpint(ldl_le_p(got + 8), ==, num[i]);
         g_assert_cmpmem(got + at, len - at, hints, len - at);
@@ -940,7 +946,7 @@ static void test_dma_hints_reset(void)
     check_dma_hints(FAST);
 }
 
-/* The same with a request, by the mask of its first entry. */
+/* The same with a scan request: the mask of its first entry is written. */
 static void check_dma_scan(uint64_t mask)
 {
     const uint32_t at = SCAN_HEAD +
@@ -956,7 +962,7 @@ static void check_dma_scan(uint64_t mask)
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     rearm_map(t.d)[FAST / 64] = mask;
     gpt_tick_done(&t, 1);
-    /* Two that were used before. */
+    /* Two buffers were used before. */
     addr = post_with_hole(&t, t.hmem.scan_vq, SCAN_BUFFER(256), at,
                           1, register_addr(&t, COMMON(device_status)));
     for (i = 0; i < 3; i++) {
@@ -990,21 +996,21 @@ static void test_dma_scan_reset(void)
 }
 
 /*
- * The used ring lies so that the first entry's id, the index of the buffer, is
- * the device's status.
+ * The used ring is placed so that the first entry's id, which is the index of
+ * the buffer, is written to the device's status.
  */
 static void move_used_ring(Test *t, QVirtQueue *vq)
 {
     vq->used = register_addr(t, COMMON(device_status)) -
         offsetof(struct vring_used, ring);
     t->hmem.vdev->bus->queue_select(t->hmem.vdev, vq->index);
-    /* So that it ends before the registers do. */
+    /* The ring must end before the registers do. */
     write_common16(t, COMMON(queue_size), 64);
     write_common64(t, COMMON(queue_used_lo), vq->used);
     write_common16(t, COMMON(queue_enable), 1);
 }
 
-/* Without libqos, which would look into the used ring. */
+/* Do without libqos, which would read the used ring. */
 static void kick_blindly(Test *t, QVirtQueue *vq, uint16_t nth, uint32_t head)
 {
     qtest_writew(t->qts, vq->avail + 4 + 2 * nth, head);
@@ -1081,14 +1087,14 @@ static void test_dma_access_reset(void)
 }
 
 /*
- * The way that is not shut: the first hint's GFN is written to a register in
- * the configuration space of the device, or of the port that it is in.
+ * The guard of the device does not cover configuration space: here the first
+ * hint's GFN is written to a register there, of the device or of its port.
  */
 
 #define ECAM 0xb0000000u
 #define PORT 5
 
-/* A PCIe port with the device in it, on bus 1. */
+/* A PCIe port with the device, on bus 1. */
 static QPCIDevice *setup_port(Test *t)
 {
     QPCIAddress at = { .devfn = 1 << 8 };
@@ -1106,13 +1112,13 @@ static QPCIDevice *setup_port(Test *t)
     daemon_accept(t->d);
     daemon_welcome(t->d);
     mch = qpci_device_find(t->qs->pcibus, QPCI_DEVFN(0, 0));
-    /* The configuration space of all devices in memory. */
+    /* Map the configuration space of all devices into memory. */
     qpci_config_writel(mch, 0x64, 0);
     qpci_config_writel(mch, 0x60, ECAM | 1);
     g_free(mch);
     port = qpci_device_find(t->qs->pcibus, QPCI_DEVFN(PORT, 0));
     qpci_config_writel(port, PCI_PRIMARY_BUS, 0x010100);
-    /* 16 MiB, where libqos puts BARs. */
+    /* A window of 16 MiB, where libqos puts BARs. */
     qpci_config_writel(port, PCI_MEMORY_BASE, 0xe0f0e000);
     qpci_config_writel(port, PCI_PREF_MEMORY_BASE, 0xe0f0e000);
     qpci_device_enable(port);
@@ -1135,7 +1141,7 @@ static uint64_t express_addr(QPCIDevice *dev, uint8_t offset)
         qpci_find_capability(dev, PCI_CAP_ID_EXP, 0) + offset;
 }
 
-/* Two buffers, so that there is something to go on with. */
+/* Two buffers, so that the device could continue after the first. */
 static void hint_config(Test *t, uint64_t config, uint16_t value)
 {
     const uint32_t at = sizeof(struct virtio_hmem_hint_batch);
@@ -1209,14 +1215,14 @@ static void test_dma_config_notify(void)
 }
 
 /*
- * However much the guest has on a queue: QEMU's main loop has its turn in
- * between, as hmemd sees by what else is answered.  Which comes when is up to
- * the host, so that it is tried more than once.
+ * However many buffers the guest posts, QEMU's main loop gets its turns: other
+ * messages of hmemd are answered in between.  The host decides the order, so
+ * try several times.
  */
 static void test_passes(void)
 {
     enum { RESULTS = 300, REJECTS = 500, TRIES = 100 };
-    /* So many frames that the answers do not come to an end. */
+    /* So many frames that results never end. */
     const uint8_t order = 14;
     g_autofree struct virtio_hmem_hint *hints =
         g_new(struct virtio_hmem_hint, HMEM_LINK_MAX_HINTS);

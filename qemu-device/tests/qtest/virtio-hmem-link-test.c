@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the device itself, its configuration and memory, and the link to
- * hmemd.
+ * virtio-hmem: tests of the device's configuration and memory, and of the link
+ * to hmemd.
  */
 
 #include "qemu/osdep.h"
@@ -47,7 +47,7 @@ static void test_config(void)
     teardown(&t);
 }
 
-/* The driver tells what is online, and can write nothing else. */
+/* The driver writes how much memory is online, and can write nothing else. */
 static void test_config_online(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -61,13 +61,13 @@ static void test_config_online(void)
     g_assert_cmpint(t.d->state.online[1], ==, 0);
     g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(0)), ==,
                     64 * MiB);
-    /* No more than can be, in whole frames. */
+    /* The device bounds the value, and rounds it down to frames. */
     set_online(&t, 1, UINT64_MAX);
     g_assert_cmpint(t.d->state.online[1], ==, 256 * MiB);
     set_online(&t, 1, 3 * MiB + 4095);
     g_assert_cmpint(t.d->state.online[1], ==, 3 * MiB);
 
-    /* However often it is written, hmemd is told once. */
+    /* hmemd is told once, however often the driver writes. */
     for (i = 0; i < 100; i++) {
         write_config(&t, ONLINE(0), i * 4096);
     }
@@ -84,7 +84,7 @@ static void test_config_online(void)
                     2);
     qtest_clock_step(t.qts, 10 * MS);
 
-    /* A reset forgets it, and hmemd is told of nothing on the way. */
+    /* A reset clears the value, and hmemd gets no message in between. */
     write_config(&t, ONLINE(0), 4096);
     qvirtio_hmem_stop(&t.hmem);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
@@ -94,7 +94,7 @@ static void test_config_online(void)
     qvirtio_hmem_start(&t.hmem);
     daemon_recv_state(t.d, running);
     g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, ONLINE(0)), ==, 0);
-    /* What was written before is not there for a later write to bring back. */
+    /* A later write does not bring back the value from before the reset. */
     set_online(&t, 1, 7 * MiB);
     g_assert_cmpint(t.d->state.online[0], ==, 0);
     g_assert_cmpint(t.d->state.online[1], ==, 7 * MiB);
@@ -142,7 +142,7 @@ static void test_config_features(void)
     teardown(&t);
 }
 
-/* What the tiers' nodes and kinds are, given a command line. */
+/* Nodes and kinds of the tiers for a command line. */
 static void check_tiers(const char *cmdline, const uint32_t *pxms,
                         const uint8_t *kinds, int num)
 {
@@ -206,7 +206,7 @@ static void test_config_order_latency(void)
     " -numa node,nodeid=1,memdev=m1,initiator=0"                            \
     " -numa node,nodeid=2,memdev=m2,initiator=0"
 
-/* Where no latency is known, bandwidth is; the slow node is the first one. */
+/* Bandwidths are known, but no latencies; the slow node is the first one. */
 static void test_config_order_bandwidth(void)
 {
     static const uint32_t pxms[] = { 2, 1, 0 };
@@ -228,7 +228,7 @@ static void test_config_order_bandwidth(void)
                 " -device virtio-hmem-pci,addr=4", pxms, kinds, 3);
 }
 
-/* A single latency that is missing makes all others worthless. */
+/* If a single latency is missing, the others do not count. */
 static void test_config_order_missing(void)
 {
     static const uint32_t pxms[] = { 0, 1, 2 };
@@ -299,7 +299,7 @@ static void test_realize_error(const void *data)
 
     qdict_put_str(args, "driver", "virtio-hmem");
     qdict_put_str(args, "id", "hmem0");
-    /* Twice: the first failure must leave nothing behind. */
+    /* Try twice: the first failure must leave nothing behind. */
     for (i = 0; i < 2; i++) {
         response = qtest_qmp(qts, "{ 'execute': 'device_add',"
                              " 'arguments': %p }", qobject_ref(args));
@@ -312,7 +312,7 @@ static void test_realize_error(const void *data)
     qtest_quit(qts);
 }
 
-/* Whose guest would not find the tiers, over either transport. */
+/* Machines whose guest would not find the tiers, with either transport. */
 static void test_microvm(void)
 {
     static const char *const devices[] = {
@@ -337,7 +337,7 @@ static void test_microvm(void)
     }
 }
 
-/* Every property of ours is described, under either name. */
+/* Every property of the device has a description, under either type name. */
 static void test_help(void)
 {
     static const char *const types[] = {
@@ -396,7 +396,7 @@ static void test_link_hello(void)
     g_assert_cmpint(hello->max_batches, ==, 64);
     g_assert_cmpint(hello->map_bytes % 8, ==, 0);
     g_assert_cmpint(hello->map_bytes, >=, END / 8);
-    /* No simulator; and guest time is the test's to stop. */
+    /* There is no simulator, and the test can stop guest time. */
     g_assert_cmphex(hello->trackers, ==,
                     HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
                     HMEM_LINK_TRACKER_HOST);
@@ -438,7 +438,7 @@ static void test_link_reconnect(void)
     teardown(&t);
 }
 
-/* QEMU runs on without hmemd, and finds it when it starts. */
+/* QEMU runs without hmemd, and connects when hmemd starts. */
 static void test_link_late(void)
 {
     Daemon *d = daemon_new();
@@ -457,7 +457,7 @@ static void test_link_late(void)
     g_free(elsewhere);
 }
 
-/* A socket, but not one that passes file descriptors. */
+/* A socket that cannot pass file descriptors. */
 static void test_link_tcp(void)
 {
     struct sockaddr_in addr = {
@@ -487,7 +487,7 @@ static void test_link_tcp(void)
 
 typedef struct BadMessage {
     const char *name;
-    /* Sent instead of a correct WELCOME. */
+    /* Messages that are sent instead of a correct WELCOME. */
     bool first;
     uint32_t type;
     uint32_t len;
@@ -561,7 +561,7 @@ static void test_link_bad(const void *data)
     if (bad->first) {
         daemon_accept(t.d);
     }
-    /* At once: the device may hang up on the header alone. */
+    /* Send all at once, because the device may disconnect after the header. */
     memcpy(m.payload, bad->payload, sizeof(m.payload));
     daemon_send_raw(t.d, &m, sizeof(m.header) +
                     MIN(bad->len, sizeof(m.payload)));
@@ -574,7 +574,7 @@ static void test_link_bad(const void *data)
     teardown(&t);
 }
 
-/* A message comes whole, whatever pieces the socket makes of it. */
+/* A message is received as a whole, however the socket splits it. */
 static void test_link_pieces(void)
 {
     Test t = { };
@@ -602,7 +602,7 @@ static void test_link_pieces(void)
  * Memory that comes and goes
  */
 
-/* A frame where memory devices begin, and what they take of it. */
+/* The first frame of memory devices, and the number of frames of one. */
 #define DIMM 0x100000
 #define DIMM_NUM 0x8000
 
@@ -631,7 +631,7 @@ static void add_backend(Test *t)
         " 'size': %" PRIu64 " } }", (uint64_t)DIMM_NUM * 4096);
 }
 
-/* Three ranges from boot, and one in this tier. */
+/* Check for the three ranges from boot, and one more range in this tier. */
 static void recv_plugged(Test *t, uint32_t tier)
 {
     daemon_recv_ranges(t->d, 4);
@@ -648,7 +648,9 @@ static void plug_dimm(Test *t)
     recv_plugged(t, 1);
 }
 
-/* As the guest's firmware does once the guest has let go of it. */
+/*
+ * Eject the device, as the guest's firmware does after the guest has freed it.
+ */
 static void unplug_dimm(Test *t)
 {
     qtest_qmp_device_del_send(t->qts, "d2");
@@ -681,7 +683,10 @@ static void test_memory_dimm(void)
         send_results(&t, &m);
         daemon_recv_results(t.d, &m, 1, true);
 
-        /* The window that it came in knows nothing of it, the next one does. */
+        /*
+         * The window in which the memory came does not contain it, the next one
+         * does.
+         */
         touch(&t, DIMM);
         qtest_clock_step(t.qts, 10 * MS);
         g_assert_cmpint(daemon_next_tick(t.d, 2 * i + 1, 10 * MS).dirty, <,
@@ -702,11 +707,11 @@ static void test_memory_dimm(void)
         unplug_dimm(&t);
         daemon_hint(t.d, 1, DIMM, 0, 0);
         daemon_recv_reject(t.d, 1, HMEM_LINK_REJECT_INVALID, 0);
-        /* Nothing of ours keeps the memory. */
+        /* The device keeps no reference to the memory. */
         qtest_qmp_assert_success(t.qts, "{ 'execute': 'object-del',"
                                  " 'arguments': { 'id': 'm2' } }");
     }
-    /* Tracking goes on with what is left. */
+    /* Tracking continues with the remaining memory. */
     touch(&t, SLOW);
     qtest_clock_step(t.qts, 10 * MS);
     daemon_next_tick(t.d, 5, 10 * MS);
@@ -715,8 +720,8 @@ static void test_memory_dimm(void)
 }
 
 /*
- * Results of hints from before the memory went may name it, later ones may not;
- * hmemd hears of no page where there is no memory.
+ * Results may name memory that has gone if the hints were sent before; results
+ * of later hints may not. hmemd never gets a result for a page without memory.
  */
 static void test_memory_results(void)
 {
@@ -731,7 +736,7 @@ static void test_memory_results(void)
     id[0] = pass_hint(&t, 1, DIMM + 7, 0, 0);
     id[1] = pass_hint(&t, 2, SLOW, 0, 1);
     id[2] = pass_hint(&t, 3, DIMM, 9, 0);
-    /* This one is not with the guest yet. */
+    /* The guest has not got this batch yet. */
     daemon_hints(t.d, 4, &late, 1);
     daemon_barrier(t.d);
     unplug_dimm(&t);
@@ -767,10 +772,11 @@ static void test_memory_results(void)
 }
 
 /*
- * Memory changes, so that a device that comes before ours finds that its ring
- * has no room, and its interrupt lies on our registers: we are reset and switch
- * the log off, which changes memory once more, before we have heard of the
- * first change.
+ * A change of memory makes an earlier device find that its ring is not in
+ * memory any more, and raise an interrupt whose address is that of this
+ * device's registers.  This resets the device, which switches the log off,
+ * which changes memory again, all before the device has processed the first
+ * change.
  */
 static void test_memory_nested(void)
 {
@@ -783,7 +789,7 @@ static void test_memory_nested(void)
     uint64_t entry;
 
     t.d = daemon_new();
-    /* So much that the first slice of the log is in tier 0. */
+    /* So much memory that the first slice of the log is in tier 0. */
     t.qs = qtest_pc_boot("-machine pc,hmat=on -m 1G -smp 1 -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=896M"
                          " -object memory-backend-memfd,id=m1,size=128M" NUMA
@@ -797,7 +803,7 @@ static void test_memory_nested(void)
     find_hmem(&t);
     start_driver(&t);
     bridge = qpci_device_find(t.qs->pcibus, QPCI_DEVFN(0, 0));
-    /* RAM instead of ROM, and the ring crosses from one part to the other. */
+    /* RAM replaces ROM, and the ring crosses the border between two parts. */
     qpci_config_writeb(bridge, 0x5a, 0x33);
     daemon_recv_ranges(t.d, 3);
     g_assert_cmphex(t.d->ranges[0].num, ==,
@@ -831,7 +837,7 @@ static void test_memory_nested(void)
     daemon_recv_ranges(t.d, 3);
     g_assert_cmphex(t.d->ranges[0].num, ==,
                     (from + step) >> VIRTIO_HMEM_GFN_SHIFT);
-    /* That was all. */
+    /* No more messages have come. */
     daemon_barrier(t.d);
     assert_log(&t, false);
     qvirtqueue_cleanup(rng->vdev.bus, vq, &t.qs->alloc);
@@ -841,12 +847,14 @@ static void test_memory_nested(void)
 }
 
 /*
- * A guest that maps memory in and out as fast as it can: hmemd is told of the
- * first change and of how it is in the end, when the shortest window is over.
+ * A guest maps memory in and out as fast as it can. hmemd gets the first
+ * change, and the last state when the shortest window is over.
  */
 static void test_memory_toggles(void)
 {
-    /* Of the part of the firmware's shadow that begins at HOLE. */
+    /*
+     * The register for the part of the firmware's shadow that begins at HOLE.
+     */
     const uint8_t none = 0x00, half = 0x03, all = 0x33;
     const uint64_t frames = 4;
     QPCIDevice *bridge;
@@ -864,7 +872,7 @@ static void test_memory_toggles(void)
     daemon_recv_ranges(t.d, 3);
     g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + frames);
 
-    /* This one waits, the state does not; then time passes. */
+    /* Ranges wait, but the state does not; then time passes. */
     qpci_config_writeb(bridge, 0x5a, none);
     qpci_config_writeb(bridge, 0x5a, all);
     start_driver(&t);
@@ -873,7 +881,7 @@ static void test_memory_toggles(void)
     g_assert_cmphex(t.d->ranges[0].num, ==, HOLE + 2 * frames);
     daemon_barrier(t.d);
 
-    /* Time stands still with the guest: nothing waits for it. */
+    /* The clock stands still with the guest, so ranges do not wait for it. */
     qpci_config_writeb(bridge, 0x5a, half);
     qtest_qmp_assert_success(t.qts, "{ 'execute': 'stop' }");
     daemon_next_ranges(t.d);
@@ -888,7 +896,10 @@ static void test_memory_toggles(void)
     teardown(&t);
 }
 
-/* All memory of a virtio-mem device, plugged in or not; none of an NVDIMM. */
+/*
+ * A tier has all memory of a virtio-mem device, plugged or not; none of an
+ * NVDIMM.
+ */
 static void test_memory_other(void)
 {
     Test t = { };
@@ -911,8 +922,8 @@ static void test_memory_other(void)
 }
 
 /*
- * A guest that runs: it writes memory and, once it is told to, ejects the
- * device in the middle of whatever the device does.
+ * A running guest.  It writes memory, and on a flag ejects the device in the
+ * middle of the device's work.
  */
 #define EJECT_FLAG 0x1000
 
@@ -945,7 +956,7 @@ static char *write_bios(const Daemon *d)
     return path;
 }
 
-/* Answer so many ticks; 0: until the device hangs up. */
+/* Answer this many ticks; 0: until the device disconnects. */
 static void answer_ticks(Daemon *d, int num)
 {
     struct hmem_link_header header;
@@ -966,7 +977,7 @@ static void answer_ticks(Daemon *d, int num)
 
             memcpy(&tick, payload, sizeof(tick));
             done.seq = tick.seq;
-            /* It may have hung up meanwhile. */
+            /* The device may have disconnected meanwhile. */
             if (send(d->fd, &to, sizeof(to), MSG_NOSIGNAL) != sizeof(to) ||
                 send(d->fd, &done, sizeof(done), MSG_NOSIGNAL) !=
                 sizeof(done)) {
@@ -980,8 +991,8 @@ static void answer_ticks(Daemon *d, int num)
 }
 
 /*
- * As qtest_qmp_eventwait(), but for a vCPU that never idles.  Its interrupts,
- * which QEMU tells us about, have to be read; and it has to stop, or it holds
+ * Like qtest_qmp_eventwait(), but for a vCPU that never idles.  The test must
+ * read the messages about its interrupts.  And the vCPU must stop, or it holds
  * the RCU read lock for ever, and the device is never freed.
  */
 static void wait_deleted(Test *t)
@@ -1033,7 +1044,7 @@ static void test_eject(void)
     teardown(&t);
 }
 
-/* The same where a scan is under way, and guest time is its instructions. */
+/* The same during a scan, with guest time that counts instructions. */
 static void test_eject_icount(void)
 {
     g_autofree char *bios = NULL;

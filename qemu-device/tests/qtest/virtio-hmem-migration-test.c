@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: live migration.
+ * virtio-hmem: tests of live migration.
  */
 
 #include "qemu/osdep.h"
@@ -36,7 +36,9 @@ static void wait_migration(QTestState *qts, const char *wanted)
     }
 }
 
-/* The same machine once more, waiting for the first; with an hmemd too. */
+/*
+ * A twin of the machine, with an hmemd of its own, which waits for its state.
+ */
 static void setup_target(Test *to, const char *uri)
 {
     g_autofree char *incoming = g_strdup_printf("-incoming %s", uri);
@@ -45,7 +47,7 @@ static void setup_target(Test *to, const char *uri)
     g_assert_cmphex(to->d->state.flags, ==, 0);
 }
 
-/* The driver has moved with its machine. */
+/* Use the driver's state of the source on the target. */
 static void move_driver(Test *from, Test *to)
 {
     to->pci = g_memdup2(from->pci, sizeof(*from->pci));
@@ -82,7 +84,10 @@ static void test_migration(void)
     uri = g_strdup_printf("unix:%s/migration", from.d->dir);
     setup_target(&to, uri);
 
-    /* One batch in half, one untouched, and a buffer for the target. */
+    /*
+     * One batch is half answered, one untouched; and a buffer is left for the
+     * target.
+     */
     id[0] = pass_hint(&from, 1, SLOW, 1, 0);
     id[1] = pass_hint(&from, 2, FAST, 0, 1);
     set_batch(&m, id[0], 1, false);
@@ -92,7 +97,7 @@ static void test_migration(void)
     index = from.hmem.hint_vq->free_head;
     addr = qvirtio_hmem_post(&from.hmem, 8192);
 
-    /* Slow, so that there is something to see while it goes on. */
+    /* Migrate slowly, so that the test can observe the migration. */
     set_bandwidth(from.qts, 4096);
     start_migration(&from, uri);
     daemon_recv_state(from.d, running | HMEM_LINK_MIGRATING);
@@ -104,7 +109,7 @@ static void test_migration(void)
     daemon_recv_state(to.d, running);
     g_assert_cmpint(get_outstanding(to.qts), ==, 2);
 
-    /* The target's hmemd knows nothing of them, but the device does. */
+    /* The target's device knows the batches, its hmemd does not. */
     set_batch(&m, id[0], 1, true);
     set_result(&m, 0, SLOW + 1, SLOW + 1, 0, VIRTIO_HMEM_R_FREE);
     send_results(&to, &m);
@@ -116,7 +121,7 @@ static void test_migration(void)
     last = recv_hints(&to, addr, index, &h, 1);
     g_assert_cmpint(last, >, id[1]);
 
-    /* What was answered on the source counts. */
+    /* Results on the source still count. */
     set_batch(&m, id[0], 1, true);
     bad_send(&to, &m);
     daemon_recv_state(to.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
@@ -124,7 +129,7 @@ static void test_migration(void)
     teardown(&from);
 }
 
-/* A scan goes on on the other side, where its report is of no use. */
+/* A scan continues on the target, which drops its report. */
 static void test_migration_scan(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -157,7 +162,7 @@ static void test_migration_scan(void)
     teardown(&from);
 }
 
-/* In the middle of the written frames. */
+/* Migration in the middle of the reports of written frames. */
 static void test_migration_written(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -208,7 +213,7 @@ static void test_migration_online(void)
     teardown(&from);
 }
 
-/* Given up: as if nothing had been. */
+/* A cancelled migration changes nothing. */
 static void test_migration_cancel(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -219,7 +224,10 @@ static void test_migration_cancel(void)
 
     setup_driver(&from);
     uri = g_strdup_printf("file:%s/migration", from.d->dir);
-    /* Waits for a buffer, and gets none before the migration is over. */
+    /*
+     * The batch waits for a buffer, and gets none before the migration has
+     * ended.
+     */
     daemon_hints(from.d, 1, &h, 1);
     daemon_hint(from.d, 2, END, 0, 0);
     daemon_recv_reject(from.d, 2, HMEM_LINK_REJECT_INVALID, 0);
@@ -235,7 +243,7 @@ static void test_migration_cancel(void)
     teardown(&from);
 }
 
-/* Tiers in another order: the guest would not notice, so QEMU has to. */
+/* If the tiers' order differs, QEMU must refuse: the guest would not notice. */
 static void test_migration_tiers(void)
 {
     g_autofree char *uri = NULL;
@@ -256,7 +264,7 @@ static void test_migration_tiers(void)
     teardown(&from);
 }
 
-/* Frames of guest memory that were sent, more than once if they were. */
+/* The number of frames of guest memory that were sent; repeats count. */
 static uint64_t frames_sent(QTestState *qts)
 {
     QDict *response = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
@@ -269,8 +277,9 @@ static uint64_t frames_sent(QTestState *qts)
 }
 
 /*
- * While a machine is sent it is not tracked, whatever hmemd asks for; that
- * comes afterwards.  Nothing is sent twice for it, and nothing is missing.
+ * A machine is not tracked during migration.  If hmemd asks for tracking, it
+ * begins afterwards.  Tracking makes no frame be sent twice, and no frame is
+ * missing.
  */
 static void test_migration_track(void)
 {
@@ -294,7 +303,7 @@ static void test_migration_track(void)
     assert_property(from.qts, "tracker", "none");
     wait_migration(from.qts, "active");
 
-    /* No window ends, nor does one begin. */
+    /* No window ends or begins. */
     qtest_clock_step(from.qts, MS);
     daemon_track(from.d, 0);
     daemon_track(from.d, 2 * MS);
@@ -308,7 +317,7 @@ static void test_migration_track(void)
     wait_migration(from.qts, "pre-switchover");
     daemon_recv_state(from.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_MIGRATING);
     sent = frames_sent(from.qts);
-    /* The firmware, too. */
+    /* The firmware was sent as well. */
     g_assert_cmpint(sent, >=, END);
     g_assert_cmpint(sent, <, END + END / 8);
     qtest_writeq(from.qts, gfns[0] << VIRTIO_HMEM_GFN_SHIFT, 0x1122334455);
@@ -328,8 +337,8 @@ static void test_migration_track(void)
 }
 
 /*
- * The device's state as it lies in a migration stream: what describes the
- * tiers, which nothing else looks like, then the batches.  All big-endian.
+ * The device's state in a migration stream: a description of the tiers, which
+ * is unique in the stream, then the batches.  All numbers are big-endian.
  */
 #define STREAM_TIERS (4 + VIRTIO_HMEM_MAX_TIERS * (4 + 8))
 #define STREAM_PART (3 * 8)
@@ -348,7 +357,7 @@ static uint8_t *find_stream(uint8_t *stream, size_t len)
     return found;
 }
 
-/* Of the scan: its fields follow the name and a version. */
+/* The state of the scan: its fields follow the name and a version. */
 static uint8_t *find_scan(uint8_t *stream, size_t len)
 {
     static const char name[] = "virtio-hmem-device/access";
@@ -358,13 +367,16 @@ static uint8_t *find_scan(uint8_t *stream, size_t len)
     return found + strlen(name) + 4;
 }
 
-/* One field of a stream that has two batches of one frame each, and a scan. */
+/*
+ * A field to change, in a stream with two batches of one frame each, and a
+ * scan.
+ */
 static const struct BadStream {
     const char *name;
-    /* Of the scan, or of the tiers and batches. */
+    /* The field belongs to the scan, or to the tiers and batches. */
     bool scan;
     uint32_t offset;
-    /* Bytes; 0: as it was, which is good. */
+    /* Size in bytes; 0: change nothing, and the stream is valid. */
     uint32_t len;
     uint64_t value;
 } bad_streams[] = {
@@ -394,7 +406,7 @@ static const struct BadStream {
     { "scan-gfn", true, 21, 8, 63 },
 };
 
-/* What the stream says is what an attacker can say: refused, field by field. */
+/* An attacker can write the stream: each wrong field is refused. */
 static void test_migration_stream(void)
 {
     g_autofree char *path = NULL, *uri = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the trackers: dirty pages, accessed bits, scans by the driver.
+ * virtio-hmem: tests of the trackers: dirty pages, accessed bits, scans by the
+ * driver.
  */
 
 #include "qemu/osdep.h"
@@ -32,7 +33,7 @@ static void test_dirty_windows(void)
     daemon_recv_tick(t.d, 1, 10 * MS, ARRAY_SIZE(first));
     daemon_take_map(t.d, first, ARRAY_SIZE(first));
 
-    /* hmemd takes its time: one longer window, not many. */
+    /* hmemd is slow: one longer window, not many windows. */
     touch(&t, second[0]);
     for (i = 0; i < 5; i++) {
         qtest_clock_step(t.qts, 10 * MS);
@@ -42,7 +43,7 @@ static void test_dirty_windows(void)
     daemon_recv_tick(t.d, 2, 50 * MS, 2);
     daemon_take_map(t.d, second, 2);
 
-    /* An answer in time brings no tick forward. */
+    /* A quick answer does not make the next tick come earlier. */
     daemon_tick_done(t.d, 2);
     daemon_barrier(t.d);
     qtest_clock_step(t.qts, 10 * MS);
@@ -55,9 +56,8 @@ static void test_dirty_windows(void)
 }
 
 /*
- * A machine of 4.5 GiB.  Tier 0 is in three pieces, around the hole under 1 MiB
- * and the one under 4 GiB: where a page is in its node is not where the guest
- * has it.
+ * A machine of 4.5 GiB. Tier 0 is in three pieces, around the holes below 1 MiB
+ * and 4 GiB, so a page's offset in its node differs from its guest address.
  */
 static void setup_large(Test *t)
 {
@@ -76,15 +76,15 @@ static void setup_large(Test *t)
 }
 
 /*
- * A page that is dirty is taken to cost 12.5 ns, 64 that are not as much as
- * one: 0.416 ms for 128 MiB that are dirty, of which four make a slice of 2 ms,
- * and 9 slices this machine, whose pages are all dirty when the log is switched
- * on.
+ * A dirty page counts 12.5 ns, and 64 clean pages count as much.  So 128 MiB of
+ * dirty pages count 0.416 ms, a slice of 2 ms is four times that, and this
+ * machine, all of whose pages are dirty when the log is switched on, needs 9
+ * slices.
  */
 #define SLICE (2 * MS)
 #define LARGE_SLICES 9
 
-/* Begin to track, and be at the begin of the first window. */
+/* Begin to track, and wait for the begin of the first window. */
 static void track_large(Test *t, uint64_t window_ns)
 {
     daemon_track(t->d, window_ns);
@@ -124,7 +124,7 @@ static void test_dirty_pieces(void)
     for (i = 0; i < ARRAY_SIZE(gfns); i++) {
         touch(&t, gfns[i]);
     }
-    /* Few are dirty: one slice. */
+    /* Few pages are dirty: one slice. */
     qtest_clock_step(t.qts, window_ns);
     daemon_recv_tick(t.d, 1, window_ns, ARRAY_SIZE(gfns));
     daemon_take_map(t.d, gfns, ARRAY_SIZE(gfns));
@@ -133,8 +133,8 @@ static void test_dirty_pieces(void)
 }
 
 /*
- * Much is dirty: QEMU does other things in between, and a page is in the window
- * in which its slice is.
+ * Many pages are dirty: QEMU does other work between slices, and a page belongs
+ * to the window of its slice.
  */
 static void test_dirty_slices(void)
 {
@@ -160,7 +160,7 @@ static void test_dirty_slices(void)
     teardown(&t);
 }
 
-/* Tracking ends between two slices, and begins anew. */
+/* Tracking ends between two slices, and begins again. */
 static void test_dirty_slices_stop(void)
 {
     Test t = { };
@@ -184,7 +184,7 @@ static void test_dirty_slices_stop(void)
     teardown(&t);
 }
 
-/* hmemd answers between two slices: nobody is late, and nothing is lost. */
+/* hmemd answers between two slices: no tick is late, and no page is lost. */
 static void test_dirty_slices_answer(void)
 {
     uint64_t window_ns;
@@ -209,7 +209,7 @@ static void test_dirty_slices_answer(void)
     teardown(&t);
 }
 
-/* A window that is shorter than a pass may take. */
+/* A window that is shorter than the longest possible pass. */
 static void test_dirty_short(void)
 {
     Test t = { };
@@ -221,8 +221,9 @@ static void test_dirty_short(void)
 }
 
 /*
- * The log is on while a window looks, and there is a driver: it costs the
- * host's huge mappings, and a fault for each page.
+ * The log is on only in windows that are not rests, and while there is a
+ * driver, because the log costs the host its huge mappings, and a fault for
+ * each page.
  */
 static void test_dirty_log(void)
 {
@@ -243,7 +244,7 @@ static void test_dirty_log(void)
     daemon_recv_tick(t.d, 1, 10 * MS, 1);
     daemon_take_map(t.d, &gfn, 1);
 
-    /* A rest, with an end as all windows have it. */
+    /* A rest ends like any window. */
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
     daemon_tick_done(t.d, 1);
     daemon_barrier(t.d);
@@ -254,7 +255,7 @@ static void test_dirty_log(void)
     daemon_take_map(t.d, NULL, 0);
     touch(&t, gfn);
 
-    /* A window again: what was written in the rest is of none. */
+    /* A window again: writes during the rest belong to no window. */
     daemon_track(t.d, 10 * MS);
     daemon_tick_done(t.d, 2);
     daemon_barrier(t.d);
@@ -266,7 +267,7 @@ static void test_dirty_log(void)
     g_assert_cmpint(get_stat(t.qts, "log-on"), ==, 2);
     g_assert_cmpint(get_stat(t.qts, "log-pages"), ==, 3);
 
-    /* Without a driver there is neither. */
+    /* Without a driver, there are neither windows nor rests. */
     qvirtio_hmem_stop(&t.hmem);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     assert_log(&t, false);
@@ -274,7 +275,7 @@ static void test_dirty_log(void)
     daemon_barrier(t.d);
     g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 3);
 
-    /* From a rest at once, when one comes back. */
+    /* When a driver comes back during a rest, the rest begins at once. */
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_REST);
     daemon_barrier(t.d);
     qvirtio_start_device(t.hmem.vdev);
@@ -290,8 +291,8 @@ static void test_dirty_log(void)
 }
 
 /*
- * Windows for trackers of hmemd's own: nothing is found, the dirty log is off,
- * and memory is where RANGES says.
+ * Windows for hmemd's own trackers: the device finds nothing, the dirty log is
+ * off, and memory is at the addresses in RANGES.
  */
 static void test_host(void)
 {
@@ -357,7 +358,7 @@ static void test_dirty_keep(void)
     teardown(&t);
 }
 
-/* What the device itself writes for the guest counts as well. */
+/* Writes of the device itself to guest memory count as well. */
 static void test_dirty_dma(void)
 {
     struct virtio_hmem_hint h = hint(SLOW, 0, 0);
@@ -387,19 +388,19 @@ static void test_dirty_change(void)
     daemon_barrier(t.d);
     touch(&t, gfn);
     qtest_clock_step(t.qts, 10 * MS);
-    /* Shorter windows: this one ends now, and what it found is kept. */
+    /* Windows get shorter: the current one ends now, and keeps its pages. */
     daemon_track(t.d, 10 * MS);
     daemon_recv_tick(t.d, 1, 10 * MS, 1);
     daemon_take_map(t.d, &gfn, 1);
 
-    /* Stopped, an answer may be late; nothing is found. */
+    /* After a stop, an answer may be late; no page is found. */
     daemon_track(t.d, 0);
     daemon_tick_done(t.d, 1);
     daemon_barrier(t.d);
     touch(&t, gfn);
     qtest_clock_step(t.qts, 100 * MS);
 
-    /* Started again: from the beginning. */
+    /* After a restart, ticks count from 1. */
     daemon_track(t.d, 20 * MS);
     daemon_barrier(t.d);
     touch(&t, SLOW);
@@ -428,15 +429,15 @@ static void test_dirty_disconnect(void)
     qtest_clock_step(t.qts, 10 * MS);
     daemon_barrier(t.d);
     g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 1);
-    /* Ticks of the connection before cannot be answered. */
+    /* Ticks of an earlier connection cannot be answered. */
     daemon_tick_done(t.d, 1);
     daemon_expect_drop(t.d);
     teardown(&t);
 }
 
 /*
- * Lockstep: the clock's step returns only when the tick was answered, so it is
- * made by a thread of its own, and nobody else talks to QEMU meanwhile.
+ * Lockstep: stepping the clock returns only when the tick was answered, so a
+ * thread does it, and no other thread talks to QEMU meanwhile.
  */
 
 static gpointer step_thread(gpointer opaque)
@@ -447,7 +448,7 @@ static gpointer step_thread(gpointer opaque)
     return NULL;
 }
 
-/* Track in lockstep, and be in the wait of tick @seq. */
+/* Track in lockstep until the device waits for the answer to tick @seq. */
 static GThread *step_into_tick(Test *t, uint64_t seq, uint64_t window_ns,
                                uint64_t dirty)
 {
@@ -477,10 +478,10 @@ static void test_lockstep_ticks(void)
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
     daemon_barrier(t.d);
     touch(&t, FAST);
-    /* At 10 ms, not at 13: whatever moment tracking was started at. */
+    /* The window ends at 10 ms, not at 13, whenever tracking was started. */
     thread = step_into_tick(&t, 1, 7 * MS, 1);
     daemon_take_map(t.d, &gfn, 1);
-    /* It hears what it is told, and answers, before the tick is. */
+    /* The device handles messages before the answer to the tick. */
     daemon_barrier(t.d);
     daemon_barrier(t.d);
     daemon_tick_done(t.d, 1);
@@ -492,7 +493,7 @@ static void test_lockstep_ticks(void)
     teardown(&t);
 }
 
-/* Hints of a tick are with the guest before its time goes on. */
+/* The guest gets the hints of a tick before its time continues. */
 static void test_lockstep_hints(void)
 {
     struct virtio_hmem_hint h[] = { hint(SLOW, 0, 0), hint(SLOW + 1, 0, 0) };
@@ -507,7 +508,7 @@ static void test_lockstep_hints(void)
         addr[i] = qvirtio_hmem_post(&t.hmem, 8192);
     }
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
-    /* It has been read once this is with the guest. */
+    /* When the guest has this batch, the device has read the message. */
     daemon_hints(t.d, 1, &h[0], 1);
     recv_hints(&t, addr[0], 0, &h[0], 1);
     thread = g_thread_new("step", step_thread, &t);
@@ -527,7 +528,7 @@ static void test_lockstep_stop(void)
     daemon_track(t.d, 0);
     g_thread_join(thread);
     daemon_barrier(t.d);
-    /* Others answer in their own time, and the guest's goes on. */
+    /* Without lockstep, hmemd can answer later, and guest time continues. */
     daemon_track_flags(t.d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
     daemon_barrier(t.d);
     thread = step_into_tick(&t, 1, 10 * MS, 0);
@@ -540,14 +541,14 @@ static void test_lockstep_stop(void)
     teardown(&t);
 }
 
-/* hmemd goes: so does the wait, and the next hmemd finds a working device. */
+/* hmemd goes: the wait ends, and the next hmemd finds a working device. */
 static void check_lockstep_over(Test *t, GThread *thread)
 {
     g_thread_join(thread);
     daemon_accept(t->d);
     daemon_welcome(t->d);
     daemon_barrier(t->d);
-    /* Nobody tracks any more. */
+    /* Tracking has stopped. */
     qtest_clock_step(t->qts, 100 * MS);
     daemon_barrier(t->d);
     daemon_track_flags(t->d, 10 * MS, HMEM_LINK_TRACK_LOCKSTEP);
@@ -567,7 +568,7 @@ static void test_lockstep_close(void)
     check_lockstep_over(&t, thread);
 }
 
-/* In the middle of the answer. */
+/* hmemd goes in the middle of the answer. */
 static void test_lockstep_cut(void)
 {
     static const struct {
@@ -624,7 +625,7 @@ typedef struct Log {
 
 #define LOG_BYTES (END / 8)
 
-/* False: QEMU is built without plugins. */
+/* Returns false if QEMU is built without plugins. */
 static bool setup_log(Test *t, Log *log)
 {
     g_autofree char *extra = NULL;
@@ -658,7 +659,7 @@ static void teardown_log(Test *t, Log *log)
     g_free(log->path);
 }
 
-/* The device does it in its own time. */
+/* Wait, because the device rearms in a timer. */
 static void wait_clear(const uint64_t *map, uint64_t gfn)
 {
     gint64 end = g_get_monotonic_time() + DEADLINE_US;
@@ -671,7 +672,7 @@ static void wait_clear(const uint64_t *map, uint64_t gfn)
 
 static void track_log(Test *t, Log *log, uint32_t flags)
 {
-    /* Set before tracking began: cleared when it does. */
+    /* These bits were set before tracking begins, which clears them. */
     map_set(log->accessed, FAST);
     map_set(log->dirty, FAST);
     daemon_track_with(t->d, 10 * MS, HMEM_LINK_TRACKER_SIM, flags);
@@ -704,7 +705,7 @@ static void test_sim_windows(void)
         map_set(log.accessed, used[i]);
     }
     map_set(log.dirty, SLOW);
-    /* What is not the guest's memory is nobody's business. */
+    /* Bits for frames that are not guest memory do not count. */
     map_set(log.accessed, HOLE);
     map_set(log.dirty, HOLE);
     qtest_clock_step(t.qts, 10 * MS);
@@ -725,7 +726,7 @@ static void test_sim_windows(void)
     g_assert_false(map_test(rearm_map(t.d), FAST));
     g_assert_false(map_test(rearm_map(t.d), SLOW));
 
-    /* The others are found until they are rearmed. */
+    /* The other frames are found until they are rearmed. */
     qtest_clock_step(t.qts, 10 * MS);
     recv_log_tick(&t, 2, ARRAY_SIZE(left), 0);
     daemon_take(t.d, accessed_map(t.d), left, ARRAY_SIZE(left));
@@ -734,7 +735,7 @@ static void test_sim_windows(void)
     g_assert_cmpint(get_stat(t.qts, "dirty-pages"), ==, 1);
     g_assert_cmpint(get_stat(t.qts, "rearmed-pages"), ==, 2);
 
-    /* An answer that is late is that to another tracking. */
+    /* A late answer belongs to the earlier tracking. */
     daemon_track(t.d, 0);
     map_set(rearm_map(t.d), END - 1);
     daemon_tick_done(t.d, 2);
@@ -743,7 +744,9 @@ static void test_sim_windows(void)
     teardown_log(&t, &log);
 }
 
-/* A slow daemon: one longer window, and what it rearms is rearmed first. */
+/*
+ * A slow daemon: one longer window, which begins after its frames were rearmed.
+ */
 static void test_sim_slow(void)
 {
     Test t = { };
@@ -764,7 +767,7 @@ static void test_sim_slow(void)
     teardown_log(&t, &log);
 }
 
-/* In lockstep it is done before guest time goes on. */
+/* In lockstep, frames are rearmed before guest time continues. */
 static void test_sim_lockstep(void)
 {
     Test t = { };
@@ -788,7 +791,7 @@ static void test_sim_lockstep(void)
     teardown_log(&t, &log);
 }
 
-/* From one tracker to the other: each begins anew. */
+/* Change from one tracker to another: each begins again. */
 static void test_sim_change(void)
 {
     static const uint64_t gfn = SLOW;
@@ -855,7 +858,7 @@ static void test_gpt_windows(void)
     id = collect_scan(&t);
     set_report(&r, id, 2, false);
     r.frames[0] = frames_of(0, 2);
-    /* With what is not the guest's memory, or is no memory at all. */
+    /* The report also has frames that are not guest memory or no memory. */
     r.frames[1] = frames_of(HOLE - 64, 1ull << 63);
     send_report(&t, &r);
     set_report(&r, id, 5, true);
@@ -890,7 +893,7 @@ static void test_gpt_windows(void)
     teardown(&t);
 }
 
-/* Memory in so many pieces that some are of one word. */
+/* Memory in so many pieces that several share a word of the map. */
 static void test_gpt_shadow(void)
 {
     /* Frames in a part of the firmware's shadow, and how many parts are RAM. */
@@ -902,7 +905,7 @@ static void test_gpt_shadow(void)
 
     setup_gpt(&t, 0);
     bridge = qpci_device_find(t.qs->pcibus, QPCI_DEVFN(0, 0));
-    /* Every other one. */
+    /* Every second piece. */
     for (i = 0; i < num; i++) {
         qpci_config_writeb(bridge, 0x5a + i, 0x03);
         daemon_recv_ranges(t.d, 3 + i);
@@ -926,8 +929,8 @@ static void test_gpt_shadow(void)
 }
 
 /*
- * Frames that were written come after those that were accessed, in an order of
- * their own.  Nothing but the driver's word tells of them.
+ * Written frames are reported after accessed frames, sorted separately.  Only
+ * the driver knows about them.
  */
 static void test_gpt_written(void)
 {
@@ -958,7 +961,7 @@ static void test_gpt_written(void)
     g_assert_true(map_test(accessed_map(t.d), SLOW + 65));
     g_assert_cmpint(get_stat(t.qts, "dirty-pages"), ==, ARRAY_SIZE(written));
 
-    /* The next scan begins anew. */
+    /* The next scan begins with accessed frames again. */
     gpt_tick_done(&t, 1);
     set_report(&r, collect_scan(&t), 1, true);
     r.frames[0] = frames_of(FAST, 1);
@@ -969,7 +972,7 @@ static void test_gpt_written(void)
     teardown(&t);
 }
 
-/* A driver that cannot tell is not asked. */
+/* A driver without the feature is not asked for written frames. */
 static void test_gpt_not_written(void)
 {
     Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_WRITTEN };
@@ -1004,9 +1007,8 @@ static void test_gpt_incomplete(void)
 }
 
 /*
- * A request says how long a look at a frame has lasted: from the end of the
- * scan before, however late the scan begins.  The first one does not, which has
- * none before it.
+ * A request tells the length of the look at a frame: the time since the end of
+ * the last scan, however late this scan begins.  The first request has 0.
  */
 static void test_gpt_look(void)
 {
@@ -1019,7 +1021,7 @@ static void test_gpt_look(void)
     finish_scan(&t, collect_scan(&t));
     g_assert_cmpint(t.look_ns, ==, 10 * MS);
     recv_gpt_tick(&t, 1, 10 * MS, 0);
-    /* hmemd takes its time: the scan begins when it has answered. */
+    /* hmemd is slow: the scan begins when hmemd has answered. */
     qtest_clock_step(t.qts, 15 * MS);
     buffer = post_scan(&t, SCAN_BUFFER(256));
     gpt_tick_done(&t, 1);
@@ -1028,7 +1030,7 @@ static void test_gpt_look(void)
     g_assert_cmpint(t.look_ns, ==, 15 * MS);
     recv_gpt_tick(&t, 2, 15 * MS, 0);
     gpt_tick_done(&t, 2);
-    /* The driver does: the next look begins when it is through. */
+    /* The driver is slow: the next look begins when the scan has ended. */
     id = collect_scan(&t);
     qtest_clock_step(t.qts, 7 * MS);
     finish_scan(&t, id);
@@ -1039,7 +1041,7 @@ static void test_gpt_look(void)
     teardown(&t);
 }
 
-/* A driver that does not look for less than a window gets no such request. */
+/* A driver without the feature gets requests without the length of a look. */
 static void test_gpt_no_look(void)
 {
     const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
@@ -1050,7 +1052,7 @@ static void test_gpt_no_look(void)
     finish_scan(&t, collect_scan(&t));
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     map_set(rearm_map(t.d), FAST);
-    /* One of the least size is large enough. */
+    /* A buffer of the smallest size suffices. */
     buffer = post_scan(&t, REPORT_BUFFER(256));
     gpt_tick_done(&t, 1);
     qtest_clock_step(t.qts, 10 * MS);
@@ -1061,7 +1063,7 @@ static void test_gpt_no_look(void)
     teardown(&t);
 }
 
-/* A request that takes more than one buffer, of which one comes late. */
+/* A request that needs two buffers, of which the second comes late. */
 static void test_gpt_parts(void)
 {
     struct virtio_hmem_frames rearm[300];
@@ -1093,7 +1095,7 @@ static void test_gpt_parts(void)
     teardown(&t);
 }
 
-/* In a rest nobody looks, and what is there to be found stays. */
+/* In a rest the device requests no scan, and set bits stay. */
 static void test_gpt_rest(void)
 {
     const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
@@ -1131,7 +1133,7 @@ static void test_gpt_rest(void)
     teardown(&t);
 }
 
-/* A driver that takes its time: it is known, and nothing else happens. */
+/* A slow driver: hmemd is told, and nothing else happens. */
 static void test_gpt_late(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -1146,7 +1148,7 @@ static void test_gpt_late(void)
     daemon_recv_state(t.d, running | HMEM_LINK_SCAN_LATE);
     g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 1);
     g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 0);
-    /* Moving goes on. */
+    /* Pages can still move. */
     pass_hint(&t, 1, SLOW, 0, 0);
     finish_scan(&t, id);
     daemon_recv_state(t.d, running);
@@ -1176,7 +1178,7 @@ static void test_gpt_driver(void)
     qtest_clock_step(t.qts, 50 * MS);
     daemon_barrier(t.d);
 
-    /* From the start, and the old scan is not known any more. */
+    /* Tracking begins again, and the old scan is forgotten. */
     qvirtio_start_device(t.hmem.vdev);
     start_driver(&t);
     g_assert_cmpint(clear_scan(&t), >, id);
@@ -1188,7 +1190,7 @@ static void test_gpt_driver(void)
     teardown(&t);
 }
 
-/* Answer tick 1, and have the driver get the first part of what to rearm. */
+/* Answer tick 1, and give the driver the first part of the frames to rearm. */
 static void begin_rearm(Test *t)
 {
     ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
@@ -1222,7 +1224,7 @@ static void test_gpt_change(void)
     set_report(&r, id, 1, true);
     r.frames[0] = found;
     send_report(&t, &r);
-    /* That was of no window; now the first one can begin. */
+    /* That scan belonged to no window; now the first window can begin. */
     buffer = post_scan(&t, SCAN_BUFFER(256));
     id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
@@ -1231,7 +1233,7 @@ static void test_gpt_change(void)
     finish_scan(&t, collect_scan(&t));
     recv_gpt_tick(&t, 1, 10 * MS, 0);
 
-    /* In the middle of a request, which is cut short then. */
+    /* In the middle of a request, whose rest is dropped then. */
     begin_rearm(&t);
     daemon_track(t.d, 0);
     daemon_hint(t.d, 1, END, 0, 0);
@@ -1245,7 +1247,7 @@ static void test_gpt_change(void)
     teardown(&t);
 }
 
-/* hmemd goes in the middle of a scan; another one takes over. */
+/* hmemd goes in the middle of a scan; another hmemd takes over. */
 static void test_gpt_disconnect(void)
 {
     uint64_t id;
@@ -1263,7 +1265,7 @@ static void test_gpt_disconnect(void)
     teardown(&t);
 }
 
-/* The scans take guest time, hmemd does not. */
+/* In lockstep, scans take guest time, but hmemd does not. */
 static void test_gpt_lockstep(void)
 {
     const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
@@ -1272,7 +1274,7 @@ static void test_gpt_lockstep(void)
 
     setup_gpt(&t, HMEM_LINK_TRACK_LOCKSTEP);
     set_report(&r, collect_scan(&t), 0, true);
-    /* QEMU does nothing for the test either, until the tick is answered. */
+    /* Until the tick is answered, QEMU does nothing for the test either. */
     post_report(&t, &r);
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     map_set(rearm_map(t.d), FAST);
@@ -1286,7 +1288,7 @@ static void test_gpt_lockstep(void)
     teardown(&t);
 }
 
-/* It can be left out. */
+/* The property access=off removes the queues. */
 static void test_gpt_off(void)
 {
     Test t = { };
@@ -1309,8 +1311,7 @@ static void test_gpt_off(void)
 }
 
 /*
- * What a guest may get wrong about scans, given the id of one that asks for a
- * report.
+ * Faults of a guest about scans, given the id of a scan that asks for a report.
  */
 
 static void bad_report_one(Test *t, uint64_t id, uint64_t gfn, uint64_t mask)
@@ -1375,7 +1376,7 @@ static void bad_report_flags(Test *t, uint64_t id)
     post_report(t, &r);
 }
 
-/* Accessed frames have to come first. */
+/* Accessed frames after written frames. */
 static void bad_report_after_written(Test *t, uint64_t id)
 {
     Report r;
@@ -1404,7 +1405,7 @@ static void bad_report_written_nothing(Test *t, uint64_t id)
     bad_report_with(t, id, 0, VIRTIO_HMEM_ACCESS_WRITTEN);
 }
 
-/* For a driver that has not negotiated it. */
+/* A report with a flag that was not negotiated. */
 static void bad_report_written(Test *t, uint64_t id)
 {
     bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_WRITTEN |
@@ -1456,7 +1457,7 @@ static void bad_report_nothing(Test *t, uint64_t id)
     post_report(t, &r);
 }
 
-/* Before it has all of the request. */
+/* A report before the driver has all of the request. */
 static void bad_report_early(Test *t, uint64_t id)
 {
     Report r;
@@ -1485,7 +1486,7 @@ static void bad_report_unasked(Test *t, uint64_t id)
     post_report(t, &r);
 }
 
-/* Where only clearing was asked for. */
+/* Entries in the report of a scan that only clears. */
 static void bad_report_written_unasked(Test *t, uint64_t id)
 {
     ScanBuffer buffer;
@@ -1521,7 +1522,7 @@ static void bad_report_back(Test *t, uint64_t id)
     bad_report_one(t, id, FAST - 64, 1);
 }
 
-/* In another report of the same scan. */
+/* Entries that are not sorted across two reports of one scan. */
 static void bad_report_back_later(Test *t, uint64_t id)
 {
     Report r;
@@ -1546,7 +1547,7 @@ static void bad_report_writable(Test *t, uint64_t id)
     qvirtqueue_kick(t->qts, t->hmem.vdev, t->hmem.access_vq, head);
 }
 
-/* The buffer that the next request is put in. */
+/* Faults in the buffer for the next request. */
 static void bad_scan_buffer(Test *t, uint64_t id, uint32_t len, bool write)
 {
     uint64_t addr = guest_alloc(t->hmem.alloc, 8192);

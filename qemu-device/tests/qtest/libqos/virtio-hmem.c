@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libqos driver for virtio-hmem: the guest's side of the device.
+ * A libqos driver for virtio-hmem, that is, the guest's side of the device.
  */
 
 #include "qemu/osdep.h"
@@ -130,7 +130,7 @@ static void virtio_hmem_register_nodes(void)
     };
     QOSGraphEdgeOptions opts = {
         .extra_device_opts = "addr=04.0",
-        /* No default devices: their firmware is often not there. */
+        /* No default devices, whose firmware is often missing. */
         .before_cmd_line =
             "-nodefaults -m 128M"
             " -object memory-backend-ram,id=hmem-fast,size=64M"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libqos driver for virtio-hmem: the guest's side of the device.
+ * A libqos driver for virtio-hmem, that is, the guest's side of the device.
  */
 #ifndef TESTS_LIBQOS_VIRTIO_HMEM_H
 #define TESTS_LIBQOS_VIRTIO_HMEM_H
@@ -13,11 +13,11 @@ typedef struct QVirtioHMEM {
     QTestState *qts;
     QGuestAllocator *alloc;
     QVirtioDevice *vdev;
-    /* Feature bits that are offered, and are not to be negotiated. */
+    /* Offered feature bits that the driver must not accept. */
     uint64_t refuse;
     QVirtQueue *hint_vq;
     QVirtQueue *result_vq;
-    /* NULL without VIRTIO_HMEM_F_ACCESS */
+    /* NULL without VIRTIO_HMEM_F_ACCESS. */
     QVirtQueue *scan_vq;
     QVirtQueue *access_vq;
 } QVirtioHMEM;
@@ -28,8 +28,8 @@ typedef struct QVirtioHMEMPCI {
 } QVirtioHMEMPCI;
 
 /*
- * Negotiate all features but those that libqos does not speak or that are to be
- * refused; DRIVER_OK.
+ * Negotiate all features except those that libqos does not support or that must
+ * be refused, then set DRIVER_OK.
  */
 void qvirtio_hmem_start(QVirtioHMEM *hmem);
 
@@ -43,7 +43,7 @@ uint64_t qvirtio_hmem_post(QVirtioHMEM *hmem, uint32_t len);
 uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
                              uint32_t len);
 
-/* The same for scans: a buffer for a request, and a report. */
+/* The same for scans: post a buffer for a request, and queue a report. */
 uint64_t qvirtio_hmem_post_scan(QVirtioHMEM *hmem, uint32_t len);
 uint64_t qvirtio_hmem_report(QVirtioHMEM *hmem, const void *data,
                              uint32_t len);
