@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What most tests of the programs begin with: hmemd, and a device, "web". */
+/* The common setup of tests of the programs: hmemd, and a device named "web". */
 #ifndef HMEM_UNIT_FIXTURE_H
 #define HMEM_UNIT_FIXTURE_H
 
@@ -10,27 +10,27 @@
 struct fixture {
 	struct daemon d;
 	struct peer web;
-	/* Of the last ctl(), and of one that runs beside it. */
+	/* State of the last ctl(), and of one that runs at the same time. */
 	struct ctl ctl, other;
-	/* web answers whatever hmemctl is asked. */
+	/* web answers all hints while hmemctl runs. */
 	bool serve;
-	/* For the test: windows of web so far. */
+	/* Number of web's windows so far. */
 	uint64_t seq;
 };
 
 /* hmemd with @args (NULL-terminated, or NULL), and no device yet. */
 struct fixture *fixture_new(const char *const *args);
-/* web, if it is still there, and hmemd go, both without a complaint. */
+/* Stop web, if it is connected, and hmemd; both must succeed. */
 void fixture_end(struct fixture *f);
 
-/* The same for cmocka, with web. */
+/* The same for cmocka, including web. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
-/* hmemctl ends with @status; meanwhile web answers if there may be hints. */
+/* Run hmemctl, which must exit with @status; web answers hints meanwhile. */
 void ctl(struct fixture *f, int status, const char *line);
 
-/* A command line that hmemctl ends with @status for, saying why and no more. */
+/* Run hmemctl, which must exit with @status and print only the reason. */
 struct usage {
 	int status;
 	const char *line, *says;
@@ -39,13 +39,12 @@ struct usage {
 void usage_check(struct fixture *f, const struct usage *cases, size_t num);
 
 /*
- * What is at a path of keys and indices like "vms.0.tiers.1.hot"; null and what
- * is in it, or in an array that is too short, is NULL.  False: there is no such
- * key.
+ * Find the value at a path of keys and indices like "vms.0.tiers.1.hot".  A null, or an
+ * index behind the end of an array, gives NULL.  Returns false if there is no such key.
  */
 bool json_at(struct json_object *o, const char *path, struct json_object **at);
 
-/* The number there; -1: null or none. */
+/* The number at the path; -1: null or none. */
 int64_t json_num_at(struct json_object *o, const char *path);
 
 /* Send hmemd's control socket a request, and read a line of an answer. */

@@ -13,11 +13,10 @@
 #define CHUNK		10u	/* pages of a sweep, one of them anywhere */
 
 /*
- * As found in the simulator with its preset optane: gups does 10.3 million
- * updates a second in DRAM and 3.4 in NVM, whose bandwidth for writing limits
- * it; reading and writing whole pages goes at 0.9 and 0.25 GB/s.  A move takes
- * the guest 21 us, a rearmed page that is read and written 200 ns for each, a
- * page of a scan 75 ns.
+ * Measured in the simulator with the preset optane.  gups does 10.3 million updates per
+ * second in DRAM, and 3.4 million in NVM, limited by the write bandwidth.  Reading and
+ * writing whole pages runs at 0.9 and 0.25 GB/s.  A move takes the guest 21 us, each first
+ * read and write of a rearmed page 200 ns, and a page of a scan 75 ns.
  */
 const struct model_costs model_updates = { 97, 300, 21000, 400, 75 };
 const struct model_costs model_pages = { 4500, 15000, 21000, 300, 75 };
@@ -51,7 +50,7 @@ void model_init(struct model *m, const struct model_load *load,
 	hmem_tracker_gpt_init(&m->gpt, m->maps, words * 8);
 	for (unsigned int i = 0; i < frames; i++)
 		m->page_of[i] = -1;
-	/* First touch: tier 0 fills up first. */
+	/* First touch fills tier 0 first. */
 	for (unsigned int i = 0; i < load->pages; i++) {
 		m->frame_of[i] = kernel + i;
 		m->page_of[kernel + i] = i;
@@ -77,7 +76,7 @@ static bool is_hot(const struct model *m, unsigned int page)
 	return page - m->hot_from < m->load->hot;
 }
 
-/* Each page's share of the accesses. */
+/* Compute each page's share of the accesses. */
 static void weigh(struct model *m)
 {
 	const struct model_load *l = m->load;
@@ -110,7 +109,7 @@ static double random_unit(struct model *m)
 	return (unit_random(&m->rnd) >> 11) * 0x1p-53;
 }
 
-/* Returns whether that was the first use since the bits were cleared. */
+/* Access a page.  Returns true if this was the first access since its bit was cleared. */
 static bool touch(struct model *m, unsigned int page, bool write)
 {
 	uint8_t *bits = &m->bits[m->frame_of[page]], was = *bits;
@@ -119,7 +118,7 @@ static bool touch(struct model *m, unsigned int page, bool write)
 	return !(was & ACCESSED);
 }
 
-/* The program runs for @ns. */
+/* Run the program for @ns. */
 static void run_random(struct model *m, double ns)
 {
 	const struct model_costs *c = m->load->costs;
@@ -131,7 +130,7 @@ static void run_random(struct model *m, double ns)
 		if (random_unit(m) < 1 - exp(-ops * m->weight[i]))
 			faults += touch(m, i, !m->load->reads);
 	}
-	/* They cost time that was the program's. */
+	/* First accesses took time from the program. */
 	m->stalled += faults * c->rearm;
 	m->ops += ops * (faults * c->rearm < ns ? 1 - faults * c->rearm / ns : 0);
 }
@@ -193,7 +192,7 @@ static void rearm(struct model *m)
 	}
 }
 
-/* The pages of both frames change places. */
+/* Exchange the pages of two frames. */
 static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 {
 	int page = m->page_of[cold];
@@ -208,7 +207,7 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 	m->moving += 2 * m->load->costs->move;
 }
 
-/* The guest does it later, and meanwhile has not answered. */
+/* Queue an exchange, which the guest makes later. */
 static void ask(struct model *m)
 {
 	struct hmem_hint hints[510];
@@ -236,7 +235,7 @@ static struct hmem_answer answer(const struct hmem_hint *hint, unsigned int reas
 	};
 }
 
-/* Why a page does not move, if it is not to blame on the other one of the pair. */
+/* The reason why a page cannot move, apart from reasons of the other page of its pair. */
 static unsigned int reason(const struct model *m, uint64_t gfn)
 {
 	if (gfn < m->kernel)
@@ -244,7 +243,7 @@ static unsigned int reason(const struct model *m, uint64_t gfn)
 	return m->page_of[gfn] < 0 ? VIRTIO_HMEM_R_FREE : VIRTIO_HMEM_R_PINNED;
 }
 
-/* Takes as much of @ns as it needs; returns what is left. */
+/* Make queued exchanges within @ns.  Returns the rest of the time. */
 static double move(struct model *m, double ns)
 {
 	while (m->done < m->queued && ns > 0) {
@@ -270,7 +269,7 @@ static double move(struct model *m, double ns)
 	return ns;
 }
 
-/* What the scan of the window has taken. */
+/* The time that the window's scan has taken. */
 static uint64_t scan_ns(const struct model *m)
 {
 	return scans(m) && !m->window.rest ? m->load->pages * m->load->costs->scan : 0;
@@ -278,7 +277,7 @@ static uint64_t scan_ns(const struct model *m)
 
 static void begin(struct model *m)
 {
-	/* Without figures. */
+	/* Without latencies. */
 	static const struct hmem_link_tier tiers[2];
 	const struct hmem_link_range ranges[] = {
 		{ .gfn = 0, .num = m->fast, .tier = 0 },
@@ -294,7 +293,7 @@ static void begin(struct model *m)
 	m->window = m->placer.next;
 }
 
-/* The window is over. */
+/* End the window. */
 static void decide(struct model *m)
 {
 	const struct hmem_tick tick = {
@@ -324,7 +323,7 @@ void model_run(struct model *m, double seconds)
 	if (!m->window.ns)
 		begin(m);
 	while (m->ns < end) {
-		/* One processor, of which moving has half while there is any. */
+		/* One processor; while there are moves, they get half of its time. */
 		double half = m->window.ns / 2.0, left = half + move(m, half);
 		uint64_t scan = scan_ns(m);
 
@@ -338,7 +337,7 @@ void model_run(struct model *m, double seconds)
 		move_on(m);
 		if (scan || !scans(m))
 			collect(m);
-		/* A scan rearms what was asked for before it began. */
+		/* A scan rearms the frames that were requested before it began. */
 		if (scan)
 			rearm(m);
 		decide(m);
@@ -354,7 +353,7 @@ void model_place_best(struct model *m)
 
 	assert_non_null(taken);
 	weigh(m);
-	/* The hottest are the last ones. */
+	/* The last pages are the hottest. */
 	for (unsigned int i = m->load->pages; i-- && at < m->fast; at++) {
 		m->frame_of[i] = at;
 		m->page_of[at] = i;

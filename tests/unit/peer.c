@@ -15,7 +15,7 @@
 
 #include "peer.h"
 
-/* Long enough for any machine; only a test that fails waits for it. */
+/* Long enough for any machine; only a failing test waits this long. */
 #define PATIENCE_MS	60000
 
 int peer_socket(const char *path)
@@ -85,7 +85,7 @@ void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
 	snprintf(hello->vm, sizeof(hello->vm), "%s", name);
 }
 
-/* hmemd may have dropped us: that shows when reading. */
+/* Send bytes.  If hmemd has closed the connection, the next read reports that. */
 void peer_send_raw(struct peer *p, const void *data, size_t len)
 {
 	const char *at = data;
@@ -193,7 +193,7 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	assert_int_equal(welcome->version, HMEM_LINK_VERSION);
 }
 
-/* False: closed. */
+/* Read @len bytes.  Returns false if the connection was closed. */
 static bool read_all(struct peer *p, void *data, size_t len)
 {
 	char *at = data;

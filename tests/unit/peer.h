@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A device on the link, and the guest behind it, as a test wants them. */
+/* A device on the link and its guest, controlled by a test. */
 #ifndef HMEM_UNIT_PEER_H
 #define HMEM_UNIT_PEER_H
 
@@ -20,36 +20,36 @@
 
 struct peer {
 	int fd, map_fd;
-	/* Dirty, accessed, rearm. */
+	/* The maps: dirty, accessed, rearm. */
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;
 	/* The shortest window; zero: that of the link. */
 	uint64_t min_window_ns;
-	/* Its UUID's first byte; zero: it has none. */
+	/* First byte of the UUID; zero: no UUID. */
 	uint8_t uuid;
-	/* Where its memory is, in a process; zero: it does not tell. */
+	/* The address of guest memory in a process; zero: unknown. */
 	uint64_t hva;
-	/* Hints answered, and batches. */
+	/* Number of answered hints, and of batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;
 	/* How often each frame was hinted. */
 	unsigned char asked[PEER_FRAMES];
-	/* The reason that a hint is answered with; NULL: all pages move. */
+	/* Gives the reason for a hint's result; NULL: all pages move. */
 	unsigned int (*reason)(struct peer *p, const struct virtio_hmem_hint *hint);
 };
 
-/* A message as it comes. */
+/* A received message. */
 struct peer_msg {
 	struct hmem_link_header hdr;
 	_Alignas(8) char payload[HMEM_LINK_MAX_PAYLOAD];
 };
 
-/* All of these fail the test if they cannot do what they say. */
+/* All of these functions fail the test if they do not succeed. */
 
-/* A socket that is connected to the one at @path. */
+/* A socket, connected to @path. */
 int peer_socket(const char *path);
-/* Forgets all that was in @p, but for what it offers. */
+/* Resets @p, except the offers. */
 void peer_connect(struct peer *p, const char *path);
 void peer_close(struct peer *p);
 
@@ -59,18 +59,18 @@ int peer_memfd(uint64_t bytes, int seals);
 void peer_fill_hello(struct hmem_link_hello *hello, const char *name);
 void peer_send_raw(struct peer *p, const void *data, size_t len);
 void peer_send(struct peer *p, uint32_t type, const void *payload, uint32_t len);
-/* With file descriptors, if any. */
+/* Send a message, with file descriptors if there are any. */
 void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
 		     const int *fds, unsigned int num_fds);
 void peer_send_ranges(struct peer *p);
 void peer_send_state(struct peer *p, uint32_t flags);
 void peer_send_tick(struct peer *p, uint64_t seq);
 
-/* All of it, to WELCOME, with the driver at work. */
+/* Do the handshake up to WELCOME, with the driver at work. */
 void peer_handshake(struct peer *p, const char *path, const char *name);
 
 void peer_read(struct peer *p, struct peer_msg *msg);
-/* Read until a message of that type comes. */
+/* Read until a message of this type comes. */
 void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type);
 /* Read until hmemd has closed the connection. */
 void peer_expect_drop(struct peer *p);

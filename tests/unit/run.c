@@ -63,7 +63,7 @@ int process_wait(pid_t pid)
 void daemon_restart(struct daemon *d, const char *const *args)
 {
 	d->pid = spawn(d, args);
-	/* The VM socket is the last thing to appear; it must answer, too. */
+	/* The VM socket appears last; it must accept connections, too. */
 	for (unsigned int i = 0; ; i++) {
 		struct ctl *c = test_malloc(sizeof(*c));
 		int status;
@@ -111,7 +111,7 @@ void daemon_stop(struct daemon *d)
 	if (status)
 		show_log(d);
 	assert_int_equal(status, 0);
-	/* Its sockets are gone; the locks stay. */
+	/* The sockets have gone; the locks stay. */
 	assert_int_not_equal(access(d->vm_socket, F_OK), 0);
 	assert_int_not_equal(access(d->control_socket, F_OK), 0);
 	snprintf(path, sizeof(path), "%s.lock", d->vm_socket);
@@ -154,7 +154,7 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
 		int null = open("/dev/null", O_RDONLY);
 		struct rlimit limit = { c->file_limit, c->file_limit };
 
-		/* It exits in the middle of things, and need not tidy up. */
+		/* hmemctl may exit early without freeing memory: no leak check. */
 		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, STDIN_FILENO);
@@ -226,7 +226,7 @@ void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,
 	ctl_finish(c, pid, fds, peers);
 }
 
-/* What the golden file has under "== @name"; with GOLDEN_UPDATE=1, @got. */
+/* The golden file's text under "== @name"; with GOLDEN_UPDATE=1, @got. */
 static void read_golden(const char *name, const char *got, char *want, size_t size)
 {
 	const char *path = getenv("GOLDEN");

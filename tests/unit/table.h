@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tests want to know of a page table, and tell it, about single frames. */
+/* Reads and writes single frames of a page table, for tests. */
 #ifndef HMEM_UNIT_TABLE_H
 #define HMEM_UNIT_TABLE_H
 
@@ -20,7 +20,7 @@ static inline bool table_take_block(const struct hmem_pages *p,
 	return false;
 }
 
-/* Is the frame among those of its block that @which names? */
+/* Does @which, a mask of the frame's block, contain the frame? */
 static inline bool table_in(const struct hmem_pages *p, uint64_t gfn,
 			    uint64_t (*which)(const struct hmem_pages *p,
 					      const struct hmem_block *b))
@@ -32,7 +32,7 @@ static inline bool table_in(const struct hmem_pages *p, uint64_t gfn,
 	return which(p, &b) >> (slot % 64) & 1;
 }
 
-/* As a move would: the block is live, and the histogram has it. */
+/* Set a page's heat as a move does: the block is live, and the histogram has the page. */
 static inline void table_set_heat(struct hmem_pages *p, uint64_t gfn, uint16_t heat)
 {
 	uint64_t slot = table_slot(p, gfn), *hist = p->hist[hmem_pages_tier(p, gfn)];

@@ -166,9 +166,9 @@ static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
 }
 
 /*
- * A VM that uses little says that it uses all of its memory, all the time.  It gets no more than
- * one that is as busy as can be, and the others have what they are promised: they lose no more
- * than they may against their shares.
+ * A VM that uses little says that it uses all of its memory, all the time.  It gets no more
+ * than one that is as busy as can be, and the others have what they are promised: they lose no
+ * more than they may against their shares.
  */
 static void lies_do_not_pay(void **state)
 {

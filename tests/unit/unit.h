@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What cmocka wants included first, and in this order. */
+/* cmocka requires these headers first, and in this order. */
 #ifndef HMEM_UNIT_H
 #define HMEM_UNIT_H
 
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* A generator that gives the same numbers everywhere (xorshift64*). */
+/* A random generator with the same numbers everywhere (xorshift64*). */
 static inline uint64_t unit_random(uint64_t *state)
 {
 	*state ^= *state >> 12;
