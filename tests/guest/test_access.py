@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's driver tells which pages are used, by the accessed and dirty bits of
-the guest's page tables: it is right about them, and harms nobody while it looks."""
+"""Scans by the guest's driver, which reads the accessed and dirty bits in the guest's
+page tables: reports are right, and scans harm no program."""
 
 import re
 import time
@@ -13,14 +13,14 @@ from vm import VMError
 
 ALONE = "numa_balancing=disable"
 STOP = "/run/stop"
-# As in progs/access.c.
+# The same numbers as in progs/access.c.
 UNUSED, READ, WRITTEN, BOTH, READ_BY_CHILD = range(5)
 MIB = 16
 WINDOW_MS = 300
 
 
 def boot(rig, append="", **options):
-    """A machine, and a stand-in for hmemd which sees what the device tells it."""
+    """A machine, and a stand-in for hmemd that receives the device's messages."""
     peer = Peer(rig.dir)
     vm = rig.boot(ready=False, append=f"{ALONE} {append}", **options)
     peer.wait_ready()
@@ -43,9 +43,9 @@ def accuracy(rig, *how, prepare="true", **options):
     assert len(uses) == MIB * 256
     assert len(set(uses.values())) == (4 if "thp" in how else 5)
     peer.track(WINDOW_MS, TRACK_GPT)
-    # From the first window on, but this one may have begun before the program.
+    # Skip the first window, which may have begun before the program.
     peer.window()
-    # On a busy host the program may get too little done for a window to see all.
+    # On a busy host, the program may use too few of its pages within a window.
     complete = 0
     for _ in range(30):
         dirty, accessed = peer.window()
@@ -70,9 +70,9 @@ def accuracy(rig, *how, prepare="true", **options):
         "scan_flushes", "scan_ipis")
     print(f"{scans} scans, {entries} entries, {cleared} accessed and {cleaned} dirty "
           f"bits cleared, {ns} ns, {flushes} flushes, {ipis} interrupts")
-    # One before the first window, and one at the end of each.
+    # There is one scan before the first window, and one at the end of each window.
     assert scans >= 5 and 0 < cleaned <= cleared < entries and ns
-    # One for each page table, and no more than the other processor.
+    # At most one interrupt per page table, because there is one other processor.
     assert 0 < flushes <= cleaned and ipis <= flushes
     assert vm.qom("stats")["accessed-pages"] > 3 * len(uses) // 2
     return vm, peer
@@ -80,7 +80,7 @@ def accuracy(rig, *how, prepare="true", **options):
 
 @test(timeout=600, debug=True)
 def small_pages(rig):
-    """Base pages, some of them used by another process only."""
+    """Base pages; only another process uses some of them."""
     accuracy(rig)
 
 
@@ -98,8 +98,8 @@ def shared_pages(rig):
 
 @test(timeout=600)
 def file_pages(rig):
-    """Pages of a mapped file: those that are written stay so until they are on the
-    disk, the others are not."""
+    """Pages of a mapped file: written pages count as written until they are on the disk;
+    other pages do not."""
     disk = rig.disk("files.img", 64)
     vm, _ = accuracy(rig, "/mnt/file", disks=[disk],
                      prepare="modprobe ext4; mount -t ext4 /dev/vda /mnt")
@@ -108,7 +108,7 @@ def file_pages(rig):
     rig.fsck(disk)
 
 
-# As in progs/pulse.c.
+# The same numbers as in progs/pulse.c.
 PULSE_UNUSED, HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN, COLD_READ, COLD_WRITTEN = range(6)
 PULSE_HOT = (HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN)
 PULSE_WRITTEN_HOT = (HOT_WRITTEN,)
@@ -119,7 +119,7 @@ def looks_at_huge_pages(rig, window_ms, pause, turns):
     """All huge pages but the unused are used many times in a window, but only the hot
     ones in a 512th of it.  The guest's clock counts its instructions, so that how
     often it uses pages does not depend on the host."""
-    # Nothing else wants the processor, of which there is one.
+    # There is one processor, and no other program uses it.
     vm, peer = boot(rig, append="cryptomgr.notests", icount=True, cpus=1, poison=False)
     assert peer.features & F_LOOK
     program = vm.spawn(f"pulse 48 {pause} {turns} {STOP}")
@@ -180,12 +180,12 @@ def stays_until_rearmed(rig):
     program.wait_for("end\n")
     found = [(int(g), int(u)) for g, u in re.findall(r"^(\d+) (\d)$", program.output,
                                                      re.M)]
-    # As window() returns them.
+    # The order of window()'s results.
     used = [sum(1 << gfn for gfn, use in found if use in which)
             for which in ((WRITTEN, BOTH), (READ, WRITTEN, BOTH, READ_BY_CHILD))]
 
     def window(rearm=True):
-        """How much of what is used was found: a fraction of each."""
+        """The fractions of the used and of the written pages that were found."""
         return [(seen & of).bit_count() / of.bit_count()
                 for seen, of in zip(peer.window(rearm), used)]
     vm.run("kill -STOP $(pidof access)")
@@ -193,7 +193,7 @@ def stays_until_rearmed(rig):
     assert max(window()) < 0.01
     vm.run("kill -CONT $(pidof access); sleep 0.5; kill -STOP $(pidof access)")
     window(rearm=False)
-    # What is rearmed at the end of a window has been found in it.
+    # Pages that are rearmed at the end of a window have been found in it.
     for rearm in (False, True, False):
         seen = window(rearm)
         assert min(seen) > 0.99, seen
@@ -244,7 +244,7 @@ def written_shared_pages_are_swapped(rig):
 
 @test(kernels=("6.12",), timeout=900, debug=True, parallel=True)
 def pages_given_away_and_written_again_stay(rig):
-    """MADV_FREE: what is written after it is not discarded."""
+    """Data that is written after MADV_FREE is not discarded."""
     out_of_memory(rig, "free")
 
 
@@ -265,7 +265,7 @@ def reclaim_keeps_the_hot_set(rig, lru):
                 if line.endswith("\n")]
 
     def lost():
-        """Pages of the set that were swapped out in some passes from now on."""
+        """The number of the set's pages that are swapped out in the next passes."""
         done = len(passes()) + 1
         while len(passes()) < done + PASSES:
             if scanning:
@@ -294,7 +294,7 @@ def reclaim_goes_by_accesses(rig):
 
 @test(kernels=("6.1", "6.12"), timeout=900)
 def reclaim_by_generations_goes_by_accesses(rig):
-    """The multi-generational LRU, which has page tables looked through, too."""
+    """The same with the multi-generational LRU, which walks page tables as well."""
     reclaim_keeps_the_hot_set(rig, "y")
 
 
@@ -337,7 +337,7 @@ def driver_comes_and_goes(rig):
     peer.track(10, TRACK_GPT)
 
     def see_program():
-        # In such a short window it may not have run at all.
+        # In such a short window, the program may not have run.
         for _ in range(1000):
             if peer.window()[1].bit_count() >= 8 * 256 // 2:
                 return
@@ -356,8 +356,8 @@ def driver_comes_and_goes(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def what_is_locked_is_not_taken_for_unused(rig):
-    """A process has its address space locked all the time: the scan leaves it out,
-    and says so."""
+    """The address space of a process stays locked: the scan leaves it out, and reports
+    that."""
     vm, peer = boot(rig)
     peer.track(WINDOW_MS, TRACK_GPT)
     peer.window()
@@ -382,8 +382,8 @@ def what_is_locked_is_not_taken_for_unused(rig):
 
 @test(kernels=("6.12",), timeout=600, debug=True, parallel=True)
 def exits_do_not_wait(rig):
-    """While scans run back to back, a process that had a file mapped is waited for,
-    and then the file system can be unmounted at once."""
+    """During scans back to back, a process exits that had a file mapped.  Then the file
+    system can be unmounted at once."""
     vm, peer = boot(rig)
     peer.track(10, TRACK_GPT)
     program = vm.spawn(f"exits {(20 if rig.debug else 60) * rig.rounds} 16")
@@ -394,15 +394,15 @@ def exits_do_not_wait(rig):
 
 @test(kernels=("6.12",), timeout=900)
 def memory_goes_offline_and_comes_back(rig):
-    """All of tier 1's memory that can be taken offline is, and comes back: the host
-    is told how much there is."""
+    """As much of tier 1 as possible goes offline, and comes back: the host is told how
+    much is online."""
     vm, peer = boot(rig, nvm=640, append="movablecore=640M")
     assert peer.features & F_ONLINE
     blocks = "cd /sys/devices/system/node/node1"
     size = int(vm.run("cat /sys/devices/system/memory/block_size_bytes"), 16)
 
     def online(offline):
-        """Wait until so many blocks of tier 1 are said to be offline."""
+        """Wait until the host is told that so many blocks of tier 1 are offline."""
         peer.wait(lambda: peer.online[1] == whole - offline * size,
                   f"{offline} blocks to be offline: {peer.online[1]} bytes are left")
     peer.wait(lambda: all(peer.online[:2]), "the driver to tell what is online")
@@ -419,15 +419,15 @@ def memory_goes_offline_and_comes_back(rig):
 
 
 def promote_reads(rig, policy, window_ms):
-    """Pages that are only read move to DRAM, which dirty logging would not find.
-    hmemd chooses the tracker by itself.  Returns the machine and its program."""
+    """Pages that are only read move to DRAM; dirty logging would not find them.  hmemd
+    chooses the tracker itself.  Returns the machine and its program."""
     vm = rig.boot(dram=192, nvm=96, append=ALONE)
     program = vm.spawn(f"access {MIB} {STOP}")
     program.wait_for("end\n")
     rig.daemon.migrate_all(1)
     rig.daemon.policy(name=policy, window=window_ms)
     rig.daemon.wait(lambda: rig.daemon.status()["tracker"] == "gpt", "the tracker")
-    # As many as are used: four in five, and those that are not stay.
+    # Four in five pages are used and move; the others stay.
     used = MIB * 256 * 4 // 5
     rig.daemon.wait(lambda: rig.daemon.stats()["counters"]["promoted"] > 0.9 * used,
                     "promotions")
@@ -446,7 +446,7 @@ def hot_reads_are_promoted(rig):
 
 @test(timeout=600)
 def auto_rests_from_scans(rig):
-    """auto takes a census now and then, and most windows are without a scan."""
+    """auto takes a census now and then; most windows have no scan."""
     vm, program = promote_reads(rig, "auto", 50)
 
     def windows():
@@ -456,7 +456,7 @@ def auto_rests_from_scans(rig):
     rig.daemon.wait(lambda: windows() >= begun + 40, "windows")
     print(f"{vm.counter('scans') - scans} scans in {windows() - begun} windows")
     assert vm.counter("scans") - scans <= (windows() - begun) / 2
-    # And it goes on.
+    # There are more censuses later.
     rig.daemon.wait(lambda: vm.counter("scans") > scans, "another census")
     vm.run(f"touch {STOP}")
     program.wait()

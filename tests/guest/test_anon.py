@@ -7,9 +7,9 @@ import re
 
 from guest import test
 
-# The guest's own placement would move pages back.
+# Off, because the guest's own placement would move pages back.
 ALONE = "numa_balancing=disable"
-# It would make huge pages again of what was split.
+# Off, because khugepaged would make huge pages again of split ones.
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
 MIB = 64
 
@@ -18,14 +18,13 @@ def torture(rig, *how, rounds=2, before="true"):
     vm = rig.boot(append=ALONE, on_hint=lambda tier, gfns:
                   rig.daemon.migrate(gfns, tier, order=9))
     vm.run(before)
-    mib = MIB // 4 if rig.debug else MIB    # it is slow
+    mib = MIB // 4 if rig.debug else MIB    # the debug kernel is slow
     pages = mib * 256
     output = vm.run(f"anon {mib} {rounds * rig.rounds} {' '.join(how)}")
     print(output)
     end = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output[output.index("\nend"):])}
-    # All of it went there and back, by way of the driver.  But copies that writers
-    # make after a fork are in DRAM to begin with; the program itself sees to it that
-    # all of it is there.
+    # The driver moved all memory there and back.  But copies that writers make after a
+    # fork are in DRAM from the start; the program itself checks where all pages are.
     moved = rig.daemon.stats()["reasons"]["moved"]
     promoted, demoted, hints = (vm.counter(name)
                                 for name in ("promoted", "demoted", "hints"))
@@ -34,7 +33,7 @@ def torture(rig, *how, rounds=2, before="true"):
     assert demoted >= 0.98 * least, (promoted, demoted)
     assert promoted >= (0.98 if "calm" in how else 0.1) * least, (promoted, demoted)
     assert hints == vm.qom("stats")["hints"], hints
-    # Nothing moved that was not away for a time, nor much more was.
+    # Each moved page has a pause, and few other pages have one.
     pause = [(kind, int(pages)) for kind, _, pages in re.findall(
         r"(\w+) (\d+) (\d+)", vm.run("cat /sys/kernel/debug/virtio_hmem/*/pause"))]
     away = sum(pages for _, pages in pause)
@@ -55,15 +54,15 @@ def small_pages(rig):
 
 @test(debug=True, timeout=600)
 def huge_pages(rig):
-    """With forks, cuts and exits, in huge pages: these are split by forks."""
+    """With forks, cuts and exits, in huge pages, which forks split."""
     _, end = torture(rig, "thp")
     assert end["huge_before_kib"] > 0, end
 
 
 @test(timeout=600)
 def whole_huge_pages(rig):
-    """Huge pages that nothing splits move whole where the kernel can do that,
-    and else in pieces."""
+    """Huge pages that nothing splits move as a whole if the kernel can do that, and
+    otherwise in pieces."""
     vm, end = torture(rig, "thp", "calm", before=f"echo {1 << 30} > {KHUGEPAGED}")
     assert end["huge_before_kib"] == MIB * 1024, end
     large = vm.counter("large_moved")
@@ -77,7 +76,7 @@ def whole_huge_pages(rig):
 
 @test(kernels=("6.12",))
 def competing_mover(rig):
-    """NUMA balancing in the guest moves pages back: that is seen and told."""
+    """NUMA balancing in the guest moves pages back: hmemd reports that."""
     vm = rig.boot(append="numa_balancing=enable")
     vm.run("cd /sys/kernel/debug/sched/numa_balancing;"
            "echo 10 > scan_delay_ms; echo 10 > scan_period_min_ms")
@@ -96,7 +95,7 @@ def competing_mover(rig):
 
 @test(kernels=("6.12", "7.3"), debug=True, timeout=600)
 def process_ends_while_its_pages_move(rig):
-    """When it has been waited for, nothing of it is left: the file system that it
+    """When a process has ended, the driver keeps nothing of it: the file system that it
     used can be unmounted.  Each page takes a while here."""
     vm = rig.boot(append=ALONE)
     vm.run("echo 500 > /sys/module/virtio_hmem/parameters/race_delay_us")
@@ -106,7 +105,7 @@ def process_ends_while_its_pages_move(rig):
 
 @test()
 def moves_are_counted(rig):
-    """In /proc/vmstat, as those of migrate_pages() are."""
+    """Moves count in /proc/vmstat, like those of migrate_pages()."""
     vm = rig.boot(append=ALONE)
 
     def counted():

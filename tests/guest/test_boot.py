@@ -8,8 +8,8 @@ from work import Work, moved
 
 @test()
 def sees_two_nodes(rig):
-    """The topology all tests stand on: DRAM with the processors, and NVM
-    without, which HMAT says is slower."""
+    """All tests rely on this topology: DRAM with the processors, and NVM without
+    processors, which is slower according to the HMAT."""
     vm = rig.boot(ready=False, hmem=None, module=False)
     nodes = "/sys/devices/system/node"
     assert vm.run(f"cat {nodes}/has_cpu").strip() == "0"
@@ -21,7 +21,7 @@ def sees_two_nodes(rig):
 
 @test()
 def loads_by_modalias(rig):
-    """Nobody names the module: the device's alias brings it in."""
+    """The device's alias loads the module, without naming it."""
     vm = rig.boot()
     assert vm.run("cat /sys/module/virtio_hmem/refcnt").strip() == "0"
     driver = vm.run("basename $(readlink /sys/bus/virtio/drivers/virtio_hmem/"
@@ -35,8 +35,7 @@ def loads_by_modalias(rig):
 
 @test()
 def lives_without_hmemd(rig):
-    """A device that nobody serves does no harm, and is served once somebody
-    comes."""
+    """A device without hmemd does no harm, and works when hmemd starts."""
     vm = rig.boot(ready=False)
     vm.run("ls /sys/bus/virtio/drivers/virtio_hmem/virtio*")
     rig.daemon.wait_ready()
@@ -55,7 +54,7 @@ def unloads_and_reloads(rig):
 
 @test(kernels=("6.12",), qemus=env.QEMUS)
 def newer_qemus(rig):
-    """Boots, is tracked and moves pages on each other QEMU that is supported."""
+    """A guest boots, is tracked and moves pages with each other supported QEMU."""
     for base in env.QEMUS[1:]:
         vm = rig.boot(qemu=base, append="numa_balancing=disable")
         version = vm.qmp("query-version")["qemu"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest whose driver breaks the rules (tests/guest/evil) harms only itself: its
-device is broken until it is reset, and nobody else minds."""
+"""A guest whose driver breaks the rules (tests/guest/evil) harms only itself: its device
+is broken until it is reset, and hmemd and other guests are not affected."""
 
 import base64
 import subprocess
@@ -8,7 +8,7 @@ import subprocess
 import env
 from guest import test
 
-# How, and what the device then says.
+# The rule that is broken, and the device's message.
 BROKEN = {
     "short": "less than a header",
     "cut": "results in",
@@ -32,7 +32,7 @@ BROKEN = {
     "readable-buffer": "",
 }
 ODD = ("honest", "liar")
-START, END = 0x1000000, 0x1100000       # what is hinted
+START, END = 0x1000000, 0x1100000       # the hinted addresses
 
 
 def install(vm):
@@ -67,7 +67,7 @@ def breaks_every_rule(rig):
         vm.run("rmmod evil")
         assert vm.qom("driver-state") == "none", mode
         assert vm.qom("outstanding") == 0, mode
-    # And a driver that keeps to them finds all in order.
+    # Then a driver that obeys the rules works.
     vm.run("modprobe virtio_hmem")
     rig.daemon.wait_ready()
     output = vm.run("anon 8 2 calm")

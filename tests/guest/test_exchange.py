@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When DRAM is full, a page can still be promoted in exchange for another one."""
+"""When DRAM is full, a page can still be promoted in exchange for another page."""
 
 from collections import Counter
 
@@ -8,16 +8,16 @@ from guest import test
 from peer import Peer
 
 PAGES = 3000
-EACH = 200      # of either direction in one batch
+EACH = 200      # hints for each direction in one batch
 
 
 @test(debug=True)
 def full_dram(rig):
     peer = Peer(rig.dir)
-    # One processor: what another one has just freed is not at hand at once.
+    # One processor: pages that another processor has just freed are not available.
     vm = rig.boot(ready=False, dram=128, nvm=256, cpus=1, append="numa_balancing=disable")
     peer.wait_ready()
-    # A full node is compacted, which moves pages while they are hinted.
+    # Off, because compaction of the full node would move hinted pages.
     vm.run("echo 0 > /proc/sys/vm/compaction_proactiveness")
     process = vm.spawn(f"exchange {PAGES} /run/go")
     process.wait_for("full")
@@ -37,7 +37,7 @@ def full_dram(rig):
                 where[gfn + k] = new + k
         return where, count
 
-    # What room is left is taken by promotions.
+    # Promotions use up the remaining room.
     promoted, count = 0, {}
     while True:
         part, high = high[:EACH], high[EACH:]
@@ -46,11 +46,11 @@ def full_dram(rig):
         promoted += count["moved"]
         if count["no-memory"] == EACH:
             break
-    # They did not move, and do not.
+    # These did not move, and do not move now.
     _, count = hint([(g, 0, 0) for g in part])
     assert count == {"no-memory": EACH}, count
 
-    # With demotions in the same batch they do, whatever their order in it.
+    # With demotions in the same batch they move, whatever the order of the hints.
     for number in range(5):
         down, low = low[:EACH], low[EACH:]
         pages = [(g, 0, 0) for g in part] + [(g, 0, 1) for g in down]
@@ -58,11 +58,11 @@ def full_dram(rig):
             pages.reverse()
         where, count = hint(pages)
         assert count == {"moved": 2 * EACH}, (number, count)
-        # Those that went down are the next to come up.
+        # Demoted pages are the next to be promoted.
         low += [where[g] for g in part]
         part = [where[g] for g in down]
     vm.run("touch /run/go")
     output = process.wait()
-    # As many of the ones that were in DRAM are not any more, as came for them.
+    # As many pages have left DRAM as have come.
     assert output.splitlines()[-1] == f"nodes {EACH} {PAGES - promoted - EACH}", \
         (output.splitlines()[-1], promoted)

@@ -24,7 +24,7 @@ def assert_moved(settled, busy):
     assert busy > 2000, busy
     for tier, counts in settled.items():
         assert counts["there"] > counts["cached"] * 0.9 > 1000, (tier, counts)
-    # There and back again.
+    # Move all pages there and back.
     assert settled[0].get("moved", 0) > settled[0]["cached"] * 0.9, settled
 
 
@@ -41,7 +41,7 @@ def ext4(rig, block):
     vm = rig.boot(append="numa_balancing=disable", disks=[disk])
     vm.run("modprobe ext4; mount -t ext4 /dev/vda /mnt")
     settled, busy = torture(rig, vm, "/mnt")
-    # What the guest thinks is there, and what the disk has.
+    # The contents in the guest's view, and on the disk.
     vm.run("echo 3 > /proc/sys/vm/drop_caches; files /mnt check")
     vm.run("umount /mnt && mount -t ext4 -o ro /dev/vda /mnt && files /mnt check && "
            "umount /mnt")
@@ -52,7 +52,7 @@ def ext4(rig, block):
 
 @test(debug=True, kernels=("6.1", "6.12"), timeout=600)
 def ext4_small_blocks(rig):
-    """Several buffers to a page."""
+    """A file system with several buffers per page."""
     assert_moved(*ext4(rig, 1024))
 
 
@@ -63,8 +63,8 @@ def ext4_blocks_of_a_page(rig):
 
 @test(kernels=("7.3",), timeout=600)
 def ext4_large_folios(rig):
-    """Newer kernels cache much of a file in large folios, which do not move:
-    they are refused as such, and the rest moves."""
+    """Newer kernels cache much of a file in large folios.  The driver refuses these as
+    large, and moves the rest."""
     settled, busy = ext4(rig, 4096)
     assert busy > 0, busy
     for counts in settled.values():

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Trackers that hmemd reads from the host's kernel.  Here the guest is the host:
-hmemd runs in it, and a process that plays QEMU, half of whose memory is hot."""
+"""Trackers of the host's kernel, which hmemd reads.  Here the guest is the host: it runs
+hmemd, and a process that plays QEMU, half of whose memory is hot."""
 
 import re
 
@@ -11,7 +11,7 @@ SOCKET, CONTROL = "/run/vm.sock", "/run/control.sock"
 STOP = "/run/stop"
 WINDOW_MS = 500
 DAMON = "/sys/kernel/mm/damon/admin/kdamonds"
-# The kernel's own user of DAMON keeps all others out.
+# The kernel's own use of DAMON excludes all others.
 DAMON_STAT = "/sys/module/damon_stat/parameters/enabled"
 NO_IDLE = "CONFIG_IDLE_PAGE_TRACKING"
 NO_DAMON = "CONFIG_DAMON_SYSFS"
@@ -44,8 +44,8 @@ class Host:
         return self.ctl("policy", "vmm", "set", *settings, check=check)
 
     def run(self, mib, block, windows=0, how=""):
-        """Start the process that plays QEMU; after so many windows, if any, it
-        tells what was found."""
+        """Start the process that plays QEMU.  After so many windows, if any, it prints
+        what was found."""
         self.vm.run(f"rm -f {STOP}")
         program = self.vm.spawn(
             f"vmm {SOCKET} {mib} {block} {windows} {STOP} {how}")
@@ -57,8 +57,8 @@ class Host:
         program.wait()
 
     def accuracy(self, track, mib, block, windows, how=""):
-        """Precision and recall of what was found hot in tier 1, with a process
-        that goes on running."""
+        """Precision and recall of the pages found hot in tier 1, while the process
+        keeps running."""
         program = self.run(mib, block, windows, how)
         self.policy("name=hmmv", f"track={track}", f"window={WINDOW_MS}", "rate=65536")
         assert f"tracker     {track}" in self.ctl("status", "vmm")
@@ -77,7 +77,7 @@ class Host:
         return int(self.vm.run(f"cat {DAMON}/nr_kdamonds"))
 
     def kdamonds_gone(self):
-        """hmemd's last question to DAMON may take a window to come back."""
+        """Wait until DAMON is free: hmemd's last request may take a window."""
         self.vm.run(f"while [ $(cat {DAMON}/nr_kdamonds) != 0 ]; do sleep 0.1; done")
 
     def damon_alone(self):
@@ -98,11 +98,11 @@ def idle(rig):
 
 @test(kernels=("6.12", "7.3"), timeout=600)
 def damon(rig):
-    """DAMON finds the regions that are used, and nothing is left of it.  Not on the
-    debug kernel: there, hot pages are used more seldom than it samples."""
+    """DAMON finds the used regions, and hmemd leaves nothing of it behind.  Not on the
+    debug kernel, where hot pages are used more rarely than DAMON samples."""
     host = Host(rig)
     host.damon_alone()
-    # It samples by the clock: on a machine that is busy it may take another look.
+    # DAMON samples by the clock, so on a busy machine it may need another try.
     for _ in range(3):
         program, precision, recall = host.accuracy("damon", 32, 512, 24)
         if precision >= REGIONS and recall >= REGIONS:
@@ -112,7 +112,7 @@ def damon(rig):
     assert host.kdamonds() > 0
     assert host.vm.run("ps | grep -c '[k]damond'").strip() == "1"
 
-    # Another tracker or none, the process's end, hmemd's end.
+    # DAMON ends with another tracker or none, with the process, and with hmemd.
     host.policy("track=dirty")
     host.kdamonds_gone()
     host.policy("track=damon")
@@ -124,10 +124,10 @@ def damon(rig):
     host.stop()
     assert host.kdamonds() == 0
     assert host.vm.run("ps | grep -c '[k]damond'", check=False).strip() == "0"
-    # It ends with hmemd.
+    # DAMON ends with hmemd.
     program.wait(check=False)
 
-    # Others' are left alone.
+    # hmemd leaves kdamonds of others alone.
     host.start()
     host.vm.run(f"echo 1 >{DAMON}/nr_kdamonds")
     program = host.run(32, 512)
@@ -140,8 +140,8 @@ def damon(rig):
 
 @test(timeout=600)
 def what_is_missing(rig):
-    """Who asks for what the kernel does not have is told what that is, and
-    nothing has changed."""
+    """If the kernel lacks a tracker, the error says what is missing, and nothing
+    changes."""
     host = Host(rig)
     program = host.run(32, 512)
     said = host.policy("name=observe", "track=idle", check=False)

@@ -6,12 +6,12 @@ from guest import test
 
 MIB = 1 << 20
 SIZE = 256 * MIB
-# Where QEMU's q35 puts memory devices, with so little memory from boot.
+# The address of memory devices on QEMU's q35, with this little memory at boot.
 DEVICES = 4 << 30
 ARGS = ("-m", "slots=4,maxmem=2G")
 APPEND = "memhp_default_state=online_movable numa_balancing=disable"
-# MiB.  What moves to node 1 goes to the memory that is plugged in first: that is
-# of the zone for pages that can be moved.
+# In MiB.  Pages that move to node 1 first use the memory that was plugged in, because it
+# is in the zone for movable pages.
 DRAM, NVM, DATA = 256, 128, 64
 
 
@@ -25,13 +25,13 @@ def node_kib(vm, node):
 
 
 def fill(vm):
-    """Data in node 0, and its checksum."""
+    """Write data to node 0; returns its checksum."""
     vm.run(f"dd if=/dev/urandom of=/tmp/data bs=1M count={DATA}")
     return vm.run("md5sum /tmp/data")
 
 
 def move(rig, start, end, tier):
-    """Hint all of it; how many pages lie in devices' memory now."""
+    """Hint all pages; returns how many are in the devices' memory now."""
     results = rig.daemon.migrate(range(start >> 12, end >> 12), tier)
     count = {}
     for _, new, reason in results:
@@ -60,7 +60,7 @@ def wait_node(rig, vm, kib):
 
 @test(kernels=("6.12", "7.3"), timeout=900)
 def dimm(rig):
-    """It comes, is used, and goes."""
+    """Memory comes, is used, and goes."""
     vm = boot(rig)
     checksum = fill(vm)
     before = node_kib(vm, 1)
@@ -70,7 +70,7 @@ def dimm(rig):
     wait_node(rig, vm, before + SIZE // 1024)
     check_plugged(rig, vm, checksum)
     move(rig, 16 * MIB, DRAM * MIB, 1)
-    # The guest moves what is left there away, and lets go of it.
+    # The guest moves the remaining pages away, and frees the memory.
     vm.unplug("d2")
     vm.qmp("object-del", id="m2")
     wait_node(rig, vm, before)
@@ -81,7 +81,7 @@ def dimm(rig):
 
 @test(kernels=("6.12",), timeout=900)
 def virtio_mem(rig):
-    """The same with a device of which the guest plugs parts."""
+    """The same with a device whose memory the guest plugs in parts."""
     vm = boot(rig, "-object", f"memory-backend-memfd,id=m2,size={SIZE // MIB}M",
               "-device", "virtio-mem-pci,id=v2,memdev=m2,node=1,requested-size=0")
     vm.run("modprobe virtio_mem")
@@ -94,7 +94,7 @@ def virtio_mem(rig):
     vm.qmp("qom-set", path="/machine/peripheral/v2", property="requested-size",
            value=0)
     rig.daemon.wait(lambda: vm.qom("size", "v2") == 0, "the memory to be unplugged")
-    # What is not plugged is no memory of the guest's, but of the tier.
+    # Unplugged memory belongs to the tier, but the guest does not have it.
     move(rig, DEVICES, DEVICES + SIZE, 0)
     assert vm.qom("driver-state") == "ok" and vm.qom("connected")
     assert vm.run("md5sum /tmp/data") == checksum

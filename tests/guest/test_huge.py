@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Huge pages, and hints that name them, parts of them, or more than them: what moves
-whole, what is split, and what becomes of it where there is no room."""
+"""Huge pages, and hints for one, for a part of one, or for more: which pages move as a
+whole, which are split, and what happens without room."""
 
 from collections import Counter
 
@@ -21,10 +21,10 @@ class Huge:
         self.peer = Peer(rig.dir)
         self.vm = rig.boot(ready=False, append=ALONE, **options)
         self.peer.wait_ready()
-        self.whole = rig.kernel == "7.3"     # the kernel can move them so
-        # A machine with less than 512 MiB has no huge pages, unless told so, and then
-        # keeps much more memory free.  khugepaged would make huge pages again of what
-        # was split, and a node that is compacted moves pages while they are hinted.
+        self.whole = rig.kernel == "7.3"     # the kernel moves huge pages as a whole
+        # A machine with less than 512 MiB has no huge pages by default; with them, it keeps
+        # much more memory free.  khugepaged would make huge pages again of split ones, and
+        # compaction would move pages while they are hinted: switch both off.
         self.vm.run("cd /sys/kernel/mm/transparent_hugepage; "
                     "m=$(cat /proc/sys/vm/min_free_kbytes); echo madvise > enabled; "
                     "echo $m > /proc/sys/vm/min_free_kbytes; "
@@ -36,7 +36,7 @@ class Huge:
         assert (self.low_huge, self.high_huge) == (low, high), self.program.output
 
     def read(self):
-        """Wait until the program has told all."""
+        """Wait until the program has printed everything."""
         self.turn += 1
 
         def told():
@@ -52,12 +52,12 @@ class Huge:
         self.low_huge, self.high_huge = map(int, huge)
 
     def look(self):
-        """Have the program check its memory, and tell where it is."""
+        """Have the program check its memory and print its frames."""
         self.vm.run(f"touch {GO}")
         self.read()
 
     def hint(self, hints):
-        """{reason: frames}, and where the frames are."""
+        """Send hints; returns {reason: frames}, and the new places of the frames."""
         results = self.peer.hint(hints)
         count, where = Counter(), {}
         for gfn, new, order, reason in results:
@@ -72,7 +72,7 @@ class Huge:
 
 @test()
 def whole_page(rig):
-    """It moves whole where the kernel can do that, or else in pieces."""
+    """A huge page moves as a whole if the kernel can do that, otherwise in pieces."""
     huge = Huge(rig, 4, 0)
     count, where = huge.hint([(huge.low[0], ORDER, 1)])
     assert count["moved"] == HUGE, count
@@ -84,14 +84,14 @@ def whole_page(rig):
 
 @test()
 def base_page_in_a_huge_page(rig):
-    """It moves, and the huge page is split: the others stay where they are."""
+    """A base page moves, and its huge page is split: the other parts stay."""
     huge = Huge(rig, 4, 0)
     count, _ = huge.hint([(huge.low[0] + 7, 0, 1)])
     assert count == {"moved": 1}, count
     huge.look()
     assert huge.low_huge == 3
-    # What is left of it are base pages, which move one by one.  The frame that the
-    # first one left has no page of the program's.
+    # The rest of the huge page are base pages, which move one by one.  The frame that the
+    # first page left contains no page of the program.
     count, _ = huge.hint([(huge.low[0], ORDER, 1)])
     assert count["moved"] >= HUGE - 1, count
     huge.look()
@@ -100,7 +100,7 @@ def base_page_in_a_huge_page(rig):
 
 @test()
 def a_huge_page_and_base_pages(rig):
-    """A hint that is larger than a huge page names one, and base pages."""
+    """A hint that is larger than a huge page covers one, and base pages."""
     huge = Huge(rig, 24, 0)
     first = next(g for g in huge.low if g % (2 * HUGE) == 0 and g + HUGE in huge.low)
     huge.hint([(first + HUGE + 7, 0, 1)])
@@ -112,25 +112,25 @@ def a_huge_page_and_base_pages(rig):
 
 @test()
 def pages_of_several_processes(rig):
-    """Base pages move, whoever has them.  A huge page of which each process maps another
-    part is neither moved nor split."""
+    """Base pages move, whichever process has them.  A huge page of which each process maps
+    a different part is neither moved nor split."""
     huge = Huge(rig, 2, 0, "share")
     base, shared = huge.low
     huge.hint([(base + 7, 0, 1)])
     huge.look()
     count, _ = huge.hint([(base, ORDER, 1)])
-    # Another page may have come to the frame that the first one left.
+    # Another page may have come to the frame that the first page left.
     assert count["moved"] >= HUGE - 1, count
     count, _ = huge.hint([(shared, ORDER, 1)])
     assert count == {"large": HUGE}, count
     huge.look()
-    # Children that find something wrong say so.
+    # Children print errors that they find.
     assert "word" not in huge.program.output, huge.program.output
 
 
 def exchange(rig, before):
-    """DRAM is full.  A huge page is not promoted, and not split either, until another
-    one is demoted for it."""
+    """DRAM is full: a huge page is neither promoted nor split until another huge page is
+    demoted."""
     huge = Huge(rig, 6, 6, "full", before=before, dram=192, nvm=256, cpus=1)
     high = huge.high
     while high:
@@ -160,6 +160,6 @@ def exchange_in_a_full_node(rig):
 
 @test()
 def exchange_with_pages_kept_by_processors(rig):
-    """What a page leaves is not free at once, but in a list of the processor's: on a
-    machine with much memory that is so long that huge pages are kept in it."""
+    """A frame that a page left is in a list of the processor before it is free.  On a
+    machine with much memory, this list is so long that it contains huge pages."""
     exchange(rig, "echo 8 > /proc/sys/vm/percpu_pagelist_high_fraction")

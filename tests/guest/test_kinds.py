@@ -37,7 +37,7 @@ def kind(rig, vm, name, reason, args="", share=1.0, within="true"):
     total = sum(v for k, v in found.items() if k in before)
     assert found.get(reason, 0) >= max(1, total * share), f"{name}: {output}"
     after = reasons(vm)
-    # It was the driver who said so, and no one else.  Merged pages are one.
+    # The driver itself counted the reasons.  Merged pages count as one.
     least = 1 if reason == "ksm" else found[reason]
     assert after[reason] - before[reason] >= least, (name, before, after)
     device = vm.qom("stats")["frames-by-reason"]
@@ -52,7 +52,7 @@ def memory_of_processes(rig):
     vm = rig.boot(append=APPEND)
     vm.run("modprobe zram; echo 64M > /sys/block/zram0/disksize && "
            "mkswap /dev/zram0 && swapon /dev/zram0")
-    # What the program allocates is in DRAM.
+    # The program's memory is in DRAM.
     got = kind(rig, vm, "anon", "moved", share=0.98)
     assert got["there"] > 250, got
     got = kind(rig, vm, "shared", "moved", share=0.98)
@@ -69,10 +69,10 @@ def memory_of_processes(rig):
     got = kind(rig, vm, "mergeable", "ksm", share=0.98)
     assert got["moved"] == got["there"] > 250, got
     assert kind(rig, vm, "hugetlb", "hugetlb")["there"] == 0
-    # It is neither moved nor split.
+    # The page is neither moved nor split.
     got = kind(rig, vm, "cut", "large")
     assert got is None or got["there"] == 0 and got["huge"] == 512, got
-    # So many that all of them would have to wait too long.
+    # So many processes share the pages that all would wait too long.
     got = kind(rig, vm, "many", "unsupported", "300")
     assert got["moved"] == got["there"] == 16, got
     assert kind(rig, vm, "secret", "inaccessible")["there"] == 0
@@ -81,7 +81,7 @@ def memory_of_processes(rig):
 
 @test(debug=True)
 def memory_of_who_is_restricted(rig):
-    """By a cpuset or a policy, and be it one of those who share a page."""
+    """A cpuset or a policy restricts one of the processes that share a page."""
     vm = rig.boot(append=APPEND)
     vm.run("mkdir /run/cg /run/tmpfs; mount -t cgroup2 none /run/cg && "
            "echo +cpuset > /run/cg/cgroup.subtree_control && mkdir /run/cg/r && "
@@ -91,7 +91,7 @@ def memory_of_who_is_restricted(rig):
     for name in ("anon", "shared", "file"):
         got = kind(rig, vm, name, "restricted", "/run/tmpfs/f", within=cpuset)
         assert got["there"] == 0, (name, got)
-    # And without the cpuset the same pages move.
+    # Without the cpuset, the same pages move.
     got = kind(rig, vm, "file", "moved", "/run/tmpfs/f", share=0.98)
     assert got["there"] > 250, got
     for name in ("bound", "bound-file", "bound-task", "bound-sharer"):
@@ -110,7 +110,7 @@ def memory_of_the_kernel(rig):
 
 @test(kernels=(), debug=True)
 def memory_of_the_kernel_is_not_held(rig):
-    """Not even for a moment: who has it may rely on having the only reference."""
+    """The driver takes no reference, because the owner may rely on having the only one."""
     vm = rig.boot(append=APPEND)
     page_ref = "/sys/kernel/tracing/events/page_ref"
     trace = "/sys/kernel/tracing/trace"
@@ -121,7 +121,7 @@ def memory_of_the_kernel_is_not_held(rig):
     rig.daemon.migrate(range(start, start + 256), 1)
     assert reasons(vm)["kernel"] >= 256, reasons(vm)
     assert "page_ref" not in vm.run(f"cat {trace}"), vm.run(f"cat {trace}")
-    # What moves is held, and that can be seen.
+    # For comparison: the driver holds pages that move, which the test can see.
     vm.run(f"echo 0 > {page_ref}/filter")
     kind(rig, vm, "anon", "moved", share=0.98)
     assert "page_ref_mod_unless" in vm.run(f"grep -m 1 -w page_ref_mod_unless {trace}")
@@ -129,15 +129,15 @@ def memory_of_the_kernel_is_not_held(rig):
 
 @test(debug=True)
 def memory_that_is_offline(rig):
-    """The host knows of it, the guest does not use it."""
-    # Room enough for a block with no page that cannot leave.
+    """Memory that the host knows, but the guest does not use."""
+    # Enough memory to have a block without unmovable pages.
     vm = rig.boot(append=f"{APPEND} movablecore=600M", nvm=768)
     block = int(vm.run("cat /sys/devices/system/memory/block_size_bytes"), 16)
     memory = "/sys/devices/system/node/node1"
     numbers = sorted(int(n) for n in re.findall(
         r"memory(\d+)", vm.run(f"ls -d {memory}/memory*")))
-    # Not the first and the last one, which the kernel uses; in others a page may be
-    # in use for a moment.
+    # The kernel uses the first and the last block; in others, a page may be in use for a
+    # moment.
     for number in numbers[-2:0:-1] * 4:
         if vm.status(f"echo offline > {memory}/memory{number}/state") == 0:
             break
@@ -150,7 +150,7 @@ def memory_that_is_offline(rig):
 
 @test(debug=True)
 def files(rig):
-    # Blocks smaller than a page, so that no kernel caches it in large folios.
+    # Blocks are smaller than a page, so that no kernel uses large folios.
     disk = rig.disk("kinds.img", 64, "-b", "1024")
     disc = rig.dir / "kinds-iso.img"
     disc.write_bytes(iso.image("F", os.urandom(1 << 20)))
@@ -163,7 +163,7 @@ def files(rig):
     vm.run("mount -t ext4 /dev/vda /mnt/ext4")
     assert kind(rig, vm, "file", "moved", "/mnt/tmpfs/f", 0.9)["there"] > 220
     kind(rig, vm, "file", "unsupported", "/mnt/ramfs/f", 0.9)
-    # Its file system cannot move it, but there is nothing that could be lost.
+    # The file system cannot move the page, but a clean page has nothing to lose.
     got = kind(rig, vm, "read-only", "moved", "/mnt/iso/f", 0.9)
     assert got["there"] > 220, got
     kind(rig, vm, "huge-file", "large", "/mnt/huge/f")
@@ -175,7 +175,7 @@ def files(rig):
 
 
 def writeback(vm):
-    """On a disk that takes data very slowly, until it is told to go on."""
+    """On a disk that writes very slowly, until the test speeds it up."""
     def throttle(rate):
         vm.qmp("human-monitor-command",
                command_line=f"block_set_io_throttle disk0 0 0 {rate} 0 0 0")

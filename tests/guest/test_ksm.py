@@ -28,19 +28,19 @@ def reasons(output):
 
 @test(debug=True, timeout=600)
 def merged_through_a_sharer(rig):
-    """Between the last look at a page and its move, for which there is a long time
-    here, a child that still shares the page has it merged."""
+    """Between the driver's last check of a page and the move, which are far apart in this
+    test, a child that still shares the page has it merged."""
     vm = boot(rig, delay=2000)
     rounds = (4 if rig.debug else 16) * rig.rounds
     got = reasons(vm.run(f"ksm sharer {rounds}"))
-    # Some moved before the child asked for it, some were seen to be for merging.
+    # Some pages moved before the child's request, some were marked for merging.
     assert got.get("moved", 0) > 0 and got.get("ksm", 0) > 0, got
 
 
 @test(kernels=("6.12", "7.3"), debug=True, timeout=600)
 def merged_where_the_owner_is_looked_for(rig):
-    """Who has a page cannot be seen without looking for it in each that may: one of
-    those has a merged page at the same place."""
+    """The driver must search for a page in each address space that may map it: one of
+    these has a merged page at the same place."""
     vm = boot(rig)
     got = reasons(vm.run("ksm other"))
     assert got.get("moved", 0) > 0, got

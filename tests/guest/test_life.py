@@ -17,8 +17,8 @@ SMALL = {"dram": 128, "nvm": 64}
 
 @test(kernels=("6.12",), timeout=600)
 def daemon_comes_and_goes(rig):
-    """hmemd is killed in the middle of moves; the machine was there before it.
-    Its policy takes up its work by itself."""
+    """hmemd is killed in the middle of moves, and started again while the machine runs.
+    The policy continues by itself."""
     vm = rig.boot(**SMALL, ready=False, append="numa_balancing=disable")
     assert vm.qom("connected") is False
     rig.daemon.wait_ready()
@@ -32,7 +32,7 @@ def daemon_comes_and_goes(rig):
         rig.daemon.wait_ready()
         work.wait_jobs(1)
         assert moved(vm) > before
-    # Now all that is written is in NVM, and nobody but the policy moves it.
+    # Now all written pages are in NVM, and only the policy moves them.
     work.done.set()
     work.thread.join()
     rig.daemon.migrate_all(1)
@@ -44,7 +44,7 @@ def daemon_comes_and_goes(rig):
     work.finish()
     assert vm.qom("stats")["connections"] == 2 * rig.rounds + 2
     assert vm.qom("driver-state") == "ok"
-    # What was under way for those who died has ended as well.
+    # Batches of the killed hmemd have ended as well.
     rig.daemon.policy(name="off")
     rig.daemon.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
 
@@ -62,7 +62,7 @@ def driver_comes_and_goes(rig):
         vm.run("modprobe virtio_hmem")
     work.wait_jobs()
     work.finish()
-    # It left in good order each time.
+    # The driver was removed properly each time.
     assert vm.qom("stats")["connections"] == 1, rig.daemon.tail()
     assert "violation" not in vm.qemu_log.read_text()
 
@@ -84,8 +84,7 @@ def device_comes_and_goes(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def guest_reboots(rig):
-    """The guest is reset in the middle of moves, twice, and hmemd takes it up
-    again."""
+    """The guest is reset in the middle of moves, twice, and hmemd serves it again."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable")
     vm.qmp("set-action", reboot="reset")
     for hard in (True, False):
@@ -107,7 +106,7 @@ def guest_reboots(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def vm_pauses(rig):
-    """No virtual processor runs for a while; what is under way just waits."""
+    """The machine is stopped for a while; batches under way wait."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable")
     work = Work(rig, vm)
     for _ in range(2 * rig.rounds):
@@ -130,7 +129,7 @@ def guest_sleeps(rig):
     virtio_console is dead after that, with or without us, so what the guest has
     to do is all started before, and ends on the console."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
-    # The driver is at scans, too.
+    # The driver also scans.
     rig.daemon.policy(name="observe", window=50)
     rig.daemon.wait(lambda: vm.qom("stats")["scans"] > 10, "scans")
     work = Work(rig, vm, output="/dev/console")
@@ -155,7 +154,7 @@ def guest_sleeps(rig):
 
 
 def sleep_and_wake(vm, when="true"):
-    """Suspend the guest to RAM once a command there has ended, and wake it up."""
+    """Run a command in the guest, suspend the guest to RAM, and wake it up."""
     asleep = vm.spawn(f"{when}; echo mem > /sys/power/state")
     since = len(vm.events)
     vm.wait_event("SUSPEND", since)
@@ -166,8 +165,8 @@ def sleep_and_wake(vm, when="true"):
 
 @test(kernels=("6.12",), timeout=600)
 def sleep_does_not_wait_for_a_batch(rig):
-    """The rest of a batch is answered as stopped, so that the system can go to sleep
-    at once; the kernel waits for 20 s, and some batches take longer."""
+    """The driver answers the rest of a batch as stopped, so that the system can sleep at
+    once: the kernel waits for 20 s only, and some batches take longer."""
     peer = Peer(rig.dir)
     vm = rig.boot(dram=256, nvm=256, ready=False,
                   append="numa_balancing=disable mem_sleep_default=deep")
@@ -181,7 +180,7 @@ def sleep_does_not_wait_for_a_batch(rig):
     found = [REASONS[reason] for _, _, _, reason in batch.results]
     print({reason: found.count(reason) for reason in set(found)})
     assert batch.end == "done" and "stopped" in found
-    # It goes on afterwards.
+    # Pages move again afterwards.
     peer.wait_ready()
     answers = peer.hint([(gfn, 9, 1) for gfn in range(512, 256 << 8, 512)])
     assert "stopped" not in [REASONS[reason] for _, _, _, reason in answers]
@@ -189,13 +188,13 @@ def sleep_does_not_wait_for_a_batch(rig):
 
 @test(kernels=(), debug=True, timeout=600)
 def wakes_without_memory(rig):
-    """There is no memory for the queues when the system wakes up.  The device is of
-    no use then, and the driver can be removed; or it recovers after the next sleep."""
+    """There is no memory for the queues when the system wakes up.  The device is useless
+    then, but the driver can be removed, or it recovers after the next sleep."""
     peer = Peer(rig.dir)
     vm = rig.boot(ready=False, append="numa_balancing=disable mem_sleep_default=deep")
     peer.wait_ready()
-    # Not where it frees them before: the kernel's own code for that does without
-    # memory badly, and leaves descriptors of interrupts in use that it has freed.
+    # Memory is not short while the kernel frees queues: its own code handles that badly,
+    # and leaves freed interrupt descriptors in use.
     fail = ("cd /sys/kernel/debug/failslab; "
             "set -- $(sort /proc/kallsyms | grep -A 1 'hmem_restore[[:space:]]'); "
             "echo 0x$1 > require-start; echo 0x$5 > require-end; "

@@ -9,20 +9,20 @@ import env
 from guest import test
 from work import Work, moved
 
-# The memory that is written all the time takes seconds, and then no time.
+# A migration takes seconds because of memory that is written all the time.
 SLOW, FAST = 1 << 20, 1 << 40
 MACHINE = {"dram": 96, "nvm": 128, "append": "numa_balancing=disable"}
 POLICY = {"name": "auto", "window": 200}
 
 
 def scanned(vm):
-    """The policy's tracker is at work."""
+    """Wait until the policy's tracker is at work."""
     before = vm.qom("stats")["ticks"]
     return lambda: vm.qom("tracker") == "gpt" and vm.qom("stats")["ticks"] > before + 1
 
 
 def boot(rig, **options):
-    """A machine whose pages move, and what goes on in it."""
+    """A machine with moving pages and background work."""
     vm = rig.boot(**MACHINE, **options)
     rig.daemon.policy(**POLICY)
     rig.daemon.wait(scanned(vm), "the policy to track")
@@ -36,12 +36,12 @@ def migrating(host, *names):
 
 
 def stands_still(host, vm):
-    """What the guest had begun ends, and nothing new begins."""
+    """Moves that the guest had begun end, and no new ones begin."""
     host.wait(lambda: migrating(host, vm.name), "migration to be seen")
     assert vm.qom("tracker") == "none"
     host.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
     before = moved(vm)
-    # A change of what is tracked waits, too.
+    # A change of tracking waits as well.
     host.policy(vm.name, **{**POLICY, "track": "dirty", "window": 100})
     assert vm.qom("tracker") == "none"
     assert moved(vm) == before
@@ -50,7 +50,7 @@ def stands_still(host, vm):
 
 
 def goes_on(host, vm, work):
-    """Pages move where the guest is now, and the policy is at work again."""
+    """Pages move on the target, and the policy is at work again."""
     host.wait_ready(vm.name)
     host.wait(lambda: not migrating(host, vm.name), "migration to be over")
     work.follow(vm, host)
@@ -62,14 +62,14 @@ def goes_on(host, vm, work):
 
 
 def leave(vm):
-    """All of the guest is gone from here."""
+    """The source has nothing of the guest any more."""
     vm.wait_migration("completed")
     vm.kill()
 
 
 @test(kernels=("6.12",), timeout=600)
 def precopy(rig):
-    """To another QEMU, on the same hmemd."""
+    """Migrate to another QEMU with the same hmemd."""
     vm, work = boot(rig)
     uri = f"unix:{rig.dir}/migration"
     to = rig.twin(vm, uri)
@@ -84,7 +84,7 @@ def precopy(rig):
 
 @test(kernels=("6.12",), timeout=600, qemus=env.QEMUS)
 def upgrade(rig):
-    """From the oldest QEMU that is supported to the newest."""
+    """Migrate from the oldest supported QEMU to the newest."""
     old, new = env.QEMUS[0], env.QEMUS[-1]
     vm, work = boot(rig, qemu=old, machine=f"pc-q35-{old}")
     uri = f"unix:{rig.dir}/migration"
@@ -98,7 +98,7 @@ def upgrade(rig):
 
 @test(kernels=("7.3",), timeout=600)
 def file_and_back(rig):
-    """To a file, from there to a QEMU on another hmemd, and back again."""
+    """Migrate to a file, from there to a QEMU with another hmemd, and back."""
     vm, work = boot(rig)
     other = daemon.Daemon(rig.dir, name="other")
     other.start()
@@ -116,8 +116,8 @@ def file_and_back(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def postcopy(rig):
-    """The guest runs on the other side before its memory is there: both sides
-    are migrating until it is."""
+    """The guest runs on the target before its memory is there (postcopy): both sides are
+    migrating until it is."""
     vm, work = boot(rig)
     uri = f"unix:{rig.dir}/migration"
     to = rig.twin(vm, "defer")
@@ -142,7 +142,7 @@ def postcopy(rig):
 
 @test(kernels=("6.1",), timeout=600)
 def cancel(rig):
-    """Given up: pages move on, and what was asked for meanwhile is tracked."""
+    """Migration is cancelled: pages move, and a request for tracking takes effect."""
     vm, work = boot(rig)
     vm.migrate(f"file:{rig.dir}/migration.img", max_bandwidth=SLOW)
     stands_still(rig.daemon, vm)

@@ -13,7 +13,7 @@ PLUGGED = 256
 
 
 class Moves:
-    """A program that writes its memory all the time, and jobs that move all."""
+    """A program that writes its memory all the time, and jobs that move all pages."""
 
     def __init__(self, rig, vm):
         self.rig, self.vm = rig, vm
@@ -33,7 +33,7 @@ class Moves:
 
 @test(kernels=("6.12",), debug=True, timeout=900)
 def virtio_mem_takes_memory(rig):
-    """By 2 MiB, which it keeps until a block of memory is complete."""
+    """virtio-mem takes 2 MiB at a time, and keeps them until a block is complete."""
     vm = rig.boot(dram=128, nvm=128, append="numa_balancing=disable "
                   "memhp_default_state=online_movable",
                   args=("-m", f"maxmem={512 + PLUGGED}M", "-object",
@@ -57,8 +57,8 @@ def virtio_mem_takes_memory(rig):
 
 @test(kernels=("6.12",), debug=True, timeout=900)
 def memory_goes_offline(rig):
-    """Blocks of it, one after the other, and come back."""
-    # Else the kernel may have put itself in these blocks, of which it has few.
+    """Blocks of memory go offline one after the other, and come back."""
+    # Otherwise the kernel itself could use these few blocks.
     vm = rig.boot(dram=128, nvm=512,
                   append="numa_balancing=disable movablecore=512M nokaslr")
     memory = "/sys/devices/system/node/node1"
@@ -69,7 +69,7 @@ def memory_goes_offline(rig):
     def online(block):
         vm.run(f"echo online_movable > {memory}/{block}/state")
 
-    # The first and the last one have pages that cannot leave.
+    # The first and the last block have pages that cannot move.
     blocks = []
     for block in sorted(re.findall(r"memory\d+", vm.run(f"ls -d {memory}/memory*"))):
         process = offline(block)

@@ -11,19 +11,19 @@ from vm import VMError
 ROUNDS = 3
 STOP = "/run/stop"
 KSM = "/sys/kernel/mm/ksm"
-# Where there is no memory: PCI's hole, and the end of the world.
+# Addresses without memory: PCI's hole, and the end of the address space.
 HOLES = ((0xc0000000, 0xc0100000), (0xfee00000, 0xfee01000),
          (0x400_00000000, 0x400_00100000), ((1 << 48) - 4096, 1 << 48))
 
 
 def storm(rig, vm, commands=("true",)):
-    """Run the program with all of the memory on the move; returns what moved."""
+    """Run the program while all memory moves; returns the moves."""
     for command in (f"echo 1 > {KSM}/run; echo 1000 > {KSM}/pages_to_scan",
                     "mkdir -p /dev/shm/storm /tmp/storm", *commands):
         vm.run(command)
     directories = vm.run("ls -d /dev/shm/storm /tmp/storm /mnt/storm 2>/dev/null",
                          check=False).split()
-    rounds = 1 if rig.debug else ROUNDS     # it is slow
+    rounds = 1 if rig.debug else ROUNDS     # the debug kernel is slow
     process = vm.spawn(f"storm {STOP} {' '.join(directories)}")
     moved = [0, 0]
     for number in range(2 * rounds * rig.rounds):
@@ -36,13 +36,13 @@ def storm(rig, vm, commands=("true",)):
     print(output)
     done = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output)}
     assert len(done) == 8 and all(done.values()), done
-    # Most of what programs use can move.
+    # Most of the programs' pages can move.
     assert min(moved) > 1000 * rounds * rig.rounds, moved
     return moved
 
 
 def nowhere(rig):
-    """Frames that do not exist are turned down before the guest hears of them."""
+    """hmemd refuses frames that do not exist before the guest gets hints."""
     before = rig.vms[0].qom("stats")["hints"]
     for start, end in HOLES:
         try:
@@ -89,7 +89,7 @@ def pages_that_ksm_merges(rig):
            f"echo 1 > {KSM}/run")
     process = vm.spawn(f"storm -k merged {STOP} /tmp")
 
-    # Of the pages that were merged, those that were written and so single again.
+    # Merged pages that were written and so are single pages again.
     def copied():
         return int(vm.run("sed -n 's/^cow_ksm //p' /proc/vmstat"))
     rounds = (4 if rig.debug else 16) * rig.rounds
@@ -102,7 +102,7 @@ def pages_that_ksm_merges(rig):
 
 
 def alike(rig, vm):
-    """Driver, device and hmemd have counted the same results."""
+    """Check that driver, device and hmemd have counted the same results."""
     text = vm.run("cat /sys/kernel/debug/virtio_hmem/*/reasons")
     driver = {k: int(v) for k, v in re.findall(r"(\S+) +(\d+)", text)}
     device = vm.qom("stats")["frames-by-reason"]
