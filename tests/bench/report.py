@@ -69,16 +69,15 @@ LEGEND = """\
 throughput and steady (the last 40 % of the time): see each workload for the unit.
 of ...: throughput relative to all-dram, to the best of the stock software (static,
 numab1, numab2, damon) and to the oracle.  NVM read, write: lines that the slow tier
-read and wrote, without those that migration caused; migration: all that it caused,
-in both tiers.  promoted, demoted: 4 KiB pages.  What moved before the measured time,
-while data was filled and in the second of warming up, is not counted.  ping-pong: the
-share of moves, among a sample of pages, that moved a page that had moved before.
-pause: below this 99 % of
-the base pages were inaccessible while the virtio-hmem driver moved them; not known
-for other movers.  tracking: guest time stalled by accessed-bit tracking.  movers:
-processor time of the guest kernel's threads that find and move pages (kswapd,
-kdamond, kworker, kcompactd), of guest time.  hmemd, QEMU: their processor time on
-this host, which is not modelled; wall: what the run took here, among others.
+read and wrote, without those that migration caused; migration: lines that migration
+caused in both tiers.  promoted, demoted: 4 KiB pages, without those that moved before
+the measured time, while data was filled and in the second of warming up.  ping-pong:
+the share of moves, among a sample of pages, of pages that had moved before.  pause:
+99 % of the base pages were inaccessible for less than this while the virtio-hmem driver
+moved them; not known for other movers.  tracking: guest time stalled by accessed-bit
+tracking.  movers: processor time of the guest kernel's threads that find and move pages
+(kswapd, kdamond, kworker, kcompactd), as a part of guest time.  hmemd, QEMU: their
+processor time on this host, which is not modelled; wall: the duration of the run here.
 """
 
 
