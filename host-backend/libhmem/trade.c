@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "trade.h"
+
+/* Two standard errors: of eight windows before and after, one mean in 30 is worse by chance. */
+#define SURE		2.0
+/* After so many failures or losses, it is tried again in 2^this windows. */
+#define MAX_FAILURES	10u
+/* Windows without progress after which a guest does not follow, as in the pool. */
+#define PATIENCE	3u
+/* Less than a huge page is not traded: moving that is what is cheap. */
+#define GRAIN		512u
+#define SECOND_NS	1e9
+
+bool hmem_trader_init(struct hmem_trader *t, const char *vm,
+		      const double price[HMEM_TRADED_TIERS],
+		      const uint64_t actual[HMEM_TRADED_TIERS])
+{
+	memset(t, 0, sizeof(*t));
+	if (!(price[HMEM_NVM] > 0 && price[HMEM_DRAM] >= price[HMEM_NVM] &&
+	      isfinite(price[HMEM_DRAM])))
+		return false;
+	memcpy(t->price, price, sizeof(t->price));
+	memcpy(t->requested, actual, sizeof(t->requested));
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+		t->most[i] = UINT64_MAX;
+	t->budget = hmem_trade_cost(t, actual);
+	t->steps = 4;
+	t->windows = 8;
+	snprintf(t->vm, sizeof(t->vm), "%s", vm);
+	return true;
+}
+
+double hmem_trade_cost(const struct hmem_trader *t, const uint64_t pages[HMEM_TRADED_TIERS])
+{
+	return t->price[HMEM_DRAM] * pages[HMEM_DRAM] + t->price[HMEM_NVM] * pages[HMEM_NVM];
+}
+
+/* How many pages of the tier @left pays for: all of what it was made of, though rounded. */
+static uint64_t affords(const struct hmem_trader *t, unsigned int tier, double left)
+{
+	double pages = left / t->price[tier] + 1e-6;
+
+	return pages > 0 ? fmin(pages, t->most[tier]) : 0;
+}
+
+/* --- means --- */
+
+static void add(struct hmem_trade_mean *m, double v)
+{
+	double from = v - m->mean;
+
+	m->num++;
+	m->mean += from / m->num;
+	m->squares += from * (v - m->mean);
+}
+
+/* The variance of the mean. */
+static double variance(const struct hmem_trade_mean *m)
+{
+	return m->num > 1 ? m->squares / (m->num - 1) / m->num : 0;
+}
+
+static double stall(const struct hmem_trade_window *w)
+{
+	return w->faults * w->fault_ns +
+	       hmem_worth_between(w->worth, w->actual[HMEM_DRAM], UINT64_MAX);
+}
+
+/* --- what to trade --- */
+
+struct offer {
+	unsigned int from, to;
+	uint64_t given, taken;
+	/* Stall per second that this saves. */
+	double ns;
+};
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* Pages that are worth at least @ns each. */
+static uint64_t worth_at_least(const struct hmem_worth *w, double ns)
+{
+	uint64_t pages = 0;
+
+	for (unsigned int i = 0; i < w->num && w->steps[i].ns >= ns; i++)
+		pages += w->steps[i].pages;
+	return pages;
+}
+
+/* Pages of @to for @given of @from. */
+static uint64_t buys(const struct hmem_trader *t, unsigned int from, unsigned int to,
+		     uint64_t given)
+{
+	return given * t->price[from] / t->price[to];
+}
+
+static uint64_t step(const struct hmem_trader *t, const struct hmem_trade_window *w)
+{
+	return w->actual[HMEM_DRAM] / t->steps + 1;
+}
+
+/* DRAM for NVM, so that fewer pages have to come from swap. */
+static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_window *w,
+		       struct offer *o)
+{
+	double ratio = t->price[HMEM_DRAM] / t->price[HMEM_NVM];
+	double faults_ns = w->faults * w->fault_ns, per_page, more;
+	uint64_t dram = w->actual[HMEM_DRAM], keep;
+
+	*o = (struct offer) { .from = HMEM_DRAM, .to = HMEM_NVM };
+	if (!w->missing || !(faults_ns > 0) || ratio <= 1)
+		return;
+	/* For each page given, there are so many more in all. */
+	per_page = faults_ns / w->missing * (ratio - 1);
+	keep = worth_at_least(w->worth, per_page);
+	o->given = less(dram, keep > t->least[HMEM_DRAM] ? keep : t->least[HMEM_DRAM]);
+	o->given = min(o->given, ceil(w->missing / (ratio - 1)));
+	o->given = min(o->given, step(t, w));
+	o->given = min(o->given,
+		       less(t->most[HMEM_NVM], w->actual[HMEM_NVM]) / ratio);
+	o->taken = buys(t, o->from, o->to, o->given);
+	more = less(o->taken, o->given);
+	o->ns = faults_ns * fmin(more / w->missing, 1) -
+		hmem_worth_between(w->worth, dram - o->given, dram);
+}
+
+/* NVM that is not used for DRAM. */
+static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_window *w,
+		      struct offer *o)
+{
+	uint64_t dram = w->actual[HMEM_DRAM], most = less(t->most[HMEM_DRAM], dram);
+
+	*o = (struct offer) { .from = HMEM_NVM, .to = HMEM_DRAM };
+	if (w->faults > 0)
+		return;
+	/* Pages that are worth nothing are not bought. */
+	most = min(most, less(worth_at_least(w->worth, 0), dram));
+	most = min(most, step(t, w));
+	o->given = min(w->unused, less(w->actual[HMEM_NVM], t->least[HMEM_NVM]));
+	o->given = min(o->given, ceil(most * t->price[HMEM_DRAM] / t->price[HMEM_NVM]));
+	o->taken = min(buys(t, o->from, o->to, o->given), most);
+	o->ns = hmem_worth_between(w->worth, dram, dram + o->taken);
+}
+
+static struct offer best(const struct hmem_trader *t, const struct hmem_trade_window *w)
+{
+	struct offer sell, buy;
+
+	offer_dram(t, w, &sell);
+	offer_nvm(t, w, &buy);
+	return sell.ns >= buy.ns ? sell : buy;
+}
+
+/* --- a trade under way --- */
+
+/*
+ * What is left of the budget pays for the other tier, once memory has been given up.  A VM may
+ * have got memory in other ways, so that nothing is left.
+ */
+static void take(struct hmem_trader *t, const struct hmem_trade_window *w,
+		 const struct hmem_ledger_entry *e)
+{
+	t->requested[e->to] = affords(t, e->to,
+				      t->budget - t->price[e->from] * w->actual[e->from]);
+}
+
+static void begin(struct hmem_trader *t, const struct hmem_trade_window *w,
+		  const struct offer *o, struct hmem_ledger *ledger)
+{
+	struct hmem_ledger_entry *e = hmem_ledger_add(ledger);
+
+	e->when_ns = w->now_ns;
+	memcpy(e->vm, t->vm, sizeof(e->vm));
+	e->from = o->from;
+	e->to = o->to;
+	e->given = o->given;
+	e->taken = o->taken;
+	e->expected_ns = o->ns;
+	e->state = HMEM_TRADE_MOVES;
+	t->entry = e->id;
+	memcpy(t->before, w->actual, sizeof(t->before));
+	t->requested[o->from] = w->actual[o->from] - o->given;
+	t->gap = UINT64_MAX;
+	t->waited = 0;
+	t->missed_ns = 0;
+	t->stall_after = (struct hmem_trade_mean) { 0 };
+}
+
+static void finish(struct hmem_trader *t, struct hmem_ledger_entry *e,
+		   enum hmem_trade_state state)
+{
+	e->state = state;
+	t->entry = 0;
+	t->stall_before = t->stall_after;
+	if (state == HMEM_TRADE_KEPT) {
+		t->failures = 0;
+		return;
+	}
+	t->failures += t->failures < MAX_FAILURES;
+	t->hold_off = 1u << t->failures;
+	t->stall_before = (struct hmem_trade_mean) { 0 };
+}
+
+/* Go back to what it was before: what was taken is given up first. */
+static void undo(struct hmem_trader *t, const struct hmem_trade_window *w,
+		 struct hmem_ledger_entry *e, enum hmem_trade_state state)
+{
+	t->requested[e->to] = min(t->before[e->to], w->actual[e->to]);
+	t->requested[e->from] = w->actual[e->from];
+	t->returns = true;
+	finish(t, e, state);
+}
+
+/*
+ * What the VM had before comes back as what it took instead goes.  Returns true when it has all
+ * of that.
+ */
+static bool give_back(struct hmem_trader *t, const struct hmem_trade_window *w)
+{
+	bool done = true;
+
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		double left = t->budget - t->price[!i] * fmax(w->actual[!i], t->requested[!i]);
+
+		if (w->actual[i] < t->before[i])
+			t->requested[i] = min(affords(t, i, left), t->before[i]);
+		done &= w->actual[i] == t->before[i];
+	}
+	return done;
+}
+
+static void move(struct hmem_trader *t, const struct hmem_trade_window *w,
+		 struct hmem_ledger_entry *e)
+{
+	uint64_t left;
+
+	take(t, w, e);
+	left = less(w->actual[e->from], t->requested[e->from]) +
+	       less(t->requested[e->to], w->actual[e->to]);
+	if (!left) {
+		e->given = less(t->before[e->from], w->actual[e->from]);
+		e->taken = less(w->actual[e->to], t->before[e->to]);
+		e->state = HMEM_TRADE_WATCHED;
+		return;
+	}
+	t->waited = left < t->gap ? 0 : t->waited + 1;
+	t->gap = left;
+	if (t->waited >= PATIENCE)
+		undo(t, w, e, HMEM_TRADE_GIVEN_UP);
+}
+
+static void watch(struct hmem_trader *t, const struct hmem_trade_window *w,
+		  struct hmem_ledger_entry *e)
+{
+	add(&t->stall_after, stall(w));
+	if (t->stall_after.num < t->windows)
+		return;
+	e->measured_ns = t->stall_before.mean - t->stall_after.mean;
+	e->error_ns = sqrt(variance(&t->stall_before) + variance(&t->stall_after));
+	if (e->measured_ns < -SURE * e->error_ns)
+		undo(t, w, e, HMEM_TRADE_UNDONE);
+	else
+		finish(t, e, HMEM_TRADE_KEPT);
+}
+
+/* No trade is under way: is it time for one? */
+static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
+		     struct hmem_ledger *ledger)
+{
+	struct offer o = best(t, w);
+	int toward = o.from == HMEM_DRAM ? -1 : 1;
+
+	add(&t->stall_before, stall(w));
+	if (o.given < GRAIN || !o.taken || !(o.ns > 0)) {
+		t->missed_ns = 0;
+		return;
+	}
+	if (toward != t->toward)
+		t->missed_ns = 0;
+	t->toward = toward;
+	t->missed_ns += o.ns * (w->ns / SECOND_NS);
+	/* A page that is given up is moved away, and what is taken is filled by moves. */
+	if (t->stall_before.num >= t->windows && t->missed_ns >= 2 * o.given * t->move_ns)
+		begin(t, w, &o, ledger);
+	else if (t->stall_before.num > 2 * t->windows)
+		/* What was long ago says little about what would be now. */
+		t->stall_before = (struct hmem_trade_mean) { 0 };
+}
+
+void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,
+		       struct hmem_ledger *ledger)
+{
+	struct hmem_ledger_entry *e = hmem_ledger_find(ledger, t->entry);
+
+	if (e && e->state == HMEM_TRADE_MOVES) {
+		move(t, w, e);
+		return;
+	}
+	if (t->returns) {
+		t->returns = !give_back(t, w);
+		return;
+	}
+	if (t->hold_off) {
+		t->hold_off--;
+		return;
+	}
+	if (!e && t->entry) {
+		/* The ledger has forgotten it. */
+		memcpy(t->requested, w->actual, sizeof(t->requested));
+		t->entry = 0;
+	}
+	if (!w->worth)
+		return;
+	if (e)
+		watch(t, w, e);
+	else
+		consider(t, w, ledger);
+}
