@@ -28,9 +28,11 @@ all: qemu module host
 
 help:
 	@echo 'make demo                 see it work: DEMO_KERNEL=6.1|6.12|7.3'
-	@echo 'make check                all tests; TESTS="NAME..." for some of them'
+	@echo 'make check                the tests; TESTS="NAME..." for some of them'
+	@echo 'make check-kernels        each test in a guest on all of its kernels'
 	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
 	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
+	@echo 'make check-all            all of these'
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
 	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
@@ -64,11 +66,16 @@ host: packages
 check: packages
 	@tests/run $(TESTS)
 
+check-kernels: packages
+	@tests/run $(or $(TESTS),guest)
+
 check-kvm: packages
 	@tests/run $(or $(TESTS),kvm)
 
 check-debug-kernel: packages
 	@tests/run --debug-kernel $(TESTS)
+
+check-all: check check-kernels check-kvm check-debug-kernel
 
 bench: packages
 	@tests/bench/bench --out '$(OUT)' $(if $(QUICK),--quick) \
@@ -86,5 +93,5 @@ clean:
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
 	rm -rf $(HMEM_CACHE)/kvm
 
-.PHONY: all help packages qemu module host check check-kvm check-debug-kernel \
-	demo bench install clean
+.PHONY: all help packages qemu module host check check-kernels check-kvm \
+	check-debug-kernel check-all demo bench install clean

@@ -6,6 +6,7 @@ import re
 import time
 
 from daemon import REASONS
+from env import KERNELS
 from guest import test
 from peer import (DRIVER_OK, F_ACCESS, F_LOOK, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE,
                   TRACK_GPT, Peer)
@@ -32,10 +33,14 @@ def counters(vm, *names):
     return [vm.counter(name) for name in names]
 
 
-def accuracy(rig, *how, prepare="true", **options):
-    vm, peer = boot(rig, **options)
+COUNTED = ("scans", "scan_entries", "scan_cleared", "scan_cleaned", "scan_ns",
+           "scan_flushes", "scan_ipis")
+
+
+def accuracy(vm, peer, *how):
     assert peer.features & F_WRITTEN
-    vm.run(prepare)
+    before = counters(vm, *COUNTED), vm.qom("stats")["accessed-pages"]
+    vm.run(f"rm -f {STOP}")
     program = vm.spawn(f"access {MIB} {STOP} {' '.join(how)}")
     program.wait_for("end\n")
     uses = {int(g): int(u) for g, u in re.findall(r"^(\d+) (\d)$", program.output,
@@ -65,44 +70,34 @@ def accuracy(rig, *how, prepare="true", **options):
     assert complete == 3
     vm.run(f"touch {STOP}")
     program.wait()
-    scans, entries, cleared, cleaned, ns, flushes, ipis = counters(
-        vm, "scans", "scan_entries", "scan_cleared", "scan_cleaned", "scan_ns",
-        "scan_flushes", "scan_ipis")
+    scans, entries, cleared, cleaned, ns, flushes, ipis = (
+        now - then for now, then in zip(counters(vm, *COUNTED), before[0]))
     print(f"{scans} scans, {entries} entries, {cleared} accessed and {cleaned} dirty "
           f"bits cleared, {ns} ns, {flushes} flushes, {ipis} interrupts")
     # There is one scan before the first window, and one at the end of each window.
     assert scans >= 5 and 0 < cleaned <= cleared < entries and ns
     # At most one interrupt per page table, because there is one other processor.
     assert 0 < flushes <= cleaned and ipis <= flushes
-    assert vm.qom("stats")["accessed-pages"] > 3 * len(uses) // 2
-    return vm, peer
+    assert vm.qom("stats")["accessed-pages"] - before[1] > 3 * len(uses) // 2
+    peer.track(0, 0)
 
 
-@test(timeout=600, debug=True)
+@test(check=KERNELS, timeout=600, debug=True)
 def small_pages(rig):
     """Base pages; only another process uses some of them."""
-    accuracy(rig)
+    accuracy(*boot(rig))
 
 
-@test(timeout=600)
-def huge_pages(rig):
-    """A huge page is used as a whole."""
-    accuracy(rig, "thp")
-
-
-@test(timeout=600)
-def shared_pages(rig):
-    """Shared memory, used by two processes."""
-    accuracy(rig, "shared")
-
-
-@test(timeout=600)
-def file_pages(rig):
-    """Pages of a mapped file: written pages count as written until they are on the disk;
+@test(timeout=900)
+def pages_of_other_kinds(rig):
+    """Shared memory that two processes use; huge pages, each of which is used as a whole;
+    and pages of a mapped file: written pages count as written until they are on the disk,
     other pages do not."""
     disk = rig.disk("files.img", 64)
-    vm, _ = accuracy(rig, "/mnt/file", disks=[disk],
-                     prepare="modprobe ext4; mount -t ext4 /dev/vda /mnt")
+    vm, peer = boot(rig, disks=[disk])
+    vm.run("modprobe ext4; mount -t ext4 /dev/vda /mnt")
+    for how in "shared", "thp", "/mnt/file":
+        accuracy(vm, peer, how)
     vm.run("umount /mnt")
     vm.power_off()
     rig.fsck(disk)
@@ -120,7 +115,7 @@ def looks_at_huge_pages(rig, window_ms, pause, turns):
     ones in a 512th of it.  The guest's clock counts its instructions, so that how
     often it uses pages does not depend on the host."""
     # There is one processor, and no other program uses it.
-    vm, peer = boot(rig, append="cryptomgr.notests", icount=True, cpus=1, poison=False)
+    vm, peer = boot(rig, icount=True, cpus=1)
     assert peer.features & F_LOOK
     program = vm.spawn(f"pulse 48 {pause} {turns} {STOP}")
     program.wait_for("end\n")
@@ -154,19 +149,19 @@ def looks_at_huge_pages(rig, window_ms, pause, turns):
                 assert found[use] <= (0.2 * of if use else 0), (use, found)
 
 
-@test(timeout=600)
+@test(check=("6.12", "7.3"), timeout=600)
 def hot_huge_pages_are_told_from_cold_ones(rig):
     """A look at a huge page lasts a 512th of one at a base page: here 195 us."""
     looks_at_huge_pages(rig, 100, pause=1000, turns=1000)
 
 
-@test(timeout=600)
+@test(check=("7.3",), timeout=600)
 def hot_huge_pages_are_told_from_cold_ones_in_short_windows(rig):
     """The same in 20 us."""
     looks_at_huge_pages(rig, 10, pause=10, turns=1000)
 
 
-@test(timeout=600)
+@test(check=("7.3",), timeout=600)
 def hot_huge_pages_are_told_from_cold_ones_in_long_windows(rig):
     """The same in 2 ms."""
     looks_at_huge_pages(rig, 1000, pause=10000, turns=1000)
@@ -232,7 +227,7 @@ def out_of_memory(rig, how):
         assert swapped()[2] > 0
 
 
-@test(kernels=("6.1", "7.3"), timeout=900, debug=True, parallel=True)
+@test(kernels=("6.1", "7.3"), check=("7.3",), timeout=900, debug=True, parallel=True)
 def written_pages_are_swapped(rig):
     out_of_memory(rig, "private")
 
@@ -292,13 +287,13 @@ def reclaim_goes_by_accesses(rig):
     reclaim_keeps_the_hot_set(rig, "n")
 
 
-@test(kernels=("6.1", "6.12"), timeout=900)
+@test(kernels=("6.1", "6.12"), check=("6.12",), timeout=900)
 def reclaim_by_generations_goes_by_accesses(rig):
     """The same with the multi-generational LRU, which walks page tables as well."""
     reclaim_keeps_the_hot_set(rig, "y")
 
 
-@test(timeout=900, debug=True, parallel=True)
+@test(check=("7.3",), timeout=900, debug=True, parallel=True)
 def page_tables_come_and_go(rig):
     """Scans back to back while page tables are freed, replaced by huge pages and
     torn down with their processes, and what is accessed moves back and forth.  No
@@ -328,7 +323,7 @@ def page_tables_come_and_go(rig):
     assert cleared > 1000
 
 
-@test(timeout=600)
+@test(check=("6.1",), timeout=600)
 def driver_comes_and_goes(rig):
     """The module is unloaded in the middle of scans, and takes them up again."""
     vm, peer = boot(rig)
@@ -437,7 +432,7 @@ def promote_reads(rig, policy, window_ms):
     return vm, program
 
 
-@test(timeout=600)
+@test(check=("6.1",), timeout=600)
 def hot_reads_are_promoted(rig):
     vm, program = promote_reads(rig, "hmmv", WINDOW_MS)
     vm.run(f"touch {STOP}")

@@ -2,15 +2,14 @@
 """The guest finds its tiers and its driver, as an unmodified system does."""
 
 import env
+from env import KERNELS
 from guest import test
 from work import Work, moved
 
 
-@test()
-def sees_two_nodes(rig):
+def sees_two_nodes(vm):
     """All tests rely on this topology: DRAM with the processors, and NVM without
     processors, which is slower according to the HMAT."""
-    vm = rig.boot(ready=False, hmem=None, module=False)
     nodes = "/sys/devices/system/node"
     assert vm.run(f"cat {nodes}/has_cpu").strip() == "0"
     assert vm.run(f"cat {nodes}/has_memory").strip() == "0-1"
@@ -19,31 +18,39 @@ def sees_two_nodes(rig):
     assert latency == [80, 300], latency
 
 
-@test()
-def loads_by_modalias(rig):
+def loads_by_modalias(vm):
     """The device's alias loads the module, without naming it."""
-    vm = rig.boot()
     assert vm.run("cat /sys/module/virtio_hmem/refcnt").strip() == "0"
     driver = vm.run("basename $(readlink /sys/bus/virtio/drivers/virtio_hmem/"
                     "virtio*/driver)").strip()
     assert driver == "virtio_hmem", driver
+
+
+def is_served(rig, vm):
+    """Once somebody comes: before, a device that nobody serves does no harm."""
+    rig.daemon.wait_ready()
     state = rig.daemon.status()
     assert state["driver"] == "ok" and state["running"], state
     assert [t["kind"] for t in state["tiers"]] == ["dram", "nvm"], state
     assert [t["start_bytes"] >> 20 for t in state["tiers"]] == [vm.dram, vm.nvm], state
 
 
-@test()
-def lives_without_hmemd(rig):
-    """A device without hmemd does no harm, and works when hmemd starts."""
-    vm = rig.boot(ready=False)
-    vm.run("ls /sys/bus/virtio/drivers/virtio_hmem/virtio*")
-    rig.daemon.wait_ready()
+def moves_are_counted(rig, vm):
+    """Moves count in /proc/vmstat, like those of migrate_pages()."""
+    def counted():
+        return int(vm.run("sed -n 's/^pgmigrate_success //p' /proc/vmstat"))
+    before, count = counted(), rig.daemon.migrate_all(1)["moved"]
+    assert count > 1000 and counted() - before >= count, (before, counted(), count)
 
 
-@test(debug=True)
+@test(check=KERNELS, debug=True)
 def unloads_and_reloads(rig):
-    vm = rig.boot()
+    """A machine sees its tiers, is served, and its module comes and goes."""
+    vm = rig.boot(ready=False, append="numa_balancing=disable")
+    sees_two_nodes(vm)
+    loads_by_modalias(vm)
+    is_served(rig, vm)
+    moves_are_counted(rig, vm)
     for _ in range(5 * rig.rounds):
         vm.run("rmmod virtio_hmem")
         rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] == "none",

@@ -11,10 +11,11 @@ PAGES = 3000
 EACH = 200      # hints for each direction in one batch
 
 
-@test(debug=True)
+@test(check=("6.1",), debug=True)
 def full_dram(rig):
     peer = Peer(rig.dir)
-    # One processor: pages that another processor has just freed are not available.
+    # Without poisoning, for which the kernel would use half of this node.  One processor:
+    # pages that another processor has just freed are not available.
     vm = rig.boot(ready=False, dram=128, nvm=256, cpus=1, append="numa_balancing=disable")
     peer.wait_ready()
     # Off, because compaction of the full node would move hinted pages.

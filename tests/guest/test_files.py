@@ -28,7 +28,7 @@ def assert_moved(settled, busy):
     assert settled[0].get("moved", 0) > settled[0]["cached"] * 0.9, settled
 
 
-@test(debug=True, timeout=600)
+@test(check=("7.3",), debug=True, timeout=600)
 def tmpfs(rig):
     vm = rig.boot(append="numa_balancing=disable")
     vm.run("mkdir /dev/shm/t")
@@ -50,7 +50,7 @@ def ext4(rig, block):
     return settled, busy
 
 
-@test(debug=True, kernels=("6.1", "6.12"), timeout=600)
+@test(kernels=("6.1", "6.12"), check=("6.1",), debug=True, timeout=600)
 def ext4_small_blocks(rig):
     """A file system with several buffers per page."""
     assert_moved(*ext4(rig, 1024))

@@ -58,7 +58,7 @@ def wait_node(rig, vm, kib):
     rig.daemon.wait(lambda: node_kib(vm, 1) == kib, f"{kib} KiB in node 1")
 
 
-@test(kernels=("6.12", "7.3"), timeout=900)
+@test(kernels=("6.12", "7.3"), check=("7.3",), timeout=900)
 def dimm(rig):
     """Memory comes, is used, and goes."""
     vm = boot(rig)

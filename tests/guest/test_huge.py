@@ -14,23 +14,28 @@ HUGE = 512
 ORDER = 9
 
 
-class Huge:
-    """A machine with the program huge (progs/huge.c) in it."""
+def boot(rig, before="true", **options):
+    """A machine, and a peer that hints its pages."""
+    peer = Peer(rig.dir)
+    vm = rig.boot(ready=False, append=ALONE, **options)
+    peer.wait_ready()
+    # A machine with less than 512 MiB has no huge pages by default; with them, it keeps
+    # much more memory free.  khugepaged would make huge pages again of split ones, and
+    # compaction would move pages while they are hinted: switch both off.
+    vm.run("cd /sys/kernel/mm/transparent_hugepage; "
+           "m=$(cat /proc/sys/vm/min_free_kbytes); echo madvise > enabled; "
+           "echo $m > /proc/sys/vm/min_free_kbytes; "
+           f"echo {1 << 30} > khugepaged/scan_sleep_millisecs; "
+           f"echo 0 > /proc/sys/vm/compaction_proactiveness; {before}")
+    return vm, peer
 
-    def __init__(self, rig, low, high, how="", before="true", **options):
-        self.peer = Peer(rig.dir)
-        self.vm = rig.boot(ready=False, append=ALONE, **options)
-        self.peer.wait_ready()
-        self.whole = rig.kernel == "7.3"     # the kernel moves huge pages as a whole
-        # A machine with less than 512 MiB has no huge pages by default; with them, it keeps
-        # much more memory free.  khugepaged would make huge pages again of split ones, and
-        # compaction would move pages while they are hinted: switch both off.
-        self.vm.run("cd /sys/kernel/mm/transparent_hugepage; "
-                    "m=$(cat /proc/sys/vm/min_free_kbytes); echo madvise > enabled; "
-                    "echo $m > /proc/sys/vm/min_free_kbytes; "
-                    f"echo {1 << 30} > khugepaged/scan_sleep_millisecs; "
-                    f"echo 0 > /proc/sys/vm/compaction_proactiveness; {before}")
-        self.program = self.vm.spawn(f"huge {low} {high} {how} {GO}")
+class Huge:
+    """The program huge (progs/huge.c) in a machine."""
+
+    def __init__(self, vm, peer, low, high, how=""):
+        self.vm, self.peer = vm, peer
+        self.whole = vm.kernel == "7.3"     # the kernel moves huge pages as a whole
+        self.program = vm.spawn(f"huge {low} {high} {how} {GO}")
         self.turn = 0
         self.read()
         assert (self.low_huge, self.high_huge) == (low, high), self.program.output
@@ -51,6 +56,10 @@ class Huge:
         self.low, self.high = list(map(int, low)), list(map(int, high))
         self.low_huge, self.high_huge = map(int, huge)
 
+    def end(self):
+        self.program.kill()
+        self.program.wait(check=False)
+
     def look(self):
         """Have the program check its memory and print its frames."""
         self.vm.run(f"touch {GO}")
@@ -70,22 +79,21 @@ class Huge:
         return count, where
 
 
-@test()
-def whole_page(rig):
+def whole_page(vm, peer):
     """A huge page moves as a whole if the kernel can do that, otherwise in pieces."""
-    huge = Huge(rig, 4, 0)
+    huge = Huge(vm, peer, 4, 0)
     count, where = huge.hint([(huge.low[0], ORDER, 1)])
     assert count["moved"] == HUGE, count
     huge.look()
     assert huge.low_huge == (4 if huge.whole else 3)
     assert huge.low[0] == where[min(where)]
-    assert huge.vm.counter("large_moved") == huge.whole
+    assert vm.counter("large_moved") == huge.whole
+    huge.end()
 
 
-@test()
-def base_page_in_a_huge_page(rig):
+def base_page_in_a_huge_page(vm, peer):
     """A base page moves, and its huge page is split: the other parts stay."""
-    huge = Huge(rig, 4, 0)
+    huge = Huge(vm, peer, 4, 0)
     count, _ = huge.hint([(huge.low[0] + 7, 0, 1)])
     assert count == {"moved": 1}, count
     huge.look()
@@ -96,25 +104,25 @@ def base_page_in_a_huge_page(rig):
     assert count["moved"] >= HUGE - 1, count
     huge.look()
     assert huge.low_huge == 3
+    huge.end()
 
 
-@test()
-def a_huge_page_and_base_pages(rig):
+def a_huge_page_and_base_pages(vm, peer):
     """A hint that is larger than a huge page covers one, and base pages."""
-    huge = Huge(rig, 24, 0)
+    huge = Huge(vm, peer, 24, 0)
     first = next(g for g in huge.low if g % (2 * HUGE) == 0 and g + HUGE in huge.low)
     huge.hint([(first + HUGE + 7, 0, 1)])
     count, _ = huge.hint([(first, ORDER + 1, 1)])
     assert count["moved"] >= 2 * HUGE - 1, count
     huge.look()
     assert huge.low_huge == (23 if huge.whole else 22)
+    huge.end()
 
 
-@test()
-def pages_of_several_processes(rig):
+def pages_of_several_processes(vm, peer):
     """Base pages move, whichever process has them.  A huge page of which each process maps
     a different part is neither moved nor split."""
-    huge = Huge(rig, 2, 0, "share")
+    huge = Huge(vm, peer, 2, 0, "share")
     base, shared = huge.low
     huge.hint([(base + 7, 0, 1)])
     huge.look()
@@ -126,12 +134,23 @@ def pages_of_several_processes(rig):
     huge.look()
     # Children print errors that they find.
     assert "word" not in huge.program.output, huge.program.output
+    huge.end()
+
+
+@test(check=("6.12", "7.3"))
+def hints_of_all_sizes(rig):
+    """For a huge page, a part of one, more than one, and one that processes share."""
+    vm, peer = boot(rig)
+    for part in (whole_page, base_page_in_a_huge_page, a_huge_page_and_base_pages,
+                 pages_of_several_processes):
+        print(f"{part.__name__}:")
+        part(vm, peer)
 
 
 def exchange(rig, before):
     """DRAM is full: a huge page is neither promoted nor split until another huge page is
     demoted."""
-    huge = Huge(rig, 6, 6, "full", before=before, dram=192, nvm=256, cpus=1)
+    huge = Huge(*boot(rig, before, dram=192, nvm=256, cpus=1), 6, 6, "full")
     high = huge.high
     while high:
         count, _ = huge.hint([(high[0], ORDER, 0)])
@@ -153,12 +172,12 @@ def exchange(rig, before):
         ((6, 6) if huge.whole else (3, 3 - split))
 
 
-@test()
+@test(check=("6.1", "7.3"))
 def exchange_in_a_full_node(rig):
     exchange(rig, "true")
 
 
-@test()
+@test(check=("7.3",))
 def exchange_with_pages_kept_by_processors(rig):
     """A frame that a page left is in a list of the processor before it is free.  On a
     machine with much memory, this list is so long that it contains huge pages."""

@@ -47,7 +47,7 @@ def kind(rig, vm, name, reason, args="", share=1.0, within="true"):
     return counts(output)
 
 
-@test(debug=True, timeout=600)
+@test(check=("6.1", "7.3"), debug=True, timeout=600)
 def memory_of_processes(rig):
     vm = rig.boot(append=APPEND)
     vm.run("modprobe zram; echo 64M > /sys/block/zram0/disksize && "
@@ -148,7 +148,7 @@ def memory_that_is_offline(rig):
     kind(rig, vm, "frame", "free", args=hex(number * block >> 12))
 
 
-@test(debug=True)
+@test(check=("7.3",), debug=True)
 def files(rig):
     # Blocks are smaller than a page, so that no kernel uses large folios.
     disk = rig.disk("kinds.img", 64, "-b", "1024")

@@ -13,7 +13,7 @@ DELAY = "/sys/module/virtio_hmem/parameters/race_delay_us"
 
 
 def boot(rig, delay=0):
-    vm = rig.boot(dram=96, nvm=96, append="numa_balancing=disable oops=panic")
+    vm = rig.boot(poison=True, dram=96, nvm=96, append="numa_balancing=disable oops=panic")
     vm.run(f"echo 10000 > {KSM}/pages_to_scan; echo 0 > {KSM}/sleep_millisecs;"
            f"echo 1 > {KSM}/run")
     if delay:
@@ -26,7 +26,7 @@ def reasons(output):
     return {k: int(v) for k, v in re.findall(r"([\w-]+)=(\d+)", output)}
 
 
-@test(debug=True, timeout=600)
+@test(check=("7.3",), debug=True, timeout=600)
 def merged_through_a_sharer(rig):
     """Between the driver's last check of a page and the move, which are far apart in this
     test, a child that still shares the page has it merged."""

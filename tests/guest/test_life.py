@@ -12,7 +12,7 @@ from peer import DRIVER_OK, Peer
 from work import STOP, Work, moved
 
 POLICY = ("--policy", "writes,window=200,rate=64")
-SMALL = {"dram": 128, "nvm": 64}
+SMALL = {"dram": 128, "nvm": 64, "poison": True}
 
 
 @test(kernels=("6.12",), timeout=600)
@@ -49,7 +49,7 @@ def daemon_comes_and_goes(rig):
     rig.daemon.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
 
 
-@test(timeout=600, debug=True)
+@test(check=("6.1",), timeout=600, debug=True)
 def driver_comes_and_goes(rig):
     """The module is unloaded in the middle of moves, and loaded again."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable")
@@ -67,7 +67,7 @@ def driver_comes_and_goes(rig):
     assert "violation" not in vm.qemu_log.read_text()
 
 
-@test(timeout=600, debug=True)
+@test(check=("7.3",), timeout=600, debug=True)
 def device_comes_and_goes(rig):
     """The device is unplugged in the middle of moves, and plugged in again."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable")
@@ -123,7 +123,7 @@ def vm_pauses(rig):
     work.finish()
 
 
-@test(timeout=600)
+@test(check=("7.3",), timeout=600)
 def guest_sleeps(rig):
     """Suspend to RAM and back in the middle of moves.  Since 7.3 a port of
     virtio_console is dead after that, with or without us, so what the guest has

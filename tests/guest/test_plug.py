@@ -34,7 +34,7 @@ class Moves:
 @test(kernels=("6.12",), debug=True, timeout=900)
 def virtio_mem_takes_memory(rig):
     """virtio-mem takes 2 MiB at a time, and keeps them until a block is complete."""
-    vm = rig.boot(dram=128, nvm=128, append="numa_balancing=disable "
+    vm = rig.boot(poison=True, dram=128, nvm=128, append="numa_balancing=disable "
                   "memhp_default_state=online_movable",
                   args=("-m", f"maxmem={512 + PLUGGED}M", "-object",
                         f"memory-backend-memfd,id=more,size={PLUGGED}M,share=on",
@@ -59,7 +59,7 @@ def virtio_mem_takes_memory(rig):
 def memory_goes_offline(rig):
     """Blocks of memory go offline one after the other, and come back."""
     # Otherwise the kernel itself could use these few blocks.
-    vm = rig.boot(dram=128, nvm=512,
+    vm = rig.boot(poison=True, dram=128, nvm=512,
                   append="numa_balancing=disable movablecore=512M nokaslr")
     memory = "/sys/devices/system/node/node1"
 

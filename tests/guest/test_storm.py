@@ -5,6 +5,7 @@ complain (panic_on_warn=1 slub_debug=FZP page_poison=1), nor any program."""
 
 import re
 
+from env import KERNELS
 from guest import test
 from vm import VMError
 
@@ -53,19 +54,19 @@ def nowhere(rig):
     assert rig.vms[0].qom("stats")["hints"] == before
 
 
-@test(debug=True, timeout=600, parallel=True)
+@test(check=("6.1",), debug=True, timeout=600, parallel=True)
 def every_frame(rig):
-    vm = rig.boot(dram=128, nvm=256, append="numa_balancing=disable")
+    vm = rig.boot(poison=True, dram=128, nvm=256, append="numa_balancing=disable")
     storm(rig, vm)
     alike(rig, vm)
 
 
-@test(debug=True, timeout=600)
+@test(check=KERNELS, debug=True, timeout=600)
 def every_frame_with_all_that_moves(rig):
     """The same with the guest's own movers at work (NUMA balancing, compaction,
     khugepaged, swapping, KSM), and files on a disk."""
     disk = rig.disk("storm.img", 64)
-    vm = rig.boot(dram=128, nvm=256, disks=[disk])
+    vm = rig.boot(poison=True, dram=128, nvm=256, disks=[disk])
     thp = "/sys/kernel/mm/transparent_hugepage"
     storm(rig, vm, (
         "modprobe ext4; mount -t ext4 /dev/vda /mnt && mkdir /mnt/storm",
@@ -80,11 +81,11 @@ def every_frame_with_all_that_moves(rig):
     rig.fsck(disk)
 
 
-@test(debug=True, timeout=600)
+@test(check=("7.3",), debug=True, timeout=600)
 def pages_that_ksm_merges(rig):
     """ksmd makes a mapping point to another page while the driver is about to take
     the page away from there."""
-    vm = rig.boot(dram=64, nvm=128, append="numa_balancing=disable")
+    vm = rig.boot(poison=True, dram=64, nvm=128, append="numa_balancing=disable")
     vm.run(f"echo 0 > {KSM}/sleep_millisecs; echo 5000 > {KSM}/pages_to_scan;"
            f"echo 1 > {KSM}/run")
     process = vm.spawn(f"storm -k merged {STOP} /tmp")

@@ -20,6 +20,8 @@ CACHE = pathlib.Path(
 os.environ["HMEM_CACHE"] = str(CACHE)
 
 KERNELS = ("6.1", "6.12", "7.3")
+# The one for what does not differ between kernels.
+KERNEL = "6.12"
 
 # All tests use the first version, unless they name another one.
 QEMUS = ("10.0", "10.2")

@@ -31,10 +31,12 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, function, kernels, debug, timeout, parallel, qemus, by_name):
+    def __init__(self, function, kernels, check, debug, timeout, parallel, qemus,
+                 by_name):
         self.function = function
         self.name = function.__name__
         self.kernels = kernels
+        self.check = check
         self.debug = debug
         self.timeout = timeout
         self.parallel = parallel
@@ -42,11 +44,14 @@ class Test:
         self.by_name = by_name
 
 
-def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
+def test(kernels=env.KERNELS, check=None, debug=False, timeout=300, parallel=False,
          qemus=env.QEMUS[:1], by_name=False):
-    """Mark a function as a test, which runs once on each of the kernels.  With
-    debug, the test also belongs to `make check-debug-kernel`.  The timeout (in
-    seconds) only ends a hanging test; it is five times as long on the debug kernel.
+    """Mark a function as a test, which runs once on each of the kernels.  `make check`
+    runs the test only on the kernels named by check; the default is one kernel,
+    env.KERNEL, or else the first.  A test of what differs between kernels names more.
+    `make check-kernels` runs the test on all kernels.  With debug, the test also
+    belongs to `make check-debug-kernel`.  The timeout (in seconds) only ends a hanging
+    test; it is five times as long on the debug kernel.
 
     With parallel, each virtual processor has a thread of its own, which helps to
     find races.  The processors often wait for each other (each page that moves
@@ -55,8 +60,12 @@ def test(kernels=env.KERNELS, debug=False, timeout=300, parallel=False,
 
     The test uses these QEMUs (see vm.VM).  With by_name, the test runs only if it or
     its group is named."""
+    if check is None:
+        check = (env.KERNEL,) if env.KERNEL in kernels else kernels[:1]
+    assert set(check) <= set(kernels), (check, kernels)
+
     def mark(function):
-        function.hmem_test = Test(function, tuple(kernels), debug, timeout,
+        function.hmem_test = Test(function, tuple(kernels), tuple(check), debug, timeout,
                                   parallel, tuple(qemus), by_name)
         return function
     return mark

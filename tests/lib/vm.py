@@ -29,8 +29,11 @@ BAD = re.compile(
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 panic_on_warn=1 mitigations=off "
            # These warnings count real time, of which a busy host may have little.
            "watchdog_thresh=60 rcupdate.rcu_cpu_stall_suppress=1 "
-           "sysctl.kernel.hung_task_timeout_secs=600")
-# Finds uses of freed memory on kernels without KASAN, which finds them better.
+           "sysctl.kernel.hung_task_timeout_secs=600 "
+           # Half of the time of a boot goes to self-tests of ciphers and the like.
+           "cryptomgr.notests lsm=capability audit=0")
+# Finds uses of freed memory on kernels without KASAN, which finds them better.  A
+# kernel with this takes half as much time again to boot, and uses twice as much memory.
 POISON = "slub_debug=FZP page_poison=1"
 
 CPU = "max,la57=off"
@@ -129,7 +132,8 @@ class VM:
     hmem         socket of hmemd; "": a device without hmemd; None: no device
     hmem_props   more properties of the device
     module       the guest has virtio_hmem.ko
-    poison       the kernel poisons freed memory, to find code that still uses it
+    poison       the kernel poisons freed memory, to find code that still uses it: for
+                 tests that free much memory while the driver is at work
     append       additional arguments of the kernel
     args         additional arguments of QEMU
     disks        image files, which become /dev/vda, ...
@@ -142,7 +146,7 @@ class VM:
 
     def __init__(self, directory, kernel="6.12", qemu=env.QEMUS[0], machine="q35",
                  dram=256, nvm=512, cpus=2, parallel=False, icount=False, hmem=None,
-                 hmem_props="", module=True, poison=True, append="", args=(),
+                 hmem_props="", module=True, poison=False, append="", args=(),
                  disks=(), overlay=None, cpu=CPU, incoming=None, on_hint=None,
                  name="vm"):
         self.dir = pathlib.Path(directory)
