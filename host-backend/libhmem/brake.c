@@ -3,7 +3,7 @@
 
 #include "brake.h"
 
-/* Fewer pairs than this say nothing. */
+/* With fewer pairs than this, do not decide. */
 #define ENOUGH		16u
 
 void hmem_brake_reset(struct hmem_brake *b)
@@ -68,7 +68,7 @@ void hmem_brake_moved(struct hmem_brake *b, uint64_t gfn, uint64_t new_gfn,
 	set_filter(b, new_gfn);
 }
 
-/* Without the frames that have no trial any more. */
+/* Rebuild the filter without frames that have no trial any more. */
 static void renew_filter(struct hmem_brake *b)
 {
 	memset(b->filter, 0, sizeof(b->filter));
@@ -97,7 +97,7 @@ static void decide(struct hmem_brake *b)
 void hmem_brake_window(struct hmem_brake *b, const struct hmem_pages *p,
 		       const struct hmem_heat *h)
 {
-	/* Of a heat of so long ago, a seventh is left. */
+	/* After this many windows, a seventh of the old heat is left. */
 	uint32_t age = 2u << h->decay;
 	struct hmem_cohort *c;
 	uint32_t n;
@@ -105,7 +105,7 @@ void hmem_brake_window(struct hmem_brake *b, const struct hmem_pages *p,
 	if (age > HMEM_BRAKE_WINDOWS)
 		age = HMEM_BRAKE_WINDOWS;
 	b->window++;
-	/* The oldest one's place is this window's from now on. */
+	/* The oldest cohort makes room for this window's. */
 	c = &b->cohorts[(b->window - age) % HMEM_BRAKE_WINDOWS];
 	n = c->num_up < c->num_down ? c->num_up : c->num_down;
 	for (uint32_t i = 0; i < n; i++) {

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mlq.h"
 
-/* Increment the counters of @lanes, which are not at their maximum. */
-static void count_up(uint64_t *planes, unsigned int bits, uint64_t lanes)
+/* Increment the counters of @frames, which are not at their maximum. */
+static void count_up(uint64_t *planes, unsigned int bits, uint64_t frames)
 {
 	for (unsigned int i = 0; i < bits; i++) {
 		uint64_t was = planes[i];
 
-		planes[i] = was ^ lanes;
-		lanes &= was;
+		planes[i] = was ^ frames;
+		frames &= was;
 	}
 }
 
-/* Decrement the counters of @lanes, which are not zero. */
-static void count_down(uint64_t *planes, unsigned int bits, uint64_t lanes)
+/* Decrement the counters of @frames, which are not zero. */
+static void count_down(uint64_t *planes, unsigned int bits, uint64_t frames)
 {
 	for (unsigned int i = 0; i < bits; i++) {
 		uint64_t was = planes[i];
 
-		planes[i] = was ^ lanes;
-		lanes &= ~was;
+		planes[i] = was ^ frames;
+		frames &= ~was;
 	}
 }
 
@@ -32,7 +32,7 @@ static uint64_t nonzero(const uint64_t *planes, unsigned int bits)
 	return any;
 }
 
-/* The lanes whose level is at least @n (1 .. 7). */
+/* The frames whose level is at least @n (1 .. 7). */
 static uint64_t at_least(const uint64_t *level, unsigned int n)
 {
 	uint64_t ge = UINT64_MAX;
@@ -43,7 +43,7 @@ static uint64_t at_least(const uint64_t *level, unsigned int n)
 	return ge;
 }
 
-/* The lanes that are left alone for exactly one more window. */
+/* The frames that are left alone for exactly one more window. */
 static uint64_t last_wait(const struct hmem_mlq_block *b)
 {
 	return b->wait[0] & ~nonzero(b->wait + 1, HMEM_MLQ_MAX_LEVEL - 1);

@@ -156,9 +156,9 @@ static inline bool hmem_pace_rests(const struct hmem_pace *c)
 }
 
 /*
- * Is it time for a plan?  Not within a census, after one that was given up, or before one that is urgent since
- * the hot set is another one: it is about to know better.
- * Then hmem_pace_planned() wants to know the plan.
+ * Is it time for a plan?  Not within a census, after one that was given up, or before one that
+ * is urgent since the hot set is another one: it is about to know better.  Then
+ * hmem_pace_planned() wants to know the plan.
  */
 static inline bool hmem_pace_may_plan(const struct hmem_pace *c)
 {

@@ -8,7 +8,7 @@
 
 #include "pages.h"
 
-/* Words with one bit for each block. */
+/* Words of a map with one bit per block. */
 static uint64_t map_words(uint64_t num_slots)
 {
 	return (num_slots / 64 + 63) / 64;
@@ -46,7 +46,7 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 		p->hist[ranges[i].tier][0] += ranges[i].num;
 	}
 	p->num_slots = slot;
-	/* Large ones are mapped, so frames never used take no memory. */
+	/* The kernel maps large arrays, so frames that were never used take no memory. */
 	p->heat = calloc(slot + 64, sizeof(*p->heat));
 	p->recent = calloc(slot + 64, sizeof(*p->recent));
 	p->state = calloc(slot + 64, sizeof(*p->state));
@@ -84,7 +84,7 @@ void hmem_discard_begin(struct hmem_discard *d, struct hmem_pages *p)
 	memset(p, 0, sizeof(*p));
 }
 
-/* Whole pages of the bytes @from .. @to - 1 of @array, which is never read again. */
+/* Free the whole pages of bytes @from .. @to - 1 of @array, which is not read again. */
 static void discard(void *array, uint64_t from, uint64_t to)
 {
 	const uintptr_t page = sysconf(_SC_PAGESIZE);
@@ -192,7 +192,7 @@ uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
 	return r ? p->heat[r->slot + (gfn - r->gfn)] : 0;
 }
 
-/* That of pages that were never used. */
+/* The record of a page that was never used. */
 static unsigned int idle_bucket(const struct hmem_pages *p)
 {
 	return p->by_class ? HMEM_CLASS_IDLE : 0;
@@ -210,7 +210,7 @@ static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
 		p->hist[r->tier][hmem_pages_bucket(p, slot + i)]++;
 }
 
-/* Copy what @old knows of the frames @gfn .. @gfn + @num - 1, of one block. */
+/* Copy the records of frames @gfn .. @gfn + @num - 1, which are in one block, from @old. */
 static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 		       const struct hmem_pages *old, const struct hmem_pages_range *o,
 		       uint64_t gfn, uint64_t num)
@@ -218,7 +218,7 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 	uint64_t ns = n->slot + (gfn - n->gfn), os = o->slot + (gfn - o->gfn);
 	uint64_t mask = UINT64_MAX >> (64 - num) << (gfn % 64);
 
-	/* Blocks never used stay unbacked on both sides. */
+	/* Do not touch blocks that were never used, so that they take no memory. */
 	if (hmem_block_get(old->live, os))
 		keep_records(p, n, ns, old, os, num);
 	if (!n->tier && !o->tier && old->was_hot[os / 64] & mask)

@@ -11,7 +11,7 @@ static bool is_paced(const struct hmem_placer *p)
 	       (!p->tracker->ops->scans || p->can_rest);
 }
 
-/* Other trackers find each window by themselves: there is nothing to save. */
+/* Other trackers find the accesses of each window by themselves: nothing to save. */
 static bool by_rates(const struct hmem_placer *p)
 {
 	const struct hmem_tracker *t = p->tracker;
@@ -34,7 +34,7 @@ static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
 	};
 }
 
-/* --- what the VM is --- */
+/* --- the VM: memory, policy, tracker --- */
 
 void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers,
@@ -87,9 +87,9 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots)
 	if (!hmem_resize_step(&p->resize, &p->pages, slots))
 		return false;
 	p->resizing = false;
-	/* Made for other ranges; the next window makes a new one. */
+	/* The plan was for other ranges; the next window makes a new one. */
 	hmem_plan_clear(&p->plan);
-	/* Which bits are set was forgotten: a rest finds out. */
+	/* The knowledge which bits are set is lost: find out in a rest. */
 	p->pace.left = 0;
 	p->bursts.left = 0;
 	return true;
@@ -114,7 +114,7 @@ void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker
 
 void hmem_placer_begin(struct hmem_placer *p)
 {
-	/* A log is never on before that is known to be paid for. */
+	/* Do not switch the log on before its cost is known to be paid for. */
 	if (hmem_placer_is_sampled(p))
 		set_next(p, hmem_sampler_begin(&p->sampler, &p->policy, p->min_window_ns),
 			 true);
@@ -133,7 +133,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	p->tick = *tick;
 	p->phase = HMEM_PLACER_COUNTS;
 	p->planned = false;
-	/* Of a rest of the dirty log nothing is known, and no page becomes colder. */
+	/* A rest of the dirty log finds nothing, so no page becomes colder. */
 	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
 	if (hmem_placer_is_sampled(p)) {
 		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
@@ -152,7 +152,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 }
 
-/* All is counted: how long is the next window?  Of samples that is known before. */
+/* All is counted: compute the next window.  For samples, it is known already. */
 static void end_window(struct hmem_placer *p)
 {
 	const struct hmem_tick *tick = &p->tick;
@@ -173,12 +173,12 @@ static void end_window(struct hmem_placer *p)
 
 /* --- a plan --- */
 
-/* Is it time to move pages? */
+/* May pages move now? */
 static bool may_plan(const struct hmem_placer *p)
 {
 	if (!hmem_policy_moves(&p->policy) || !p->tick.may_move)
 		return false;
-	/* Pages that move are written: not in a sample. */
+	/* A move writes pages: not during a sample. */
 	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
 		return false;
 	if (by_rates(p))
@@ -186,7 +186,7 @@ static bool may_plan(const struct hmem_placer *p)
 	return !is_paced(p) || hmem_pace_may_plan(&p->pace);
 }
 
-/* What is left for a guest that wants to have new pages in tier 0 is not touched. */
+/* Leave the headroom for new pages of the guest in tier 0. */
 static uint32_t spare(const struct hmem_placer *p)
 {
 	int64_t spare = p->spare - p->policy.headroom;
@@ -205,14 +205,14 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 		p->round++;
 	}
 	if (is_paced(p) || by_rates(p)) {
-		/* All that may move until there is another plan. */
+		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
 		if (by_rates(p))
 			hmem_bursts_limit(&p->bursts, &l);
 		else
 			hmem_pace_limit(&p->pace, &l);
 	} else {
-		/* After a sample: what may move in the rest that follows it. */
+		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
 			hmem_plan_budget(p->policy.rate, hmem_placer_is_sampled(p) ?
 					 p->next.ns : p->tick.window_ns));
@@ -271,7 +271,7 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 	return done(p);
 }
 
-/* --- hints and what becomes of them --- */
+/* --- hints and results --- */
 
 uint32_t hmem_placer_hints(struct hmem_placer *p, struct hmem_hint *hints, uint32_t max)
 {
@@ -331,7 +331,7 @@ static void answered(struct hmem_placer *p, const struct hmem_answer *a,
 			hmem_pages_unsent(&p->pages, a->gfn, a->order);
 		break;
 	case VIRTIO_HMEM_S_BUSY:
-		/* It is asked for again as soon as there is room. */
+		/* The page gets a hint again as soon as there is room. */
 		if (a->hint && !a->hint->tier && a->reason == VIRTIO_HMEM_R_NO_MEMORY) {
 			hmem_pages_unsent(&p->pages, a->gfn, a->order);
 			p->no_room += a->hint->round == p->round ? frames : 0;

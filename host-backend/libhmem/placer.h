@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The placement of one VM's memory: how hot its pages are, which of them are to move,
- * and what became of those that were asked for.
+ * The placement of one VM's memory: how hot the pages are, which pages to move, and what
+ * became of hints.
  *
- * Whoever has the connection with the VM owns a placer, and tells it what happens:
+ * The owner of the connection to the VM owns a placer, and tells it about events:
  *
- * - A window has ended: hmem_placer_window(), then hmem_placer_step() until that is
- *   through.  The window that is to follow is then in @next, and there may be hints.
- * - Hints can be sent: hmem_placer_hints(), and hmem_placer_sent() for each.
- * - Results have come: hmem_placer_results(); or none will come: hmem_placer_unsent().
+ * - A window has ended: hmem_placer_window(), then hmem_placer_step() until it says DONE.
+ *   The next window is then in @next, and there may be hints.
+ * - Hints can be sent: hmem_placer_hints(), and hmem_placer_sent() for each hint.
+ * - Results have come: hmem_placer_results(); or no result will come: hmem_placer_unsent().
  * - The VM has other memory, another policy or another tracker.
  *
- * Nothing here waits or sends, and byte order is the host's.  Pages that were asked for
- * by hand are told of in the same way, so that the two do not get in each other's way.
+ * A placer neither waits nor sends, and uses the host's byte order.  The owner reports pages
+ * that are moved by hand in the same way, so that hand and policy do not move the same page.
  *
- * Whoever owns it may read @pages, @policy and @next at any time.  Not thread-safe: one
- * thread owns a placer.
+ * The owner may read @pages, @policy and @next at any time.  Not thread-safe: one thread owns
+ * a placer.
  */
 #ifndef HMEM_PLACER_H
 #define HMEM_PLACER_H
@@ -28,53 +28,53 @@
 #include "policy.h"
 #include "sample.h"
 
-/* A window that has ended, of guest time, and what may be done after it. */
+/* A window of guest time that has ended, and what may follow. */
 struct hmem_tick {
 	uint64_t window_ns;
-	uint64_t scan_ns;	/* of the window: the tracker's scan; 0: there was none */
+	uint64_t scan_ns;	/* part of the window that the tracker's scan took; 0: no scan */
 	uint64_t written;	/* pages found written */
 	bool incomplete;	/* pages that were not found may have been used, too */
-	bool tells_written;	/* the tracker tells written pages from others */
+	bool tells_written;	/* the tracker tells which pages were written */
 	bool busy;		/* pages are being moved */
 	bool may_move;		/* hints can be sent before the next window ends */
-	uint32_t max_moves;	/* so many at most */
+	uint32_t max_moves;	/* largest number of such hints */
 };
 
-/* The window that is to follow. */
+/* The next window. */
 struct hmem_next_window {
-	uint64_t ns;		/* of guest time; what the device can do at least */
-	bool rest;		/* the tracker need not look */
+	uint64_t ns;		/* guest time; at least the device's shortest window */
+	bool rest;		/* the tracker need not observe pages */
 };
 
-/* How a page that was asked for was answered. */
+/* The result of a hint. */
 struct hmem_answer {
 	uint64_t gfn;
-	uint64_t new_gfn;	/* if it has moved */
-	/* As hmem_placer_hints() gave it; NULL: it was asked for by hand. */
+	uint64_t new_gfn;	/* if the page has moved */
+	/* As hmem_placer_hints() gave it; NULL: the page was moved by hand. */
 	const struct hmem_hint *hint;
 	uint8_t order;
 	uint8_t reason;		/* VIRTIO_HMEM_R_* */
-	/* Internal: what it had before any answer of the same message. */
+	/* Internal: the record from before any result of the same message. */
 	struct hmem_record record;
 };
 
-/* Frames that have come to a faster or to a slower tier. */
+/* Frames that have moved to a faster tier, and to a slower tier. */
 struct hmem_moved {
 	uint64_t promoted, demoted;
 };
 
-/* What hmem_placer_step() has come to. */
+/* Result of hmem_placer_step(). */
 enum hmem_placer_step {
-	HMEM_PLACER_MORE,	/* it is to be called again */
-	HMEM_PLACER_COUNTED,	/* likewise; @next is known, and what is to be rearmed */
-	HMEM_PLACER_DONE,	/* so it is, and all is done */
+	HMEM_PLACER_MORE,	/* call again */
+	HMEM_PLACER_COUNTED,	/* call again; @next and the pages to rearm are known */
+	HMEM_PLACER_DONE,	/* everything is known and done */
 };
 
-/* Why pages do not move, if nothing else is in the way. */
+/* Why no page moves, if nothing outside of the placer prevents it. */
 enum hmem_placer_idle {
 	HMEM_PLACER_SETTLED,		/* tier 0 holds the hottest pages */
-	HMEM_PLACER_CANNOT_LOOK,	/* not all of memory could be looked at */
-	HMEM_PLACER_DOES_NOT_PAY,	/* moves do not keep what they promise */
+	HMEM_PLACER_CANNOT_LOOK,	/* the tracker could not observe all of memory */
+	HMEM_PLACER_DOES_NOT_PAY,	/* earlier moves did not gain what they promised */
 };
 
 struct hmem_placer {
@@ -88,15 +88,15 @@ struct hmem_placer {
 	uint64_t min_window_ns;
 	/* NULL: nothing is tracked. */
 	struct hmem_tracker *tracker;
-	/* Its windows can be rests. */
+	/* The device's windows can be rests. */
 	bool can_rest;
 
-	/* The tick that is dealt with, and how far. */
+	/* The tick that is processed, and the current phase. */
 	struct hmem_tick tick;
 	enum { HMEM_PLACER_IDLES, HMEM_PLACER_COUNTS, HMEM_PLACER_PLANS } phase;
-	/* Somebody has looked in the window: there is something to be counted. */
+	/* The tracker observed pages in the window, so there is something to count. */
 	bool looked;
-	/* A plan with moves in it was made after the last window. */
+	/* The last window has led to a plan with moves. */
 	bool planned;
 	struct hmem_window window;
 	struct hmem_plan plan;
@@ -107,99 +107,98 @@ struct hmem_placer {
 	struct hmem_resize resize;
 	bool resizing;
 
-	/* Messages of results, modulo 2^32. */
+	/* Number of result messages, modulo 2^32. */
 	uint32_t messages;
 	/*
-	 * Promotions that found tier 0 full, though of this round: a round begins with a
-	 * plan that is to make room.
+	 * Promotions of this round that found tier 0 full.  A round begins with a plan that
+	 * makes room.
 	 */
 	uint32_t no_room, round;
 	/*
-	 * Frames that left tier 0, less those that came, since it was found full: there
-	 * may be room for as many.
+	 * Frames that have left tier 0, less those that have come, since it was found full.
+	 * There may be room for as many.
 	 */
 	int64_t spare;
 };
 
 /*
- * A VM with these tiers, no memory yet and nothing that tracks it; no window of its
- * device is shorter than @min_window_ns.
+ * Begin with a VM with these tiers, without memory and without a tracker.  @min_window_ns is
+ * the shortest window of the device.
  */
 void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers,
 		      uint64_t min_window_ns);
 
-/* Free it; all zero will do. */
+/* Free the placer; a placer that is all zero is allowed. */
 void hmem_placer_free(struct hmem_placer *p);
 
-/* The same, but leave the page table to be freed in steps. */
+/* The same, but put the page table into @table, to be freed in steps. */
 void hmem_placer_discard(struct hmem_placer *p, struct hmem_discard *table);
 
 /*
- * The VM has these ranges, which hmem_link_check_ranges() found good.  1: that is all; 0:
- * hmem_placer_resize() is to be called, in steps of @slots, a multiple of 64, until it
- * returns true, and nothing else meanwhile that changes the placer.  -E2BIG: they are more
- * than @max_frames; -ENOMEM; all is then as it was.
+ * The VM has these ranges, which hmem_link_check_ranges() has accepted.  Returns 1: done; 0:
+ * call hmem_placer_resize() in steps of @slots, a multiple of 64, until it returns true, and
+ * nothing else meanwhile that changes the placer.  On an error nothing has changed: -E2BIG:
+ * there are more than @max_frames; -ENOMEM.
  */
 int hmem_placer_ranges(struct hmem_placer *p, const struct hmem_link_range *ranges,
 		       uint32_t num, uint64_t max_frames, struct hmem_err *err);
 bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots);
 
-/* What was planned or learnt under the old policy counts no more. */
+/* Change the policy.  Drops what was planned or learnt under the old policy. */
 void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *policy);
 
 /*
- * Another tracker, or one that was started anew, from which nothing is known; NULL:
- * none.  It must live until the next call of this.
+ * Use another tracker, or one that was restarted and knows nothing; NULL: none.  @tracker must
+ * exist until the next call.
  */
 void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
 			     bool can_rest);
 
-/* Tracking begins: sets @next. */
+/* Tracking begins: set @next. */
 void hmem_placer_begin(struct hmem_placer *p);
 
-/* The tracker is on for samples only: see sample.h. */
+/* Is the tracker on for samples only?  See sample.h. */
 static inline bool hmem_placer_is_sampled(const struct hmem_placer *p)
 {
 	return p->tracker && p->tracker->ops->faults && p->can_rest;
 }
 
 /*
- * A window has ended.  With a dirty log in samples, @next is known when this returns, so
- * that the log need not be on for as long as the steps take.
+ * A window has ended.  If the dirty log takes samples, @next is known on return, so that the
+ * log can be switched off before the steps.
  */
 void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick);
 
 /*
- * Go on with what a window asks for, over the next @slots slots of the page table, a
- * multiple of 64.  A message in @err says that there was no memory for a plan; else it
- * is empty.
+ * Process the window further, over the next @slots slots of the page table, a multiple of 64.
+ * A message in @err says that there was no memory for a plan; otherwise @err is empty.
  */
 enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 				       struct hmem_err *err);
 
 /*
- * Take the next hints, in the order in which they are to be sent.  Returns how many; 0:
- * there are no more until after another window.
+ * Take the next hints, in the order of sending.  Returns how many; 0: there are no more until
+ * after another window.
  */
 uint32_t hmem_placer_hints(struct hmem_placer *p, struct hmem_hint *hints, uint32_t max);
 
-/* Hints that were not taken are not wanted any more. */
+/* Drop the hints that were not taken. */
 void hmem_placer_drop_hints(struct hmem_placer *p);
 
-/* The page was asked for, by whomever: it is not asked for again until it is answered. */
+/* A page was hinted, by policy or by hand: it gets no other hint before its result. */
 void hmem_placer_sent(struct hmem_placer *p, uint64_t gfn, unsigned int order);
 
-/* No answer will come. */
+/* No result will come for the page. */
 void hmem_placer_unsent(struct hmem_placer *p, uint64_t gfn, unsigned int order);
 
-/* One message of answers: pages in it may have changed places. */
+/* Process one message of results; pages in it may have changed places. */
 struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer *answers,
 				      uint32_t num);
 
 enum hmem_placer_idle hmem_placer_why_idle(const struct hmem_placer *p);
 
-/* For the log: what the last window was and what it led to, in one line. */
+/* For the log: describe the last window and what it led to, in one line. */
 const char *hmem_placer_describe(const struct hmem_placer *p, char *buf, size_t size);
 
 #endif /* HMEM_PLACER_H */

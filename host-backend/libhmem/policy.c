@@ -52,16 +52,16 @@ void hmem_policy_init(struct hmem_policy *p)
 		.kind = HMEM_POLICY_AUTO,
 		.window = 1000,
 		.rate = 200,
-		/* More than the quarter that one window's use is worth. */
+		/* More than the quarter that one use adds. */
 		.hysteresis = 30,
 		.headroom = 512,
 		.decay = 2,
 		.levels = HMEM_MLQ_MAX_LEVEL,
 		.horizon = 20,
 		/*
-		 * A hundredth of a processor, at 2.5 us a fault: about 1 us to leave
-		 * the guest and come back, and 1.5 us of KVM's fault handler.  That is
-		 * an estimate; perf kvm stat tells what it is on a host.
+		 * A hundredth of a processor, at 2.5 us per fault: about 1 us to leave the
+		 * guest and come back, and 1.5 us for KVM's fault handler.  This is an
+		 * estimate; perf kvm stat measures it on a host.
 		 */
 		.faults = 4000,
 	};
@@ -72,7 +72,7 @@ const char *hmem_policy_name(enum hmem_policy_kind kind)
 	return names[kind];
 }
 
-/* "a, b, c" of at most @size bytes. */
+/* Write "a, b, c" to a buffer of @size bytes. */
 static void list_names(char *buf, size_t size, const char *first)
 {
 	size_t len = snprintf(buf, size, "%s", first);
@@ -168,7 +168,7 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 	};
 	char offers[64] = "";
 
-	/* All pages would be cold for good. */
+	/* Otherwise all pages would stay cold. */
 	if (p->kind == HMEM_POLICY_WRITES && ids[p->track] & offered & ~written) {
 		hmem_fail(err, ENOTSUP, "track=%s is asked for, but it does not tell which "
 			  "pages were written%s: use track=auto, or another policy than "
@@ -176,7 +176,7 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 			  " with this driver in the guest" : "");
 		return 0;
 	}
-	/* They cost the host's kernel much: only for who asks for them. */
+	/* These cost the host's kernel much, so use them only if named. */
 	if (ids[p->track] & offered & HMEM_LINK_TRACKER_HOST)
 		return HMEM_LINK_TRACKER_HOST;
 	for (unsigned int i = 0; i < sizeof(best_first) / sizeof(*best_first); i++) {
@@ -198,16 +198,16 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 	return 0;
 }
 
-/* How much slower the slowest tier is than the fastest, in percent; 0: unknown. */
+/* By how many percent the slowest tier is slower than the fastest; 0: unknown. */
 static uint64_t slowdown(uint32_t fast, uint32_t slow)
 {
 	return fast && slow ? (uint64_t)slow * 100 / fast : 0;
 }
 
 /*
- * HMvisor's write-weighted hotness.  Its formula is not public; this is the
- * ratio of what a write and what a read suffer in the slow tier.  Without
- * figures, it is that of the NVM that its authors assume: 9 and 4 times.
+ * HMvisor's write-weighted hotness.  Its formula is not public.  This is the ratio between the
+ * slowdown of a write and that of a read in the slow tier.  Without latencies, it is that of
+ * the NVM which the authors assume: 9 and 4 times.
  */
 static uint32_t weight_of(const struct hmem_link_tier *tiers, uint32_t num_tiers)
 {
@@ -231,7 +231,7 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 
 	if (p->kind == HMEM_POLICY_WRITES)
 		return heat;
-	/* Was it used?  With half an answer a window would say half as much. */
+	/* Without information on writes, any access counts fully. */
 	if (!written || (!weight && (p->kind == HMEM_POLICY_AUTO || p->kind == HMEM_POLICY_RATES))) {
 		heat.read = HMEM_HEAT_MAX;
 		return heat;
@@ -239,7 +239,7 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 	if (!weight)
 		weight = p->kind == HMEM_POLICY_HMVISOR ?
 			 weight_of(tiers, num_tiers) : 100;
-	/* A page that is written is accessed, and written. */
+	/* A written page was accessed and written. */
 	heat.read = (uint64_t)HMEM_HEAT_MAX * 100 / (100 + weight);
 	return heat;
 }

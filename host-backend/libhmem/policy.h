@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a VM's policy is, and its tunables by name. */
+/* The policy of a VM, and its tunables by name. */
 #ifndef HMEM_POLICY_H
 #define HMEM_POLICY_H
 
@@ -12,23 +12,23 @@
 #include "pages.h"
 
 enum hmem_policy_kind {
-	HMEM_POLICY_OFF,	/* nothing moves unless asked by hand */
-	HMEM_POLICY_OBSERVE,	/* as off, but the temperature is kept */
-	HMEM_POLICY_WRITES,	/* the pages written most go to tier 0 */
+	HMEM_POLICY_OFF,	/* pages move only by hand */
+	HMEM_POLICY_OBSERVE,	/* as off, but heat is tracked */
+	HMEM_POLICY_WRITES,	/* the most written pages move to tier 0 */
 	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
-	HMEM_POLICY_HMVISOR,	/* a write counts for what it costs more */
-	HMEM_POLICY_AUTO,	/* as hmmv, found at the guest's own pace: pace.h */
-	HMEM_POLICY_RATES,	/* by access rates, in time saved: rates.h, bursts.h */
+	HMEM_POLICY_HMVISOR,	/* the same, but writes weigh as much as they suffer more */
+	HMEM_POLICY_AUTO,	/* as hmmv, at a bounded tracking cost: pace.h */
+	HMEM_POLICY_RATES,	/* by access rates, in saved time: rates.h, bursts.h */
 	HMEM_POLICY_MAX
 };
 
-/* Which tracker a VM is tracked with. */
+/* The tracker of a VM. */
 enum hmem_track {
-	HMEM_TRACK_AUTO,	/* one that sees reads if the VM has it */
+	HMEM_TRACK_AUTO,	/* the best one of the VM, which sees reads if possible */
 	HMEM_TRACK_DIRTY,
 	HMEM_TRACK_SIM,
 	HMEM_TRACK_GPT,
-	HMEM_TRACK_IDLE,	/* never chosen by itself, nor is the next */
+	HMEM_TRACK_IDLE,	/* AUTO never chooses this and the next tracker */
 	HMEM_TRACK_DAMON,
 	HMEM_TRACK_MAX
 };
@@ -37,24 +37,24 @@ struct hmem_policy {
 	enum hmem_policy_kind kind;
 	uint32_t window;	/* ms of guest virtual time */
 	uint32_t rate;		/* MiB moved per second, both ways together */
-	uint32_t hysteresis;	/* percent of full heat a page must be hotter by */
-	uint32_t headroom;	/* pages more to demote once tier 0 is found full */
+	uint32_t hysteresis;	/* percent of full heat by which a page must be hotter */
+	uint32_t headroom;	/* extra pages to demote when tier 0 was found full */
 	uint32_t decay;		/* each window counts for 1/2^decay of the heat */
-	uint32_t weight;	/* percent: a write for a read; 0: the policy's own */
+	uint32_t weight;	/* a write in percent of a read; 0: the policy's default */
 	uint32_t levels;	/* of the multi-level queue; 0: none */
 	uint32_t track;		/* enum hmem_track */
 	uint32_t faults;	/* per second that a dirty log may cause: sample.h */
-	uint32_t horizon;	/* s: what moves is expected to be used as before for that */
+	uint32_t horizon;	/* s: moved pages are expected to be used alike this long */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
 
-/* A tunable: where it is in the struct, and what it may be. */
+/* A tunable: its place in the struct, and its possible values. */
 struct hmem_tunable {
 	const char *name;
 	size_t offset;
 	uint32_t min, max;
 	const char *unit;
-	/* What the values from 0 to @max are called; NULL: it is a number. */
+	/* Names of the values from 0 to @max; NULL: the value is a number. */
 	const char *const *values;
 };
 
@@ -71,34 +71,34 @@ static inline uint32_t *hmem_tunable_in(struct hmem_policy *p,
 	return (uint32_t *)((char *)p + t->offset);
 }
 
-/* How long a window is, in ns of guest time, where nothing else says. */
+/* The length of a window in ns of guest time, unless the policy varies it. */
 static inline uint64_t hmem_policy_window_ns(const struct hmem_policy *p)
 {
 	return p->window * UINT64_C(1000000);
 }
 
-/* Does it move pages by itself? */
+/* Does the policy move pages? */
 bool hmem_policy_moves(const struct hmem_policy *p);
 
 /*
- * The tracker to use, one HMEM_LINK_TRACKER_* of @offered; those of @written, which
- * are some of them, tell written pages from others.  0 if @offered does not have what
- * the policy wants, with @err naming both.
+ * The tracker to use: one HMEM_LINK_TRACKER_* of @offered.  Those in @written, a subset, tell
+ * written pages from others.  Returns 0 if @offered does not contain what the policy needs;
+ * @err then names both.
  */
 uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 			     uint32_t written, struct hmem_err *err);
 
 /*
- * What a window is worth to it, in a VM with these tiers.  @written: the tracker tells
- * written pages from others; if not, a page that was accessed is worth all.
+ * How a window changes heat, in a VM with these tiers.  @written: the tracker tells written
+ * pages from others; otherwise any accessed page moves towards full heat.
  */
 struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 				  const struct hmem_link_tier *tiers,
 				  uint32_t num_tiers, bool written);
 
 /*
- * Set @key ("name" or a tunable) from text.  -EINVAL with @err naming what is
- * known or the range; @p is then unchanged.
+ * Set @key ("name" or a tunable) from text.  Returns 0; or -EINVAL, with @p unchanged and the
+ * known names or the range in @err.
  */
 int hmem_policy_set(struct hmem_policy *p, const char *key, const char *value,
 		    struct hmem_err *err);

@@ -80,7 +80,8 @@ struct hmem_pool_member {
 	/*
 	 * The operator's: pages, where guarantee <= maximum; what a part of its time is worth
 	 * compared to that of others, more than 0; its processors, at least 1; the node of its
-	 * own socket; and what DRAM of other nodes is worth compared to that, 0 if it cannot have it.
+	 * own socket; and what DRAM of other nodes is worth compared to that, 0 if it cannot
+	 * have it.
 	 */
 	uint64_t guarantee, maximum;
 	double weight, processors;

@@ -54,7 +54,9 @@ struct hmem_tracker {
 /* A tracker that reads the maps of the link, see hmem_link.h. */
 struct hmem_tracker_maps {
 	struct hmem_tracker tracker;
-	/* Unless the tracker is the host's, shared with the device: words change at any time. */
+	/*
+	 * Unless the tracker is the host's, shared with the device: words change at any time.
+	 */
 	uint64_t *dirty, *accessed, *rearm;
 	/* Number of frames that a map has bits for. */
 	uint64_t frames;

@@ -3,8 +3,8 @@
 #include "window.h"
 
 /*
- * Heats move to what the window was worth, rounded towards that, so that a
- * page that is not used becomes quite cold one day.
+ * Heats move towards the window's target, rounded towards it, so that the heat of an unused
+ * page gets close to zero.
  */
 static void average(uint16_t *heat, struct hmem_sample s,
 		    const struct hmem_heat *h)
@@ -16,7 +16,7 @@ static void average(uint16_t *heat, struct hmem_sample s,
 		lanes written = lanes_spread(s.written >> g);
 		lanes was = lanes_load(&heat[g]), to, up, down;
 
-		/* HMEM_HEAT_MAX is all ones. */
+		/* HMEM_HEAT_MAX has all bits set. */
 		to = (accessed & h->read) | written;
 		up = (to - was) & (lanes)(to > was);
 		down = (was - to) & (lanes)(was > to);
@@ -26,14 +26,14 @@ static void average(uint16_t *heat, struct hmem_sample s,
 	}
 }
 
-/* The same where it is worth all to those of @used, and nothing to the others. */
+/* The same with the target HMEM_HEAT_MAX for pages in @used, and 0 for others. */
 static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
 {
 	const uint16_t low = (1u << decay) - 1;
 
 	for (unsigned int g = 0; g < 64; g += 8) {
 		lanes up = lanes_spread(used >> g);
-		/* How far it is from there. */
+		/* The distance to the target. */
 		lanes far = lanes_load(&heat[g]) ^ up;
 
 		far -= (far >> decay) + (~up & 1 & (lanes)((far & low) != 0));
@@ -41,7 +41,7 @@ static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
 	}
 }
 
-/* But not those of @except. */
+/* The same without the pages in @except. */
 static void average_except(uint16_t *heat, struct hmem_sample s,
 			   const struct hmem_heat *h, uint64_t except)
 {
@@ -59,7 +59,7 @@ static void average_except(uint16_t *heat, struct hmem_sample s,
 		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
 }
 
-/* These are @hot at least, whatever was seen of them last. */
+/* Make these pages at least @hot, whatever their last look found. */
 static void warm_up(uint16_t *heat, uint64_t pages, uint16_t hot)
 {
 	for (unsigned int g = 0; pages && g < 64; g += 8) {
@@ -77,18 +77,18 @@ struct update {
 	const struct hmem_heat *h;
 };
 
-/* What the queue's words are for without it. */
+/* The use of the queue's words without the queue. */
 enum {
-	/* The bit is set since before the window: it was not looked at. */
+	/* The bit was set before the window, so the page was not observed. */
 	WAIT_SET,
 	WAIT_CANDIDATE,
-	/* Rearmed late, when the window that now begins has ended. */
+	/* To be rearmed late, when the window that begins now has ended. */
 	WAIT_LATE,
-	/* Was used in the last census about it, or in the time before that. */
+	/* The page was used in the last census of it, or in the time before that. */
 	WAIT_USED,
-	/* Was, but not in a look that counts. */
+	/* The page was used, but not in a look that counts. */
 	WAIT_COLD,
-	/* Was hot for sure in the last census about it. */
+	/* The page was surely hot in the last census of it. */
 	WAIT_HOT_ONCE,
 };
 
@@ -108,13 +108,13 @@ static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
 		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
 	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
 	mlq->wait[WAIT_LATE] = late ? rearm : 0;
-	/* The census begins, or has not come to its first look. */
+	/* The census begins, or has not reached its first look. */
 	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
 		mlq->wait[WAIT_USED] = set | (h->begins ? 0 : mlq->wait[WAIT_USED]);
 	return rearm;
 }
 
-/* A look has found @accessed of a block of tier 0. */
+/* A look has found @accessed in a block of tier 0. */
 static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
 		       uint64_t accessed, bool first, uint64_t unwilling)
 {
@@ -126,7 +126,7 @@ static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
 	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
 }
 
-/* Which of a block of tier 0 have been hot is known after a census about it. */
+/* After a census of a block of tier 0, it is known which pages have been hot. */
 static void remember(const struct update *u, const struct hmem_block *b)
 {
 	uint64_t *once = &u->p->mlq[b->slot / 64].wait[WAIT_HOT_ONCE];
@@ -143,8 +143,8 @@ static void remember(const struct update *u, const struct hmem_block *b)
 }
 
 /*
- * What a look at its part finds in the block, @accessed not long after it was
- * rearmed.  Returns those of the slower tiers that are hot now.
+ * Apply a look at its part to the block: @accessed soon after it was rearmed.  Returns those
+ * of the slower tiers that are hot now.
  */
 static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 			uint64_t accessed)
@@ -157,7 +157,7 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 	if (!u->h->ignore)
 		look->used += __builtin_popcountll(accessed);
 	if (!b->tier && b->asked)
-		unwilling = hmem_asked_unwilling(&u->p->state[b->slot]);
+		unwilling = hmem_refusals_unwilling(&u->p->state[b->slot]);
 	if (!b->tier && !u->h->ignore)
 		count_cold(look, mlq, accessed, u->h->first, unwilling);
 	if (!b->tier)
@@ -172,7 +172,7 @@ static uint64_t look_at(const struct update *u, const struct hmem_block *b,
 	return hot;
 }
 
-/* Sort the block's frames into @hist by heat; returns false if all are quite cold. */
+/* Count the block's frames in @hist by heat.  Returns false if all heats are 0. */
 static bool count(uint64_t *hist, const uint16_t *heat)
 {
 	lanes any = { 0 }, differ = { 0 };
@@ -224,7 +224,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	if (w->rewatch && b->live)
 		hmem_mlq_forget(mlq, UINT64_MAX);
 	if (b->asked && all)
-		except = hmem_asked_just_copied(p, state) & all;
+		except = hmem_refusals_just_copied(p, state) & all;
 	if (u->h->rates) {
 		hmem_window_rates(w, p, b, s, except);
 		return true;
@@ -238,7 +238,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		except |= ~mlq->wait[WAIT_CANDIDATE];
 	s.accessed &= ~except;
 	s.written &= ~except;
-	/* Slots outside the mask stand for no frame, and stay zero. */
+	/* Slots outside of the mask stand for no frame, and stay zero. */
 	if (!u->h->ignore)
 		average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
 	if (in_part)
@@ -250,7 +250,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		warm_up(heat, p->was_hot[b->slot / 64], HMEM_HEAT_WAS_HOT);
 	}
 	if (b->asked && s.accessed)
-		hmem_asked_no_longer_free(state, s.accessed);
+		hmem_refusals_forget_free(state, s.accessed);
 	if (w->paced)
 		rearm = rearm_part(mlq, all, u->h, in_part, hot,
 				   t->ops->rearms_late) & b->mask;
@@ -262,7 +262,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		w->rearmed += __builtin_popcountll(rearm);
 	}
 	live = count(w->hist[b->tier], heat);
-	/* Slots that are no frames are cold. */
+	/* Slots that stand for no frame are cold. */
 	w->hist[b->tier][0] -= 64 - hmem_block_frames(b);
 	hmem_window_keep(p, b, live);
 	return true;
@@ -297,7 +297,7 @@ bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slot
 	p->faults = w->faults;
 	memcpy(p->hist, w->hist, sizeof(p->hist));
 	if (!w->heat.brief)
-		hmem_asked_sweep(p);
+		hmem_refusals_sweep(p);
 	return true;
 }
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a window makes of one block by rates: for window.c. */
+/* Applies a window to one block by rates; a part of window.c. */
 #ifndef HMEM_WINDOW_H
 #define HMEM_WINDOW_H
 
-#include "asked.h"
+#include "refusals.h"
 
 /*
- * Is the block in the part that the window is about?  Multiples of the golden ratio spread a
- * run of blocks over all parts, evenly: what guests use lies in runs, and one part is to be
- * like another.
+ * Is the block in the part that the window is about?  Multiplying by the golden ratio spreads
+ * a run of blocks evenly over all parts: used memory comes in runs, and parts must be alike.
  */
 static inline bool hmem_window_part(const struct hmem_block *b, const struct hmem_heat *h)
 {
@@ -17,21 +16,21 @@ static inline bool hmem_window_part(const struct hmem_block *b, const struct hme
 	return (uint64_t)hash * h->parts >> 32 == h->part;
 }
 
-/* At the end: the block is live from now on if @live, or if it has been asked for. */
+/* Finish a block: it is live from now on if @live, or if some page has a state. */
 static inline void hmem_window_keep(struct hmem_pages *p, const struct hmem_block *b,
 				    bool live)
 {
-	if (b->asked && !hmem_asked_any(&p->state[b->slot]))
+	if (b->asked && !hmem_refusals_any(&p->state[b->slot]))
 		hmem_block_set(p->asked, b->slot, false);
 	else
 		live |= b->asked;
 	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(&p->mlq[b->slot / 64]));
 }
 
-/* A block that is not live, of which nothing was used. */
+/* A block that is not live, and of which nothing was used. */
 void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b);
 
-/* Any other, of which the tracker found @s, though those @copied only because they moved. */
+/* Any other block.  The tracker found @s; pages in @copied were only copied by a move. */
 void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 		       const struct hmem_block *b, struct hmem_sample s, uint64_t copied);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "asked.h"
+#include "refusals.h"
 #include "plan.h"
 #include "policy.h"
 #include "numbers.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "asked.h"
+#include "refusals.h"
 #include "lanes.h"
 
 /*
- * What a page's state is made of.  UNTIL is the window, modulo 1023 and plus
- * one, up to which it is refused; 0: it is not.  The sweep clears past ones
- * before the clock comes round.
+ * The parts of a page's state.  UNTIL is the window, modulo 1023 and plus one, up to which the
+ * page is refused; 0: it is not refused.  The sweep clears past values before the clock comes
+ * round.
  */
 #define STATE_IN_FLIGHT		0x8000u
 #define STATE_FREE		0x4000u
@@ -14,7 +14,7 @@
 #define STATE_UNTIL		0x3ffu
 #define CLOCK			1023u
 
-/* A refusal at level n is for 2^n windows. */
+/* A refusal at level n lasts 2^n windows. */
 static const struct {
 	unsigned int first, last;
 } levels[] = {
@@ -22,21 +22,21 @@ static const struct {
 	[HMEM_REFUSED_FREE] = { 3, 8 },
 	[HMEM_REFUSED_NACK] = { 6, 8 },
 };
-/* A page that has just moved stays for this many windows, as its level is 0. */
+/* A page that has just moved stays for this many windows, because its level is 0. */
 #define SETTLE		2u
-/* Each window looks through one of this many parts; well below CLOCK - 2^8. */
+/* Each window sweeps one of this many parts, well below CLOCK - 2^8. */
 #define SWEEP_PARTS	128u
 /*
- * Frames that will not move are tried again after one of so many sweeps: never
- * all of them at once, for each takes the place of one that would.
+ * Frames that will not move are tried again after one of so many sweeps, but never all
+ * together, because each takes the place of a page that would move.
  */
 #define PROBE_PARTS	8u
 
 /*
- * Frames that are free or the kernel's are idle, and next to each other: of a
- * block that nothing is known of, HMEM_QUOTA_FIRST are asked for at a time.  One that
- * moves makes that four times as many, up to all; one that does not, half as
- * many; of blocks of which none does, one is asked for in so many windows.
+ * Frames that are free or belong to the kernel are idle, and close together.  In a block of
+ * which nothing is known, HMEM_QUOTA_FIRST pages are hinted at a time.  Each page that moves
+ * multiplies that by four, up to all; each page that does not move halves it; in a block
+ * without any moves, one page is hinted in so many windows.
  */
 #define QUOTA_PROBE		64u
 
@@ -45,7 +45,7 @@ static unsigned int stamp(uint64_t window)
 	return window % CLOCK + 1;
 }
 
-/* Windows until @state's refusal ends; 0: it has, or there is none. */
+/* Windows until @state's refusal ends; 0: it has ended, or there is none. */
 static unsigned int refused_for(const struct hmem_pages *p, uint16_t state)
 {
 	unsigned int until = state & STATE_UNTIL, left;
@@ -61,7 +61,7 @@ static unsigned int level_of(uint16_t state)
 	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
 }
 
-/* From this level on it was refused as one that will not move, or again and again. */
+/* From this level on, the page was refused for good, or repeatedly. */
 #define UNWILLING	(levels[HMEM_REFUSED_NACK].first)
 
 static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
@@ -71,14 +71,14 @@ static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
 	return r ? (int64_t)(r->slot + (gfn - r->gfn)) : -1;
 }
 
-/* The block has pages that have been asked for. */
+/* Some page of the block has a state. */
 static void mark(struct hmem_pages *p, uint64_t slot)
 {
 	hmem_block_set(p->asked, slot, true);
 	hmem_block_set(p->live, slot, true);
 }
 
-bool hmem_asked_any(const uint16_t *state)
+bool hmem_refusals_any(const uint16_t *state)
 {
 	lanes any = { 0 };
 
@@ -87,28 +87,28 @@ bool hmem_asked_any(const uint16_t *state)
 	return lanes_any(any);
 }
 
-uint64_t hmem_asked_unwilling(const uint16_t *state)
+uint64_t hmem_refusals_unwilling(const uint16_t *state)
 {
 	const uint16_t least = UNWILLING << STATE_LEVEL_SHIFT;
 
 	return LANES_WHERE(state, l, (l & STATE_LEVEL) >= least);
 }
 
-uint64_t hmem_asked_just_copied(const struct hmem_pages *p, const uint16_t *state)
+uint64_t hmem_refusals_just_copied(const struct hmem_pages *p, const uint16_t *state)
 {
 	const uint16_t moved = stamp(p->clock + SETTLE - 1);
 
 	return LANES_WHERE(state, l, l == moved);
 }
 
-void hmem_asked_no_longer_free(uint16_t *state, uint64_t used)
+void hmem_refusals_forget_free(uint16_t *state, uint64_t used)
 {
 	used &= LANES_WHERE(state, l, (l & STATE_FREE) != 0);
 	for (; used; used &= used - 1)
 		state[__builtin_ctzll(used)] &= STATE_IN_FLIGHT;
 }
 
-void hmem_asked_sweep(struct hmem_pages *p)
+void hmem_refusals_sweep(struct hmem_pages *p)
 {
 	uint64_t blocks = p->num_slots / 64;
 	uint64_t num = (blocks + SWEEP_PARTS - 1) / SWEEP_PARTS;
@@ -157,7 +157,7 @@ uint64_t hmem_pages_willing(const struct hmem_pages *p, const struct hmem_block 
 {
 	uint64_t mask = hmem_pages_eligible(p, b);
 
-	return b->asked ? mask & ~hmem_asked_unwilling(&p->state[b->slot]) : mask;
+	return b->asked ? mask & ~hmem_refusals_unwilling(&p->state[b->slot]) : mask;
 }
 
 unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
@@ -167,7 +167,7 @@ unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)
 	return quota ? quota : (slot / 64 + p->clock) % QUOTA_PROBE == 0;
 }
 
-/* A page in the block of @slot has moved, or was asked for and will not. */
+/* A page in the block of @slot has moved, or was refused for good. */
 static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
 {
 	unsigned int quota = p->quota[slot / 64] ^ HMEM_QUOTA_FIRST;
@@ -182,8 +182,8 @@ static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
 }
 
 /*
- * The slot of @gfn, and in *@run how many of the @num frames from there on have the next
- * ones; -1: it has none.
+ * The slot of @gfn; in *@run, how many of the @num frames from @gfn on have consecutive slots.
+ * -1: @gfn has no slot.
  */
 static int64_t run_of(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
 		      uint64_t *run)
@@ -232,7 +232,7 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 		int64_t slot = slot_of(p, gfn);
 		unsigned int level;
 
-		/* Another page has moved in meanwhile: it refused nothing. */
+		/* Another page has come to the frame meanwhile, and was not refused. */
 		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
 			continue;
 		level = level_of(p->state[slot]);
@@ -258,7 +258,7 @@ static void set_record(struct hmem_pages *p, const struct hmem_pages_range *r,
 	p->hist[r->tier][hmem_pages_bucket(p, slot)]++;
 }
 
-/* A page with @record has come to @gfn, or @leaves it, and nothing is there. */
+/* A page with @record has come to @gfn; or a page @leaves @gfn empty. */
 static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record,
 		   bool leaves)
 {
@@ -270,13 +270,13 @@ static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record
 	slot = r->slot + (gfn - r->gfn);
 	bit = UINT64_C(1) << (slot % 64);
 	hmem_mlq_forget(&p->mlq[slot / 64], bit);
-	/* Copying has set it, which is known even if the next window is a brief one. */
+	/* Copying has set the bit; remember that even if the next window is brief. */
 	if (p->by_class)
 		p->mlq[slot / 64].wait[HMEM_WAIT_SET] |= bit;
 	p->was_hot[slot / 64] &= ~bit;
 	if (!r->tier && !p->by_class && record.heat >= HMEM_HEAT_WAS_HOT)
 		p->was_hot[slot / 64] |= bit;
-	/* Not in flight any more: another page has moved in, which is here. */
+	/* The frame is not in flight any more: it has another page now. */
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;
 	set_record(p, r, slot, record);
