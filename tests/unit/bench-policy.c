@@ -117,7 +117,8 @@ static void run(const struct model_load *load, const char *config, double second
 	configure(&m, config);
 	model_run(&m, 1);
 	warm = late = m;
-	for (double at = 0; at < seconds; at += 0.1) {
+	/* A window can be longer. */
+	for (double at; (at = (m.ns - warm.ns) / 1e9) < seconds;) {
 		struct model before = m;
 
 		if (at <= seconds * (1 - STEADY))
