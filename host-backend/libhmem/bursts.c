@@ -21,14 +21,18 @@
 /* The longest look, in windows of the policy. */
 #define LONGEST		8
 /*
- * Looks of a burst.  A look that tells most leaves a standard error of 1.24 in the
- * logarithm of a rate; four leave a factor of 1.9, what is enough for pages of which
- * some are used twice as often as others.
+ * Looks of a burst about all of memory.  A look that tells most leaves a standard error of
+ * 1.24 in the logarithm of a rate; four leave a factor of 1.9, what is enough for pages of
+ * which some are used twice as often as others.
  */
 #define BURST		4u
-/* Bursts about a part, of so many, see whether rates have changed. */
-#define PARTS		16u
-#define PART_BURST	2u
+/*
+ * Of one about a part: the first says what is left of what pages did before, the second what
+ * those do that are used now, the third what those do that were used twice.
+ */
+#define PART_BURST	3u
+/* Of one by scans, which cost so much that the third look is left to the next burst. */
+#define SCAN_BURST	2u
 /* The first burst: until both estimates are one, see rates.c. */
 #define FIRST_BURST	8u
 /*
@@ -80,11 +84,28 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->move_ns = KERNEL_NS + PAGE_LINES * (fast + slow) / IN_FLIGHT;
 }
 
+/*
+ * Each part twice in a row: so pages are looked at again after a short and after a long
+ * time, which says how long it lasts what they do.
+ */
+static void next_part(struct hmem_bursts *c)
+{
+	if (c->again)
+		c->turn = (c->turn + 1) % HMEM_BURSTS_PARTS;
+	c->again = !c->again;
+}
+
 static void begin_burst(struct hmem_bursts *c, bool late)
 {
-	c->parts = c->bursts && !c->urgent ? PARTS : 1;
-	c->part = (c->part + 1) % c->parts;
-	c->left = !c->bursts ? FIRST_BURST : c->parts > 1 ? PART_BURST : BURST;
+	c->ahead = c->urgent || !c->bursts;
+	/* A scan costs as much for a part. */
+	c->parts = c->ahead || c->scans ? 1 : HMEM_BURSTS_PARTS;
+	if (c->parts > 1)
+		next_part(c);
+	c->part = c->parts > 1 ? c->turn : 0;
+	c->left = !c->bursts ? FIRST_BURST : c->scans ? SCAN_BURST :
+		  c->parts > 1 ? PART_BURST : BURST;
+	c->looks = 0;
 	c->urgent = false;
 	c->spent_ns = 0;
 	c->blind = late;
@@ -111,8 +132,34 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late
 		c->blind--;
 	} else {
 		c->looked = true;
+		c->looks++;
 		c->left--;
 	}
+}
+
+/*
+ * A look of @window_ns has ended: how long before it did the last look at the same pages?
+ * In one about all of memory that differs by part.
+ */
+static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t window_ns)
+{
+	uint64_t part = c->parts > 1 ? c->part_ns[c->part] : 0;
+	uint64_t last = part > c->all_ns ? part : c->all_ns;
+
+	if (c->looks > 1)
+		return 0;
+	if (!last || (c->parts == 1 && !c->scans))
+		return HMEM_LAG_UNKNOWN;
+	return c->clock_ns - window_ns - last;
+}
+
+static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
+{
+	hmem_rates_begin(&c->rates, window_ns, lag_ns(c, window_ns));
+	if (c->parts > 1)
+		c->part_ns[c->part] = c->clock_ns;
+	else
+		c->all_ns = c->clock_ns;
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
@@ -128,8 +175,9 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 	h->look = c->looked;
 	/* Bits that are cleared late are those for the look after the next window. */
 	h->clear = c->left > (late && !c->blind);
+	c->clock_ns += window_ns;
 	if (c->looked)
-		hmem_rates_begin(&c->rates, window_ns);
+		begin_look(c, window_ns);
 	h->part = c->part;
 	h->parts = c->parts;
 	c->elapsed_ns += window_ns;
@@ -189,7 +237,7 @@ static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 	int64_t half = c->whole_debt_ns > 0 ? income / 2 : 0;
 
 	c->spent_ns += cost;
-	if (c->parts > 1) {
+	if (!c->ahead) {
 		c->debt_ns += cost;
 	} else {
 		c->whole_debt_ns += cost;
@@ -233,9 +281,10 @@ void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
 		c->idle = 0;
 	else if (c->looked && c->idle < MAX_IDLE)
 		c->idle++;
+	if (!c->looked)
+		return;
 	/* As much is to be expected of each other part. */
-	c->urgent = c->looked && c->parts > 1 &&
-		    c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns &&
+	c->urgent = c->parts > 1 && c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns &&
 		    plan->gain_ns * (c->parts - 1) > (double)BUDGET * c->spent_ns * c->parts;
 }
 
@@ -244,8 +293,8 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 {
 	snprintf(buf, size, "%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
 		 " bits set anew, %" PRIu64 " bursts, next look %" PRIu64
-		 " us, moves save %.3f s", c->looked ? "look" : "no look", c->part + 1,
-		 c->parts, p->faults, c->bursts, c->look_ns / 1000, plan->gain_ns / 1e9);
+		 " us, now lasts %.2f s, moves save %.3f s", c->looked ? "look" : "no look", c->part + 1,
+		 c->parts, p->faults, c->bursts, c->look_ns / 1000, c->rates.lasts_s, plan->gain_ns / 1e9);
 }
 
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,

@@ -28,6 +28,9 @@
 #include "rates.h"
 #include "worth.h"
 
+/* Bursts about a part, of so many, see whether rates have changed. */
+#define HMEM_BURSTS_PARTS	16u
+
 struct hmem_bursts {
 	struct hmem_rates rates;
 	/* Looks of this burst that are left; 0: a rest is under way. */
@@ -43,10 +46,16 @@ struct hmem_bursts {
 	bool looked;
 	/*
 	 * The burst is about one part of so many: where a look costs what is cleared for it,
-	 * most are about a part.  The next one is about all of memory, and due at once.
+	 * most are about a part.
 	 */
 	uint32_t part, parts;
-	bool urgent;
+	/* The part whose turn it is, and whether it has had one of its two bursts. */
+	uint32_t turn;
+	bool again;
+	/* Looks of this burst so far. */
+	uint32_t looks;
+	/* The next burst is about all of memory, and due at once.  It was: it is paid for later. */
+	bool urgent, ahead;
 	/* Guest time that this burst has cost, in ns. */
 	uint64_t spent_ns;
 	/* Bursts so far; and in a row, those that found nothing to move. */
@@ -58,11 +67,13 @@ struct hmem_bursts {
 	bool scans;
 	uint64_t scan_ns;
 	/*
-	 * Guest time that has been spent on bursts about a part, and about all of memory, and
+	 * Guest time that has been spent on bursts in their turn, and on those ahead of it, and
 	 * is not paid for, in ns; and what the last of the latter has cost.
 	 */
 	int64_t debt_ns, whole_debt_ns;
 	uint64_t whole_ns;
+	/* Guest time so far; and when the last look at each part, and at all, ended. */
+	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS], all_ns;
 	/* Of a window of the policy's, what has passed, in ns. */
 	uint64_t elapsed_ns;
 	/* What an access saves in tier 0, and what a page's move costs, in ns. */

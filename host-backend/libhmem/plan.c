@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exchange.h"
 #include "lanes.h"
 #include "plan.h"
 
@@ -13,15 +14,12 @@
  * cold to hot.
  */
 struct side {
-	/* The rank of each bucket; by rates, accesses of its pages. */
-	uint8_t rank[HMEM_BUCKETS];
-	double worth[HMEM_BUCKETS];
+	uint8_t rank[HMEM_BUCKETS];	/* of each bucket */
+	/* Pages, and what is still to be taken; by rates, accesses of each. */
+	struct hmem_exchange_side ranks;
 	/* The rank of idle pages. */
 	unsigned int idle;
-	uint64_t count[HMEM_BUCKETS];
-	/* Still to be taken from each bucket, and where the next one goes. */
-	uint32_t take[HMEM_BUCKETS];
-	uint32_t place[HMEM_BUCKETS];
+	uint32_t place[HMEM_BUCKETS];	/* where the next one of a rank goes */
 	uint32_t taken;
 	/* Still to be taken of those that are not idle. */
 	uint32_t warm;
@@ -124,27 +122,47 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	if (b->asked) {
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
-			side->count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
+			side->ranks.count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
 	}
 	if (quota >= 64)
 		return true;
 	idle = __builtin_popcountll(may & idle_of(p, side, b));
 	if (idle > quota)
-		side->count[side->idle] -= idle - quota;
+		side->ranks.count[side->idle] -= idle - quota;
 	return true;
 }
 
-/* What a page of rank @hi gains from the place of one of rank @lo, in ns; 0: too little. */
-static double gain(const struct hmem_sorter *s, unsigned int hi, unsigned int lo)
+/* By heat: may a page of rank @hi take the place of one of rank @lo? */
+static bool may_exchange(const struct hmem_sorter *s, unsigned int hi, unsigned int lo)
 {
-	const struct hmem_plan_limits *limits = &s->limits;
-	double ns;
+	return hi >= lo + (lo ? s->warm_apart : s->apart);
+}
 
-	if (!limits->rates)
-		return hi >= lo + (lo ? s->warm_apart : s->apart);
-	ns = (s->hot.worth[hi] - s->cold.worth[lo]) * limits->access_ns -
-	     2 * limits->move_ns;
-	return ns > 0 ? ns : 0;
+/* By heat, hottest against coldest, a rank of each at a time, up to @n pairs. */
+static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
+{
+	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
+	uint64_t hot = s->hot.ranks.count[hi], cold = s->cold.ranks.count[lo];
+
+	while (n) {
+		uint64_t m = n;
+
+		while (!hot && hi > 0)
+			hot = s->hot.ranks.count[--hi];
+		while (!cold && lo < HMEM_BUCKETS - 1)
+			cold = s->cold.ranks.count[++lo];
+		if (!hot || !cold || !may_exchange(s, hi, lo))
+			break;
+		if (m > hot)
+			m = hot;
+		if (m > cold)
+			m = cold;
+		s->hot.ranks.take[hi] += m;
+		s->cold.ranks.take[lo] += m;
+		hot -= m;
+		cold -= m;
+		n -= m;
+	}
 }
 
 /* Is a page of tier 0 so cold that it can make room for new ones? */
@@ -152,66 +170,61 @@ static bool makes_room(const struct hmem_sorter *s, unsigned int rank)
 {
 	if (!s->limits.rates)
 		return rank < s->warm;
-	return s->cold.worth[rank] * s->limits.access_ns < s->limits.move_ns;
+	return s->cold.ranks.all[rank] * s->limits.access_ns < s->limits.move_ns;
 }
 
-/*
- * Hottest against coldest, a rank of each at a time, until that gains
- * nothing or @n pairs are found; then @room more of the coldest.
- */
-static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
+static uint64_t left_of(const struct side *side, unsigned int rank)
 {
-	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
-	uint64_t hot = s->hot.count[hi], cold = s->cold.count[lo];
+	return side->ranks.count[rank] - side->ranks.take[rank];
+}
 
-	while (n) {
-		uint64_t m = n;
-		double each;
+/* Besides, @room of the coldest. */
+static void make_room(struct hmem_sorter *s, uint32_t room)
+{
+	for (unsigned int i = 0; i < HMEM_BUCKETS && room; i++) {
+		uint64_t m = left_of(&s->cold, i);
 
-		while (!hot && hi > 0)
-			hot = s->hot.count[--hi];
-		while (!cold && lo < HMEM_BUCKETS - 1)
-			cold = s->cold.count[++lo];
-		each = gain(s, hi, lo);
-		if (!each || !hot || !cold)
-			break;
-		if (m > hot)
-			m = hot;
-		if (m > cold)
-			m = cold;
-		s->hot.take[hi] += m;
-		s->cold.take[lo] += m;
-		s->gain_ns += m * each;
-		hot -= m;
-		cold -= m;
-		n -= m;
-	}
-	s->coldest = lo;
-	for (uint64_t left = cold; left <= s->few && s->coldest < HMEM_BUCKETS - 1;)
-		left += s->cold.count[++s->coldest];
-	while (room) {
-		uint64_t m = room;
-
-		while (!cold && lo < HMEM_BUCKETS - 1)
-			cold = s->cold.count[++lo];
 		/* What is warm stays, however full the tier is. */
-		if (!cold || !makes_room(s, lo))
+		if (m && !makes_room(s, i))
 			break;
-		if (m > cold)
-			m = cold;
-		s->cold.take[lo] += m;
-		cold -= m;
+		if (m > room)
+			m = room;
+		s->cold.ranks.take[i] += m;
 		room -= m;
 	}
+}
+
+static unsigned int coldest_left(const struct hmem_sorter *s)
+{
+	unsigned int rank = 0;
+	uint64_t left = left_of(&s->cold, rank);
+
+	while (left <= s->few && rank < HMEM_BUCKETS - 1)
+		left += left_of(&s->cold, ++rank);
+	return rank;
+}
+
+/* Up to @n pairs, then @room more of tier 0. */
+static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
+{
+	const struct hmem_plan_limits *l = &s->limits;
+
+	if (l->rates)
+		s->gain_ns = hmem_exchange_choose(&s->hot.ranks, &s->cold.ranks, n,
+						  l->access_ns, l->move_ns);
+	else
+		choose_by_heat(s, n);
+	s->coldest = coldest_left(s);
+	make_room(s, room);
 }
 
 /* There is room for @spare promotions: the warmest of the cold may stay. */
 static void save(struct side *cold, uint32_t spare)
 {
 	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {
-		uint32_t m = cold->take[i] < spare ? cold->take[i] : spare;
+		uint32_t m = cold->ranks.take[i] < spare ? cold->ranks.take[i] : spare;
 
-		cold->take[i] -= m;
+		cold->ranks.take[i] -= m;
 		spare -= m;
 	}
 }
@@ -225,17 +238,17 @@ static void place_from(struct side *side, bool hottest_first)
 		unsigned int bucket = hottest_first ? HMEM_BUCKETS - 1 - i : i;
 
 		side->place[bucket] = at;
-		at += side->take[bucket];
-		if (side->take[bucket] > side->take[side->most])
+		at += side->ranks.take[bucket];
+		if (side->ranks.take[bucket] > side->ranks.take[side->most])
 			side->most = bucket;
-		if (!side->take[i])
+		if (!side->ranks.take[i])
 			continue;
 		if (!side->greatest)
 			side->least = i << 8;
 		side->greatest = i << 8 | 0xff;
 	}
 	side->taken = at;
-	side->warm = at - side->take[side->idle];
+	side->warm = at - side->ranks.take[side->idle];
 }
 
 static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
@@ -247,7 +260,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	const uint16_t *heat = &p->heat[b->slot];
 	uint64_t may = b->mask;
 
-	if (!side->take[side->idle] && (!b->live || !side->warm))
+	if (!side->ranks.take[side->idle] && (!b->live || !side->warm))
 		return true;
 	if (b->live && !p->by_class)
 		may &= LANES_WHERE(heat, l, (l >= side->least) & (l <= side->greatest));
@@ -258,11 +271,11 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		unsigned int rank = rank_of(side, p, b->slot + i);
 		bool idle = rank == side->idle;
 
-		if (!side->take[rank] || (idle && !quota))
+		if (!side->ranks.take[rank] || (idle && !quota))
 			continue;
 		quota -= idle;
 		side->warm -= !idle;
-		side->take[rank]--;
+		side->ranks.take[rank]--;
 		side->moves[side->place[rank]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
 			.tier = b->tier,
@@ -319,21 +332,23 @@ static unsigned int buckets_apart(uint32_t hysteresis)
 	return apart < 1 ? 1 : apart;
 }
 
-/* Sort classes by @worth, and rank them. */
-static void rank_classes(struct side *side, const double worth[HMEM_CLASSES])
+/* Rank classes by their accesses until the horizon, @all. */
+static void rank_classes(struct side *side, const double all[HMEM_CLASSES],
+			 const double now[HMEM_CLASSES])
 {
 	uint8_t order[HMEM_CLASSES];
 
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
 		unsigned int at = i;
 
-		for (; at && worth[order[at - 1]] > worth[i]; at--)
+		for (; at && all[order[at - 1]] > all[i]; at--)
 			order[at] = order[at - 1];
 		order[at] = i;
 	}
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
 		side->rank[order[i]] = i;
-		side->worth[i] = worth[order[i]];
+		side->ranks.all[i] = all[order[i]];
+		side->ranks.now[i] = now[order[i]];
 	}
 	side->idle = side->rank[HMEM_CLASS_IDLE];
 }
@@ -366,8 +381,10 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 	/* In use, if that makes a difference. */
 	s->warm = s->warm_apart > s->apart ? 1 : s->apart;
 	if (limits->rates) {
-		rank_classes(&s->hot, limits->rates->least);
-		rank_classes(&s->cold, limits->rates->most);
+		const struct hmem_rates *r = limits->rates;
+
+		rank_classes(&s->hot, r->least, r->least_now);
+		rank_classes(&s->cold, r->most, r->most_now);
 	} else {
 		rank_heats(&s->hot);
 		rank_heats(&s->cold);
@@ -376,7 +393,7 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		struct side *side = tier ? &s->hot : &s->cold;
 
 		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
-			side->count[side->rank[i]] += p->hist[tier][i];
+			side->ranks.count[side->rank[i]] += p->hist[tier][i];
 	}
 	return 0;
 }
@@ -389,15 +406,15 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	uint32_t room = limits->room, most;
 
 	/* What is too cold, or not used at all, is not promoted. */
-	s->hot.count[s->hot.idle] = 0;
+	s->hot.ranks.count[s->hot.idle] = 0;
 	for (unsigned int i = 0; i < HMEM_BUCKET(limits->least); i++)
-		s->hot.count[i] = 0;
+		s->hot.ranks.count[i] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
 	choose(s, (limits->budget - room) / 2, room);
 	save(&s->cold, limits->spare);
 	plan->cold = s->coldest << 8;
-	plan->idle = s->cold.count[s->cold.idle] - s->cold.take[s->cold.idle];
+	plan->idle = s->cold.ranks.count[s->cold.idle] - s->cold.ranks.take[s->cold.idle];
 	plan->gain_ns = s->gain_ns;
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);

@@ -32,8 +32,6 @@
 #define NEIGHBOURS	3
 /* Of a class that nothing is known of: by a factor of e^2. */
 #define UNKNOWN_VARIANCE	4.0
-/* For so long pages go on as they do now, at least: what moves for it has moved by then. */
-#define NOW_S		1.0
 /* Two standard errors: one in 44 is wrong by chance. */
 #define SURE		2.0
 
@@ -117,7 +115,7 @@ void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 	}
 }
 
-void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns)
+void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 {
 	/* By a fifth at a time: the tables take longer to make than some looks last. */
 	double looks = exp2(floor(4 * log2(1 / FIRST_VARIANCE + r->looks / 2.0)) / 4);
@@ -125,6 +123,7 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns)
 	double apart = r->looks < FIRST_LOOKS ? RECENT_OCTAVES : LONG_OCTAVES;
 
 	r->look_s = look_ns / 1e9;
+	r->lag_s = lag_ns == HMEM_LAG_UNKNOWN ? -1 : lag_ns / 1e9;
 	r->shift = clamp(lrint(8 * log2(r->look_s)), HMEM_RATE_SHIFT_LEAST,
 			 (int)HMEM_RATE_STEPS - 256 + HMEM_RATE_SHIFT_LEAST) -
 		   HMEM_RATE_SHIFT_LEAST;
@@ -220,33 +219,87 @@ static void smooth(struct hmem_rates *r, unsigned int class)
 /* A level's rate is known from all its classes, over a longer time. */
 static void measure_level(struct hmem_rates *r, unsigned int level)
 {
+	struct hmem_long_rate *l = &r->levels[level];
+	struct hmem_rate now = { 0 };
 	uint64_t looked = 0, used = 0;
 
 	for (unsigned int c = level * 8; c < level * 8 + 8; c++) {
 		looked += r->looked[c];
 		used += r->used[c];
 	}
-	if (looked)
-		measure(&r->levels[level], looked, used, r->look_s, KEEP_LONG);
+	if (!looked)
+		return;
+	measure(&now, looked, used, r->look_s, 0);
+	l->sum.uses = l->sum.uses * KEEP_LONG + now.uses;
+	l->sum.seconds = l->sum.seconds * KEEP_LONG + now.seconds;
+	l->uses2 = l->uses2 * KEEP_LONG + now.uses * now.uses;
+	l->both = l->both * KEEP_LONG + now.uses * now.seconds;
+	l->seconds2 = l->seconds2 * KEEP_LONG + now.seconds * now.seconds;
 }
 
-/* What a page of the class does until the horizon. */
+/*
+ * The standard error of the logarithm of a level's rate.  Pages of a level become hot or cold
+ * together, so that looks differ by more than chance.
+ */
+static double level_error(const struct hmem_long_rate *l)
+{
+	double mean = l->sum.uses / l->sum.seconds, uses = l->sum.uses + 0.5;
+	double rest = l->uses2 - 2 * mean * l->both + mean * mean * l->seconds2;
+
+	return sqrt(1 / uses + fmax(rest, 0) / (uses * uses));
+}
+
+static double long_rate(const struct hmem_rates *r, unsigned int class)
+{
+	const struct hmem_long_rate *level = &r->levels[class / 8];
+
+	return level->sum.seconds > 0 ? mean_of(&level->sum) : r->rate[class];
+}
+
+/* What a page of the class does while that lasts, and until the horizon. */
 static void foresee(struct hmem_rates *r, unsigned int class)
 {
-	const struct hmem_rate *level = &r->levels[class / 8];
-	double before = r->rate[class], factor = exp(SURE * r->error[class]), spread = factor;
+	const struct hmem_long_rate *level = &r->levels[class / 8];
+	double now = r->rate[class], factor = exp(SURE * r->error[class]);
+	double later = long_rate(r, class), spread = factor;
 
-	if (level->seconds > 0) {
-		before = mean_of(level);
-		spread = exp(SURE / sqrt(log_precision(level)));
+	if (level->sum.seconds > 0)
+		spread = exp(SURE * level_error(level));
+	r->least_now[class] = now / factor * r->lasts_s;
+	r->most_now[class] = now * factor * r->lasts_s;
+	r->least[class] = r->least_now[class] +
+			  later / spread * (r->horizon_s - r->lasts_s);
+	r->most[class] = r->most_now[class] +
+			 later * spread * (r->horizon_s - r->lasts_s);
+}
+
+/*
+ * The look is about pages that were looked at before, @lag_s ago: how much is left of what
+ * set their classes apart then?
+ */
+static void compare(struct hmem_rates *r)
+{
+	hmem_lasting_age(&r->lasting, r->lag_s, KEEP_LONG);
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		double later = long_rate(r, c), was = r->rate[c];
+		double factor = exp(SURE * r->error[c]);
+		struct hmem_rate now = { 0 };
+
+		/* A deviation that can be chance would be gone in any case. */
+		if (!r->looked[c] || (was < later * factor && was > later / factor))
+			continue;
+		measure(&now, r->looked[c], r->used[c], r->look_s, 0);
+		if (now.seconds > 0)
+			hmem_lasting_add(&r->lasting, r->lag_s, was - later,
+					 now.uses / now.seconds - later, now.seconds);
 	}
-	r->least[class] = r->rate[class] / factor * NOW_S + before / spread * r->horizon_s;
-	r->most[class] = r->rate[class] * factor * NOW_S + before * spread * r->horizon_s;
 }
 
 void hmem_rates_end(struct hmem_rates *r)
 {
-	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+	if (r->lag_s > 0)
+		compare(r);
+	for (unsigned int c = 0; c < HMEM_CLASSES && !r->lag_s; c++) {
 		if (r->looked[c])
 			measure(&r->measured[c], r->looked[c], r->used[c], r->look_s, KEEP);
 		else
@@ -255,6 +308,7 @@ void hmem_rates_end(struct hmem_rates *r)
 	for (unsigned int level = 0; level < HMEM_LEVELS; level++)
 		measure_level(r, level);
 	r->looks++;
+	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
 		smooth(r, c);
 		foresee(r, c);

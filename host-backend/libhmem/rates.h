@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lasting.h"
+
 /* Classes are 32 steps of the long estimate by 8 of the recent one beside it. */
 #define HMEM_CLASSES	256u
 #define HMEM_LEVELS		32u
@@ -49,6 +51,15 @@ struct hmem_rate {
 #define HMEM_RATE_STEPS		(256u + 26 * 8)
 #define HMEM_RATE_SHIFT_LEAST	(-11 * 8)
 
+/* It is not known when pages were looked at last, or differs. */
+#define HMEM_LAG_UNKNOWN	UINT64_MAX
+
+/* The same over many looks; and sums of products of what each of them counted. */
+struct hmem_long_rate {
+	struct hmem_rate sum;
+	double uses2, both, seconds2;
+};
+
 struct hmem_rates {
 	/*
 	 * By use (0, 1): how far a look moves an estimate, in its own units; by the
@@ -66,17 +77,24 @@ struct hmem_rates {
 	/* Looks so far. */
 	uint64_t looks;
 	/* What was measured of each class; and of all of a level, over a longer time. */
-	struct hmem_rate measured[HMEM_CLASSES], levels[HMEM_LEVELS];
+	struct hmem_rate measured[HMEM_CLASSES];
+	struct hmem_long_rate levels[HMEM_LEVELS];
 	/*
 	 * The rate of each class, smoothed over its neighbours, in accesses per second; and
 	 * the standard error of its logarithm.
 	 */
 	double rate[HMEM_CLASSES], error[HMEM_CLASSES];
+	/* Since the pages were looked at last, in seconds; 0: just now; below: not known. */
+	double lag_s;
+	/* How long the deviations of classes from their levels last; in seconds. */
+	struct hmem_lasting lasting;
+	double lasts_s;
 	/*
 	 * Accesses of a page that are nearly sure, and that are possible: while pages go on
-	 * as they do now, for a second, and do then what pages of their level do in the long
-	 * run, for @horizon_s.
+	 * as they do now, for @lasts_s; and in all of @horizon_s, in the rest of which they
+	 * do what pages of their level do in the long run.
 	 */
+	double least_now[HMEM_CLASSES], most_now[HMEM_CLASSES];
 	double least[HMEM_CLASSES], most[HMEM_CLASSES];
 	double horizon_s;
 };
@@ -95,8 +113,11 @@ static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 
 void hmem_rates_init(struct hmem_rates *r, double horizon_s);
 
-/* A look of @look_ns has ended: prepare to take its bits. */
-void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns);
+/*
+ * A look of @look_ns has ended: prepare to take its bits.  @lag_ns before it, the last look
+ * at the same pages ended; 0: it came just before.
+ */
+void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns);
 
 /* Whether a page was @used in it. */
 static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,

@@ -628,7 +628,7 @@ static void look(struct looker *l, bool look, bool rearm)
 
 	l->heat.look = look;
 	l->heat.clear = rearm;
-	hmem_rates_begin(&l->rates, SECOND);
+	hmem_rates_begin(&l->rates, SECOND, 0);
 	memcpy(l->tracker.accessed, l->bits, sizeof(l->bits));
 	/* What is cleared late has been found again before. */
 	if (late)

@@ -28,9 +28,10 @@ static struct world *world_new(void)
 	return w;
 }
 
-static void look(struct world *w, double seconds)
+/* @lag seconds after the last look. */
+static void look_after(struct world *w, double seconds, double lag)
 {
-	hmem_rates_begin(&w->rates, seconds * 1e9);
+	hmem_rates_begin(&w->rates, seconds * 1e9, lag * 1e9);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		double chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
 
@@ -38,6 +39,11 @@ static void look(struct world *w, double seconds)
 				chance < 1 - exp(-w->rate[i] * seconds));
 	}
 	hmem_rates_end(&w->rates);
+}
+
+static void look(struct world *w, double seconds)
+{
+	look_after(w, seconds, 0);
 }
 
 static unsigned int class_of(const struct world *w, unsigned int page)
@@ -145,6 +151,33 @@ static void idle_pages(void **state)
 	free(w);
 }
 
+/* Bursts of looks, every 2 s.  Two hot sets take turns, for so many bursts. */
+static double lasts(unsigned int bursts)
+{
+	struct world *w = world_new();
+	double seconds;
+
+	for (unsigned int burst = 0; burst < 40; burst++) {
+		unsigned int hot = burst / bursts % 2;
+
+		for (unsigned int i = 0; i < PAGES; i++)
+			w->rate[i] = i / (PAGES / 8) == hot ? 400 : 10;
+		for (unsigned int i = 0; i < 4; i++)
+			look_after(w, 0.005, i ? 0 : 2);
+	}
+	seconds = w->rates.lasts_s;
+	free(w);
+	return seconds;
+}
+
+/* What is hot now is believed to stay so if it did before. */
+static void how_long_rates_last(void **state)
+{
+	(void)state;
+	assert_true(lasts(1) < 1);
+	assert_true(lasts(8) > 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +186,7 @@ int main(void)
 		cmocka_unit_test(changes_are_seen),
 		cmocka_unit_test(long_looks_tell_nothing),
 		cmocka_unit_test(idle_pages),
+		cmocka_unit_test(how_long_rates_last),
 	};
 
 	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);

@@ -212,7 +212,7 @@ static void window_by_rates(struct side *s, unsigned int round, uint64_t slots)
 		.brief = round % 2,
 	};
 
-	hmem_rates_begin(&s->rates, 1000000000);
+	hmem_rates_begin(&s->rates, 1000000000, 0);
 	window(s, &heat, slots);
 	if (heat.look)
 		hmem_rates_end(&s->rates);
