@@ -149,7 +149,7 @@ def looks_at_huge_pages(rig, window_ms, pause, turns):
                 assert found[use] <= (0.2 * of if use else 0), (use, found)
 
 
-@test(check=("6.12", "7.3"), timeout=600)
+@test(check=("7.3",), timeout=600)
 def hot_huge_pages_are_told_from_cold_ones(rig):
     """A look at a huge page lasts a 512th of one at a base page: here 195 us."""
     looks_at_huge_pages(rig, 100, pause=1000, turns=1000)

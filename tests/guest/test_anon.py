@@ -59,7 +59,7 @@ def huge_pages(rig):
     assert end["huge_before_kib"] > 0, end
 
 
-@test(check=("6.12", "7.3"), timeout=600)
+@test(check=("7.3",), timeout=600)
 def whole_huge_pages(rig):
     """Huge pages that nothing splits move as a whole if the kernel can do that, and
     otherwise in pieces."""

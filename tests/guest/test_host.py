@@ -138,7 +138,7 @@ def damon(rig):
     host.stop()
 
 
-@test(check=("6.1", "7.3"), timeout=600)
+@test(check=("7.3",), timeout=600)
 def what_is_missing(rig):
     """If the kernel lacks a tracker, the error says what is missing, and nothing
     changes."""

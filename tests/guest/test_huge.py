@@ -172,7 +172,7 @@ def exchange(rig, before):
         ((6, 6) if huge.whole else (3, 3 - split))
 
 
-@test(check=("6.1", "7.3"))
+@test(check=("7.3",))
 def exchange_in_a_full_node(rig):
     exchange(rig, "true")
 

@@ -5,7 +5,6 @@ complain (panic_on_warn=1 slub_debug=FZP page_poison=1), nor any program."""
 
 import re
 
-from env import KERNELS
 from guest import test
 from vm import VMError
 
@@ -61,7 +60,7 @@ def every_frame(rig):
     alike(rig, vm)
 
 
-@test(check=KERNELS, debug=True, timeout=600)
+@test(check=("6.12", "7.3"), debug=True, timeout=600)
 def every_frame_with_all_that_moves(rig):
     """The same with the guest's own movers at work (NUMA balancing, compaction,
     khugepaged, swapping, KSM), and files on a disk."""

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 TESTS = TOP / "tests"
@@ -31,6 +32,25 @@ class Error(Exception):
     """Something that a test needs is not available; the text says what and why."""
 
 
+def once_a_run(function):
+    """What a function of strings returns, a path, holds for all of a run of tests/run,
+    whose tests would otherwise each look for changed sources again, which takes several
+    seconds.  The run names a directory for such results, HMEM_RUN."""
+    @functools.lru_cache(None)
+    def found(*args):
+        if not os.environ.get("HMEM_RUN"):
+            return function(*args)
+        name = "_".join(map(str, (function.__name__, *args))).replace("/", "_")
+        known = pathlib.Path(os.environ["HMEM_RUN"], name)
+        if not known.exists():
+            mine = known.with_name(f"{name}.{threading.get_native_id()}")
+            mine.write_text(str(function(*args)))
+            mine.rename(known)
+        return pathlib.Path(known.read_text())
+    return found
+
+
+@once_a_run
 def tool(name, *args):
     """Run tests/env/NAME, which prints a path on its last line."""
     done = subprocess.run([TESTS / "env" / name, *args],
@@ -41,7 +61,6 @@ def tool(name, *args):
     return pathlib.Path(done.stdout.splitlines()[-1])
 
 
-@functools.lru_cache(None)
 def qemu(base=QEMUS[0]):
     """The QEMU under test, built from that version; HMEM_QEMU=FILE overrides it."""
     if base == QEMUS[0] and os.environ.get("HMEM_QEMU"):
@@ -54,7 +73,7 @@ def simulator():
     return qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
 
 
-@functools.lru_cache(None)
+@once_a_run
 def host_tools(sanitize=True):
     """The directory with hmemd and hmemctl; built with sanitizers for tests,
     unless HMEM_SANITIZE=0."""
@@ -70,18 +89,15 @@ def host_tools(sanitize=True):
     return out
 
 
-@functools.lru_cache(None)
 def host_overlay():
     """An archive with hmemd and hmemctl to run in a guest, see VM's overlay."""
     return tool("host-overlay")
 
 
-@functools.lru_cache(None)
 def kernel(series):
     return tool("kdir", series)
 
 
-@functools.lru_cache(None)
 def initramfs(series, module=True):
     return tool("initramfs", series, *([] if module else ["--no-module"]))
 
