@@ -68,14 +68,14 @@ struct virtqueue_info {
 	bool ctx;
 };
 
-/* Supports up to 4 queues. */
+/* Supports up to 5 queues. */
 static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 				struct virtqueue *vqs[],
 				struct virtqueue_info info[],
 				struct irq_affinity *desc)
 {
-	vq_callback_t *callbacks[4];
-	const char *names[4];
+	vq_callback_t *callbacks[5];
+	const char *names[5];
 	unsigned int i;
 
 	if (WARN_ON(nvqs > ARRAY_SIZE(names)))
@@ -185,6 +185,28 @@ static inline unsigned long hmem_nr_demoted(unsigned long *events)
 	       global_node_page_state(PGDEMOTE_DIRECT);
 #else
 	return events[PGDEMOTE_KSWAPD] + events[PGDEMOTE_DIRECT];
+#endif
+}
+
+/*
+ * Set and clear the page type that says: this page is offline, and nobody but its owner may
+ * touch it.  6.1 has one bit for each type, and a type is set while its bit is clear.
+ */
+static inline void hmem_set_offline(struct page *page)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	__folio_set_offline(page_folio(page));
+#else
+	page->page_type &= ~PG_offline;
+#endif
+}
+
+static inline void hmem_clear_offline(struct page *page)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	__folio_clear_offline(page_folio(page));
+#else
+	page->page_type |= PG_offline;
 #endif
 }
 

@@ -170,11 +170,15 @@ static void hmem_tiers_work(struct work_struct *work)
  * mapped pages only, and these cannot go offline.
  */
 static int hmem_memory_event(struct notifier_block *notifier,
-			     unsigned long event, void *unused)
+			     unsigned long event, void *data)
 {
 	struct hmem *hm = container_of(notifier, struct hmem, memory_notifier);
+	const struct memory_notify *which = data;
 
 	switch (event) {
+	case MEM_GOING_OFFLINE:
+		hmem_resize_going_offline(hm, which->start_pfn, which->nr_pages);
+		break;
 	case MEM_OFFLINE:
 		mutex_lock(&hm->moving);
 		mutex_unlock(&hm->moving);
@@ -219,10 +223,12 @@ static int hmem_start(struct hmem *hm)
 	struct virtqueue_info info[VIRTIO_HMEM_VQ_MAX] = {
 		[VIRTIO_HMEM_VQ_HINT] = { "hint", hmem_hint_callback },
 		[VIRTIO_HMEM_VQ_RESULT] = { "result", hmem_result_callback },
-		[VIRTIO_HMEM_VQ_SCAN] = { "scan", hmem_scan_callback },
-		[VIRTIO_HMEM_VQ_ACCESS] = { "access", hmem_scan_callback },
+		[VIRTIO_HMEM_VQ_SCAN] = { "scan", hm->scan ? hmem_scan_callback : NULL },
+		[VIRTIO_HMEM_VQ_ACCESS] = { "access", hm->scan ? hmem_scan_callback : NULL },
+		[VIRTIO_HMEM_VQ_RESIZE] = { "resize", hmem_resize_callback },
 	};
-	unsigned int num = hm->scan ? VIRTIO_HMEM_VQ_MAX : VIRTIO_HMEM_VQ_SCAN;
+	unsigned int num = hm->resize ? VIRTIO_HMEM_VQ_MAX :
+			   hm->scan ? VIRTIO_HMEM_VQ_RESIZE : VIRTIO_HMEM_VQ_SCAN;
 	unsigned int i;
 	int rc;
 
@@ -244,6 +250,8 @@ static int hmem_start(struct hmem *hm)
 	virtqueue_kick(hm->vqs[VIRTIO_HMEM_VQ_HINT]);
 	if (hm->scan)
 		hmem_scan_start(hm);
+	if (hm->resize)
+		hmem_resize_start(hm);
 	queue_work(hm->wq, &hm->tiers_work);
 	return 0;
 }
@@ -254,6 +262,8 @@ static void hmem_cancel_works(struct hmem *hm)
 	cancel_work_sync(&hm->tiers_work);
 	if (hm->scan)
 		hmem_scan_stop(hm);
+	if (hm->resize)
+		hmem_resize_stop(hm);
 }
 
 /* Stop the worker where it is, and take back all buffers from the device. */
@@ -265,8 +275,10 @@ static void hmem_stop(struct hmem *hm)
 	wake_up(&hm->result_wait);
 	hmem_cancel_works(hm);
 	virtio_reset_device(hm->vdev);
-		/* A callback may have queued the works again before the reset. */
+	/* A callback may have queued the works again before the reset. */
 	hmem_cancel_works(hm);
+	if (hm->resize)
+		hmem_resize_release(hm);
 	hm->vdev->config->del_vqs(hm->vdev);
 	hm->running = false;
 }
@@ -300,6 +312,7 @@ static void hmem_free(struct hmem *hm)
 {
 	unsigned int i;
 
+	hmem_resize_free(hm);
 	hmem_scan_free(hm);
 	for (i = 0; i < HMEM_HINT_BUFS; i++)
 		kfree(hm->hint_bufs[i]);
@@ -363,6 +376,11 @@ static int hmem_probe(struct virtio_device *vdev)
 		goto out_free;
 	if (virtio_has_feature(vdev, VIRTIO_HMEM_F_ACCESS)) {
 		rc = hmem_scan_alloc(hm);
+		if (rc)
+			goto out_free;
+	}
+	if (virtio_has_feature(vdev, VIRTIO_HMEM_F_RESIZE)) {
+		rc = hmem_resize_alloc(hm);
 		if (rc)
 			goto out_free;
 	}
@@ -443,6 +461,11 @@ static int hmem_restore(struct virtio_device *vdev)
 }
 #endif
 
+static void hmem_config_changed(struct virtio_device *vdev)
+{
+	hmem_resize_changed(vdev->priv);
+}
+
 static const struct virtio_device_id hmem_id_table[] = {
 	{ VIRTIO_ID_HMEM, VIRTIO_DEV_ANY_ID },
 	{ 0 },
@@ -457,6 +480,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_INCOMPLETE,
 	VIRTIO_HMEM_F_ONLINE,
 	VIRTIO_HMEM_F_LOOK,
+	VIRTIO_HMEM_F_RESIZE,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {
@@ -475,6 +499,7 @@ static struct virtio_driver hmem_driver = {
 	.validate = hmem_validate,
 	.probe = hmem_probe,
 	.remove = hmem_remove,
+	.config_changed = hmem_config_changed,
 #ifdef CONFIG_PM_SLEEP
 	.freeze = hmem_freeze,
 	.restore = hmem_restore,

@@ -15,6 +15,7 @@
  *   restrict.c  tells on which nodes a page may be
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
+ *   resize.c    gives up memory of a tier, and takes it back
  *   queue.c     buffers of the queues
  *   stats.c     counters in sysfs and debugfs
  *
@@ -127,6 +128,11 @@ struct hmem_stats {
 	u64 scan_ns;			/* time spent on walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */
 	u64 foreign_moves;		/* pages, as last reported to the host */
+	/* In pages of 4 KiB, but for the last.  Written under the lock of struct hmem_resize. */
+	u64 resize_given;		/* given up */
+	u64 resize_taken;		/* taken back */
+	u64 resize_oom;			/* taken back because the guest was short of memory */
+	u64 resize_huge;		/* huge pages that were given up */
 	u64 pause[HMEM_KINDS][HMEM_PAUSE_BUCKETS];
 };
 
@@ -219,6 +225,7 @@ struct hmem {
 
 	struct hmem_work_area *area;
 	struct hmem_scan *scan;		/* NULL without VIRTIO_HMEM_F_ACCESS */
+	struct hmem_resize *resize;	/* NULL without VIRTIO_HMEM_F_RESIZE */
 	struct hmem_stats stats;
 	struct dentry *debugfs;
 };
@@ -409,6 +416,29 @@ void hmem_look_clear(struct hmem_look *look);
 void hmem_look_wait(struct hmem_look *look);
 /* Did the look last so long that a set bit means nothing? */
 bool hmem_look_too_long(const struct hmem_look *look);
+
+/* resize.c */
+
+/*
+ * In probe, with VIRTIO_HMEM_F_RESIZE.  The caller must call hmem_resize_free() also after
+ * an error.
+ */
+int hmem_resize_alloc(struct hmem *hm);
+void hmem_resize_free(struct hmem *hm);
+/* The device is ready: follow the sizes that it requests. */
+void hmem_resize_start(struct hmem *hm);
+/* Send no more messages.  The caller has set hm->stop. */
+void hmem_resize_stop(struct hmem *hm);
+/*
+ * Give all memory back to the guest's kernel.  The caller has called hmem_resize_stop(), and
+ * then reset the device.
+ */
+void hmem_resize_release(struct hmem *hm);
+/* The device's configuration has changed. */
+void hmem_resize_changed(struct hmem *hm);
+/* Memory hotplug takes @nr pages from @pfn on offline: take them back.  Sleeps. */
+void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr);
+void hmem_resize_callback(struct virtqueue *vq);
 
 /* queue.c */
 

@@ -40,6 +40,10 @@ HMEM_COUNTER(promoted);
 HMEM_COUNTER(demoted);
 HMEM_COUNTER(large_moved);
 HMEM_COUNTER(foreign_moves);
+HMEM_COUNTER(resize_given);
+HMEM_COUNTER(resize_huge);
+HMEM_COUNTER(resize_oom);
+HMEM_COUNTER(resize_taken);
 HMEM_COUNTER(scans);
 HMEM_COUNTER(scan_entries);
 HMEM_COUNTER(scan_cleared);
@@ -59,6 +63,10 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_demoted.attr,
 	&dev_attr_large_moved.attr,
 	&dev_attr_foreign_moves.attr,
+	&dev_attr_resize_given.attr,
+	&dev_attr_resize_huge.attr,
+	&dev_attr_resize_oom.attr,
+	&dev_attr_resize_taken.attr,
 	&dev_attr_scans.attr,
 	&dev_attr_scan_entries.attr,
 	&dev_attr_scan_cleared.attr,

@@ -42,16 +42,23 @@
  * shorter looks at large pages.  Needs VIRTIO_HMEM_F_ACCESS.
  */
 #define VIRTIO_HMEM_F_LOOK		6
+/* The driver gives up memory of a tier, and takes it back. */
+#define VIRTIO_HMEM_F_RESIZE		7
 
 /*
  * Virtqueues
  */
 #define VIRTIO_HMEM_VQ_HINT		0	/* device to driver */
 #define VIRTIO_HMEM_VQ_RESULT		1	/* driver to device */
-/* These two queues exist only with VIRTIO_HMEM_F_ACCESS. */
+/*
+ * These two exist with VIRTIO_HMEM_F_ACCESS or VIRTIO_HMEM_F_RESIZE, and are used
+ * with VIRTIO_HMEM_F_ACCESS only.
+ */
 #define VIRTIO_HMEM_VQ_SCAN		2	/* device to driver */
 #define VIRTIO_HMEM_VQ_ACCESS		3	/* driver to device */
-#define VIRTIO_HMEM_VQ_MAX		4
+/* With VIRTIO_HMEM_F_RESIZE only. */
+#define VIRTIO_HMEM_VQ_RESIZE		4	/* driver to device, and back */
+#define VIRTIO_HMEM_VQ_MAX		5
 
 /*
  * Configuration layout
@@ -85,8 +92,20 @@ struct virtio_hmem_tier {
 	 * feature: zero.
 	 */
 	__le64 online;
+	/*
+	 * VIRTIO_HMEM_F_RESIZE: bytes of this tier that the driver is to keep, a
+	 * multiple of the unit, at most size.  The device changes the field at any
+	 * time.  Without the feature: zero.
+	 */
+	__le64 requested;
+	/*
+	 * VIRTIO_HMEM_F_RESIZE: log2 of the frames in a unit.  Memory of this tier is
+	 * given up and taken back in whole units.  Constant.
+	 */
+	__u8 unit_order;
+	__u8 padding2[7];
 	/* Zero; room for fields of later feature bits. */
-	__le64 reserved[3];
+	__le64 reserved;
 };
 
 struct virtio_hmem_config {
@@ -267,6 +286,69 @@ struct virtio_hmem_access {
 	struct virtio_hmem_frames frames[];
 };
 
+/*
+ * Resize virtqueue.  The driver sends one message in each buffer: a device-readable
+ * virtio_hmem_resize with its runs, then a device-writable virtio_hmem_resized.
+ */
+#define VIRTIO_HMEM_MAX_RUNS		255	/* a message fits 4096 bytes */
+/* All runs of a message together; or one unit, if that is larger. */
+#define VIRTIO_HMEM_MAX_RESIZE_FRAMES	16384
+
+/* virtio_hmem_resize.op */
+#define VIRTIO_HMEM_RESIZE_REPORT	0	/* only tells; no runs */
+#define VIRTIO_HMEM_RESIZE_GIVE		1	/* the driver gives the runs up */
+#define VIRTIO_HMEM_RESIZE_TAKE		2	/* the driver wants them back */
+
+/* virtio_hmem_resize.why: why the tier does not get nearer to what is requested */
+#define VIRTIO_HMEM_WHY_NOTHING		0	/* it does, or is there */
+#define VIRTIO_HMEM_WHY_NODE_FULL	1	/* the guest has no free unit in it */
+#define VIRTIO_HMEM_WHY_PRESSURE	2	/* the guest was short of memory */
+#define VIRTIO_HMEM_WHY_REFUSED		3	/* the device refuses to release it */
+#define VIRTIO_HMEM_WHY_NO_NODE		4	/* the guest has no such node */
+#define VIRTIO_HMEM_WHY_UNIT		5	/* the guest has no units so large */
+#define VIRTIO_HMEM_WHY_MAX		6
+
+/* What people see of them, by number. */
+#define VIRTIO_HMEM_WHY_NAMES						\
+	"nothing", "node-full", "pressure", "refused", "no-node", "unit"
+
+/* Frames that follow each other: whole units of one tier. */
+struct virtio_hmem_run {
+	__le64 gfn;
+	/* At least 1. */
+	__le64 num;
+};
+
+struct virtio_hmem_resize {
+	/* VIRTIO_HMEM_RESIZE_* */
+	__u8 op;
+	__u8 tier;
+	/* VIRTIO_HMEM_WHY_* */
+	__u8 why;
+	__u8 padding;
+	/* 1 .. VIRTIO_HMEM_MAX_RUNS; 0 with VIRTIO_HMEM_RESIZE_REPORT */
+	__le32 num_runs;
+	/* Bytes of the tier that the guest has free, those of the runs not included. */
+	__le64 free;
+	struct virtio_hmem_run runs[];
+};
+
+/* virtio_hmem_resized.status */
+#define VIRTIO_HMEM_RESIZED_OK		0
+/* The tier would be smaller than requested. */
+#define VIRTIO_HMEM_RESIZED_UNWANTED	1
+/* Not now: try later. */
+#define VIRTIO_HMEM_RESIZED_BUSY	2
+/* The device cannot release this memory, and will not be able to. */
+#define VIRTIO_HMEM_RESIZED_REFUSED	3
+
+struct virtio_hmem_resized {
+	/* VIRTIO_HMEM_RESIZED_*: of the first run that was not done */
+	__le32 status;
+	/* So many runs were done, from the first one on. */
+	__le32 num_runs;
+};
+
 /* The status of a result with @reason. */
 static inline __u8 virtio_hmem_status(__u8 reason)
 {
@@ -290,6 +372,9 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_frames, 16);			\
 	assert_size(struct virtio_hmem_scan, 16);			\
 	assert_size(struct virtio_hmem_look, 16);			\
-	assert_size(struct virtio_hmem_access, 16)
+	assert_size(struct virtio_hmem_access, 16);			\
+	assert_size(struct virtio_hmem_run, 16);			\
+	assert_size(struct virtio_hmem_resize, 16);			\
+	assert_size(struct virtio_hmem_resized, 8)
 
 #endif /* _LINUX_VIRTIO_HMEM_H */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "numbers.h"
 #include "options.h"
 #include "output.h"
 
@@ -377,4 +378,36 @@ void cancel_on_interrupt(uint64_t job)
 		 "more pages. Pages of hints that the guest has still move. Waiting for "
 		 "them; press Ctrl-C again to exit now\n", job);
 	sigaction(SIGINT, &action, NULL);
+}
+
+uint64_t find_tier(const char *vm, const char *option, const char *word)
+{
+	json *o, *vms, *tiers;
+	struct hmem_err err;
+	int64_t found = -1;
+	uint64_t n;
+
+	if (!hmem_parse_num(word, strlen(word), &n, &err))
+		return n;
+	o = ask(new_request("status", vm));
+	vms = field(o, "vms");
+	if (json_object_array_length(vms) != 1)
+		die(EXIT_USAGE, "%zu VMs are connected: name one, see hmemctl list",
+		    json_object_array_length(vms));
+	tiers = field(json_object_array_get_idx(vms, 0), "tiers");
+	for (n = 0; n < json_object_array_length(tiers); n++) {
+		json *tier = json_object_array_get_idx(tiers, n);
+
+		if (strcmp(text_of(tier, "kind"), word))
+			continue;
+		if (found >= 0)
+			die(EXIT_USAGE, "%s: tiers %" PRId64 " and %" PRIu64 " are both "
+			    "'%s': name one by its number, see hmemctl status", option,
+			    found, n, word);
+		found = n;
+	}
+	json_object_put(o);
+	if (found >= 0)
+		return found;
+	die(EXIT_USAGE, "%s: the VM has no tier '%s': see hmemctl status", option, word);
 }

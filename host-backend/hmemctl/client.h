@@ -54,6 +54,12 @@ bool flag_of(json *o, const char *key);
 bool known(json *o, const char *key);
 /* Bytes of a tier that the guest has taken offline; some bytes are never online. */
 uint64_t offline_bytes(json *tier);
+/*
+ * The number of a tier of @vm (NULL: the only VM).  @word is that number, or the tier's kind
+ * if no other tier has that kind; @option is the option that @word belongs to.  Dies if there
+ * is no such tier.
+ */
+uint64_t find_tier(const char *vm, const char *option, const char *word);
 /* The state of a VM: "running", "paused" or "migrating". */
 const char *state_of(json *vm);
 

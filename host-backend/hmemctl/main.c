@@ -20,6 +20,7 @@ static const struct {
 	{ "migrate", cmd_migrate },
 	{ "jobs", cmd_jobs },
 	{ "cancel", cmd_cancel },
+	{ "resize", cmd_resize },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
 };
@@ -43,7 +44,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, jobs, cancel, policy or doctor");
+			   "migrate, jobs, cancel, resize, policy or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -63,6 +64,7 @@ static const struct argp argp = {
 	       "  migrate   move pages by hand\n"
 	       "  jobs      the jobs that move pages by hand\n"
 	       "  cancel    cancel such a job\n"
+	       "  resize    change the size of a VM's tier\n"
 	       "  policy    show or change the policy that moves a VM's pages\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
@@ -88,5 +90,5 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "jobs, cancel, policy and doctor are", cmd.argv[0]);
+	    "jobs, cancel, resize, policy and doctor are", cmd.argv[0]);
 }

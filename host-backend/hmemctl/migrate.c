@@ -195,39 +195,6 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-/* The tier with a number, or with a kind if only one tier is of that kind. */
-static uint64_t find_tier(const struct args *args)
-{
-	json *o, *vms, *tiers;
-	struct hmem_err err;
-	int64_t found = -1;
-	uint64_t n;
-
-	if (!hmem_parse_num(args->to, strlen(args->to), &n, &err))
-		return n;
-	o = ask(new_request("status", args->vm));
-	vms = field(o, "vms");
-	if (json_object_array_length(vms) != 1)
-		die(EXIT_USAGE, "%zu VMs are connected: name one, see hmemctl list",
-		    json_object_array_length(vms));
-	tiers = field(json_object_array_get_idx(vms, 0), "tiers");
-	for (n = 0; n < json_object_array_length(tiers); n++) {
-		json *tier = json_object_array_get_idx(tiers, n);
-
-		if (strcmp(text_of(tier, "kind"), args->to))
-			continue;
-		if (found >= 0)
-			die(EXIT_USAGE, "--to: tiers %" PRId64 " and %" PRIu64 " are both "
-			    "'%s': name one by its number, see hmemctl status", found, n,
-			    args->to);
-		found = n;
-	}
-	json_object_put(o);
-	if (found >= 0)
-		return found;
-	die(EXIT_USAGE, "--to: the VM has no tier '%s': see hmemctl status", args->to);
-}
-
 static void show_progress(json *p)
 {
 	uint64_t pages = num_of(p, "pages"), done = num_of(p, "done");
@@ -348,7 +315,8 @@ int cmd_migrate(int argc, char **argv)
 	args.ranges = json_object_new_array();
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	req = new_request("migrate", args.vm);
-	json_object_object_add(req, "to", json_object_new_uint64(find_tier(&args)));
+	json_object_object_add(req, "to", json_object_new_uint64(
+			       find_tier(args.vm, "--to", args.to)));
 	if (args.all)
 		json_object_object_add(req, "all", json_object_new_boolean(true));
 	json_object_object_add(req, "ranges", args.ranges);

@@ -70,6 +70,26 @@ static void print_online(json *tiers)
 	}
 }
 
+/* Of tiers that have, or are to have, less than all of their memory. */
+static void print_sizes(json *tiers)
+{
+	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
+		json *size = field(json_object_array_get_idx(tiers, i), "size");
+		char b[4][24];
+
+		if (num_of(size, "requested_bytes") == num_of(size, "max_bytes") &&
+		    !num_of(size, "pending_bytes"))
+			continue;
+		printf("resize      tier %zu has %s of %s, %s requested, %s free%s%s\n", i,
+		       cell_size(size, "actual_bytes", b[0], sizeof(b[0])),
+		       cell_size(size, "max_bytes", b[1], sizeof(b[1])),
+		       cell_size(size, "requested_bytes", b[2], sizeof(b[2])),
+		       cell_size(size, "free_bytes", b[3], sizeof(b[3])),
+		       known(size, "why") ? ": " : "",
+		       known(size, "why") ? text_of(size, "why") : "");
+	}
+}
+
 static void print_vm(json *vm)
 {
 	json *log = field(vm, "dirty_log");
@@ -80,6 +100,7 @@ static void print_vm(json *vm)
 	       state_of(vm), text_of(vm, "policy"));
 	print_tiers(field(vm, "tiers"));
 	print_online(field(vm, "tiers"));
+	print_sizes(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
 	printf("windows     %s of %s ms", text_of(vm, "windows"),

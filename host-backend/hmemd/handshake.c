@@ -104,6 +104,10 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (ret < 0)
 		return ret;
 	vm->hello = *hello;
+	for (uint32_t i = 0; i < hello->num_tiers; i++) {
+		vm->sizes.tiers[i].requested = hello->tiers[i].size;
+		vm->sizes.tiers[i].actual = hello->tiers[i].size;
+	}
 	ret = map_maps(vm, err);
 	if (ret < 0)
 		return ret;

@@ -49,6 +49,16 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 	return 0;
 }
 
+static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
+		    struct hmem_err *err)
+{
+	int ret = hmem_link_check_sizes(sizes, vm->hello.tiers, vm->hello.num_tiers, err);
+
+	if (!ret)
+		vm->sizes = *sizes;
+	return ret;
+}
+
 static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 		    struct hmem_err *err)
 {
@@ -78,6 +88,8 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			return batches_results(vm, payload, hdr->len, err);
 		case HMEM_LINK_REJECT:
 			return batches_reject(vm, payload, err);
+		case HMEM_LINK_SIZES:
+			return on_sizes(vm, payload, err);
 		default:
 			return windows_tick(vm, payload, err);
 		}

@@ -9,6 +9,7 @@
 #include "tracking.h"
 #include "verb_heat.h"
 #include "verb_jobs.h"
+#include "verb_resize.h"
 #include "verbs.h"
 #include "vm_json.h"
 
@@ -148,6 +149,7 @@ static const struct {
 	{ "migrate", verb_migrate },
 	{ "jobs", verb_jobs },
 	{ "cancel", verb_cancel },
+	{ "resize", verb_resize },
 };
 
 bool verbs_run(struct client *client, const char *name, json *req)

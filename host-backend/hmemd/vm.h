@@ -45,6 +45,8 @@ struct vm {
 	bool have_hello, have_ranges, have_state;
 	struct hmem_link_hello hello;
 	struct hmem_link_state state;
+	/* All of each tier, until SIZES has come; @requested: as hmemd has asked last. */
+	struct hmem_link_sizes sizes;
 
 	/* Shared with the device, which can write at any time. */
 	uint64_t *map;

@@ -100,6 +100,27 @@ static json *online_json(const struct vm *vm, unsigned int tier)
 	return json_object_new_uint64(online < bytes ? online : bytes);
 }
 
+json *vm_size_json(const struct vm *vm, unsigned int tier)
+{
+	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
+	bool told = vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
+	json *o = json_object_new_object();
+
+	json_put_u64(o, "requested_bytes", s->requested);
+	json_put_u64(o, "actual_bytes", s->actual);
+	json_put_u64(o, "pending_bytes", s->actual > s->requested ?
+		     s->actual - s->requested : s->requested - s->actual);
+	json_object_object_add(o, "free_bytes", told && s->free ?
+			       json_object_new_uint64(s->free) : NULL);
+	json_put_str(o, "why", s->actual == s->requested ? NULL :
+		     told ? hmem_why_name(s->why) : "no-driver");
+	json_put_u64(o, "min_bytes", t->min);
+	json_put_u64(o, "max_bytes", t->size);
+	json_put_u64(o, "unit_bytes", t->unit);
+	return o;
+}
+
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 /* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
@@ -116,6 +137,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	json_put_u64(o, "bytes", vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	json_put_u64(o, "pages", vm->placer.pages.frames[tier]);
 	json_object_object_add(o, "online_bytes", online_json(vm, tier));
+	json_object_object_add(o, "size", vm_size_json(vm, tier));
 	json_object_object_add(o, "used", vm->placer.pages.windows ?
 			       json_object_new_uint64(vm->placer.pages.frames[tier] -
 						      vm->placer.pages.hist[tier][0]) :

@@ -14,7 +14,8 @@
  *   STATE    when it has changed      HINTS      a batch of pages to move
  *   RANGES   when they have changed   TRACK      start, change or stop tracking
  *   RESULTS  of a batch               TICK_DONE  the maps have been read
- *   REJECT   a batch is not accepted
+ *   REJECT   a batch is not accepted  RESIZE     ask for another size of a tier
+ *   SIZES    whenever they change
  *   TICK     a window has ended
  *
  * RANGES come before messages that depend on them (RESULTS, REJECT, TICK).  Otherwise
@@ -30,7 +31,7 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	5u
+#define HMEM_LINK_VERSION	6u
 
 /* Largest payload, in bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
@@ -93,11 +94,13 @@ enum hmem_link_type {
 	HMEM_LINK_RESULTS = 4,		/* struct virtio_hmem_result_batch */
 	HMEM_LINK_REJECT = 5,		/* struct hmem_link_reject */
 	HMEM_LINK_TICK = 6,		/* struct hmem_link_tick */
+	HMEM_LINK_SIZES = 7,		/* struct hmem_link_sizes */
 	/* daemon to device */
 	HMEM_LINK_WELCOME = 0x81,	/* struct hmem_link_welcome */
 	HMEM_LINK_HINTS = 0x82,		/* struct virtio_hmem_hint_batch */
 	HMEM_LINK_TRACK = 0x83,		/* struct hmem_link_track */
 	HMEM_LINK_TICK_DONE = 0x84,	/* struct hmem_link_tick_done */
+	HMEM_LINK_RESIZE = 0x85,	/* struct hmem_link_resize */
 };
 
 struct hmem_link_header {
@@ -114,6 +117,12 @@ struct hmem_link_tier {
 	uint32_t read_bandwidth;
 	uint32_t write_bandwidth;
 	uint64_t size;
+	/*
+	 * RESIZE may ask for min .. size bytes of the tier, in multiples of unit; a
+	 * unit of 0: the tier cannot be resized.
+	 */
+	uint64_t min;
+	uint64_t unit;
 };
 
 struct hmem_link_hello {
@@ -236,6 +245,30 @@ struct hmem_link_tick {
 
 struct hmem_link_tick_done {
 	uint64_t seq;
+};
+
+/*
+ * Sizes of all tiers, in bytes.  Sent whenever they change, but no more often than once
+ * in 10 ms of guest time, and in answer to each RESIZE.  As long as none has come on the
+ * connection, each tier has all of its memory, and that is requested.
+ */
+struct hmem_link_size {
+	uint64_t requested;	/* what the guest's driver is asked for */
+	uint64_t actual;	/* memory that the guest has not given up */
+	uint64_t free;		/* of this, not used, as the driver says; 0: not known */
+	uint32_t why;		/* VIRTIO_HMEM_WHY_*: requested and actual still differ */
+	uint32_t padding;
+};
+
+struct hmem_link_sizes {
+	struct hmem_link_size tiers[HMEM_LINK_MAX_TIERS];	/* zero from num_tiers on */
+};
+
+/* The tier is to have so much memory.  What the tier has follows in SIZES. */
+struct hmem_link_resize {
+	uint32_t tier;		/* below num_tiers, with a unit that is not 0 */
+	uint32_t padding;
+	uint64_t bytes;		/* hmem_link_tier.min .. size, a multiple of unit */
 };
 
 struct hmem_link_welcome {

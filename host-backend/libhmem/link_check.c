@@ -29,6 +29,8 @@ static const struct msg_form {
 			       sizeof(struct hmem_link_reject), 8 },
 	[HMEM_LINK_TICK] = { "TICK", sizeof(struct hmem_link_tick),
 			     sizeof(struct hmem_link_tick), 8 },
+	[HMEM_LINK_SIZES] = { "SIZES", sizeof(struct hmem_link_sizes),
+			      sizeof(struct hmem_link_sizes), 8 },
 };
 #define NUM_FORMS	(sizeof(forms) / sizeof(forms[0]))
 
@@ -55,6 +57,15 @@ const char *hmem_reject_name(uint32_t code)
 	default:
 		return NULL;
 	}
+}
+
+const char *hmem_why_name(uint32_t why)
+{
+	static const char *const names[VIRTIO_HMEM_WHY_MAX] = {
+		VIRTIO_HMEM_WHY_NAMES
+	};
+
+	return why < VIRTIO_HMEM_WHY_MAX ? names[why] : NULL;
 }
 
 const char *hmem_kind_name(unsigned int kind)
@@ -138,6 +149,16 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				 " ns, not %" PRIu64 " .. %" PRIu64,
 				 hello->min_window_ns, HMEM_LINK_MIN_WINDOW_NS,
 				 HMEM_LINK_MAX_WINDOW_NS);
+	for (uint32_t i = 0; i < hello->num_tiers; i++) {
+		const struct hmem_link_tier *t = &hello->tiers[i];
+
+		if (t->min > t->size || (t->unit & (t->unit - 1)) ||
+		    (t->unit && (t->unit < HMEM_LINK_PAGE_SIZE || t->size % t->unit ||
+				 t->min % t->unit)))
+			return hmem_fail(err, EPROTO, "HELLO: tier %" PRIu32 " has %" PRIu64
+					 " bytes, at least %" PRIu64 ", in units of %"
+					 PRIu64, i, t->size, t->min, t->unit);
+	}
 	return 0;
 }
 
@@ -224,6 +245,26 @@ int hmem_link_check_result(const struct virtio_hmem_result *res,
 		return hmem_fail(err, EPROTO, "RESULTS: frame %#" PRIx64
 				 ": %s, but has a new frame", gfn,
 				 hmem_reason_name(res->reason));
+	return 0;
+}
+
+int hmem_link_check_sizes(const struct hmem_link_sizes *sizes,
+			  const struct hmem_link_tier *tiers, uint32_t num_tiers,
+			  struct hmem_err *err)
+{
+	for (uint32_t i = 0; i < num_tiers; i++) {
+		const struct hmem_link_size *s = &sizes->tiers[i];
+
+		if (s->padding || s->why >= VIRTIO_HMEM_WHY_MAX)
+			return hmem_fail(err, EPROTO, "SIZES: tier %" PRIu32 ": reason %"
+					 PRIu32 ", padding %#" PRIx32, i, s->why, s->padding);
+		if (s->requested > tiers[i].size || s->actual > tiers[i].size ||
+		    s->free > s->actual)
+			return hmem_fail(err, EPROTO, "SIZES: tier %" PRIu32 " of %" PRIu64
+					 " bytes: %" PRIu64 " requested, %" PRIu64
+					 " there, %" PRIu64 " free", i, tiers[i].size,
+					 s->requested, s->actual, s->free);
+	}
 	return 0;
 }
 

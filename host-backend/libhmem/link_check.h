@@ -45,6 +45,11 @@ int hmem_link_check_result(const struct virtio_hmem_result *res,
 int hmem_link_check_reject(const struct hmem_link_reject *reject,
 			   struct hmem_err *err);
 
+/* @tiers and @num_tiers are HELLO's. */
+int hmem_link_check_sizes(const struct hmem_link_sizes *sizes,
+			  const struct hmem_link_tier *tiers, uint32_t num_tiers,
+			  struct hmem_err *err);
+
 int hmem_link_check_tick(const struct hmem_link_tick *tick,
 			 struct hmem_err *err);
 
@@ -53,6 +58,9 @@ const char *hmem_reject_name(uint32_t code);
 
 /* "moved", "off-lru" and so on; NULL if @reason is not a reason. */
 const char *hmem_reason_name(unsigned int reason);
+
+/* "node-full" and so on; NULL if @why is not a reason. */
+const char *hmem_why_name(uint32_t why);
 
 /* "dram", "nvm", "cxl" or "other". */
 const char *hmem_kind_name(unsigned int kind);

@@ -36,7 +36,8 @@ static void headers(void **state)
 		{ HMEM_LINK_REJECT, 24, false },
 		{ HMEM_LINK_TICK, 56, true }, { HMEM_LINK_TICK, 48, false },
 		{ HMEM_LINK_TICK, 0, false },
-		{ 0, 0, false }, { 7, 16, false },
+		{ HMEM_LINK_SIZES, 256, true }, { HMEM_LINK_SIZES, 248, false },
+		{ 0, 0, false }, { 8, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
 		{ UINT32_MAX, UINT32_MAX, false },
 		{ HMEM_LINK_RESULTS, UINT32_MAX, false },
@@ -85,6 +86,11 @@ static void hellos(void **state)
 	BAD(h.map_bytes = 12);
 	BAD(h.map_bytes = HMEM_MAX_GFN / 8 + 8);
 	BAD(h.map_bytes = UINT64_MAX - 7);
+	BAD(h.tiers[0].min = h.tiers[0].size + 4096);
+	BAD(h.tiers[1].unit = 12288);
+	BAD(h.tiers[1].unit = 2048);
+	BAD(h.tiers[1].unit = UINT64_C(1) << 63);
+	BAD((h.tiers[1].unit = 8192, h.tiers[1].min = 4096));
 #undef BAD
 }
 
@@ -119,6 +125,36 @@ static void range_lists(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(hmem_link_check_ranges(cases[i].r, 3, 256 / 8, 2, NULL),
 				 cases[i].ok ? 0 : -EPROTO);
+}
+
+static void sizes(void **state)
+{
+	struct hmem_link_hello hello;
+	struct hmem_link_sizes good = { 0 }, s;
+
+	(void)state;
+	peer_fill_hello(&hello, "web");
+	good.tiers[0] = (struct hmem_link_size) {
+		.requested = 0, .actual = hello.tiers[0].size, .free = hello.tiers[0].size,
+		.why = VIRTIO_HMEM_WHY_NODE_FULL,
+	};
+	assert_int_equal(hmem_link_check_sizes(&good, hello.tiers, 2, NULL), 0);
+#define BAD(change) do {						\
+		struct hmem_err err = { "" };				\
+		s = good;						\
+		change;							\
+		assert_int_equal(hmem_link_check_sizes(&s, hello.tiers, 2, &err), \
+				 -EPROTO);				\
+		assert_true(err.msg[0]);				\
+	} while (0)
+	BAD(s.tiers[1].requested = hello.tiers[1].size + 1);
+	BAD(s.tiers[1].actual = UINT64_MAX);
+	BAD(s.tiers[0].free++);
+	BAD(s.tiers[1].free = 1);
+	BAD(s.tiers[0].why = VIRTIO_HMEM_WHY_MAX);
+	BAD(s.tiers[0].why = UINT32_MAX);
+	BAD(s.tiers[1].padding = 1);
+#undef BAD
 }
 
 static bool result_ok(const struct virtio_hmem_result *r)
@@ -226,6 +262,10 @@ static void names(void **state)
 	assert_null(hmem_reason_name(VIRTIO_HMEM_R_MAX));
 	assert_string_equal(hmem_reason_name(VIRTIO_HMEM_R_OFF_LRU), "off-lru");
 	assert_string_equal(hmem_reason_name(VIRTIO_HMEM_R_BAD_ORDER), "bad-order");
+	for (uint32_t i = 0; i < VIRTIO_HMEM_WHY_MAX; i++)
+		assert_non_null(hmem_why_name(i));
+	assert_null(hmem_why_name(VIRTIO_HMEM_WHY_MAX));
+	assert_string_equal(hmem_why_name(VIRTIO_HMEM_WHY_UNIT), "unit");
 }
 
 int main(void)
@@ -234,6 +274,7 @@ int main(void)
 		cmocka_unit_test(headers),
 		cmocka_unit_test(hellos),
 		cmocka_unit_test(range_lists),
+		cmocka_unit_test(sizes),
 		cmocka_unit_test(results),
 		cmocka_unit_test(result_batches),
 		cmocka_unit_test(small_ones),

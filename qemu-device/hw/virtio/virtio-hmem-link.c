@@ -30,6 +30,8 @@ static bool hmem_link_len_ok(uint32_t type, uint32_t len)
         return len == sizeof(struct hmem_link_track);
     case HMEM_LINK_TICK_DONE:
         return len == sizeof(struct hmem_link_tick_done);
+    case HMEM_LINK_RESIZE:
+        return len == sizeof(struct hmem_link_resize);
     default:
         return false;
     }

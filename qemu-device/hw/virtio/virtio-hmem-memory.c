@@ -563,6 +563,26 @@ bool hmem_memory_has_page(const HmemMemory *memory, uint64_t gfn,
     return hmem_frames_have_page(range->gfn, range->num, gfn, order);
 }
 
+bool hmem_memory_find(const HmemMemory *memory, uint64_t gfn, uint64_t num,
+                      uint32_t tier, MemoryRegion **mr, uint64_t *offset)
+{
+    const uint32_t at = hmem_ranges_find(memory->ranges, gfn);
+    const HmemRange *range;
+
+    if (at == memory->ranges->len) {
+        return false;
+    }
+    range = &g_array_index(memory->ranges, HmemRange, at);
+    if (range->link.tier != tier || gfn < range->link.gfn ||
+        num > range->link.num - (gfn - range->link.gfn)) {
+        return false;
+    }
+    *mr = range->mr;
+    *offset = range->offset +
+        ((gfn - range->link.gfn) << VIRTIO_HMEM_GFN_SHIFT);
+    return true;
+}
+
 uint64_t hmem_memory_word(const HmemMemory *memory, uint64_t word)
 {
     uint32_t at = hmem_ranges_find(memory->ranges, word * 64);

@@ -58,6 +58,8 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
  * must not be able to keep hmemd busy.  A person does not notice the delay.
  */
 #define VIRTIO_HMEM_ONLINE_DELAY_NS (10 * SCALE_MS)
+/* The same for the sizes of tiers, which change with each of many messages. */
+#define VIRTIO_HMEM_SIZES_DELAY_NS VIRTIO_HMEM_ONLINE_DELAY_NS
 
 static const char *const virtio_hmem_reject_names[] = {
     [HMEM_LINK_REJECT_NO_DRIVER] = "no-driver",
@@ -240,6 +242,55 @@ static void virtio_hmem_send(VirtIOHMEM *hmem, enum hmem_link_type type,
     hmem_link_send(&hmem->link, type, payload, len);
 }
 
+static void virtio_hmem_send_sizes(VirtIOHMEM *hmem)
+{
+    timer_del(hmem->sizes_timer);
+    hmem_resize_sizes(&hmem->resize, &hmem->sizes);
+    hmem_link_send(&hmem->link, HMEM_LINK_SIZES, &hmem->sizes,
+                   sizeof(hmem->sizes));
+}
+
+/* hmemd has not been told of the sizes as they are. */
+static bool virtio_hmem_sizes_differ(const VirtIOHMEM *hmem)
+{
+    struct hmem_link_sizes sizes;
+
+    hmem_resize_sizes(&hmem->resize, &sizes);
+    return memcmp(&sizes, &hmem->sizes, sizeof(sizes));
+}
+
+static void virtio_hmem_flush_sizes(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    if (virtio_hmem_sizes_differ(hmem)) {
+        virtio_hmem_send_sizes(hmem);
+    }
+}
+
+/* The sizes that hmemd assumes until the device tells others. */
+static void virtio_hmem_assume_sizes(VirtIOHMEM *hmem)
+{
+    int i;
+
+    memset(&hmem->sizes, 0, sizeof(hmem->sizes));
+    for (i = 0; i < hmem->memory.num_tiers; i++) {
+        hmem->sizes.tiers[i].requested = hmem->memory.tiers[i].info.size;
+        hmem->sizes.tiers[i].actual = hmem->memory.tiers[i].info.size;
+    }
+}
+
+static void virtio_hmem_sizes_changed(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    if (hmem->sizes_timer && !timer_pending(hmem->sizes_timer) &&
+        virtio_hmem_sizes_differ(hmem)) {
+        timer_mod(hmem->sizes_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
+                  VIRTIO_HMEM_SIZES_DELAY_NS);
+    }
+}
+
 static void virtio_hmem_send_state(VirtIOHMEM *hmem)
 {
     hmem->state.vtime_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
@@ -368,6 +419,10 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
     }
     for (i = 0; i < hmem->memory.num_tiers; i++) {
         hello.tiers[i] = hmem->memory.tiers[i].info;
+        if (hmem->offer_resize) {
+            hello.tiers[i].min = hmem->resize.tiers[i].min;
+            hello.tiers[i].unit = hmem->resize.tiers[i].unit;
+        }
     }
     hmem_link_send_fd(&hmem->link, HMEM_LINK_HELLO, &hello, sizeof(hello),
                       hmem->track.maps.fd);
@@ -857,7 +912,12 @@ static void virtio_hmem_work(void *opaque)
     bool more;
 
     object_ref(transport);
+    if (hmem->config_changed) {
+        hmem->config_changed = false;
+        virtio_notify_config(VIRTIO_DEVICE(hmem));
+    }
     more = virtio_hmem_receive_results(hmem);
+    more |= hmem_resize_receive(&hmem->resize);
     more |= hmem_access_receive(&hmem->access);
     /* Deliver after receiving, because finished batches make room. */
     more |= virtio_hmem_deliver(hmem);
@@ -903,6 +963,8 @@ static void virtio_hmem_link_opened(void *opaque)
     virtio_hmem_send_hello(hmem);
     virtio_hmem_send_ranges(hmem);
     virtio_hmem_send_state(hmem);
+    virtio_hmem_assume_sizes(hmem);
+    virtio_hmem_sizes_changed(hmem);
 }
 
 static void virtio_hmem_link_closed(void *opaque)
@@ -937,6 +999,20 @@ static void virtio_hmem_link_message(void *opaque, uint32_t type,
             hmem_link_drop(&hmem->link, "TICK_DONE for tick %" PRIu64
                            ", which was not sent", done->seq);
         }
+        break;
+    }
+    case HMEM_LINK_RESIZE: {
+        g_autofree char *wrong = hmem->offer_resize ?
+            hmem_resize_request(&hmem->resize, payload) :
+            g_strdup("a device that does not resize");
+
+        if (wrong) {
+            hmem_link_drop(&hmem->link, "RESIZE to %s", wrong);
+            break;
+        }
+        virtio_hmem_send_sizes(hmem);
+        hmem->config_changed = true;
+        virtio_hmem_kick(hmem);
         break;
     }
     default:
@@ -1014,6 +1090,13 @@ static void virtio_hmem_get_config(VirtIODevice *vdev, uint8_t *config)
 
     for (i = 0; i < hmem->memory.num_tiers; i++) {
         now.tiers[i].online = cpu_to_le64(hmem->online[i]);
+        if (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE)) {
+            const HmemResizeTier *tier = &hmem->resize.tiers[i];
+
+            now.tiers[i].requested = cpu_to_le64(tier->requested);
+            now.tiers[i].unit_order = tier->unit ?
+                ctz64(tier->unit) - VIRTIO_HMEM_GFN_SHIFT : 0;
+        }
     }
     memcpy(config, &now, sizeof(now));
 }
@@ -1047,6 +1130,8 @@ static void virtio_hmem_reset(VirtIODevice *vdev)
     }
     timer_del(hmem->online_timer);
     memset(hmem->online, 0, sizeof(hmem->online));
+    hmem_resize_reset(&hmem->resize);
+    virtio_hmem_sizes_changed(hmem);
     virtio_hmem_get_config(vdev, vdev->config);
 }
 
@@ -1061,6 +1146,9 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
         virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
         virtio_add_feature(&features, VIRTIO_HMEM_F_INCOMPLETE);
         virtio_add_feature(&features, VIRTIO_HMEM_F_LOOK);
+    }
+    if (VIRTIO_HMEM(vdev)->offer_resize) {
+        virtio_add_feature(&features, VIRTIO_HMEM_F_RESIZE);
     }
     return features;
 }
@@ -1110,7 +1198,7 @@ static const char *virtio_hmem_name(DeviceState *dev)
     return object_get_canonical_path_component(OBJECT(proxy ?: dev));
 }
 
-static bool virtio_hmem_check_machine(const VirtIOHMEM *hmem, Error **errp)
+static bool virtio_hmem_check_machine(VirtIOHMEM *hmem, Error **errp)
 {
     bool two = false;
 
@@ -1137,6 +1225,13 @@ static bool virtio_hmem_check_machine(const VirtIOHMEM *hmem, Error **errp)
         warn_report("virtio-hmem: memory of this confidential guest cannot be "
                     "tracked from outside: 'dirty' and 'host' are withheld, "
                     "the guest's driver has to do it ('gpt')");
+        /* Its private memory is not where this device would release it. */
+        hmem->offer_resize = false;
+    }
+    if (!hmem->offer_resize && (hmem->initial || hmem->minimum)) {
+        error_setg(errp, "'initial' and 'minimum' are for a device with "
+                   "'resize=on'");
+        return false;
     }
     return true;
 }
@@ -1145,6 +1240,7 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
+    int i;
 
     if (!virtio_hmem_check_machine(hmem, errp) ||
         !hmem_memory_realize(&hmem->memory, hmem->kinds, errp) ||
@@ -1163,6 +1259,16 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
         return;
     }
 
+    if (!hmem_resize_realize(&hmem->resize, vdev, &hmem->memory, hmem->initial,
+                             hmem->minimum, virtio_hmem_sizes_changed, hmem,
+                             errp)) {
+        hmem_link_unrealize(&hmem->link);
+        hmem_track_unrealize(&hmem->track);
+        hmem_memory_unrealize(&hmem->memory);
+        timer_free(hmem->ranges_timer);
+        return;
+    }
+
     virtio_init(vdev, VIRTIO_ID_HMEM, sizeof(struct virtio_hmem_config));
     hmem->hint_vq = virtio_add_queue(vdev, VIRTIO_HMEM_QUEUE_SIZE,
                                      virtio_hmem_handle_vq);
@@ -1171,6 +1277,15 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     if (hmem->offer_access) {
         hmem_access_realize(&hmem->access, vdev, &hmem->track,
                             virtio_hmem_handle_vq);
+    } else if (hmem->offer_resize) {
+        for (i = 0; i < ARRAY_SIZE(hmem->no_scan_vqs); i++) {
+            hmem->no_scan_vqs[i] = virtio_add_queue(vdev,
+                                                    VIRTIO_HMEM_QUEUE_SIZE,
+                                                    virtio_hmem_handle_vq);
+        }
+    }
+    if (hmem->offer_resize) {
+        hmem_resize_add_queue(&hmem->resize, virtio_hmem_handle_vq);
     }
     hmem->work_bh = virtio_bh_new_guarded(dev, virtio_hmem_work, hmem);
     hmem->work_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, virtio_hmem_work_timer,
@@ -1179,6 +1294,9 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     hmem->next_id = 1;
     hmem->online_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
                                       virtio_hmem_changed, hmem);
+    hmem->sizes_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL,
+                                     virtio_hmem_flush_sizes, hmem);
+    virtio_hmem_assume_sizes(hmem);
     hmem->postcopy_timer = timer_new_ms(QEMU_CLOCK_REALTIME,
                                         virtio_hmem_postcopy_timer, hmem);
     migration_add_notifier(&hmem->migration_notifier,
@@ -1196,6 +1314,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOHMEM *hmem = VIRTIO_HMEM(dev);
+    int i;
 
     /* Makes code that is working on a queue stop. */
     virtio_reset(vdev);
@@ -1210,14 +1329,23 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     qemu_bh_delete(hmem->work_bh);
     hmem->work_bh = NULL;
     timer_free(hmem->online_timer);
+    timer_free(hmem->sizes_timer);
+    hmem->sizes_timer = NULL;
     timer_free(hmem->postcopy_timer);
     virtio_hmem_end_sent(hmem);
+    hmem_resize_unrealize(&hmem->resize);
     hmem_memory_unrealize(&hmem->memory);
     timer_free(hmem->ranges_timer);
     virtio_delete_queue(hmem->hint_vq);
     virtio_delete_queue(hmem->result_vq);
     if (hmem->offer_access) {
         hmem_access_unrealize(&hmem->access);
+    }
+    for (i = 0; i < ARRAY_SIZE(hmem->no_scan_vqs); i++) {
+        if (hmem->no_scan_vqs[i]) {
+            virtio_delete_queue(hmem->no_scan_vqs[i]);
+            hmem->no_scan_vqs[i] = NULL;
+        }
     }
     virtio_cleanup(vdev);
 }
@@ -1373,6 +1501,37 @@ static const VMStateDescription vmstate_virtio_hmem_online = {
     },
 };
 
+static bool virtio_hmem_resize_needed(void *opaque)
+{
+    return virtio_vdev_has_feature(VIRTIO_DEVICE(opaque), VIRTIO_HMEM_F_RESIZE);
+}
+
+/* The queue is there if the feature could be negotiated. */
+static int virtio_hmem_resize_post_load(void *opaque, int version_id)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    if (!hmem->offer_resize) {
+        error_report("virtio-hmem: sizes of a device with resize=on come to "
+                     "one with resize=off");
+        return -EINVAL;
+    }
+    virtio_hmem_sizes_changed(hmem);
+    return 0;
+}
+
+static const VMStateDescription vmstate_virtio_hmem_resize = {
+    .name = "virtio-hmem-device/resize",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = virtio_hmem_resize_needed,
+    .post_load = virtio_hmem_resize_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT(resize, VirtIOHMEM, 1, vmstate_hmem_resize, HmemResize),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription vmstate_virtio_hmem_device = {
     .name = "virtio-hmem-device",
     .version_id = 1,
@@ -1389,6 +1548,7 @@ static const VMStateDescription vmstate_virtio_hmem_device = {
     .subsections = (const VMStateDescription * const []) {
         &vmstate_virtio_hmem_access,
         &vmstate_virtio_hmem_online,
+        &vmstate_virtio_hmem_resize,
         NULL
     },
 };
@@ -1531,6 +1691,9 @@ static const Property virtio_hmem_properties[] = {
     DEFINE_PROP_CHR(VIRTIO_HMEM_CHARDEV_PROP, VirtIOHMEM, link.chr),
     DEFINE_PROP_STRING(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, kinds),
     DEFINE_PROP_BOOL(VIRTIO_HMEM_ACCESS_PROP, VirtIOHMEM, offer_access, true),
+    DEFINE_PROP_BOOL(VIRTIO_HMEM_RESIZE_PROP, VirtIOHMEM, offer_resize, true),
+    DEFINE_PROP_STRING(VIRTIO_HMEM_INITIAL_PROP, VirtIOHMEM, initial),
+    DEFINE_PROP_STRING(VIRTIO_HMEM_MINIMUM_PROP, VirtIOHMEM, minimum),
 };
 
 static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
@@ -1561,6 +1724,17 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                           "let the guest's driver find out "
                                           "which pages are used (the tracker "
                                           "gpt)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_RESIZE_PROP,
+                                          "let hmemd have the guest give up "
+                                          "memory of a tier");
+    object_class_property_set_description(klass, VIRTIO_HMEM_INITIAL_PROP,
+                                          "how much of each tier the guest is "
+                                          "to have at first, fastest first, "
+                                          "with ':' between (default: all)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_MINIMUM_PROP,
+                                          "how much of each tier hmemd has to "
+                                          "leave the guest, in the same form "
+                                          "(default: nothing)");
     object_class_property_add_bool(klass, VIRTIO_HMEM_CONNECTED_PROP,
                                    virtio_hmem_get_connected, NULL);
     object_class_property_set_description(klass, VIRTIO_HMEM_CONNECTED_PROP,

@@ -47,10 +47,34 @@
 typedef const void HmemClassData;
 typedef int HmemSetStatusRet;
 #define HMEM_SET_STATUS_OK 0
+typedef const InterfaceInfo HmemInterfaceInfo;
 #else
 typedef void HmemClassData;
 typedef void HmemSetStatusRet;
 #define HMEM_SET_STATUS_OK
+typedef InterfaceInfo HmemInterfaceInfo;
+#endif
+
+/* 10.1: one kind of callback for all parts of memory, which can fail. */
+#if HMEM_QEMU_AT_LEAST(10, 1)
+typedef ReplayRamDiscardState HmemReplayPopulated;
+typedef ReplayRamDiscardState HmemReplayDiscarded;
+typedef int HmemReplayDiscardedRet;
+#define HMEM_REPLAY_DISCARDED(replay, section, opaque)                      \
+    do {                                                                    \
+        int ret_ = (replay)(section, opaque);                               \
+        if (ret_) {                                                         \
+            return ret_;                                                    \
+        }                                                                   \
+    } while (0)
+#define HMEM_REPLAY_DISCARDED_OK 0
+#else
+typedef ReplayRamPopulate HmemReplayPopulated;
+typedef ReplayRamDiscard HmemReplayDiscarded;
+typedef void HmemReplayDiscardedRet;
+#define HMEM_REPLAY_DISCARDED(replay, section, opaque)                      \
+    (replay)(section, opaque)
+#define HMEM_REPLAY_DISCARDED_OK
 #endif
 
 #endif

@@ -96,6 +96,14 @@ bool hmem_memory_had_page(const HmemMemory *memory, uint64_t gfn,
                           uint8_t order, uint64_t since);
 
 /*
+ * Where @num frames from @gfn on are, if all of them are in one piece of memory
+ * of @tier: the RAM, and the offset there in bytes.  Any values are safe to ask
+ * for.
+ */
+bool hmem_memory_find(const HmemMemory *memory, uint64_t gfn, uint64_t num,
+                      uint32_t tier, MemoryRegion **mr, uint64_t *offset);
+
+/*
  * A mask of those of the frames 64 * @word .. 64 * @word + 63 that are in a
  * range.  @word is at most UINT64_MAX / 64.
  */

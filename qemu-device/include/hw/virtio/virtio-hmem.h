@@ -10,6 +10,7 @@
 #include "hw/virtio/virtio-hmem-access.h"
 #include "hw/virtio/virtio-hmem-link.h"
 #include "hw/virtio/virtio-hmem-memory.h"
+#include "hw/virtio/virtio-hmem-resize.h"
 #include "hw/virtio/virtio-hmem-track.h"
 #include "qemu/notify.h"
 #include "qom/object.h"
@@ -20,6 +21,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 #define VIRTIO_HMEM_CHARDEV_PROP "chardev"
 #define VIRTIO_HMEM_KINDS_PROP "kinds"
 #define VIRTIO_HMEM_ACCESS_PROP "access"
+#define VIRTIO_HMEM_RESIZE_PROP "resize"
+#define VIRTIO_HMEM_INITIAL_PROP "initial"
+#define VIRTIO_HMEM_MINIMUM_PROP "minimum"
 #define VIRTIO_HMEM_CONNECTED_PROP "connected"
 #define VIRTIO_HMEM_DRIVER_PROP "driver-state"
 #define VIRTIO_HMEM_LOG_PROP "dirty-log"
@@ -100,6 +104,13 @@ struct VirtIOHMEM {
     /* The device offers VIRTIO_HMEM_F_ACCESS; its state. */
     bool offer_access;
     HmemAccess access;
+    /* Likewise; and the queues of scans, where there are none. */
+    bool offer_resize;
+    char *initial, *minimum;
+    HmemResize resize;
+    VirtQueue *no_scan_vqs[2];
+    /* The driver is to be told that its configuration has changed. */
+    bool config_changed;
     struct virtio_hmem_config config;
     /*
      * The ranges have changed since hmemd was told.  The timer is pending if
@@ -113,6 +124,8 @@ struct VirtIOHMEM {
      */
     uint64_t online[VIRTIO_HMEM_MAX_TIERS];
     QEMUTimer *online_timer;
+    /* Pending: hmemd is to be told of the sizes of tiers. */
+    QEMUTimer *sizes_timer;
 
     /* Oldest first; at most VIRTIO_HMEM_MAX_BATCHES. */
     QTAILQ_HEAD(, VirtIOHMEMBatch) batches;
@@ -131,6 +144,7 @@ struct VirtIOHMEM {
 
     /* The state that hmemd was last told. */
     struct hmem_link_state state;
+    struct hmem_link_sizes sizes;
 
     VirtIOHMEMStats stats;
 };

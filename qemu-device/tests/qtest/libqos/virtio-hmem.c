@@ -28,6 +28,10 @@ void qvirtio_hmem_start(QVirtioHMEM *hmem)
         hmem->access_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
                                            VIRTIO_HMEM_VQ_ACCESS);
     }
+    if (features & (1ull << VIRTIO_HMEM_F_RESIZE)) {
+        hmem->resize_vq = qvirtqueue_setup(hmem->vdev, hmem->alloc,
+                                           VIRTIO_HMEM_VQ_RESIZE);
+    }
     qvirtio_set_driver_ok(hmem->vdev);
 }
 
@@ -35,6 +39,7 @@ void qvirtio_hmem_stop(QVirtioHMEM *hmem)
 {
     QVirtQueue **vqs[] = {
         &hmem->hint_vq, &hmem->result_vq, &hmem->scan_vq, &hmem->access_vq,
+        &hmem->resize_vq,
     };
     int i;
 
@@ -90,6 +95,25 @@ uint64_t qvirtio_hmem_report(QVirtioHMEM *hmem, const void *data,
                              uint32_t len)
 {
     return hmem_send(hmem, hmem->access_vq, data, len);
+}
+
+uint64_t qvirtio_hmem_resize(QVirtioHMEM *hmem, const void *data, uint32_t len,
+                             uint64_t answer, uint32_t room)
+{
+    QVirtQueue *vq = hmem->resize_vq;
+    uint64_t addr = guest_alloc(hmem->alloc, MAX(len, 1));
+    uint32_t head;
+
+    if (len) {
+        qtest_memwrite(hmem->qts, addr, data, len);
+    }
+    answer = answer ?: guest_alloc(hmem->alloc, MAX(room, 1));
+    head = qvirtqueue_add(hmem->qts, vq, addr, len, false, room);
+    if (room) {
+        qvirtqueue_add(hmem->qts, vq, answer, room, true, false);
+    }
+    qvirtqueue_kick(hmem->qts, hmem->vdev, vq, head);
+    return answer;
 }
 
 static void *qvirtio_hmem_pci_get_driver(void *object, const char *interface)

@@ -20,6 +20,8 @@ typedef struct QVirtioHMEM {
     /* NULL without VIRTIO_HMEM_F_ACCESS. */
     QVirtQueue *scan_vq;
     QVirtQueue *access_vq;
+    /* NULL without VIRTIO_HMEM_F_RESIZE */
+    QVirtQueue *resize_vq;
 } QVirtioHMEM;
 
 typedef struct QVirtioHMEMPCI {
@@ -47,5 +49,12 @@ uint64_t qvirtio_hmem_result(QVirtioHMEM *hmem, const void *data,
 uint64_t qvirtio_hmem_post_scan(QVirtioHMEM *hmem, uint32_t len);
 uint64_t qvirtio_hmem_report(QVirtioHMEM *hmem, const void *data,
                              uint32_t len);
+
+/*
+ * Queue a message of @len bytes with room for an answer of @room bytes, at
+ * @answer; 0: at an address that is returned.
+ */
+uint64_t qvirtio_hmem_resize(QVirtioHMEM *hmem, const void *data, uint32_t len,
+                             uint64_t answer, uint32_t room);
 
 #endif

@@ -1,0 +1,703 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Memory of a tier that the guest gives up, and takes back.
+ *
+ * What is given up is free memory of the tier's node, never of another one: the
+ * driver allocates it, and the device releases it on the host.  If the node has none
+ * left above its watermarks, the driver says so and tries again later; the host then
+ * has cold pages moved to another tier by hints.  Nothing is reclaimed for it.
+ *
+ * Memory is given up in huge pages first: one of these costs as much as a base page,
+ * and leaves the host the huge pages that it has.
+ *
+ * Pages given up are marked as offline: not to be read by dumps of a crash and by
+ * hibernation, and to be taken back when memory hotplug wants their block.  A device
+ * that is reset has all of it back, so do its blocks after that: when the driver is
+ * removed, and when the system goes to sleep.
+ */
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/oom.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+#include <linux/vmstat.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+#define HMEM_HUGE_ORDER		(PMD_SHIFT - PAGE_SHIFT)
+#define HMEM_HUGE_PAGES		(1UL << HMEM_HUGE_ORDER)
+
+/*
+ * When to try again what could not be given up: first after as long as the host takes
+ * at least to notice and make room (hmemd's windows are of a second), in the end not
+ * more often than a person would look.
+ */
+#define HMEM_RETRY_MIN		HZ
+#define HMEM_RETRY_MAX		(64 * HZ)
+
+/* Blocks are lists of pages, by page->lru, with the order in page_private(). */
+struct hmem_blocks {
+	struct list_head list;
+	unsigned long nr;
+};
+
+struct hmem_resize_tier {
+	/* What the host has: base pages and huge ones. */
+	struct hmem_blocks small, huge;
+	/* VIRTIO_HMEM_WHY_*, and what the device knows of it. */
+	u8 why, told;
+	/* jiffies: not before that, and how long after that if it fails again. */
+	unsigned long hold;
+	unsigned long retry;
+};
+
+struct hmem_resize {
+	struct hmem *hm;
+	struct workqueue_struct *wq;
+	struct delayed_work work;
+	/* The queue's callback wakes who waits for an answer, which is one at most. */
+	wait_queue_head_t wait;
+	struct notifier_block oom_notifier;
+	/*
+	 * Guards all that follows, and the queue.  Taken inside of the kernel's locks
+	 * for running out of memory and for memory hotplug, so that no memory is
+	 * allocated while it is held.
+	 */
+	struct mutex lock;
+	/* The device has its queues, and has not been reset since. */
+	bool ready;
+	struct virtio_hmem_resize *message;
+	struct virtio_hmem_resized *answer;
+	struct hmem_resize_tier tiers[VIRTIO_HMEM_MAX_TIERS];
+};
+
+static unsigned long hmem_given(const struct hmem_resize_tier *t)
+{
+	return t->small.nr + t->huge.nr * HMEM_HUGE_PAGES;
+}
+
+static unsigned int hmem_block_order(struct page *page)
+{
+	return page_private(page);
+}
+
+static void hmem_block_add(struct hmem_resize_tier *t, struct page *page)
+{
+	struct hmem_blocks *to = hmem_block_order(page) ? &t->huge : &t->small;
+
+	list_add(&page->lru, &to->list);
+	to->nr++;
+}
+
+static void hmem_block_del(struct hmem_resize_tier *t, struct page *page)
+{
+	list_del(&page->lru);
+	(hmem_block_order(page) ? &t->huge : &t->small)->nr--;
+}
+
+/* The host has it: nobody is to touch it. */
+static void hmem_block_given(struct page *page)
+{
+	unsigned long i, nr = 1UL << hmem_block_order(page);
+
+	for (i = 0; i < nr; i++)
+		hmem_set_offline(page + i);
+	adjust_managed_page_count(page, -(long)nr);
+}
+
+static void hmem_block_free(struct page *page)
+{
+	unsigned int order = hmem_block_order(page);
+
+	set_page_private(page, 0);
+	__free_pages(page, order);
+}
+
+/* The host has given it back. */
+static void hmem_block_taken(struct page *page)
+{
+	unsigned long i, nr = 1UL << hmem_block_order(page);
+
+	for (i = 0; i < nr; i++)
+		hmem_clear_offline(page + i);
+	adjust_managed_page_count(page, nr);
+	hmem_block_free(page);
+}
+
+static void hmem_blocks_free(struct list_head *list)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, list, lru) {
+		list_del(&page->lru);
+		hmem_block_free(page);
+	}
+}
+
+/*
+ * Free pages of a node; and how many of these are above the watermarks that the
+ * kernel's own reclaim strives for, where movable memory may be.
+ */
+static unsigned long hmem_node_free(int nid, unsigned long *spare)
+{
+	unsigned long free = 0, above = 0;
+	int i;
+
+	for (i = 0; nid != NUMA_NO_NODE && i < MAX_NR_ZONES; i++) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[i];
+		unsigned long nr, least;
+
+		if (!populated_zone(zone))
+			continue;
+		nr = zone_page_state(zone, NR_FREE_PAGES);
+		least = high_wmark_pages(zone) +
+			zone->lowmem_reserve[gfp_zone(GFP_HIGHUSER_MOVABLE)];
+		free += nr;
+		above += nr > least ? nr - least : 0;
+	}
+	if (spare)
+		*spare = above;
+	return free;
+}
+
+/*
+ * Messages
+ */
+
+static void hmem_resize_callback_wake(struct hmem_resize *rs)
+{
+	wake_up(&rs->wait);
+}
+
+void hmem_resize_callback(struct virtqueue *vq)
+{
+	struct hmem *hm = vq->vdev->priv;
+
+	hmem_resize_callback_wake(hm->resize);
+}
+
+/*
+ * Begin a message with the blocks of a list, from its first on; as many as fit.
+ * Neighbours make one run.
+ */
+static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
+{
+	struct virtio_hmem_run *runs = rs->message->runs;
+	unsigned long frames = 0;
+	struct page *page;
+	u32 num = 0;
+
+	list_for_each_entry(page, list, lru) {
+		u64 pfn = page_to_pfn(page), nr = 1UL << hmem_block_order(page);
+		u64 end = num ? le64_to_cpu(runs[num - 1].gfn) +
+				le64_to_cpu(runs[num - 1].num) : 0;
+
+		if (frames + nr > VIRTIO_HMEM_MAX_RESIZE_FRAMES)
+			break;
+		if (num && pfn == end) {
+			le64_add_cpu(&runs[num - 1].num, nr);
+		} else {
+			if (num == VIRTIO_HMEM_MAX_RUNS)
+				break;
+			runs[num].gfn = cpu_to_le64(pfn);
+			runs[num].num = cpu_to_le64(nr);
+			num++;
+		}
+		frames += nr;
+	}
+	rs->message->num_runs = cpu_to_le32(num);
+}
+
+/* Frames that the device has done; *@status: of the first run that it has not. */
+static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
+			     u32 *status)
+{
+	struct virtqueue *vq = rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE];
+	struct virtio_hmem_resize *message = rs->message;
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	u32 i, done, num = le32_to_cpu(message->num_runs);
+	struct scatterlist out, in, *sgs[] = { &out, &in };
+	unsigned int len;
+	u64 frames = 0;
+
+	*status = VIRTIO_HMEM_RESIZED_REFUSED;
+	message->op = op;
+	message->tier = tier;
+	message->why = t->why;
+	message->padding = 0;
+	message->free = cpu_to_le64((u64)hmem_node_free(rs->hm->tier_nid[tier], NULL)
+				    << PAGE_SHIFT);
+	memset(rs->answer, 0, sizeof(*rs->answer));
+	sg_init_one(&out, message, struct_size(message, runs, num));
+	sg_init_one(&in, rs->answer, sizeof(*rs->answer));
+	if (virtqueue_add_sgs(vq, sgs, 1, 1, rs, GFP_NOWAIT | __GFP_NOWARN)) {
+		hmem_device_broken(rs->hm, "resize queue has no room for a message");
+		return 0;
+	}
+	virtqueue_kick(vq);
+	/* A device that is gone wakes nobody. */
+	while (!wait_event_timeout(rs->wait, virtqueue_get_buf(vq, &len) ||
+				   virtqueue_is_broken(vq), HZ))
+		;
+	if (virtqueue_is_broken(vq))
+		return 0;
+	/* Once: the device can write to it at any time. */
+	done = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
+	*status = le32_to_cpu(READ_ONCE(rs->answer->status));
+	if (done > num) {
+		hmem_device_broken(rs->hm, "more runs are done than were to be");
+		return 0;
+	}
+	t->told = t->why;
+	for (i = 0; i < done; i++)
+		frames += le64_to_cpu(message->runs[i].num);
+	return frames;
+}
+
+static void hmem_report(struct hmem_resize *rs, unsigned int tier)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	u32 status;
+
+	mutex_lock(&rs->lock);
+	if (rs->ready && t->told != t->why) {
+		rs->message->num_runs = 0;
+		hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_REPORT, &status);
+	}
+	mutex_unlock(&rs->lock);
+}
+
+/*
+ * Take back
+ */
+
+/* The blocks of a list, which is emptied.  Pages that have come back. */
+static unsigned long hmem_take_list(struct hmem_resize *rs, unsigned int tier,
+				    struct list_head *list)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	unsigned long taken = 0;
+	struct page *page, *next;
+
+	while (!list_empty(list)) {
+		u64 frames;
+		u32 status;
+
+		hmem_message_fill(rs, list);
+		frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_TAKE, &status);
+		if (!frames)
+			break;
+		taken += frames;
+		list_for_each_entry_safe(page, next, list, lru) {
+			if (!frames)
+				break;
+			frames -= 1UL << hmem_block_order(page);
+			list_del(&page->lru);
+			hmem_block_taken(page);
+		}
+	}
+	list_for_each_entry_safe(page, next, list, lru) {
+		list_del(&page->lru);
+		hmem_block_add(t, page);
+	}
+	rs->hm->stats.resize_taken += taken;
+	return taken;
+}
+
+/* So that a part of it can be taken back. */
+static void hmem_split_huge(struct hmem_resize_tier *t)
+{
+	struct page *page = list_first_entry(&t->huge.list, struct page, lru);
+	unsigned long i;
+
+	hmem_block_del(t, page);
+	split_page(page, HMEM_HUGE_ORDER);
+	for (i = 0; i < HMEM_HUGE_PAGES; i++) {
+		set_page_private(page + i, 0);
+		hmem_block_add(t, page + i);
+	}
+}
+
+/* At least @want pages, if there are as many; up to one message of them. */
+static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
+			       unsigned long want)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	LIST_HEAD(list);
+
+	lockdep_assert_held(&rs->lock);
+	want = min3(want, hmem_given(t), (unsigned long)VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+	while (want) {
+		struct hmem_blocks *from = &t->huge;
+		struct page *page;
+
+		if (want < HMEM_HUGE_PAGES || !t->huge.nr) {
+			if (!t->small.nr)
+				hmem_split_huge(t);
+			from = &t->small;
+		}
+		page = list_first_entry(&from->list, struct page, lru);
+		hmem_block_del(t, page);
+		list_add_tail(&page->lru, &list);
+		want -= 1UL << hmem_block_order(page);
+	}
+	return hmem_take_list(rs, tier, &list);
+}
+
+/*
+ * The kernel is about to ask the OOM killer.  Who is short, and on which node, it
+ * does not say: the slowest memory first, of which there is most.
+ */
+static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
+			  void *freed)
+{
+	struct hmem_resize *rs = container_of(notifier, struct hmem_resize,
+					      oom_notifier);
+	unsigned long taken = 0;
+	int tier;
+
+	mutex_lock(&rs->lock);
+	for (tier = rs->hm->num_tiers - 1; rs->ready && tier >= 0 && !taken; tier--) {
+		struct hmem_resize_tier *t = &rs->tiers[tier];
+
+		if (!hmem_given(t))
+			continue;
+		t->why = VIRTIO_HMEM_WHY_PRESSURE;
+		/* A shortage that goes on has this called many times in a row. */
+		if (!time_before(jiffies, t->hold)) {
+			t->hold = jiffies + t->retry;
+			t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
+		}
+		taken = hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+		mod_delayed_work(rs->wq, &rs->work, t->hold - jiffies);
+	}
+	rs->hm->stats.resize_oom += taken;
+	mutex_unlock(&rs->lock);
+	*(unsigned long *)freed += taken;
+	return NOTIFY_OK;
+}
+
+/* A block of memory goes offline: what of it was given up comes back first. */
+void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr)
+{
+	struct hmem_resize *rs = hm->resize;
+	unsigned int tier;
+
+	if (!rs)
+		return;
+	mutex_lock(&rs->lock);
+	for (tier = 0; rs->ready && tier < hm->num_tiers; tier++) {
+		struct hmem_resize_tier *t = &rs->tiers[tier];
+		struct hmem_blocks *both[] = { &t->small, &t->huge };
+		struct page *page, *next;
+		LIST_HEAD(list);
+		int i;
+
+		for (i = 0; i < ARRAY_SIZE(both); i++) {
+			list_for_each_entry_safe(page, next, &both[i]->list, lru) {
+				if (page_to_pfn(page) - pfn >= nr)
+					continue;
+				hmem_block_del(t, page);
+				list_add_tail(&page->lru, &list);
+			}
+		}
+		hmem_take_list(rs, tier, &list);
+	}
+	mutex_unlock(&rs->lock);
+}
+
+/*
+ * Give up
+ */
+
+enum hmem_gave {
+	HMEM_GAVE,		/* some of it */
+	HMEM_GAVE_NODE_FULL,	/* nothing: no free page */
+	HMEM_GAVE_LATER,	/* nothing: the device says later, or refuses */
+};
+
+/* Free pages of the node in blocks, up to @want pages and to what a message takes. */
+static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long want,
+			      struct list_head *list)
+{
+	/*
+	 * From that node or fail, quickly and quietly.  Movable, so that the kernel's
+	 * own memory does not lose the places that it can have.
+	 */
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_THISNODE |
+			  __GFP_NOWARN | __GFP_NOMEMALLOC | __GFP_NORETRY;
+	unsigned long frames = 0, spare;
+	unsigned int blocks = 0, order = HMEM_HUGE_ORDER;
+
+	want = min_t(unsigned long, want, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+	while (frames < want && blocks < VIRTIO_HMEM_MAX_RUNS) {
+		struct page *page;
+
+		if (order && want - frames < HMEM_HUGE_PAGES)
+			order = 0;
+		if (order < unit_order)
+			break;
+		hmem_node_free(nid, &spare);
+		page = spare < 1UL << order ? NULL : alloc_pages_node(nid, gfp, order);
+		if (!page) {
+			if (!order)
+				break;
+			order = 0;
+			continue;
+		}
+		set_page_private(page, order);
+		list_add_tail(&page->lru, list);
+		frames += 1UL << order;
+		blocks++;
+	}
+}
+
+static enum hmem_gave hmem_give(struct hmem_resize *rs, unsigned int tier,
+				unsigned int unit_order, unsigned long want)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	struct page *page, *next;
+	u64 frames = 0, done;
+	LIST_HEAD(list);
+	u32 status;
+
+	/* The lock is not held: see there. */
+	hmem_give_collect(rs->hm->tier_nid[tier], unit_order, want, &list);
+	if (list_empty(&list))
+		return HMEM_GAVE_NODE_FULL;
+
+	mutex_lock(&rs->lock);
+	if (rs->ready) {
+		hmem_message_fill(rs, &list);
+		frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_GIVE, &status);
+	}
+	done = frames;
+	list_for_each_entry_safe(page, next, &list, lru) {
+		if (!done)
+			break;
+		done -= 1UL << hmem_block_order(page);
+		list_del(&page->lru);
+		hmem_block_given(page);
+		hmem_block_add(t, page);
+		if (hmem_block_order(page))
+			rs->hm->stats.resize_huge++;
+	}
+	rs->hm->stats.resize_given += frames;
+	mutex_unlock(&rs->lock);
+	hmem_blocks_free(&list);
+	return frames ? HMEM_GAVE : HMEM_GAVE_LATER;
+}
+
+/*
+ * The worker
+ */
+
+/* What the host wants of the tier, in pages that are to be given up. */
+static unsigned long hmem_wanted(struct hmem_resize *rs, unsigned int tier,
+				 unsigned int *unit_order)
+{
+	struct virtio_device *vdev = rs->hm->vdev;
+	u64 size, requested;
+	u8 order;
+
+	virtio_cread_le(vdev, struct virtio_hmem_config, tiers[tier].size, &size);
+	virtio_cread_le(vdev, struct virtio_hmem_config, tiers[tier].requested,
+			&requested);
+	virtio_cread_le(vdev, struct virtio_hmem_config, tiers[tier].unit_order, &order);
+	*unit_order = order;
+	return requested < size ? (size - requested) >> PAGE_SHIFT : 0;
+}
+
+static void hmem_set_why(struct hmem_resize *rs, unsigned int tier, u8 why)
+{
+	mutex_lock(&rs->lock);
+	rs->tiers[tier].why = why;
+	mutex_unlock(&rs->lock);
+	hmem_report(rs, tier);
+}
+
+/* It does not go on now, because of @why: returns when to try again. */
+static unsigned long hmem_give_later(struct hmem_resize *rs, unsigned int tier, u8 why,
+				     bool progress)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	unsigned long delay;
+
+	mutex_lock(&rs->lock);
+	if (progress)
+		t->retry = HMEM_RETRY_MIN;
+	delay = t->retry;
+	t->hold = jiffies + delay;
+	t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
+	mutex_unlock(&rs->lock);
+	hmem_set_why(rs, tier, why);
+	return delay;
+}
+
+/* Returns after how many jiffies to look again; MAX_SCHEDULE_TIMEOUT: when asked. */
+static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
+{
+	struct hmem_resize_tier *t = &rs->tiers[tier];
+	bool progress = false;
+
+	while (!hmem_stopping(rs->hm) && !virtqueue_is_broken(rs->hm->vqs[0])) {
+		unsigned int unit_order;
+		unsigned long wanted = hmem_wanted(rs, tier, &unit_order);
+		unsigned long given, hold;
+
+		mutex_lock(&rs->lock);
+		given = hmem_given(t);
+		hold = t->hold;
+		if (given > wanted && !hmem_take(rs, tier, given - wanted))
+			wanted = given;		/* the device is broken */
+		mutex_unlock(&rs->lock);
+		if (given > wanted)
+			continue;
+		if (given == wanted) {
+			t->hold = jiffies;
+			t->retry = HMEM_RETRY_MIN;
+			hmem_set_why(rs, tier, VIRTIO_HMEM_WHY_NOTHING);
+			break;
+		}
+		if (rs->hm->tier_nid[tier] == NUMA_NO_NODE) {
+			hmem_set_why(rs, tier, VIRTIO_HMEM_WHY_NO_NODE);
+			break;
+		}
+		if (unit_order > HMEM_HUGE_ORDER) {
+			hmem_set_why(rs, tier, VIRTIO_HMEM_WHY_UNIT);
+			break;
+		}
+		if (time_before(jiffies, hold))
+			return hold - jiffies;
+		switch (hmem_give(rs, tier, unit_order, wanted - given)) {
+		case HMEM_GAVE:
+			progress = true;
+			break;
+		case HMEM_GAVE_NODE_FULL:
+			return hmem_give_later(rs, tier, VIRTIO_HMEM_WHY_NODE_FULL,
+					       progress);
+		case HMEM_GAVE_LATER:
+			/* The device knows why. */
+			return hmem_give_later(rs, tier, t->why, progress);
+		}
+		cond_resched();
+	}
+	return MAX_SCHEDULE_TIMEOUT;
+}
+
+static void hmem_resize_work(struct work_struct *work)
+{
+	struct hmem_resize *rs = container_of(to_delayed_work(work), struct hmem_resize,
+					      work);
+	unsigned long delay = MAX_SCHEDULE_TIMEOUT;
+	unsigned int tier;
+
+	for (tier = 0; tier < rs->hm->num_tiers; tier++)
+		delay = min(delay, hmem_resize_tier(rs, tier));
+	if (delay != MAX_SCHEDULE_TIMEOUT && !READ_ONCE(rs->hm->stop))
+		queue_delayed_work(rs->wq, &rs->work, delay);
+}
+
+void hmem_resize_changed(struct hmem *hm)
+{
+	if (hm->resize && !READ_ONCE(hm->stop))
+		mod_delayed_work(hm->resize->wq, &hm->resize->work, 0);
+}
+
+/*
+ * Life cycle
+ */
+
+void hmem_resize_start(struct hmem *hm)
+{
+	struct hmem_resize *rs = hm->resize;
+	unsigned int i;
+
+	mutex_lock(&rs->lock);
+	rs->ready = true;
+	for (i = 0; i < hm->num_tiers; i++) {
+		rs->tiers[i].why = VIRTIO_HMEM_WHY_NOTHING;
+		rs->tiers[i].told = VIRTIO_HMEM_WHY_NOTHING;
+		rs->tiers[i].hold = jiffies;
+		rs->tiers[i].retry = HMEM_RETRY_MIN;
+	}
+	mutex_unlock(&rs->lock);
+	hmem_resize_changed(hm);
+}
+
+void hmem_resize_stop(struct hmem *hm)
+{
+	struct hmem_resize *rs = hm->resize;
+
+	mutex_lock(&rs->lock);
+	rs->ready = false;
+	mutex_unlock(&rs->lock);
+	cancel_delayed_work_sync(&rs->work);
+}
+
+void hmem_resize_release(struct hmem *hm)
+{
+	struct hmem_resize *rs = hm->resize;
+	unsigned int tier;
+	int i;
+
+	for (tier = 0; tier < hm->num_tiers; tier++) {
+		struct hmem_resize_tier *t = &rs->tiers[tier];
+		struct hmem_blocks *both[] = { &t->small, &t->huge };
+		struct page *page, *next;
+
+		for (i = 0; i < ARRAY_SIZE(both); i++) {
+			list_for_each_entry_safe(page, next, &both[i]->list, lru) {
+				hmem_block_del(t, page);
+				hmem_block_taken(page);
+			}
+		}
+	}
+}
+
+int hmem_resize_alloc(struct hmem *hm)
+{
+	struct hmem_resize *rs = kzalloc(sizeof(*rs), GFP_KERNEL);
+	unsigned int i;
+
+	if (!rs)
+		return -ENOMEM;
+	rs->hm = hm;
+	hm->resize = rs;
+	mutex_init(&rs->lock);
+	init_waitqueue_head(&rs->wait);
+	INIT_DELAYED_WORK(&rs->work, hmem_resize_work);
+	for (i = 0; i < VIRTIO_HMEM_MAX_TIERS; i++) {
+		INIT_LIST_HEAD(&rs->tiers[i].small.list);
+		INIT_LIST_HEAD(&rs->tiers[i].huge.list);
+	}
+	rs->message = kzalloc(struct_size(rs->message, runs, VIRTIO_HMEM_MAX_RUNS),
+			      GFP_KERNEL);
+	rs->answer = kzalloc(sizeof(*rs->answer), GFP_KERNEL);
+	if (!rs->message || !rs->answer)
+		return -ENOMEM;
+	/* Freezable: the system does not go to sleep while memory comes and goes. */
+	rs->wq = alloc_ordered_workqueue("virtio_hmem_resize", WQ_FREEZABLE);
+	if (!rs->wq)
+		return -ENOMEM;
+	rs->oom_notifier.notifier_call = hmem_oom_event;
+	return register_oom_notifier(&rs->oom_notifier);
+}
+
+void hmem_resize_free(struct hmem *hm)
+{
+	struct hmem_resize *rs = hm->resize;
+
+	if (!rs)
+		return;
+	if (rs->oom_notifier.notifier_call)
+		unregister_oom_notifier(&rs->oom_notifier);
+	if (rs->wq)
+		destroy_workqueue(rs->wq);
+	kfree(rs->answer);
+	kfree(rs->message);
+	kfree(rs);
+	hm->resize = NULL;
+}

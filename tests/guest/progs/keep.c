@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Memory whose contents are known:  keep MIB STOP
+ *
+ * Fills so much, says "filled", and then reads and changes all of it again and again
+ * until the file STOP is there.  Ends with status 1 if a word is not what it was.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	size_t words, i, round = 0;
+	uint64_t *p;
+
+	if (argc != 3)
+		return 2;
+	words = strtoul(argv[1], NULL, 0) << 17;
+	p = mmap(NULL, words * 8, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return 2;
+	/* One word in eight: the processor is emulated. */
+	for (i = 0; i < words; i += 8)
+		p[i] = i;
+	printf("filled\n");
+	fflush(stdout);
+	while (access(argv[2], F_OK)) {
+		for (i = 0; i < words; i += 8) {
+			if (p[i] != i + round) {
+				printf("word %zu is %#lx in round %zu\n", i,
+				       (unsigned long)p[i], round);
+				return 1;
+			}
+			p[i]++;
+		}
+		round++;
+		printf("round %zu\n", round);
+		fflush(stdout);
+		usleep(1000);
+	}
+	printf("all %zu words are as they were\n", words);
+	return 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmemctl resize, and what hmemd makes of it. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define SIZE		(PEER_TIER * UINT64_C(4096))
+#define RESIZE		(UINT64_C(1) << VIRTIO_HMEM_F_RESIZE)
+
+/* A device whose tiers can be resized; tier 1 has a minimum. */
+static void connect(struct fixture *f, uint64_t unit, uint64_t features)
+{
+	struct hmem_link_state state = {
+		.flags = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING,
+		.features = features,
+	};
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	int fd;
+
+	peer_connect(&f->web, f->d.vm_socket);
+	peer_fill_hello(&hello, "web");
+	hello.tiers[0].unit = hello.tiers[1].unit = unit;
+	hello.tiers[1].min = unit ? 64 * 4096 : 0;
+	fd = peer_memfd(HMEM_LINK_MAPS * PEER_MAP_BYTES, F_SEAL_SHRINK);
+	peer_send_hello(&f->web, &hello, &fd, 1);
+	close(fd);
+	peer_send_ranges(&f->web);
+	peer_send(&f->web, HMEM_LINK_STATE, &state, sizeof(state));
+	peer_expect(&f->web, &msg, HMEM_LINK_WELCOME);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fixture_end(*state);
+	return 0;
+}
+
+static void send_size(struct fixture *f, uint64_t requested, uint64_t actual,
+		      uint32_t why)
+{
+	struct hmem_link_sizes sizes = { .tiers = {
+		{ .requested = requested, .actual = actual, .free = 4096, .why = why },
+		{ .requested = SIZE, .actual = SIZE },
+	} };
+
+	peer_send(&f->web, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+}
+
+static int64_t tier0(struct fixture *f, const char *key)
+{
+	struct json_object *o;
+	char path[64];
+	int64_t n;
+
+	ctl(f, 0, "-o json status web");
+	o = json_tokener_parse(f->ctl.out);
+	snprintf(path, sizeof(path), "vms.0.tiers.0.size.%s", key);
+	n = json_num_at(o, path);
+	json_object_put(o);
+	return n;
+}
+
+static void asked_and_shown(void **state)
+{
+	const struct hmem_link_resize *resize;
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	connect(f, 4096, RESIZE);
+	ctl(f, 0, "status web");
+	assert_null(strstr(f->ctl.out, "resize "));
+	/* Nothing is asked for by a dry run: the next message is the real one. */
+	ctl(f, 0, "resize web --tier 0 --size 100K --dry-run");
+	assert_non_null(strstr(f->ctl.out, "would be to have 100 KiB"));
+	ctl(f, 0, "resize --tier dram --size 200K");
+	peer_expect(&f->web, &msg, HMEM_LINK_RESIZE);
+	assert_int_equal(msg.hdr.len, sizeof(*resize));
+	resize = (const void *)msg.payload;
+	assert_int_equal(resize->tier, 0);
+	assert_int_equal(resize->bytes, 200 << 10);
+	assert_int_equal(tier0(f, "requested_bytes"), 200 << 10);
+	assert_int_equal(tier0(f, "actual_bytes"), SIZE);
+
+	send_size(f, 200 << 10, 400 << 10, VIRTIO_HMEM_WHY_NODE_FULL);
+	while (tier0(f, "actual_bytes") != 400 << 10)
+		;
+	assert_int_equal(tier0(f, "pending_bytes"), 200 << 10);
+	assert_int_equal(tier0(f, "free_bytes"), 4096);
+	ctl(f, 0, "status web");
+	assert_non_null(strstr(f->ctl.out, "tier 0 has 400 KiB"));
+	assert_non_null(strstr(f->ctl.out, "200 KiB requested, 4 KiB free: node-full"));
+
+	/* It does not get there in time; it is there. */
+	ctl(f, 3, "resize web --tier 0 --size 200K --wait --timeout 1");
+	send_size(f, 200 << 10, 200 << 10, 0);
+	ctl(f, 0, "resize web --tier 0 --size 200K --wait");
+	assert_non_null(strstr(f->ctl.out, "has 200 KiB"));
+}
+
+static void refused(void **state)
+{
+	static const struct usage cases[] = {
+		{ 2, "resize web --size 1M", "--tier says which tier" },
+		{ 2, "resize web --tier 0", "--size how much" },
+		{ 2, "resize web --tier 0 --size much", "'much' is no size such as 8G" },
+		{ 2, "resize web --tier 2 --size 1M", "tiers 0 to 1" },
+		{ 2, "resize web --tier cxl --size 1M", "no tier 'cxl'" },
+		{ 2, "resize web --tier 0 --size 1T", "can have 0 B to" },
+		{ 2, "resize web --tier 1 --size 4K", "can have 256 KiB to" },
+		{ 2, "resize web --tier 0 --size 5000", "in units of 4 KiB" },
+		{ 1, "resize other --tier 0 --size 1M", "no VM 'other'" },
+	};
+	struct fixture *f = *state;
+
+	connect(f, 4096, RESIZE);
+	usage_check(f, cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void unsupported(void **state)
+{
+	static const struct usage device = {
+		77, "resize web --tier 0 --size 100K", "resize=off"
+	}, driver = {
+		77, "resize web --tier 0 --size 100K", "install a newer virtio_hmem"
+	};
+	struct fixture *f = *state;
+
+	connect(f, 0, RESIZE);
+	usage_check(f, &device, 1);
+	peer_close(&f->web);
+	connect(f, 4096, 0);
+	usage_check(f, &driver, 1);
+}
+
+/* A device that makes no sense is dropped. */
+static void bad_sizes(void **state)
+{
+	struct fixture *f = *state;
+
+	connect(f, 4096, RESIZE);
+	send_size(f, SIZE + 4096, SIZE, 0);
+	peer_expect_drop(&f->web);
+	peer_close(&f->web);
+	connect(f, 4096, RESIZE);
+	send_size(f, SIZE, SIZE, VIRTIO_HMEM_WHY_MAX);
+	peer_expect_drop(&f->web);
+	peer_close(&f->web);
+	connect(f, 4096, RESIZE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(asked_and_shown, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("resize", tests, NULL, NULL);
+}
