@@ -32,6 +32,7 @@ void hmem_market_free(struct hmem_market *m)
 void hmem_market_begin(struct hmem_market *m, unsigned int num_nodes)
 {
 	m->num = 0;
+	m->served = 0;
 	m->num_nodes = num_nodes;
 	memset(m->supply, 0, sizeof(m->supply));
 	memset(m->price, 0, sizeof(m->price));
@@ -93,6 +94,7 @@ void hmem_market_clear(struct hmem_market *m, uint64_t (*sold)[HMEM_NODES])
 	while (m->num) {
 		struct hmem_bid *bid = &m->bids[0];
 
+		m->served++;
 		if (bid->node != ANY_NODE) {
 			bid->pages = serve(m, bid->node, bid, sold);
 			if (bid->pages && bid->away > 0 && m->num_nodes > 1) {

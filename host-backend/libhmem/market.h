@@ -39,6 +39,8 @@ struct hmem_market {
 	uint64_t supply[HMEM_NODES];
 	/* What one more page would be worth; 0: there are more than are wanted. */
 	double price[HMEM_NODES];
+	/* Bids that were served, in part, or not; those that went elsewhere count twice. */
+	uint64_t served;
 };
 
 /* Room for @cap bids; all zero has none.  -ENOMEM: it has the room that it had. */

@@ -31,6 +31,16 @@ void host_free(struct host *h)
 	free(h->vms);
 }
 
+struct hmem_pool_config host_config(uint64_t pages)
+{
+	struct hmem_pool_config config;
+
+	hmem_pool_config_init(&config);
+	config.num_nodes = 1;
+	config.capacity[0] = pages;
+	return config;
+}
+
 /* Classes of equal widths by the logarithm of the page's rank. */
 static void by_rank(struct host_vm *vm, uint64_t pages, double (*rate)(double rank, double hot,
 								       double weight),
@@ -114,6 +124,29 @@ void host_begin(struct host *h)
 	}
 }
 
+void host_many(struct host *h, unsigned int num)
+{
+	struct hmem_pool_config config = host_config(num * 16 * GIB);
+
+	host_init(h, num, &config);
+	for (unsigned int i = 0; i < num; i++) {
+		struct host_vm *vm = &h->vms[i];
+		uint64_t hot = (unit_random(&h->rnd) % 40 + 1) * GIB;
+		double part = 0.1 + unit_random(&h->rnd) % 1000 / 1250.0;
+
+		if (i % 3)
+			host_hot_set(vm, 64 * GIB, hot, 0.5 + unit_random(&h->rnd) % 45 / 100.0);
+		else
+			host_zipf(vm, 64 * GIB);
+		vm->member.processors = 16;
+		host_waits(vm, part);
+		vm->error = 0.2;
+		vm->member.guarantee = 2 * GIB;
+		vm->member.maximum = 64 * GIB;
+	}
+	host_begin(h);
+}
+
 static double normal(struct host *h)
 {
 	double u = ((unit_random(&h->rnd) >> 11) + 1) * 0x1p-53;
@@ -171,15 +204,19 @@ static void check(const struct host *h)
 	}
 }
 
-void host_window(struct host *h)
+void host_follow(struct host *h)
 {
 	for (unsigned int i = 0; i < h->num; i++) {
 		follow(h, &h->vms[i]);
 		measure(h, &h->vms[i]);
 	}
+}
+
+void host_window(struct host *h)
+{
+	host_follow(h);
 	hmem_pool_decide(&h->pool, 1000000000);
 	check(h);
-	h->windows++;
 }
 
 double host_saves(const struct host_vm *vm, uint64_t pages)
@@ -219,43 +256,41 @@ static uint64_t least(const struct host_vm *vm, double loss)
 	return high > low && host_saves(vm, low) >= wanted ? low : high;
 }
 
-/* One MiB after the other goes to where it saves most. */
+/* What @more pages than it has would save in the VM, by its weight; less than 0: too many. */
+static double gains(const struct host_vm *vm, uint64_t has, uint64_t more)
+{
+	if (has + more > vm->member.maximum)
+		return -1;
+	return vm->member.weight * (host_saves(vm, has + more) - host_saves(vm, has));
+}
+
+/* A part of the DRAM after the other goes to where it saves most. */
 double host_best(const struct host *h, double loss)
 {
 	uint64_t left = h->pool.config.capacity[0] - h->pool.config.reserve[0];
-	uint64_t *has = calloc(h->num, sizeof(*has));
-	const uint64_t chunk = left / 16384 + 1;
+	const uint64_t part = left / 4096 + 1;
+	struct { uint64_t has; double gains; } *vms = calloc(h->num, sizeof(*vms));
 	double sum = 0;
 
-	assert_non_null(has);
+	assert_non_null(vms);
 	for (unsigned int i = 0; i < h->num; i++) {
-		has[i] = least(&h->vms[i], loss);
-		left -= has[i];
+		vms[i].has = least(&h->vms[i], loss);
+		vms[i].gains = gains(&h->vms[i], vms[i].has, part);
+		left -= vms[i].has;
 	}
-	while (left >= chunk) {
-		double most = 0;
+	while (left >= part) {
 		unsigned int best = 0;
 
-		for (unsigned int i = 0; i < h->num; i++) {
-			const struct host_vm *vm = &h->vms[i];
-			double more;
-
-			if (has[i] + chunk > vm->member.maximum)
-				continue;
-			more = vm->member.weight * (host_saves(vm, has[i] + chunk) -
-						    host_saves(vm, has[i]));
-			if (more > most) {
-				most = more;
-				best = i;
-			}
-		}
-		if (!(most > 0))
+		for (unsigned int i = 1; i < h->num; i++)
+			best = vms[i].gains > vms[best].gains ? i : best;
+		if (!(vms[best].gains > 0))
 			break;
-		has[best] += chunk;
-		left -= chunk;
+		vms[best].has += part;
+		left -= part;
+		vms[best].gains = gains(&h->vms[best], vms[best].has, part);
 	}
 	for (unsigned int i = 0; i < h->num; i++)
-		sum += h->vms[i].member.weight * host_saves(&h->vms[i], has[i]);
-	free(has);
+		sum += h->vms[i].member.weight * host_saves(&h->vms[i], vms[i].has);
+	free(vms);
 	return sum;
 }

@@ -39,11 +39,14 @@ struct host {
 	struct host_vm *vms;
 	unsigned int num;
 	uint64_t rnd;
-	/* So far: windows, and pages that came or went. */
-	uint64_t windows, moved;
+	/* Pages that came or went so far. */
+	uint64_t moved;
 };
 
-/* @num VMs on a host with @dram pages on each of @nodes, which they have in equal parts. */
+/* What hmemd would do, on a host with one node of so many pages. */
+struct hmem_pool_config host_config(uint64_t pages);
+
+/* @num VMs without a load, which are all alike. */
 void host_init(struct host *h, unsigned int num, const struct hmem_pool_config *config);
 void host_free(struct host *h);
 
@@ -53,10 +56,16 @@ void host_zipf(struct host_vm *vm, uint64_t pages);
 /* Then: without DRAM, the VM would wait for so much of its time. */
 void host_waits(struct host_vm *vm, double part);
 
-/* All have the same DRAM, and are in the pool. */
+/* All of a node have the same DRAM, and are in the pool. */
 void host_begin(struct host *h);
 
-/* Guests follow; rates are measured; the pool decides; nothing has more than there is. */
+/* All of that: VMs of 64 GiB with loads of their own, and DRAM for a quarter of it. */
+void host_many(struct host *h, unsigned int num);
+
+/* Guests do what the pool has decided; and their rates are measured. */
+void host_follow(struct host *h);
+
+/* Likewise; then the pool decides, and nobody is promised what there is not. */
 void host_window(struct host *h);
 
 static inline uint64_t host_dram(const struct host_vm *vm)

@@ -11,44 +11,10 @@
 
 #include "hosts.h"
 
-static struct hmem_pool_config with_dram(uint64_t pages)
-{
-	struct hmem_pool_config config;
-
-	hmem_pool_config_init(&config);
-	config.num_nodes = 1;
-	config.capacity[0] = pages;
-	return config;
-}
-
 static void windows(struct host *h, unsigned int num)
 {
 	for (unsigned int i = 0; i < num; i++)
 		host_window(h);
-}
-
-/* VMs of 64 GiB that use their memory in ways of their own; DRAM for a quarter of it. */
-static void many(struct host *h, unsigned int num)
-{
-	struct hmem_pool_config config = with_dram(num * 16 * GIB);
-
-	host_init(h, num, &config);
-	for (unsigned int i = 0; i < num; i++) {
-		struct host_vm *vm = &h->vms[i];
-		uint64_t hot = (unit_random(&h->rnd) % 40 + 1) * GIB;
-		double part = 0.1 + unit_random(&h->rnd) % 1000 / 1250.0;
-
-		if (i % 3)
-			host_hot_set(vm, 64 * GIB, hot, 0.5 + unit_random(&h->rnd) % 45 / 100.0);
-		else
-			host_zipf(vm, 64 * GIB);
-		vm->member.processors = 16;
-		host_waits(vm, part);
-		vm->error = 0.2;
-		vm->member.guarantee = 2 * GIB;
-		vm->member.maximum = 64 * GIB;
-	}
-	host_begin(h);
 }
 
 /*
@@ -62,7 +28,7 @@ static void comes_near_the_best(void **state)
 	uint64_t moved;
 
 	(void)state;
-	many(&h, 64);
+	host_many(&h, 64);
 	start = host_saved(&h);
 	windows(&h, 300);
 	best = host_best(&h, h.pool.config.loss);
@@ -84,6 +50,23 @@ static void comes_near_the_best(void **state)
 
 		if (lost > 0.07)
 			fail_msg("vm %u has lost %.3f of its time", i, lost);
+	}
+	host_free(&h);
+}
+
+/*
+ * A decision about 64 VMs serves so few bids, each of which takes some hundreds of instructions,
+ * that it takes 10 ms on no machine.
+ */
+static void decisions_are_quick(void **state)
+{
+	struct host h;
+
+	(void)state;
+	host_many(&h, 64);
+	for (unsigned int i = 0; i < 20; i++) {
+		host_window(&h);
+		assert_in_range(h.pool.market.served, 64, 64 * 150);
 	}
 	host_free(&h);
 }
@@ -113,7 +96,7 @@ static void eight(struct host *h, struct hmem_pool_config config)
  */
 static void lends_and_gets_back(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 
 	(void)state;
@@ -173,7 +156,7 @@ static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
 static void lies_do_not_pay(void **state)
 {
 	static const double lies[] = { 1e3, 1e9, 1e300 };
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 	double busy;
 
@@ -212,7 +195,7 @@ static void lies_do_not_pay(void **state)
  */
 static void lies_buy_what_the_weight_buys(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 
 	(void)state;
 	config.payback = 0;
@@ -243,7 +226,7 @@ static void lies_buy_what_the_weight_buys(void **state)
  */
 static void stuck_guests_are_left_alone(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 	struct host_vm *stuck;
 	uint64_t had;
@@ -274,29 +257,31 @@ static void stuck_guests_are_left_alone(void **state)
 	host_free(&h);
 }
 
-/* A guest that does not take what it is promised: others have it. */
+/* Guests that do not take what they are promised: the one that does has it. */
 static void unused_promises_are_taken_back(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 	uint64_t sum = 0;
 
 	(void)state;
 	eight(&h, config);
-	h.vms[5].speed = 0;
+	for (unsigned int i = 2; i < 7; i++)
+		h.vms[i].speed = 0;
 	h.vms[0].idle = h.vms[1].idle = true;
 	windows(&h, 40);
 	for (unsigned int i = 0; i < 8; i++)
 		sum += host_dram(&h.vms[i]);
-	assert_int_equal(host_dram(&h.vms[5]), GIB / 2);
-	assert_true(sum > 4 * GIB * 0.99);
+	for (unsigned int i = 2; i < 7; i++)
+		assert_int_equal(host_dram(&h.vms[i]), GIB / 2);
+	assert_true(host_dram(&h.vms[7]) > GIB * 0.9);
 	host_free(&h);
 }
 
 /* A crashed guest keeps what it has until its VM goes; then all others have it. */
 static void crashed_guests_are_left_alone(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 	uint64_t sum = 0;
 
@@ -325,7 +310,7 @@ static void crashed_guests_are_left_alone(void **state)
 /* In half an hour in which nothing changes, errors of measuring cost next to nothing. */
 static void errors_move_little(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 	uint64_t moved;
 	double part;
@@ -341,15 +326,15 @@ static void errors_move_little(void **state)
 	moved = h.moved;
 	windows(&h, 1800);
 	part = (h.moved - moved) * h.vms[0].member.move_ns / (1800 * 1e9 * 8 * 16);
-	print_message("moves take %.5f of the VMs' time\n", part);
-	assert_true(part < 0.001);
+	print_message("moves take %.7f of the VMs' time\n", part);
+	assert_true(part < 1e-5);
 	host_free(&h);
 }
 
 /* Need that comes and goes sooner than moves pay for themselves moves nothing. */
 static void short_needs_move_nothing(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 
 	(void)state;
@@ -367,7 +352,7 @@ static void short_needs_move_nothing(void **state)
 /* Twice the weight: a page is taken where it saves half as much. */
 static void weights_and_bounds(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host h;
 
 	(void)state;
@@ -395,7 +380,7 @@ static void weights_and_bounds(void **state)
 /* Who has lent for long is worth more when all are in need; that is paid back in time. */
 static void lenders_are_paid_back(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct host_vm *lender;
 	struct host h;
 	uint64_t first;
@@ -430,7 +415,7 @@ static void lenders_are_paid_back(void **state)
 /* The reserve is not lent, but a VM that comes back need not wait for others. */
 static void the_reserve_is_for_who_comes_back(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB + GIB / 2);
+	struct hmem_pool_config config = host_config(4 * GIB + GIB / 2);
 	struct host h;
 
 	(void)state;
@@ -441,8 +426,11 @@ static void the_reserve_is_for_who_comes_back(void **state)
 		uint64_t sum = 0;
 
 		host_window(&h);
-		for (unsigned int k = 0; k < 8; k++)
-			sum += hmem_pool_sum(h.vms[k].member.requested);
+		for (unsigned int k = 0; k < 8; k++) {
+			const struct hmem_pool_member *m = &h.vms[k].member;
+
+			sum += m->actual[0] > m->requested[0] ? m->actual[0] : m->requested[0];
+		}
 		assert_true(sum <= 4 * GIB);
 	}
 	h.vms[0].idle = false;
@@ -455,7 +443,7 @@ static void the_reserve_is_for_who_comes_back(void **state)
 /* Two sockets: who has too little on its own gets what the other one's VMs do not want. */
 static void own_socket_first(void **state)
 {
-	struct hmem_pool_config config = with_dram(2 * GIB);
+	struct hmem_pool_config config = host_config(2 * GIB);
 	struct host h;
 
 	(void)state;
@@ -500,7 +488,7 @@ static void own_socket_first(void **state)
 /* More guarantees than there is DRAM are refused, and what makes no sense is. */
 static void bad_members_are_refused(void **state)
 {
-	struct hmem_pool_config config = with_dram(4 * GIB);
+	struct hmem_pool_config config = host_config(4 * GIB);
 	struct hmem_pool_member m = {
 		.guarantee = 3 * GIB, .maximum = 4 * GIB, .weight = 1, .processors = 1,
 	}, other = m;
@@ -537,7 +525,7 @@ static void never_more_than_there_is(void **state)
 
 	(void)state;
 	for (unsigned int run = 0; run < 60; run++) {
-		struct hmem_pool_config config = with_dram(4 * GIB);
+		struct hmem_pool_config config = host_config(4 * GIB);
 		bool in[8] = { 0 };
 		struct host h;
 
@@ -613,6 +601,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_near_the_best),
+		cmocka_unit_test(decisions_are_quick),
 		cmocka_unit_test(lends_and_gets_back),
 		cmocka_unit_test(lies_do_not_pay),
 		cmocka_unit_test(lies_buy_what_the_weight_buys),
