@@ -79,7 +79,7 @@ def dimm(rig):
     assert vm.run("md5sum /tmp/data") == checksum
 
 
-@test(kernels=("6.12",), timeout=900)
+@test(kernels=("6.12",), check=(), timeout=900)
 def virtio_mem(rig):
     """The same with a device whose memory the guest plugs in parts."""
     vm = boot(rig, "-object", f"memory-backend-memfd,id=m2,size={SIZE // MIB}M",

@@ -48,10 +48,11 @@ def test(kernels=env.KERNELS, check=None, debug=False, timeout=300, parallel=Fal
          qemus=env.QEMUS[:1], by_name=False):
     """Mark a function as a test, which runs once on each of the kernels.  `make check`
     runs the test only on the kernels named by check; the default is one kernel,
-    env.KERNEL, or else the first.  A test of what differs between kernels names more.
-    `make check-kernels` runs the test on all kernels.  With debug, the test also
-    belongs to `make check-debug-kernel`.  The timeout (in seconds) only ends a hanging
-    test; it is five times as long on the debug kernel.
+    env.KERNEL, or else the first.  A test of what differs between kernels names more,
+    and a test of what other tests cover names none.  `make check-kernels` runs the test
+    on all kernels.  With debug, the test also belongs to `make check-debug-kernel`.  The
+    timeout (in seconds) only ends a hanging test; it is five times as long on the debug
+    kernel.
 
     With parallel, each virtual processor has a thread of its own, which helps to
     find races.  The processors often wait for each other (each page that moves
