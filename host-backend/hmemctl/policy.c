@@ -30,8 +30,7 @@ static const struct argp argp = {
 	       "\vname=off: pages move only by hand.  name=observe: the same, but heat is "
 	       "tracked.  name=writes: the most written pages move to tier 0.  "
 	       "name=hmmv: the hottest pages do.  name=hmvisor: the hottest pages do, "
-	       "and a write counts more than a read.  name=auto: the hottest pages do, "
-	       "found at a small tracking cost.  name=rates: a page moves if the move "
+	       "and a write counts more than a read.  name=auto: a page moves if the move "
 	       "saves more time than it takes.  See hmemctl(1) for the other keys.",
 	.children = global_argp,
 };

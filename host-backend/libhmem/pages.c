@@ -51,11 +51,10 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	p->recent = calloc(slot + 64, sizeof(*p->recent));
 	p->state = calloc(slot + 64, sizeof(*p->state));
 	p->quota = calloc(slot / 64 + 1, sizeof(*p->quota));
-	p->was_hot = calloc(slot / 64 + 1, sizeof(*p->was_hot));
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
 	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
-	if (p->heat && p->recent && p->state && p->quota && p->was_hot && p->mlq && p->live &&
+	if (p->heat && p->recent && p->state && p->quota && p->mlq && p->live &&
 	    p->asked)
 		return 0;
 nomem:
@@ -71,7 +70,6 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->recent);
 	free(p->state);
 	free(p->quota);
-	free(p->was_hot);
 	free(p->mlq);
 	free(p->live);
 	free(p->asked);
@@ -111,7 +109,6 @@ bool hmem_discard_step(struct hmem_discard *d, uint64_t slots)
 	discard(p->state, from * sizeof(*p->state), to * sizeof(*p->state));
 	discard(p->recent, from, to);
 	discard(p->mlq, from / 64 * sizeof(*p->mlq), to / 64 * sizeof(*p->mlq));
-	discard(p->was_hot, from / 64 * sizeof(*p->was_hot), to / 64 * sizeof(*p->was_hot));
 	return false;
 }
 
@@ -120,8 +117,7 @@ static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
 	const struct hmem_pages *p = NULL;
 
 	return num_slots * (sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state)) +
-	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->was_hot) +
-				 sizeof(*p->mlq)) +
+	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq)) +
 	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
 	       num_ranges * sizeof(*p->ranges);
 }
@@ -216,13 +212,10 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 		       uint64_t gfn, uint64_t num)
 {
 	uint64_t ns = n->slot + (gfn - n->gfn), os = o->slot + (gfn - o->gfn);
-	uint64_t mask = UINT64_MAX >> (64 - num) << (gfn % 64);
 
 	/* Do not touch blocks that were never used, so that they take no memory. */
 	if (hmem_block_get(old->live, os))
 		keep_records(p, n, ns, old, os, num);
-	if (!n->tier && !o->tier && old->was_hot[os / 64] & mask)
-		p->was_hot[ns / 64] |= old->was_hot[os / 64] & mask;
 	if (hmem_block_get(old->asked, os)) {
 		memcpy(&p->state[ns], &old->state[os], num * sizeof(*p->state));
 		hmem_block_set(p->asked, ns, true);

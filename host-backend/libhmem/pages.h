@@ -32,27 +32,6 @@
 #define HMEM_BUCKET(heat)	((heat) >> 8)
 /* A page with less heat is in the coldest bucket: it is idle. */
 #define HMEM_HEAT_IN_USE	256u
-/* The least heat of a page of tier 0 that was hot: more than one use in three looks. */
-#define HMEM_HEAT_WAS_HOT	24832u
-
-/* Which bits to clear at the end of a window, with a tracker that can rearm. */
-enum hmem_rearm {
-	HMEM_REARM_QUEUE,	/* those that the multi-level queue names; a page that the
-				 * queue leaves alone counts as used */
-	/*
-	 * With the next three, a page whose bit was not cleared is not observed, and
-	 * keeps its heat.  Bits that are clear anyway are observed in every window.
-	 */
-	HMEM_REARM_NONE,
-	HMEM_REARM_PART,	/* all in the blocks of @part, one of @parts */
-	/*
-	 * In these blocks, the candidates: pages of slower tiers that are at least as hot
-	 * as @cut.  In a window with @candidates, other pages of these blocks in slower
-	 * tiers keep their heat.
-	 */
-	HMEM_REARM_HOT,
-};
-
 /* How a window changes heat. */
 struct hmem_heat {
 	/* Heat moves by 1/2^decay of the distance to its target; 0 .. 8. */
@@ -64,25 +43,6 @@ struct hmem_heat {
 	uint16_t read;
 	/* Levels of the multi-level queue, 0 .. HMEM_MLQ_MAX_LEVEL; 0: none. */
 	unsigned int levels;
-	enum hmem_rearm rearm;
-	/* Unused with HMEM_REARM_QUEUE: */
-	uint32_t part, parts;
-	uint16_t cut;
-	/*
-	 * The first look that counts for the part: pages that are cold now are cold.  Of
-	 * the pages that were hot, @forget, a mask for each block, may be cold again.
-	 */
-	bool first;
-	uint64_t forget;
-	/* The last look: a page as hot as @sure is surely hot, after two censuses. */
-	bool last;
-	uint16_t sure;
-	/* The window was about candidates, which the last window selected. */
-	bool candidates;
-	/* The window says nothing: all heats stay. */
-	bool ignore;
-	/* A census of the part begins: only bits set now were set by earlier accesses. */
-	bool begins;
 	/*
 	 * Pages that were not found may have been used: they keep their heat, and the
 	 * queue does not change.
@@ -91,32 +51,17 @@ struct hmem_heat {
 	/*
 	 * If not NULL, pages are classified by access rates, which the window may have
 	 * measured, and heat is the long estimate: see rates.h.  Of the fields above, only
-	 * @part and @parts then matter.
+	 * @incomplete then matters.
 	 */
 	struct hmem_rates *rates;
+	/* With rates: the window was about this part of memory, one of so many. */
+	uint32_t part, parts;
 	/* With rates: the window was a look at @part.  Otherwise records stay as they are. */
 	bool look;
 	/* With rates: clear the bits of @part for a later look. */
 	bool clear;
 	/* The window was too short to count for the time for which a page is refused. */
 	bool brief;
-};
-
-/* The findings of the last window, except with HMEM_REARM_QUEUE. */
-struct hmem_look {
-	/* Bits that were clear and are set now; each cost the guest a page walk. */
-	uint64_t faults;
-	/* In the blocks of @part: observed frames that were used. */
-	uint64_t used;
-	/* There, in slower tiers: pages (candidates) that are at least as hot as @cut now. */
-	uint64_t hot;
-	/* Candidates that were used; and those as hot as @cut that are as hot as @sure. */
-	uint64_t again, sure;
-	/*
-	 * There, pages of tier 0 that may move: used earlier, but not since; and those of
-	 * them that were used now after all.
-	 */
-	uint64_t cold, woken;
 };
 
 struct hmem_block;
@@ -151,8 +96,6 @@ struct hmem_pages {
 	 * refusals.c, where zero means that nothing is known of the block.
 	 */
 	uint8_t *quota;
-	/* By block, one bit per page: the page of tier 0 was hot, and may be so again. */
-	uint64_t *was_hot;
 	/* By block; for trackers that can rearm. */
 	struct hmem_mlq_block *mlq;
 	/* One bit per block: some entry of any table is not zero; some entry of @state is. */
@@ -163,7 +106,6 @@ struct hmem_pages {
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	/* Frames that were rearmed at the end of the last window. */
 	uint64_t rearmed;
-	struct hmem_look look;
 	/*
 	 * With rates: bits that were clear and that the last window found set.  Each cost
 	 * the guest a page walk.
@@ -194,8 +136,6 @@ struct hmem_pages {
 struct hmem_window {
 	struct hmem_tracker *t;
 	struct hmem_heat heat;
-	/* A census or a rest, without the queue. */
-	bool paced;
 	/* Forget the queue. */
 	bool rewatch;
 	/* The first slot that the pass has not reached. */

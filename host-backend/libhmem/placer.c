@@ -5,24 +5,17 @@
 #include "placer.h"
 #include "virtio_hmem.h"
 
-static bool is_paced(const struct hmem_placer *p)
-{
-	return p->tracker && hmem_paced(&p->policy, p->tracker) &&
-	       (!p->tracker->ops->scans || p->can_rest);
-}
-
 /* Other trackers find the accesses of each window by themselves: nothing to save. */
 static bool by_rates(const struct hmem_placer *p)
 {
 	const struct hmem_tracker *t = p->tracker;
 
-	return t && p->policy.kind == HMEM_POLICY_RATES &&
+	return t && p->policy.kind == HMEM_POLICY_AUTO &&
 	       (t->ops->pay_by_page || (t->ops->scans && p->can_rest));
 }
 
 static void begin_anew(struct hmem_placer *p)
 {
-	hmem_pace_init(&p->pace, &p->policy, p->min_window_ns);
 	hmem_bursts_init(&p->bursts, &p->policy, p->min_window_ns, p->tiers, p->num_tiers);
 }
 
@@ -90,7 +83,6 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots)
 	/* The plan was for other ranges; the next window makes a new one. */
 	hmem_plan_clear(&p->plan);
 	/* The knowledge which bits are set is lost: find out in a rest. */
-	p->pace.left = 0;
 	p->bursts.left = 0;
 	return true;
 }
@@ -144,8 +136,6 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	if (!p->looked)
 		return;
 	heat.incomplete = tick->incomplete;
-	if (is_paced(p))
-		hmem_pace_window(&p->pace, p->tracker, tick->busy || p->no_room, &heat);
 	if (by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker, tick->window_ns,
 				   tick->busy, &heat);
@@ -158,11 +148,7 @@ static void end_window(struct hmem_placer *p)
 	const struct hmem_tick *tick = &p->tick;
 	uint64_t ns;
 
-	if (p->looked && is_paced(p)) {
-		ns = hmem_pace_next(&p->pace, &p->policy, &p->pages, tick->window_ns,
-				    tick->scan_ns);
-		set_next(p, ns, hmem_pace_rests(&p->pace));
-	} else if (p->looked && by_rates(p)) {
+	if (p->looked && by_rates(p)) {
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
 				      tick->scan_ns);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
@@ -181,9 +167,7 @@ static bool may_plan(const struct hmem_placer *p)
 	/* A move writes pages: not during a sample. */
 	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
 		return false;
-	if (by_rates(p))
-		return hmem_bursts_may_plan(&p->bursts);
-	return !is_paced(p) || hmem_pace_may_plan(&p->pace);
+	return !by_rates(p) || hmem_bursts_may_plan(&p->bursts);
 }
 
 /* Leave the headroom for new pages of the guest in tier 0. */
@@ -204,13 +188,10 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 		p->spare = 0;
 		p->round++;
 	}
-	if (is_paced(p) || by_rates(p)) {
+	if (by_rates(p)) {
 		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
-		if (by_rates(p))
-			hmem_bursts_limit(&p->bursts, &l);
-		else
-			hmem_pace_limit(&p->pace, &l);
+		hmem_bursts_limit(&p->bursts, &l);
 	} else {
 		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
@@ -259,9 +240,7 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 		ret = hmem_plan_step(&p->plan, &p->pages, slots, err);
 		if (!ret)
 			return HMEM_PLACER_MORE;
-		if (ret > 0 && is_paced(p))
-			hmem_pace_planned(&p->pace, &p->plan);
-		else if (ret > 0 && by_rates(p))
+		if (ret > 0 && by_rates(p))
 			hmem_bursts_planned(&p->bursts, &p->plan);
 		p->planned = ret > 0 && (p->plan.num_promote || p->plan.num_demote);
 		break;
@@ -364,25 +343,16 @@ struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer 
 
 enum hmem_placer_idle hmem_placer_why_idle(const struct hmem_placer *p)
 {
-	if (p->pace.given_up || p->bursts.given_up)
+	if (p->bursts.given_up)
 		return HMEM_PLACER_CANNOT_LOOK;
-	if (p->brake.steps == HMEM_BRAKE_MAX || p->pace.chance)
+	if (p->brake.steps == HMEM_BRAKE_MAX)
 		return HMEM_PLACER_DOES_NOT_PAY;
 	return HMEM_PLACER_SETTLED;
 }
 
 const char *hmem_placer_describe(const struct hmem_placer *p, char *buf, size_t size)
 {
-	const struct hmem_pace *c = &p->pace;
-
-	if (is_paced(p))
-		snprintf(buf, size, "look %" PRIu32 " of 1/%u window at part %" PRIu32 " of %"
-			 PRIu32 ", %" PRIu64 " used, %" PRIu64 " faults, %" PRIu64
-			 " hot of %" PRIu64 ", margin %" PRIu32 " %%, %" PRIu64 " censuses",
-			 c->look, 1u << c->shift, c->part, c->parts, p->pages.look.used,
-			 p->pages.look.faults, p->pages.look.hot, c->candidates,
-			 c->margin * 100 / HMEM_HEAT_MAX, c->censuses);
-	else if (by_rates(p))
+	if (by_rates(p))
 		hmem_bursts_describe(&p->bursts, &p->pages, &p->plan, buf, size);
 	else
 		snprintf(buf, size, "brake %" PRIu32, p->brake.steps);

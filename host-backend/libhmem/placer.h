@@ -22,7 +22,6 @@
 
 #include "brake.h"
 #include "bursts.h"
-#include "pace.h"
 #include "pages.h"
 #include "plan.h"
 #include "policy.h"
@@ -100,7 +99,6 @@ struct hmem_placer {
 	bool planned;
 	struct hmem_window window;
 	struct hmem_plan plan;
-	struct hmem_pace pace;
 	struct hmem_bursts bursts;
 	struct hmem_brake brake;
 	struct hmem_sampler sampler;

@@ -48,14 +48,9 @@ struct hmem_sorter {
 	uint32_t left;
 	/* The last one placed of the bucket that most are of. */
 	uint64_t last_cold;
-	/* The bucket that the coldest pages are in that are left, but for a few. */
-	unsigned int coldest;
-	uint64_t few;
-	/* Buckets between pages that change places; and if the colder is in use. */
-	unsigned int apart, warm_apart;
+	/* Buckets between pages that change places. */
+	unsigned int apart;
 	double gain_ns;
-	/* Colder buckets make room for new pages. */
-	unsigned int warm;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -135,7 +130,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 /* By heat: may a page of rank @hi take the place of one of rank @lo? */
 static bool may_exchange(const struct hmem_sorter *s, unsigned int hi, unsigned int lo)
 {
-	return hi >= lo + (lo ? s->warm_apart : s->apart);
+	return hi >= lo + s->apart;
 }
 
 /* By heat, hottest against coldest, a rank of each at a time, up to @n pairs. */
@@ -169,7 +164,7 @@ static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
 static bool makes_room(const struct hmem_sorter *s, unsigned int rank)
 {
 	if (!s->limits.rates)
-		return rank < s->warm;
+		return rank < s->apart;
 	return s->cold.ranks.all[rank] * s->limits.access_ns < s->limits.move_ns;
 }
 
@@ -194,16 +189,6 @@ static void make_room(struct hmem_sorter *s, uint32_t room)
 	}
 }
 
-static unsigned int coldest_left(const struct hmem_sorter *s)
-{
-	unsigned int rank = 0;
-	uint64_t left = left_of(&s->cold, rank);
-
-	while (left <= s->few && rank < HMEM_BUCKETS - 1)
-		left += left_of(&s->cold, ++rank);
-	return rank;
-}
-
 /* Up to @n pairs, then @room more of tier 0. */
 static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 {
@@ -214,7 +199,6 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 						  l->access_ns, l->move_ns);
 	else
 		choose_by_heat(s, n);
-	s->coldest = coldest_left(s);
 	make_room(s, room);
 }
 
@@ -371,15 +355,8 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		return hmem_fail(err, ENOMEM, "no memory to make a plan in");
 	*s = (struct hmem_sorter) {
 		.limits = *limits,
-		/* Frames of the kernel's that are tried again: cold, and nothing to go by. */
-		.few = p->frames[0] / 256,
 		.apart = buckets_apart(limits->hysteresis),
-		.warm_apart = buckets_apart(limits->warm),
 	};
-	if (s->warm_apart < s->apart)
-		s->warm_apart = s->apart;
-	/* In use, if that makes a difference. */
-	s->warm = s->warm_apart > s->apart ? 1 : s->apart;
 	if (limits->rates) {
 		const struct hmem_rates *r = limits->rates;
 
@@ -405,16 +382,12 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	const struct hmem_plan_limits *limits = &s->limits;
 	uint32_t room = limits->room, most;
 
-	/* What is too cold, or not used at all, is not promoted. */
+	/* What is not used at all is not promoted. */
 	s->hot.ranks.count[s->hot.idle] = 0;
-	for (unsigned int i = 0; i < HMEM_BUCKET(limits->least); i++)
-		s->hot.ranks.count[i] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
 	choose(s, (limits->budget - room) / 2, room);
 	save(&s->cold, limits->spare);
-	plan->cold = s->coldest << 8;
-	plan->idle = s->cold.ranks.count[s->cold.idle] - s->cold.ranks.take[s->cold.idle];
 	plan->gain_ns = s->gain_ns;
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);

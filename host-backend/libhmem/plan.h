@@ -40,10 +40,6 @@ struct hmem_plan {
 	uint32_t next_promote, next_demote;
 	/* Room in the arrays. */
 	uint32_t cap;
-	/* The heat of the coldest pages of tier 0 that are left there. */
-	uint16_t cold;
-	/* Idle pages that are left there. */
-	uint32_t idle;
 	/* By rates: time that the plan saves, less what it takes, in ns. */
 	double gain_ns;
 	/* Internal: of a plan that is being made, see plan.c. */
@@ -55,13 +51,10 @@ struct hmem_plan_limits {
 	/* Moves in all. */
 	uint32_t budget;
 	/*
-	 * A page is promoted only if hotter by this (of HMEM_HEAT_MAX) than the
-	 * page that makes room for it; by @warm, if that is more, than one that is
-	 * in use at all.
+	 * A page is promoted only if hotter by this (of HMEM_HEAT_MAX) than the page
+	 * that makes room for it.
 	 */
-	uint32_t hysteresis, warm;
-	/* Pages of colder buckets than this heat's are not promoted. */
-	uint16_t least;
+	uint32_t hysteresis;
 	/*
 	 * Not NULL: by rates, and none of the above but @budget matters.  Pages change places
 	 * if that saves more time than it takes: an access saves @access_ns, and a move of

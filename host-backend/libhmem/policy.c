@@ -14,7 +14,6 @@ static const char *const names[HMEM_POLICY_MAX] = {
 	[HMEM_POLICY_HMMV] = "hmmv",
 	[HMEM_POLICY_HMVISOR] = "hmvisor",
 	[HMEM_POLICY_AUTO] = "auto",
-	[HMEM_POLICY_RATES] = "rates",
 };
 
 static const char *const trackers[HMEM_TRACK_MAX] = {
@@ -232,7 +231,7 @@ struct hmem_heat hmem_policy_heat(const struct hmem_policy *p,
 	if (p->kind == HMEM_POLICY_WRITES)
 		return heat;
 	/* Without information on writes, any access counts fully. */
-	if (!written || (!weight && (p->kind == HMEM_POLICY_AUTO || p->kind == HMEM_POLICY_RATES))) {
+	if (!written || (!weight && p->kind == HMEM_POLICY_AUTO)) {
 		heat.read = HMEM_HEAT_MAX;
 		return heat;
 	}

@@ -17,8 +17,7 @@ enum hmem_policy_kind {
 	HMEM_POLICY_WRITES,	/* the most written pages move to tier 0 */
 	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
 	HMEM_POLICY_HMVISOR,	/* the same, but writes weigh as much as they suffer more */
-	HMEM_POLICY_AUTO,	/* as hmmv, at a bounded tracking cost: pace.h */
-	HMEM_POLICY_RATES,	/* by access rates, in saved time: rates.h, bursts.h */
+	HMEM_POLICY_AUTO,	/* by access rates, in saved time: rates.h, bursts.h */
 	HMEM_POLICY_MAX
 };
 

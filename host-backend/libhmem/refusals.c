@@ -273,9 +273,6 @@ static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record
 	/* Copying has set the bit; remember that even if the next window is brief. */
 	if (p->by_class)
 		p->mlq[slot / 64].wait[HMEM_WAIT_SET] |= bit;
-	p->was_hot[slot / 64] &= ~bit;
-	if (!r->tier && !p->by_class && record.heat >= HMEM_HEAT_WAS_HOT)
-		p->was_hot[slot / 64] |= bit;
 	/* The frame is not in flight any more: it has another page now. */
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;

@@ -59,118 +59,11 @@ static void average_except(uint16_t *heat, struct hmem_sample s,
 		heat[__builtin_ctzll(w)] = keep[__builtin_ctzll(w)];
 }
 
-/* Make these pages at least @hot, whatever their last look found. */
-static void warm_up(uint16_t *heat, uint64_t pages, uint16_t hot)
-{
-	for (unsigned int g = 0; pages && g < 64; g += 8) {
-		lanes least = lanes_spread(pages >> g) & hot;
-		lanes was = lanes_load(&heat[g]);
-
-		was += (least - was) & (lanes)(was < least);
-		lanes_store(&heat[g], was);
-	}
-}
-
 struct update {
 	struct hmem_pages *p;
 	struct hmem_window *w;
 	const struct hmem_heat *h;
 };
-
-/* The use of the queue's words without the queue. */
-enum {
-	/* The bit was set before the window, so the page was not observed. */
-	WAIT_SET,
-	WAIT_CANDIDATE,
-	/* To be rearmed late, when the window that begins now has ended. */
-	WAIT_LATE,
-	/* The page was used in the last census of it, or in the time before that. */
-	WAIT_USED,
-	/* The page was used, but not in a look that counts. */
-	WAIT_COLD,
-	/* The page was surely hot in the last census of it. */
-	WAIT_HOT_ONCE,
-};
-
-/* The frames to rearm; @late: also those that will be used in the next window. */
-static uint64_t rearm_part(struct hmem_mlq_block *mlq, uint64_t accessed,
-			   const struct hmem_heat *h, bool in_part, uint64_t hot,
-			   bool late)
-{
-	uint64_t set = mlq->wait[WAIT_SET] | accessed;
-	uint64_t rearm = late ? UINT64_MAX : set;
-
-	if (!in_part || h->rearm == HMEM_REARM_NONE)
-		rearm = 0;
-	else if (h->rearm == HMEM_REARM_HOT)
-		rearm &= h->candidates ? mlq->wait[WAIT_CANDIDATE] : hot;
-	if (in_part && !h->candidates)
-		mlq->wait[WAIT_CANDIDATE] = h->rearm == HMEM_REARM_HOT ? hot : 0;
-	mlq->wait[WAIT_SET] = set & ~(late ? mlq->wait[WAIT_LATE] : rearm);
-	mlq->wait[WAIT_LATE] = late ? rearm : 0;
-	/* The census begins, or has not reached its first look. */
-	if (in_part && h->ignore && h->rearm == HMEM_REARM_PART)
-		mlq->wait[WAIT_USED] = set | (h->begins ? 0 : mlq->wait[WAIT_USED]);
-	return rearm;
-}
-
-/* A look has found @accessed in a block of tier 0. */
-static void count_cold(struct hmem_look *look, struct hmem_mlq_block *mlq,
-		       uint64_t accessed, bool first, uint64_t unwilling)
-{
-	if (first)
-		mlq->wait[WAIT_COLD] = mlq->wait[WAIT_USED] & ~unwilling;
-	mlq->wait[WAIT_USED] |= accessed;
-	look->woken += __builtin_popcountll(accessed & mlq->wait[WAIT_COLD]);
-	mlq->wait[WAIT_COLD] &= ~accessed;
-	look->cold += __builtin_popcountll(mlq->wait[WAIT_COLD]);
-}
-
-/* After a census of a block of tier 0, it is known which pages have been hot. */
-static void remember(const struct update *u, const struct hmem_block *b)
-{
-	uint64_t *once = &u->p->mlq[b->slot / 64].wait[WAIT_HOT_ONCE];
-	uint64_t *was_hot = &u->p->was_hot[b->slot / 64];
-
-	if (u->h->first)
-		*was_hot &= ~u->h->forget;
-	if (u->h->last) {
-		uint64_t hot = LANES_WHERE(&u->p->heat[b->slot], l, l >= u->h->sure);
-
-		*was_hot |= hot & *once;
-		*once = hot;
-	}
-}
-
-/*
- * Apply a look at its part to the block: @accessed soon after it was rearmed.  Returns those
- * of the slower tiers that are hot now.
- */
-static uint64_t look_at(const struct update *u, const struct hmem_block *b,
-			uint64_t accessed)
-{
-	struct hmem_mlq_block *mlq = &u->p->mlq[b->slot / 64];
-	const uint16_t *heat = &u->p->heat[b->slot];
-	struct hmem_look *look = &u->p->look;
-	uint64_t hot, unwilling = 0;
-
-	if (!u->h->ignore)
-		look->used += __builtin_popcountll(accessed);
-	if (!b->tier && b->asked)
-		unwilling = hmem_refusals_unwilling(&u->p->state[b->slot]);
-	if (!b->tier && !u->h->ignore)
-		count_cold(look, mlq, accessed, u->h->first, unwilling);
-	if (!b->tier)
-		return 0;
-	hot = LANES_WHERE(heat, l, l >= u->h->cut);
-	if (u->h->candidates) {
-		look->again += __builtin_popcountll(accessed);
-		hot &= mlq->wait[WAIT_CANDIDATE];
-		look->sure += __builtin_popcountll(hot & LANES_WHERE(heat, l, l >= u->h->sure));
-	}
-	look->hot += __builtin_popcountll(hot);
-	return hot;
-}
 
 /* Count the block's frames in @hist by heat.  Returns false if all heats are 0. */
 static bool count(uint64_t *hist, const uint16_t *heat)
@@ -210,8 +103,8 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
-	uint64_t all = s.accessed, except = 0, hot = 0, rearm = 0;
-	bool in_part = w->paced && hmem_window_part(b, &w->heat), live;
+	uint64_t all = s.accessed, except = 0, rearm = 0;
+	bool live;
 
 	(void)cp;
 	if (!all && !b->live) {
@@ -229,32 +122,13 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		hmem_window_rates(w, p, b, s, except);
 		return true;
 	}
-	if (w->paced) {
-		except |= mlq->wait[WAIT_SET];
-		p->look.faults += __builtin_popcountll(all & ~except) +
-				  __builtin_popcountll(s.written & ~except);
-	}
-	if (in_part && b->tier && u->h->candidates)
-		except |= ~mlq->wait[WAIT_CANDIDATE];
 	s.accessed &= ~except;
 	s.written &= ~except;
 	/* Slots outside of the mask stand for no frame, and stay zero. */
-	if (!u->h->ignore)
-		average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
-	if (in_part)
-		hot = look_at(u, b, s.accessed);
-	if (in_part && !b->tier)
-		remember(u, b);
-	if (w->paced && !b->tier) {
-		warm_up(heat, mlq->wait[WAIT_USED], HMEM_HEAT_IN_USE);
-		warm_up(heat, p->was_hot[b->slot / 64], HMEM_HEAT_WAS_HOT);
-	}
+	average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
 	if (b->asked && s.accessed)
 		hmem_refusals_forget_free(state, s.accessed);
-	if (w->paced)
-		rearm = rearm_part(mlq, all, u->h, in_part, hot,
-				   t->ops->rearms_late) & b->mask;
-	else if (t->ops->rearm && !u->h->incomplete)
+	if (t->ops->rearm && !u->h->incomplete)
 		rearm = except | hmem_mlq_step(mlq, s.accessed, u->h->levels,
 					       t->ops->rearms_late);
 	if (rearm) {
@@ -274,12 +148,10 @@ void hmem_window_begin(struct hmem_window *w, struct hmem_pages *p,
 	*w = (struct hmem_window) {
 		.t = t,
 		.heat = *h,
-		.paced = h->rearm != HMEM_REARM_QUEUE && !h->rates && t->ops->rearm,
 		.rewatch = p->rewatch,
 	};
 	p->rewatch = false;
 	p->clock += !h->brief;
-	p->look = (struct hmem_look) { 0 };
 	p->by_class = h->rates;
 }
 

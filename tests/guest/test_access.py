@@ -433,7 +433,7 @@ def hot_reads_are_promoted(rig):
 
 @test(timeout=600)
 def auto_rests_from_scans(rig):
-    """auto takes a census now and then; most windows have no scan."""
+    """auto looks at pages in bursts now and then; most windows have no scan."""
     vm, program = promote_reads(rig, "auto", 50)
 
     def windows():
@@ -443,7 +443,7 @@ def auto_rests_from_scans(rig):
     rig.daemon.wait(lambda: windows() >= begun + 40, "windows")
     print(f"{vm.counter('scans') - scans} scans in {windows() - begun} windows")
     assert vm.counter("scans") - scans <= (windows() - begun) / 2
-    # There are more censuses later.
-    rig.daemon.wait(lambda: vm.counter("scans") > scans, "another census")
+    # There are more bursts later.
+    rig.daemon.wait(lambda: vm.counter("scans") > scans, "another burst")
     vm.run(f"touch {STOP}")
     program.wait()

@@ -20,7 +20,7 @@ static void check_loads(unsigned int num, unsigned int window, enum hmem_track t
 		struct model m;
 		double share;
 
-		loads_begin(&m, loads[i], HMEM_POLICY_RATES);
+		loads_begin(&m, loads[i], HMEM_POLICY_AUTO);
 		m.policy.window = window;
 		m.policy.track = track;
 		model_run(&m, 20);
@@ -51,7 +51,7 @@ static void stays(const struct model_load *load, double least)
 		struct model m;
 		double share;
 
-		loads_begin(&m, load, HMEM_POLICY_RATES);
+		loads_begin(&m, load, HMEM_POLICY_AUTO);
 		m.policy.window = i ? 100 : 1000;
 		m.policy.track = i ? HMEM_TRACK_GPT : HMEM_TRACK_SIM;
 		model_run(&m, 10);
@@ -85,7 +85,7 @@ static void moving_gains(void **state)
 		struct model m;
 		double share;
 
-		loads_begin(&m, &moving, HMEM_POLICY_RATES);
+		loads_begin(&m, &moving, HMEM_POLICY_AUTO);
 		m.policy.window = i ? 1000 : 100;
 		m.policy.track = i ? HMEM_TRACK_GPT : HMEM_TRACK_SIM;
 		share = loads_speed(&m, 20) / still;
@@ -102,7 +102,7 @@ static void looking_is_cheap(void **state)
 	struct model m;
 
 	(void)state;
-	loads_begin(&m, &hot_set, HMEM_POLICY_RATES);
+	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
 	m.policy.track = HMEM_TRACK_GPT;
 	model_run(&m, 10);
 	ns = m.ns;
@@ -134,7 +134,7 @@ static int setup(void **state)
 	struct rules *r = calloc(1, sizeof(*r));
 
 	hmem_policy_init(&r->policy);
-	r->policy.kind = HMEM_POLICY_RATES;
+	r->policy.kind = HMEM_POLICY_AUTO;
 	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
 	hmem_tracker_sim_init(&r->sim, r->maps, 8);
 	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
@@ -470,7 +470,7 @@ static void worth_is_what_accesses_say(void **state)
 		struct hmem_worth worth;
 		struct model m;
 
-		loads_begin(&m, known[i], HMEM_POLICY_RATES);
+		loads_begin(&m, known[i], HMEM_POLICY_AUTO);
 		model_run(&m, 1e-3);
 		assert_false(hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, &worth));
 		model_run(&m, 20);

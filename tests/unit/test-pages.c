@@ -108,8 +108,7 @@ static void bytes_are_known_before(void **state)
 {
 	const struct hmem_pages *p = &((struct fixture *)*state)->pages;
 	const uint64_t frame = sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state);
-	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq) +
-			       sizeof(*p->was_hot);
+	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq);
 
 	assert_int_equal(hmem_pages_bytes_for(ranges, 3), hmem_pages_bytes(p));
 	/* What is left is a bit or two a block, and the ranges. */
@@ -304,23 +303,6 @@ static void history_moves(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
 }
 
-/* A page that was promoted is known to have been hot until it leaves. */
-static void promotions_are_known(void **state)
-{
-	struct fixture *f = *state;
-	const uint64_t *was_hot = &f->pages.was_hot[table_slot(&f->pages, 50) / 64];
-
-	sent(f, 3100);
-	moved(f, 3100, 50, HMEM_HEAT_WAS_HOT);
-	assert_int_equal(*was_hot >> 50 & 1, 1);
-	sent(f, 3101);
-	moved(f, 3101, 51, HMEM_HEAT_WAS_HOT - 1);
-	sent(f, 50);
-	moved(f, 50, 3100, HMEM_HEAT_WAS_HOT);
-	assert_int_equal(*was_hot, 0);
-	assert_int_equal(f->pages.was_hot[table_slot(&f->pages, 3100) / 64], 0);
-}
-
 /*
  * Chains, each in every order that its results can come in: frame i's page
  * moves to to[i], all being asked for at once.
@@ -462,7 +444,7 @@ static void few_are_probed(void **state)
 		sent(f, 64 + i);
 		hmem_pages_refused(&f->pages, 64 + i, 0, HMEM_REFUSED_NACK);
 	}
-	/* Those of a census do not count. */
+	/* Those of a burst do not count. */
 	for (unsigned int i = 0; i < 2000; i++)
 		hmem_pages_update(&f->pages, &f->dirty.tracker, &brief);
 	assert_false(eligible(f, 64));
@@ -564,7 +546,7 @@ static void resize_keeps_history(void **state)
 	sent(f, 3100);
 	hmem_pages_refused(&f->pages, 3100, 0, HMEM_REFUSED_NACK);
 	for (uint64_t to = 50; to < 1000; to += 670)
-		moved(f, 3400, to, HMEM_HEAT_WAS_HOT);
+		moved(f, 3400, to, 24832);
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		heat[gfn] = hmem_pages_heat(&f->pages, gfn);
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
@@ -575,10 +557,6 @@ static void resize_keeps_history(void **state)
 	assert_int_equal(hmem_pages_tier(&f->pages, 1200), 0);
 	assert_int_equal(hmem_pages_tier(&f->pages, 650), -1);
 	assert_false(eligible(f, 3100));
-	/* In tier 0 it is known still. */
-	assert_int_equal(f->pages.was_hot[table_slot(&f->pages, 50) / 64], 0);
-	assert_int_equal(f->pages.was_hot[table_slot(&f->pages, 720) / 64],
-			 UINT64_C(1) << 720 % 64);
 	/* Too much: nothing changes. */
 	fresh[2].num = FRAMES;
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), -E2BIG);
@@ -907,7 +885,6 @@ int main(void)
 		TEST(windows_take_all_bits),
 		TEST(histogram_adds_up),
 		TEST(history_moves),
-		TEST(promotions_are_known),
 		TEST(exchanges_in_any_order),
 		TEST(large_pages_move),
 		TEST(refusals_back_off),

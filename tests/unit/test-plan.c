@@ -190,8 +190,6 @@ static void spare_room(void **state)
 	make(f, 1000, 1000, 0, 4);
 	assert_int_equal(f->plan.num_promote, 10);
 	assert_int_equal(f->plan.num_demote, 6);
-	/* Of those that stay. */
-	assert_int_equal(f->plan.cold, HMEM_BUCKET(20000) << 8);
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(f->plan.demote[i].heat, 0);
 	assert_int_equal(hmem_plan_batch(&f->plan, hints, 64), 4);
@@ -229,65 +227,6 @@ static void budget_and_room(void **state)
 	assert_int_equal(hmem_plan_budget(200, 10000000), 512);
 	assert_int_equal(hmem_plan_budget(1, 1000000), 0);
 	assert_int_equal(hmem_plan_budget(65536, UINT64_MAX), HMEM_PLAN_MAX);
-}
-
-/* Where it takes more to tell the pages in use apart, these do not make room. */
-static void idle_make_room(void **state)
-{
-	struct fixture *f = *state;
-
-	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		table_set_heat(&f->pages, gfn, gfn < 10 ? HMEM_HEAT_IN_USE - 1 : HMEM_HEAT_IN_USE);
-	for (uint32_t warm = 10000; warm <= 11000; warm += 1000) {
-		const struct hmem_plan_limits limits = {
-			.budget = 100,
-			.hysteresis = 10000,
-			.warm = warm,
-			.room = 20,
-		};
-
-		assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-		assert_int_equal(f->plan.num_demote, warm > 10000 ? 10 : 20);
-	}
-}
-
-/* However cold what would make room for it. */
-static void least_heat(void **state)
-{
-	struct fixture *f = *state;
-	const struct hmem_plan_limits limits = {
-		.budget = 1000,
-		.hysteresis = 10000,
-		.least = 25000,
-	};
-
-	for (uint64_t gfn = FAST; gfn < FAST + 20; gfn++)
-		table_set_heat(&f->pages, gfn, gfn < FAST + 12 ? 24000 : 26000);
-	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-	assert_int_equal(f->plan.num_promote, 8);
-	for (uint32_t i = 0; i < 8; i++)
-		assert_int_equal(f->plan.promote[i].heat, 26000);
-}
-
-/* What is cold is not said by one frame in 256, which may be the kernel's. */
-static void few_are_colder(void **state)
-{
-	struct fixture *f = *state;
-
-	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		table_set_heat(&f->pages, gfn, 20000);
-	for (uint64_t gfn = 100; gfn < 104; gfn++) {
-		make(f, 1000, 1000, 0, 0);
-		assert_int_equal(f->plan.cold, HMEM_BUCKET(20000) << 8);
-		table_set_heat(&f->pages, gfn, 500);
-	}
-	make(f, 1000, 1000, 0, 0);
-	assert_int_equal(f->plan.cold, HMEM_BUCKET(500) << 8);
-	/* They are the first to go all the same. */
-	table_set_heat(&f->pages, FAST, 60000);
-	make(f, 2, 1000, 0, 0);
-	assert_int_equal(f->plan.num_demote, 1);
-	assert_int_equal(f->plan.demote[0].heat, 500);
 }
 
 /* Not the same cold pages each time. */
@@ -401,38 +340,6 @@ static void unknown_blocks(void **state)
 	hmem_pages_sent(&f->pages, 140, 0);
 	hmem_pages_moved(&f->pages, 140, FAST + 140, 0, (struct hmem_record) { 0 });
 	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 4);
-}
-
-/* Pages that are in use are worth more than those that are idle. */
-static void warm_pages_stay(void **state)
-{
-	struct fixture *f = *state;
-	struct hmem_plan_limits limits = {
-		.budget = FRAMES,
-		.hysteresis = 20000,
-		.warm = 50000,
-	};
-
-	for (uint64_t gfn = 0; gfn < FAST; gfn++)
-		table_set_heat(&f->pages, gfn, gfn < 10 ? HMEM_HEAT_IN_USE - 1 : HMEM_HEAT_IN_USE);
-	for (uint64_t gfn = FAST; gfn < FAST + 20; gfn++)
-		table_set_heat(&f->pages, gfn, gfn < FAST + 5 ? 60000 : 40000);
-	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-	assert_int_equal(f->plan.num_promote, 10);
-	for (unsigned int i = 0; i < 10; i++)
-		assert_true(f->plan.demote[i].heat < HMEM_HEAT_IN_USE);
-	assert_int_equal(f->plan.idle, 0);
-	limits.budget = 4;
-	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-	assert_int_equal(f->plan.idle, 8);
-	/* The larger of both holds. */
-	limits.budget = FRAMES;
-	limits.warm = 0;
-	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-	assert_int_equal(f->plan.num_promote, 20);
-	limits.hysteresis = 50000;
-	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
-	assert_int_equal(f->plan.num_promote, 5);
 }
 
 /*
@@ -882,14 +789,10 @@ int main(void)
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
-		TEST(idle_make_room),
-		TEST(least_heat),
 		TEST(spare_room),
-		TEST(few_are_colder),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),
 		TEST(unknown_blocks),
-		TEST(warm_pages_stay),
 		TEST(unwilling_pages_rest),
 		TEST(loop_converges),
 		TEST(same_as_sorting_by_rates),
