@@ -10,6 +10,7 @@
 #include "log.h"
 #include "pass.h"
 #include "protocol.h"
+#include "room.h"
 #include "tracking.h"
 #include "windows.h"
 
@@ -136,6 +137,7 @@ void device_second(struct vm *vm)
 	}
 	tracking_again(vm);
 	batches_second(vm);
+	room_second(vm);
 	if (vm->rated_ms && now > vm->rated_ms) {
 		double s = (now - vm->rated_ms) / 1000.0;
 

@@ -47,6 +47,8 @@ struct vm {
 	struct hmem_link_state state;
 	/* All of each tier, until SIZES has come; @requested: as hmemd has asked last. */
 	struct hmem_link_sizes sizes;
+	/* Where the next search for cold pages begins, see room.c. */
+	uint64_t room_slot;
 
 	/* Shared with the device, which can write at any time. */
 	uint64_t *map;

@@ -3,6 +3,7 @@
 memory of that tier's node and of no other, and no program loses what it has."""
 
 import os
+import random
 import re
 
 from guest import test
@@ -144,3 +145,70 @@ def comes_back_with_the_driver_gone(rig):
         rig.daemon.wait(lambda: size(rig, 1)["actual_bytes"] == 96 * MIB,
                         "the new kernel to give it up")
         assert node_total(vm, 1) == total - 96 * MIB
+
+
+@test(kernels=("6.12",), timeout=600)
+def cold_pages_make_room(rig):
+    """A program has nearly all of tier 0: hmemd has its pages moved, without a policy."""
+    vm = rig.boot(**MACHINE)
+    program = keep(vm, 48)
+    resize(rig, vm, 0, 84)
+    stats = rig.daemon.stats()["counters"]
+    assert stats["demoted"] > 0, stats
+    assert size(rig, 1)["actual_bytes"] == 192 * MIB
+    finish(vm, program)
+    assert "Out of memory" not in vm.run("dmesg")
+
+
+@test(kernels=("6.12",), timeout=600)
+def random_sizes_under_load(rig):
+    """Sizes come faster than they can be reached, and hmemd is killed in the middle: no
+    page is lost, and all of them come back."""
+    vm = rig.boot(**MACHINE)
+    nodes = [node_total(vm, n) for n in (0, 1)]
+    program = keep(vm, 48)
+    numbers = random.Random(14)
+    for i in range(40):
+        tier = numbers.randrange(2)
+        pages = numbers.randrange(64 << 8, (128, 192)[tier] << 8)
+        rig.daemon.ctl("resize", "--tier", tier, "--size", pages << 12)
+        if i % 10 == 5:
+            vm.run("dd if=/dev/zero of=/tmp/f bs=1M count=24 2>/dev/null; rm /tmp/f")
+        if i == 20:
+            rig.daemon.kill()
+            rig.daemon.start()
+            rig.daemon.wait_ready()
+        assert program.status is None, program.output
+    resize(rig, vm, 0, 128)
+    resize(rig, vm, 1, 192)
+    assert vm.counter("resize_given") == vm.counter("resize_taken") > 0
+    assert [node_total(vm, n) for n in (0, 1)] == nodes
+    finish(vm, program)
+    assert "Out of memory" not in vm.run("dmesg")
+
+
+@test(kernels=("6.12",), timeout=600)
+def is_not_sent_in_live_migration(rig):
+    """The other side has no memory for what is given up, and takes it back."""
+    vm = rig.boot(**MACHINE)
+    total = node_total(vm, 1)
+    program = keep(vm, 32)
+    resize(rig, vm, 1, 96)
+    uri = f"unix:{rig.dir}/migration"
+    to = rig.twin(vm, uri)
+    vm.migrate(uri, max_bandwidth=1 << 40)
+    to.take_over(vm)
+    vm.wait_migration("completed")
+    # To be sent, a page is read, and so comes into being, on both sides.
+    for side in vm, to:
+        assert host_bytes(side)[192] <= 96 * MIB, host_bytes(side)
+    vm.kill()
+    rig.daemon.wait_ready(to.name)
+
+    def sizes():
+        return rig.daemon.status(to.name)["tiers"][1]["size"]
+    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 96 * MIB, "the size to be told")
+    rig.daemon.ctl("-d", to.name, "resize", "--tier", 1, "--size", "192M")
+    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 192 * MIB, "it to be back")
+    assert node_total(to, 1) == total
+    finish(to, program)

@@ -2,6 +2,7 @@
 /* hmemctl resize, and what hmemd makes of it. */
 #include "unit.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,6 +148,30 @@ static void unsupported(void **state)
 	usage_check(f, &driver, 1);
 }
 
+/* The tier is full, so hmemd asks for pages to leave it: as many as are missing. */
+static void room_is_made(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t frames = 0;
+	struct peer_msg msg;
+
+	connect(f, 4096, RESIZE);
+	send_size(f, SIZE - (100 << 12), SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
+	while (frames < 100) {
+		const struct virtio_hmem_hint_batch *batch = (const void *)msg.payload;
+
+		peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
+		for (uint32_t i = 0; i < le32toh(batch->num_hints); i++) {
+			const struct virtio_hmem_hint *h = &batch->hints[i];
+
+			assert_int_equal(h->tier, 1);
+			assert_true(le64toh(h->gfn) < PEER_TIER);
+			frames += UINT64_C(1) << h->order;
+		}
+	}
+	assert_int_equal(frames, 100);
+}
+
 /* A device that makes no sense is dropped. */
 static void bad_sizes(void **state)
 {
@@ -169,6 +194,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asked_and_shown, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
 	};
 
