@@ -21,6 +21,7 @@ static const struct {
 	{ "jobs", cmd_jobs },
 	{ "cancel", cmd_cancel },
 	{ "resize", cmd_resize },
+	{ "pool", cmd_pool },
 	{ "policy", cmd_policy },
 	{ "doctor", cmd_doctor },
 };
@@ -44,7 +45,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, jobs, cancel, resize, policy or doctor");
+			   "migrate, jobs, cancel, resize, pool, policy or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -65,6 +66,7 @@ static const struct argp argp = {
 	       "  jobs      the jobs that move pages by hand\n"
 	       "  cancel    cancel such a job\n"
 	       "  resize    change the size of a VM's tier\n"
+	       "  pool      who has how much of the host's DRAM, and why\n"
 	       "  policy    show or change the policy that moves a VM's pages\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
@@ -90,5 +92,5 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "jobs, cancel, resize, policy and doctor are", cmd.argv[0]);
+	    "jobs, cancel, resize, pool, policy and doctor are", cmd.argv[0]);
 }

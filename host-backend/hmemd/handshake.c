@@ -119,6 +119,7 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 			hmem_policy_name(policy.kind));
 	hmem_placer_init(&vm->placer, &policy, hello->tiers, hello->num_tiers,
 			 hello->min_window_ns);
+	pooling_init_vm(vm);
 	vm->have_hello = true;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "policy.h"
 #include "policy_store.h"
+#include "pooling.h"
 #include "work.h"
 
 #define HMEMD_VERSION		"0.1"
@@ -43,6 +44,7 @@ struct hmemd {
 	struct lockstep lockstep;
 	/* Policies that were set by hand. */
 	struct policy_store policies;
+	struct pooling pooling;
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections dropped for a fault */
 	uint64_t jobs;			/* number of the last job */

@@ -21,7 +21,8 @@
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
 enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_MAX_USER, OPT_LOCKSTEP,
-       OPT_HOST_ROOT, OPT_LATE };
+       OPT_HOST_ROOT, OPT_LATE,
+       OPT_POOL };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
@@ -31,6 +32,8 @@ static const struct argp_option options[] = {
 	  "auto, which is the default) and its tunables", 0 },
 	{ "lockstep", OPT_LOCKSTEP, "N", OPTION_ARG_OPTIONAL,
 	  "Guest time stands still while hmemd decides; N VMs go in step", 0 },
+	{ "pool", OPT_POOL, "SIZE", 0,
+	  "Share so much DRAM of the host among the VMs, by resizing their tiers 0", 0 },
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
 	{ "max-user-vms", OPT_MAX_USER, "N", 0, "... of one user (as many)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
@@ -117,6 +120,12 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		if (hmem_parse_size(arg, strlen(arg), &d->max_tables, &err) < 0)
 			argp_error(state, "--max-tables: %s", err.msg);
 		break;
+	case OPT_POOL:
+		if (hmem_parse_size(arg, strlen(arg), &d->pooling.bytes, &err) < 0)
+			argp_error(state, "--pool: %s", err.msg);
+		if (!d->pooling.bytes)
+			argp_error(state, "--pool: more than 0, not '%s'", arg);
+		break;
 	case OPT_LATE:
 		d->late_ms = atoi(arg);
 		break;
@@ -167,6 +176,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 		next = TAILQ_NEXT(vm, link);
 		device_second(vm);
 	}
+	pooling_second(d);
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
 	arm_second(d);
@@ -306,6 +316,7 @@ int main(int argc, char **argv)
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
 	policy_store_init(&d.policies, d.max_vms);
+	pooling_init(&d.pooling);
 	if (d.lockstep.min)
 		d.policy.lockstep = 1;
 	d.started = loop_now();
@@ -355,6 +366,7 @@ fail:
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
 	policy_store_free(&d.policies);
+	pooling_free(&d.pooling);
 	if (d.loop.slots)
 		loop_exit(&d.loop);
 	return ret < 0 ? 1 : 0;

@@ -9,6 +9,7 @@
 #include "tracking.h"
 #include "verb_heat.h"
 #include "verb_jobs.h"
+#include "verb_pool.h"
 #include "verb_resize.h"
 #include "verbs.h"
 #include "vm_json.h"
@@ -150,6 +151,7 @@ static const struct {
 	{ "jobs", verb_jobs },
 	{ "cancel", verb_cancel },
 	{ "resize", verb_resize },
+	{ "pool", verb_pool },
 };
 
 bool verbs_run(struct client *client, const char *name, json *req)

@@ -14,6 +14,7 @@
 #include "lately.h"
 #include "link_check.h"
 #include "placer.h"
+#include "pooling.h"
 
 struct batch;
 struct pass_waiter;
@@ -59,6 +60,7 @@ struct vm {
 	/* Tracking failed because DAMON was busy: try again. */
 	bool track_again;
 	struct hmem_placer placer;
+	struct pooled pooled;
 	/* As in the last RANGES. */
 	struct hmem_link_range *ranges;
 	uint32_t num_ranges;

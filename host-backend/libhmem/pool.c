@@ -624,6 +624,26 @@ double hmem_pool_last_mib(const struct hmem_pool_member *m)
 	return m->worth ? hmem_worth_between(m->worth, less(has, MIB_PAGES), has) : 0;
 }
 
+const char *hmem_pool_why_word(enum hmem_pool_why why)
+{
+	static const char *const words[HMEM_POOL_WHYS] = {
+		[HMEM_POOL_SETTLED] = "settled",
+		[HMEM_POOL_PATIENT] = "patient",
+		[HMEM_POOL_UNKNOWN] = "unknown",
+		[HMEM_POOL_FIXED] = "fixed",
+		[HMEM_POOL_STUCK] = "stuck",
+		[HMEM_POOL_GROWS] = "grows",
+		[HMEM_POOL_WAITS] = "waits",
+		[HMEM_POOL_LENDS] = "lends",
+		[HMEM_POOL_RETURNS] = "returns",
+		[HMEM_POOL_GUARANTEE] = "guarantee",
+		[HMEM_POOL_LOSS] = "loss",
+		[HMEM_POOL_MAXIMUM] = "maximum",
+	};
+
+	return words[why];
+}
+
 const char *hmem_pool_why(enum hmem_pool_why why)
 {
 	static const char *const words[HMEM_POOL_WHYS] = {

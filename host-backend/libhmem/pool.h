@@ -165,7 +165,8 @@ uint64_t hmem_pool_sum(const uint64_t *by_node);
 double hmem_pool_next_mib(const struct hmem_pool_member *m);
 double hmem_pool_last_mib(const struct hmem_pool_member *m);
 
-/* Of people's words: "lends", "waits for others to give up DRAM". */
+/* In a word, and in more. */
+const char *hmem_pool_why_word(enum hmem_pool_why why);
 const char *hmem_pool_why(enum hmem_pool_why why);
 
 #endif /* HMEM_POOL_H */

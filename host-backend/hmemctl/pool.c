@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "hmemctl.h"
+
+struct args {
+	const char *vm;
+	/* KEY=VALUE, as an object; NULL: none. */
+	json *set;
+};
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	struct args *args = state->input;
+	char *value;
+
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	value = strchr(arg, '=');
+	if (!value) {
+		take_vm(state, &args->vm, arg);
+		return 0;
+	}
+	*value++ = '\0';
+	if (!args->set)
+		args->set = json_object_new_object();
+	json_object_object_add(args->set, arg, json_object_new_string(value));
+	return 0;
+}
+
+static const struct argp argp = {
+	.parser = parse_opt,
+	.args_doc = "[[VM] KEY=VALUE...]",
+	.doc = "Who has how much of the host's DRAM, and what the pool makes of it."
+	       "\vKEY is guarantee or maximum, a size, or weight, 1 to 1000, of a VM.",
+	.children = global_argp,
+};
+
+/* What a MiB saves, in us of stall per second. */
+static const char *cell_worth(json *o, const char *key, char *buf, size_t size)
+{
+	if (!known(o, key))
+		return "-";
+	snprintf(buf, size, "%.1f", double_of(o, key) / 1e3);
+	return buf;
+}
+
+int cmd_pool(int argc, char **argv)
+{
+	struct table t = {
+		.columns = 8,
+		.column = {
+			{ "VM", false }, { "HAS", true }, { "SHARE", true },
+			{ "WEIGHT", true }, { "NEXT MIB", true }, { "LAST MIB", true },
+			{ "BEST", true }, { "STATE", false },
+		},
+	};
+	struct args args = { 0 };
+	json *req, *o, *pool, *vms;
+	char size[32];
+
+	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	if (args.vm && !args.set)
+		die(EXIT_USAGE, "pool: what is to be set of vm '%s'? guarantee=SIZE, "
+		    "maximum=SIZE or weight=NUMBER", args.vm);
+	req = new_request("pool", args.vm);
+	if (args.set)
+		json_object_object_add(req, "set", args.set);
+	o = ask(req);
+	if (globals.json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	pool = field(o, "pool");
+	vms = field(pool, "vms");
+	for (size_t i = 0; i < json_object_array_length(vms); i++) {
+		json *vm = json_object_array_get_idx(vms, i);
+		char has[24], share[24], weight[24], next[32], last[32], best[24];
+
+		snprintf(weight, sizeof(weight), "%.0f", double_of(vm, "weight"));
+		table_row(&t, (const char *[]) {
+			text_of(vm, "vm"), cell_size(vm, "bytes", has, sizeof(has)),
+			cell_size(vm, "share_bytes", share, sizeof(share)), weight,
+			cell_worth(vm, "next_mib_ns_per_s", next, sizeof(next)),
+			cell_worth(vm, "last_mib_ns_per_s", last, sizeof(last)),
+			cell_size(vm, "ideal_bytes", best, sizeof(best)),
+			text_of(vm, "state"),
+		});
+	}
+	table_print(&t);
+	if (!globals.quiet)
+		printf("DRAM %s, of which a MiB costs %.1f us/s; hmemd %s\n",
+		       cell_size(pool, "bytes", size, sizeof(size)),
+		       double_of(pool, "mib_price_ns_per_s") / 1e3,
+		       flag_of(pool, "acts") ? "resizes VMs" :
+		       "only says what it would do: see --pool");
+	json_object_put(o);
+	return EXIT_OK;
+}

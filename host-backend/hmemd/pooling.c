@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+#include "log.h"
+#include "numbers.h"
+#include "pooling.h"
+#include "vm.h"
+
+/* Of the operator's weights. */
+#define MAX_WEIGHT	1000u
+#define SECOND_NS	UINT64_C(1000000000)
+
+void pooling_init(struct pooling *p)
+{
+	struct hmem_pool_config config;
+
+	hmem_pool_config_init(&config);
+	config.num_nodes = 1;
+	/* Without --pool nobody is asked, so nobody can be stuck. */
+	if (!p->bytes)
+		config.patience = UINT_MAX;
+	hmem_pool_init(&p->pool, &config);
+}
+
+void pooling_free(struct pooling *p)
+{
+	hmem_pool_free(&p->pool);
+}
+
+static bool can_resize(const struct vm *vm)
+{
+	return vm->hello.tiers[0].unit && vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
+}
+
+static uint64_t frames_of(uint64_t bytes)
+{
+	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
+}
+
+/* DRAM that the VM has. */
+static uint64_t has(const struct vm *vm)
+{
+	return vm->hello.tiers[0].unit ? frames_of(vm->sizes.tiers[0].actual) :
+	       vm->placer.pages.frames[0];
+}
+
+void pooling_init_vm(struct vm *vm)
+{
+	const struct hmem_link_tier *t = &vm->hello.tiers[0];
+	struct hmem_pool_member *m = &vm->pooled.member;
+
+	m->guarantee = t->unit ? frames_of(t->min) : 0;
+	/* Of a VM that cannot be resized, what would be if it could. */
+	m->maximum = t->unit ? frames_of(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
+	m->weight = 1;
+	/* hmemd does not know how many the VM has: its time counts as much as that of others. */
+	m->processors = 1;
+	m->move_ns = vm->placer.bursts.move_ns;
+}
+
+void pooling_remove(struct vm *vm)
+{
+	if (vm->pooled.is_member)
+		hmem_pool_remove(&vm->d->pooling.pool, &vm->pooled.member);
+	vm->pooled.is_member = false;
+}
+
+/* What is known of the VM now. */
+static void look_at(struct vm *vm)
+{
+	struct hmem_pool_member *m = &vm->pooled.member;
+	const uint32_t moves = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+
+	m->actual[0] = has(vm);
+	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
+		   (vm->d->pooling.bytes && !can_resize(vm));
+	/* Between bursts; while one is under way, the last one counts. */
+	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
+		m->worth = NULL;
+	else if (hmem_bursts_worth(&vm->placer.bursts, &vm->placer.pages, &vm->pooled.worth))
+		m->worth = &vm->pooled.worth;
+}
+
+static void join(struct vm *vm)
+{
+	struct hmem_err err;
+
+	if (vm->pooled.is_member)
+		return;
+	vm->pooled.is_member = !hmem_pool_add(&vm->d->pooling.pool, &vm->pooled.member, &err);
+	if (!vm->pooled.is_member && !vm->pooled.told)
+		log_msg(LOG_WARN, "vm '%s' has no part in the pool: %s", vm->name, err.msg);
+	vm->pooled.told = !vm->pooled.is_member;
+}
+
+/* Ask the VM for what was decided, in its units. */
+static void resize(struct vm *vm)
+{
+	const struct hmem_link_tier *t = &vm->hello.tiers[0];
+	struct hmem_pool_member *m = &vm->pooled.member;
+	uint64_t bytes = m->requested[0] << VIRTIO_HMEM_GFN_SHIFT;
+	struct hmem_link_resize msg = { 0 };
+
+	if (m->fixed)
+		return;
+	bytes -= bytes % t->unit;
+	bytes = bytes < t->min ? t->min : bytes > t->size ? t->size : bytes;
+	m->requested[0] = frames_of(bytes);
+	if (bytes == vm->sizes.tiers[0].requested)
+		return;
+	log_msg(LOG_INFO, "vm '%s': pool: tier 0 is to have %" PRIu64 " MiB: %s", vm->name,
+		bytes >> 20, hmem_pool_why(m->why));
+	vm->sizes.tiers[0].requested = bytes;
+	msg.bytes = bytes;
+	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
+}
+
+void pooling_second(struct hmemd *d)
+{
+	struct pooling *p = &d->pooling;
+	uint64_t all = 0, others = 0;
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm_ready(vm))
+			continue;
+		look_at(vm);
+		all += has(vm);
+	}
+	p->pool.config.capacity[0] = p->bytes ? frames_of(p->bytes) : all;
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm_ready(vm))
+			continue;
+		join(vm);
+		others += vm->pooled.is_member ? 0 : has(vm);
+	}
+	/* Who has no part in the pool has DRAM nevertheless. */
+	if (p->pool.config.capacity[0] > others)
+		p->pool.config.capacity[0] -= others;
+	else
+		p->pool.config.capacity[0] = 0;
+	hmem_pool_decide(&p->pool, SECOND_NS);
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (p->bytes && vm->pooled.is_member)
+			resize(vm);
+	}
+}
+
+int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
+{
+	struct hmem_pool_member *m = &vm->pooled.member, old = *m;
+	struct hmem_pool *pool = &vm->d->pooling.pool;
+	uint64_t num = 0;
+	int ret = -EINVAL;
+
+	if (!strcmp(key, "weight")) {
+		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
+		    num > MAX_WEIGHT)
+			return hmem_fail(err, EINVAL, "weight: 1 to %u, not '%s'", MAX_WEIGHT,
+					 value);
+		m->weight = num;
+		return 0;
+	}
+	if (strcmp(key, "guarantee") && strcmp(key, "maximum"))
+		return hmem_fail(err, EINVAL, "no '%s': guarantee, maximum and weight are",
+				 key);
+	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
+		return ret;
+	num = frames_of(num);
+	if (!strcmp(key, "guarantee"))
+		m->guarantee = num;
+	else
+		m->maximum = num;
+	if (m->guarantee > m->maximum) {
+		*m = old;
+		return hmem_fail(err, EINVAL, "the guarantee of vm '%s' would be more than its "
+				 "maximum: set the other one first", vm->name);
+	}
+	if (!vm->pooled.is_member)
+		return 0;
+	/* In the pool anew, which says whether that can be. */
+	pooling_remove(vm);
+	ret = hmem_pool_add(pool, m, err);
+	if (ret < 0) {
+		*m = old;
+		vm->pooled.is_member = !hmem_pool_add(pool, m, NULL);
+		return ret;
+	}
+	vm->pooled.is_member = true;
+	m->credit = old.credit;
+	return 0;
+}

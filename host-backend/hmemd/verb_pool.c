@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "log.h"
+#include "verb_pool.h"
+#include "vm.h"
+
+#define MIB_FRAMES	(1u << (20 - VIRTIO_HMEM_GFN_SHIFT))
+
+static void put_frames(json *o, const char *key, uint64_t frames)
+{
+	json_put_u64(o, key, frames << VIRTIO_HMEM_GFN_SHIFT);
+}
+
+static json *member_json(const struct vm *vm)
+{
+	const struct hmem_pool_member *m = &vm->pooled.member;
+	json *o = json_object_new_object();
+	bool in = vm->pooled.is_member;
+
+	json_put_str(o, "vm", vm->name);
+	put_frames(o, "bytes", m->actual[0]);
+	put_frames(o, "guarantee_bytes", m->guarantee);
+	put_frames(o, "maximum_bytes", m->maximum);
+	json_put_rate(o, "weight", m->weight, true);
+	put_frames(o, "share_bytes", m->share);
+	put_frames(o, "requested_bytes", hmem_pool_sum(m->requested));
+	put_frames(o, "ideal_bytes", m->ideal);
+	json_put_rate(o, "next_mib_ns_per_s", hmem_pool_next_mib(m), m->worth);
+	json_put_rate(o, "last_mib_ns_per_s", hmem_pool_last_mib(m), m->worth);
+	json_put_rate(o, "error", m->worth ? hmem_worth_error(m->worth, m->actual[0]) : 0,
+		      m->worth);
+	json_put_rate(o, "credit_mib_s", m->credit / MIB_FRAMES, in);
+	json_put_str(o, "state", in ? hmem_pool_why_word(m->why) : "outside");
+	json_put_str(o, "why", in ? hmem_pool_why(m->why) :
+		     "has no part in the pool: its guarantee cannot be kept");
+	return o;
+}
+
+/* False if an answer was sent. */
+static bool set(struct client *client, json *req, json *pairs)
+{
+	struct vm *vm = client_find_vm(client, req);
+	struct hmem_pool_member *m, old;
+	struct hmem_err err;
+
+	if (!vm)
+		return false;
+	m = &vm->pooled.member;
+	old = *m;
+	json_object_object_foreach(pairs, key, value) {
+		const char *text = json_object_get_string(value);
+
+		if (pooling_set(vm, key, text ? text : "", &err) < 0) {
+			/* All of it, or nothing. */
+			m->guarantee = old.guarantee;
+			m->maximum = old.maximum;
+			m->weight = old.weight;
+			client_fail(client, "usage", "%s", err.msg);
+			return false;
+		}
+	}
+	json_object_object_foreach(pairs, set_key, set_value) {
+		log_msg(LOG_INFO, "vm '%s': pool: %s %s", vm->name, set_key,
+			json_object_get_string(set_value));
+	}
+	return true;
+}
+
+void verb_pool(struct client *client, json *req)
+{
+	const struct pooling *p = &client->d->pooling;
+	json *pairs = json_get(req, "set", json_type_object), *o, *pool, *vms;
+	struct vm *vm;
+
+	if (pairs && !set(client, req, pairs))
+		return;
+	o = json_object_new_object();
+	pool = json_object_new_object();
+	vms = json_object_new_array();
+	json_put_bool(pool, "acts", p->bytes);
+	put_frames(pool, "bytes", p->pool.config.capacity[0]);
+	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
+	TAILQ_FOREACH(vm, &client->d->vms, link) {
+		if (vm_ready(vm))
+			json_object_array_add(vms, member_json(vm));
+	}
+	json_object_object_add(pool, "vms", vms);
+	json_object_object_add(o, "pool", pool);
+	client_reply(client, o, true);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmemd --pool, hmemctl pool, and what hmemd makes of them. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define SIZE		(PEER_TIER * UINT64_C(4096))
+#define MIB		(UINT64_C(1) << 20)
+
+/* A device, whose tiers can be resized if they have a @unit. */
+static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint64_t unit)
+{
+	struct hmem_link_state state = {
+		.flags = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING,
+		.features = unit ? UINT64_C(1) << VIRTIO_HMEM_F_RESIZE : 0,
+	};
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	int fd;
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, name);
+	hello.tiers[0].unit = hello.tiers[1].unit = unit;
+	hello.tiers[0].min = unit ? 4 * MIB : 0;
+	fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	peer_send_hello(p, &hello, &fd, 1);
+	close(fd);
+	peer_send_ranges(p);
+	peer_send(p, HMEM_LINK_STATE, &state, sizeof(state));
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+static void begin(struct fixture **f, const char *pool)
+{
+	const char *args[] = { "--pool", pool, NULL };
+
+	*f = fixture_new(pool ? args : NULL);
+}
+
+/* hmemd asks for so much of tier 0. */
+static void asked_for(struct peer *p, uint64_t bytes)
+{
+	const struct hmem_link_resize *resize;
+	struct peer_msg msg;
+
+	do {
+		peer_expect(p, &msg, HMEM_LINK_RESIZE);
+		resize = (const void *)msg.payload;
+		assert_int_equal(resize->tier, 0);
+		assert_true(resize->bytes >= 4 * MIB && resize->bytes <= SIZE);
+	} while (resize->bytes != bytes);
+}
+
+static void has(struct peer *p, uint64_t bytes)
+{
+	struct hmem_link_sizes sizes = { .tiers = {
+		{ .requested = bytes, .actual = bytes },
+		{ .requested = SIZE, .actual = SIZE },
+	} };
+
+	peer_send(p, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+}
+
+static int64_t pool_num(struct fixture *f, const char *path)
+{
+	struct json_object *o;
+	int64_t n;
+
+	ctl(f, 0, "-o json pool");
+	o = json_tokener_parse(f->ctl.out);
+	n = json_num_at(o, path);
+	json_object_put(o);
+	return n;
+}
+
+/* Without --pool: nothing is asked for, and all that is known is told. */
+static void only_says(void **state)
+{
+	struct fixture *f;
+	struct peer other;
+
+	(void)state;
+	begin(&f, NULL);
+	memset(&other, 0, sizeof(other));
+	connect_vm(f, &f->web, "web", 4096);
+	connect_vm(f, &other, "db", 0);
+	while (pool_num(f, "pool.bytes") != (int64_t)(2 * SIZE))
+		;
+	assert_int_equal(pool_num(f, "pool.acts"), 0);
+	assert_int_equal(pool_num(f, "pool.vms.0.guarantee_bytes"), 4 * MIB);
+	assert_int_equal(pool_num(f, "pool.vms.0.maximum_bytes"), SIZE);
+	assert_int_equal(pool_num(f, "pool.vms.1.guarantee_bytes"), 0);
+	/* No policy, so no rates. */
+	assert_int_equal(pool_num(f, "pool.vms.0.next_mib_ns_per_s"), -1);
+	ctl(f, 0, "pool");
+	assert_non_null(strstr(f->ctl.out, "unknown"));
+	assert_non_null(strstr(f->ctl.out, "only says what it would do"));
+	peer_close(&other);
+	fixture_end(f);
+}
+
+/* More than there is: each comes down to its share, and who weighs more has more. */
+static void shares_by_weight(void **state)
+{
+	struct fixture *f;
+	struct peer other;
+
+	(void)state;
+	begin(&f, "48M");
+	memset(&other, 0, sizeof(other));
+	connect_vm(f, &f->web, "web", 4096);
+	connect_vm(f, &other, "db", 4096);
+	asked_for(&f->web, 24 * MIB);
+	has(&f->web, 24 * MIB);
+	asked_for(&other, 24 * MIB);
+	has(&other, 24 * MIB);
+	while (pool_num(f, "pool.vms.1.bytes") != 24 * MIB)
+		;
+	assert_int_equal(pool_num(f, "pool.acts"), 1);
+	assert_int_equal(pool_num(f, "pool.vms.0.share_bytes"), 24 * MIB);
+
+	/* A guarantee is kept at once, as soon as it is free. */
+	ctl(f, 0, "pool web guarantee=28M weight=2");
+	asked_for(&other, 20 * MIB);
+	has(&other, 20 * MIB);
+	asked_for(&f->web, 28 * MIB);
+	has(&f->web, 28 * MIB);
+	while (pool_num(f, "pool.vms.0.bytes") != 28 * MIB)
+		;
+	/* The rest of 48 MiB is shared out by weight: 16 MiB as 2 to 1. */
+	assert_int_equal(pool_num(f, "pool.vms.0.share_bytes"), SIZE);
+	peer_close(&other);
+	fixture_end(f);
+}
+
+/* VMs that cannot be resized have what they have, and nobody gets that. */
+static void cannot_be_resized(void **state)
+{
+	struct fixture *f;
+	struct peer other;
+
+	(void)state;
+	begin(&f, "48M");
+	memset(&other, 0, sizeof(other));
+	connect_vm(f, &other, "db", 0);
+	connect_vm(f, &f->web, "web", 4096);
+	asked_for(&f->web, 16 * MIB);
+	has(&f->web, 16 * MIB);
+	ctl(f, 0, "pool");
+	assert_non_null(strstr(f->ctl.out, "fixed"));
+	peer_close(&other);
+	fixture_end(f);
+}
+
+static void usage(void **state)
+{
+	static const struct usage cases[] = {
+		{ 2, "pool web", "what is to be set of vm 'web'" },
+		{ 1, "pool nobody weight=2", "nobody" },
+		{ 2, "pool web colour=red", "guarantee, maximum and weight are" },
+		{ 2, "pool web weight=0", "1 to 1000" },
+		{ 2, "pool web weight=many", "1 to 1000" },
+		{ 2, "pool web guarantee=much", "much" },
+		{ 2, "pool web maximum=1M", "set the other one first" },
+		{ 2, "pool web guarantee=3G maximum=4G", "set the other one first" },
+	};
+	struct fixture *f;
+
+	(void)state;
+	begin(&f, NULL);
+	connect_vm(f, &f->web, "web", 4096);
+	while (pool_num(f, "pool.bytes") != (int64_t)SIZE)
+		;
+	usage_check(f, cases, sizeof(cases) / sizeof(*cases));
+	/* All of it, or nothing. */
+	ctl(f, 2, "pool web weight=7 maximum=4G guarantee=3G");
+	assert_non_null(strstr(f->ctl.err, "cannot be kept"));
+	assert_int_equal(pool_num(f, "pool.vms.0.guarantee_bytes"), 4 * MIB);
+	assert_int_equal(pool_num(f, "pool.vms.0.maximum_bytes"), SIZE);
+	assert_int_equal(pool_num(f, "pool.vms.0.weight"), 1);
+	fixture_end(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_says),
+		cmocka_unit_test(shares_by_weight),
+		cmocka_unit_test(cannot_be_resized),
+		cmocka_unit_test(usage),
+	};
+
+	return cmocka_run_group_tests_name("pooling", tests, NULL, NULL);
+}
