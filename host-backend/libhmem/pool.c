@@ -584,6 +584,10 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 {
 	struct exchange exchange = { 0 };
 
+	if (!p->num) {
+		memset(p->price, 0, sizeof(p->price));
+		return;
+	}
 	for (unsigned int n = 0; n < p->config.num_nodes; n++)
 		share_out(p, n);
 	for (unsigned int i = 0; i < p->num; i++) {

@@ -498,6 +498,9 @@ static void bad_members_are_refused(void **state)
 	(void)state;
 	config.reserve[0] = GIB / 2;
 	hmem_pool_init(&p, &config);
+	/* Nobody is there. */
+	hmem_pool_decide(&p, 1000000000);
+	assert_float_equal(p.price[0], 0, 0);
 	assert_int_equal(hmem_pool_add(&p, &m, &err), 0);
 	assert_int_equal(hmem_pool_add(&p, &other, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "3072 MiB"));
