@@ -295,23 +295,23 @@ static const char *hmem_access_check(const HmemAccess *access,
     }
     if (!access->id || !access->request_sent ||
         le64_to_cpu(header->id) != access->id) {
-        return "an id that is not that of a scan under way";
+        return "an id that is not that of the current scan";
     }
     if (num && !(access->flags & VIRTIO_HMEM_SCAN_REPORT)) {
-        return "entries, which it was not asked for";
+        return "entries that were not requested";
     }
     if (flags & VIRTIO_HMEM_ACCESS_WRITTEN) {
         if (!(access->flags & VIRTIO_HMEM_SCAN_WRITTEN)) {
-            return "written frames, which it was not asked for";
+            return "written frames that were not requested";
         }
     } else if (access->written) {
         return "accessed frames after written ones";
     }
     if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE && !last) {
-        return "flags of a last report, which it is not";
+        return "flags of a last report, but is not the last";
     }
     if (!num && !last) {
-        return "nothing in it";
+        return "no entries, but is not the last";
     }
     return NULL;
 }

@@ -184,7 +184,7 @@ void hmem_link_send(HmemLink *link, enum hmem_link_type type,
     }
     waiting = link->tx->len - link->tx_done;
     if (waiting + sizeof(header) + len > HMEM_LINK_MAX_BACKLOG) {
-        hmem_link_drop(link, "hmemd does not read: %zu bytes wait for it",
+        hmem_link_drop(link, "hmemd does not read: %zu bytes are waiting",
                        waiting);
         return;
     }

@@ -168,8 +168,8 @@ static bool hmem_memory_set_kinds(HmemMemory *memory, const char *kinds,
                 }
             }
             if (kind == ARRAY_SIZE(names)) {
-                error_setg(errp, "'kinds' has '%s', which is none of dram, "
-                           "nvm and cxl", words[i]);
+                error_setg(errp, "'kinds' has '%s', which is not dram, nvm "
+                           "or cxl", words[i]);
                 return false;
             }
         }
@@ -204,7 +204,7 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
                        node);
     }
     if (memory->num_tiers < 2) {
-        error_setg(errp, "heterogeneous memory takes at least two NUMA nodes "
+        error_setg(errp, "heterogeneous memory needs at least two NUMA nodes "
                    "with a memory backend, the machine has %u: use "
                    "'-numa node,memdev=...'", memory->num_tiers);
         return false;
@@ -353,8 +353,9 @@ static void hmem_memory_add(MemoryListener *listener,
         }
     }
     if (memory->next->len == HMEM_LINK_MAX_RANGES) {
-        warn_report_once("virtio-hmem: guest memory is in more than %u pieces,"
-                         " the others are left alone", HMEM_LINK_MAX_RANGES);
+        warn_report_once("virtio-hmem: guest memory is in more than %u pieces;"
+                         " pages in the others do not move",
+                         HMEM_LINK_MAX_RANGES);
         return;
     }
     g_array_append_val(memory->next, range);

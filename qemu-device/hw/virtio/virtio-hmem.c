@@ -1207,13 +1207,13 @@ static bool virtio_hmem_check_machine(VirtIOHMEM *hmem, Error **errp)
      */
     object_resolve_path_type("", TYPE_VIRTIO_HMEM, &two);
     if (two) {
-        error_setg(errp, "only one virtio-hmem device is supported: it is "
-                   "for all tiers of the machine");
+        error_setg(errp, "only one virtio-hmem device is supported: it "
+                   "serves all tiers of the machine");
         return false;
     }
     if (object_dynamic_cast(OBJECT(current_machine), "microvm-machine")) {
-        error_setg(errp, "microvm does not tell its guest of NUMA nodes (no "
-                   "ACPI SRAT): use another machine, such as q35");
+        error_setg(errp, "microvm does not tell its guest about NUMA nodes "
+                   "(no ACPI SRAT): use another machine, such as q35");
         return false;
     }
     if (machine_require_guest_memfd(current_machine)) {
@@ -1223,9 +1223,9 @@ static bool virtio_hmem_check_machine(VirtIOHMEM *hmem, Error **errp)
             return false;
         }
         warn_report("virtio-hmem: memory of this confidential guest cannot be "
-                    "tracked from outside: 'dirty' and 'host' are withheld, "
-                    "the guest's driver has to do it ('gpt')");
-        /* Its private memory is not where this device would release it. */
+                    "tracked from outside: only the guest's driver can "
+                    "track it ('gpt')");
+        /* Private memory is in other memory than the memory that this device releases. */
         hmem->offer_resize = false;
     }
     if (!hmem->offer_resize && (hmem->initial || hmem->minimum)) {

@@ -263,25 +263,25 @@ typedef struct RealizeError {
 static const RealizeError realize_errors[] = {
     {
         "no-nodes", "-machine pc -nodefaults", "{}",
-        "heterogeneous memory takes at least two NUMA nodes with a memory "
+        "heterogeneous memory needs at least two NUMA nodes with a memory "
         "backend, the machine has 0: use '-numa node,memdev=...'",
     }, {
         "one-node",
         "-machine pc -nodefaults -m 128M"
         " -object memory-backend-ram,id=m0,size=128M"
         " -numa node,nodeid=0,memdev=m0 -numa node,nodeid=1", "{}",
-        "heterogeneous memory takes at least two NUMA nodes with a memory "
+        "heterogeneous memory needs at least two NUMA nodes with a memory "
         "backend, the machine has 1: use '-numa node,memdev=...'",
     }, {
         "kinds-unknown", MACHINE, "{ 'kinds': 'dram:tape' }",
-        "'kinds' has 'tape', which is none of dram, nvm and cxl",
+        "'kinds' has 'tape', which is not dram, nvm or cxl",
     }, {
         "kinds-number", MACHINE, "{ 'kinds': 'dram' }",
         "'kinds' names 1 tiers, but the machine has 2 NUMA nodes with a "
         "memory backend",
     }, {
         "second", MACHINE " -device virtio-hmem,id=first", "{}",
-        "only one virtio-hmem device is supported: it is for all tiers of the "
+        "only one virtio-hmem device is supported: it serves all tiers of the "
         "machine",
     }, {
         "chardev-kind", MACHINE " -chardev null,id=c", "{ 'chardev': 'c' }",
@@ -331,9 +331,9 @@ static void test_microvm(void)
 
         g_assert_true(g_spawn_command_line_sync(command, NULL, &said, NULL,
                                                 NULL));
-        g_assert_nonnull(strstr(said, "microvm does not tell its guest of NUMA "
-                                "nodes (no ACPI SRAT): use another machine, "
-                                "such as q35"));
+        g_assert_nonnull(strstr(said, "microvm does not tell its guest about "
+                                "NUMA nodes (no ACPI SRAT): use another "
+                                "machine, such as q35"));
     }
 }
 
