@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The real hmemd and hmemctl, with devices that behave, and some that do not. */
+/* Tests of the real hmemd and hmemctl, with correct devices and with faulty ones. */
 #include "unit.h"
 
 #include <endian.h>
@@ -18,7 +18,7 @@
 #include "fixture.h"
 #include "lately.h"
 
-/* As ctl(), and what it printed, parsed; released by the caller. */
+/* Like ctl(); returns the parsed output, which the caller releases. */
 static struct json_object *ctl_json(struct fixture *f, int status, const char *line)
 {
 	char with[4096];
@@ -51,7 +51,7 @@ static bool out_has(struct fixture *f, const char *text)
 	return strstr(f->ctl.out, text) || strstr(f->ctl.err, text);
 }
 
-/* hmemd is alive, and has served web all along. */
+/* Check that hmemd is alive, and has served web all the time. */
 static void web_is_well(struct fixture *f)
 {
 	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
@@ -68,7 +68,7 @@ static void handshake(void **state)
 
 	ctl(f, 0, "list");
 	assert_true(out_has(f, "web"));
-	/* A byte at a time, and in the other order that is allowed. */
+	/* One byte at a time, and in the other allowed order. */
 	peer_connect(&slow, f->d.vm_socket);
 	slow.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_fill_hello(&hello, "slow vm\n");
@@ -82,7 +82,7 @@ static void handshake(void **state)
 	peer_send_ranges(&slow);
 	peer_read(&slow, &msg);
 	assert_int_equal(msg.hdr.type, HMEM_LINK_WELCOME);
-	/* Its name is made printable. */
+	/* hmemd makes the name printable. */
 	ctl(f, 0, "list");
 	assert_true(out_has(f, "slow_vm_"));
 	ctl(f, 1, "migrate -d slow_vm_ --all --to 0");
@@ -91,7 +91,7 @@ static void handshake(void **state)
 	web_is_well(f);
 }
 
-/* Odd ones are locked for good, others the first time, frame 0 is pinned. */
+/* Odd frames are always locked, others at the first try; frame 0 is pinned. */
 static unsigned int some_reason(struct peer *p, const struct virtio_hmem_hint *hint)
 {
 	uint64_t gfn = le64toh(hint->gfn);
@@ -124,12 +124,12 @@ static void migrate(void **state)
 	assert_int_equal(num_at(o, "migrate.reasons.writeback"), 0);
 	assert_int_equal(num_at(o, "migrate.reasons.stopped"), 10);
 	json_object_put(o);
-	/* Refused for good: once; busy: with the retries; stopping: once. */
+	/* Hints: one if refused for good; with retries if busy; one if stopping. */
 	assert_int_equal(f->web.asked[7], 1);
 	assert_int_equal(f->web.asked[8], 3);
 	assert_int_equal(f->web.asked[9], 3);
 	assert_int_equal(f->web.asked[10], 1);
-	/* Each page's, the last one holds. */
+	/* Results of each page; the last one counts. */
 	o = ctl_json(f, 3, "migrate --gfn 7,11-13,0x5000 --to 1 --wait --results");
 	assert_int_equal(num_at(o, "migrate.pages"), 5);
 	assert_int_equal(num_at(o, "migrate.reasons.bad-gfn"), 1);
@@ -141,7 +141,7 @@ static void migrate(void **state)
 	assert_int_equal(ask(f, "stats", "counters.demoted"), 973);
 	assert_int_equal(ask(f, "stats --reset", "counters.demoted"), 973);
 	assert_int_equal(ask(f, "stats", "counters.demoted"), 0);
-	/* Nothing is asked for what is there already, or by a dry run. */
+	/* No hints for pages that are in the tier already, and none for a dry run. */
 	batches = f->web.batches;
 	assert_int_equal(ask(f, "migrate --gpa 0-16M --to 0 --wait",
 			     "migrate.reasons.already"), 4096);
@@ -150,7 +150,7 @@ static void migrate(void **state)
 	ctl(f, 0, "migrate --all --to 0 --dry-run --order 9");
 	assert_true(out_has(f, "8192 pages would need 16 hints"));
 	assert_int_equal(f->web.batches, batches);
-	/* All results of large pages, in batches that a client can keep up with. */
+	/* All results of large pages, in batches small enough for the client. */
 	f->web.reason = NULL;
 	batches = f->web.batches;
 	o = ctl_json(f, 0, "migrate --all --to 0 --wait --order 9 --results");
@@ -213,7 +213,7 @@ static void usage(void **state)
 	};
 
 	usage_check(f, cases, sizeof(cases) / sizeof(cases[0]));
-	/* All of a set or nothing. */
+	/* All settings of a command take effect, or none. */
 	assert_int_equal(ask(f, "policy get", "policy.rate"), 200);
 	ctl(f, 0, "--help");
 	ctl(f, 0, "migrate --help");
@@ -261,7 +261,7 @@ static void the_loop(void **state)
 		peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
 		assert_int_equal(((struct hmem_link_tick_done *)msg.payload)->seq, seq);
 		assert_int_equal(f->web.map[(PEER_TIER + 77) / 64], 0);
-		/* Twice is worth a move, once is not. */
+		/* Two writes justify a move, one does not. */
 		if (seq >= 2) {
 			peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
 			promoted = in_hints(&msg, PEER_TIER + 77, 0);
@@ -274,8 +274,8 @@ static void the_loop(void **state)
 	assert_int_equal(ask(f, "stats", "counters.demoted"), 1);
 	assert_int_equal(ask(f, "stats", "counters.ticks"), 2);
 	/*
-	 * It is hot where it is now, and nothing else is: it has its history.
-	 * That it was copied in the first of these windows made it no hotter.
+	 * The page is hot at its new place, and no other page is: its heat moved along.
+	 * Copying it in the first of these windows made it no hotter.
 	 */
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(ask(f, "status", "vms.0.tiers.0.hot"), 0);
@@ -286,7 +286,7 @@ static void the_loop(void **state)
 	assert_int_equal(ask(f, "status", "vms.0.tiers.0.hot"), 1);
 	assert_int_equal(ask(f, "status", "vms.0.tiers.0.warm"), 0);
 	assert_int_equal(ask(f, "status", "vms.0.tiers.1.cold"), PEER_TIER);
-	/* Off: tracking stops, and a tick that was under way is no fault. */
+	/* Policy off: tracking stops, and a late tick is no fault. */
 	ctl(f, 0, "policy set name=off");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
 	assert_int_equal(((struct hmem_link_track *)msg.payload)->window_ns, 0);
@@ -301,7 +301,7 @@ static const struct hmem_link_track *expect_track(struct peer *p,
 	return (const void *)msg->payload;
 }
 
-/* A VM with the simulator, in which time can stand still. */
+/* A VM with the simulator, whose time can stand still. */
 static void lockstep_handshake(struct peer *p, struct fixture *f, const char *name)
 {
 	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
@@ -332,14 +332,14 @@ static void guest_tracker(void **state)
 	struct peer_msg msg;
 
 	p.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT;
-	/* At work, but it cannot do it. */
+	/* A driver at work that cannot scan. */
 	peer_handshake(&p, f->d.vm_socket, "gpt");
 	ctl(f, 0, "policy gpt set name=observe");
 	assert_int_equal(expect_track(&p, &msg)->tracker, HMEM_LINK_TRACKER_DIRTY);
 	ctl(f, 77, "policy gpt set track=gpt");
 	assert_true(out_has(f, "offers dirty"));
 	assert_true(out_has(f, "load a driver"));
-	/* Another one can. */
+	/* Another driver can scan. */
 	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
 	send_driver(&p, true, 0);
 	assert_int_equal(expect_track(&p, &msg)->tracker, HMEM_LINK_TRACKER_GPT);
@@ -350,7 +350,7 @@ static void guest_tracker(void **state)
 	peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
 	ctl(f, 0, "status gpt");
 	assert_true(out_has(f, "waiting for the guest's driver"));
-	/* While there is none, the tracker stays. */
+	/* Without a driver, the tracker stays the same. */
 	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
 	send_driver(&p, true, 0);
 	peer_send_tick(&p, 2);
@@ -365,7 +365,7 @@ static void guest_tracker(void **state)
 	peer_close(&p);
 }
 
-/* Where a window costs a scan, most are rests; not if the device knows none. */
+/* If a window costs a scan, most windows are rests, if the device supports rests. */
 static void guest_tracker_rests(void **state)
 {
 	struct fixture *f = *state;
@@ -395,12 +395,12 @@ static void guest_tracker_rests(void **state)
 		}
 		looks++;
 	}
-	/* The window that was there, one in which bits are cleared, and eight looks. */
+	/* The current window, one window in which bits are cleared, and eight looks. */
 	assert_int_equal(looks, 10);
 	assert_int_equal(track->flags, HMEM_LINK_TRACK_REST);
 	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_GPT);
 	peer_close(&p);
-	/* A device that cannot rest is looked at as hmmv does. */
+	/* Without rests, auto works like hmmv. */
 	p = (struct peer) { .trackers = p.trackers };
 	peer_handshake(&p, f->d.vm_socket, "old");
 	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
@@ -426,7 +426,7 @@ static void send_window(struct peer *p, uint64_t seq, uint64_t ns, uint64_t dirt
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
 }
 
-/* The dirty log is on in short samples, which cost no more faults than may be. */
+/* The dirty log is on in short samples within the budget of faults. */
 static void dirty_log_is_sampled(void **state)
 {
 	struct fixture *f = *state;
@@ -445,7 +445,7 @@ static void dirty_log_is_sampled(void **state)
 		bool rest = track.flags & HMEM_LINK_TRACK_REST;
 		unsigned int written = 0;
 
-		/* A page a millisecond, in the slow tier, until all are. */
+		/* Write one page of the slow tier per millisecond, until all are written. */
 		for (uint64_t t = 0; !rest && t < track.window_ns; t += 1000000)
 			set_bit(p.map, PEER_TIER + written++);
 		on += rest ? 0 : track.window_ns;
@@ -458,7 +458,7 @@ static void dirty_log_is_sampled(void **state)
 				track = *(struct hmem_link_track *)msg.payload;
 			batches += msg.hdr.type == HMEM_LINK_HINTS;
 		}
-		/* Pages of which nothing is known do not cool down. */
+		/* Pages that were not observed do not get colder. */
 		if (seq == 2)
 			assert_int_equal(ask(f, "status log", "vms.0.tiers.1.warm"), 1);
 		if (seq == 3)
@@ -478,7 +478,7 @@ static void dirty_log_is_sampled(void **state)
 	peer_close(&p);
 }
 
-/* A window in which the driver has missed pages makes none colder, and is counted. */
+/* An incomplete window makes no page colder, and is counted. */
 static void incomplete_ticks(void **state)
 {
 	struct fixture *f = *state;
@@ -504,7 +504,7 @@ static void incomplete_ticks(void **state)
 	peer_close(&p);
 }
 
-/* No window is shorter than the device has it, and that is said. */
+/* A window is never shorter than the device's shortest one, and status says so. */
 static void least_window(void **state)
 {
 	struct fixture *f = *state;
@@ -523,7 +523,7 @@ static void least_window(void **state)
 	peer_close(&p);
 }
 
-/* Which tracker is used, and what is said about one that is not there. */
+/* The tracker that is used, and the error for one that is not offered. */
 static void trackers(void **state)
 {
 	struct fixture *f = *state;
@@ -542,7 +542,7 @@ static void trackers(void **state)
 	assert_true(out_has(f, "-icount"));
 	ctl(f, 2, "policy web set track=pml");
 	assert_true(out_has(f, "auto, dirty, sim, gpt, idle, damon"));
-	/* Nothing of that has been set. */
+	/* None of this has been set. */
 	ctl(f, 0, "policy web set track=dirty");
 	ctl(f, 0, "policy web get");
 	assert_true(out_has(f, "off"));
@@ -565,7 +565,7 @@ static void trackers(void **state)
 	peer_close(&sim);
 }
 
-/* Trackers of hmemd's own: never chosen by itself, nor for a VM that hides. */
+/* hmemd's own trackers: never automatic, and not for a VM without addresses. */
 static void host_trackers(void **state)
 {
 	struct fixture *f = *state;
@@ -591,7 +591,7 @@ static void host_trackers(void **state)
 	assert_true(out_has(f, "in its own time"));
 	ctl(f, 0, "status host");
 	assert_true(out_has(f, "tracker     dirty"));
-	/* An address, but one that is none. */
+	/* An invalid address. */
 	peer_send(&p, HMEM_LINK_RANGES, &range, sizeof(range));
 	while (ask(f, "status host", "vms.0.tiers.1.pages") != 0)
 		;
@@ -601,7 +601,7 @@ static void host_trackers(void **state)
 	web_is_well(f);
 }
 
-/* What hmemd wants looked at again is in the rearm map with TICK_DONE. */
+/* With TICK_DONE, the rearm map has the pages to observe again. */
 static void rearm(void **state)
 {
 	struct fixture *f = *state;
@@ -630,10 +630,10 @@ static void rearm(void **state)
 	assert_int_equal(ask(f, "stats sim", "counters.rearmed_pages"), 2);
 	assert_int_equal(ask(f, "stats sim", "counters.rearmed_last_window"), 2);
 	assert_int_equal(ask(f, "stats sim", "counters.accessed_pages"), 4);
-	/* Read twice: 7/16 of a half; written: of all. */
+	/* Read twice: 7/16 of half of the full heat; written: 7/16 of all. */
 	assert_int_equal(ask(f, "status sim", "vms.0.tiers.0.warm"), 1);
 	assert_int_equal(ask(f, "status sim", "vms.0.tiers.1.warm"), 1);
-	/* No queue: each time. */
+	/* Without the queue, a page is rearmed each time. */
 	memset(rearm, 0, PEER_MAP_BYTES);
 	ctl(f, 0, "policy sim set levels=0");
 	for (uint64_t seq = 3; seq <= 8; seq++) {
@@ -664,7 +664,10 @@ static void lockstep(void **state)
 		for (unsigned int i = 0; i < 3000; i++) {
 			set_bit(sim.map + PEER_WORDS, PEER_TIER + i);
 			set_bit(sim.map, PEER_TIER + i);
-			/* Idle pages would be asked for a few at a time. */
+			/*
+			 * The pages are in use, because idle ones would be hinted a few at a
+			 * time.
+			 */
 			if (seq == 1)
 				set_bit(sim.map + PEER_WORDS, i);
 		}
@@ -673,7 +676,7 @@ static void lockstep(void **state)
 		     peer_read(&sim, &msg))
 			batches++;
 		assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
-		/* All of them at once, and no more while they are not answered. */
+		/* All batches come at once, and no more before they are answered. */
 		assert_int_equal(batches, seq == 2 ? PEER_BATCHES : 0);
 	}
 	/* A job waits for a tick, too. */
@@ -700,7 +703,7 @@ static bool readable(const struct peer *p)
 	return poll(&pfd, 1, 0) == 1;
 }
 
-/* Nobody is answered before all have ticked, and those left are enough. */
+/* No tick is answered before all VMs have ticked; later, those that remain suffice. */
 static void barrier(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) {
@@ -714,7 +717,7 @@ static void barrier(void **state)
 		lockstep_handshake(&vms[i], f, "vm");
 		assert_int_equal(expect_track(&vms[i], &msg)->flags,
 				 HMEM_LINK_TRACK_LOCKSTEP);
-		/* The first has ticked before the others are there. */
+		/* The first VM has ticked before the others connect. */
 		peer_send_tick(&vms[i], 1);
 		if (i < 2) {
 			while (ask(f, "list", "vms.1.pid") < 0 && i)
@@ -736,7 +739,7 @@ static void barrier(void **state)
 					  msg.payload)->seq, seq);
 		}
 	}
-	/* One goes while the others wait for it; and one is not tracked. */
+	/* One VM goes while others wait for it; and one is not tracked. */
 	peer_send_tick(&vms[0], 20);
 	peer_send_tick(&vms[1], 20);
 	peer_close(&vms[2]);
@@ -747,21 +750,21 @@ static void barrier(void **state)
 	peer_expect(&vms[1], &msg, HMEM_LINK_TICK_DONE);
 	peer_close(&vms[0]);
 	peer_close(&vms[1]);
-	/* One that cannot stand still is not tracked, and is told so. */
+	/* A VM whose time cannot stand still is not tracked, and status says so. */
 	peer_handshake(&f->web, f->d.vm_socket, "web");
 	ctl(f, 0, "status web");
 	assert_true(out_has(f, "-icount"));
 	fixture_end(f);
 }
 
-/* Pages that are refused are not asked for again in the next window. */
+/* Refused pages get no hint in the next window. */
 static unsigned int all_kernel(struct peer *p, const struct virtio_hmem_hint *hint)
 {
 	(void)p, (void)hint;
 	return VIRTIO_HMEM_R_KERNEL;
 }
 
-/* In each of @windows, frame 77 of tier 1 is written, until it was asked for 10 times. */
+/* Write frame 77 of tier 1 in each of @windows, until it was hinted 10 times. */
 static unsigned int write_frame(struct fixture *f, uint64_t windows)
 {
 	const uint64_t gfn = PEER_TIER + 77;
@@ -787,7 +790,7 @@ static void refused_are_left(void **state)
 	assert_int_equal(ask(f, "stats", "counters.ticks"), 20);
 }
 
-/* Those for which there is no room are, for room is made meanwhile. */
+/* Pages refused for lack of room get hints again, because room is made meanwhile. */
 static unsigned int no_room(struct peer *p, const struct virtio_hmem_hint *hint)
 {
 	return le64toh(hint->gfn) < PEER_TIER || p->asked[PEER_TIER + 77] > 9 ?
@@ -812,7 +815,7 @@ static void driver_goes(void **state)
 	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
 	unsigned int n;
 
-	/* Four batches come, and no more, while none is answered. */
+	/* Four batches come, and no more before one is answered. */
 	for (n = 0; n < PEER_BATCHES; n++)
 		peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
 	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING);
@@ -830,14 +833,14 @@ static void driver_goes(void **state)
 		;
 	ctl(f, 0, "migrate --all --to 1 --wait --retries 0");
 	web_is_well(f);
-	/* And when the whole VM goes. */
+	/* The same when the whole VM goes. */
 	pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
 	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
 	peer_close(&f->web);
 	ctl_finish(&f->ctl, pid, fds, nobody);
 	assert_int_equal(f->ctl.status, 1);
 	assert_true(out_has(f, "disconnected"));
-	/* doctor and status have something to say about nothing, too. */
+	/* doctor and status also work without a VM. */
 	ctl(f, 0, "status");
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "start QEMU"));
@@ -852,7 +855,7 @@ static void rejects(void **state)
 	int fds[2];
 	pid_t pid = ctl_start(&f->ctl, &f->d, "migrate --gfn 0-99 --to 1 --wait", fds);
 
-	/* A batch that is turned away comes again, and nothing is lost. */
+	/* A rejected batch is sent again, and no page is lost. */
 	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
 	memcpy(&reject.id, msg.payload, sizeof(reject.id));
 	peer_send(&f->web, HMEM_LINK_REJECT, &reject, sizeof(reject));
@@ -860,7 +863,7 @@ static void rejects(void **state)
 	assert_int_equal(f->ctl.status, 0);
 	assert_int_equal(ask(f, "stats", "rejects.busy"), 1);
 	assert_int_equal(ask(f, "stats", "reasons.moved"), 100);
-	/* One that is wrong ends the job. */
+	/* An invalid batch ends the job. */
 	pid = ctl_start(&f->ctl, &f->d, "migrate --gfn 0-99 --to 1 --wait", fds);
 	peer_expect(&f->web, &msg, HMEM_LINK_HINTS);
 	memcpy(&reject.id, msg.payload, sizeof(reject.id));
@@ -871,7 +874,7 @@ static void rejects(void **state)
 	web_is_well(f);
 }
 
-/* Someone who stops waiting does not want the rest. */
+/* If a client stops waiting, its job ends. */
 static void client_goes(void **state)
 {
 	struct fixture *f = *state;
@@ -914,7 +917,7 @@ static void two_vms(void **state)
 	peer_close(&other);
 }
 
-/* A device that breaks a rule is dropped, and web lives on. */
+/* A device that breaks a rule is dropped, and web stays connected. */
 static void dropped(struct fixture *f, struct peer *p)
 {
 	peer_expect_drop(p);
@@ -969,7 +972,7 @@ static void bad_hellos(void **state)
 	peer_send_hello(&p, &good, fds, 1);
 	dropped(f, &p);
 	close(fds[0]);
-	/* It says why in its log, and in doctor. */
+	/* The log and doctor say why. */
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "connections were dropped"));
 }
@@ -993,11 +996,11 @@ static void bad_order(void **state)
 	peer_send_hello(&p, &hello, &fd, 1);
 	peer_send_hello(&p, &hello, &fd, 1);
 	dropped(f, &p);
-	/* A file descriptor that nothing asks for. */
+	/* An unexpected file descriptor. */
 	peer_handshake(&p, f->d.vm_socket, "bad");
 	peer_send_hello(&p, &hello, &fd, 1);
 	dropped(f, &p);
-	/* Ticks that do not count. */
+	/* Ticks with wrong numbers. */
 	peer_handshake(&p, f->d.vm_socket, "bad");
 	ctl(f, 0, "policy bad set name=observe");
 	peer_send_tick(&p, 5);
@@ -1006,7 +1009,7 @@ static void bad_order(void **state)
 	close(fd);
 }
 
-/* What a guest may say about a batch, and cannot mean. */
+/* Impossible results of a guest. */
 static void lying_results(void **state)
 {
 	struct fixture *f = *state;
@@ -1054,12 +1057,12 @@ static void lying_results(void **state)
 		peer_expect_drop(&p);
 		ctl_finish(&f->ctl, pid, fds, nobody);
 		assert_int_equal(f->ctl.status, 1);
-		/* Nothing of it had any effect. */
+		/* No result of the message had an effect. */
 		web_is_well(f);
 	}
 }
 
-/* A batch that ends with frames left out is noted, and the job ends. */
+/* A batch that ends without results for some frames is logged, and the job ends. */
 static void missing_results(void **state)
 {
 	struct fixture *f = *state;
@@ -1080,7 +1083,7 @@ static void missing_results(void **state)
 	web_is_well(f);
 }
 
-/* Mutations of a good conversation: whatever comes, hmemd and web live on. */
+/* Mutations of valid messages: hmemd and web survive all of them. */
 static void mutations(void **state)
 {
 	struct fixture *f = *state;
@@ -1127,13 +1130,13 @@ static void mutations(void **state)
 		peer_connect(&p, f->d.vm_socket);
 		peer_send_hello(&p, &hello, &fd, 1);
 		peer_send_raw(&p, buf, len - unit_random(&rnd) % 40);
-		/* Whether it was dropped, or is waiting for more, does not matter. */
+		/* hmemd may have dropped the connection, or wait for more. */
 		shutdown(p.fd, SHUT_WR);
 		peer_expect_drop(&p);
 		if (round % 50 == 0)
 			web_is_well(f);
 	}
-	/* And plain noise. */
+	/* Random bytes. */
 	for (unsigned int round = 0; round < 50; round++) {
 		uint64_t noise[64];
 		struct peer p = { 0 };
@@ -1166,7 +1169,7 @@ static void new_ranges(void **state)
 	peer_expect_drop(&f->web);
 }
 
-/* Memory goes and comes while pages of it move: nobody has broken a rule. */
+/* Memory goes and comes while its pages move, which breaks no rule. */
 static void ranges_come_and_go(void **state)
 {
 	const struct hmem_link_range less[] = {
@@ -1188,7 +1191,7 @@ static void ranges_come_and_go(void **state)
 		for (unsigned int i = 0; i < PEER_BATCHES; i++)
 			peer_expect(&f->web, &msg[i], HMEM_LINK_HINTS);
 		peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
-		/* One batch has met the ranges on its way, the others have moved. */
+		/* One batch crossed the ranges on its way; pages of the others have moved. */
 		memcpy(&reject.id, msg[0].payload, sizeof(reject.id));
 		peer_send(&f->web, HMEM_LINK_REJECT, &reject, sizeof(reject));
 		for (unsigned int i = 1; i < PEER_BATCHES; i++)
@@ -1215,7 +1218,7 @@ static void ranges_come_and_go(void **state)
 		while (ask(f, "status", "vms.0.tiers.1.pages") != PEER_TIER)
 			;
 	}
-	/* What comes while a job is under way is asked for, too. */
+	/* A job also moves memory that comes while it runs. */
 	peer_send(&f->web, HMEM_LINK_RANGES, less, sizeof(less));
 	while (ask(f, "status", "vms.0.tiers.1.pages") != 100)
 		;
@@ -1232,7 +1235,7 @@ static void ranges_come_and_go(void **state)
 	web_is_well(f);
 }
 
-/* A VM of @num tiers, of which the tests want to see little; the last is of no use. */
+/* A VM with @num tiers and little else. */
 static void few_figures(struct peer *p, struct fixture *f, const char *name,
 			const struct hmem_link_tier *tiers, uint32_t num)
 {
@@ -1250,7 +1253,7 @@ static void few_figures(struct peer *p, struct fixture *f, const char *name,
 	peer_expect(p, &msg, HMEM_LINK_WELCOME);
 }
 
-/* Whether the order of tiers is to be trusted, and which tier is meant. */
+/* Doubts about the order of tiers, and naming a tier by its kind. */
 static void tier_order(void **state)
 {
 	static const struct {
@@ -1292,7 +1295,7 @@ static void tier_order(void **state)
 	}
 }
 
-/* What is in the way of a job that does not end in time. */
+/* The reason why a job does not end in time. */
 static void job_in_time(void **state)
 {
 	struct fixture *f = *state;
@@ -1305,7 +1308,7 @@ static void job_in_time(void **state)
 	assert_true(out_has(f, "after 1 s: the guest is paused"));
 }
 
-/* What the guest moves by itself is a reason to warn, for two minutes. */
+/* doctor warns of the guest's own moves for two minutes. */
 static void lately(void **state)
 {
 	struct hmem_lately l = { 0 };
@@ -1328,13 +1331,13 @@ static void lately(void **state)
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "moved 12 pages by itself in the last two minutes"));
 	assert_true(out_has(f, "gone two minutes after"));
-	/* A driver that was loaded anew. */
+	/* A driver that was loaded again. */
 	f->web.foreign_moves = 1;
 	web_is_well(f);
 	assert_int_equal(ask(f, "status", "vms.0.foreign_moves_lately"), 13);
 }
 
-/* Of what is offline in the guest people are told. */
+/* status and doctor tell how much is offline in the guest. */
 static void offline_memory(void **state)
 {
 	const uint64_t frames = 1 << 17, mib = 1 << 20;
@@ -1367,7 +1370,7 @@ static void offline_memory(void **state)
 	assert_false(out_has(f, "of tier 0"));
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "256 MiB of 512 MiB of tier 1 are offline in the guest"));
-	/* More than there is, says the guest; or nothing. */
+	/* The guest reports more than there is; or nothing. */
 	st.online[1] = UINT64_MAX;
 	peer_send(&p, HMEM_LINK_STATE, &st, sizeof(st));
 	while (ask(f, "status half", "vms.0.tiers.1.online_bytes") != 512 * (int64_t)mib)
@@ -1388,7 +1391,7 @@ static void restart(void **state)
 
 	assert_int_equal(daemon_second(&f->d), 1);
 	web_is_well(f);
-	/* It leaves its sockets behind, and the next one takes them over. */
+	/* A killed hmemd leaves its sockets, and the next one takes them over. */
 	daemon_kill(&f->d);
 	peer_expect_drop(&f->web);
 	ctl(f, 1, "list");
@@ -1400,7 +1403,7 @@ static void restart(void **state)
 	web_is_well(f);
 }
 
-/* All peers are gone, and hmemd has noticed. */
+/* Wait until hmemd has noticed that all peers have gone. */
 static void all_gone(struct fixture *f, struct peer *p, unsigned int num)
 {
 	while (num--)
@@ -1422,7 +1425,7 @@ static void policy_is(struct fixture *f, const char *vm, const char *policy)
 	json_object_put(o);
 }
 
-/* What was set for a VM holds when it comes back, for as many as can be. */
+/* A VM that comes back has its policy again, for a limited number of VMs. */
 static void policies_are_kept(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) {
@@ -1436,15 +1439,15 @@ static void policies_are_kept(void **state)
 	peer_handshake(&p[0], f->d.vm_socket, "web");
 	policy_is(f, "web", "observe");
 	ctl(f, 0, "policy web set name=hmmv window=70 rate=33");
-	/* One that is refused changes nothing of it. */
+	/* A refused policy changes nothing. */
 	ctl(f, 77, "policy web set track=sim");
 	all_gone(f, p, 1);
-	/* It is tracked at once, and by all that was set. */
+	/* The VM is tracked at once, with all settings. */
 	peer_handshake(&p[0], f->d.vm_socket, "web");
 	assert_int_equal(expect_track(&p[0], &msg)->window_ns, 70000000);
 	policy_is(f, "web", "hmmv");
 	assert_int_equal(ask(f, "policy web get", "policy.rate"), 33);
-	/* Another one of that name is another VM, as is one with a UUID. */
+	/* A second VM of that name is another VM, and so is one with a UUID. */
 	peer_handshake(&p[1], f->d.vm_socket, "web");
 	policy_is(f, "web-2", "observe");
 	all_gone(f, p, 2);
@@ -1453,7 +1456,7 @@ static void policies_are_kept(void **state)
 	policy_is(f, "web", "observe");
 	ctl(f, 0, "policy web set name=writes");
 	all_gone(f, p, 1);
-	/* Its UUID tells it, whatever name it is shown by; not with another. */
+	/* The UUID and the sent name identify a VM, whatever name hmemd shows. */
 	peer_handshake(&p[1], f->d.vm_socket, "web");
 	peer_handshake(&p[0], f->d.vm_socket, "web");
 	p[2].uuid = 8;
@@ -1466,7 +1469,7 @@ static void policies_are_kept(void **state)
 	peer_handshake(&p[0], f->d.vm_socket, "db");
 	policy_is(f, "db", "observe");
 	all_gone(f, p, 1);
-	/* Another device of the VM is not the one that was meant. */
+	/* Another device of the same VM has its own policy. */
 	p[0].uuid = 0;
 	peer_connect(&p[0], f->d.vm_socket);
 	peer_fill_hello(&hello, "web");
@@ -1478,7 +1481,7 @@ static void policies_are_kept(void **state)
 	peer_expect(&p[0], &msg, HMEM_LINK_WELCOME);
 	policy_is(f, "web", "observe");
 	all_gone(f, p, 1);
-	/* Three are kept; setting anew, and coming back, makes one the newest. */
+	/* hmemd keeps three policies; setting one or coming back makes it the newest. */
 	p[0].uuid = 0;
 	for (char name[] = "a"; name[0] <= 'b'; name[0]++) {
 		char line[32];
@@ -1507,7 +1510,7 @@ static void policies_are_kept(void **state)
 	policy_is(f, "a", "off");
 	policy_is(f, "b", "off");
 	all_gone(f, p, 3);
-	/* A new hmemd knows nothing of it. */
+	/* A new hmemd has no kept policies. */
 	daemon_kill(&f->d);
 	daemon_restart(&f->d, NULL);
 	peer_handshake(&p[0], f->d.vm_socket, "web");
@@ -1535,7 +1538,7 @@ static void limits(void **state)
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "--max-vms"));
 	all_gone(f, &f->web, 1);
-	/* Both tiers together are a page more. */
+	/* Both tiers together have one page too many. */
 	peer_connect(&a, f->d.vm_socket);
 	peer_fill_hello(&hello, "big");
 	hello.map_bytes *= 2;
@@ -1550,7 +1553,7 @@ static void limits(void **state)
 
 /* --- the control socket, byte by byte --- */
 
-/* The line that comes back, or "" if hmemd hangs up. */
+/* The answer's line, or "" if hmemd disconnects. */
 static void control_ask(int fd, const char *request, size_t len, char *line,
 			size_t size)
 {
@@ -1613,7 +1616,7 @@ static void control_garbage(void **state)
 		size_t len = bad[i][0] ? strlen(bad[i]) : 2;
 		struct json_object *o;
 
-		/* Each gets an answer, on the same connection. */
+		/* Each request gets an answer, on the same connection. */
 		control_ask(fd, bad[i], len, line, sizeof(line));
 		o = json_tokener_parse(line);
 		if (!o || !json_object_object_get_ex(o, "error", NULL))
@@ -1621,7 +1624,7 @@ static void control_garbage(void **state)
 		json_object_put(o);
 	}
 	close(fd);
-	/* One that never ends is hung up on. */
+	/* hmemd disconnects if a request never ends. */
 	big = test_malloc(huge);
 	memset(big, ' ', huge);
 	fd = peer_socket(f->d.control_socket);
@@ -1642,9 +1645,9 @@ static void control_garbage(void **state)
 	web_is_well(f);
 }
 
-/* --- what goes wrong around hmemctl --- */
+/* --- faults around hmemctl --- */
 
-/* Whatever it prints, and however: nobody takes half of it for all. */
+/* If hmemctl cannot write all of its output, it fails. */
 static void output_is_written(void **state)
 {
 	static const char *const lines[] = {
@@ -1672,7 +1675,7 @@ static void output_is_written(void **state)
 	f->ctl.to = NULL;
 }
 
-/* A picture's file is opened first, and there is a picture in it or none at all. */
+/* A picture's file is opened first, and contains a whole picture or is removed. */
 static void picture_is_written(void **state)
 {
 	struct fixture *f = *state;
@@ -1698,7 +1701,7 @@ static void picture_is_written(void **state)
 	ctl(f, 1, line);
 	assert_true(out_has(f, "cannot write"));
 	assert_int_equal(access(path, F_OK), -1);
-	/* One that was there before is left alone as long as there is nothing new. */
+	/* An existing file keeps its contents until there is a new picture. */
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	assert_int_equal(write(fd, "old", 3), 3);
 	snprintf(line, sizeof(line), "heatmap nobody --svg %s", path);
@@ -1714,7 +1717,7 @@ static void picture_is_written(void **state)
 	unlink(path);
 }
 
-/* What doctor is for: hmemd is not there, is not there any more, hangs, hangs up. */
+/* doctor, when hmemd does not run, has gone, hangs, or disconnects. */
 static void doctor_without_hmemd(void **state)
 {
 	struct fixture *f = *state;
@@ -1733,7 +1736,7 @@ static void doctor_without_hmemd(void **state)
 	snprintf(line, sizeof(line), "--socket %s doctor --timeout 1", addr.sun_path);
 	ctl(f, 1, line);
 	assert_non_null(strstr(c->out, "it has ended, and left its socket"));
-	/* One takes what is said to it, the next one does not even do that. */
+	/* One fake hmemd accepts the request and hangs; the next one does not even accept. */
 	assert_return_code(listen(fd, 0), errno);
 	ctl(f, 1, line);
 	assert_non_null(strstr(c->out, "has not answered in 1 s"));
@@ -1749,15 +1752,15 @@ static void doctor_without_hmemd(void **state)
 	unlink(addr.sun_path);
 }
 
-/* --- what people see --- */
+/* --- output for people --- */
 
-/* What hmemctl prints, against the golden file. */
+/* hmemctl's output, compared with the golden file. */
 static void golden(struct fixture *f, const char *name, const char *line)
 {
 	ctl_run(&f->ctl, &f->d, (struct peer *[]) {
 		strstr(line, "--wait") ? &f->web : NULL, NULL
 	}, line);
-	/* Rates begin to be known at some moment. */
+	/* Wait until rates are known. */
 	for (char *p = f->ctl.out; (p = strstr(p, "moted ")); p++) {
 		char *end = strchr(p, '\n'), *value = p + 6;
 
@@ -1795,7 +1798,7 @@ static void golden_output(void **state)
 	golden(f, "stats-verbose", "stats -v");
 	golden(f, "policy-set", "policy set name=observe window=250");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	/* Where nothing was moved to or from. */
+	/* Tiers without moves. */
 	f->web.map[4096 / 64] = 0xff;
 	peer_send_tick(&f->web, 1);
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The placer, where it does more than its parts: room in tier 0, samples, steps. */
+/* Tests of the placer itself: room in tier 0, samples, steps. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -28,7 +28,7 @@ struct fixture {
 	struct hmem_tick tick;
 	struct hmem_tracker_maps sim, dirty;
 	uint64_t maps[HMEM_LINK_MAPS * WORDS];
-	/* Of the last window. */
+	/* The hints of the last window. */
 	struct hmem_hint hints[512];
 	uint32_t num, steps;
 };
@@ -68,7 +68,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A window in which the hot frames are written, in steps of @slots; then take a batch. */
+/* Run a window in which the hot frames are written, in steps of @slots; take a batch. */
 static void window(struct fixture *f, uint64_t slots)
 {
 	enum hmem_placer_step to;
@@ -88,7 +88,7 @@ static void window(struct fixture *f, uint64_t slots)
 		hmem_placer_sent(&f->placer, f->hints[i].gfn, 0);
 }
 
-/* How many hints of the batch are for @tier. */
+/* Number of the batch's hints for @tier. */
 static uint32_t num_to(const struct fixture *f, unsigned int tier)
 {
 	uint32_t num = 0;
@@ -98,11 +98,11 @@ static uint32_t num_to(const struct fixture *f, unsigned int tier)
 	return num;
 }
 
-/* All of the batch are answered: promotions by @up, demotions by @down. */
+/* Answer all hints of the batch: promotions by @up, demotions by @down. */
 static struct hmem_moved answer(struct fixture *f, unsigned int up, unsigned int down)
 {
 	struct hmem_answer answers[512];
-	/* Where demotions go: frames of the slower tier that nothing else is about. */
+	/* Demotions go to frames of the slower tier that are not used otherwise. */
 	uint64_t to = FRAMES - 1;
 
 	for (uint32_t i = 0; i < f->num; i++)
@@ -115,7 +115,7 @@ static struct hmem_moved answer(struct fixture *f, unsigned int up, unsigned int
 	return hmem_placer_results(&f->placer, answers, f->num);
 }
 
-/* What found tier 0 full is asked for again, after pages that make room. */
+/* Promotions that found tier 0 full are hinted again, after pages that make room. */
 static void makes_room(void **state)
 {
 	struct fixture *f = *state;
@@ -126,7 +126,7 @@ static void makes_room(void **state)
 	assert_int_equal(num_to(f, 1), NUM_HOT);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
 	window(f, UINT64_MAX);
-	/* As many as are to stay free, alone. */
+	/* First as many demotions alone as the headroom requires. */
 	assert_int_equal(f->num, HEADROOM);
 	assert_int_equal(num_to(f, 1), HEADROOM);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_MOVED);
@@ -134,7 +134,7 @@ static void makes_room(void **state)
 	assert_int_equal(f->num, 2 * NUM_HOT);
 }
 
-/* An answer to a hint of before room was made says nothing of what room there is now. */
+/* The result of a hint from before room was made says nothing about room now. */
 static void old_answers_make_no_room(void **state)
 {
 	struct fixture *f = *state;
@@ -142,7 +142,7 @@ static void old_answers_make_no_room(void **state)
 	struct hmem_hint hint;
 
 	window(f, UINT64_MAX);
-	/* The last hint is a promotion, whose answer comes late. */
+	/* The last hint is a promotion, whose result comes late. */
 	hint = f->hints[--f->num];
 	assert_int_equal(hint.tier, 0);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
@@ -155,12 +155,12 @@ static void old_answers_make_no_room(void **state)
 	};
 	hmem_placer_results(&f->placer, &late, 1);
 	window(f, UINT64_MAX);
-	/* Pairs: no page has to make room besides. */
+	/* Only pairs: no additional page must make room. */
 	assert_int_equal(num_to(f, 0), num_to(f, 1));
 	assert_true(f->num > 0);
 }
 
-/* Pages that left tier 0 have left room, of which the headroom is not used up. */
+/* Pages that left tier 0 left room, which promotions use except the headroom. */
 static void uses_room_that_there_is(void **state)
 {
 	struct fixture *f = *state;
@@ -170,7 +170,7 @@ static void uses_room_that_there_is(void **state)
 	moved = answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_MOVED);
 	assert_int_equal(moved.demoted, NUM_HOT);
 	assert_int_equal(moved.promoted, 0);
-	/* Until those that were busy are asked for again. */
+	/* Wait until busy pages are hinted again. */
 	for (unsigned int i = 0; i < 4 && !(f->num && !num_to(f, 1)); i++)
 		window(f, UINT64_MAX);
 	assert_int_equal(f->num, NUM_HOT - HEADROOM);
@@ -179,7 +179,7 @@ static void uses_room_that_there_is(void **state)
 	assert_int_equal(moved.promoted, NUM_HOT - HEADROOM);
 }
 
-/* What is asked for by hand moves, and changes nothing of what the policy has room for. */
+/* Moves by hand do not change the room for the policy. */
 static void moves_by_hand(void **state)
 {
 	struct fixture *f = *state;
@@ -196,7 +196,7 @@ static void moves_by_hand(void **state)
 	assert_int_equal(num_to(f, 0), num_to(f, 1));
 }
 
-/* Not more than the connection can take, and nothing while no hint can be sent. */
+/* No more hints than the connection can take, and none while none can be sent. */
 static void keeps_to_what_may_move(void **state)
 {
 	struct fixture *f = *state;
@@ -211,7 +211,7 @@ static void keeps_to_what_may_move(void **state)
 	assert_false(f->placer.planned);
 }
 
-/* Pages that move are written: with a dirty log, they move when it is off. */
+/* A move writes pages, so with a dirty log pages move while the log is off. */
 static void moves_nothing_in_a_sample(void **state)
 {
 	struct fixture *f = *state;
@@ -222,7 +222,7 @@ static void moves_nothing_in_a_sample(void **state)
 	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
 	hmem_placer_begin(&f->placer);
 	assert_true(f->placer.next.rest);
-	/* So that there is always something left to move. */
+	/* There must always be pages left to move. */
 	f->tick.max_moves = 2;
 	for (unsigned int i = 0; i < 20; i++) {
 		bool rests = f->placer.next.rest;
@@ -232,7 +232,7 @@ static void moves_nothing_in_a_sample(void **state)
 		window(f, UINT64_MAX);
 		samples += !rests;
 		moves += f->num > 0;
-		/* Of a rest nothing is known; and in a sample nothing is asked for. */
+		/* A rest finds nothing, and a sample sends no hints. */
 		assert_true(!f->num || f->placer.next.rest);
 		assert_int_equal(f->placer.looked, !rests);
 		answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
@@ -241,7 +241,7 @@ static void moves_nothing_in_a_sample(void **state)
 	assert_true(moves > 0);
 }
 
-/* Counting takes the longer the more memory there is; the log is not on meanwhile. */
+/* Counting takes long in large memory; the log is off meanwhile. */
 static void rests_before_a_sample_is_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -261,7 +261,7 @@ static void rests_before_a_sample_is_counted(void **state)
 	} while (rests);
 }
 
-/* Whatever the steps, the hints are the same; and the window is known before the plan is. */
+/* Hints do not depend on the size of steps; the next window is known before the plan. */
 static void steps_do_not_matter(void **state)
 {
 	struct fixture *f = *state, *other;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A pass over a table that is made in steps comes to what one in a piece does. */
+/* A pass over a table in steps has the same result as one in a single piece. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "plan.h"
 
 #define FRAMES	8192u
-/* Slots that a step may look at: two blocks. */
+/* Slots per step: two blocks. */
 #define STEP	128u
 
 static const struct hmem_link_range before[] = {
@@ -30,7 +30,7 @@ struct side {
 	struct hmem_pages pages;
 	struct hmem_plan plan;
 	struct hmem_rates rates;
-	/* Steps of the last pass. */
+	/* Number of steps of the last pass. */
 	unsigned int steps;
 };
 
@@ -50,7 +50,7 @@ static void end(struct side *s)
 	hmem_plan_free(&s->plan);
 }
 
-/* Some frames are used more than others; the same ones on both sides. */
+/* Some frames are used more than others, the same ones in both tables. */
 static void use(struct side *s, uint64_t seed)
 {
 	for (unsigned int i = 0; i < 2000; i++) {
@@ -70,7 +70,7 @@ static void window(struct side *s, const struct hmem_heat *heat, uint64_t slots)
 		assert_true(w.next <= s->steps * slots);
 }
 
-/* By rates if the window was. */
+/* Plan by rates if the window was by rates. */
 static void plan(struct side *s, uint64_t slots)
 {
 	const struct hmem_plan_limits limits = {
@@ -96,7 +96,7 @@ static void resize(struct side *s, uint64_t slots)
 		;
 }
 
-/* What became of the plan: some pages move, others do not. */
+/* Answer the plan's hints: some pages move, others do not. */
 static void answer(struct side *s)
 {
 	struct hmem_hint hints[64];
@@ -190,7 +190,7 @@ static void come_to_the_same(void **state)
 	free(parts);
 }
 
-/* A look at a part, or a window that is none, of a second. */
+/* A look at a part, or a window of a second that is not a look. */
 static void window_by_rates(struct side *s, unsigned int round, uint64_t slots)
 {
 	const struct hmem_heat heat = {
@@ -259,7 +259,7 @@ static void come_to_the_same_by_rates(void **state)
 	check_by_rates(true);
 }
 
-/* A window that has not ended shows the one before, and can be left where it is. */
+/* During a pass the table shows the last window, and the pass can be abandoned. */
 static void shows_the_last_until_it_is_through(void **state)
 {
 	static const struct hmem_heat heat = { .decay = 1, .read = HMEM_HEAT_MAX };
@@ -286,7 +286,7 @@ static void shows_the_last_until_it_is_through(void **state)
 	free(s);
 }
 
-/* Memory for a table is only taken where frames are used. */
+/* A table takes memory only for frames that are used. */
 static void a_claim_alone_costs_nothing(void **state)
 {
 	const struct hmem_link_range huge[] = {
