@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Uses memory by a pattern, over and over, until a file appears:
+ * Use memory by a pattern, over and over, until a file appears:
  *
  *   access MIB STOPFILE [thp | shared | FILE]
  *
- * What happens to a page follows from its block: a page, or a huge page with
- * thp, of which one base page after the other is used.  The memory is anonymous, or shared memory, or a new file's.  Says "ready",
- * then "GFN USE" for each page, then goes on.
+ * The memory is anonymous, shared, or the page cache of a new FILE.  It consists of
+ * blocks: a block is a base page, or with thp a huge page.  enum use says how a block
+ * is used; with thp, each turn uses the next base page of each block.
+ *
+ * Prints "ready", then "GFN USE" for each page, then continues to use the memory.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -31,17 +33,17 @@ static volatile char *mem;
 static size_t pages;
 static bool thp;
 
-/* Not in a pattern that a mistake in the order of bits could have as well. */
+/* The hash keeps the pattern irregular: a test then sees if bits are in a wrong order. */
 static enum use use_of(size_t page)
 {
 	size_t block = thp ? page / 512 : page;
 	enum use use = block * 2654435761u / 65536 % USES;
 
-	/* A child would have huge pages split. */
+	/* The fork of a child would split huge pages. */
 	return thp && use == READ_BY_CHILD ? UNUSED : use;
 }
 
-/* All pages once, or one page of each huge page. */
+/* Use all pages once, or with thp one page of each huge page. */
 static void use(bool child)
 {
 	static size_t turn;
@@ -56,7 +58,7 @@ static void use(bool child)
 	}
 }
 
-/* Of @bytes, at a multiple of HUGE. */
+/* Map @bytes at a multiple of HUGE. */
 static char *map(size_t bytes, const char *how)
 {
 	int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -79,13 +81,13 @@ static char *map(size_t bytes, const char *how)
 	if (madvise(p, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
 		err(1, "madvise");
 	memset(p, 1, bytes);
-	/* A page of a file that nobody writes any more is clean. */
+	/* From now on only the pages that are written to are dirty. */
 	if (fd >= 0 && msync(p, bytes, MS_SYNC) < 0)
 		err(1, "msync");
 	return p;
 }
 
-/* All are in huge pages, or none is. */
+/* With thp all memory is in huge pages, without it none is. */
 static bool as_wanted(void)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
@@ -137,7 +139,7 @@ int main(int argc, char **argv)
 			}
 		}
 	}
-	/* What is written is copied after the fork. */
+	/* The first write after the fork copies a page: do that before GFNs are printed. */
 	use(false);
 	if (!as_wanted())
 		errx(1, "huge pages are not as they ought to be");
@@ -149,7 +151,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (access(argv[2], F_OK) < 0) {
 		use(false);
-		/* Huge pages are looked at for less time than this. */
+		/* The test looks at huge pages for less than a millisecond. */
 		if (!thp)
 			usleep(1000);
 	}

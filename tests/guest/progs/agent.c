@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The guest's first process: runs commands for the test on the host, and hands
- * guest programs' requests for page moves to it.
+ * The guest's first process: it runs commands for the test on the host, and passes
+ * page moves that guest programs request on to the test.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,7 +23,7 @@
 
 #define MAX_PEERS 64
 
-/* A command that runs, or a program that asks for page moves. */
+/* A command that runs, or a connection of a program that requests page moves. */
 struct peer {
 	int fd;			/* output pipe or connection; -1: closed */
 	pid_t pid;		/* of a command; 0: a connection */
@@ -45,13 +45,13 @@ static void put(int fd, const void *data, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return;		/* whoever read it is gone */
+			return;		/* the reader is gone */
 		p += n;
 		len -= n;
 	}
 }
 
-/* 0 if all of it came, -1 if the other side is gone. */
+/* Returns 0 if all @len bytes came, -1 if the other side is gone. */
 static int get(int fd, void *data, size_t len)
 {
 	char *p = data;
@@ -130,8 +130,8 @@ static void run(uint32_t id, const char *command)
 }
 
 /*
- * A command is over when its process has ended.  What it left in the
- * background keeps running, but nobody listens to it.
+ * A command is over when its process has ended.  Processes that the command left in
+ * the background keep running; their output is dropped.
  */
 static void finish(struct peer *p)
 {
@@ -164,7 +164,7 @@ static void reap(void)
 	}
 }
 
-/* A message from the host; -1: the host has gone. */
+/* Read and handle one message from the host.  Returns -1 if the host is gone. */
 static int from_host(void)
 {
 	struct agent_header h;
@@ -234,7 +234,7 @@ static void from_peer(struct peer *p)
 	*p = (struct peer){ .fd = -1 };
 }
 
-/* The port's device file, once the driver has made it. */
+/* Open the port's device file as soon as the driver has made it. */
 static int open_port(void)
 {
 	const char *dir = "/sys/class/virtio-ports";
@@ -310,7 +310,7 @@ int main(void)
 	for (;;) {
 		struct pollfd fds[2 + MAX_PEERS];
 
-		/* First: it closes descriptors, whose numbers come again. */
+		/* This goes first: it closes descriptors whose numbers are then used again. */
 		reap();
 		fds[0] = (struct pollfd){ port, POLLIN, 0 };
 		fds[1] = (struct pollfd){ hints, POLLIN, 0 };
@@ -319,7 +319,7 @@ int main(void)
 		if (ppoll(fds, 2 + MAX_PEERS, NULL, &none) < 0)
 			continue;
 		if (fds[0].revents & (POLLIN | POLLHUP) && from_host() < 0)
-			usleep(100000);		/* until a host is there again */
+			usleep(100000);		/* wait for a host to connect again */
 		for (int i = 0; i < MAX_PEERS; i++)
 			if (fds[2 + i].revents && peers[i].fd == fds[2 + i].fd)
 				from_peer(&peers[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the agent in the guest and the test on the host say to each other, over
- * one virtio serial port; and what a guest program says to the agent.  All
- * little-endian.  tests/lib/vm.py is the host's side of it.
+ * The messages between the agent in the guest and the test on the host, over one
+ * virtio serial port, and between a guest program and the agent.  All numbers are
+ * little-endian.  tests/lib/vm.py is the host's side.
  */
 #ifndef AGENT_H
 #define AGENT_H
@@ -15,11 +15,11 @@ enum agent_type {
 	/* host to guest */
 	AGENT_RUN = 1,		/* id, shell command: start it */
 	AGENT_KILL = 2,		/* id: kill the command's process group */
-	AGENT_ANSWER = 3,	/* id, struct hint_answer: to a HINT */
+	AGENT_ANSWER = 3,	/* id, struct hint_answer: answers AGENT_HINT */
 	/* guest to host */
 	AGENT_READY = 0x81,	/* the guest has booted */
 	AGENT_OUTPUT = 0x82,	/* id, bytes: output of a command */
-	AGENT_EXIT = 0x83,	/* id, uint32_t wait status: it has ended */
+	AGENT_EXIT = 0x83,	/* id, uint32_t wait status: a command has ended */
 	AGENT_HINT = 0x84,	/* id, struct hint_request */
 };
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Anonymous memory that is moved back and forth while it is in full use:
+ * Move anonymous memory back and forth while it is in full use:
  *
  *   anon MIB ROUNDS|STOPFILE [thp] [calm]
  *
- * Threads write it, each write counted, and read it.  With "calm" that is all;
- * otherwise also, children are forked that check their snapshot and write to
- * their copies, mappings come, are cut, moved and go, and processes exit while
- * their pages move.  "thp" asks for huge pages.
+ * Threads read and write the memory, and count each write.  Without "calm", children
+ * are forked as well, which check their snapshot and write to their copies; mappings
+ * are made, cut, moved and unmapped; and processes exit while their pages move.
+ * "thp" asks for huge pages.
  *
- * After each round all but a few pages must be on the node asked for, or be in a
- * huge page that is not mapped as one any more (large), and at the end no write may
- * be missing.  With a file instead of rounds, others do the
- * moving, until it exists.  Prints what it did; status 0 if all is well.
+ * After each round all but a few pages must be on the requested node, or be in a huge
+ * page that is not mapped as one any more (large).  At the end no write may be
+ * missing.  With STOPFILE instead of ROUNDS the test on the host moves the pages,
+ * until that file exists.  Prints what happened; exits with 0 if all is well.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -35,24 +35,24 @@
 #define WRITERS		2
 #define WORDS		(HINT_PAGE / sizeof(uint64_t))
 #define HUGE		(2ul << 20)
-/* How many of 1000 pages may be missing on the node after a round. */
+/* After a round this many of 1000 pages may be elsewhere than on the node. */
 #define MISSING		20
 #define TRIES		5
 
 typedef uint64_t page_t[WORDS];
 
 /*
- * Each page: a counter for each writer, then a pattern that never changes.
- * The ledger counts the same writes, in memory that nobody moves.
+ * A page has a counter for each writer, then a pattern that never changes.  The
+ * ledger counts the same writes, in memory that is not hinted.
  */
 static page_t *mem;
 static size_t pages;
 static uint32_t *ledger[WRITERS];
 static atomic_bool stop, failed;
 static atomic_ulong writes, reads, forks, cuts, exits;
-/* Held for writing while a snapshot is taken, for reading while writing. */
+/* Held for writing by the thread that takes a snapshot, for reading by writers. */
 static pthread_rwlock_t snapshot = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-/* Held for reading by all that makes new pages in the memory, or shares them. */
+/* Held for reading by each thread that makes or shares pages of the memory. */
 static pthread_rwlock_t storm = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 static uint64_t pattern(size_t page, size_t word)
@@ -108,7 +108,7 @@ static void *writer(void *arg)
 		}
 		pthread_rwlock_unlock(&snapshot);
 		writes += 256;
-		/* There are few processors, and others want one. */
+		/* There are few processors: let other threads run. */
 		usleep(300);
 	}
 	return NULL;
@@ -143,7 +143,7 @@ static bool check_counts(const char *who)
 	return true;
 }
 
-/* In the child: its memory is the parent's of one moment, then its own. */
+/* The child's memory must be a snapshot of the parent's, then hold the child's writes. */
 static int child(uint32_t seed)
 {
 	size_t n = pages / 16, first = next(&seed) % (pages - n);
@@ -219,7 +219,7 @@ static void *request_thread(void *arg)
 	return NULL;
 }
 
-/* Mappings that are cut, moved and unmapped while their pages move. */
+/* Cut, move and unmap mappings while their pages move. */
 static void *cutter(void *arg)
 {
 	enum { N = 256 };
@@ -245,7 +245,7 @@ static void *cutter(void *arg)
 		r.tier = next(&seed) & 1;
 		pthread_create(&mover, NULL, request_thread, &r);
 		usleep(next(&seed) % 3000);
-		/* The upper half elsewhere; a hole in the lower one. */
+		/* Move the upper half elsewhere; make a hole in the lower half. */
 		half = mremap(m + N / 2, N / 2 * HINT_PAGE, N / 2 * HINT_PAGE,
 			      MREMAP_MAYMOVE | MREMAP_FIXED, new);
 		if (half == MAP_FAILED)
@@ -261,7 +261,7 @@ static void *cutter(void *arg)
 			if (!again)
 				pthread_join(mover, NULL);
 		}
-		/* Others may have taken the gaps by now. */
+		/* Other threads may have mapped memory in the gaps by now: keep those. */
 		munmap(m, 32 * HINT_PAGE);
 		munmap(m + 64, (N / 2 - 64) * HINT_PAGE);
 		munmap(new, N * HINT_PAGE);
@@ -270,7 +270,7 @@ static void *cutter(void *arg)
 	return NULL;
 }
 
-/* A process that exits while its pages move. */
+/* Fork processes that exit while their pages move. */
 static void *exiter(void *arg)
 {
 	enum { N = 512 };
@@ -318,7 +318,7 @@ static void *exiter(void *arg)
 	return NULL;
 }
 
-/* KiB of huge pages in the memory. */
+/* Returns how many KiB of the memory are in huge pages. */
 static unsigned long huge_kib(void)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
@@ -351,7 +351,7 @@ static void tell_reasons(const struct hint_result *results, size_t n)
 	putchar('\n');
 }
 
-/* Move everything; with settle, until it is there. */
+/* Hint all pages to @tier; with @settle, repeat that until they are there. */
 static void move_all(unsigned int tier, bool settle)
 {
 	uint64_t *gfns = calloc(pages, sizeof(*gfns));

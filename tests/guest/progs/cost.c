@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What moving pages costs the guest, by the driver or by move_pages(2):
+ * Measure the processor time that page moves take in the guest, by the driver or by
+ * move_pages(2):
  *
  *   cost driver|syscall neighbours|scattered|huge PAGES
  *
- * Moves PAGES pages from node 0 to node 1 in one batch and prints the
- * processor time that took, in ns, and how many pages are there.  Under QEMU's
- * -icount shift=0 a nanosecond is an instruction.  "neighbours" come in runs of
- * 16, far apart; "scattered" ones have none moving; "huge" are whole huge pages.
+ * Moves PAGES pages from node 0 to node 1 in one batch; prints the processor time of
+ * the move in ns and how many pages are on node 1 then.  Under QEMU's -icount shift=0
+ * a nanosecond is an instruction.  "neighbours" are runs of 16 pages, far apart;
+ * "scattered" are single pages, far apart; "huge" are whole huge pages.
  *
- * The driver's time is that of the kernel's workers: nothing else should run.
+ * The driver's time is the time of the kernel's workers: no other program should run.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -37,7 +38,7 @@ static uint64_t own_ns(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-/* Of all workers that could run the driver's work. */
+/* Returns the processor time of all workers that can run the driver's work. */
 static uint64_t workers_ns(void)
 {
 	DIR *d = opendir("/proc");
@@ -110,7 +111,7 @@ int main(int argc, char **argv)
 	}
 	if (hint_on_node(p, span / HINT_PAGE, 0) != span / HINT_PAGE)
 		errx(1, "not all pages are on node 0");
-	/* Until all is written back, freed and quiet. */
+	/* Let the kernel finish writeback and freeing first. */
 	sleep(3);
 
 	if (driver) {
@@ -119,7 +120,7 @@ int main(int argc, char **argv)
 			errx(1, "the host could not pass on the hints");
 		ns = workers_ns() - ns;
 	} else {
-		/* One address for a huge page: all of it moves. */
+		/* For a huge page, move_pages() takes one address and moves all of the page. */
 		size_t num = huge ? pages / run : pages;
 
 		for (size_t i = 0; huge && i < num; i++)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A process ends while its pages move, and is gone altogether then: what it had
- * mapped of a file system is no reason not to unmount that any more.
+ * When a process that ended while its pages moved has been waited for, the file
+ * system of its mapped files can be unmounted:
  *
  *   ending ROUNDS
  *
- * Prints how often the file system was busy nevertheless; status 1 if ever.
+ * Prints how often the file system was busy instead; exits with 1 if that is not 0.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -80,7 +80,7 @@ static int round_is_busy(int number)
 	close(fds[1]);
 	if (pthread_create(&thread, NULL, hint, NULL))
 		errx(1, "no thread");
-	/* Sooner or later while they move. */
+	/* Each round kills the child at another time of the move. */
 	usleep(20000 + number % 8 * 10000);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);

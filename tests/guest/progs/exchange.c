@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Fill node 0 but for a few MiB, and have pages on both nodes:
+ * Fill node 0 except a few MiB, and have pages on both nodes:
  *
  *   exchange PAGES GOFILE
  *
  * prints "low GFN..." for PAGES pages on node 0 and "high GFN..." for as many on
- * node 1 and, when the file exists, checks them; "nodes N" tells how many of the
- * first and of the second are on node 1 then.
+ * node 1.  When GOFILE exists, checks the pages' contents and prints "nodes LOW HIGH":
+ * how many of the low and of the high pages are on node 1 then.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -22,7 +22,7 @@
 
 #define MPOL_DEFAULT	0
 #define MPOL_BIND	2
-/* Above what makes the kernel reclaim. */
+/* With this much free memory the kernel does not reclaim. */
 #define SPARE_KIB	(6ul << 10)
 
 static uint64_t *pages_on(unsigned long node, size_t pages)
@@ -40,7 +40,7 @@ static uint64_t *pages_on(unsigned long node, size_t pages)
 	return p;
 }
 
-/* The pages stay on their node, and may move from there again. */
+/* Fill the pages, which puts them on their node; then allow them to leave the node. */
 static void fill(uint64_t *p, size_t pages)
 {
 	for (size_t i = 0; i < pages * HINT_PAGE / 8; i++)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Processes that end while they have a file mapped: exits ROUNDS MIB
+ * Start processes that end while they have a file mapped: exits ROUNDS MIB
  *
- * When a process has been waited for, its file system can be unmounted: nobody
- * else keeps its memory.
+ * As soon as a process has been waited for, its file system can be unmounted: a scan
+ * by the driver must not keep the process's memory any longer.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -29,7 +29,7 @@ static void child(size_t bytes)
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		err(1, "mmap");
-	/* So that a scan is in the middle of it. */
+	/* This takes long enough for a scan to be in the middle of the memory. */
 	for (int i = 0; i < 4; i++)
 		for (size_t at = 0; at < bytes; at += 4096)
 			p[at] = 1;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Files whose page cache is moved back and forth while they are in full use:
+ * Move the page cache of files back and forth while they are in full use:
  *
  *   files DIRECTORY MIB ROUNDS
  *
- * Each worker has a file and knows what every sector of it must hold: it writes
- * and reads it by system call and by mapping, syncs, truncates and punches
- * holes.  After the rounds, all that is cached is moved to node 1 and to node 0
- * at rest.  Prints what moved; status 0 if the contents were right throughout.
+ * Each worker has a file and knows what every sector of the file must hold.  A worker
+ * writes and reads by system call and by mapping, syncs, truncates and punches holes.
+ * After the rounds the workers stop, and all cached pages are moved to node 1 and
+ * then to node 0.  Prints how many pages moved; exits with 0 if all contents were
+ * right.
  *
  *   files DIRECTORY check
  *
@@ -53,9 +54,9 @@ struct worker {
 	unsigned int number;
 	int fd;
 	char *map;		/* the largest size of the file */
-	size_t sectors;		/* ... in sectors */
-	size_t size;		/* of the file now, in sectors */
-	uint32_t *generation;	/* of each sector; 0: a hole */
+	size_t sectors;		/* the largest size in sectors */
+	size_t size;		/* the present size in sectors */
+	uint32_t *generation;	/* of each sector's content; 0: a hole */
 	uint32_t seed, last;
 	unsigned long ops[NUM_OPS];
 };
@@ -188,7 +189,7 @@ static void step(struct worker *w, enum op op)
 			err(1, "msync");
 		break;
 	case OP_TRUNCATE:
-		/* Often in the middle of a page, and later longer again. */
+		/* The new end is often in the middle of a page. */
 		set_size(w, next(&w->seed) % w->sectors);
 		if (next(&w->seed) & 1)
 			set_size(w, w->sectors);
@@ -232,7 +233,7 @@ struct tally {
 	size_t cached, there, reasons[VIRTIO_HMEM_R_MAX];
 };
 
-/* Move all that is cached of a file. */
+/* Move all cached pages of a file. */
 static void move(struct worker *w, unsigned int tier, struct tally *t)
 {
 	size_t pages = w->sectors / PER_PAGE;
@@ -242,7 +243,7 @@ static void move(struct worker *w, unsigned int tier, struct tally *t)
 
 	if (!gfns || !results || map == MAP_FAILED)
 		err(1, "memory");
-	/* Of its own, so that it says where pages are; fails behind the end. */
+	/* Pages must be mapped for hint_gfns(); this fails for those behind the file's end. */
 	for (size_t i = 0; i < pages; i += 16)
 		madvise(map + i * HINT_PAGE, (pages - i < 16 ? pages - i : 16) *
 			HINT_PAGE, MADV_POPULATE_READ);
@@ -305,7 +306,7 @@ static void start(struct worker *w, size_t bytes)
 		write_sectors(w, i, 64);
 }
 
-/* For a later run: the generation of each sector, of the whole file or less. */
+/* Save each sector's generation for a later "check". */
 static void save(struct worker *w)
 {
 	size_t bytes = w->size * sizeof(w->generation[0]);
@@ -361,7 +362,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < WORKERS; i++)
 		pthread_join(workers[i].thread, NULL);
 
-	/* At rest, clean. */
+	/* The workers have stopped: make all pages clean. */
 	for (int i = 0; i < WORKERS && !failed; i++) {
 		step(&workers[i], OP_SYNC);
 		check_all(&workers[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Says once a second how often it has woken up, and the longest time that lay
- * between two wake-ups a millisecond apart:  "beats N longest_us N".
+ * Sleep a millisecond at a time, and print once a second how many times the program
+ * woke up and the longest time between two wake-ups:  "beats N longest_us N".
  */
 #include <stdint.h>
 #include <stdio.h>

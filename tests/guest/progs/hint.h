@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For test programs in the guest: where a page is, and asking the host to hint
- * the guest's driver to move it.
+ * For test programs in the guest: find out where a page is, and have the host send
+ * hints to the guest's driver to move pages.
  */
 #ifndef HINT_H
 #define HINT_H
@@ -12,7 +12,7 @@
 
 #define HINT_PAGE 4096ul
 
-/* What became of one page. */
+/* The result of the hint for one page. */
 struct hint_result {
 	uint64_t gfn;
 	uint64_t new_gfn;
@@ -20,27 +20,27 @@ struct hint_result {
 };
 
 /*
- * Ask for n pages (at most HINT_MAX) to be moved to the tier and wait for the
- * results, which come in the order of gfns.  GFN 0 is left out: its result is
- * VIRTIO_HMEM_R_FREE.  Returns 0, or -1 if the host could not pass it on.  Safe
- * to call from several threads and processes at once.
+ * Hint @n pages (at most HINT_MAX) to @tier and wait for the @results, which are in
+ * the order of @gfns.  No hint is sent for GFN 0: its result is VIRTIO_HMEM_R_FREE.
+ * Returns 0, or -1 if the host could not send the hints.  Several threads and
+ * processes may call this at once.
  */
 int hint_migrate(const uint64_t *gfns, size_t n, unsigned int tier,
 		 struct hint_result *results);
 
 /*
- * The GFNs of n pages of this process from addr on, which is page aligned; 0
- * for a page that is not in memory.  Needs CAP_SYS_ADMIN.
+ * Store the GFNs of @n pages of this process from the page-aligned @addr on; 0 for a
+ * page that is not in memory.  Needs CAP_SYS_ADMIN.
  */
 void hint_gfns(const void *addr, size_t n, uint64_t *gfns);
 
-/* All in one: n pages from addr on to the tier.  Returns how many are there. */
+/* Hint @n pages from @addr on to @tier.  Returns how many of them are in @tier then. */
 size_t hint_move(const void *addr, size_t n, unsigned int tier);
 
-/* The nodes of n pages from addr on; -1 for a page that is not in memory. */
+/* Store the nodes of @n pages from @addr on; -1 for a page that is not in memory. */
 void hint_nodes(const void *addr, size_t n, int *nodes);
 
-/* How many of n pages from addr on are on the node. */
+/* Returns how many of @n pages from @addr on are on @node. */
 size_t hint_on_node(const void *addr, size_t n, int node);
 
 const char *hint_reason(int reason);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Has huge pages on both nodes, which the host is to move:
+ * Have huge pages on both nodes, for the host to move:
  *
  *   huge LOW HIGH [full | share] GOFILE
  *
- * prints "low GFN..." for LOW huge pages on node 0 and "high GFN..." for HIGH ones on
- * node 1.  With full, node 0 is filled with base pages.  With share, four processes
- * have the low ones when the file appears for the first time, a quarter of each huge
- * page each.  Each time that the file
- * appears, it is removed, the contents are checked, and "low" and "high" are printed
- * again, with "huge N M": how many huge pages are mapped as such.
+ * prints "low GFN..." for LOW huge pages on node 0 and "high GFN..." for HIGH huge
+ * pages on node 1.  With full, base pages fill node 0.  With share, from the first
+ * time that GOFILE appears on, four processes share the low huge pages: each process
+ * has another quarter of each huge page.
+ *
+ * Each time that GOFILE appears, the program removes the file, checks the contents,
+ * and prints "low" and "high" again, and "huge LOW HIGH": how many of these huge pages
+ * are mapped as huge pages.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -28,7 +30,7 @@
 #define MPOL_BIND	2
 #define HUGE_FRAMES	512ul
 #define HUGE		(HUGE_FRAMES * HINT_PAGE)
-/* Above what makes the kernel reclaim. */
+/* With this much free memory the kernel does not reclaim. */
 #define SPARE_KIB	(6ul << 10)
 
 static void bind_to(void *p, size_t bytes, int policy, unsigned long node)
@@ -45,7 +47,7 @@ static uint64_t word(const uint64_t *p, size_t i)
 	return (uintptr_t)p + i * 0x9e3779b97f4a7c15u;
 }
 
-/* The pages stay on their node, and may move from there. */
+/* Make @num huge pages on @node; then allow them to leave the node. */
 static uint64_t *huge_pages_on(unsigned long node, size_t num)
 {
 	size_t bytes = num * HUGE;
@@ -99,7 +101,7 @@ static void fill_node_0(void)
 	}
 }
 
-/* Those of the region that begins at @p. */
+/* Returns how many huge pages of the region at @p are mapped as huge pages. */
 static size_t mapped_huge(const void *p, size_t num)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
@@ -119,7 +121,7 @@ static size_t mapped_huge(const void *p, size_t num)
 	return sum * 1024 / HUGE;
 }
 
-/* The first frame of each. */
+/* Print the first frame of each huge page. */
 static void tell(const char *name, const uint64_t *p, size_t num)
 {
 	uint64_t *gfns = calloc(num * HUGE_FRAMES + 1, sizeof(*gfns));
@@ -134,7 +136,7 @@ static void tell(const char *name, const uint64_t *p, size_t num)
 	free(gfns);
 }
 
-/* @quarter: of each, which this process has; -1: it has all. */
+/* @quarter: the quarter of each huge page that this process has; -1: it has all. */
 static void check(const uint64_t *p, size_t num, int quarter)
 {
 	for (size_t i = 0; i < num * HUGE / 8; i++)
@@ -143,7 +145,7 @@ static void check(const uint64_t *p, size_t num, int quarter)
 			errx(1, "word %zu of page %zu is %#lx", i % 512, i / 512, p[i]);
 }
 
-/* Keep one quarter of each only. */
+/* Discard three quarters of each huge page. */
 static void keep(uint64_t *p, size_t num, int quarter)
 {
 	for (size_t i = 0; i < 4 * num; i++)
@@ -152,7 +154,7 @@ static void keep(uint64_t *p, size_t num, int quarter)
 			err(1, "madvise");
 }
 
-/* Children have the last three quarters, and look after them. */
+/* Keep the first quarter; children keep and check the other three. */
 static void share(uint64_t *p, size_t num)
 {
 	int fds[2];

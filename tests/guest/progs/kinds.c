@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Pages of one kind: makes some, asks for their move to the other node, and
- * tells what came of it and whether their data is unharmed:
+ * Make pages of one kind, have the host hint them to the other node, and print the
+ * results; check that the pages' data is unharmed:
  *
  *   kinds KIND [FILE]
  *
- * prints "REASON=pages ... [NAME=value ...]"; status 1 if data is harmed, 77 if
- * this kernel has no such pages.
+ * prints "REASON=pages ... [NAME=value ...]"; exits with 1 if data is harmed, with 77
+ * if this kernel has no pages of KIND.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -44,7 +44,7 @@
 
 static const char *file;	/* the second argument */
 
-/* Any content will do that is not all the same. */
+/* Fill pages with contents that differ from page to page. */
 static void fill(void *p, size_t pages)
 {
 	for (size_t i = 0; i < pages * HINT_PAGE / 8; i++)
@@ -100,7 +100,7 @@ static void hint_gfns_to(const uint64_t *gfns, size_t n, unsigned int tier)
 	free(results);
 }
 
-/* Hint pages of this process that are in memory, and say where they are then. */
+/* Hint pages of this process that are in memory; print where they are then. */
 static void hint(const void *p, size_t pages, unsigned int tier)
 {
 	uint64_t *gfns = calloc(pages, sizeof(*gfns));
@@ -171,7 +171,7 @@ static void do_mlocked(void)
 	printf("mlocked=%zu ", count_flag(p, N, KPF_UNEVICTABLE));
 }
 
-/* In a pipe that nobody reads: referenced for good. */
+/* The pages are in a pipe that is not read, which keeps a reference to them. */
 static void do_piped(void)
 {
 	enum { PIPE = 16 };
@@ -191,13 +191,13 @@ static void do_piped(void)
 		got += n;
 	}
 	check(q, PIPE);
-	/* And now they can move. */
+	/* Now the pages can move. */
 	printf("then ");
 	hint(p, PIPE, 1);
 	check(p, PIPE);
 }
 
-/* Pinned for long, as for a device. */
+/* The pages are pinned for long, as if for a device. */
 static void do_pinned(void)
 {
 	struct io_uring_params params = { 0 };
@@ -226,7 +226,7 @@ static void do_ksm(void)
 	write_file("/sys/kernel/mm/ksm/pages_to_scan", "10000");
 	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "10");
 	write_file("/sys/kernel/mm/ksm/run", "1");
-	/* Not by KPF_KSM: 6.12 has that for all anonymous pages. */
+	/* KPF_KSM does not tell: 6.12 sets that flag for all anonymous pages. */
 	do {
 		usleep(20000);
 		hint_gfns(p, N, gfns);
@@ -239,7 +239,7 @@ static void do_ksm(void)
 		check(p + i * HINT_PAGE, 1);
 }
 
-/* Not merged yet, but ksmd may be about to. */
+/* The pages are not merged yet, but ksmd may be about to merge them. */
 static void do_mergeable(void)
 {
 	char *p = anon(N);
@@ -283,8 +283,8 @@ static void do_secret(void)
 }
 
 /*
- * In the swap cache: paged out, and then shared by two processes, so that the
- * first one that reads it back does not have it alone.
+ * The pages are in the swap cache: they were paged out and then shared by two
+ * processes, so the first process that reads a page back does not own it alone.
  */
 static void do_swapped(void)
 {
@@ -309,7 +309,7 @@ static void do_swapped(void)
 	check(p, N);
 }
 
-/* Pages that the hardware is said to have lost; some kernels kill for that. */
+/* The kernel takes the pages for lost by the hardware; some kernels kill their process. */
 static void do_poisoned(void)
 {
 	enum { LOST = 8 };
@@ -331,7 +331,7 @@ static void do_poisoned(void)
 	hint_gfns_to(gfns, WIFEXITED(status) ? LOST : 1, 1);
 }
 
-/* In the given file, through its mapping, written and on its disk. */
+/* The pages are of FILE, written through a mapping, and synced to the disk. */
 static void do_file(void)
 {
 	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -348,7 +348,7 @@ static void do_file(void)
 	check(p, N);
 }
 
-/* In the given file, of a file system that cannot be written: which may have it all. */
+/* The pages are of FILE, on a read-only file system. */
 static void do_read_only(void)
 {
 	int fd = open(file, O_RDONLY);
@@ -369,9 +369,9 @@ static void do_read_only(void)
 }
 
 /*
- * In the given file, on its way to a disk that takes no more data from some
- * point on, until told by the file /run/go: the host makes it so once it reads
- * "ready", and ends it once it reads "hinted".
+ * The pages are of FILE, in writeback to a disk that takes no more data.  The test on
+ * the host limits the disk when it reads "ready" and then creates /run/go; when it
+ * reads "hinted", it lifts the limit.
  */
 static void do_writeback(void)
 {
@@ -392,7 +392,7 @@ static void do_writeback(void)
 	while (access("/run/go", F_OK) < 0)
 		usleep(10000);
 	fill(p, BIG);
-	/* What comes first uses up what the disk still takes. */
+	/* The first parts use up the data that the disk still takes. */
 	for (int part = 0; part < BIG / N; part++)
 		if (sync_file_range(fd, part * N * HINT_PAGE, N * HINT_PAGE,
 				    SYNC_FILE_RANGE_WRITE) < 0)
@@ -408,7 +408,7 @@ static void do_writeback(void)
 	check(p, BIG);
 }
 
-/* Frames of the kernel's own, by their flags: all of this kind on node 0. */
+/* Hint frames on node 0 whose flags in /proc/kpageflags match, @max at most. */
 static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY);
@@ -454,7 +454,7 @@ static bool is_buddy(uint64_t f)
 
 static bool is_kernel(uint64_t f)
 {
-	/* In use with nothing said about what for, or the inside of a free block. */
+	/* The frame is in use by the kernel, or inside of a free block. */
 	return f == 0;
 }
 
@@ -483,7 +483,7 @@ static void do_kernel(void)
 	hint_flagged(is_kernel, N);
 }
 
-/* Where memory is that has been taken offline: the frame is the argument. */
+/* The second argument is the first frame of memory that has been taken offline. */
 static void do_frame(void)
 {
 	uint64_t gfns[N];
@@ -493,7 +493,7 @@ static void do_frame(void)
 	hint_gfns_to(gfns, N, 0);
 }
 
-/* A file's huge page: the file must be on a tmpfs with huge=always. */
+/* The page is a huge page of FILE, which must be on a tmpfs with huge=always. */
 static void do_huge_file(void)
 {
 	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -509,7 +509,7 @@ static void do_huge_file(void)
 	check(p, HUGE / HINT_PAGE);
 }
 
-/* Shared by fork, unwritten: mapped twice. */
+/* The pages are shared by fork and not written since: each is mapped twice. */
 static void do_shared(void)
 {
 	char *p = anon(N);
@@ -537,7 +537,7 @@ static void do_shared(void)
 		errx(1, "the child ended with status %#x", status);
 }
 
-/* A huge page of which a page is mapped otherwise than the rest: in base pages. */
+/* One page of the huge page has another protection, so base pages map the huge page. */
 static void do_cut(void)
 {
 	char *area = map(2 * HUGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -554,7 +554,7 @@ static void do_cut(void)
 	printf("huge=%zu ", count_flag(p, HUGE / HINT_PAGE, KPF_THP));
 }
 
-/* Mapped by as many processes as the second argument says; then by one. */
+/* The second argument says how many processes map the pages; then one process does. */
 static void do_many(void)
 {
 	enum { FEW = 16 };
@@ -590,7 +590,7 @@ static void do_many(void)
 	check(p, FEW);
 }
 
-/* Node 0 alone for memory that has none yet, or any. */
+/* With MPOL_BIND, the memory may be on node 0 only; with MPOL_DEFAULT, on any node. */
 static void bind_range(void *p, int mode)
 {
 	unsigned long node0 = 1;
@@ -615,7 +615,7 @@ static void do_bound(void)
 	check(p, N);
 }
 
-/* A file in memory that is mapped twice: one mapping is bound, the other used. */
+/* A memfd is mapped twice: one mapping is bound to node 0, the other mapping is used. */
 static void do_bound_file(void)
 {
 	int fd = memfd_create("bound", 0);
@@ -652,7 +652,7 @@ static void do_bound_task(void)
 	check(p, N);
 }
 
-/* It is a child that is restricted, and shares the pages. */
+/* A child that shares the pages is bound to node 0, the parent is not. */
 static void do_bound_sharer(void)
 {
 	int ready[2];

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Pages that ksmd merges through another process than the one whose pages are
- * asked to be moved:
+ * Move pages of one process while ksmd merges pages of another process:
  *
- *   ksm sharer ROUNDS   a parent's pages, while its child has ksmd merge those
- *                       that they still share
- *   ksm other           a page whose owner is looked for where, at its place, a
- *                       process has a page that ksmd merged through a child
+ *   ksm sharer ROUNDS   a parent's pages move while ksmd merges the pages that its
+ *                       child still shares with the parent
+ *   ksm other           a page moves; at the same address another process has a page
+ *                       that ksmd merged through a child of that process
  *
- * Prints "REASON=pages ..."; status 1 if data is harmed.
+ * Prints "REASON=pages ..."; exits with 1 if data is harmed.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -23,7 +22,7 @@
 
 #include "hint.h"
 
-#define N	64		/* pages, of which two follow each other with equal data */
+#define N	64		/* pages; each pair of neighbours has equal data */
 
 static size_t reasons[VIRTIO_HMEM_R_MAX];
 
@@ -81,7 +80,7 @@ static void hint(const uint64_t *gfns, unsigned int tier)
 			reasons[results[i].reason]++;
 }
 
-/* A child that ends with its parent. */
+/* Fork a child that the kernel kills when its parent ends. */
 static pid_t child(void)
 {
 	pid_t pid = fork();
@@ -110,7 +109,7 @@ static void sharer(int rounds)
 		fill(p, round + 1);
 		pid = child();
 		if (!pid) {
-			/* Sooner or later than the first page moves. */
+			/* In some rounds this is before the first page moves, in some after. */
 			usleep(round % 8 * 2000);
 			merge(p);
 			for (;;)
@@ -126,7 +125,7 @@ static void sharer(int rounds)
 	}
 }
 
-/* Has pages of its own at the place of those given, merged through its child. */
+/* Make pages of this process's own at @p, and have ksmd merge them through a child. */
 static void between(char *p, int done)
 {
 	pid_t pid;
@@ -142,7 +141,7 @@ static void between(char *p, int done)
 		for (;;)
 			pause();
 	}
-	/* Until killed.  What it has lost, it waits for without end, or worse. */
+	/* Use the pages until killed: a page that the kernel lost makes this hang or crash. */
 	for (;;) {
 		check(p, 101);
 		usleep(10000);
@@ -164,7 +163,7 @@ static void other(void)
 		between(p, done[1]);
 	if (read(done[0], &c, 1) != 1)
 		err(1, "pipe");
-	/* Only the last one keeps the pages. */
+	/* This child alone keeps the pages. */
 	last = child();
 	if (!last) {
 		for (;;) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Keeps its address space locked: locked STOPFILE
+ * Keep the lock of the address space busy: locked STOPFILE
  *
- * Some threads change the protection of the same large mapping, which takes the
- * lock of the address space for writing; there is always one that has it, or
- * waits for it.  Prints "locked" once they are at it.
+ * Some threads change the protection of the same large mapping, which takes that lock
+ * for writing: at any time one of the threads holds the lock or waits for the lock.
+ * Prints "locked" when the threads have begun.
  */
 #define _GNU_SOURCE
 #include <err.h>

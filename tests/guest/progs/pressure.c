@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Uses more memory than there is:
+ * Use more memory than the guest has:
  *
  *   pressure check MIB STOPFILE private|shared|free
  *   pressure hot HOT_MIB COLD_MIB PASSES
  *
- * "check" writes pages at random from two threads, and looks each time whether
- * what was written before is there; "shared" does so in shared memory; "free"
- * gives pages away by MADV_FREE, writes half of them again, and looks whether
- * these are there.  Prints "start", and in the end how many pages were written.
+ * "check" writes pages at random from two threads; before each write it checks that
+ * the page still holds what was written last.  "private" and "shared" name the kind
+ * of memory.  "free" discards pages by MADV_FREE, writes half of them again, and
+ * checks these.  Prints "start", and at the end how many pages were written.
  *
- * "hot" reads a small set over and over, with a pause after each pass, beside a
- * thread that goes through a large one.  Prints how many pages of the small set
- * had to be read from swap in each pass.
+ * "hot" reads a small set of pages over and over, with a pause after each pass, while
+ * a thread goes through a large set.  Prints how many pages of the small set had to be
+ * read from swap in each pass.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -29,12 +29,12 @@
 #define PAGE 4096ul
 #define WORDS (PAGE / sizeof(uint64_t))
 #define THREADS 2
-/* Pages that are given away together, and written by one thread. */
+/* The pages of a group belong to one thread, and are discarded together. */
 #define GROUP 64
 
 static uint64_t *mem;
 static size_t pages;
-/* How often each page was written; locked in memory. */
+/* The number of writes to each page; locked in memory. */
 static uint32_t *ledger;
 static volatile bool stop;
 static bool give;
@@ -56,7 +56,7 @@ static uint32_t next(uint32_t *seed)
 	return *seed >> 8;
 }
 
-/* The word of a page that holds the count: not always the same. */
+/* The word of a page that holds the count: another word in another page. */
 static uint64_t *word(size_t page)
 {
 	return mem + page * WORDS + page * 7 % WORDS;
@@ -79,7 +79,7 @@ static void give_away(size_t group)
 		err(1, "MADV_FREE");
 	for (size_t i = first; i < first + GROUP; i++)
 		*word(i) = ++ledger[i];
-	/* Half of them stay given away: nobody looks at them any more. */
+	/* Half of them stay discarded: their contents are not checked any more. */
 	if (madvise(mem + first * WORDS, GROUP / 2 * PAGE, MADV_FREE))
 		err(1, "MADV_FREE");
 	for (size_t i = first; i < first + GROUP / 2; i++)
@@ -95,7 +95,7 @@ static void *writer(void *arg)
 	while (!stop) {
 		size_t page = next(&seed) % pages;
 
-		/* Each group is one thread's. */
+		/* Each group belongs to one thread. */
 		if (page / GROUP % THREADS != number)
 			continue;
 		if (ledger[page] == UINT32_MAX) {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Uses huge pages at two rates until a file appears:
+ * Use huge pages at two rates until a file appears:
  *
  *   pulse MIB PAUSE TURNS STOPFILE
  *
- * What happens to a huge page follows from its number: see enum use.  Hot pages are
- * used in each turn, cold ones in one of TURNS turns, by chance.  So how often a page
- * is used depends on how far the program gets, and not on the time.
- * Between turns it counts to PAUSE.  Prints "GFN USE" for the first frame of each
- * huge page, then "end", and goes on; at the end, how long a turn took.
+ * A huge page's number decides how the page is used: see enum use.  Hot pages are used
+ * in each turn, cold pages in one of TURNS turns, by chance.  So the number of uses
+ * depends on the number of turns, and not on the time.  Between turns the program
+ * counts to PAUSE.
+ *
+ * Prints "GFN USE" for the first frame of each huge page, then "end", and continues;
+ * at the end, prints how long a turn took.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -30,7 +32,7 @@ enum use {
 	UNUSED,
 	HOT_READ,
 	HOT_WRITTEN,
-	/* Read as often as hot pages are, written as seldom as cold ones. */
+	/* Read in each turn, written in one of TURNS turns. */
 	HOT_READ_COLD_WRITTEN,
 	COLD_READ,
 	COLD_WRITTEN,
@@ -45,17 +47,17 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 }
 
-/* Once in @turns, by chance; the same in each run. */
+/* Returns true once in @turns calls, by chance; the sequence is the same in each run. */
 static bool is_cold_turn(uint64_t turns)
 {
 	static uint64_t random = 1;
 
-	/* Knuth's MMIX generator; its high bits are the better ones. */
+	/* Knuth's MMIX generator, of which the high bits are more random. */
 	random = random * 6364136223846793005u + 1442695040888963407u;
 	return (random >> 33) % turns == 0;
 }
 
-/* Another base page each time. */
+/* Each turn uses another base page of the huge page. */
 static volatile char *place(char *huge, uint64_t turn)
 {
 	return huge + turn % HUGE_FRAMES * HINT_PAGE;

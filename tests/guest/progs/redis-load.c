@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Fills a Redis server, writes to it with skew, and checks what it holds:
+ * Fill a Redis server, write to some keys more than to others, and check all values:
  *
  *   redis-load SOCKET STATE fill FROM TO    set keys FROM .. TO-1
  *   redis-load SOCKET STATE write KEYS      rewrite keys until SIGTERM: 90 % of
  *                                           the writes go to the last tenth
- *   redis-load SOCKET STATE verify KEYS     read all, compare with what was
- *                                           acknowledged
+ *   redis-load SOCKET STATE verify KEYS     read all keys, and compare them with the
+ *                                           versions that the server acknowledged
  *
- * Each value names its key and version, and the rest of it follows from these,
- * so any byte that is lost, old or another key's is found.  STATE is a file
- * that holds each key's acknowledged version between runs.
+ * A value consists of its key, its version, and bytes computed from these two, so
+ * "verify" finds any byte that is lost, old or another key's.  STATE is a file that
+ * holds each key's acknowledged version between runs.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define MAX_KEYS	(1u << 20)
-#define DEPTH		64	/* requests under way */
+#define DEPTH		64	/* requests sent and not yet answered, at most */
 #define WORDS		250	/* of a value: 2000 bytes, half a page with Redis's own */
 
 struct value {
@@ -75,7 +75,7 @@ static void connect_to(const char *path)
 	setvbuf(out, NULL, _IOFBF, 1 << 18);
 }
 
-/* A reply's first line without its end; errors end the program. */
+/* Returns a reply's first line without its line end.  An error ends the program. */
 static char *reply(void)
 {
 	static char line[256];
@@ -132,8 +132,8 @@ static void on_term(int sig)
 }
 
 /*
- * SETRANGE writes into the value where it lies, so what is written most stays
- * in the same pages, as in a database of counters or sessions.
+ * SETRANGE writes a value in place, so the keys that are written most stay in the
+ * same pages, as in a database of counters or sessions.
  */
 static void write_skewed(uint32_t keys)
 {

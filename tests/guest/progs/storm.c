@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Processes that come, use memory in every way there is, and go, until the file
- * exists:
+ * Start processes that use memory in many ways and end, until a file exists:
  *
  *   storm [-k KIND] STOPFILE DIRECTORY...
  *
- * Each of them checks that it reads what it has written.  Files are made in the
- * directories.  -k: all of them use it in this way.  Prints how often each did its
- * work; status 0 if all was well.
- * A process that gets no memory just ends: the machine may be full.
+ * Each process checks that it reads what it has written.  A process that gets no
+ * memory just ends: the machine may be full.  Files are made in DIRECTORY.  With -k,
+ * all processes use memory in the way KIND.  Prints how many processes of each kind
+ * did their work; exits with 0 if all was well.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -118,7 +117,7 @@ static void locked(unsigned int seed)
 	check((void *)m, MIB, seed, "unlocked");
 }
 
-/* Pages become equal, are merged, and differ again. */
+/* Make pages equal, let ksmd merge them, and make them differ again. */
 static void merged(unsigned int seed)
 {
 	uint64_t *m = map(MIB, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -189,7 +188,7 @@ static void filed(unsigned int seed)
 	if (fd < 0 || ftruncate(fd, MIB) < 0)
 		_exit(0);
 	unlink(name);
-	/* Room first: a fault for which there is none would kill. */
+	/* Allocate the file's blocks first: a page fault on a full file system kills. */
 	if (posix_fallocate(fd, 0, MIB))
 		_exit(0);
 	m = map(MIB, MAP_SHARED, fd);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Page tables that come and go: tables PROCESSES STOPFILE
+ * Have the kernel make and free many page tables: tables PROCESSES STOPFILE
  *
- * Each process maps, forks, unmaps, discards, collapses into huge pages and
- * splits again, memory of its own and a file's that all of them share, and
- * checks that nothing it wrote is lost.  Prints how often each was done.
+ * Each process has memory of its own and shares a file's memory with all others.  A
+ * process maps, forks, unmaps, discards, collapses into huge pages and splits again,
+ * and checks that its memory holds what it wrote.  Prints how often each was done.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -18,7 +18,7 @@
 
 #define PAGE 4096ul
 #define HUGE (512 * PAGE)
-/* Of its own, and of the file. */
+/* The numbers of huge pages of each process's own, and of the file. */
 #define OWN 2
 #define SHARED 2
 #ifndef MADV_COLLAPSE
@@ -42,7 +42,7 @@ static uint32_t next(uint32_t *seed)
 	return *seed >> 8;
 }
 
-/* At a multiple of HUGE, so that it can be collapsed. */
+/* Map memory at a multiple of HUGE, so that the kernel can collapse it. */
 static char *map(size_t bytes, int flags, int fd)
 {
 	char *p = mmap(NULL, bytes + HUGE, PROT_NONE,
@@ -91,7 +91,7 @@ static char *one(char *p, char *shared, uint64_t *mark, uint32_t *seed)
 
 	switch (op) {
 	case DISCARD:
-		/* A page table of which nothing is left. */
+		/* This leaves an empty page table. */
 		count(op, madvise(p, HUGE, MADV_DONTNEED));
 		fill(p, *mark);
 		break;

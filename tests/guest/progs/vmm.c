@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Plays QEMU's part on the link to hmemd, for trackers that look at the memory
- * of QEMU's process: this process's memory is a guest's, in two tiers of equal
- * size, and half of it is used all the time.
+ * Play QEMU's part on the link to hmemd, for trackers that observe the memory of
+ * QEMU's process.  This process's memory stands for a guest's memory, in two tiers of
+ * equal size; half of the memory is in use all the time.
  *
  *   vmm SOCKET MIB BLOCK WINDOWS STOPFILE [thp]
  *
- * Each run of BLOCK pages is hot or cold, by chance, and stays so: pages that are
- * to change places are said to have done so, but the frames are used as before.
- * Notes which frames' pages were to move where first: those that go to tier 0 are
- * those that were found hot.  A window ends when its time is over and all that is
- * hot was used in it, three times at least.
+ * Each run of BLOCK pages is hot or cold, by chance, and stays so: the program answers
+ * a hint as if the pages had changed places, but uses the same frames as before.  It
+ * records the tier of the first hint for each frame: a frame that hmemd hints to tier
+ * 0 was found hot.  A window ends when its time is over and all hot frames were used
+ * in it three times at least.
  *
- * After so many windows, if any, prints what was found, and whether memory is
- * still what it was; goes on until there is a STOPFILE.
+ * After WINDOWS windows, if that is not 0, prints which frames were found hot and
+ * whether the memory is unchanged; continues until STOPFILE exists.
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -38,23 +38,23 @@
 #define PAGE	HMEM_LINK_PAGE_SIZE
 #define HUGE	(512ul * PAGE)
 #define ROUNDS	3
-/* More than the kernel invalidates one by one. */
+/* For a range this large the kernel flushes the whole TLB. */
 #define SCRATCH	(256 * PAGE)
 
-enum asked { NOT, UP, DOWN };
+enum hinted { NOT, UP, DOWN };
 
 static int fd;
 static volatile char *mem;
 static uint64_t pages, block;
-static unsigned char *asked;
+static unsigned char *hinted;
 static char *scratch;
 static struct hmem_link_track track;
-/* Of the window under way. */
+/* The number and the start of the present window. */
 static uint64_t seq, begun;
 static unsigned int rounds;
 static bool waiting;
 
-/* As many are cold in one tier as are hot in the other. */
+/* One tier has as many cold pages as the other has hot pages. */
 static bool hot(uint64_t page)
 {
 	bool upper = page >= pages / 2;
@@ -110,7 +110,7 @@ static void introduce(void)
 			  .write_latency = 300, .size = tier * PAGE },
 		},
 	};
-	/* The upper half first: hmemd must not take one for the other. */
+	/* The upper half is the first range: this finds out if hmemd mixes up the halves. */
 	struct hmem_link_range ranges[2] = {
 		{ .gfn = 0, .num = tier, .tier = 0,
 		  .hva = (uintptr_t)mem + tier * PAGE },
@@ -157,7 +157,7 @@ static void swap(struct virtio_hmem_result *a, struct virtio_hmem_result *b)
 	a->reason = b->reason = VIRTIO_HMEM_R_MOVED;
 }
 
-/* Pages go up only as others come down; what is left over is locked. */
+/* Pages are promoted only as others are demoted; the result of the rest is "locked". */
 static void move(const struct virtio_hmem_hint_batch *batch)
 {
 	uint32_t num = le32toh(batch->num_hints), other = num;
@@ -177,8 +177,8 @@ static void move(const struct virtio_hmem_hint_batch *batch)
 
 		if (gfn >= pages || hint->order)
 			errx(1, "a hint for frame %#lx order %u", gfn, hint->order);
-		if (!asked[page])
-			asked[page] = hint->tier ? DOWN : UP;
+		if (!hinted[page])
+			hinted[page] = hint->tier ? DOWN : UP;
 		out->results[i] = (struct virtio_hmem_result) {
 			.gfn = hint->gfn,
 			.new_gfn = hint->gfn,
@@ -239,7 +239,7 @@ static void receive_all(void)
 	}
 }
 
-/* Has a window ended? */
+/* Returns true if the window has ended. */
 static bool tick(void)
 {
 	uint64_t time = now();
@@ -258,9 +258,9 @@ static bool tick(void)
 }
 
 /*
- * An accessed bit that was cleared is set again when the processor looks at the
- * page table, which it does once its TLB has lost the entry.  A real one's is
- * too small not to; an emulated one's keeps everything until it is told not to.
+ * A processor sets a cleared accessed bit when it next reads the page table, which it
+ * does when its TLB has no entry for the page.  A real TLB soon loses the entry, as
+ * it is small; QEMU's emulated TLB keeps entries until it is flushed.
  */
 static void empty_tlb(void)
 {
@@ -280,7 +280,7 @@ static void use(void)
 	rounds++;
 }
 
-/* hmemd, or the kernel on its behalf, has changed no page. */
+/* Returns true if neither hmemd nor the kernel on its behalf has changed a page. */
 static bool intact(void)
 {
 	for (uint64_t p = 0; p < pages; p++) {
@@ -295,7 +295,7 @@ static void report(void)
 	unsigned long num[2][2][3] = { 0 };
 
 	for (uint64_t p = 0; p < pages; p++)
-		num[p < pages / 2][hot(p)][asked[p]]++;
+		num[p < pages / 2][hot(p)][hinted[p]]++;
 	printf("tier 0: hot %lu, up %lu, down %lu; cold %lu, up %lu, down %lu\n",
 	       num[0][1][NOT], num[0][1][UP], num[0][1][DOWN],
 	       num[0][0][NOT], num[0][0][UP], num[0][0][DOWN]);
@@ -321,12 +321,12 @@ int main(int argc, char **argv)
 	windows = strtoul(argv[4], NULL, 0);
 	thp = argc > 6 && !strcmp(argv[6], "thp");
 	pages = bytes / PAGE;
-	asked = calloc(pages, 1);
+	hinted = calloc(pages, 1);
 	scratch = mmap(NULL, SCRATCH, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	p = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!asked || p == MAP_FAILED || scratch == MAP_FAILED)
+	if (!hinted || p == MAP_FAILED || scratch == MAP_FAILED)
 		err(1, "memory");
 	p = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
 	if (madvise(p, bytes, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
