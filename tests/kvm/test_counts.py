@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What hmemd costs a host with KVM, by KVM's own counts: machines that do the same,
-one of them without hmemd, side by side in one run."""
+"""The cost of hmemd on a host with KVM, by KVM's own counts: machines run the same
+program side by side, one of them without hmemd."""
 
 from guest import test
 
-# Of what there is without hmemd: 2 MiB mappings at least, nested page faults at
-# most.  How many of these come depends on when interrupts do: in ten boots of the
-# same machine there were 477 to 671, with a standard deviation of a tenth, so that
-# ratios up to 1.45 (three standard deviations of a ratio) tell nothing.  Boots with
-# the dirty log on have a hundred times as many.
+# The bars: at least this ratio of 2 MiB mappings with hmemd to those without, and at
+# most this ratio of nested page faults.  The number of faults depends on the times of
+# interrupts: ten boots of the same machine had 477 to 671, with a standard deviation of
+# a tenth, so a ratio up to 1.45 (three standard deviations of a ratio) may be chance.
+# A boot with the dirty log on has a hundred times as many faults.
 MAPPINGS, FAULTS = 0.95, 1.5
 
-# Half of each program's memory lies in tier 1, and what is hot of it: it comes last.
+# Half of each program's memory lies in tier 1, with the hot pages, which come last.
 GUPS = "/bench/gups mib=96 hot=24 interval=5 seconds={}"
 REDIS = "/bench/redis keys=40000 hot=8000 interval=5 seconds={}"
 
@@ -20,8 +20,8 @@ SHOWN = ("pages_2m", "pages_4k", "pf_taken", "pf_fast", "exits", "tlb_flush",
 
 
 class Machine:
-    """A machine that is counted; policy are settings for hmemd's, None for no
-    hmemd."""
+    """A machine whose counts are taken; policy: hmemd's policy and its settings, None
+    for a machine without hmemd."""
 
     def __init__(self, host, name, policy=None, **options):
         self.name = name

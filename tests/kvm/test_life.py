@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to machines on KVM while pages move: live migration to another QEMU,
-a reboot, the device's unplugging, a second machine on the same hmemd.  No program
-loses a write."""
+"""On KVM, programs lose no write while pages move and the machine is migrated live to
+another QEMU, is rebooted, has its device unplugged, or shares hmemd with a second
+machine."""
 
 from guest import test
 
@@ -14,8 +14,8 @@ SLOT_OFF = 0x07
 
 
 class Work:
-    """A program that writes 16 MiB all the time, in tier 1 at first, while the
-    policy promotes what it writes."""
+    """A program that writes 16 MiB all the time; its pages begin in tier 1, and the
+    policy promotes them."""
 
     def __init__(self, host, vm):
         self.host, self.vm = host, vm
@@ -24,8 +24,8 @@ class Work:
         self.program.wait_for("start")
 
     def moves(self, least=500):
-        """Until so many pages more have been promoted, of all that the program
-        has, demoted before."""
+        """Demote all of the program's pages; wait until at least least pages have been
+        promoted again."""
         hmemd = self.host.hmemd
         hmemd.policy(self.vm.name, name="off")
         hmemd.migrate_all(1, vm=self.vm.name)
@@ -56,7 +56,7 @@ def migration(rig):
     print(done)
     assert done["status"] == "completed", done
     source.kill()
-    # What the program says now comes by way of the other one.
+    # From now on the program's output comes from the target.
     with target.changed:
         target.commands, target.numbers = source.commands, source.numbers
         target.boots = source.boots
@@ -69,7 +69,7 @@ def migration(rig):
 
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)
 def reboot(rig):
-    """The guest is reset while pages move, and hmemd takes it up again."""
+    """The guest is reset while pages move; hmemd moves pages of the booted guest."""
     host = rig.kvm_host()
     host.hmemd.start("--policy", "auto")
     vm = host.boot()
@@ -101,9 +101,9 @@ def unplug(rig):
 
 
 def ejection(vm):
-    """Commands with which the guest switches the power of the device's slot off, as one
-    does that has let go of it, and this one has not: its driver is at work; and with
-    which it finds out."""
+    """Two commands for the guest.  The first switches the power of the device's slot
+    off while the driver still uses the device; the second makes the guest's kernel
+    notice that the device is gone."""
     device = vm.run("cd -P /sys/bus/virtio/drivers/virtio_hmem/virtio*/.. && "
                     "pwd -P").strip()
     port = f"{device}/.."
@@ -120,9 +120,9 @@ def ejection(vm):
 
 
 def ejected(rig, accel, rounds=4):
-    """The guest takes the device away while QEMU switches the dirty log on and off,
-    or takes what is in it, for which the guest may have to run.  A new device works,
-    and another one after that."""
+    """The guest ejects the device while QEMU switches the dirty log on or off or reads
+    the log, which the guest may have to run for.  A device plugged in then works; this
+    is repeated."""
     host = rig.kvm_host()
     host.hmemd.start()
     vm = host.boot(accel=accel, args=(
@@ -130,7 +130,7 @@ def ejected(rig, accel, rounds=4):
     work = Work(host, vm)
     for _ in range(rounds * rig.rounds):
         eject, remove = ejection(vm)
-        # As often as leaves the guest time to run.
+        # This is the shortest window that leaves the guest time to run.
         host.hmemd.policy(vm.name, name="hmmv", track="dirty", window=250,
                           faults=1000000)
         host.hmemd.wait(lambda: host.hmemd.stats(vm.name)["counters"]["log_samples"]

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The main job on real KVM: what a program uses in tier 1 is found and promoted
-while it is used, and none of its data is lost.  With KVM's dirty log and with its
-dirty ring, by what the guest's page tables tell and by what is written."""
+"""The main job on real KVM: hmemd finds and promotes the pages in tier 1 that a program
+uses, and no data is lost.  The tests take each tracker, with KVM's dirty log and with
+KVM's dirty ring."""
 
 from guest import Skip, test
 
 STOP = "/run/stop"
 MIB = 16
 PAGES = MIB * 256
-# Of the program's pages: those that a look misses, or that are busy, come later.
+# The part of the program's pages to wait for: the trackers find some pages late, and
+# some are busy.
 PROMOTED = 0.5
 
 
 def work(rig, policy, accel="kvm"):
-    """A program writes all of its memory, which lies in tier 1, until it is
-    promoted; it then checks all of it."""
+    """A program writes all of its memory, which lies in tier 1, until hmemd has promoted
+    the pages; the program then checks all of its memory."""
     host = rig.kvm_host()
     host.hmemd.start()
     vm = host.boot(accel=accel)
@@ -30,7 +31,7 @@ def work(rig, policy, accel="kvm"):
     print(f"tracker {status['tracker']}", stats, counts)
     assert status["tracker"] == policy.get("track", "gpt")
     if status["tracker"] == "gpt":
-        # Nothing has asked for the dirty log, under which there is none.
+        # With the dirty log on, KVM would have no 2 MiB mapping.
         assert stats["log_samples"] == 0, stats
         assert counts["pages_2m"] > 0, counts
     vm.run(f"touch {STOP}")
@@ -41,31 +42,31 @@ def work(rig, policy, accel="kvm"):
 
 @test(kernels=("6.12",), timeout=900, parallel=True)
 def page_tables(rig):
-    """As hmemd does by itself."""
+    """The tracker gpt, which auto takes, with KVM's dirty log."""
     work(rig, {"name": "auto"})
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True, by_name=True)
 def page_tables_ring(rig):
-    """... where KVM has a dirty ring instead of a dirty log."""
+    """The tracker gpt, with KVM's dirty ring."""
     work(rig, {"name": "auto"}, "kvm,dirty-ring-size=4096")
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True, by_name=True)
 def dirty_log(rig):
-    """By what is written, with KVM's dirty log."""
+    """The tracker dirty, with KVM's dirty log."""
     work(rig, {"name": "hmmv", "track": "dirty"})
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True, by_name=True)
 def dirty_ring(rig):
-    """... with KVM's dirty ring, which is full now and then."""
+    """The tracker dirty, with a KVM dirty ring that is full now and then."""
     work(rig, {"name": "hmmv", "track": "dirty"}, "kvm,dirty-ring-size=1024")
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True, by_name=True)
 def idle(rig):
-    """By the host kernel's idle page tracking."""
+    """The tracker idle, by the host kernel's idle page tracking."""
     host = rig.kvm_host()
     if host.status("[ -e /sys/kernel/mm/page_idle/bitmap ]"):
         raise Skip("no stock kernel has CONFIG_IDLE_PAGE_TRACKING; with a process "
@@ -76,5 +77,5 @@ def idle(rig):
 
 @test(kernels=("6.12",), timeout=900, parallel=True, by_name=True)
 def damon(rig):
-    """By the host kernel's DAMON."""
+    """The tracker damon, by the host kernel's DAMON."""
     work(rig, {"name": "hmmv", "track": "damon"})

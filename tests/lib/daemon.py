@@ -107,7 +107,7 @@ class Daemon:
         end = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > end:
-                raise VMError(f"hmemd waited in vain for {what}:\n{self.tail()}\n"
+                raise VMError(f"hmemd: waited {timeout} s for {what}:\n{self.tail()}\n"
                               f"{json.dumps(self.ctl('list'), indent=1)}")
             time.sleep(0.1)
 

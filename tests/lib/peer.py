@@ -176,7 +176,7 @@ class Peer:
     def wait(self, condition, what, timeout=300):
         with self.changed:
             if not self.changed.wait_for(condition, timeout):
-                raise VMError(f"waited in vain for {what}")
+                raise VMError(f"waited {timeout} s for {what}")
 
     def wait_ready(self):
         self.wait(lambda: self.state & DRIVER_OK, "the driver")

@@ -430,7 +430,8 @@ class VM:
                               f"{self.faults() or self.logs()}")
             left = end - time.monotonic()
             if left <= 0:
-                raise VMError(f"waited in vain for {what}\n{self.faults()}")
+                raise VMError(f"waited {timeout or self.timeout} s for {what}\n"
+                              f"{self.faults()}")
             self.changed.wait(min(left, 1))
 
     # QMP

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The simulator's tests: a guest without an operating system (guest/main.c), on a
-machine with 256 MiB of DRAM in node 0 and as much NVM in node 1, under the
-plugin.  Everything that the guest accesses is known, so that counters can be
-exact.
+For the simulator's tests: a guest without an operating system (guest/main.c) runs
+under the plugin, on a machine with 256 MiB of DRAM in node 0 and 256 MiB of NVM in
+node 1.  A test knows all accesses of the guest, so it can expect exact counters.
 """
 
 import json
@@ -24,7 +23,7 @@ import qmp      # noqa: E402
 MIB = 1 << 20
 LINE = 64
 
-# Addresses in each node that nothing else uses, and one to sweep caches with.
+# Addresses in each node that are otherwise unused, and one to sweep caches with.
 DRAM = 0x8000000
 NVM = 0x14000000
 OTHER = 0x1c000000
@@ -43,7 +42,7 @@ def guest():
 
 
 def function(name):
-    """Where a function of the guest lies: START-END."""
+    """The addresses of a function of the guest: START-END."""
     for line in subprocess.run(["nm", "-S", guest()], check=True, text=True,
                                capture_output=True).stdout.splitlines():
         start, size, *_, symbol = line.split() if line.count(" ") == 3 else 4 * [""]
@@ -63,7 +62,7 @@ def sweep(lines=0x4000):
 
 
 def machine(*args, nodes=(256, 256)):
-    """QEMU's command line for a machine of the nodes' MiB, and more."""
+    """QEMU's command line for a machine with nodes of these MiB, then args."""
     data = env.qemu().parent / "qemu-bundle/usr/local/share/qemu"
     command = [env.qemu(), "-L", data, "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-M", "q35", "-cpu", "max",
@@ -76,7 +75,7 @@ def machine(*args, nodes=(256, 256)):
 
 
 def user_seconds(command, timeout=600):
-    """Run a command; return the user CPU time it took, and what it printed."""
+    """Run a command; return its user CPU time and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -99,16 +98,16 @@ def bare(steps, options="", icount=ICOUNT, nodes=(256, 256), with_plugin=True):
 
 class Run:
     """
-    What came of running steps.
+    Runs steps in the guest; the attributes are the results.
 
     out      the simulator's JSON
     samples  the lines of its series
     deltas   of each measured step, how the counters changed; by step number
     heat     (guest_ns, {gfn: (fills, write-backs)}) of each period
-    begin    of each measured step, the counters before it
-    end      ... and after it
-    ns       of each step, the nanoseconds that the guest measured, or what
-             else it is there to tell
+    begin    of each measured step, the counters before the step
+    end      of each measured step, the counters after the step
+    ns       of each step, the nanoseconds that the guest measured; of a step "a",
+             the accessed bits that it counted
     """
 
     def __init__(self, steps, options="", heat=False, **more):
@@ -121,7 +120,7 @@ class Run:
                 bare(steps, options, **more), stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, timeout=300)
             self.stderr = done.stderr
-            if done.returncode != 1:    # what isa-debug-exit makes of 0
+            if done.returncode != 1:    # isa-debug-exit turns 0 into this status
                 raise env.Error(f"status {done.returncode}, not 1:\n"
                                 f"{done.stdout}{done.stderr}")
             self.text = pathlib.Path(out).read_text()
@@ -149,8 +148,8 @@ def difference(first, last):
 
 
 def check(what, found, expected, tolerance=0):
-    """Tell both figures, and fail if they differ by more than a fraction of
-    what is expected."""
+    """Print both figures; fail if they differ by more than the fraction tolerance of
+    the expected one."""
     text = f"{what}: {found:g}, expected {expected:g}"
     if abs(found - expected) > tolerance * expected:
         raise AssertionError(text)
@@ -158,7 +157,7 @@ def check(what, found, expected, tolerance=0):
 
 
 def run_tests(space):
-    """All test_*() of a module, in order.  Exit status 0 or 1."""
+    """Run all test_*() of a module, in order.  Exits with 1 if any has failed, else 0."""
     failed = 0
     for name, test in list(space.items()):
         if name.startswith("test_"):

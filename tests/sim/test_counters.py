@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counters are exactly what a known sequence of accesses makes them."""
+"""Known sequences of accesses give exactly the expected counters."""
 
 from machine import (DRAM, LINE, MIB, NVM, OTHER, Run, check, difference,
                      function, run_tests, step, sweep)
@@ -37,7 +37,7 @@ def test_reads():
                   sum(o["fills"] + o["writebacks"] for o in others(first, tier)), 0)
             check("again, LLC hits", again["llc_hits"], 1024)
             check("again, fills", again["tiers"][tier]["fills"], 0)
-            # But for what the guest's own data have driven out.
+            # The guest's own data may have evicted some lines.
             assert last["llc_hits"] <= OWN, last
             check("what the filter holds, misses", last["llc_misses"], 0)
 
@@ -57,7 +57,8 @@ def test_least_recently_used():
     stride = 1024
     for lines, misses in ((5, 5), (4, 0)):
         steps = [step("r", NVM + i * stride * LINE, 1) for i in range(lines)]
-        # What drives the filter out between two rounds is in other sets.
+        # These reads, between the rounds, evict all lines from the filter, and go to
+        # other sets of the cache.
         away = step("r", OTHER + 64 * LINE, 512)
         run = Run([sweep(), *steps, away, *steps], f"{CACHE},prefetch=off")
         check(f"misses of {lines} lines in a set of 4",
@@ -94,7 +95,7 @@ def test_access_across_a_line_end():
 
 def test_memory_mode():
     size = 4 * MIB          # of the DRAM cache
-    # Where neither firmware, guest nor sweep lies modulo that.
+    # Modulo size, neither firmware, guest nor sweep uses these addresses.
     a = NVM + 3 * MIB // 2
     b = a + size            # collides with it
     evict = NVM + 3 * MIB   # collides with neither
@@ -146,7 +147,7 @@ def test_migration():
 
 def test_region_of_interest():
     begin, end = step("m", 0, 1), step("m", 0, 2)
-    # The second end says nothing new, and neither does a second begin.
+    # A second end or begin has no effect.
     run = Run([sweep(), begin, begin, step("r", NVM, 100), end,
                step("r", NVM + MIB, 1000), end,
                begin, step("w", NVM + 2 * MIB, 10), end], CACHE)
@@ -165,7 +166,7 @@ def test_region_that_does_not_end():
 def test_periodic_samples():
     run = Run([sweep(), step("r", NVM, 0x10000)], f"{CACHE},period_ms=1")
     times = [s["guest_ns"] for s in run.samples if s["event"] == "period"]
-    # Each comes with the first miss after it is due; here they are dense.
+    # A sample is taken at the first miss after its time; in this step misses are dense.
     read = [t for t in times if t > times[-1] - 5_000_000]
     assert 5 <= len(read) <= 6, times
     assert all(t % 1_000_000 < 10_000 for t in read), read
@@ -203,7 +204,7 @@ def test_two_runs_are_the_same():
              step("r", DRAM, 100), step("m", 0, 2)]
     first, second = (Run(steps, f"{CACHE},period_ms=1,guest_rearm=on")
                      for _ in range(2))
-    # In total there is also what the guest does until QEMU has stopped it.
+    # "total" includes the time until QEMU has stopped the guest, so it may differ.
     for part in ("model", "roi"):
         assert first.out[part] == second.out[part], part
     assert first.series_text == second.series_text

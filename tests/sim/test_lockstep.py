@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The guest, the device's accessed bits and hmemd in lockstep: what each window
-brings depends on guest time only, and is exact.
+The guest, the device's accessed bits and hmemd run in lockstep: the pages that each
+window finds depend on guest time only, and repeat exactly.
 """
 
 import json
@@ -19,11 +19,11 @@ import daemon
 import qmp
 
 FRAMES = 32
-# For many windows of 2 ms the same frames are read all the time, in disorder,
-# then for a few they are written.
+# The guest reads the same frames in random order for many windows of 2 ms, then
+# writes them for a few windows.
 STEPS = ([step("f", NVM, FRAMES * 64), step("c", NVM, 0x2800000)] +
          40 * [step("w", NVM, FRAMES * 64)])
-# A window: the least that the device has for the memory of this machine is shorter.
+# The length of a window; the device's shortest one for this machine is shorter.
 MS = 2
 WINDOW = re.compile(r"vm '(\w+)': window to (\d+) us: (\d+) accessed, (\d+) written, "
                     r"(\d+) rearmed")
@@ -31,7 +31,7 @@ PATIENCE = 120
 
 
 def retry(function, what):
-    """Until it returns something that is true."""
+    """Call function until it returns a true value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
@@ -40,11 +40,11 @@ def retry(function, what):
         except OSError:
             pass
         time.sleep(0.05)
-    raise AssertionError(f"waited in vain for {what}")
+    raise AssertionError(f"waited {PATIENCE} s for {what}")
 
 
 def launch(path, hmemd, name):
-    """A machine of that name, which waits to be told to go on, and what tells it."""
+    """Start a stopped machine of that name; return its process and its monitor."""
     command = bare(STEPS, f"out={path}/{name},llc=256K,ways=4")
     command += ["-name", name, "-S", "-qmp", f"unix:{path}/{name}.qmp,server=on,wait=off",
                 "-chardev", f"socket,id=hm,path={hmemd.vm_socket}",
@@ -61,7 +61,7 @@ def launch(path, hmemd, name):
 
 
 def wait(qemu, slow):
-    """For QEMU's end; the process slow, if any, is stopped again and again."""
+    """Wait for QEMU's end, and stop the process slow, if any, again and again."""
     for _ in range(PATIENCE * 10):
         try:
             qemu.wait(0.05 if slow else PATIENCE)
@@ -104,7 +104,7 @@ def run(policy, slow=None, names=("vm",)):
 
 def test_windows_repeat():
     first, tracking = run("levels=0")
-    # They end where they should, but for the rest of a block of instructions.
+    # A window ends at its time, or at the end of the block of instructions then.
     assert len(first) > 20, first
     for i, (_, us, *_) in enumerate(first, 1):
         assert i * MS * 1000 <= us < i * MS * 1000 + 100, (i, us)
@@ -112,7 +112,7 @@ def test_windows_repeat():
     check("windows", len(again), len(first))
     for one, two in zip(first, again):
         assert one == two, (one, two)
-    # QEMU takes a moment to end, in which the guest spins.
+    # The guest spins until QEMU has ended, which adds some stall.
     check("stall of tracking", tracking_again["stall_ns"], tracking["stall_ns"],
           0.01)
 
@@ -123,10 +123,10 @@ def test_what_is_found():
     writes = [w for w in windows if w[3] >= FRAMES]
     assert len(reads) > 20 and len(writes) > 3, windows
     for _, _, accessed, written, rearmed in reads[1:-1]:
-        # The frames, and what the guest needs besides.
+        # These are the frames of the steps, and some of the guest's own.
         assert FRAMES <= accessed < FRAMES + 8 and written < 8, windows
     for _, _, accessed, written, rearmed in windows:
-        # Without a queue all that is found is looked at again.
+        # Without a queue hmemd rearms all accessed frames.
         assert rearmed == accessed >= written, windows
     check("rearmed in all", tracking["rearmed"],
           sum(w[4] for w in windows), 0.02)
@@ -140,15 +140,15 @@ def test_queue_saves():
     print("rearmed: {}, without {}".format(*rearmed))
     assert rearmed[0] * 2 < rearmed[1]
     assert tracking["stall_ns"] * 2 < tracking_plain["stall_ns"], tracking
-    # And what counts as accessed meanwhile is what is.
+    # With the queue, frames count as accessed that are not rearmed in each window.
     reads = [w for w in queue if w[2] >= FRAMES > w[3]]
     for _, _, accessed, *_ in reads[5:-1]:
         assert FRAMES <= accessed < 2 * FRAMES, queue
 
 
 def test_machines_wait_for_each_other():
-    """One of two is stopped again and again: no window of either begins before both
-    have ended theirs, and each finds what it finds alone."""
+    """One of two machines is stopped again and again: a machine begins its next window
+    only after both have ended the last one, and finds the same pages as if alone."""
     names = ["left", "right"]
     alone, _ = run("levels=0")
     both, _ = run("levels=0", slow="left", names=names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is wrong is refused before the guest runs; what is right is recorded."""
+"""Wrong options are refused before the guest runs; right ones are recorded."""
 
 import subprocess
 

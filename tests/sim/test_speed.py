@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What the simulator costs: the user CPU time of QEMU with it against that of
-QEMU that only counts instructions, both in this run.  It is to be at most 3;
-what fails is 4.  One figure is of a kernel that boots, the other of loads all
-of which miss the cache, which no program keeps up.
+The cost of the simulator: the ratio of QEMU's user CPU time with the plugin to QEMU's
+time when it only counts instructions, both measured in this run.  The target is a
+ratio of at most 3; the tests fail above 4.  One test boots a kernel; the other does
+loads that all miss the cache, which is worse than any program.
 """
 
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest, by its own clock, finds the latency and bandwidth configured."""
+"""The guest measures, by its own clock, the configured latency and bandwidth."""
 
 from machine import (DRAM, LINE, MIB, NVM, Run, check, run_tests, step, sweep)
 
@@ -40,9 +40,9 @@ def test_own_latency():
     for options, address, expected in (
             ("nvm.read_ns=1000,nvm.read_gbps=0", NVM, 1000),
             ("dram.read_ns=50", DRAM, 50),
-            # Of 4 loads at a time, each costs a quarter.
+            # With 4 loads at a time, each load costs a quarter of the latency.
             ("mlp=4,nvm.read_ns=800,nvm.read_gbps=1", NVM, 200),
-            # So little bandwidth that it is what counts.
+            # The bandwidth is so low that it alone decides the time.
             ("nvm.read_ns=10,nvm.read_gbps=0.064", NVM, 1000),
             ("prefetch=off", NVM, 176.6)):
         _, ns = chase(address, options)
@@ -62,7 +62,7 @@ def test_latency_of_writes():
 def test_bandwidth():
     for preset in ("dram", "optane", "cxl", "hme"):
         for tier, address in (("dram", DRAM), (slow_tier(preset), NVM)):
-            # A write-back's latency, where there is one, is no bandwidth.
+            # The latency of write-backs would hide the bandwidth: set it to 0.
             for what, name in (("r", "read"), ("w", "write")):
                 model, gbps = stream(address, what, f"preset={preset},"
                                      f"{tier}.write_ns=0")
@@ -78,7 +78,7 @@ def test_own_bandwidth():
 
 
 def test_memory_mode():
-    # A hit costs DRAM's latency; a miss both; chased within and beyond 16 MiB.
+    # A hit costs DRAM's latency, a miss DRAM's and NVM's.
     for size, expected in (("64M", 68.7), ("1M", 68.7 + 176.6)):
         run = Run([step("f", NVM, CHASE), step("c", NVM, CHASE),
                    step("c", NVM, CHASE)], f"{CACHE},memory_mode={size},"
@@ -87,7 +87,7 @@ def test_memory_mode():
 
 
 def test_clocks_agree():
-    # What the guest measures, the series says, but for what is still pending.
+    # The guest and the series measure the same time, except for pending stalls.
     run = Run([sweep(), step("r", NVM, STREAM)], f"{CACHE},step_ns=1000")
     check("ns", run.ns[1], run.deltas[1]["guest_ns"], 0.001)
     stall = run.deltas[1]["tiers"]["nvm"]

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The TLB, as the accessed bits in the guest's own page tables show it: they are set
-when it misses.
+The size of the TLB, found from the accessed bits in the guest's own page tables: the
+processor sets them when the TLB misses.
 """
 
 from machine import LINE, NVM, OTHER, Run, check, run_tests, step
 
 FRAME = 4096
-HUGE = 2 << 20          # what has an accessed bit here
+HUGE = 2 << 20          # the guest's page size: each has one accessed bit
 
 
 def accessed(options, entries, between):
-    """Whether the accessed bit of a page is set by a load, if it was cleared after
-    another load and so many other pages were accessed between the two.  The TLB
-    was full and emptied before, which is when QEMU's would grow."""
+    """1 if a load sets a page's accessed bit, which was cleared after an earlier load
+    of the page, else 0.  Between the two loads, as many other pages are accessed as
+    between says.  Before all this the TLB is filled and emptied, which makes QEMU's
+    own TLB grow unless its size is fixed."""
     page = NVM + entries * 3 // 4 * FRAME
 
     def pages(num):

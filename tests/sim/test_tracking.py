@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Accessed and dirty bits, as an access log sees them, and what they cost."""
+"""The accessed and dirty bits that an access log reports, and their cost."""
 
 from machine import DRAM, NVM, Run, check, run_tests, step, sweep
 
@@ -9,20 +9,20 @@ FRAME = 64      # lines
 
 
 def frames(*steps):
-    """Frames that are found accessed and dirty after steps."""
+    """How many frames are found accessed and dirty after steps."""
     run = Run([sweep(), REARM, *steps, REARM], OPTIONS)
     last = [s for s in run.samples if s["event"] == "rearm"][-1]
     return last["frames_accessed"], last["frames_dirty"]
 
 
 def test_bits():
-    # What the guest needs itself does not depend on what it is told to do.
+    # The guest's own frames are the same for all steps: count them without a step.
     own = frames(step("r", NVM, 0))
     assert own[0] >= own[1] > 0, own
     for what, address, lines, accessed, dirty in (
             ("r", NVM, 10 * FRAME, 10, 0), ("w", NVM, 10 * FRAME, 10, 10),
             ("r", DRAM, 1000 * FRAME, 1000, 0), ("w", DRAM, 1, 1, 1),
-            # Across the end of a frame, by half a load.
+            # This load is half in one frame, half in the next.
             ("x", NVM + (FRAME - 1) * 64, 1, 2, 0)):
         found = frames(step(what, address, lines))
         check(f"{what} {lines} lines, accessed", found[0] - own[0], accessed)
