@@ -4,7 +4,7 @@
  *
  * migrate_vma_setup() unmaps the page at an address, and afterwards the kernel maps the
  * page again at all places to which its reverse mapping (rmap) leads.  If the rmap does
- * not lead to a place, that place keeps a migration entry for ever, and a program that
+ * not lead to a place, that place keeps a migration entry forever, and a program that
  * touches it crashes the kernel.  The rmap of an anonymous folio leads to all VMAs that
  * can map the folio.  But ksmd gives a merged folio another rmap: it leads only to VMAs
  * that are marked for merging (VM_MERGEABLE), and to their children.  A process that

@@ -87,7 +87,7 @@ static bool connect_hmemd(void)
 		return fail("the socket's path is too long: %s", path);
 	strcpy(addr.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	/* If hmemd hangs, connecting and sending could block for ever. */
+	/* If hmemd hangs, connecting and sending could block forever. */
 	if (fd >= 0 && globals.timeout_ms >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {

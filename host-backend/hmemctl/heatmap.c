@@ -479,7 +479,7 @@ static int map(struct heatmap *m, const struct args *args)
 	if (!flag_of(m->first, "running") && !globals.quiet)
 		fprintf(stderr, "hmemctl: the guest is paused: no window ends until it "
 			"goes on\n");
-	/* A window can take any time, so wait for ever unless the user says otherwise. */
+	/* A window can take any time, so wait forever unless the user says otherwise. */
 	if (!globals.timeout_set)
 		globals.timeout_ms = -1;
 	return follow(m, args, bins, shown);

@@ -327,7 +327,7 @@ int cmd_migrate(int argc, char **argv)
 	json_object_object_add(req, "results", json_object_new_boolean(args.results));
 	json_object_object_add(req, "dry_run", json_object_new_boolean(args.dry_run));
 	send_request(req);
-	/* A job can take any time, so wait for ever unless the user says otherwise. */
+	/* A job can take any time, so wait forever unless the user says otherwise. */
 	if (args.wait && !globals.timeout_set)
 		globals.timeout_ms = -1;
 	o = wait_for_end(results, args.vm);

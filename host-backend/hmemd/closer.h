@@ -3,7 +3,7 @@
  * Closes file descriptors that came from other processes.  The last close of a file can
  * take long: for a FUSE file its server must answer, and a socket may linger.  So other
  * processes do the closing.  They share hmemd's descriptors and nothing else, and may wait
- * for ever, while hmemd continues and can exit.
+ * forever, while hmemd continues and can exit.
  *
  * hmemd forks one process early, while it is small.  That process forks another one for
  * each closer_close().  It exits after hmemd, so that hmemd's own exit does not close the

@@ -1225,7 +1225,7 @@ static bool virtio_hmem_check_machine(VirtIOHMEM *hmem, Error **errp)
         warn_report("virtio-hmem: memory of this confidential guest cannot be "
                     "tracked from outside: only the guest's driver can "
                     "track it ('gpt')");
-        /* Private memory is in other memory than the memory that this device releases. */
+        /* This device would release other memory than the private one. */
         hmem->offer_resize = false;
     }
     if (!hmem->offer_resize && (hmem->initial || hmem->minimum)) {

@@ -993,7 +993,7 @@ static void answer_ticks(Daemon *d, int num)
 /*
  * Like qtest_qmp_eventwait(), but for a vCPU that never idles.  The test must
  * read the messages about its interrupts.  And the vCPU must stop, or it holds
- * the RCU read lock for ever, and the device is never freed.
+ * the RCU read lock forever, and the device is never freed.
  */
 static void wait_deleted(Test *t)
 {
