@@ -93,7 +93,7 @@ struct virtio_hmem_tier {
 	 */
 	__le64 online;
 	/*
-	 * VIRTIO_HMEM_F_RESIZE: bytes of this tier that the driver is to keep, a
+	 * VIRTIO_HMEM_F_RESIZE: bytes that the device requests this tier to have, a
 	 * multiple of the unit, at most size.  The device changes the field at any
 	 * time.  Without the feature: zero.
 	 */
@@ -291,28 +291,28 @@ struct virtio_hmem_access {
  * virtio_hmem_resize with its runs, then a device-writable virtio_hmem_resized.
  */
 #define VIRTIO_HMEM_MAX_RUNS		255	/* a message fits 4096 bytes */
-/* All runs of a message together; or one unit, if that is larger. */
+/* Frames in all runs of a message together; or one unit, if that is larger. */
 #define VIRTIO_HMEM_MAX_RESIZE_FRAMES	16384
 
 /* virtio_hmem_resize.op */
-#define VIRTIO_HMEM_RESIZE_REPORT	0	/* only tells; no runs */
-#define VIRTIO_HMEM_RESIZE_GIVE		1	/* the driver gives the runs up */
-#define VIRTIO_HMEM_RESIZE_TAKE		2	/* the driver wants them back */
+#define VIRTIO_HMEM_RESIZE_REPORT	0	/* reports why and free; no runs */
+#define VIRTIO_HMEM_RESIZE_GIVE		1	/* the driver gives up the runs */
+#define VIRTIO_HMEM_RESIZE_TAKE		2	/* the driver takes back the runs */
 
-/* virtio_hmem_resize.why: why the tier does not get nearer to what is requested */
-#define VIRTIO_HMEM_WHY_NOTHING		0	/* it does, or is there */
-#define VIRTIO_HMEM_WHY_NODE_FULL	1	/* the guest has no free unit in it */
+/* virtio_hmem_resize.why: why the tier's size does not get nearer to requested */
+#define VIRTIO_HMEM_WHY_NOTHING		0	/* the size does, or has reached it */
+#define VIRTIO_HMEM_WHY_NODE_FULL	1	/* the tier has no free unit */
 #define VIRTIO_HMEM_WHY_PRESSURE	2	/* the guest was short of memory */
-#define VIRTIO_HMEM_WHY_REFUSED		3	/* the device refuses to release it */
-#define VIRTIO_HMEM_WHY_NO_NODE		4	/* the guest has no such node */
-#define VIRTIO_HMEM_WHY_UNIT		5	/* the guest has no units so large */
+#define VIRTIO_HMEM_WHY_REFUSED		3	/* the device refuses to release memory */
+#define VIRTIO_HMEM_WHY_NO_NODE		4	/* the guest has no node for the tier */
+#define VIRTIO_HMEM_WHY_UNIT		5	/* the unit is too large for the guest */
 #define VIRTIO_HMEM_WHY_MAX		6
 
-/* What people see of them, by number. */
+/* The names of these reasons for people, by number. */
 #define VIRTIO_HMEM_WHY_NAMES						\
 	"nothing", "node-full", "pressure", "refused", "no-node", "unit"
 
-/* Frames that follow each other: whole units of one tier. */
+/* Consecutive frames: whole units of one tier. */
 struct virtio_hmem_run {
 	__le64 gfn;
 	/* At least 1. */
@@ -328,7 +328,7 @@ struct virtio_hmem_resize {
 	__u8 padding;
 	/* 1 .. VIRTIO_HMEM_MAX_RUNS; 0 with VIRTIO_HMEM_RESIZE_REPORT */
 	__le32 num_runs;
-	/* Bytes of the tier that the guest has free, those of the runs not included. */
+	/* Bytes of the tier that are free in the guest, without those of the runs. */
 	__le64 free;
 	struct virtio_hmem_run runs[];
 };
@@ -337,15 +337,15 @@ struct virtio_hmem_resize {
 #define VIRTIO_HMEM_RESIZED_OK		0
 /* The tier would be smaller than requested. */
 #define VIRTIO_HMEM_RESIZED_UNWANTED	1
-/* Not now: try later. */
+/* The device cannot do this run now: try later. */
 #define VIRTIO_HMEM_RESIZED_BUSY	2
-/* The device cannot release this memory, and will not be able to. */
+/* The device cannot release this memory now or later. */
 #define VIRTIO_HMEM_RESIZED_REFUSED	3
 
 struct virtio_hmem_resized {
-	/* VIRTIO_HMEM_RESIZED_*: of the first run that was not done */
+	/* VIRTIO_HMEM_RESIZED_*: the result of the first run that was not done */
 	__le32 status;
-	/* So many runs were done, from the first one on. */
+	/* The number of runs that were done, from the first one on. */
 	__le32 num_runs;
 };
 

@@ -7,7 +7,7 @@
 #include "hmemctl.h"
 #include "numbers.h"
 
-/* What a person takes for at once. */
+/* How often to read the tier's size with --wait. */
 #define LOOK_MS		100
 
 enum { OPT_TIER = 256, OPT_SIZE, OPT_WAIT, OPT_DRY_RUN };
@@ -20,9 +20,9 @@ struct args {
 
 static const struct argp_option options[] = {
 	{ "tier", OPT_TIER, "TIER", 0, "The tier: its number, or its kind", 0 },
-	{ "size", OPT_SIZE, "SIZE", 0, "How much memory it is to have (K, M, G, T)", 0 },
-	{ "wait", OPT_WAIT, NULL, 0, "Until it has", 0 },
-	{ "dry-run", OPT_DRY_RUN, NULL, 0, "Say what would be asked for", 0 },
+	{ "size", OPT_SIZE, "SIZE", 0, "The size to request (K, M, G, T)", 0 },
+	{ "wait", OPT_WAIT, NULL, 0, "Wait until the tier has that size", 0 },
+	{ "dry-run", OPT_DRY_RUN, NULL, 0, "Only check whether the tier can have that size", 0 },
 	{ 0 }
 };
 
@@ -52,8 +52,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!args->tier || !args->size)
-			argp_error(state, "--tier says which tier, --size how much it is "
-				   "to have");
+			argp_error(state, "name a tier by --tier and its new size by --size");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -77,7 +76,7 @@ static uint64_t now_ms(void)
 	return t.tv_sec * UINT64_C(1000) + t.tv_nsec / 1000000;
 }
 
-/* Until the tier has what is requested, or the time is over; its size then. */
+/* Wait until the tier has the requested size, or --timeout is over.  Returns its size. */
 static json *wait_for_size(const char *vm, uint64_t tier)
 {
 	uint64_t end = now_ms() + globals.timeout_ms;
@@ -128,8 +127,8 @@ int cmd_resize(int argc, char **argv)
 		return status;
 	}
 	if (!globals.quiet)
-		printf("tier %s of vm %s %s %s and has %s%s%s\n", text_of(r, "tier"),
-		       text_of(r, "vm"), args.dry_run ? "would be to have" : "is to have",
+		printf("tier %s of vm %s: %s %s, actual size %s%s%s\n", text_of(r, "tier"),
+		       text_of(r, "vm"), args.dry_run ? "could request" : "requested",
 		       cell_size(r, "bytes", want, sizeof(want)),
 		       cell_size(r, "actual_bytes", have, sizeof(have)),
 		       known(r, "why") && !args.dry_run ? ": " : "",

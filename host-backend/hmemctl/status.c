@@ -70,7 +70,7 @@ static void print_online(json *tiers)
 	}
 }
 
-/* Of tiers that have, or are to have, less than all of their memory. */
+/* Print the sizes of tiers that have, or are requested to have, less than all memory. */
 static void print_sizes(json *tiers)
 {
 	for (size_t i = 0; i < json_object_array_length(tiers); i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The request "resize": how much of a tier a VM is to have. */
+/* The request "resize" sets the size of a tier of a VM. */
 #ifndef HMEMD_VERB_RESIZE_H
 #define HMEMD_VERB_RESIZE_H
 

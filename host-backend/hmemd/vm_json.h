@@ -21,7 +21,7 @@ json *reasons_json(const uint64_t *reasons);
 /* The policy's window; windows of the dirty log are parts of it. */
 uint64_t vm_window_ms(const struct vm *vm);
 
-/* What a tier has, and is to have. */
+/* The sizes of a tier. */
 json *vm_size_json(const struct vm *vm, unsigned int tier);
 
 #endif /* HMEMD_VM_JSON_H */
