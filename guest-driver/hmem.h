@@ -128,7 +128,7 @@ struct hmem_stats {
 	u64 scan_ns;			/* time spent on walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */
 	u64 foreign_moves;		/* pages, as last reported to the host */
-	/* In pages of 4 KiB, but for the last.  Written under the lock of struct hmem_resize. */
+	/* Pages of 4 KiB, except resize_huge.  Written under the lock of struct hmem_resize. */
 	u64 resize_given;		/* given up */
 	u64 resize_taken;		/* taken back */
 	u64 resize_oom;			/* taken back because the guest was short of memory */
@@ -436,7 +436,7 @@ void hmem_resize_stop(struct hmem *hm);
 void hmem_resize_release(struct hmem *hm);
 /* The device's configuration has changed. */
 void hmem_resize_changed(struct hmem *hm);
-/* Memory hotplug takes @nr pages from @pfn on offline: take them back.  Sleeps. */
+/* Memory hotplug is about to take @nr pages from @pfn on offline: take them back.  Sleeps. */
 void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr);
 void hmem_resize_callback(struct virtqueue *vq);
 

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory of a tier that the guest gives up, and takes back.
+ * Gives up memory of a tier, and takes it back.
  *
- * What is given up is free memory of the tier's node, never of another one: the
- * driver allocates it, and the device releases it on the host.  If the node has none
- * left above its watermarks, the driver says so and tries again later; the host then
- * has cold pages moved to another tier by hints.  Nothing is reclaimed for it.
+ * The driver allocates free memory of the tier's node, never of another node, and the
+ * device releases that memory on the host.  If the node has no free memory above its
+ * watermarks, the driver reports that and tries again later; meanwhile the host can
+ * make room by hints that move cold pages to another tier.  The driver reclaims no
+ * memory.
  *
- * Memory is given up in huge pages first: one of these costs as much as a base page,
- * and leaves the host the huge pages that it has.
+ * The driver gives up huge pages first: giving up a huge page costs as much as giving
+ * up a base page, and the host can release memory without splitting its huge pages.
  *
- * Pages given up are marked as offline: not to be read by dumps of a crash and by
- * hibernation, and to be taken back when memory hotplug wants their block.  A device
- * that is reset has all of it back, so do its blocks after that: when the driver is
- * removed, and when the system goes to sleep.
+ * The driver marks given up pages as offline.  So crash dumps and hibernation do not
+ * read them, and memory hotplug can have them taken back.  A reset of the device gives
+ * all memory back to the guest.  The driver resets the device when the driver is
+ * removed and when the system goes to sleep, and frees the pages after that.
  */
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
@@ -30,25 +31,25 @@
 #define HMEM_HUGE_PAGES		(1UL << HMEM_HUGE_ORDER)
 
 /*
- * When to try again what could not be given up: first after as long as the host takes
- * at least to notice and make room (hmemd's windows are of a second), in the end not
- * more often than a person would look.
+ * The driver tries again after this time if it could give up no memory, and doubles the
+ * time with each failure.  The least time lets the host notice and make room (hmemd's
+ * windows are of a second).
  */
 #define HMEM_RETRY_MIN		HZ
 #define HMEM_RETRY_MAX		(64 * HZ)
 
-/* Blocks are lists of pages, by page->lru, with the order in page_private(). */
+/* A list of blocks.  A block is its first page: page->lru, and page_private() is its order. */
 struct hmem_blocks {
 	struct list_head list;
 	unsigned long nr;
 };
 
 struct hmem_resize_tier {
-	/* What the host has: base pages and huge ones. */
+	/* The memory that is given up: base pages, and huge pages. */
 	struct hmem_blocks small, huge;
-	/* VIRTIO_HMEM_WHY_*, and what the device knows of it. */
+	/* VIRTIO_HMEM_WHY_*: the present reason, and the one last sent to the device. */
 	u8 why, told;
-	/* jiffies: not before that, and how long after that if it fails again. */
+	/* Give up nothing before @hold (jiffies); after another failure wait for @retry. */
 	unsigned long hold;
 	unsigned long retry;
 };
@@ -57,16 +58,16 @@ struct hmem_resize {
 	struct hmem *hm;
 	struct workqueue_struct *wq;
 	struct delayed_work work;
-	/* The queue's callback wakes who waits for an answer, which is one at most. */
+	/* The sender of a message waits here for the answer; there is one sender at a time. */
 	wait_queue_head_t wait;
 	struct notifier_block oom_notifier;
 	/*
-	 * Guards all that follows, and the queue.  Taken inside of the kernel's locks
-	 * for running out of memory and for memory hotplug, so that no memory is
-	 * allocated while it is held.
+	 * Guards the members below, and the queue.  Callers can hold the kernel's locks for
+	 * the OOM killer and for memory hotplug, so a holder of this lock must not allocate
+	 * memory.
 	 */
 	struct mutex lock;
-	/* The device has its queues, and has not been reset since. */
+	/* The device has its queues, and has not been reset since then. */
 	bool ready;
 	struct virtio_hmem_resize *message;
 	struct virtio_hmem_resized *answer;
@@ -97,7 +98,7 @@ static void hmem_block_del(struct hmem_resize_tier *t, struct page *page)
 	(hmem_block_order(page) ? &t->huge : &t->small)->nr--;
 }
 
-/* The host has it: nobody is to touch it. */
+/* The device has released the block: mark its pages as offline. */
 static void hmem_block_given(struct page *page)
 {
 	unsigned long i, nr = 1UL << hmem_block_order(page);
@@ -115,7 +116,7 @@ static void hmem_block_free(struct page *page)
 	__free_pages(page, order);
 }
 
-/* The host has given it back. */
+/* The device has given the block back: free its pages. */
 static void hmem_block_taken(struct page *page)
 {
 	unsigned long i, nr = 1UL << hmem_block_order(page);
@@ -137,8 +138,8 @@ static void hmem_blocks_free(struct list_head *list)
 }
 
 /*
- * Free pages of a node; and how many of these are above the watermarks that the
- * kernel's own reclaim strives for, where movable memory may be.
+ * Returns the number of free pages of a node.  *@spare: how many of them the driver can
+ * allocate without making the kernel reclaim: those above the high watermark of zones.
  */
 static unsigned long hmem_node_free(int nid, unsigned long *spare)
 {
@@ -179,8 +180,8 @@ void hmem_resize_callback(struct virtqueue *vq)
 }
 
 /*
- * Begin a message with the blocks of a list, from its first on; as many as fit.
- * Neighbours make one run.
+ * Put blocks of a list into the message, from the first one on, as many as fit.
+ * Adjacent blocks make one run.
  */
 static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
 {
@@ -210,7 +211,10 @@ static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
 	rs->message->num_runs = cpu_to_le32(num);
 }
 
-/* Frames that the device has done; *@status: of the first run that it has not. */
+/*
+ * Send the message and wait for the answer.  Returns the number of frames in the runs that
+ * the device has done; *@status is the result of the first run that it has not done.
+ */
 static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 			     u32 *status)
 {
@@ -237,17 +241,17 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 		return 0;
 	}
 	virtqueue_kick(vq);
-	/* A device that is gone wakes nobody. */
+	/* No callback comes from a device that is gone, so check every second. */
 	while (!wait_event_timeout(rs->wait, virtqueue_get_buf(vq, &len) ||
 				   virtqueue_is_broken(vq), HZ))
 		;
 	if (virtqueue_is_broken(vq))
 		return 0;
-	/* Once: the device can write to it at any time. */
+	/* Read each field once: the device can write to the answer at any time. */
 	done = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
 	*status = le32_to_cpu(READ_ONCE(rs->answer->status));
 	if (done > num) {
-		hmem_device_broken(rs->hm, "more runs are done than were to be");
+		hmem_device_broken(rs->hm, "answer to a resize message has too many runs");
 		return 0;
 	}
 	t->told = t->why;
@@ -273,7 +277,7 @@ static void hmem_report(struct hmem_resize *rs, unsigned int tier)
  * Take back
  */
 
-/* The blocks of a list, which is emptied.  Pages that have come back. */
+/* Take back the blocks of a list, which is empty then.  Returns how many pages came back. */
 static unsigned long hmem_take_list(struct hmem_resize *rs, unsigned int tier,
 				    struct list_head *list)
 {
@@ -306,7 +310,7 @@ static unsigned long hmem_take_list(struct hmem_resize *rs, unsigned int tier,
 	return taken;
 }
 
-/* So that a part of it can be taken back. */
+/* Split a given up huge page, to take back a part of it. */
 static void hmem_split_huge(struct hmem_resize_tier *t)
 {
 	struct page *page = list_first_entry(&t->huge.list, struct page, lru);
@@ -320,7 +324,7 @@ static void hmem_split_huge(struct hmem_resize_tier *t)
 	}
 }
 
-/* At least @want pages, if there are as many; up to one message of them. */
+/* Take back at least @want pages if so many are given up, but at most one message. */
 static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
 			       unsigned long want)
 {
@@ -347,8 +351,8 @@ static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
 }
 
 /*
- * The kernel is about to ask the OOM killer.  Who is short, and on which node, it
- * does not say: the slowest memory first, of which there is most.
+ * The kernel is about to call the OOM killer.  The kernel does not say which node is
+ * short of memory, so take back memory of the slowest tier first, which is usually the largest.
  */
 static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 			  void *freed)
@@ -365,7 +369,7 @@ static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 		if (!hmem_given(t))
 			continue;
 		t->why = VIRTIO_HMEM_WHY_PRESSURE;
-		/* A shortage that goes on has this called many times in a row. */
+		/* In a long shortage the kernel calls this often: double the time once only. */
 		if (!time_before(jiffies, t->hold)) {
 			t->hold = jiffies + t->retry;
 			t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
@@ -379,7 +383,7 @@ static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 	return NOTIFY_OK;
 }
 
-/* A block of memory goes offline: what of it was given up comes back first. */
+/* A memory block goes offline: take its pages back first. */
 void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr)
 {
 	struct hmem_resize *rs = hm->resize;
@@ -413,18 +417,18 @@ void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long
  */
 
 enum hmem_gave {
-	HMEM_GAVE,		/* some of it */
-	HMEM_GAVE_NODE_FULL,	/* nothing: no free page */
-	HMEM_GAVE_LATER,	/* nothing: the device says later, or refuses */
+	HMEM_GAVE,		/* gave up some pages */
+	HMEM_GAVE_NODE_FULL,	/* gave up none: the node has no free page */
+	HMEM_GAVE_LATER,	/* gave up none: the device is busy, or refuses */
 };
 
-/* Free pages of the node in blocks, up to @want pages and to what a message takes. */
+/* Allocate blocks of the node: up to @want pages, and not more than fit in a message. */
 static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long want,
 			      struct list_head *list)
 {
 	/*
-	 * From that node or fail, quickly and quietly.  Movable, so that the kernel's
-	 * own memory does not lose the places that it can have.
+	 * Allocate from this node only, without reclaim and without a warning.  Movable
+	 * pages leave the other zones to the kernel's own memory.
 	 */
 	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_THISNODE |
 			  __GFP_NOWARN | __GFP_NOMEMALLOC | __GFP_NORETRY;
@@ -463,7 +467,7 @@ static enum hmem_gave hmem_give(struct hmem_resize *rs, unsigned int tier,
 	LIST_HEAD(list);
 	u32 status;
 
-	/* The lock is not held: see there. */
+	/* This allocates memory, so the lock must not be held. */
 	hmem_give_collect(rs->hm->tier_nid[tier], unit_order, want, &list);
 	if (list_empty(&list))
 		return HMEM_GAVE_NODE_FULL;
@@ -494,7 +498,7 @@ static enum hmem_gave hmem_give(struct hmem_resize *rs, unsigned int tier,
  * The worker
  */
 
-/* What the host wants of the tier, in pages that are to be given up. */
+/* Returns how many pages of the tier the device requests to be given up in all. */
 static unsigned long hmem_wanted(struct hmem_resize *rs, unsigned int tier,
 				 unsigned int *unit_order)
 {
@@ -518,7 +522,7 @@ static void hmem_set_why(struct hmem_resize *rs, unsigned int tier, u8 why)
 	hmem_report(rs, tier);
 }
 
-/* It does not go on now, because of @why: returns when to try again. */
+/* Report @why no memory can be given up now.  Returns after how many jiffies to try again. */
 static unsigned long hmem_give_later(struct hmem_resize *rs, unsigned int tier, u8 why,
 				     bool progress)
 {
@@ -536,7 +540,10 @@ static unsigned long hmem_give_later(struct hmem_resize *rs, unsigned int tier, 
 	return delay;
 }
 
-/* Returns after how many jiffies to look again; MAX_SCHEDULE_TIMEOUT: when asked. */
+/*
+ * Give up or take back memory until the tier has its requested size.  Returns after how
+ * many jiffies to try again; MAX_SCHEDULE_TIMEOUT: not before the request changes.
+ */
 static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
 {
 	struct hmem_resize_tier *t = &rs->tiers[tier];
@@ -579,7 +586,7 @@ static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
 			return hmem_give_later(rs, tier, VIRTIO_HMEM_WHY_NODE_FULL,
 					       progress);
 		case HMEM_GAVE_LATER:
-			/* The device knows why. */
+			/* The device decided this, so report no other reason. */
 			return hmem_give_later(rs, tier, t->why, progress);
 		}
 		cond_resched();
@@ -678,7 +685,7 @@ int hmem_resize_alloc(struct hmem *hm)
 	rs->answer = kzalloc(sizeof(*rs->answer), GFP_KERNEL);
 	if (!rs->message || !rs->answer)
 		return -ENOMEM;
-	/* Freezable: the system does not go to sleep while memory comes and goes. */
+	/* Freezable: the worker must not give up or take back memory during suspend. */
 	rs->wq = alloc_ordered_workqueue("virtio_hmem_resize", WQ_FREEZABLE);
 	if (!rs->wq)
 		return -ENOMEM;
