@@ -18,7 +18,7 @@ import time
 from daemon import REASONS, VM_SOCKET
 from vm import VMError
 
-MAGIC, VERSION = 0x6d656d68, 5
+MAGIC, VERSION = 0x6d656d68, 6
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
