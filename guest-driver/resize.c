@@ -432,7 +432,7 @@ static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long wa
 	 */
 	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_THISNODE |
 			  __GFP_NOWARN | __GFP_NOMEMALLOC | __GFP_NORETRY;
-	unsigned long frames = 0, spare;
+	unsigned long frames = 0, spare = 0;
 	unsigned int blocks = 0, order = HMEM_HUGE_ORDER;
 
 	want = min_t(unsigned long, want, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
@@ -443,7 +443,9 @@ static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long wa
 			order = 0;
 		if (order < unit_order)
 			break;
-		hmem_node_free(nid, &spare);
+		/* Counted anew for each 2 MiB: others allocate, too. */
+		if (!(frames % HMEM_HUGE_PAGES))
+			hmem_node_free(nid, &spare);
 		page = spare < 1UL << order ? NULL : alloc_pages_node(nid, gfp, order);
 		if (!page) {
 			if (!order)
@@ -453,6 +455,7 @@ static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long wa
 		}
 		set_page_private(page, order);
 		list_add_tail(&page->lru, list);
+		spare -= 1UL << order;
 		frames += 1UL << order;
 		blocks++;
 	}
