@@ -87,7 +87,7 @@ static void asked_and_shown(void **state)
 	assert_null(strstr(f->ctl.out, "resize "));
 	/* Nothing is asked for by a dry run: the next message is the real one. */
 	ctl(f, 0, "resize web --tier 0 --size 100K --dry-run");
-	assert_non_null(strstr(f->ctl.out, "would be to have 100 KiB"));
+	assert_non_null(strstr(f->ctl.out, "100 KiB"));
 	ctl(f, 0, "resize --tier dram --size 200K");
 	peer_expect(&f->web, &msg, HMEM_LINK_RESIZE);
 	assert_int_equal(msg.hdr.len, sizeof(*resize));
@@ -116,8 +116,8 @@ static void asked_and_shown(void **state)
 static void refused(void **state)
 {
 	static const struct usage cases[] = {
-		{ 2, "resize web --size 1M", "--tier says which tier" },
-		{ 2, "resize web --tier 0", "--size how much" },
+		{ 2, "resize web --size 1M", "name a tier by --tier" },
+		{ 2, "resize web --tier 0", "new size by --size" },
 		{ 2, "resize web --tier 0 --size much", "'much' is no size such as 8G" },
 		{ 2, "resize web --tier 2 --size 1M", "tiers 0 to 1" },
 		{ 2, "resize web --tier cxl --size 1M", "no tier 'cxl'" },
