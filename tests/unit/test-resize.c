@@ -110,7 +110,7 @@ static void asked_and_shown(void **state)
 	ctl(f, 3, "resize web --tier 0 --size 200K --wait --timeout 1");
 	send_size(f, 200 << 10, 200 << 10, 0);
 	ctl(f, 0, "resize web --tier 0 --size 200K --wait");
-	assert_non_null(strstr(f->ctl.out, "has 200 KiB"));
+	assert_non_null(strstr(f->ctl.out, "actual size 200 KiB"));
 }
 
 static void refused(void **state)

@@ -378,6 +378,14 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
                           &offset)) {
         return "frames that are not memory of the tier";
     }
+    /* Nothing of it can be released: see hmem_resize_init_tier(). */
+    if (!unit) {
+        if (!give) {
+            return "frames that were never given up";
+        }
+        *status = VIRTIO_HMEM_RESIZED_REFUSED;
+        return NULL;
+    }
     if (gfn % unit || num % unit) {
         return "parts of units";
     }
