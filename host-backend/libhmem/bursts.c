@@ -5,63 +5,65 @@
 
 #include "bursts.h"
 
-/* Of guest time, what looking may cost: one part in this many; of each processor. */
+/* The operator's limit: looks cost one part in so many of each processor's time. */
 #define BUDGET		100
-/* A VM has one processor, or one for so many frames (64 GiB). */
+/* hmemd does not know a VM's processors: it assumes one per 64 GiB, at least one. */
 #define FRAMES_PER_CPU	(UINT64_C(1) << 24)
 /*
- * What a cleared bit costs when it is set again, in ns: a TLB miss, a walk in two
- * dimensions of which the last entries come from memory, a locked update.  A page that is
- * then written costs as much again, for its dirty bit.
+ * Physical, an estimate: the time, in ns, until a cleared bit is set again.  That is a TLB
+ * miss, a walk in two dimensions whose last entries come from memory, and a locked update.
+ * A written page costs this twice, because of its dirty bit.
  */
 #define FAULT_NS	200
-/* A look is at least so many scans long: pages are looked at as long as each other. */
+/* A look lasts so many scans at least, so that all pages are observed for a like time. */
 #define SCANS		2
 #define MIN_LOOK_NS	1500000u
-/* The longest look, in windows of the policy. */
+/* The longest look, in windows of the policy: a page that is used less often is cold. */
 #define LONGEST		8
 /*
- * Looks of a burst about all of memory.  A look that tells most leaves a standard error of
- * 1.24 in the logarithm of a rate; four leave a factor of 1.9, what is enough for pages of
- * which some are used twice as often as others.
+ * Statistical: looks of a burst about all of memory.  The most informative look leaves a
+ * standard error of 1.24 in the logarithm of a page's rate.  Four looks leave a factor of 1.9,
+ * which tells pages apart that are used twice as often as others.
  */
 #define BURST		4u
 /*
- * Of one about a part: the first says what is left of what pages did before, the second what
- * those do that are used now, the third what those do that were used twice.
+ * Looks of a burst about a part.  The first look tells what is left of earlier deviations.
+ * The second look measures the pages that the first one found used, and the third look
+ * measures those that both found used.
  */
 #define PART_BURST	3u
-/* Of one by scans, which cost so much that the third look is left to the next burst. */
+/* Looks of a burst by scans: each costs a scan, so the third is left to the next burst. */
 #define SCAN_BURST	2u
-/* The first burst: until both estimates are one, see rates.c. */
+/* The first burst: both estimates of each page need so many looks, see rates.c. */
 #define FIRST_BURST	8u
 /*
- * Pages used in a look: this share of what tier 0 holds.  If more were, those that belong
- * into tier 0 could not be told from others; if fewer, most looks would tell nothing.
+ * A look lasts until the used pages are this share of the pages of tier 0.  With more used
+ * pages, a look would not tell which of them belong into tier 0.  With fewer, most looks would
+ * tell nothing.
  */
 #define USED		3
 /*
- * Windows that a burst waits for moves to be over: while pages move, the guest's programs run
- * more slowly, and all their rates are lower than those that were measured before.
+ * A burst waits for so many windows while pages move: the guest's programs run more slowly
+ * then, and all their rates are lower than the rates that were measured before.
  */
 #define PATIENCE	16u
-/* Looks become longer or shorter by this factor at most: one look can be wrong. */
+/* The length of looks changes by this factor at most, because one look can mislead. */
 #define CHANGE		4
-/* So many bursts about all of memory can be ahead of what pays for them. */
+/* The budget may owe for so many bursts ahead. */
 #define AHEAD		4
-/* Rests are up to 2^this times as long when there is nothing to find. */
+/* Rests are 2^idle times as long, this at most, when bursts find nothing to move. */
 #define MAX_IDLE	1u
 /*
- * An access, as looks count them, is the use of a page, of one cache line or of all 64:
- * eight is in the middle of what is possible, by factors.
+ * Cache lines per access.  A look tells that a page was used, not if one of its lines was
+ * used, or all 64.  Eight is the geometric mean of these limits.
  */
 #define LINES		8
-/* Without figures: what DRAM and Optane have, in ns. */
+/* Physical: the latencies of DRAM and Optane, in ns, for a VM that does not tell its own. */
 #define FAST_NS		80
 #define SLOW_NS		300
-/* What the kernel does for a move besides copying, in ns. */
+/* Physical, measured: the time for a move of a page without the copy, in ns. */
 #define KERNEL_NS	15000
-/* A copy reads and writes each line of a page; ten misses are under way at a time. */
+/* Physical: a copy reads and writes each line; a core handles ten cache misses at a time. */
 #define PAGE_LINES	64
 #define IN_FLIGHT	10
 
@@ -85,8 +87,8 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 }
 
 /*
- * Each part twice in a row: so pages are looked at again after a short and after a long
- * time, which says how long it lasts what they do.
+ * Each part has two bursts in a row.  So the same pages are observed again after a short time
+ * and after a long time, which tells how long rates last.
  */
 static void next_part(struct hmem_bursts *c)
 {

@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The policy rates: when to look at memory, and for how long.
+ * The policy auto: when to look at memory, and for how long.
  *
- * A look tells hot pages from cold ones only if cold ones are mostly not used in it.
- * So a look is as long as it takes until as many pages are used as make a third of tier 0.
- * Looking costs the guest time: each bit that was cleared and is set again means
- * a page walk, and some trackers scan all page tables.  So looks come in bursts, one
- * after the other, and each burst is followed by a rest that is long enough to pay for
- * it from a hundredth of guest time.  Nothing is cleared in a rest, and nothing is found.
+ * Vocabulary:
+ * - A look is a window in which the tracker observes pages.  It ends with one bit per page:
+ *   the page was used, or not.
+ * - A burst is a number of looks, one after the other.
+ * - A rest is the time between two bursts.  No bit is cleared in a rest, and nothing is found.
  *
- * Bursts are about a part of memory, each time the next one.  If one finds pages to move,
- * and as many in each other part would save more time than it takes to look for them, a
- * burst about all of memory follows.  Half of the budget pays for such bursts afterwards,
- * as long as there is something to pay.  If a burst finds nothing to move, the next rest
- * is twice as long.
+ * A look can tell hot pages from cold ones only if most cold pages go unused in it.  So a look
+ * lasts until the number of used pages is a third of the pages of tier 0.
  *
- * A tracker that clears bits late, when the next window has ended, begins a burst with
- * a window that only clears them.  A scan that was incomplete makes no look, nor does the
- * next one of such a tracker; a burst in which that happens too often is given up.
+ * A look costs guest time: a bit that was cleared and is set again means a page walk, and some
+ * trackers scan all page tables.  A hundredth of guest time pays for looks, so each rest is as
+ * long as the burst before it requires.  After a burst that found nothing to move, the rest is
+ * twice as long.
+ *
+ * Most bursts observe a sixteenth of memory, a part.  If a burst finds pages to move, and as
+ * many moves in each of the other parts would save more time than a hundred times the cost of
+ * observing them, the next burst observes all of memory at once.  Such a burst is ahead of its
+ * budget.  Half of the budget then pays its debt off.
+ *
+ * A tracker that clears bits late, when the next window has ended, begins a burst with a window
+ * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
+ * the window after it is no look either.  A burst with too many of these windows is given up.
  */
 #ifndef HMEM_BURSTS_H
 #define HMEM_BURSTS_H
@@ -28,81 +34,81 @@
 #include "rates.h"
 #include "worth.h"
 
-/* Bursts about a part, of so many, see whether rates have changed. */
+/* Parts of memory. */
 #define HMEM_BURSTS_PARTS	16u
 
 struct hmem_bursts {
 	struct hmem_rates rates;
-	/* Looks of this burst that are left; 0: a rest is under way. */
+	/* Looks of this burst that are still to come; 0 in a rest. */
 	uint32_t left;
-	/* Windows until the next look, in which bits are cleared. */
+	/* Windows until the next look.  They only clear bits. */
 	uint32_t blind;
-	/* Windows of this burst that should have been looks, but were incomplete. */
+	/* Windows of this burst that were no looks because they were incomplete. */
 	uint32_t missed;
 	bool given_up;
-	/* Windows that the next burst has waited for moves to be over. */
+	/* Windows for which the next burst has waited because pages were moving. */
 	uint32_t waited;
 	/* The window that has ended was a look. */
 	bool looked;
-	/*
-	 * The burst is about one part of so many: where a look costs what is cleared for it,
-	 * most are about a part.
-	 */
+	/* The burst observes @part, one of @parts; all of memory if @parts is 1. */
 	uint32_t part, parts;
-	/* The part whose turn it is, and whether it has had one of its two bursts. */
+	/* The part whose turn it is, and whether it has had the first of its two bursts. */
 	uint32_t turn;
 	bool again;
 	/* Looks of this burst so far. */
 	uint32_t looks;
-	/* The next burst is about all of memory, and due at once.  It was: it is paid for later. */
-	bool urgent, ahead;
+	/* The next burst is due at once, and observes all of memory. */
+	bool urgent;
+	/* This burst was urgent, or the first: it is paid for later. */
+	bool ahead;
 	/* Guest time that this burst has cost, in ns. */
 	uint64_t spent_ns;
-	/* Bursts so far; and in a row, those that found nothing to move. */
+	/* Bursts so far; and the last ones in a row that found nothing to move. */
 	uint64_t bursts;
 	uint32_t idle;
-	/* The length of the next look, and the shortest that the device has, in ns. */
+	/* The length of the next look, and the least length that the device offers; ns. */
 	uint64_t look_ns, min_ns;
-	/* The tracker scans, for so long: the shortest scan so far; 0: none. */
+	/* Does the tracker scan?  The time of its shortest scan so far, in ns; 0: none yet. */
 	bool scans;
 	uint64_t scan_ns;
 	/*
-	 * Guest time that has been spent on bursts in their turn, and on those ahead of it, and
-	 * is not paid for, in ns; and what the last of the latter has cost.
+	 * Guest time, in ns, that bursts have cost and that is not paid for: of bursts in their
+	 * turn, and of bursts ahead; and the cost of the last burst ahead.
 	 */
 	int64_t debt_ns, whole_debt_ns;
 	uint64_t whole_ns;
-	/* Guest time so far; and when the last look at each part, and at all, ended. */
+	/* Guest time so far; and the end of the last look at each part, and at all parts; ns. */
 	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS], all_ns;
-	/* Of a window of the policy's, what has passed, in ns. */
+	/* The time, in ns, since the last of the policy's windows ended. */
 	uint64_t elapsed_ns;
-	/* What an access saves in tier 0, and what a page's move costs, in ns. */
+	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
 	double access_ns, move_ns;
 };
 
-/* @min_ns: the shortest window that the device has.  @tiers may be without figures. */
+/* @min_ns: the shortest window of the device.  The latencies in @tiers may be 0: unknown. */
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, const struct hmem_link_tier *tiers,
 		      uint32_t num_tiers);
 
 /*
- * A window of @t has ended, @window_ns long: add to @h, which says whether it was
- * incomplete, how hmem_pages_update() is to take it.  @busy: pages are being moved.
+ * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
+ * window was incomplete, how hmem_pages_update() shall apply the window.  @busy: pages are
+ * being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			const struct hmem_tracker *t, uint64_t window_ns, bool busy,
 			struct hmem_heat *h);
 
 /*
- * It has taken it, and the window had a scan of @scan_ns.  Returns how long, in ns of
- * guest time, the next one should be: from what the device has to eight of the policy's
- * windows, and an hour at most.
+ * hmem_pages_update() has applied the window, whose scan took @scan_ns.  Returns the length of
+ * the next window, in ns of guest time: from the least that the device offers to eight of the
+ * policy's windows, and one hour at most.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t scan_ns);
 
-/* Is the next window a rest, in which the tracker need not look? */
+/* Is the next window part of a rest, so that the tracker need not scan? */
 static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 {
 	return c->scans && !c->left;

@@ -98,14 +98,14 @@ static uint64_t may_take(const struct hmem_pages *p, const struct hmem_sorter *s
 	return side == &s->cold ? hmem_pages_willing(p, b) : hmem_pages_eligible(p, b);
 }
 
-/* Of the idle pages, how many may be taken from the block. */
+/* The number of idle pages that may be taken from the block. */
 static unsigned int quota_of(const struct hmem_pages *p, const struct hmem_sorter *s,
 			     const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
 }
 
-/* From what all are, take away those of the block that may not be taken. */
+/* The counts have all pages: subtract those of the block that may not be taken. */
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
@@ -173,7 +173,7 @@ static uint64_t left_of(const struct side *side, unsigned int rank)
 	return side->ranks.count[rank] - side->ranks.take[rank];
 }
 
-/* Besides, @room of the coldest. */
+/* Choose @room of the coldest pages besides. */
 static void make_room(struct hmem_sorter *s, uint32_t room)
 {
 	for (unsigned int i = 0; i < HMEM_BUCKETS && room; i++) {
@@ -202,7 +202,7 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 	make_room(s, room);
 }
 
-/* There is room for @spare promotions: the warmest of the cold may stay. */
+/* There is room for @spare promotions, so the warmest of the chosen cold pages stay. */
 static void save(struct side *cold, uint32_t spare)
 {
 	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {

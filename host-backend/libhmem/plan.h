@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The plan of one window: which pages of the slower tiers to exchange for
- * which of tier 0.  The hottest go for the coldest, as long as the difference
- * is worth it: how hot a page must be follows from how much room tier 0 has,
- * there is no threshold to tune.
+ * The plan of one window: which pages of the slower tiers change places with which pages of
+ * tier 0.  The hottest pages change places with the coldest ones, as long as the difference
+ * between them is large enough.  So the size of tier 0 decides how hot a page must be, and there
+ * is no threshold to tune.
  */
 #ifndef HMEM_PLAN_H
 #define HMEM_PLAN_H
@@ -19,7 +19,7 @@ struct hmem_move {
 	uint16_t heat;
 };
 
-/* Move this page to that tier; in the host's byte order. */
+/* A request to move the page at @gfn to @tier; in the host's byte order. */
 struct hmem_hint {
 	uint64_t gfn;
 	uint32_t round;		/* the placer's: see placer.h */
@@ -46,7 +46,7 @@ struct hmem_plan {
 	struct hmem_sorter *sorter;
 };
 
-/* What a plan may do. */
+/* The limits of a plan. */
 struct hmem_plan_limits {
 	/* Moves in all. */
 	uint32_t budget;

@@ -5,45 +5,45 @@
 #include "rates.h"
 
 /*
- * The variance of the natural logarithm of a rate that each look leaves room for.  A look
- * that tells most (1.6 uses are expected in it) has a Fisher information of 0.65, so that
- * an estimate remembers about 1.5 / variance looks: the recent estimate hardly more than
- * the last look, the long one 50.
+ * Statistical: the variance of the natural logarithm of a rate before each look.  The most
+ * informative look (in which 1.6 uses are expected) has a Fisher information of 0.65, so an
+ * estimate remembers about 1.5 / variance looks: the recent estimate hardly more than the last
+ * look, the long estimate 50.
  */
 #define RECENT_VARIANCE	2.0
 #define LONG_VARIANCE	(1.0 / 32)
-/* That of an estimate which no look has told anything about. */
+/* The variance before the first look. */
 #define FIRST_VARIANCE	0.5
-/* A use (or none) says that the rate is at least (at most) 8 times from one a look. */
+/* A used page has at least an eighth of a use per look; an unused page at most eight uses. */
 #define RECENT_OCTAVES	3
-/* The long estimate is moved so quickly only for what has a chance of 1.5 %. */
+/* The same for the long estimate, which ignores what happens by chance in 1.5 % of looks. */
 #define LONG_OCTAVES	6
-/* For so many looks, the long estimate is moved as quickly as the recent one. */
+/* The long estimate begins like the recent one, for so many looks. */
 #define FIRST_LOOKS	8u
 
-/* Each look halves what earlier ones are worth: programs' speeds change. */
+/* A class's earlier looks count half as much after each look, as programs' speeds change. */
 #define KEEP		0.5
-/* For the rate of a level, the last 20 looks count: what pages do in the long run. */
+/* The rate of a level, which is that of the long run, remembers 20 looks. */
 #define KEEP_LONG	0.95
-/* In the logarithm: by how much a class may differ from its neighbours. */
+/* The variance between the logarithms of the rates of a class and of its neighbours. */
 #define NEIGHBOUR_VARIANCE	1.0
-/* ... from each neighbour, whose estimates are apart by half an octave: (ln 2 / 2)^2. */
+/* The same for one neighbour, by the half octave between both: (ln 2 / 2)^2. */
 #define STEP_VARIANCE	0.12
 #define NEIGHBOURS	3
-/* Of a class that nothing is known of: by a factor of e^2. */
+/* The variance of a class without measurements: a factor of e^2. */
 #define UNKNOWN_VARIANCE	4.0
-/* Two standard errors: one in 44 is wrong by chance. */
+/* Statistical: two standard errors, so one estimate in 44 is beyond by chance. */
 #define SURE		2.0
 
-/* In the middle of the class's level. */
+/* The rate in the middle of the class's level. */
 static double rate_of_class(unsigned int class)
 {
 	return exp2((class / 8 + 0.5) / 2 + 8 + HMEM_RATE_LEAST);
 }
 
 /*
- * Where the logarithm of a rate is most likely after a look of one second, which found a
- * use or none, and a normal distribution around @log before.
+ * The most likely logarithm of a rate after a look of one second, which found the page used or
+ * not.  Before the look, the logarithm has a normal distribution around @log.
  */
 static double most_likely(double log, double variance, bool used)
 {

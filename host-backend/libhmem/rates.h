@@ -2,18 +2,17 @@
 /*
  * Access rates, measured by classes of pages.
  *
- * A look tells one bit of each page: whether the page was used within the look's length.
- * Each page keeps a record of these bits, two estimates of the logarithm of its access
- * rate: a recent one, which remembers a few looks, and a long one, which remembers many.
- * A bit moves an estimate to where the rate is most likely, given the bit and a normal
- * distribution around the estimate.
+ * A look tells one bit per page: the page was used in the look, or not.  Each page has a
+ * record of these bits: two estimates of the logarithm of its access rate.  The recent estimate
+ * remembers a few looks, the long estimate many.  A look moves an estimate to the most likely
+ * rate, given its bit and a normal distribution around the former estimate.
  *
- * Pages with nearly the same record form a class.  A record is not believed, for chance
- * made it, too.  The rate of a class is what its members do in the next look.  The records
- * and the measurement are independent of each other, so that where all pages are used
- * alike, all classes turn out to have the same rate.
+ * Pages with nearly the same record form a class; the 8 classes with the same long estimate form
+ * a level.  Chance makes records, too, so a record alone proves nothing.  The rate of a class is
+ * what its members do in the next look.  Records and measurement are independent of each other:
+ * if all pages are used alike, all classes turn out to have the same rate.
  *
- * Nothing here knows of tiers, plans or trackers.
+ * This file does not depend on tiers, plans or trackers.
  */
 #ifndef HMEM_RATES_H
 #define HMEM_RATES_H
@@ -23,38 +22,38 @@
 
 #include "lasting.h"
 
-/* Classes are 32 steps of the long estimate by 8 of the recent one beside it. */
+/* 32 steps of the long estimate by 8 of the difference between both estimates. */
 #define HMEM_CLASSES	256u
 #define HMEM_LEVELS		32u
-/* The class of a page that was never found used. */
+/* The class of a page that no look has found used. */
 #define HMEM_CLASS_IDLE	4u
 
 /*
- * The long estimate: base-2 logarithm of accesses per second, 2^11 units per
- * octave, zero for 2^-12 per second.  The recent one has its upper 8 bits only.
+ * The long estimate is the base-2 logarithm of accesses per second, with 2^11 units per octave;
+ * zero is 2^-12 accesses per second.  The recent estimate has only the upper 8 bits of this.
  */
 #define HMEM_RATE_OCTAVE	2048
 #define HMEM_RATE_LEAST		(-12)
 
-/* How far the estimates may be apart: five octaves, in eighths. */
+/* The largest difference between both estimates, in eighths of an octave: five octaves. */
 #define HMEM_RATE_APART		40
 
 /*
- * A rate as it was measured: so many uses in so many seconds, of all pages together.  Both
- * are less than what was counted, where pages may have been used more than once in a look.
+ * A measured rate: the uses of all pages in their seconds.  If pages may have been used more
+ * than once in a look, both numbers are smaller than the counts, because the look tells less.
  */
 struct hmem_rate {
 	double uses, seconds;
 };
 
-/* Looks of 2^-11 s to 2^15 s, and all estimates. */
+/* Indexes of tables: all estimates, for looks of 2^-11 s to 2^15 s. */
 #define HMEM_RATE_STEPS		(256u + 26 * 8)
 #define HMEM_RATE_SHIFT_LEAST	(-11 * 8)
 
-/* It is not known when pages were looked at last, or differs. */
+/* The last look at the pages is unknown, or differs from page to page. */
 #define HMEM_LAG_UNKNOWN	UINT64_MAX
 
-/* The same over many looks; and sums of products of what each of them counted. */
+/* A rate over many looks, and the sums of products of their uses and seconds. */
 struct hmem_long_rate {
 	struct hmem_rate sum;
 	double uses2, both, seconds2;
@@ -62,21 +61,21 @@ struct hmem_long_rate {
 
 struct hmem_rates {
 	/*
-	 * By use (0, 1): how far a look moves an estimate, in its own units; by the
-	 * estimate's upper 8 bits plus @shift.
+	 * The step of an estimate, in its own units, after a look that found the page unused (0)
+	 * or used (1).  The second index is the estimate's upper 8 bits plus @shift.
 	 */
 	int16_t long_steps[2][HMEM_RATE_STEPS], recent_steps[2][HMEM_RATE_STEPS];
-	/* What the long ones were made for. */
+	/* The arguments that @long_steps were computed for. */
 	double variance, apart;
-	/* The logarithm of the length of the look under way. */
+	/* The logarithm of the length of the current look. */
 	int shift;
-	/* Pages looked at and used in it, by their class before the look. */
+	/* Pages that the look observed, and found used, by their class before the look. */
 	uint64_t looked[HMEM_CLASSES], used[HMEM_CLASSES];
-	/* The look's length in seconds. */
+	/* The length of the current look, in seconds. */
 	double look_s;
-	/* Looks so far. */
+	/* Number of looks so far. */
 	uint64_t looks;
-	/* What was measured of each class; and of all of a level, over a longer time. */
+	/* The measured rate of each class; and of each level, over a longer time. */
 	struct hmem_rate measured[HMEM_CLASSES];
 	struct hmem_long_rate levels[HMEM_LEVELS];
 	/*
@@ -84,15 +83,16 @@ struct hmem_rates {
 	 * the standard error of its logarithm.
 	 */
 	double rate[HMEM_CLASSES], error[HMEM_CLASSES];
-	/* Since the pages were looked at last, in seconds; 0: just now; below: not known. */
+	/* Seconds between the last look at the same pages and this one; below 0: unknown. */
 	double lag_s;
-	/* How long the deviations of classes from their levels last; in seconds. */
+	/* For how long a class deviates from its level; in seconds. */
 	struct hmem_lasting lasting;
 	double lasts_s;
 	/*
-	 * Accesses of a page that are nearly sure, and that are possible: while pages go on
-	 * as they do now, for @lasts_s; and in all of @horizon_s, in the rest of which they
-	 * do what pages of their level do in the long run.
+	 * The expected accesses of a page of each class, two standard errors below (least) and
+	 * above (most).  @least_now and @most_now: within @lasts_s, at the present rate of the
+	 * class.  @least and @most: within @horizon_s, the rest of which has the long-run rate
+	 * of the class's level.
 	 */
 	double least_now[HMEM_CLASSES], most_now[HMEM_CLASSES];
 	double least[HMEM_CLASSES], most[HMEM_CLASSES];
@@ -104,7 +104,7 @@ static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 {
 	/* From 2^-4 to 2^12 accesses per second, half an octave each. */
 	int level = ((int)heat - 8 * HMEM_RATE_OCTAVE) / (HMEM_RATE_OCTAVE / 2);
-	/* 12 eighths of an octave for each distance of the estimates; 4 is around none. */
+	/* Steps of 12 eighths of an octave; the estimates are about equal in the middle, 4. */
 	int apart = ((int)recent - (heat >> 8) + 4 * 12 + 6) / 12;
 
 	level = level < 0 ? 0 : level > 31 ? 31 : level;
@@ -114,12 +114,12 @@ static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 void hmem_rates_init(struct hmem_rates *r, double horizon_s);
 
 /*
- * A look of @look_ns has ended: prepare to take its bits.  @lag_ns before it, the last look
- * at the same pages ended; 0: it came just before.
+ * A look of @look_ns has ended: prepare to take its bits.  The last look at the same pages ended
+ * @lag_ns before this look began; 0: there was nothing in between; or HMEM_LAG_UNKNOWN.
  */
 void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns);
 
-/* Whether a page was @used in it. */
+/* Take the bit of a page in the look: was the page @used? */
 static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 				   uint8_t *recent, bool used)
 {

@@ -311,8 +311,7 @@ static void test_refused_dimm(void)
     teardown(&t);
 }
 
-/* Memory that the host cannot release: a file that may only be read. */
-/* A tier in a file that is only read: as memory of the guest's own, or as ROM. */
+/* A read-only file, which the host cannot release: mapped privately, or as ROM. */
 static void refused_file(bool rom)
 {
     g_autofree char *file = NULL;
