@@ -23,6 +23,7 @@ static const struct {
 	{ "resize", cmd_resize },
 	{ "pool", cmd_pool },
 	{ "policy", cmd_policy },
+	{ "explain", cmd_explain },
 	{ "doctor", cmd_doctor },
 };
 
@@ -45,7 +46,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, jobs, cancel, resize, pool, policy or doctor");
+			   "migrate, jobs, cancel, resize, pool, policy, explain or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -68,6 +69,7 @@ static const struct argp argp = {
 	       "  resize    change the size of a VM's tier\n"
 	       "  pool      who has how much of the host's DRAM, and why\n"
 	       "  policy    show or change the policy that moves a VM's pages\n"
+	       "  explain   why a VM's pages are where they are\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
 	       "error, 2 wrong usage, 3 some pages did not move, 77 not supported.",

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "pass.h"
 #include "tracking.h"
+#include "verb_explain.h"
 #include "verb_heat.h"
 #include "verb_jobs.h"
 #include "verb_pool.h"
@@ -152,6 +153,7 @@ static const struct {
 	{ "cancel", verb_cancel },
 	{ "resize", verb_resize },
 	{ "pool", verb_pool },
+	{ "explain", verb_explain },
 };
 
 bool verbs_run(struct client *client, const char *name, json *req)

@@ -6,8 +6,7 @@
 #include "tracking.h"
 #include "vm_json.h"
 
-/* For a person: what hmemd does with the VM or waits for.  Valid until the next call. */
-static const char *activity(const struct vm *vm)
+const char *vm_activity(const struct vm *vm)
 {
 	const char *blocked = vm_blocked(vm);
 	static char late[96];
@@ -84,7 +83,7 @@ json *vm_json(const struct vm *vm)
 			       json_object_new_uint64(batches_oldest_ms(vm) / 1000) : NULL);
 	json_put_bool(o, "late", batches_are_late(vm));
 	json_put_u64(o, "jobs", vm->num_jobs);
-	json_put_str(o, "activity", activity(vm));
+	json_put_str(o, "activity", vm_activity(vm));
 	return o;
 }
 

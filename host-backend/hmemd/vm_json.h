@@ -24,4 +24,7 @@ uint64_t vm_window_ms(const struct vm *vm);
 /* The sizes of a tier. */
 json *vm_size_json(const struct vm *vm, unsigned int tier);
 
+/* For a person: what hmemd does with the VM or waits for.  Valid until the next call. */
+const char *vm_activity(const struct vm *vm);
+
 #endif /* HMEMD_VM_JSON_H */

@@ -399,6 +399,17 @@ static void guest_tracker_rests(void **state)
 	assert_int_equal(looks, 10);
 	assert_int_equal(track->flags, HMEM_LINK_TRACK_REST);
 	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_GPT);
+	/* The burst is over: what did it measure? */
+	ctl(f, 0, "explain gpt --gpa 0x5000");
+	assert_true(out_has(f, "vm gpt: policy auto, tracker gpt"));
+	assert_true(out_has(f, "measured in 8 looks, 1 bursts"));
+	assert_true(out_has(f, "tier 0: 8192 pages, 8191 of them unused"));
+	assert_true(out_has(f, "the last plan promotes 0 pages and demotes 0"));
+	assert_true(out_has(f, "page 5 is in tier 0; pages with its record are used"));
+	ctl(f, 0, "explain gpt --gpa 0x6000");
+	assert_true(out_has(f, "page 6 is in tier 0; no look has found it used"));
+	ctl(f, 2, "explain gpt --gpa 1T");
+	assert_true(out_has(f, "has no page 268435456"));
 	peer_close(&p);
 	/* Without rests, auto works like hmmv. */
 	p = (struct peer) { .trackers = p.trackers };
@@ -411,6 +422,8 @@ static void guest_tracker_rests(void **state)
 		peer_send_tick(&p, seq);
 		peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
 	}
+	ctl(f, 0, "explain old");
+	assert_true(out_has(f, "access rates are not measured"));
 	peer_close(&p);
 }
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hmemctl.h"
+#include "numbers.h"
+
+enum { OPT_GPA = 256 };
+
+struct args {
+	const char *vm;
+	uint64_t gpa;
+	bool page;
+};
+
+static const struct argp_option options[] = {
+	{ "gpa", OPT_GPA, "ADDRESS", 0,
+	  "Also the page at this guest-physical address (K, M, G, T)", 0 },
+	{ 0 }
+};
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	struct args *args = state->input;
+	struct hmem_err err;
+
+	switch (key) {
+	case OPT_GPA:
+		if (hmem_parse_size(arg, strlen(arg), &args->gpa, &err) < 0 ||
+		    args->gpa > INT64_MAX)
+			argp_error(state, "--gpa: '%s' is no address such as 0x12345000 or 2G",
+				   arg);
+		args->page = true;
+		break;
+	case ARGP_KEY_ARG:
+		take_vm(state, &args->vm, arg);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse_opt,
+	.args_doc = "[VM]",
+	.doc = "Why the pages of a VM are where they are: the measured access rates, what moves "
+	       "would save, and what they would cost.",
+	.children = global_argp,
+};
+
+/* "190 per second (within a factor of 1.2)" */
+static const char *rate_text(json *rate, char *buf, size_t size)
+{
+	snprintf(buf, size, "%.3g per second (within a factor of %.2g)",
+		 double_of(rate, "per_s"), double_of(rate, "factor"));
+	return buf;
+}
+
+static void print_tier(json *t)
+{
+	char coldest[80], hottest[80];
+
+	printf("tier %s: %s pages, %s of them unused; %.4g accesses per second in all\n",
+	       text_of(t, "tier"), text_of(t, "pages"), text_of(t, "idle_pages"),
+	       double_of(t, "accesses_per_s"));
+	if (known(t, "coldest"))
+		printf("  used pages: the coldest %s,\n              the hottest %s\n",
+		       rate_text(field(t, "coldest"), coldest, sizeof(coldest)),
+		       rate_text(field(t, "hottest"), hottest, sizeof(hottest)));
+}
+
+static void print_measured(json *m)
+{
+	json *tiers = field(m, "tiers");
+
+	printf("measured in %s looks, %s bursts; the next look lasts %.3g ms; looks have cost "
+	       "%.3g ms of guest time that is not paid for yet\n", text_of(m, "looks"),
+	       text_of(m, "bursts"), num_of(m, "next_look_ns") / 1e6,
+	       num_of(m, "owed_ns") / 1e6);
+	for (size_t i = 0; i < json_object_array_length(tiers); i++)
+		print_tier(json_object_array_get_idx(tiers, i));
+	printf("an access saves %.0f ns in tier 0, and a move takes %.1f us\n",
+	       double_of(m, "access_ns"), double_of(m, "move_ns") / 1e3);
+	if (known(m, "pays_per_s"))
+		printf("two pages change places if their rates differ by more than %.3g per "
+		       "second for %.3g s, or by more than %.3g for the %.3g s for which "
+		       "rates last\n", double_of(m, "pays_per_s"), double_of(m, "horizon_s"),
+		       double_of(m, "pays_now_per_s"), double_of(m, "lasts_s"));
+	printf("the last plan promotes %s pages and demotes %s, which saves %.3g ms\n",
+	       text_of(m, "promote"), text_of(m, "demote"), double_of(m, "saves_ns") / 1e6);
+}
+
+static void print_page(json *p)
+{
+	char rate[80];
+
+	printf("page %s is in tier %s; ", text_of(p, "gfn"), text_of(p, "tier"));
+	if (flag_of(p, "idle"))
+		printf("no look has found it used");
+	else
+		printf("pages with its record are used %s now, and %.3g per second in the "
+		       "long run", rate_text(field(p, "rate"), rate, sizeof(rate)),
+		       double_of(p, "long_rate_per_s"));
+	printf("%s\n", flag_of(p, "may_move") ? "" :
+	       "; it gets no hint now: a hint is under way, or was refused lately");
+}
+
+int cmd_explain(int argc, char **argv)
+{
+	struct args args = { 0 };
+	json *req, *o, *e;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	req = new_request("explain", args.vm);
+	if (args.page)
+		json_object_object_add(req, "gfn", json_object_new_uint64(args.gpa / 4096));
+	o = ask(req);
+	if (globals.json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	e = field(o, "explain");
+	printf("vm %s: policy %s, tracker %s: %s\n", text_of(e, "vm"), text_of(e, "policy"),
+	       text_of(e, "tracker"), text_of(e, "activity"));
+	if (known(e, "measured"))
+		print_measured(field(e, "measured"));
+	else
+		printf("access rates are not measured: this takes the policy auto, a tracker "
+		       "such as sim or gpt, and the first windows\n");
+	if (known(e, "page"))
+		print_page(field(e, "page"));
+	json_object_put(o);
+	return EXIT_OK;
+}
