@@ -311,8 +311,8 @@ static void test_refused_dimm(void)
     teardown(&t);
 }
 
-/* A read-only file, which the host cannot release: mapped privately, or as ROM. */
-static void refused_file(bool rom)
+/* Memory that the host cannot release: a read-only file. */
+static void test_refused_host(void)
 {
     g_autofree char *file = NULL;
     struct hmem_link_sizes sizes;
@@ -327,19 +327,16 @@ static void refused_file(bool rom)
     t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M -smp 1 -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=128M"
                          " -object memory-backend-file,id=m1,size=128M,"
-                         "mem-path=%s,readonly=on,rom=%s,share=off" NUMA
+                         "mem-path=%s,readonly=on,rom=off,share=off" NUMA
                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
                          " -device virtio-hmem,id=hmem0,chardev=hmemd,"
-                         "addr=%d", file, rom ? "on" : "off", t.d->path, SLOT);
+                         "addr=%d", file, t.d->path, SLOT);
     t.qts = t.qs->qts;
     daemon_accept(t.d);
     daemon_welcome(t.d);
     find_hmem(&t);
     start_driver(&t);
-    /* Of ROM, hmemd cannot ask for anything; the guest can try all the same. */
-    if (!rom) {
-        daemon_resize(t.d, 1, 64 * MiB);
-    }
+    daemon_resize(t.d, 1, 64 * MiB);
     send_run(&t, VIRTIO_HMEM_RESIZE_GIVE, 1, SLOW, HUGE,
              VIRTIO_HMEM_RESIZED_REFUSED);
     qtest_clock_step(t.qts, 10 * MS);
@@ -348,16 +345,6 @@ static void refused_file(bool rom)
     g_assert_cmpint(sizes.tiers[1].actual, ==, TIER_SIZE);
     unlink(file);
     teardown(&t);
-}
-
-static void test_refused_host(void)
-{
-    refused_file(false);
-}
-
-static void test_refused_rom(void)
-{
-    refused_file(true);
 }
 
 /*
@@ -728,7 +715,6 @@ int main(int argc, char **argv)
         { "resize/unwanted", test_unwanted },
         { "resize/refused-dimm", test_refused_dimm },
         { "resize/refused-host", test_refused_host },
-        { "resize/refused-rom", test_refused_rom },
         { "resize/link-bad", test_link_bad },
         { "resize/reentry", test_reentry },
         { "resize/reset", test_reset },
