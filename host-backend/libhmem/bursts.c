@@ -295,8 +295,9 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 {
 	snprintf(buf, size, "%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
 		 " bits set anew, %" PRIu64 " bursts, next look %" PRIu64
-		 " us, now lasts %.2f s, moves save %.3f s", c->looked ? "look" : "no look", c->part + 1,
-		 c->parts, p->faults, c->bursts, c->look_ns / 1000, c->rates.lasts_s, plan->gain_ns / 1e9);
+		 " us, rates last %.2f s, moves save %.3f s", c->looked ? "look" : "no look",
+		 c->part + 1, c->parts, p->faults, c->bursts, c->look_ns / 1000,
+		 c->rates.lasts_s, plan->gain_ns / 1e9);
 }
 
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,

@@ -44,14 +44,12 @@ static bool is_left(const struct hmem_exchange_side *side, unsigned int rank)
 	return side->take[rank] < side->count[rank];
 }
 
-/* Ranks as they are, or by what pages do now, coldest first. */
-static void in_order(const struct hmem_exchange_side *side, bool now,
-		     uint8_t order[HMEM_CLASSES])
+void hmem_exchange_order(const double values[HMEM_CLASSES], uint8_t order[HMEM_CLASSES])
 {
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
 		unsigned int at = i;
 
-		for (; now && at && side->now[order[at - 1]] > side->now[i]; at--)
+		for (; at && values[order[at - 1]] > values[i]; at--)
 			order[at] = order[at - 1];
 		order[at] = i;
 	}
@@ -62,8 +60,8 @@ static void choose(struct chooser *c, bool now)
 {
 	uint8_t hots[HMEM_CLASSES], colds[HMEM_CLASSES];
 
-	in_order(c->hot, now, hots);
-	in_order(c->cold, now, colds);
+	hmem_exchange_order(now ? c->hot->now : c->hot->all, hots);
+	hmem_exchange_order(now ? c->cold->now : c->cold->all, colds);
 	for (unsigned int i = HMEM_CLASSES; i-- && c->left;) {
 		for (unsigned int k = 0; k < HMEM_CLASSES && is_left(c->hot, hots[i]); k++) {
 			double gain_ns;

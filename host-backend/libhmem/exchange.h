@@ -30,6 +30,9 @@ struct hmem_exchange_side {
 	uint32_t take[HMEM_CLASSES];
 };
 
+/* The indexes of @values, from the least value to the greatest; equal ones as they are. */
+void hmem_exchange_order(const double values[HMEM_CLASSES], uint8_t order[HMEM_CLASSES]);
+
 /*
  * Choose up to @pairs pages of @hot and as many of @cold: what they change places for.  An
  * access saves @access_ns in tier 0, and one page's move takes @move_ns.  Returns the time,

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <math.h>
 #include <string.h>
 
 #include "explain.h"
@@ -13,7 +12,7 @@ static struct hmem_known_rate rate_of(const struct hmem_rates *r, unsigned int c
 {
 	return (struct hmem_known_rate) {
 		.rate = r->rate[class],
-		.factor = exp(2 * r->error[class]),
+		.factor = hmem_rates_factor(r, class),
 	};
 }
 
@@ -86,7 +85,6 @@ bool hmem_explain_page(const struct hmem_placer *p, uint64_t gfn,
 {
 	const struct hmem_pages_range *range = hmem_pages_find(&p->pages, gfn);
 	const struct hmem_rates *r = &p->bursts.rates;
-	const struct hmem_long_rate *level;
 	struct look_up l = { .gfn = gfn };
 	unsigned int class;
 	uint64_t slot;
@@ -95,14 +93,12 @@ bool hmem_explain_page(const struct hmem_placer *p, uint64_t gfn,
 		return false;
 	slot = range->slot + (gfn - range->gfn);
 	class = hmem_pages_bucket(&p->pages, slot);
-	level = &r->levels[class / 8];
 	hmem_pages_walk(&p->pages, slot / 64 * 64, slot / 64 * 64 + 64, may_move_fn, &l);
 	*page = (struct hmem_explained_page) {
 		.tier = range->tier,
 		.idle = class == HMEM_CLASS_IDLE,
 		.rate = rate_of(r, class),
-		.long_rate = level->sum.seconds > 0 ? level->sum.uses / level->sum.seconds :
-						      r->rate[class],
+		.long_rate = hmem_rates_long(r, class),
 		.may_move = l.may_move,
 	};
 	return true;

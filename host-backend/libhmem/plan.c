@@ -127,12 +127,6 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	return true;
 }
 
-/* By heat: may a page of rank @hi take the place of one of rank @lo? */
-static bool may_exchange(const struct hmem_sorter *s, unsigned int hi, unsigned int lo)
-{
-	return hi >= lo + s->apart;
-}
-
 /* By heat, hottest against coldest, a rank of each at a time, up to @n pairs. */
 static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
 {
@@ -146,7 +140,7 @@ static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
 			hot = s->hot.ranks.count[--hi];
 		while (!cold && lo < HMEM_BUCKETS - 1)
 			cold = s->cold.ranks.count[++lo];
-		if (!hot || !cold || !may_exchange(s, hi, lo))
+		if (!hot || !cold || hi < lo + s->apart)
 			break;
 		if (m > hot)
 			m = hot;
@@ -322,13 +316,7 @@ static void rank_classes(struct side *side, const double all[HMEM_CLASSES],
 {
 	uint8_t order[HMEM_CLASSES];
 
-	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
-		unsigned int at = i;
-
-		for (; at && all[order[at - 1]] > all[i]; at--)
-			order[at] = order[at - 1];
-		order[at] = i;
-	}
+	hmem_exchange_order(all, order);
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
 		side->rank[order[i]] = i;
 		side->ranks.all[i] = all[order[i]];

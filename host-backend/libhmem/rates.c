@@ -143,10 +143,10 @@ static double mean_of(const struct hmem_rate *m)
 }
 
 /*
- * Of @looked pages @used were used within @look_s; of what was measured before, @keep still
- * counts.  A page that was used may have been so more than once: the rate is that of a
- * Poisson process, and a look tells about it as much as counting all uses in a shorter
- * time would do, by Fisher's information.
+ * Add a look of @look_s to @m, in which @used of @looked pages were used; earlier looks count
+ * @keep times as much as before.  A page may have been used more than once in the look.  So
+ * the rate is that of a Poisson process, and the look counts as much as a count of all uses in
+ * a shorter time, by Fisher's information.
  */
 static void measure(struct hmem_rate *m, uint64_t looked, uint64_t used, double look_s,
 		    double keep)
@@ -216,7 +216,7 @@ static void smooth(struct hmem_rates *r, unsigned int class)
 	r->error[class] = 1 / sqrt(precision + own);
 }
 
-/* A level's rate is known from all its classes, over a longer time. */
+/* The rate of a level is that of the pages of all its classes, over a longer time. */
 static void measure_level(struct hmem_rates *r, unsigned int level)
 {
 	struct hmem_long_rate *l = &r->levels[level];
@@ -249,19 +249,24 @@ static double level_error(const struct hmem_long_rate *l)
 	return sqrt(1 / uses + fmax(rest, 0) / (uses * uses));
 }
 
-static double long_rate(const struct hmem_rates *r, unsigned int class)
+double hmem_rates_long(const struct hmem_rates *r, unsigned int class)
 {
 	const struct hmem_long_rate *level = &r->levels[class / 8];
 
 	return level->sum.seconds > 0 ? mean_of(&level->sum) : r->rate[class];
 }
 
-/* What a page of the class does while that lasts, and until the horizon. */
+double hmem_rates_factor(const struct hmem_rates *r, unsigned int class)
+{
+	return exp(SURE * r->error[class]);
+}
+
+/* The accesses of a page of the class while its rate lasts, and until the horizon. */
 static void foresee(struct hmem_rates *r, unsigned int class)
 {
 	const struct hmem_long_rate *level = &r->levels[class / 8];
-	double now = r->rate[class], factor = exp(SURE * r->error[class]);
-	double later = long_rate(r, class), spread = factor;
+	double now = r->rate[class], factor = hmem_rates_factor(r, class);
+	double later = hmem_rates_long(r, class), spread = factor;
 
 	if (level->sum.seconds > 0)
 		spread = exp(SURE * level_error(level));
@@ -274,15 +279,15 @@ static void foresee(struct hmem_rates *r, unsigned int class)
 }
 
 /*
- * The look is about pages that were looked at before, @lag_s ago: how much is left of what
- * set their classes apart then?
+ * The look has observed pages whose last look was @lag_s ago.  Measure how much is left of the
+ * deviations that their classes had then.
  */
 static void compare(struct hmem_rates *r)
 {
 	hmem_lasting_age(&r->lasting, r->lag_s, KEEP_LONG);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
-		double later = long_rate(r, c), was = r->rate[c];
-		double factor = exp(SURE * r->error[c]);
+		double later = hmem_rates_long(r, c), was = r->rate[c];
+		double factor = hmem_rates_factor(r, c);
 		struct hmem_rate now = { 0 };
 
 		/* A deviation that can be chance would be gone in any case. */

@@ -147,4 +147,10 @@ static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 /* All bits of the look are taken: measure the classes. */
 void hmem_rates_end(struct hmem_rates *r);
 
+/* The rate of the class's level in the long run, in accesses per second. */
+double hmem_rates_long(const struct hmem_rates *r, unsigned int class);
+
+/* The factor by which two standard errors change the rate of a class. */
+double hmem_rates_factor(const struct hmem_rates *r, unsigned int class);
+
 #endif /* HMEM_RATES_H */
