@@ -400,6 +400,29 @@ void start_driver(Test *t)
     g_assert_true(t->d->state.features & (1ull << VIRTIO_HMEM_F_LARGE));
 }
 
+void move_driver(Test *from, Test *to)
+{
+    QVirtQueue *vqs[] = {
+        from->hmem.hint_vq, from->hmem.result_vq, from->hmem.scan_vq,
+        from->hmem.access_vq, from->hmem.resize_vq,
+    };
+    int i;
+
+    to->pci = g_memdup2(from->pci, sizeof(*from->pci));
+    to->pci->pdev = g_memdup2(from->pci->pdev, sizeof(*from->pci->pdev));
+    to->pci->pdev->bus = to->qs->pcibus;
+    migrate_allocator(&from->qs->alloc, &to->qs->alloc);
+    to->hmem = from->hmem;
+    to->hmem.qts = to->qts;
+    to->hmem.alloc = &to->qs->alloc;
+    to->hmem.vdev = &to->pci->vdev;
+    for (i = 0; i < ARRAY_SIZE(vqs); i++) {
+        if (vqs[i]) {
+            vqs[i]->vdev = to->hmem.vdev;
+        }
+    }
+}
+
 void setup_driver(Test *t)
 {
     setup(t);

@@ -182,6 +182,9 @@ void setup(Test *t);
 
 void start_driver(Test *t);
 
+/* Use the driver's state of the source of a migration on its target. */
+void move_driver(Test *from, Test *to);
+
 void setup_driver(Test *t);
 
 void teardown(Test *t);

@@ -47,23 +47,6 @@ static void setup_target(Test *to, const char *uri)
     g_assert_cmphex(to->d->state.flags, ==, 0);
 }
 
-/* Use the driver's state of the source on the target. */
-static void move_driver(Test *from, Test *to)
-{
-    to->pci = g_memdup2(from->pci, sizeof(*from->pci));
-    to->pci->pdev = g_memdup2(from->pci->pdev, sizeof(*from->pci->pdev));
-    to->pci->pdev->bus = to->qs->pcibus;
-    migrate_allocator(&from->qs->alloc, &to->qs->alloc);
-    to->hmem = from->hmem;
-    to->hmem.qts = to->qts;
-    to->hmem.alloc = &to->qs->alloc;
-    to->hmem.vdev = &to->pci->vdev;
-    to->hmem.hint_vq->vdev = to->hmem.vdev;
-    to->hmem.result_vq->vdev = to->hmem.vdev;
-    to->hmem.scan_vq->vdev = to->hmem.vdev;
-    to->hmem.access_vq->vdev = to->hmem.vdev;
-}
-
 static void start_migration(Test *from, const char *uri)
 {
     qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"

@@ -634,20 +634,6 @@ static uint64_t frames_sent(QTestState *qts)
     return num;
 }
 
-/* The driver has moved with its machine. */
-static void move_driver(Test *from, Test *to)
-{
-    to->pci = g_memdup2(from->pci, sizeof(*from->pci));
-    to->pci->pdev = g_memdup2(from->pci->pdev, sizeof(*from->pci->pdev));
-    to->pci->pdev->bus = to->qs->pcibus;
-    migrate_allocator(&from->qs->alloc, &to->qs->alloc);
-    to->hmem = from->hmem;
-    to->hmem.qts = to->qts;
-    to->hmem.alloc = &to->qs->alloc;
-    to->hmem.vdev = &to->pci->vdev;
-    to->hmem.resize_vq->vdev = to->hmem.vdev;
-}
-
 /*
  * Most of tier 1 is given up: nothing is sent for it, nor does it come into
  * being by that, on either side.  What is taken back meanwhile is sent.
