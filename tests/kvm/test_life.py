@@ -4,6 +4,7 @@ another QEMU, is rebooted, has its device unplugged, or shares hmemd with a seco
 machine."""
 
 from guest import test
+from nested import AUTO
 
 STOP = "/run/stop"
 MIB = 16
@@ -30,7 +31,7 @@ class Work:
         hmemd.policy(self.vm.name, name="off")
         hmemd.migrate_all(1, vm=self.vm.name)
         before = hmemd.stats(self.vm.name)["counters"]["promoted"]
-        hmemd.policy(self.vm.name, name="auto")
+        hmemd.policy(self.vm.name, **AUTO)
         hmemd.wait(lambda: hmemd.stats(self.vm.name)["counters"]["promoted"] >=
                    before + least or self.program.status is not None,
                    "pages to be promoted", timeout=600)

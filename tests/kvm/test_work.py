@@ -4,6 +4,7 @@ uses, and no data is lost.  The tests take each tracker, with KVM's dirty log an
 KVM's dirty ring."""
 
 from guest import Skip, test
+from nested import AUTO
 
 STOP = "/run/stop"
 MIB = 16
@@ -38,11 +39,6 @@ def work(rig, policy, accel="kvm"):
     print(program.wait())
     assert vm.qom("driver-state") == "ok"
     assert "violation" not in vm.logs()
-
-
-# On an emulated processor, a program uses its pages so seldom that a move pays only in an
-# hour.
-AUTO = {"name": "auto", "horizon": 3600}
 
 
 @test(kernels=("6.12",), timeout=900, parallel=True)

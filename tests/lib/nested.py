@@ -30,6 +30,9 @@ CHANNELS = ("console", "qmp", "agent")
 APPEND = ("cryptomgr.notests lsm=capability audit=0 "
           "initcall_blacklist=jent_mod_init,crypto_kdf108_init")
 KVM = "/sys/kernel/debug/kvm"
+# The policy for tests that wait for moves.  On TCG, a program of level 2 uses its pages so
+# seldom that a move does not pay within the usual 20 s, but within an hour.
+AUTO = {"name": "auto", "horizon": 3600}
 
 
 class Remote:

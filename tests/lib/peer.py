@@ -10,6 +10,7 @@ import itertools
 import mmap
 import os
 import pathlib
+import re
 import socket
 import struct
 import threading
@@ -18,7 +19,9 @@ import time
 from daemon import REASONS, VM_SOCKET
 from vm import VMError
 
-MAGIC, VERSION = 0x6d656d68, 6
+LINK = pathlib.Path(__file__).parents[2] / "host-backend/include/hmem_link.h"
+MAGIC = 0x6d656d68
+VERSION = int(re.search(r"^#define HMEM_LINK_VERSION\s+(\d+)u$", LINK.read_text(), re.M)[1])
 HELLO, RANGES, STATE, RESULTS, REJECT, TICK = range(1, 7)
 WELCOME, HINTS, TRACK, TICK_DONE = range(0x81, 0x85)
 MAX_HINTS = 511
