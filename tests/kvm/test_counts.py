@@ -49,7 +49,9 @@ class Machine:
               " ".join(f"{k}={self.boot[k]}" for k in SHOWN) +
               "\n         end:  " + " ".join(f"{k}={end[k]}" for k in SHOWN) +
               f"\n         mean: pages_2m={self.mean('pages_2m'):.1f} "
-              f"pages_4k={self.mean('pages_4k'):.1f}")
+              f"pages_4k={self.mean('pages_4k'):.1f}"
+              "\n         2 MiB mappings every 5 s: " +
+              " ".join(str(s["pages_2m"]) for s in self.samples))
         print("         more: " + " ".join(
             f"{k}={end[k] - self.boot[k]}" for k in sorted(end) if end[k] != self.boot[k]
             and k not in SHOWN and "_ns" not in k and "hist" not in k))
