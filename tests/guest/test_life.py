@@ -155,8 +155,8 @@ def guest_sleeps(rig):
 
 def sleep_and_wake(vm, when="true"):
     """Run a command in the guest, suspend the guest to RAM, and wake it up."""
-    asleep = vm.spawn(f"{when}; echo mem > /sys/power/state")
     since = len(vm.events)
+    asleep = vm.spawn(f"{when}; echo mem > /sys/power/state")
     vm.wait_event("SUSPEND", since)
     vm.qmp("system_wakeup")
     vm.wait_event("WAKEUP", since)
