@@ -9,7 +9,7 @@ _hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
 
 _hmemctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='list status stats top heatmap migrate jobs cancel resize pool policy explain doctor' command='' i words=
+	local commands='list status stats top heatmap migrate jobs cancel resize pool policy config reload explain doctor' command='' i words=
 	local -a socket=()
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -53,8 +53,13 @@ _hmemctl() {
 			compopt -o nospace
 		else
 			words=$(_hmemctl_words "${socket[@]}" list | cut -d ' ' -f 1)
-			[ "$command" != policy ] || words="$words get set"
-			[ "$command" != list ] && [ "$command" != doctor ] || words=
+			[ "$command" != policy ] || words="$words get set reset"
+			[ "$command" != config ] || words='check show'
+			case $command in list | doctor | reload) words= ;; esac
+			if [ "$command" = config ] && [ "$prev" = check ]; then
+				compopt -o default
+				words=
+			fi
 			[ "$command" != cancel ] ||
 				words=$(_hmemctl_words "${socket[@]}" jobs | tr -s ' ' |
 					sed 's/^ //' | cut -d ' ' -f 1)

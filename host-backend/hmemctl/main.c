@@ -23,6 +23,8 @@ static const struct {
 	{ "resize", cmd_resize },
 	{ "pool", cmd_pool },
 	{ "policy", cmd_policy },
+	{ "config", cmd_config },
+	{ "reload", cmd_reload },
 	{ "explain", cmd_explain },
 	{ "doctor", cmd_doctor },
 };
@@ -46,7 +48,8 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, jobs, cancel, resize, pool, policy, explain or doctor");
+			   "migrate, jobs, cancel, resize, pool, policy, config, reload, "
+			   "explain or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -69,6 +72,8 @@ static const struct argp argp = {
 	       "  resize    change the size of a VM's tier\n"
 	       "  pool      who has how much of the host's DRAM, and why\n"
 	       "  policy    show or change the policy that moves a VM's pages\n"
+	       "  config    check the configuration, or show what was set since\n"
+	       "  reload    have hmemd read its configuration again\n"
 	       "  explain   why a VM's pages are where they are\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
@@ -94,5 +99,5 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "jobs, cancel, resize, pool, policy and doctor are", cmd.argv[0]);
+	    "jobs, cancel, resize, pool, policy, config, reload, explain and doctor are", cmd.argv[0]);
 }

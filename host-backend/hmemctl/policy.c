@@ -25,19 +25,20 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = {
 	.parser = parse_opt,
-	.args_doc = "[VM] get\n[VM] set KEY=VALUE...",
+	.args_doc = "[VM] get\n[VM] set KEY=VALUE...\n[VM] reset",
 	.doc = "Show or change the policy that moves a VM's pages."
 	       "\vname=off: pages move only by hand.  name=observe: the same, but heat is "
 	       "tracked.  name=writes: the most written pages move to tier 0.  "
 	       "name=hmmv: the hottest pages do.  name=hmvisor: the hottest pages do, "
 	       "and a write counts more than a read.  name=auto: a page moves if the move "
-	       "saves more time than it takes.  See hmemctl(1) for the other keys.",
+	       "saves more time than it takes.  See hmemctl(1) for the other keys.  reset: go back "
+	       "to the policy of hmemd's configuration.",
 	.children = global_argp,
 };
 
 static bool is_verb(const char *word)
 {
-	return !strcmp(word, "get") || !strcmp(word, "set");
+	return !strcmp(word, "get") || !strcmp(word, "set") || !strcmp(word, "reset");
 }
 
 int cmd_policy(int argc, char **argv)
@@ -49,7 +50,8 @@ int cmd_policy(int argc, char **argv)
 	};
 	unsigned int at = 0;
 	const char *vm = NULL;
-	bool set = false;
+	bool set = false, reset = false;
+	const char *from;
 	json *req, *o;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
@@ -57,14 +59,17 @@ int cmd_policy(int argc, char **argv)
 		vm = args.words[at++];
 	if (at < args.num) {
 		if (!is_verb(args.words[at]))
-			die(EXIT_USAGE, "policy: '%s' is neither get nor set",
+			die(EXIT_USAGE, "policy: '%s' is neither get, set nor reset",
 			    args.words[at]);
-		set = !strcmp(args.words[at++], "set");
+		set = !strcmp(args.words[at], "set");
+		reset = !strcmp(args.words[at++], "reset");
 	}
 	if (set ? at == args.num : at < args.num)
 		die(EXIT_USAGE, set ? "policy set: name KEY=VALUE, see hmemctl policy get" :
-		    "policy get: nothing more is expected");
+		    "policy: nothing more is expected after get or reset");
 	req = new_request("policy", vm);
+	if (reset)
+		json_object_object_add(req, "reset", json_object_new_boolean(true));
 	if (set) {
 		json *pairs = json_object_new_object();
 
@@ -90,6 +95,11 @@ int cmd_policy(int argc, char **argv)
 	}
 	if (!set || !globals.quiet)
 		table_print(&t);
+	from = text_of(o, "from");
+	if (!globals.quiet && !strcmp(from, "hmemctl"))
+		printf("set by hmemctl while hmemd ran; see hmemctl config show\n");
+	else if (!globals.quiet)
+		printf("set by %s\n", from);
 	json_object_put(o);
 	return EXIT_OK;
 }

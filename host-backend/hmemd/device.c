@@ -11,6 +11,7 @@
 #include "pass.h"
 #include "protocol.h"
 #include "room.h"
+#include "settings.h"
 #include "tracking.h"
 #include "windows.h"
 
@@ -137,6 +138,7 @@ void device_second(struct vm *vm)
 		return;
 	}
 	tracking_again(vm);
+	settings_again(vm);
 	batches_second(vm);
 	room_second(vm);
 	if (vm->rated_ms && now > vm->rated_ms) {

@@ -90,19 +90,19 @@ static struct vm *first_of_most(struct hmemd *d)
 
 bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid)
 {
-	unsigned int num, most = d->max_vms / 4 ? d->max_vms / 4 : 1;
+	unsigned int num, most = d->config.max_vms / 4 ? d->config.max_vms / 4 : 1;
 	struct vm *leaves = strangers_of(d, uid, &num);
-	bool all = vms_of(d, uid) >= d->max_user_vms;
+	bool all = vms_of(d, uid) >= d->config.max_user_vms;
 
 	if (all && !leaves) {
 		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u of "
 			      "that user are connected, see --max-user-vms", (int)pid,
-			      (int)uid, d->max_user_vms);
+			      (int)uid, d->config.max_user_vms);
 		return false;
 	}
 	if (!all && num < most)
-		leaves = d->num_vms < d->max_vms ? NULL : first_of_most(d);
-	if (!leaves && d->num_vms < d->max_vms)
+		leaves = d->num_vms < d->config.max_vms ? NULL : first_of_most(d);
+	if (!leaves && d->num_vms < d->config.max_vms)
 		return true;
 	if (!leaves) {
 		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u "

@@ -95,7 +95,7 @@ static int map_maps(struct vm *vm, struct hmem_err *err)
 int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 		    struct hmem_err *err)
 {
-	struct hmem_policy policy = vm->d->policy;
+	struct hmem_policy policy;
 	int ret;
 
 	if (vm->have_hello)
@@ -114,12 +114,11 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (batches_init(vm, hello->max_batches) < 0)
 		return hmem_fail(err, ENOMEM, "no memory for its batches");
 	set_name(vm);
-	if (vm_kept_policy(vm, &policy))
-		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
-			hmem_policy_name(policy.kind));
+	settings_init_vm(vm, &policy);
 	hmem_placer_init(&vm->placer, &policy, hello->tiers, hello->num_tiers,
 			 hello->min_window_ns);
 	pooling_init_vm(vm);
+	settings_apply(vm);
 	vm->have_hello = true;
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "policy.h"
 #include "policy_store.h"
 #include "pooling.h"
+#include "settings.h"
 #include "work.h"
 
 #define HMEMD_VERSION		"0.1"
@@ -49,14 +50,12 @@ struct hmemd {
 	uint64_t dropped;		/* VM connections dropped for a fault */
 	uint64_t jobs;			/* number of the last job */
 
-	/* From the command line. */
+	struct settings settings;
+	struct hmem_config config;
+	/* Where hmemd listens. */
 	const char *vm_socket, *control_socket;
-	struct hmem_policy policy;	/* policy of a new VM */
-	unsigned int max_vms, max_user_vms;
 	/* A running guest that has answered no hint for this long is late. */
 	unsigned int late_ms;
-	uint64_t max_frames;		/* limit for one VM */
-	uint64_t max_tables;		/* limit in bytes for all VMs together */
 	/* The fault of the last VM that was dropped. */
 	char last_fault[256];
 	struct turned_away turned_away;

@@ -20,11 +20,15 @@
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
-enum { OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_MAX_USER, OPT_LOCKSTEP,
-       OPT_HOST_ROOT, OPT_LATE,
-       OPT_POOL };
+/* Long options without a letter; those that the configuration has come first. */
+enum {
+	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
+	OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
+};
 
 static const struct argp_option options[] = {
+	{ "config", OPT_CONFIG, "FILE", 0,
+	  "Configuration file (" HMEM_CONFIG_FILE "), see hmemd.conf(5)", 0 },
 	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
 	{ "vm-socket", OPT_VM_SOCKET, "PATH", 0, "Socket that VMs connect to", 0 },
 	{ "policy", 'p', "NAME[,K=V...]", 0,
@@ -47,24 +51,6 @@ static const struct argp_option options[] = {
 	{ 0 }
 };
 
-static void parse_policy(struct argp_state *state, struct hmemd *d, char *arg)
-{
-	char *save, *word = strtok_r(arg, ",", &save);
-	struct hmem_err err;
-
-	if (!word || hmem_policy_set(&d->policy, "name", word, &err) < 0)
-		argp_error(state, "--policy: %s", word ? err.msg : "no name");
-	while ((word = strtok_r(NULL, ",", &save))) {
-		char *value = strchr(word, '=');
-
-		if (!value)
-			argp_error(state, "--policy: '%s' is not KEY=VALUE", word);
-		*value++ = '\0';
-		if (hmem_policy_set(&d->policy, word, value, &err) < 0)
-			argp_error(state, "--policy: %s", err.msg);
-	}
-}
-
 static void set_host_root(struct hmemd *d, const char *root)
 {
 	static char proc[128], mm[128];
@@ -74,33 +60,42 @@ static void set_host_root(struct hmemd *d, const char *root)
 	d->host_trackers.paths = (struct host_paths) { proc, mm };
 }
 
+/* The key of the configuration that an option sets; NULL: none. */
+static const char *config_key(int key)
+{
+	static const char *const keys[] = {
+		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
+	};
+
+	switch (key) {
+	case 's':
+		return "socket";
+	case 'p':
+		return "policy";
+	case 'v':
+		return "log";
+	default:
+		return key >= OPT_VM_SOCKET && key <= OPT_POOL ? keys[key - OPT_VM_SOCKET] :
+			NULL;
+	}
+}
+
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
+	const char *config = config_key(key);
 	struct hmemd *d = state->input;
 	struct hmem_err err;
 	uint64_t num;
 
+	if (config) {
+		if (settings_add(&d->settings, config, arg ? arg : "debug", &err) < 0)
+			argp_error(state, "%s", err.msg);
+		return 0;
+	}
 	switch (key) {
-	case 's':
-		d->control_socket = arg;
-		break;
-	case OPT_VM_SOCKET:
-		d->vm_socket = arg;
-		break;
-	case 'p':
-		parse_policy(state, d, arg);
-		break;
-	case OPT_MAX_VMS:
-		if (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 || !num ||
-		    num > 65536)
-			argp_error(state, "--max-vms: 1 to 65536, not '%s'", arg);
-		d->max_vms = num;
-		break;
-	case OPT_MAX_USER:
-		if (hmem_parse_num(arg, strlen(arg), &num, &err) < 0 || !num ||
-		    num > 65536)
-			argp_error(state, "--max-user-vms: 1 to 65536, not '%s'", arg);
-		d->max_user_vms = num;
+	case OPT_CONFIG:
+		d->settings.file = arg;
+		d->settings.file_given = true;
 		break;
 	case OPT_LOCKSTEP:
 		num = 1;
@@ -109,31 +104,11 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--lockstep: 1 to 65536 VMs, not '%s'", arg);
 		d->lockstep.min = num;
 		break;
-	case OPT_MAX_GUEST:
-		if (hmem_parse_size(arg, strlen(arg), &num, &err) < 0)
-			argp_error(state, "--max-guest: %s", err.msg);
-		d->max_frames = num >> VIRTIO_HMEM_GFN_SHIFT;
-		if (!d->max_frames || d->max_frames > HMEM_MAX_GFN)
-			argp_error(state, "--max-guest: 4K to 256T, not '%s'", arg);
-		break;
-	case OPT_MAX_TABLES:
-		if (hmem_parse_size(arg, strlen(arg), &d->max_tables, &err) < 0)
-			argp_error(state, "--max-tables: %s", err.msg);
-		break;
-	case OPT_POOL:
-		if (hmem_parse_size(arg, strlen(arg), &d->pooling.bytes, &err) < 0)
-			argp_error(state, "--pool: %s", err.msg);
-		if (!d->pooling.bytes)
-			argp_error(state, "--pool: more than 0, not '%s'", arg);
-		break;
 	case OPT_LATE:
 		d->late_ms = atoi(arg);
 		break;
 	case OPT_HOST_ROOT:
 		set_host_root(d, arg);
-		break;
-	case 'v':
-		log_set_level(LOG_DEBUG);
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s': hmemd takes options only", arg);
@@ -142,11 +117,6 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
-}
-
-static uint64_t host_memory(void)
-{
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
 static const struct argp argp = {
@@ -204,10 +174,12 @@ static void next_signal(struct signals *s)
 static void on_signal(struct io *io, enum io_op op, int res)
 {
 	struct signals *s = (struct signals *)io;
+	struct hmem_err err;
 
 	(void)op;
 	if (res == sizeof(s->info) && s->info.ssi_signo == SIGHUP) {
-		log_msg(LOG_INFO, "SIGHUP: there is no configuration to be read again");
+		if (settings_reload(s->d, &err) < 0)
+			log_msg(LOG_ERR, "the configuration stays as it was: %s", err.msg);
 	} else if (res == sizeof(s->info)) {
 		s->at_once = s->d->loop.stop;
 		s->d->loop.stop = true;
@@ -284,26 +256,43 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 		;
 }
 
+/* The paths stay the same when the configuration is read again. */
+static int choose_sockets(struct hmemd *d, struct hmem_err *err)
+{
+	static char vm_path[256], control_path[256];
+	const char *vm = d->config.vm_socket, *control = d->config.socket;
+	char dir[100] = "";
+	int ret = 0;
+
+	if (!vm || !control)
+		ret = listener_default_dir(dir, sizeof(dir), err);
+	if (vm)
+		snprintf(vm_path, sizeof(vm_path), "%s", vm);
+	else
+		snprintf(vm_path, sizeof(vm_path), "%s/vm.sock", dir);
+	if (control)
+		snprintf(control_path, sizeof(control_path), "%s", control);
+	else
+		snprintf(control_path, sizeof(control_path), "%s/control.sock", dir);
+	d->vm_socket = vm_path;
+	d->control_socket = control_path;
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
-	static char vm_path[128], control_path[128];
 	struct hmemd d = {
-		.max_vms = 256,
-		.max_user_vms = UINT_MAX,
+		.settings.file = HMEM_CONFIG_FILE,
 		/* A batch has at most 1 GiB; no guest needs ten seconds to copy that. */
 		.late_ms = 10000,
-		.max_frames = UINT64_C(1) << 32,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
 		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
 	};
 	struct signals signals = { 0 };
 	struct hmem_err err = { "" };
-	char dir[100];
 	int ret;
 
-	hmem_policy_init(&d.policy);
-	d.max_tables = host_memory() / 32;
 	TAILQ_INIT(&d.vms);
 	TAILQ_INIT(&d.clients);
 	lockstep_init(&d.lockstep);
@@ -315,10 +304,11 @@ int main(int argc, char **argv)
 	d.host_trackers.queue = &d.host_scans;
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
-	policy_store_init(&d.policies, d.max_vms);
 	pooling_init(&d.pooling);
-	if (d.lockstep.min)
-		d.policy.lockstep = 1;
+	ret = settings_load(&d, &err);
+	policy_store_init(&d.policies, d.config.max_vms);
+	if (ret < 0)
+		goto fail;
 	d.started = loop_now();
 
 	ret = closer_start(&d.closer, &err);
@@ -326,17 +316,9 @@ int main(int argc, char **argv)
 		ret = loop_init(&d.loop, &err);
 	if (ret < 0)
 		goto fail;
-	if (!d.vm_socket || !d.control_socket) {
-		ret = listener_default_dir(dir, sizeof(dir), &err);
-		if (ret < 0)
-			goto fail;
-		snprintf(vm_path, sizeof(vm_path), "%s/vm.sock", dir);
-		snprintf(control_path, sizeof(control_path), "%s/control.sock", dir);
-		if (!d.vm_socket)
-			d.vm_socket = vm_path;
-		if (!d.control_socket)
-			d.control_socket = control_path;
-	}
+	ret = choose_sockets(&d, &err);
+	if (ret < 0)
+		goto fail;
 	d.second.complete = on_second;
 	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.second) < 0) {
 		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
@@ -367,6 +349,7 @@ fail:
 	listener_close(&d.control_listener);
 	policy_store_free(&d.policies);
 	pooling_free(&d.pooling);
+	hmem_config_free(&d.config);
 	if (d.loop.slots)
 		loop_exit(&d.loop);
 	return ret < 0 ? 1 : 0;

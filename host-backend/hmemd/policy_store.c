@@ -69,6 +69,14 @@ bool policy_store_find(struct policy_store *s, const struct policy_owner *owner,
 	return true;
 }
 
+void policy_store_forget(struct policy_store *s, const struct policy_owner *owner)
+{
+	struct kept_policy *k = find(s, owner);
+
+	if (k)
+		forget(s, k);
+}
+
 void policy_store_free(struct policy_store *s)
 {
 	while (!TAILQ_EMPTY(&s->kept))

@@ -33,6 +33,8 @@ int policy_store_keep(struct policy_store *s, const struct policy_owner *owner,
 bool policy_store_find(struct policy_store *s, const struct policy_owner *owner,
 		       struct hmem_policy *policy);
 
+void policy_store_forget(struct policy_store *s, const struct policy_owner *owner);
+
 void policy_store_free(struct policy_store *s);
 
 #endif /* HMEMD_POLICY_STORE_H */

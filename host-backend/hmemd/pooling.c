@@ -10,7 +10,7 @@
 #include "vm.h"
 
 /* Of the operator's weights. */
-#define MAX_WEIGHT	1000u
+#define MAX_WEIGHT	HMEM_CONFIG_MAX_WEIGHT
 #define SECOND_NS	UINT64_C(1000000000)
 
 void pooling_init(struct pooling *p)
@@ -19,9 +19,7 @@ void pooling_init(struct pooling *p)
 
 	hmem_pool_config_init(&config);
 	config.num_nodes = 1;
-	/* Without --pool nobody is asked, so nobody can be stuck. */
-	if (!p->bytes)
-		config.patience = UINT_MAX;
+	p->patience = config.patience;
 	hmem_pool_init(&p->pool, &config);
 }
 
@@ -47,14 +45,27 @@ static uint64_t has(const struct vm *vm)
 	       vm->placer.pages.frames[0];
 }
 
-void pooling_init_vm(struct vm *vm)
+static uint64_t default_guarantee(const struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
+
+	return t->unit ? frames_of(t->min) : 0;
+}
+
+/* A VM that cannot be resized has no maximum: what would it have if it could? */
+static uint64_t default_maximum(const struct vm *vm)
+{
+	const struct hmem_link_tier *t = &vm->hello.tiers[0];
+
+	return t->unit ? frames_of(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
+}
+
+void pooling_init_vm(struct vm *vm)
+{
 	struct hmem_pool_member *m = &vm->pooled.member;
 
-	m->guarantee = t->unit ? frames_of(t->min) : 0;
-	/* Of a VM that cannot be resized, what would be if it could. */
-	m->maximum = t->unit ? frames_of(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
+	m->guarantee = default_guarantee(vm);
+	m->maximum = default_maximum(vm);
 	m->weight = 1;
 	/* hmemd does not know how many the VM has: its time counts as much as that of others. */
 	m->processors = 1;
@@ -76,7 +87,7 @@ static void look_at(struct vm *vm)
 
 	m->actual[0] = has(vm);
 	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
-		   (vm->d->pooling.bytes && !can_resize(vm));
+		   (vm->d->config.pool && !can_resize(vm));
 	/* Between bursts; while one is under way, the last one counts. */
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;
@@ -130,7 +141,9 @@ void pooling_second(struct hmemd *d)
 		look_at(vm);
 		all += has(vm);
 	}
-	p->pool.config.capacity[0] = p->bytes ? frames_of(p->bytes) : all;
+	p->pool.config.capacity[0] = d->config.pool ? frames_of(d->config.pool) : all;
+	/* Without a pool nobody is asked, so nobody can be stuck. */
+	p->pool.config.patience = d->config.pool ? p->patience : UINT_MAX;
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
 			continue;
@@ -144,41 +157,24 @@ void pooling_second(struct hmemd *d)
 		p->pool.config.capacity[0] = 0;
 	hmem_pool_decide(&p->pool, SECOND_NS);
 	TAILQ_FOREACH(vm, &d->vms, link) {
-		if (p->bytes && vm->pooled.is_member)
+		if (d->config.pool && vm->pooled.is_member)
 			resize(vm);
 	}
 }
 
-int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
+/* Give the VM these bounds, in frames.  Nothing has changed after an error. */
+static int set_bounds(struct vm *vm, uint64_t guarantee, uint64_t maximum,
+		      struct hmem_err *err)
 {
 	struct hmem_pool_member *m = &vm->pooled.member, old = *m;
 	struct hmem_pool *pool = &vm->d->pooling.pool;
-	uint64_t num = 0;
-	int ret = -EINVAL;
+	int ret;
 
-	if (!strcmp(key, "weight")) {
-		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
-		    num > MAX_WEIGHT)
-			return hmem_fail(err, EINVAL, "weight: 1 to %u, not '%s'", MAX_WEIGHT,
-					 value);
-		m->weight = num;
-		return 0;
-	}
-	if (strcmp(key, "guarantee") && strcmp(key, "maximum"))
-		return hmem_fail(err, EINVAL, "no '%s': guarantee, maximum and weight are",
-				 key);
-	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
-		return ret;
-	num = frames_of(num);
-	if (!strcmp(key, "guarantee"))
-		m->guarantee = num;
-	else
-		m->maximum = num;
-	if (m->guarantee > m->maximum) {
-		*m = old;
+	if (guarantee > maximum)
 		return hmem_fail(err, EINVAL, "the guarantee of vm '%s' would be more than its "
 				 "maximum: set the other one first", vm->name);
-	}
+	m->guarantee = guarantee;
+	m->maximum = maximum;
 	if (!vm->pooled.is_member)
 		return 0;
 	/* In the pool anew, which says whether that can be. */
@@ -192,4 +188,52 @@ int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_e
 	vm->pooled.is_member = true;
 	m->credit = old.credit;
 	return 0;
+}
+
+void pooling_configure(struct vm *vm, const struct hmem_vm_config *config)
+{
+	uint64_t guarantee = config->guarantee == UINT64_MAX ? default_guarantee(vm) :
+			     frames_of(config->guarantee);
+	uint64_t maximum = config->maximum == UINT64_MAX ? default_maximum(vm) :
+			   frames_of(config->maximum);
+	struct hmem_err err;
+
+	if (vm->pooled.by_hand)
+		return;
+	vm->pooled.member.weight = config->weight ? config->weight : 1;
+	if (set_bounds(vm, guarantee, maximum, &err) < 0)
+		log_msg(LOG_WARN, "vm '%s': its pool-guarantee and pool-maximum are not in "
+			"force: %s", vm->name, err.msg);
+}
+
+static int set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
+{
+	struct hmem_pool_member *m = &vm->pooled.member;
+	uint64_t num = 0;
+
+	if (!strcmp(key, "weight")) {
+		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
+		    num > MAX_WEIGHT)
+			return hmem_fail(err, EINVAL, "weight: 1 to %u, not '%s'", MAX_WEIGHT,
+					 value);
+		m->weight = num;
+		return 0;
+	}
+	if (strcmp(key, "guarantee") && strcmp(key, "maximum"))
+		return hmem_fail(err, EINVAL, "no '%s': guarantee, maximum and weight are",
+				 key);
+	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
+		return -EINVAL;
+	num = frames_of(num);
+	if (!strcmp(key, "guarantee"))
+		return set_bounds(vm, num, m->maximum, err);
+	return set_bounds(vm, m->guarantee, num, err);
+}
+
+int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
+{
+	int ret = set(vm, key, value, err);
+
+	vm->pooled.by_hand |= !ret;
+	return ret;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The DRAM of the host, which all VMs share: pool.h decides, once a second.  With --pool the
- * VMs are resized accordingly; without, hmemctl pool says what would be.
+ * The DRAM of the host, which all VMs share: pool.h decides, once a second.  If a pool is
+ * configured, hmemd resizes the VMs accordingly; otherwise `hmemctl pool` shows the sizes that
+ * the VMs would have.
  */
 #ifndef HMEMD_POOLING_H
 #define HMEMD_POOLING_H
 
+#include "config.h"
 #include "err.h"
 #include "pool.h"
 
@@ -14,8 +16,8 @@ struct vm;
 
 struct pooling {
 	struct hmem_pool pool;
-	/* DRAM for all VMs in bytes, from --pool; 0: what they have, and nothing is resized. */
-	uint64_t bytes;
+	/* The pool's own, see pooling_second(). */
+	unsigned int patience;
 };
 
 /* A VM's part in it; a member only while it has a place in the pool. */
@@ -23,6 +25,8 @@ struct pooled {
 	struct hmem_pool_member member;
 	struct hmem_worth worth;
 	bool is_member;
+	/* A client has set the bounds or the weight, which the configuration then leaves. */
+	bool by_hand;
 	/* It was refused, and the log says so. */
 	bool told;
 };
@@ -32,6 +36,12 @@ void pooling_free(struct pooling *p);
 
 /* The VM's tiers are known: what it may have, unless somebody says otherwise. */
 void pooling_init_vm(struct vm *vm);
+
+/*
+ * Give the VM the bounds and the weight that are configured for it, unless a client has set
+ * them.  Logs a warning if that is not possible.
+ */
+void pooling_configure(struct vm *vm, const struct hmem_vm_config *config);
 
 /* The VM goes. */
 void pooling_remove(struct vm *vm);

@@ -25,7 +25,7 @@ static uint64_t table_bytes(const struct hmem_link_range *ranges, uint32_t num)
 static int tables_fit(const struct vm *vm, const struct hmem_link_range *ranges,
 		      uint32_t num, struct hmem_err *err)
 {
-	uint64_t bytes = table_bytes(ranges, num), max = vm->d->max_tables;
+	uint64_t bytes = table_bytes(ranges, num), max = vm->d->config.max_tables;
 	uint64_t others = 0;
 	const struct vm *other;
 	char need[24], room[24];
@@ -94,7 +94,7 @@ int ranges_update(struct vm *vm, const struct hmem_link_range *ranges, uint32_t 
 	copy = malloc(num * sizeof(*copy));
 	if (!copy)
 		return hmem_fail(err, ENOMEM, "no memory for its ranges");
-	ret = hmem_placer_ranges(&vm->placer, ranges, num, vm->d->max_frames, err);
+	ret = hmem_placer_ranges(&vm->placer, ranges, num, vm->d->config.max_frames, err);
 	if (ret < 0) {
 		free(copy);
 		return ret;

@@ -76,7 +76,7 @@ void verb_pool(struct client *client, json *req)
 	o = json_object_new_object();
 	pool = json_object_new_object();
 	vms = json_object_new_array();
-	json_put_bool(pool, "acts", p->bytes);
+	json_put_bool(pool, "acts", client->d->config.pool);
 	put_frames(pool, "bytes", p->pool.config.capacity[0]);
 	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
 	TAILQ_FOREACH(vm, &client->d->vms, link) {

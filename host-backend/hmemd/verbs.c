@@ -29,9 +29,9 @@ static void do_info(struct client *client, json *req)
 	json_put_u64(h, "uptime_s", (loop_now() - d->started) / 1000);
 	json_put_str(h, "vm_socket", d->vm_socket);
 	json_put_str(h, "control_socket", d->control_socket);
-	json_put_str(h, "policy", hmem_policy_name(d->policy.kind));
-	json_put_u64(h, "max_vms", d->max_vms);
-	json_put_u64(h, "max_guest_bytes", d->max_frames << VIRTIO_HMEM_GFN_SHIFT);
+	json_put_str(h, "policy", hmem_policy_name(d->config.policy.kind));
+	json_put_u64(h, "max_vms", d->config.max_vms);
+	json_put_u64(h, "max_guest_bytes", d->config.max_frames << VIRTIO_HMEM_GFN_SHIFT);
 	json_put_u64(h, "dropped", d->dropped);
 	json_put_str(h, "last_fault", d->last_fault);
 	json_put_u64(h, "turned_away", d->turned_away.vms);
@@ -41,7 +41,7 @@ static void do_info(struct client *client, json *req)
 	json_put_u64(h, "not_introduced", doorman_strangers(d));
 	json_put_u64(h, "clients", d->num_clients);
 	json_put_u64(h, "max_clients", HMEM_MAX_CLIENTS);
-	json_put_u64(h, "max_tables_bytes", d->max_tables);
+	json_put_u64(h, "max_tables_bytes", d->config.max_tables);
 	json_put_u64(h, "log_lines_lost", log_lost());
 	json_object_object_add(o, "hmemd", h);
 	client_reply(client, o, true);
@@ -98,16 +98,21 @@ static void do_policy(struct client *client, json *req)
 {
 	struct vm *vm = client_find_vm(client, req);
 	json *set = json_get(req, "set", json_type_object);
+	bool reset = json_get_flag(req, "reset");
 	struct hmem_policy policy;
 	struct hmem_err err;
 	int ret;
 
 	if (!vm)
 		return;
-	if (set && vm->pass) {
+	if ((set || reset) && vm->pass) {
 		client->later = true;
 		pass_wait(vm, &client->waiter);
 		return;
+	}
+	if (reset) {
+		vm_forget_policy(vm);
+		settings_apply(vm);
 	}
 	if (set) {
 		policy = vm->placer.policy;
@@ -138,6 +143,18 @@ static void do_policy(struct client *client, json *req)
 	client_reply(client, vm_policy_json(vm), true);
 }
 
+static void do_reload(struct client *client, json *req)
+{
+	struct hmem_err err;
+
+	(void)req;
+	if (settings_reload(client->d, &err) < 0) {
+		client_fail(client, "usage", "the configuration stays as it was: %s", err.msg);
+		return;
+	}
+	client_reply(client, json_object_new_object(), true);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct client *client, json *req);
@@ -154,6 +171,7 @@ static const struct {
 	{ "resize", verb_resize },
 	{ "pool", verb_pool },
 	{ "explain", verb_explain },
+	{ "reload", do_reload },
 };
 
 bool verbs_run(struct client *client, const char *name, json *req)

@@ -80,13 +80,22 @@ static struct policy_owner policy_owner(const struct vm *vm)
 	return owner;
 }
 
-void vm_keep_policy(const struct vm *vm)
+void vm_keep_policy(struct vm *vm)
 {
 	struct policy_owner owner = policy_owner(vm);
 
+	strcpy(vm->policy_from, POLICY_BY_HAND);
 	if (policy_store_keep(&vm->d->policies, &owner, &vm->placer.policy) < 0)
 		log_msg(LOG_ERR, "vm '%s': no memory to keep its policy in: set it "
 			"again when the VM reconnects", vm->name);
+}
+
+void vm_forget_policy(struct vm *vm)
+{
+	struct policy_owner owner = policy_owner(vm);
+
+	policy_store_forget(&vm->d->policies, &owner);
+	vm->policy_from[0] = '\0';
 }
 
 bool vm_kept_policy(const struct vm *vm, struct hmem_policy *policy)

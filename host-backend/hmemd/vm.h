@@ -16,6 +16,9 @@
 #include "placer.h"
 #include "pooling.h"
 
+/* The value of policy_from if a client set the policy. */
+#define POLICY_BY_HAND	"hmemctl"
+
 struct batch;
 struct pass_waiter;
 
@@ -60,6 +63,10 @@ struct vm {
 	/* Tracking failed because DAMON was busy: try again. */
 	bool track_again;
 	struct hmem_placer placer;
+	/* The place where the policy was set: a file, or POLICY_BY_HAND. */
+	char policy_from[128];
+	/* The configuration has changed during a pass, see settings_again(). */
+	bool apply_settings;
 	struct pooled pooled;
 	/* As in the last RANGES. */
 	struct hmem_link_range *ranges;
@@ -138,7 +145,9 @@ static inline bool vm_lockstep(const struct vm *vm)
  * Keep the VM's policy, which was set by hand, for the time when the VM comes back.  Logs it
  * if memory does not suffice.
  */
-void vm_keep_policy(const struct vm *vm);
+void vm_keep_policy(struct vm *vm);
+/* The VM's policy is no longer the one that was set by hand. */
+void vm_forget_policy(struct vm *vm);
 
 /* Returns false, and leaves @policy unchanged, if none is kept for the VM. */
 bool vm_kept_policy(const struct vm *vm, struct hmem_policy *policy);

@@ -280,5 +280,6 @@ json *vm_policy_json(struct vm *vm)
 	}
 	json_put_str(o, "vm", vm->name);
 	json_object_object_add(o, "policy", p);
+	json_put_str(o, "from", vm->policy_from);
 	return o;
 }

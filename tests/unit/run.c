@@ -31,9 +31,9 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 {
 	const char *argv[MAX_ARGS] = {
 		program("HMEMD"), "-v", "--vm-socket", d->vm_socket, "--socket",
-		d->control_socket, "--policy=off",
+		d->control_socket, "--config", d->config, "--policy=off",
 	};
-	unsigned int n = 7;
+	unsigned int n = 9;
 	pid_t pid;
 
 	for (; args && *args; args++)
@@ -87,6 +87,8 @@ void daemon_start(struct daemon *d, const char *const *args)
 	snprintf(d->control_socket, sizeof(d->control_socket), "%s/control.sock",
 		 d->dir);
 	snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
+	snprintf(d->config, sizeof(d->config), "%s/hmemd.conf", d->dir);
+	close(open(d->config, O_WRONLY | O_CREAT, 0600));
 	daemon_restart(d, args);
 }
 
@@ -119,6 +121,7 @@ void daemon_stop(struct daemon *d)
 	snprintf(path, sizeof(path), "%s.lock", d->control_socket);
 	unlink(path);
 	unlink(d->log);
+	unlink(d->config);
 	assert_return_code(rmdir(d->dir), errno);
 }
 

@@ -10,7 +10,8 @@
 struct daemon {
 	pid_t pid;
 	char dir[32];
-	char vm_socket[64], control_socket[64], log[64];
+	/* The configuration file is empty at first. */
+	char vm_socket[64], control_socket[64], log[64], config[64];
 };
 
 struct ctl {

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fnmatch.h>
+#include <ini.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "link_check.h"
+#include "numbers.h"
+
+#define MAX_NUM_VMS		65536u
+/* Of section's and key's names, for the INI parser. */
+#define MAX_WORD	49u
+
+/* --- the daemon's settings --- */
+
+static int set_text(char **to, const char *value, struct hmem_err *err)
+{
+	char *copy;
+
+	if (!*value)
+		return hmem_fail(err, EINVAL, "a path is expected");
+	copy = strdup(value);
+	if (!copy)
+		return hmem_fail(err, ENOMEM, "no memory for the configuration");
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+static int set_vms(uint32_t *to, const char *value, struct hmem_err *err)
+{
+	uint64_t num;
+
+	if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num || num > MAX_NUM_VMS)
+		return hmem_fail(err, EINVAL, "1 to %u, not '%.64s'", MAX_NUM_VMS, value);
+	*to = num;
+	return 0;
+}
+
+static int set_size(uint64_t *to, const char *value, struct hmem_err *err)
+{
+	return hmem_parse_size(value, strlen(value), to, err);
+}
+
+static int set_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->socket, value, err);
+}
+
+static int set_vm_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->vm_socket, value, err);
+}
+
+static int set_max_vms(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_vms(&c->max_vms, value, err);
+}
+
+static int set_max_user_vms(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_vms(&c->max_user_vms, value, err);
+}
+
+static int set_max_guest(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	uint64_t bytes;
+	int ret = set_size(&bytes, value, err);
+
+	if (ret < 0)
+		return ret;
+	bytes >>= VIRTIO_HMEM_GFN_SHIFT;
+	if (!bytes || bytes > HMEM_MAX_GFN)
+		return hmem_fail(err, EINVAL, "4K to 256T, not '%.64s'", value);
+	c->max_frames = bytes;
+	return 0;
+}
+
+static int set_max_tables(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_size(&c->max_tables, value, err);
+}
+
+static int set_pool(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	uint64_t bytes;
+	int ret = set_size(&bytes, value, err);
+
+	if (ret < 0)
+		return ret;
+	if (!bytes)
+		return hmem_fail(err, EINVAL, "more than 0, not '%.64s'", value);
+	c->pool = bytes;
+	return 0;
+}
+
+static int set_log(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	if (strcmp(value, "info") && strcmp(value, "debug"))
+		return hmem_fail(err, EINVAL, "info or debug, not '%.64s'", value);
+	c->verbose = !strcmp(value, "debug");
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*set)(struct hmem_config *c, const char *value, struct hmem_err *err);
+} keys[] = {
+	{ "socket", set_socket },
+	{ "vm-socket", set_vm_socket },
+	{ "max-vms", set_max_vms },
+	{ "max-user-vms", set_max_user_vms },
+	{ "max-guest", set_max_guest },
+	{ "max-tables", set_max_tables },
+	{ "pool", set_pool },
+	{ "log", set_log },
+};
+
+int hmem_config_set(struct hmem_config *c, const char *key, const char *value,
+		    struct hmem_err *err)
+{
+	struct hmem_err why;
+	char known[128];
+	size_t len = 0;
+	int ret;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (strcmp(key, keys[i].name)) {
+			len += snprintf(known + len, sizeof(known) - len, "%s%s",
+					len ? ", " : "", keys[i].name);
+			continue;
+		}
+		ret = keys[i].set(c, value, &why);
+		return ret < 0 ? hmem_fail(err, -ret, "%s: %.200s", key, why.msg) : 0;
+	}
+	return hmem_fail(err, EINVAL, "'%.32s' is unknown: %s are known", key, known);
+}
+
+void hmem_config_init(struct hmem_config *c, uint64_t host_memory)
+{
+	*c = (struct hmem_config) {
+		.max_vms = 256,
+		.max_user_vms = MAX_NUM_VMS,
+		.max_frames = UINT64_C(1) << 32,
+		.max_tables = host_memory / 32,
+	};
+	hmem_policy_init(&c->policy);
+}
+
+void hmem_config_free(struct hmem_config *c)
+{
+	for (unsigned int i = 0; i < c->num_vms; i++) {
+		struct hmem_vm_section *s = &c->vms[i];
+
+		for (unsigned int j = 0; j < s->num; j++) {
+			free(s->settings[j].key);
+			free(s->settings[j].value);
+		}
+		free(s->settings);
+		free(s->pattern);
+		free(s->file);
+	}
+	free(c->vms);
+	free(c->socket);
+	free(c->vm_socket);
+}
+
+/* --- the settings of VMs --- */
+
+static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
+		  struct hmem_err *err)
+{
+	uint64_t num;
+
+	if (!strcmp(key, "pool-guarantee"))
+		return set_size(&vm->guarantee, value, err);
+	if (!strcmp(key, "pool-maximum"))
+		return set_size(&vm->maximum, value, err);
+	if (!strcmp(key, "pool-weight")) {
+		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
+		    num > HMEM_CONFIG_MAX_WEIGHT)
+			return hmem_fail(err, EINVAL, "pool-weight: 1 to %u, not '%.64s'",
+					 HMEM_CONFIG_MAX_WEIGHT, value);
+		vm->weight = num;
+		return 0;
+	}
+	return hmem_policy_set(&vm->policy, strcmp(key, "policy") ? key : "name", value, err);
+}
+
+static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
+{
+	*vm = (struct hmem_vm_config) {
+		.policy = c->policy,
+		.guarantee = UINT64_MAX,
+		.maximum = UINT64_MAX,
+	};
+}
+
+/* The text of @uuid, as people write a UUID. */
+static void format_uuid(char text[37], const uint8_t uuid[16])
+{
+	for (unsigned int i = 0; i < 16; i++) {
+		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+		text += sprintf(text, "%s%02x", dash ? "-" : "", uuid[i]);
+	}
+}
+
+void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],
+		    struct hmem_vm_config *vm)
+{
+	char text[37];
+
+	format_uuid(text, uuid);
+	init_vm(c, vm);
+	for (unsigned int i = 0; i < c->num_vms; i++) {
+		const struct hmem_vm_section *s = &c->vms[i];
+
+		if (strcasecmp(s->pattern, text) && fnmatch(s->pattern, name, 0))
+			continue;
+		/* All of them were checked when they were read. */
+		for (unsigned int j = 0; j < s->num; j++)
+			set_vm(vm, s->settings[j].key, s->settings[j].value, NULL);
+		vm->from = s->file;
+	}
+}
+
+/* --- files --- */
+
+/* What the INI parser's functions share. */
+struct parse {
+	struct hmem_config *c;
+	const char *file, *text;
+	size_t left;
+	unsigned int line;
+	/* The code and the line of the first wrong setting; 0: none so far. */
+	int ret;
+	unsigned int wrong;
+	struct hmem_err *err;
+	/* The section of the last setting, and its keys: "key key ". */
+	char section[80], seen[512];
+};
+
+/* The next of @c's sections about VMs; NULL: no memory. */
+static struct hmem_vm_section *add_section(struct parse *p, const char *pattern)
+{
+	struct hmem_config *c = p->c;
+	struct hmem_vm_section *all = realloc(c->vms, (c->num_vms + 1) * sizeof(*all));
+	struct hmem_vm_section s = { .pattern = strdup(pattern), .file = strdup(p->file) };
+
+	if (all)
+		c->vms = all;
+	if (!all || !s.pattern || !s.file) {
+		free(s.pattern);
+		free(s.file);
+		return NULL;
+	}
+	c->vms[c->num_vms] = s;
+	return &c->vms[c->num_vms++];
+}
+
+static int keep_setting(struct hmem_vm_section *s, const char *key, const char *value)
+{
+	struct hmem_setting *all, new = { strdup(key), strdup(value) };
+
+	if (!new.key || !new.value)
+		goto fail;
+	all = realloc(s->settings, (s->num + 1) * sizeof(*all));
+	if (!all)
+		goto fail;
+	all[s->num++] = new;
+	s->settings = all;
+	return 0;
+fail:
+	free(new.key);
+	free(new.value);
+	return -ENOMEM;
+}
+
+/* @is_new: no other setting of this section was read before. */
+static int vm_setting(struct parse *p, const char *pattern, bool is_new, const char *key,
+		      const char *value, struct hmem_err *err)
+{
+	struct hmem_vm_section *s;
+	struct hmem_vm_config vm;
+	int ret;
+
+	init_vm(p->c, &vm);
+	ret = set_vm(&vm, key, value, err);
+	if (ret < 0)
+		return ret;
+	s = is_new ? add_section(p, pattern) : &p->c->vms[p->c->num_vms - 1];
+	if (!s || keep_setting(s, key, value) < 0)
+		return hmem_fail(err, ENOMEM, "no memory for the configuration");
+	return 0;
+}
+
+/* Returns an error if @key was already set in this section. */
+static int note_key(struct parse *p, const char *key, struct hmem_err *err)
+{
+	char word[64], *seen = p->seen;
+	size_t len = strlen(seen);
+
+	snprintf(word, sizeof(word), " %.60s ", key);
+	if (strstr(seen, word))
+		return hmem_fail(err, EINVAL, "'%.32s' is set twice in [%s] (an indented line "
+				 "continues the line before it)", key, p->section);
+	/* Too many keys to note can only be wrong ones. */
+	snprintf(seen + len, sizeof(p->seen) - len, "%s", word);
+	return 0;
+}
+
+static int apply_setting(struct parse *p, const char *section, const char *key,
+			 const char *value, struct hmem_err *err)
+{
+	bool is_new = strcmp(p->section, section);
+	int ret;
+
+	if (is_new) {
+		snprintf(p->section, sizeof(p->section), "%s", section);
+		p->seen[0] = '\0';
+	}
+	ret = note_key(p, key, err);
+	if (ret < 0)
+		return ret;
+	if (!strcmp(section, "daemon"))
+		return hmem_config_set(p->c, key, value, err);
+	if (!strncmp(section, "vm ", 3) && section[3])
+		return vm_setting(p, section + 3, is_new, key, value, err);
+	if (!*section)
+		return hmem_fail(err, EINVAL, "'%.32s' stands before the first section: begin "
+				 "with [daemon] or [vm NAME]", key);
+	return hmem_fail(err, EINVAL, "there is no section [%.64s]: [daemon] and [vm NAME] "
+			 "are known", section);
+}
+
+static int fault(struct parse *p, int ret, const char *why)
+{
+	p->ret = hmem_fail(p->err, -ret, "%.100s:%u: %.140s", p->file, p->line, why);
+	p->wrong = p->line;
+	return 0;
+}
+
+static int on_setting(void *user, const char *section, const char *key, const char *value)
+{
+	struct parse *p = user;
+	struct hmem_err why;
+	int ret;
+
+	if (p->ret)
+		return 0;
+	/* The parser cuts longer ones off. */
+	if (strlen(section) >= MAX_WORD || strlen(key) >= MAX_WORD)
+		return fault(p, -EINVAL, "a section's or key's name is too long");
+	ret = apply_setting(p, section, key, value, &why);
+	return ret < 0 ? fault(p, ret, why.msg) : 1;
+}
+
+/* Give the parser the next line, as fgets() does. */
+static char *next_line(char *buf, int size, void *stream)
+{
+	struct parse *p = stream;
+	const char *end = memchr(p->text, '\n', p->left);
+	size_t len = end ? (size_t)(end - p->text) + 1 : p->left;
+
+	if (!len || p->ret)
+		return NULL;
+	p->line++;
+	if (len >= (size_t)size || memchr(p->text, '\0', len)) {
+		fault(p, -EINVAL, "the line is too long, or has a zero byte");
+		return NULL;
+	}
+	memcpy(buf, p->text, len);
+	buf[len] = '\0';
+	p->text += len;
+	p->left -= len;
+	return buf;
+}
+
+int hmem_config_parse(struct hmem_config *c, const char *file, const char *text, size_t len,
+		      struct hmem_err *err)
+{
+	struct parse p = {
+		.c = c, .file = file, .text = text, .left = len, .err = err,
+	};
+	int line = ini_parse_stream(next_line, &p, on_setting, &p);
+
+	/* The parser counts lines that it does not understand as well. */
+	if (!line || (p.ret && (unsigned int)line >= p.wrong))
+		return p.ret;
+	if (line < 0)
+		return hmem_fail(err, ENOMEM, "%.100s: no memory to read the file", file);
+	return hmem_fail(err, EINVAL, "%.100s:%d: neither a [section], nor KEY = VALUE, nor a "
+			 "# comment", file, line);
+}

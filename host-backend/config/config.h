@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What hmemd is configured to do: hmemd.conf(5), and hmemd's options.  Both set the same
+ * values by the same names, so a value has one check and one error message.
+ *
+ * A configuration is made in this order: hmem_config_init(), the files, the command line.
+ * Later values replace earlier ones.
+ */
+#ifndef HMEM_CONFIG_H
+#define HMEM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "policy.h"
+
+#define HMEM_CONFIG_FILE	"/etc/hmemd/hmemd.conf"
+
+/* One KEY = VALUE of a section about VMs. */
+struct hmem_setting {
+	char *key, *value;
+};
+
+/* A section [vm PATTERN]. */
+struct hmem_vm_section {
+	/* A UUID, or a pattern of names as fnmatch(3) has them. */
+	char *pattern;
+	/* The file, for people. */
+	char *file;
+	struct hmem_setting *settings;
+	unsigned int num;
+};
+
+struct hmem_config {
+	/* Section [daemon].  NULL: the default socket. */
+	char *socket, *vm_socket;
+	uint32_t max_vms, max_user_vms;
+	uint64_t max_frames;		/* of one VM */
+	uint64_t max_tables;		/* in bytes, for all VMs together */
+	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
+	bool verbose;
+
+	/* The policy of VMs as far as no section sets it; from the command line. */
+	struct hmem_policy policy;
+
+	/* In the order of the files. */
+	struct hmem_vm_section *vms;
+	unsigned int num_vms;
+};
+
+/* The settings of one VM. */
+struct hmem_vm_config {
+	struct hmem_policy policy;
+	/* Bytes of DRAM in the pool; UINT64_MAX: not set. */
+	uint64_t guarantee, maximum;
+	uint32_t weight;		/* in the pool; 0: not set */
+	/* The file with the last section that matches; NULL: no section does. */
+	const char *from;
+};
+
+/* The largest weight of a VM in the pool. */
+#define HMEM_CONFIG_MAX_WEIGHT	1000u
+
+/* The defaults.  @host_memory: the host's memory in bytes. */
+void hmem_config_init(struct hmem_config *c, uint64_t host_memory);
+void hmem_config_free(struct hmem_config *c);
+
+/*
+ * Set @key of [daemon].  Returns 0, -ENOMEM, or -EINVAL with the allowed values or the known
+ * keys in @err.  Nothing has changed after an error.
+ */
+int hmem_config_set(struct hmem_config *c, const char *key, const char *value,
+		    struct hmem_err *err);
+
+/*
+ * Read the @len bytes of @text, the contents of @file.  Returns 0, -ENOMEM, or -EINVAL with
+ * file, line and the fault in @err.  Settings before the fault have been made.
+ */
+int hmem_config_parse(struct hmem_config *c, const char *file, const char *text, size_t len,
+		      struct hmem_err *err);
+
+/*
+ * The settings of the VM with this name and UUID.  If several sections match, the last one
+ * that has a key counts.
+ */
+void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],
+		    struct hmem_vm_config *vm);
+
+#endif /* HMEM_CONFIG_H */

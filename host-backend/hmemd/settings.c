@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "log.h"
+#include "settings.h"
+#include "tracking.h"
+#include "vm.h"
+
+/* --policy NAME[,KEY=VALUE...] */
+static int set_policy(struct hmem_config *c, const char *text, struct hmem_err *err)
+{
+	char *copy = strdup(text), *save, *word, *value;
+	struct hmem_err why = { "no name" };
+	int ret = -EINVAL;
+
+	if (!copy)
+		return hmem_fail(err, ENOMEM, "no memory for the configuration");
+	word = strtok_r(copy, ",", &save);
+	if (word)
+		ret = hmem_policy_set(&c->policy, "name", word, &why);
+	while (!ret && (word = strtok_r(NULL, ",", &save))) {
+		value = strchr(word, '=');
+		if (!value) {
+			ret = hmem_fail(&why, EINVAL, "'%.64s' is not KEY=VALUE", word);
+			break;
+		}
+		*value++ = '\0';
+		ret = hmem_policy_set(&c->policy, word, value, &why);
+	}
+	free(copy);
+	return ret < 0 ? hmem_fail(err, -ret, "--policy: %.200s", why.msg) : 0;
+}
+
+static int set_options(struct hmem_config *c, const struct settings *s,
+		       struct hmem_err *err)
+{
+	struct hmem_err why;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < s->num && !ret; i++) {
+		if (!strcmp(s->options[i].key, "policy")) {
+			ret = set_policy(c, s->options[i].value, err);
+			continue;
+		}
+		ret = hmem_config_set(c, s->options[i].key, s->options[i].value, &why);
+		if (ret < 0)
+			hmem_fail(err, -ret, "--%.200s", why.msg);
+	}
+	return ret;
+}
+
+int settings_add(struct settings *s, const char *key, const char *value,
+		 struct hmem_err *err)
+{
+	const struct settings one = { .options = { { key, value } }, .num = 1 };
+	struct hmem_config scratch;
+	int ret;
+
+	if (s->num == sizeof(s->options) / sizeof(s->options[0]))
+		return hmem_fail(err, E2BIG, "too many options");
+	hmem_config_init(&scratch, 0);
+	ret = set_options(&scratch, &one, err);
+	hmem_config_free(&scratch);
+	if (!ret)
+		s->options[s->num++] = one.options[0];
+	return ret;
+}
+
+static uint64_t host_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
+
+int settings_load(struct hmemd *d, struct hmem_err *err)
+{
+	const struct settings *s = &d->settings;
+	struct hmem_config config;
+	int ret;
+
+	hmem_config_init(&config, host_memory());
+	ret = hmem_config_read(&config, s->file, s->file_given, err);
+	if (!ret)
+		ret = set_options(&config, s, err);
+	if (ret < 0) {
+		hmem_config_free(&config);
+		return ret;
+	}
+	if (d->lockstep.min)
+		config.policy.lockstep = 1;
+	hmem_config_free(&d->config);
+	d->config = config;
+	if (config.verbose)
+		log_set_level(LOG_DEBUG);
+	else
+		log_set_level(LOG_INFO);
+	return 0;
+}
+
+/* Is @path, as configured (NULL: the default), another one than @old? */
+static bool differs(const char *path, const char *old)
+{
+	return path && strcmp(path, old);
+}
+
+int settings_reload(struct hmemd *d, struct hmem_err *err)
+{
+	struct vm *vm;
+	int ret = settings_load(d, err);
+
+	if (ret < 0)
+		return ret;
+	if (differs(d->config.socket, d->control_socket) ||
+	    differs(d->config.vm_socket, d->vm_socket))
+		log_msg(LOG_WARN, "the configuration has other sockets: start hmemd again to "
+			"have it listen there");
+	log_msg(LOG_INFO, "the configuration was read again");
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (vm->have_hello)
+			settings_apply(vm);
+	}
+	return 0;
+}
+
+static void configured(const struct vm *vm, struct hmem_vm_config *config)
+{
+	hmem_config_vm(&vm->d->config, vm->hello.vm, vm->hello.uuid, config);
+}
+
+static void note_place(struct vm *vm, const char *file)
+{
+	snprintf(vm->policy_from, sizeof(vm->policy_from), "%s", file ? file :
+		 "the command line or default");
+}
+
+void settings_init_vm(struct vm *vm, struct hmem_policy *policy)
+{
+	struct hmem_vm_config config;
+
+	configured(vm, &config);
+	note_place(vm, config.from);
+	*policy = config.policy;
+	if (vm_kept_policy(vm, policy)) {
+		note_place(vm, POLICY_BY_HAND);
+		log_msg(LOG_INFO, "vm '%s': policy %s, as it was set before", vm->name,
+			hmem_policy_name(policy->kind));
+	}
+}
+
+void settings_apply(struct vm *vm)
+{
+	struct hmem_vm_config config;
+
+	vm->apply_settings = vm->pass;
+	if (vm->apply_settings)
+		return;
+	configured(vm, &config);
+	pooling_configure(vm, &config);
+	if (!strcmp(vm->policy_from, POLICY_BY_HAND))
+		return;
+	note_place(vm, config.from);
+	if (!memcmp(&config.policy, &vm->placer.policy, sizeof(config.policy)))
+		return;
+	hmem_placer_set_policy(&vm->placer, &config.policy);
+	tracking_update(vm);
+	log_msg(LOG_INFO, "vm '%s': policy %s, from %s", vm->name,
+		hmem_policy_name(config.policy.kind), vm->policy_from);
+}
+
+void settings_again(struct vm *vm)
+{
+	if (vm->apply_settings)
+		settings_apply(vm);
+}
