@@ -6,7 +6,7 @@
 
 struct args {
 	const char *vm;
-	/* KEY=VALUE, as an object; NULL: none. */
+	/* The arguments KEY=VALUE as an object; NULL: there are none. */
 	json *set;
 };
 
@@ -32,12 +32,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.parser = parse_opt,
 	.args_doc = "[[VM] KEY=VALUE...]",
-	.doc = "Who has how much of the host's DRAM, and what the pool makes of it."
-	       "\vKEY is guarantee or maximum, a size, or weight, 1 to 1000, of a VM.",
+	.doc = "Shows how much of the host's DRAM each VM has, and what the pool would change; "
+	       "or sets what the pool guarantees to VM."
+	       "\vKEY is guarantee (a size), maximum (a size) or weight (1 to 1000).",
 	.children = global_argp,
 };
 
-/* What a MiB saves, in us of stall per second. */
+/* Formats what a MiB saves, in us of stall per second; "-" if that is not known. */
 static const char *cell_worth(json *o, const char *key, char *buf, size_t size)
 {
 	if (!known(o, key))
@@ -62,7 +63,7 @@ int cmd_pool(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	if (args.vm && !args.set)
-		die(EXIT_USAGE, "pool: what is to be set of vm '%s'? guarantee=SIZE, "
+		die(EXIT_USAGE, "pool: give what to set for vm '%s': guarantee=SIZE, "
 		    "maximum=SIZE or weight=NUMBER", args.vm);
 	req = new_request("pool", args.vm);
 	if (args.set)
@@ -90,7 +91,7 @@ int cmd_pool(int argc, char **argv)
 	}
 	table_print(&t);
 	if (!globals.quiet)
-		printf("DRAM %s, of which a MiB costs %.1f us/s; hmemd %s\n",
+		printf("The pool has %s of DRAM; one MiB costs %.1f us/s; hmemd %s\n",
 		       cell_size(pool, "bytes", size, sizeof(size)),
 		       double_of(pool, "mib_price_ns_per_s") / 1e3,
 		       flag_of(pool, "acts") ? "resizes VMs" :

@@ -9,7 +9,7 @@
 #include "pooling.h"
 #include "vm.h"
 
-/* Of the operator's weights. */
+/* The highest weight that the operator can set. */
 #define MAX_WEIGHT	HMEM_CONFIG_MAX_WEIGHT
 #define SECOND_NS	UINT64_C(1000000000)
 
@@ -38,7 +38,7 @@ static uint64_t frames_of(uint64_t bytes)
 	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
 }
 
-/* DRAM that the VM has. */
+/* The frames of DRAM that the VM has. */
 static uint64_t has(const struct vm *vm)
 {
 	return vm->hello.tiers[0].unit ? frames_of(vm->sizes.tiers[0].actual) :
@@ -52,7 +52,7 @@ static uint64_t default_guarantee(const struct vm *vm)
 	return t->unit ? frames_of(t->min) : 0;
 }
 
-/* A VM that cannot be resized has no maximum: what would it have if it could? */
+/* A VM that cannot be resized has no limit, so that hmemctl pool shows what would be best. */
 static uint64_t default_maximum(const struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
@@ -67,7 +67,7 @@ void pooling_init_vm(struct vm *vm)
 	m->guarantee = default_guarantee(vm);
 	m->maximum = default_maximum(vm);
 	m->weight = 1;
-	/* hmemd does not know how many the VM has: its time counts as much as that of others. */
+	/* hmemd does not know the number of processors, so the time of all VMs counts the same. */
 	m->processors = 1;
 	m->move_ns = vm->placer.bursts.move_ns;
 }
@@ -79,7 +79,7 @@ void pooling_remove(struct vm *vm)
 	vm->pooled.is_member = false;
 }
 
-/* What is known of the VM now. */
+/* Tells the pool the VM's size, if the size can change, and what DRAM is worth to the VM. */
 static void look_at(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
@@ -88,7 +88,7 @@ static void look_at(struct vm *vm)
 	m->actual[0] = has(vm);
 	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
 		   (vm->d->config.pool && !can_resize(vm));
-	/* Between bursts; while one is under way, the last one counts. */
+	/* The rates are complete between bursts; during a burst, those of the last one count. */
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;
 	else if (hmem_bursts_worth(&vm->placer.bursts, &vm->placer.pages, &vm->pooled.worth))
@@ -103,11 +103,11 @@ static void join(struct vm *vm)
 		return;
 	vm->pooled.is_member = !hmem_pool_add(&vm->d->pooling.pool, &vm->pooled.member, &err);
 	if (!vm->pooled.is_member && !vm->pooled.told)
-		log_msg(LOG_WARN, "vm '%s' has no part in the pool: %s", vm->name, err.msg);
+		log_msg(LOG_WARN, "vm '%s' is not in the pool: %s", vm->name, err.msg);
 	vm->pooled.told = !vm->pooled.is_member;
 }
 
-/* Ask the VM for what was decided, in its units. */
+/* Sends the VM the size that the pool has decided, rounded to the tier's unit. */
 static void resize(struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
@@ -142,7 +142,7 @@ void pooling_second(struct hmemd *d)
 		all += has(vm);
 	}
 	p->pool.config.capacity[0] = d->config.pool ? frames_of(d->config.pool) : all;
-	/* Without a pool nobody is asked, so nobody can be stuck. */
+	/* Without a pool hmemd asks no guest to change its size, so no guest can be stuck. */
 	p->pool.config.patience = d->config.pool ? p->patience : UINT_MAX;
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
@@ -150,7 +150,7 @@ void pooling_second(struct hmemd *d)
 		join(vm);
 		others += vm->pooled.is_member ? 0 : has(vm);
 	}
-	/* Who has no part in the pool has DRAM nevertheless. */
+	/* VMs outside the pool have DRAM as well, which is not the pool's. */
 	if (p->pool.config.capacity[0] > others)
 		p->pool.config.capacity[0] -= others;
 	else
@@ -177,7 +177,7 @@ static int set_bounds(struct vm *vm, uint64_t guarantee, uint64_t maximum,
 	m->maximum = maximum;
 	if (!vm->pooled.is_member)
 		return 0;
-	/* In the pool anew, which says whether that can be. */
+	/* Only a VM that joins is checked: so let the VM leave the pool and join again. */
 	pooling_remove(vm);
 	ret = hmem_pool_add(pool, m, err);
 	if (ret < 0) {
@@ -214,14 +214,14 @@ static int set(struct vm *vm, const char *key, const char *value, struct hmem_er
 	if (!strcmp(key, "weight")) {
 		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
 		    num > MAX_WEIGHT)
-			return hmem_fail(err, EINVAL, "weight: 1 to %u, not '%s'", MAX_WEIGHT,
-					 value);
+			return hmem_fail(err, EINVAL, "weight must be 1 to %u, not '%s'",
+					 MAX_WEIGHT, value);
 		m->weight = num;
 		return 0;
 	}
 	if (strcmp(key, "guarantee") && strcmp(key, "maximum"))
-		return hmem_fail(err, EINVAL, "no '%s': guarantee, maximum and weight are",
-				 key);
+		return hmem_fail(err, EINVAL, "unknown key '%s': guarantee, maximum and weight "
+				 "can be set", key);
 	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
 		return -EINVAL;
 	num = frames_of(num);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The DRAM of the host, which all VMs share: pool.h decides, once a second.  If a pool is
- * configured, hmemd resizes the VMs accordingly; otherwise `hmemctl pool` shows the sizes that
- * the VMs would have.
+ * All VMs share the host's DRAM.  The pool (pool.h) decides once per second how much each VM is
+ * to have.  If a pool is configured, hmemd resizes the VMs accordingly; otherwise
+ * `hmemctl pool` shows the sizes that the VMs would have.
  */
 #ifndef HMEMD_POOLING_H
 #define HMEMD_POOLING_H
@@ -16,25 +16,25 @@ struct vm;
 
 struct pooling {
 	struct hmem_pool pool;
-	/* The pool's own, see pooling_second(). */
+	/* The pool's default patience, which holds while a pool is configured. */
 	unsigned int patience;
 };
 
-/* A VM's part in it; a member only while it has a place in the pool. */
+/* What the pool knows of a VM.  @member is in the pool only while @is_member. */
 struct pooled {
 	struct hmem_pool_member member;
 	struct hmem_worth worth;
 	bool is_member;
-	/* A client has set the bounds or the weight, which the configuration then leaves. */
+	/* A client has set the bounds or the weight, so the configuration does not apply. */
 	bool by_hand;
-	/* It was refused, and the log says so. */
+	/* The pool has refused the VM, and the log says so. */
 	bool told;
 };
 
 void pooling_init(struct pooling *p);
 void pooling_free(struct pooling *p);
 
-/* The VM's tiers are known: what it may have, unless somebody says otherwise. */
+/* Sets the VM's defaults, for which the VM's tiers must be known. */
 void pooling_init_vm(struct vm *vm);
 
 /*
@@ -43,15 +43,16 @@ void pooling_init_vm(struct vm *vm);
  */
 void pooling_configure(struct vm *vm, const struct hmem_vm_config *config);
 
-/* The VM goes. */
+/* Removes a VM that disconnects. */
 void pooling_remove(struct vm *vm);
 
-/* A second has passed. */
+/* Runs the pool; called once per second. */
 void pooling_second(struct hmemd *d);
 
 /*
- * Set "guarantee" or "maximum", sizes, or "weight", 1 to 1000, of the VM from text.  -EINVAL,
- * -ENOSPC; nothing has changed then.
+ * Sets "guarantee" (a size), "maximum" (a size) or "weight" (1 to 1000) of the VM from text.
+ * -EINVAL: the value is wrong.  -ENOSPC: the guarantee cannot be kept.  After an error nothing
+ * has changed.
  */
 int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_err *err);
 

@@ -31,11 +31,11 @@ static json *member_json(const struct vm *vm)
 	json_put_rate(o, "credit_mib_s", m->credit / MIB_FRAMES, in);
 	json_put_str(o, "state", in ? hmem_pool_why_word(m->why) : "outside");
 	json_put_str(o, "why", in ? hmem_pool_why(m->why) :
-		     "has no part in the pool: its guarantee cannot be kept");
+		     "is not in the pool: its guarantee cannot be kept");
 	return o;
 }
 
-/* False if an answer was sent. */
+/* Sets all pairs, or none.  Returns false if the client got an error. */
 static bool set(struct client *client, json *req, json *pairs)
 {
 	struct vm *vm = client_find_vm(client, req);
@@ -50,7 +50,7 @@ static bool set(struct client *client, json *req, json *pairs)
 		const char *text = json_object_get_string(value);
 
 		if (pooling_set(vm, key, text ? text : "", &err) < 0) {
-			/* All of it, or nothing. */
+			/* Take back the pairs before this one. */
 			m->guarantee = old.guarantee;
 			m->maximum = old.maximum;
 			m->weight = old.weight;

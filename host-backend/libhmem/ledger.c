@@ -26,8 +26,8 @@ const char *hmem_trade_state(enum hmem_trade_state state)
 		[HMEM_TRADE_MOVES] = "under way",
 		[HMEM_TRADE_WATCHED] = "being measured",
 		[HMEM_TRADE_KEPT] = "kept",
-		[HMEM_TRADE_UNDONE] = "undone: it was a loss",
-		[HMEM_TRADE_GIVEN_UP] = "given up: the guest did not follow",
+		[HMEM_TRADE_UNDONE] = "undone: the trade was a loss",
+		[HMEM_TRADE_GIVEN_UP] = "given up: the guest did not give up its memory",
 	};
 
 	return words[state];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ledger: what VMs have traded, the last entries of it.  An entry is made when a trade
- * begins, and filled in when it is known what has come of the trade.
+ * The ledger lists the last trades of all VMs.  An entry is made when a trade begins, and is
+ * completed when the effect of the trade has been measured.
  */
 #ifndef HMEM_LEDGER_H
 #define HMEM_LEDGER_H
@@ -11,36 +11,39 @@
 #define HMEM_LEDGER_ENTRIES	256u
 
 enum hmem_trade_state {
-	HMEM_TRADE_MOVES,	/* the guest gives up and takes memory */
-	HMEM_TRADE_WATCHED,	/* it has; what that has brought is being measured */
-	HMEM_TRADE_KEPT,
-	HMEM_TRADE_UNDONE,	/* it was a loss: the VM has back what it had */
-	HMEM_TRADE_GIVEN_UP,	/* the guest did not give up what it was to */
+	HMEM_TRADE_MOVES,	/* the guest is giving up memory and taking memory */
+	HMEM_TRADE_WATCHED,	/* the guest has done so; the effect is being measured */
+	HMEM_TRADE_KEPT,	/* the trade was not a loss */
+	HMEM_TRADE_UNDONE,	/* the trade was a loss: the VM has its memory back */
+	HMEM_TRADE_GIVEN_UP,	/* the guest did not give up the memory */
 	HMEM_TRADE_STATES
 };
 
 struct hmem_ledger_entry {
 	uint64_t id;			/* from 1; 0: no entry */
-	uint64_t when_ns;		/* of the caller's clock */
+	uint64_t when_ns;		/* when the trade began, by the caller's clock */
 	char vm[80];
-	/* So many pages of a tier for so many of another. */
+	/* @given pages of the tier @from are exchanged for @taken pages of the tier @to. */
 	unsigned int from, to;
 	uint64_t given, taken;
-	/* Stall in ns per second that it saves; measured: and the standard error of that. */
+	/*
+	 * Stall in ns per second that the trade saves: as expected before, as measured
+	 * afterwards, and the standard error of the measurement.
+	 */
 	double expected_ns, measured_ns, error_ns;
 	enum hmem_trade_state state;
 };
 
-/* All zero is an empty one. */
+/* A ledger that is all zero is empty. */
 struct hmem_ledger {
 	struct hmem_ledger_entry entries[HMEM_LEDGER_ENTRIES];
-	uint64_t last;			/* id */
+	uint64_t last;			/* the id of the newest entry; 0: none */
 };
 
-/* A new entry with the next id, in the place of the oldest: all else is to be filled in. */
+/* Replaces the oldest entry by one with the next id, and all other fields zero. */
 struct hmem_ledger_entry *hmem_ledger_add(struct hmem_ledger *l);
 
-/* NULL if there is none, or it is so old that it is there no more. */
+/* Returns NULL if @id is 0, or if newer entries have replaced the entry. */
 struct hmem_ledger_entry *hmem_ledger_find(struct hmem_ledger *l, uint64_t id);
 
 const char *hmem_trade_state(enum hmem_trade_state state);

@@ -6,7 +6,7 @@
 
 #include "market.h"
 
-/* The node of a bid that its own node could not serve. */
+/* In bid->node: the bid's own node could not serve it, so all other nodes may. */
 #define ANY_NODE	UINT8_MAX
 
 int hmem_market_reserve(struct hmem_market *m, unsigned int cap, struct hmem_err *err)
@@ -44,13 +44,13 @@ void hmem_market_bid(struct hmem_market *m, const struct hmem_bid *bid)
 		m->bids[m->num++] = *bid;
 }
 
-/* Of equal bids, that of the first member first, so that runs repeat. */
+/* Does @a come before @b?  Equal bids are in the order of members, so that runs repeat. */
 static bool before(const struct hmem_bid *a, const struct hmem_bid *b)
 {
 	return a->worth != b->worth ? a->worth > b->worth : a->member < b->member;
 }
 
-/* The bid at @i may belong below those under it. */
+/* Restores the order of the heap, where the bid at @i may be lower than bids below it. */
 static void sink(struct hmem_market *m, unsigned int i)
 {
 	struct hmem_bid bid = m->bids[i];
@@ -76,7 +76,7 @@ static void raise_price(double *price, double worth)
 		*price = worth;
 }
 
-/* Returns how many of the bid's pages the node cannot serve. */
+/* Sells pages of the node.  Returns the number of the bid's pages that the node has not. */
 static uint64_t serve(struct hmem_market *m, unsigned int node, const struct hmem_bid *bid,
 		      uint64_t (*sold)[HMEM_NODES])
 {
@@ -98,7 +98,7 @@ void hmem_market_clear(struct hmem_market *m, uint64_t (*sold)[HMEM_NODES])
 		if (bid->node != ANY_NODE) {
 			bid->pages = serve(m, bid->node, bid, sold);
 			if (bid->pages && bid->away > 0 && m->num_nodes > 1) {
-				/* What it loses by going elsewhere. */
+				/* One more page here would save the member this loss. */
 				raise_price(&m->price[bid->node], bid->worth * (1 - bid->away));
 				bid->worth *= bid->away;
 				bid->node = ANY_NODE;

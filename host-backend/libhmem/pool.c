@@ -9,27 +9,31 @@
 #include "pool.h"
 
 /*
- * Two errors that are alike together make one that is greater by the root of 2.  So a bid and
- * an offer that are this many standard errors from what is likely are wrong about each other
- * by two of those: by chance, one in 44 is.
+ * Standard errors between a bid and the most likely worth.  The bid of the VM that has a page
+ * and the bid of a VM that wants the page have an error each.  The error of their difference
+ * is greater by the root of 2, so the two bids are two standard errors of the difference apart:
+ * chance alone makes one page in 44 move.
  */
 #define SURE		M_SQRT2
-/* What is promised outbids all else: a guarantee; and what the VM needs to lose no more. */
+/* Promises outbid everything: first guarantees, then the pages that limit a VM's loss. */
 #define GUARANTEED	DBL_MAX
 #define NEEDED		1e300
-/* And after that, what a VM keeps for now. */
+/* The next highest bid is for the pages that a VM keeps until a change pays. */
 #define KEPT		HMEM_PROMISED
-/* Less than any page that is used: it stays where it is if nobody wants it. */
+/* An unused page stays where it is unless another VM has any use for it. */
 #define UNUSED		DBL_MIN
 /*
- * A step of a curve is half an octave wide.  Pages in it are not alike: it is offered in so
- * many parts, whose worths are evenly apart.
+ * The pages of a step of a curve differ in worth by up to half an octave.  The member bids for
+ * this many equal parts of the step, at worths with equal ratios.
  */
 #define PARTS		4u
 #define STEP_OCTAVES	0.5
-/* Bids of a member: the parts of each step, two of which its size and bounds may cut. */
+/*
+ * Bids of a member: one for each part of a step, up to two more where the VM's size and bounds
+ * divide a part, and one each for pages that are guaranteed, needed and unused.
+ */
 #define MAX_BIDS	(PARTS * HMEM_WORTH_STEPS + 3 + 2)
-/* After so many failures, it is tried again in 2^this windows. */
+/* After n failures, the pool asks the VM again in 2^n windows, where n is at most this. */
 #define MAX_FAILURES	10u
 #define MIB_PAGES	256u
 #define SECOND_NS	1e9
@@ -78,17 +82,18 @@ static uint64_t max(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* a - b, but not less than 0. */
 static uint64_t less(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : 0;
 }
 
-static uint64_t at_most(uint64_t v, uint64_t low, uint64_t high)
+static uint64_t clamp(uint64_t v, uint64_t low, uint64_t high)
 {
 	return min(max(v, low), high);
 }
 
-/* --- who is in it --- */
+/* --- the members --- */
 
 static int reserve(struct hmem_pool *p, unsigned int cap, struct hmem_err *err)
 {
@@ -112,7 +117,7 @@ static int reserve(struct hmem_pool *p, unsigned int cap, struct hmem_err *err)
 	return 0;
 }
 
-static bool makes_sense(const struct hmem_pool *p, const struct hmem_pool_member *m)
+static bool is_valid(const struct hmem_pool *p, const struct hmem_pool_member *m)
 {
 	return m->node < p->config.num_nodes && m->guarantee <= m->maximum &&
 	       m->weight > 0 && isfinite(m->weight) &&
@@ -120,7 +125,7 @@ static bool makes_sense(const struct hmem_pool *p, const struct hmem_pool_member
 	       m->away >= 0 && m->away <= 1 && m->move_ns >= 0 && isfinite(m->move_ns);
 }
 
-/* What the node has for its members. */
+/* The pages that the node's members may have. */
 static uint64_t usable(const struct hmem_pool *p, unsigned int node)
 {
 	return less(p->config.capacity[node], p->config.reserve[node]);
@@ -131,10 +136,11 @@ int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_e
 	uint64_t guaranteed = 0;
 	int ret;
 
-	if (!makes_sense(p, m))
+	if (!is_valid(p, m))
 		return hmem_fail(err, EINVAL, "node %u of %u, guarantee %" PRIu64 " of %" PRIu64
-				 " pages, weight %g: this is no member of a pool", m->node,
-				 p->config.num_nodes, m->guarantee, m->maximum, m->weight);
+				 " pages, weight %g: the VM cannot join the pool: a number is "
+				 "out of range", m->node, p->config.num_nodes, m->guarantee,
+				 m->maximum, m->weight);
 	for (unsigned int i = 0; i < p->num; i++) {
 		if (p->members[i]->node == m->node)
 			guaranteed += p->members[i]->guarantee;
@@ -142,7 +148,7 @@ int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_e
 	if (m->guarantee > less(usable(p, m->node), guaranteed))
 		return hmem_fail(err, ENOSPC, "a guarantee of %" PRIu64 " MiB cannot be kept: "
 				 "of %" PRIu64 " MiB of node %u, %" PRIu64 " MiB are guaranteed "
-				 "to others; lower a guarantee or the reserve",
+				 "to other VMs; lower a guarantee or the reserve",
 				 m->guarantee / MIB_PAGES, usable(p, m->node) / MIB_PAGES,
 				 m->node, guaranteed / MIB_PAGES);
 	ret = reserve(p, p->num + 1, err);
@@ -165,18 +171,18 @@ void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m)
 	for (unsigned int i = 0; i < p->num; i++) {
 		if (p->members[i] != m)
 			continue;
-		/* In order, so that equal bids are served as before. */
+		/* The members stay in order, so that the market serves equal bids as before. */
 		memmove(&p->members[i], &p->members[i + 1],
 			(--p->num - i) * sizeof(*p->members));
 		return;
 	}
 }
 
-/* --- what is a VM's by right --- */
+/* --- shares and credit --- */
 
 /*
- * What a node has beyond guarantees goes to its members by weight; who gets to its maximum
- * leaves the rest to the others.
+ * Divides the node's pages that are not guaranteed between its members by weight.  A member
+ * that has reached its maximum leaves the rest to the others.
  */
 static void share_out(struct hmem_pool *p, unsigned int node)
 {
@@ -188,7 +194,7 @@ static void share_out(struct hmem_pool *p, unsigned int node)
 		if (p->members[i]->node == node)
 			p->members[i]->share = p->members[i]->guarantee;
 	}
-	/* Each round but the last brings at least one to its maximum. */
+	/* Ends, since each round but the last brings at least one member to its maximum. */
 	while (again) {
 		left = usable(p, node);
 		weights = 0;
@@ -223,8 +229,8 @@ static void share_out(struct hmem_pool *p, unsigned int node)
 	}
 }
 
-/* The part of the curve that can be true: the VM waits for no longer than all of its time. */
-static double believable(const struct hmem_pool_member *m)
+/* The factor that scales down a curve by which the VM would wait longer than all of its time. */
+static double believable_part(const struct hmem_pool_member *m)
 {
 	double all = hmem_worth_between(m->worth, 0, UINT64_MAX);
 	double most = m->processors * SECOND_NS;
@@ -232,7 +238,7 @@ static double believable(const struct hmem_pool_member *m)
 	return all > most ? most / all : 1;
 }
 
-/* Where nobody wants more, nothing is lent. */
+/* Where a page has no price, no VM wants more DRAM, so nothing is lent. */
 static void settle_credit(const struct hmem_pool *p, struct hmem_pool_member *m,
 			  uint64_t window_ns)
 {
@@ -244,8 +250,8 @@ static void settle_credit(const struct hmem_pool *p, struct hmem_pool_member *m,
 	m->credit = fmin(fmax(m->credit, -full), full);
 }
 
-/* What a ns of its stall counts for in the pool. */
-static double unit_of(const struct hmem_pool *p, const struct hmem_pool_member *m)
+/* What one ns of the VM's stall counts in the pool. */
+static double weight_of_ns(const struct hmem_pool *p, const struct hmem_pool_member *m)
 {
 	double full = m->share * p->config.credit_s;
 	double credit = full > 0 ? p->config.payback * m->credit / full : 0;
@@ -253,8 +259,9 @@ static double unit_of(const struct hmem_pool *p, const struct hmem_pool_member *
 	return m->weight * (1 + credit) / m->processors;
 }
 
-/* --- does it do what it is asked --- */
+/* --- progress of the guests --- */
 
+/* The number of pages by which the VM differs from what was requested. */
 static uint64_t gap_of(const struct hmem_pool_member *m)
 {
 	uint64_t gap = 0;
@@ -264,7 +271,8 @@ static uint64_t gap_of(const struct hmem_pool_member *m)
 	return gap;
 }
 
-static void follow(const struct hmem_pool *p, struct hmem_pool_member *m)
+/* A guest without progress is stuck: the pool leaves it alone for more and more windows. */
+static void check_progress(const struct hmem_pool *p, struct hmem_pool_member *m)
 {
 	uint64_t gap = gap_of(m), has = hmem_pool_sum(m->actual);
 
@@ -293,7 +301,7 @@ static bool is_fixed(const struct hmem_pool_member *m)
 
 /* --- the market --- */
 
-/* A member bids for pages of one worth. */
+/* Member @i bids for pages of one worth. */
 static void bid(struct hmem_pool *p, unsigned int i, uint64_t pages, double worth)
 {
 	hmem_market_bid(&p->market, &(struct hmem_bid) {
@@ -303,27 +311,27 @@ static void bid(struct hmem_pool *p, unsigned int i, uint64_t pages, double wort
 }
 
 /*
- * Pages of a step of a curve between @at and @end are wanted, of which the VM has those
- * before @has.
+ * Bids for the pages @at to @end of the VM's curve, which are worth @ns each.  The VM has the
+ * pages before @has: for these it bids the most that they may be worth, for others the least.
  */
 static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_worth_step *step,
 		     double ns, uint64_t at, uint64_t end, uint64_t has)
 {
 	const struct hmem_pool_member *m = p->members[i];
-	/* Of equals, the one that has a page keeps it. */
-	double sure = fmax(exp(SURE * step->error), 1 + 1e-9);
-	uint64_t held = at_most(has, at, end) - at;
+	/* At least a little more than 1, so that of two equal VMs the one with the page keeps it. */
+	double factor = fmax(exp(SURE * step->error), 1 + 1e-9);
+	uint64_t held = clamp(has, at, end) - at;
 
-	bid(p, i, held, ns * sure * unit_of(p, m));
-	bid(p, i, end - at - held, ns / sure * unit_of(p, m));
+	bid(p, i, held, ns * factor * weight_of_ns(p, m));
+	bid(p, i, end - at - held, ns / factor * weight_of_ns(p, m));
 }
 
-/* Bids for pages of its curve from @low to @high. */
+/* Bids for the pages @low to @high of the VM's curve. */
 static void bid_curve(struct hmem_pool *p, unsigned int i, uint64_t low, uint64_t high)
 {
 	const struct hmem_pool_member *m = p->members[i];
 	uint64_t at = 0, has = hmem_pool_sum(m->actual);
-	double part = believable(m);
+	double part = believable_part(m);
 
 	for (unsigned int s = 0; s < m->worth->num && at < high; s++) {
 		const struct hmem_worth_step *step = &m->worth->steps[s];
@@ -335,42 +343,43 @@ static void bid_curve(struct hmem_pool *p, unsigned int i, uint64_t low, uint64_
 			uint64_t last = from + step->pages * (k + 1) / PARTS;
 			double octaves = STEP_OCTAVES * (0.5 - (k + 0.5) / PARTS);
 
-			first = at_most(first, low, high);
-			last = at_most(last, low, high);
+			first = clamp(first, low, high);
+			last = clamp(last, low, high);
 			bid_step(p, i, step, step->ns * exp2(octaves) * part, first, last, has);
 		}
 	}
-	low = at_most(at, low, high);
-	bid(p, i, at_most(has, low, high) - low, UNUSED);
+	/* Pages after the curve's end are worth nothing. */
+	low = clamp(at, low, high);
+	bid(p, i, clamp(has, low, high) - low, UNUSED);
 }
 
 /*
- * The least that it is to have, so that it loses no more of its time than it may.  What it
- * has is enough if that may be so, and more than enough if that is sure.
+ * The fewest pages with which the VM loses no more of its time than it may.  The measurement's
+ * error makes this number a range: a VM within the range needs exactly the pages that it has.
  */
-static uint64_t needs(const struct hmem_pool *p, const struct hmem_pool_member *m,
-		      uint64_t has)
+static uint64_t pages_needed(const struct hmem_pool *p, const struct hmem_pool_member *m,
+			     uint64_t has)
 {
-	double loss_ns, sure;
+	double loss_ns, factor;
 
 	if (!m->worth)
 		return max(m->guarantee, min(m->share, has));
-	loss_ns = p->config.loss * m->processors * SECOND_NS / believable(m);
-	sure = exp(SURE * hmem_worth_error(m->worth, m->share));
+	loss_ns = p->config.loss * m->processors * SECOND_NS / believable_part(m);
+	factor = exp(SURE * hmem_worth_error(m->worth, m->share));
 	return max(m->guarantee,
-		   at_most(has, hmem_worth_least(m->worth, m->share, loss_ns * sure),
-			   hmem_worth_least(m->worth, m->share, loss_ns / sure)));
+		   clamp(has, hmem_worth_least(m->worth, m->share, loss_ns * factor),
+			 hmem_worth_least(m->worth, m->share, loss_ns / factor)));
 }
 
-/* Bid for what the member may have after this window. */
-static void enter(struct hmem_pool *p, unsigned int i)
+/* Places all bids of member @i, for between the fewest and the most pages that it may have. */
+static void place_bids(struct hmem_pool *p, unsigned int i)
 {
 	struct hmem_pool_member *m = p->members[i];
 	uint64_t has = hmem_pool_sum(m->actual), low, high;
 	uint64_t step = (m->maximum - m->guarantee + p->config.steps - 1) / p->config.steps;
 
-	m->least = needs(p, m, has);
-	/* Back to its share it may come at once. */
+	m->least = pages_needed(p, m, has);
+	/* A VM may return to its share at once. */
 	low = max(m->least, min(less(has, step), m->share));
 	high = min(m->maximum, max(has + step, m->share));
 	if (!m->worth)
@@ -382,14 +391,14 @@ static void enter(struct hmem_pool *p, unsigned int i)
 	bid(p, i, m->guarantee, GUARANTEED);
 	bid(p, i, less(low, m->guarantee), NEEDED);
 	if (m->keeps)
-		bid(p, i, at_most(has, low, high) - low, KEPT);
+		bid(p, i, clamp(has, low, high) - low, KEPT);
 	else if (m->worth)
 		bid_curve(p, i, low, high);
 	else
 		bid(p, i, high - low, UNUSED);
 }
 
-/* A change by less than a huge page is left alone, but for promises. */
+/* Drops a change by less than a huge page, unless the VM is outside its bounds. */
 static void keep_small_change(struct hmem_pool_member *m)
 {
 	uint64_t has = hmem_pool_sum(m->actual), target = hmem_pool_sum(m->target);
@@ -411,7 +420,7 @@ static void run_market(struct hmem_pool *p)
 		const struct hmem_pool_member *m = p->members[i];
 
 		if (!is_fixed(m)) {
-			enter(p, i);
+			place_bids(p, i);
 			continue;
 		}
 		for (unsigned int n = 0; n < p->config.num_nodes; n++)
@@ -427,7 +436,10 @@ static void run_market(struct hmem_pool *p)
 
 /* --- promises --- */
 
-/* Of what a member is still to get of a node: as far as its share goes, or beyond. */
+/*
+ * The pages of the node that the member has still to get.  @beyond: all of them; otherwise
+ * only as many as the member lacks to its share.
+ */
 static uint64_t wanted(const struct hmem_pool_member *m, unsigned int node, bool beyond)
 {
 	uint64_t requested = hmem_pool_sum(m->requested);
@@ -439,8 +451,12 @@ static uint64_t wanted(const struct hmem_pool_member *m, unsigned int node, bool
 	return node == m->node ? min(more, less(m->share, requested)) : 0;
 }
 
-/* What there is of a node is promised to all who want it, in proportion; the rest is left. */
-static uint64_t promise(struct hmem_pool *p, unsigned int node, uint64_t free, bool beyond)
+/*
+ * Promises the @free pages of the node to the members that want pages, in proportion.  Returns
+ * the number of pages that are still free.
+ */
+static uint64_t promise_pages(struct hmem_pool *p, unsigned int node, uint64_t free,
+			      bool beyond)
 {
 	uint64_t sum = 0;
 
@@ -462,8 +478,9 @@ static uint64_t promise(struct hmem_pool *p, unsigned int node, uint64_t free, b
 }
 
 /*
- * Ask for the pages that the member is to give up, first for those of other nodes than its own.
- * What it is to have elsewhere instead must have come before: it never has less than it is to.
+ * Requests that the member gives up pages, of other nodes first, of its own node last.  A member
+ * that is to have pages of one node instead of another gives up the old pages only after it
+ * has got the new ones, so that it never has too few.
  */
 static void request_less(struct hmem_pool *p, struct hmem_pool_member *m)
 {
@@ -479,18 +496,18 @@ static void request_less(struct hmem_pool *p, struct hmem_pool_member *m)
 	}
 }
 
-/* What is free already is promised: to those first who have less than their share. */
+/* Promises pages that are free now, first to members that have less than their share. */
 static void request_more(struct hmem_pool *p, unsigned int node)
 {
 	uint64_t taken = 0, free;
 
 	for (unsigned int i = 0; i < p->num; i++)
 		taken += p->members[i]->actual[node];
-	free = promise(p, node, less(p->config.capacity[node], taken), false);
-	promise(p, node, less(free, p->config.reserve[node]), true);
+	free = promise_pages(p, node, less(p->config.capacity[node], taken), false);
+	promise_pages(p, node, less(free, p->config.reserve[node]), true);
 }
 
-static enum hmem_pool_why reason(const struct hmem_pool_member *m)
+static enum hmem_pool_why reason_of(const struct hmem_pool_member *m)
 {
 	uint64_t has = hmem_pool_sum(m->actual), target = hmem_pool_sum(m->target);
 	uint64_t requested = hmem_pool_sum(m->requested);
@@ -514,22 +531,26 @@ static enum hmem_pool_why reason(const struct hmem_pool_member *m)
 	return has == m->least ? HMEM_POOL_LOSS : HMEM_POOL_SETTLED;
 }
 
-/* Of all members: what those who are to grow get, and what others give up. */
+/*
+ * Sums over all members that would grow to their ideal, and over all that would shrink to it:
+ * pages, what the pages are worth (weighted ns per second), and their moves (weighted ns).
+ */
 struct exchange {
-	double got, gained, gain_moves;		/* pages; weighted ns per second; weighted ns */
+	double got, gained, gain_moves;
 	double given, lost, loss_moves;
 };
 
-/* Weighted ns per second that the pages between what it has and its ideal are worth. */
+/* What the pages between the VM's size and its ideal are worth: weighted ns per second. */
 static double worth_of_change(const struct hmem_pool *p, const struct hmem_pool_member *m,
 			      uint64_t has)
 {
 	return hmem_worth_between(m->worth, min(has, m->ideal), max(has, m->ideal)) *
-	       believable(m) * unit_of(p, m);
+	       believable_part(m) * weight_of_ns(p, m);
 }
 
-static void sum_up(const struct hmem_pool *p, struct hmem_pool_member *m,
-		   struct exchange *e)
+/* Takes the market's result as the member's ideal, and adds the change to the sums. */
+static void add_ideal(const struct hmem_pool *p, struct hmem_pool_member *m,
+		      struct exchange *e)
 {
 	uint64_t has = hmem_pool_sum(m->actual);
 
@@ -539,18 +560,19 @@ static void sum_up(const struct hmem_pool *p, struct hmem_pool_member *m,
 	if (m->ideal > has) {
 		e->got += m->ideal - has;
 		e->gained += worth_of_change(p, m, has);
-		e->gain_moves += (m->ideal - has) * m->move_ns * unit_of(p, m);
+		e->gain_moves += (m->ideal - has) * m->move_ns * weight_of_ns(p, m);
 	} else {
 		e->given += has - m->ideal;
 		e->lost += worth_of_change(p, m, has);
-		e->loss_moves += (has - m->ideal) * m->move_ns * unit_of(p, m);
+		e->loss_moves += (has - m->ideal) * m->move_ns * weight_of_ns(p, m);
 	}
 }
 
 /*
- * One more window in which the member has not what would be best: does it keep what it has
- * until what it has missed since pays for the moves, its own and those of the others?  It
- * exchanges pages with others as they are on average.
+ * Adds to @missed_ns what the member's ideal size would have saved in this window, and decides
+ * if the member keeps its size: it does until @missed_ns is as much as the moves take, both its
+ * own and those of the members with which it exchanges pages.  Their pages are taken to be
+ * average ones of all that change places.
  */
 static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_member *m,
 			       const struct exchange *e, uint64_t window_ns)
@@ -566,10 +588,10 @@ static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_membe
 	if (!toward || !m->worth)
 		return;
 	change = max(has, m->ideal) - min(has, m->ideal);
-	moves = change * m->move_ns * unit_of(p, m);
+	moves = change * m->move_ns * weight_of_ns(p, m);
 	ns = worth_of_change(p, m, has);
 	if (toward > 0) {
-		/* What others do not give up was free. */
+		/* Pages that no member gives up are free pages, which cost nothing. */
 		ns -= e->lost / e->got * change;
 		moves += e->loss_moves / e->got * change;
 	} else {
@@ -592,13 +614,13 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 		share_out(p, n);
 	for (unsigned int i = 0; i < p->num; i++) {
 		settle_credit(p, p->members[i], window_ns);
-		follow(p, p->members[i]);
+		check_progress(p, p->members[i]);
 		p->members[i]->keeps = false;
 	}
 	run_market(p);
 	memcpy(p->price, p->market.price, sizeof(p->price));
 	for (unsigned int i = 0; i < p->num; i++)
-		sum_up(p, p->members[i], &exchange);
+		add_ideal(p, p->members[i], &exchange);
 	for (unsigned int i = 0; i < p->num; i++)
 		wait_until_it_pays(p, p->members[i], &exchange, window_ns);
 	run_market(p);
@@ -607,12 +629,12 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 	for (unsigned int n = 0; n < p->config.num_nodes; n++)
 		request_more(p, n);
 	for (unsigned int i = 0; i < p->num; i++) {
-		p->members[i]->why = reason(p->members[i]);
+		p->members[i]->why = reason_of(p->members[i]);
 		p->members[i]->gap = gap_of(p->members[i]);
 	}
 }
 
-/* --- for people --- */
+/* --- texts and figures for people --- */
 
 double hmem_pool_next_mib(const struct hmem_pool_member *m)
 {
@@ -653,15 +675,15 @@ const char *hmem_pool_why(enum hmem_pool_why why)
 	static const char *const words[HMEM_POOL_WHYS] = {
 		[HMEM_POOL_SETTLED] = "settled: no page would save more elsewhere",
 		[HMEM_POOL_PATIENT] = "waits until a change would pay for its moves",
-		[HMEM_POOL_UNKNOWN] = "what DRAM is worth to it is not known yet",
-		[HMEM_POOL_FIXED] = "cannot change",
-		[HMEM_POOL_STUCK] = "was asked to change and did not",
+		[HMEM_POOL_UNKNOWN] = "has no measured access rates yet",
+		[HMEM_POOL_FIXED] = "cannot change its size",
+		[HMEM_POOL_STUCK] = "was asked to change its size, and did not",
 		[HMEM_POOL_GROWS] = "grows: DRAM saves more here",
-		[HMEM_POOL_WAITS] = "waits for others to give up DRAM",
-		[HMEM_POOL_LENDS] = "lends: DRAM saves more elsewhere",
-		[HMEM_POOL_RETURNS] = "returns what others need",
+		[HMEM_POOL_WAITS] = "waits for other VMs to give up DRAM",
+		[HMEM_POOL_LENDS] = "lends: DRAM saves more in other VMs",
+		[HMEM_POOL_RETURNS] = "returns DRAM that other VMs need",
 		[HMEM_POOL_GUARANTEE] = "has its guarantee",
-		[HMEM_POOL_LOSS] = "with less it would lose more time than it may",
+		[HMEM_POOL_LOSS] = "would lose too much time with less DRAM",
 		[HMEM_POOL_MAXIMUM] = "has its maximum",
 	};
 

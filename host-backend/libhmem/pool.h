@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pool: the VMs of a host share its DRAM, so that DRAM is where it saves most.
+ * The pool divides the host's DRAM between the VMs, so that each page is where it saves most.
  *
- * Each VM has a share of the DRAM, by its guarantee and its weight.  In each window the
- * curves of what DRAM is worth to the VMs (worth.h) are merged in a market (market.h), which
- * has one price for a page of DRAM, so that no page would save more in another VM.  In terms
- * of that market:
+ * Each VM has a share of the DRAM, by its guarantee and its weight.  In each window the pool
+ * merges the VMs' curves of what DRAM is worth (worth.h) in a market (market.h).  The market
+ * has one price for a page of DRAM, so no page would save more in another VM.  The rules are:
  *
- * - A page is worth, to the pool, the part of its VM's time that it saves, times the VM's
- *   weight.  A VM cannot wait longer than all of its time, so a curve that claims more is
- *   scaled down.  Hence, whatever a guest claims, it gets no more pages beyond its guarantee
- *   than its weight divided by the price: as many as its weight can buy.
- * - Less than its guarantee no VM has.  Nor so much less than its share that it loses more
- *   than a set part of its time (@loss).
- * - A page that a VM has is offered for what it may be worth at most, and bids are what a page
- *   is worth at least, given the errors of both: nothing moves by chance.
- * - How long a difference will last, nobody knows.  A VM keeps what it has until it would have
- *   saved, had it changed at once, as much as the moves take.  So whatever happens then, this
- *   costs at most twice as much as if the future had been known (the ski rental problem).
- * - Who has less than its share while DRAM is scarce is credited with what is missing, page by
- *   page and second by second, and who has more is charged with that.  A credit raises the
- *   weight of a VM until it is paid back, and a debt lowers the weight.
- * - A VM changes by a bounded step in a window, except on the way back to its share.
+ * - To the pool, a page is worth the part of its VM's time that the page saves, times the VM's
+ *   weight.  No VM can wait longer than all of its time, so the pool scales down a curve that
+ *   claims more.  Hence a guest gets at most weight / price pages beyond its guarantee,
+ *   whatever it claims.
+ * - No VM has less than its guarantee.  No VM has so much less than its share that the VM
+ *   loses more than a set part of its time (@loss).
+ * - A bid for a page that the VM has is the highest value that the measurement's error allows;
+ *   a bid for a further page is the lowest value.  So pages do not move by chance.
+ * - Nobody knows how long a difference will last.  A VM keeps its size until the time that an
+ *   immediate change would have saved by now is as long as the moves take.  This costs at
+ *   most twice as much as if the future had been known (the ski rental problem).
+ * - While DRAM is scarce, a VM with less than its share earns credit: the missing pages times
+ *   seconds.  A VM with more than its share runs into debt in the same way.  Credit raises a
+ *   VM's weight, and debt lowers the weight, until they are paid back.
+ * - In one window, a VM's size changes by a limited step.  A return to its share has no limit.
  *
- * Pages are promised only once they are free: the sum over all VMs of what each has, or was
- * promised if that is more, never exceeds what the node has, whatever the guests do.  A guest
- * that does not follow keeps what it has, and nobody waits for it.
+ * The pool promises pages to a VM only once they are free.  A VM's claim is the pages that it
+ * has or the pages that were promised, whichever are more: the sum of all claims never exceeds
+ * the pages of the node, whatever the guests do.  A guest that does not do what is requested
+ * keeps its pages, and no VM waits for the guest.
  *
- * Nothing here does I/O or has a clock.  Not thread-safe: one thread owns a pool.
+ * The pool does no I/O and reads no clock.  Not thread-safe: one thread owns a pool.
  */
 #ifndef HMEM_POOL_H
 #define HMEM_POOL_H
@@ -36,89 +36,95 @@
 #include "worth.h"
 
 /*
- * What is asked for is rounded to so many pages, 2 MiB: the guest gives up whole huge pages
- * at a fiftieth of the cost.
+ * Requests are rounded to this many pages (2 MiB): to give up a whole huge page costs a guest
+ * a fiftieth of what its base pages would cost.
  */
 #define HMEM_POOL_GRAIN		512u
 
-/* The operator's. */
+/* Set by the operator. */
 struct hmem_pool_config {
-	/* The host's nodes with DRAM, in pages; of them, those that are kept free. */
+	/* The host's nodes with DRAM: the pages of each, and how many of them stay free. */
 	unsigned int num_nodes;
 	uint64_t capacity[HMEM_NODES], reserve[HMEM_NODES];
-	/* The part of its time, 0 to 1, that a VM may lose to the others at most. */
+	/* A VM may lose at most this part of its time, 0 to 1, to the other VMs. */
 	double loss;
-	/* A VM whose whole share has been lent for so long has the most credit. */
+	/* A VM that has lent its whole share for this many seconds has the most credit. */
 	double credit_s;
 	/* The most credit raises a VM's weight by this part, 0 to 1. */
 	double payback;
-	/* In so many windows a VM can come from its maximum to its guarantee. */
+	/* A VM can shrink from its maximum to its guarantee within this many windows. */
 	unsigned int steps;
-	/* Windows without progress after which a guest is stuck. */
+	/* A guest that has made no progress in this many windows is stuck. */
 	unsigned int patience;
 };
 
-/* Why a VM has what it has. */
+/* Why a VM has its present size. */
 enum hmem_pool_why {
 	HMEM_POOL_SETTLED,	/* no page would save more elsewhere */
-	HMEM_POOL_PATIENT,	/* one would, but not for long enough to pay for a move */
-	HMEM_POOL_UNKNOWN,	/* what DRAM is worth to it is not known yet */
-	HMEM_POOL_FIXED,	/* it cannot change */
-	HMEM_POOL_STUCK,	/* it was asked to, and did not */
+	HMEM_POOL_PATIENT,	/* a page would, but the moves have not paid for themselves yet */
+	HMEM_POOL_UNKNOWN,	/* nobody knows yet what DRAM is worth to the VM */
+	HMEM_POOL_FIXED,	/* the VM's size cannot change */
+	HMEM_POOL_STUCK,	/* the guest was asked to change its size, and did not */
 	HMEM_POOL_GROWS,	/* DRAM saves more here than where it was */
-	HMEM_POOL_WAITS,	/* it is to grow when others have given up DRAM */
+	HMEM_POOL_WAITS,	/* the VM will grow when other VMs have given up DRAM */
 	HMEM_POOL_LENDS,	/* DRAM saves more elsewhere */
-	HMEM_POOL_RETURNS,	/* it had more than its share, and others need it */
-	HMEM_POOL_GUARANTEE,	/* it has its guarantee, and would have less */
-	HMEM_POOL_LOSS,		/* with less, it would lose more time than it may */
-	HMEM_POOL_MAXIMUM,	/* it has all that it may have */
+	HMEM_POOL_RETURNS,	/* the VM had more than its share, and other VMs need that */
+	HMEM_POOL_GUARANTEE,	/* only its guarantee keeps the VM from having less */
+	HMEM_POOL_LOSS,		/* with fewer pages, the VM would lose too much time */
+	HMEM_POOL_MAXIMUM,	/* the VM has its maximum */
 	HMEM_POOL_WHYS
 };
 
-/* A VM.  Whoever has it owns it, and removes it from the pool before freeing it. */
+/* A VM.  The caller owns the member, and removes it from the pool before freeing it. */
 struct hmem_pool_member {
 	/*
-	 * The operator's: pages, where guarantee <= maximum; what a part of its time is worth
-	 * compared to that of others, more than 0; its processors, at least 1; the node of its
-	 * own socket; and what DRAM of other nodes is worth compared to that, 0 if it cannot
-	 * have it.
+	 * Set by the operator.  @guarantee <= @maximum, in pages.  @weight > 0: how much a part
+	 * of the VM's time counts, compared to other VMs.  @processors: at least 1.  @node: the
+	 * node of the VM's own socket.  @away: what DRAM of other nodes is worth, as a part of
+	 * what DRAM of @node is worth; 0 if the VM cannot use DRAM of other nodes.
 	 */
 	uint64_t guarantee, maximum;
 	double weight, processors;
 	unsigned int node;
 	float away;
-	/* Guest time that the move of a page takes, in ns. */
+	/* The move of a page takes so much guest time, in ns. */
 	double move_ns;
 
-	/* To be set before each decision: what it has, by node. */
+	/* Set before each decision: the VM's pages on each node. */
 	uint64_t actual[HMEM_NODES];
-	/* NULL: it is not known what DRAM is worth to it. */
+	/* What DRAM is worth to the VM; NULL if nobody knows. */
 	const struct hmem_worth *worth;
-	/* It cannot change: there is no driver, or it is migrating. */
+	/* The VM's size cannot change, since there is no driver, or the VM is migrating. */
 	bool fixed;
 
 	/*
-	 * Decided: what is asked of it now, by node; what it is to have when others have given
-	 * up what it gets; what it would have if moves were for nothing; and why.
+	 * Decided by the pool.  @requested: the pages of each node that the VM is to have now.
+	 * @target: the pages that it is to have when other VMs have given up DRAM.  @ideal: the
+	 * pages that it would have if moves cost nothing.
 	 */
 	uint64_t requested[HMEM_NODES], target[HMEM_NODES], ideal;
 	enum hmem_pool_why why;
-	/* Its share of its node, and the least that it has to be left with. */
+	/* The VM's share of its node, and the fewest pages that the pool leaves to the VM. */
 	uint64_t share, least;
-	/* What it has lent, less what it has borrowed: pages times seconds. */
+	/* The pages that the VM has lent, less those that it has borrowed, times seconds. */
 	double credit;
 
 	/*
-	 * Internal: weighted ns that it would have saved with @ideal since it has been above
-	 * (1) or below (-1) what it has; what it has is kept.
+	 * Internal.  @toward: @ideal is above (1), below (-1) or at (0) the VM's size.
+	 * @missed_ns: weighted ns that the VM would have saved with @ideal since @toward
+	 * changed.  @keeps: the VM keeps its size in this window.
 	 */
 	double missed_ns;
 	int toward;
 	bool keeps;
-	/* Internal: how it follows what was requested. */
+	/*
+	 * Internal: how the VM does what was requested.  @gap: pages that were missing or too
+	 * many a window ago.  @waited: windows without progress.  @failures: how often the VM
+	 * was stuck.  @hold_off: windows until the pool asks the VM again.
+	 */
 	uint64_t gap;
 	unsigned int waited, failures, hold_off;
-	/* It was to return what it had beyond its share, and did not. */
+	/* The VM was asked to return pages beyond its share, and did not. */
 	bool owes;
 };
 
@@ -126,46 +132,46 @@ struct hmem_pool {
 	struct hmem_pool_config config;
 	struct hmem_pool_member **members;
 	unsigned int num, cap;
-	/* Of a page of each node: weighted ns per second. */
+	/* The price of a page of each node, in weighted ns per second. */
 	double price[HMEM_NODES];
 
 	/* Internal. */
 	struct hmem_market market;
 
-	/* What it has sold, by member. */
+	/* The pages that the market has sold to each member. */
 	uint64_t (*sold)[HMEM_NODES];
 };
 
-/* What hmemd does unless it is told otherwise; no nodes. */
+/* Sets hmemd's defaults, without any node. */
 void hmem_pool_config_init(struct hmem_pool_config *config);
 
 void hmem_pool_init(struct hmem_pool *p, const struct hmem_pool_config *config);
 void hmem_pool_free(struct hmem_pool *p);
 
 /*
- * A VM comes, with @actual as it is; what was decided is what it has.  -ENOSPC, with an error
- * that names the numbers: the guarantees would be more than its node has, less the reserve.
- * -EINVAL: its numbers make no sense.  -ENOMEM.
+ * Adds a VM, and requests what it has according to @actual.  -ENOSPC: the VMs of its node would
+ * have guarantees of more than the node's pages without the reserve; the error names the
+ * numbers.  -EINVAL: a number is out of range.  -ENOMEM.
  */
 int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_err *err);
 
-/* It goes, and what it had is free. */
+/* Removes a VM; its pages are free. */
 void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m);
 
 /*
- * A window of @window_ns has ended: decide what each member is to have.  The device must not
- * let a guest grow beyond what is requested from it last.
+ * Decides what each VM is to have after a window of @window_ns.  The device must not let a
+ * guest grow beyond the last @requested.
  */
 void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns);
 
 /* Pages of all nodes together. */
 uint64_t hmem_pool_sum(const uint64_t *by_node);
 
-/* What the next and the last MiB of its DRAM save: ns of the VM's stall per second. */
+/* What the next and the last MiB of the VM's DRAM save: ns of the VM's stall per second. */
 double hmem_pool_next_mib(const struct hmem_pool_member *m);
 double hmem_pool_last_mib(const struct hmem_pool_member *m);
 
-/* In a word, and in more. */
+/* The reason as one word, and as a phrase. */
 const char *hmem_pool_why_word(enum hmem_pool_why why);
 const char *hmem_pool_why(enum hmem_pool_why why);
 

@@ -5,13 +5,16 @@
 
 #include "trade.h"
 
-/* Two standard errors: of eight windows before and after, one mean in 30 is worse by chance. */
+/*
+ * Standard errors.  With eight windows before and eight after, chance alone makes one trade
+ * in 30 look like a loss.
+ */
 #define SURE		2.0
-/* After so many failures or losses, it is tried again in 2^this windows. */
+/* After n failures or losses, the trader waits for 2^n windows, where n is at most this. */
 #define MAX_FAILURES	10u
-/* Windows without progress after which a guest does not follow, as in the pool. */
+/* The trader gives up after so many windows without progress, like the pool. */
 #define PATIENCE	3u
-/* Less than a huge page is not traded: moving that is what is cheap. */
+/* A trade gives up at least a huge page, since moving base pages costs much more. */
 #define GRAIN		512u
 #define SECOND_NS	1e9
 
@@ -39,7 +42,10 @@ double hmem_trade_cost(const struct hmem_trader *t, const uint64_t pages[HMEM_TR
 	return t->price[HMEM_DRAM] * pages[HMEM_DRAM] + t->price[HMEM_NVM] * pages[HMEM_NVM];
 }
 
-/* How many pages of the tier @left pays for: all of what it was made of, though rounded. */
+/*
+ * How many pages of the tier @left pays for.  The small addend makes up for rounding errors,
+ * so that the cost of n pages pays for n pages.
+ */
 static uint64_t affords(const struct hmem_trader *t, unsigned int tier, double left)
 {
 	double pages = left / t->price[tier] + 1e-6;
@@ -70,12 +76,12 @@ static double stall(const struct hmem_trade_window *w)
 	       hmem_worth_between(w->worth, w->actual[HMEM_DRAM], UINT64_MAX);
 }
 
-/* --- what to trade --- */
+/* --- offers --- */
 
 struct offer {
 	unsigned int from, to;
 	uint64_t given, taken;
-	/* Stall per second that this saves. */
+	/* The stall per second that the trade saves, in ns. */
 	double ns;
 };
 
@@ -89,7 +95,7 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* Pages that are worth at least @ns each. */
+/* The number of pages each of which is worth at least @ns. */
 static uint64_t worth_at_least(const struct hmem_worth *w, double ns)
 {
 	uint64_t pages = 0;
@@ -99,7 +105,7 @@ static uint64_t worth_at_least(const struct hmem_worth *w, double ns)
 	return pages;
 }
 
-/* Pages of @to for @given of @from. */
+/* How many pages of @to cost as much as @given pages of @from. */
 static uint64_t buys(const struct hmem_trader *t, unsigned int from, unsigned int to,
 		     uint64_t given)
 {
@@ -111,7 +117,7 @@ static uint64_t step(const struct hmem_trader *t, const struct hmem_trade_window
 	return w->actual[HMEM_DRAM] / t->steps + 1;
 }
 
-/* DRAM for NVM, so that fewer pages have to come from swap. */
+/* Exchange DRAM for NVM, so that fewer pages have to be read from swap. */
 static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_window *w,
 		       struct offer *o)
 {
@@ -122,7 +128,7 @@ static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_wind
 	*o = (struct offer) { .from = HMEM_DRAM, .to = HMEM_NVM };
 	if (!w->missing || !(faults_ns > 0) || ratio <= 1)
 		return;
-	/* For each page given, there are so many more in all. */
+	/* Each page of DRAM that is given up makes the VM larger by ratio - 1 pages. */
 	per_page = faults_ns / w->missing * (ratio - 1);
 	keep = worth_at_least(w->worth, per_page);
 	o->given = less(dram, keep > t->least[HMEM_DRAM] ? keep : t->least[HMEM_DRAM]);
@@ -136,7 +142,7 @@ static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_wind
 		hmem_worth_between(w->worth, dram - o->given, dram);
 }
 
-/* NVM that is not used for DRAM. */
+/* Exchange unused NVM for DRAM. */
 static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_window *w,
 		      struct offer *o)
 {
@@ -145,7 +151,7 @@ static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_windo
 	*o = (struct offer) { .from = HMEM_NVM, .to = HMEM_DRAM };
 	if (w->faults > 0)
 		return;
-	/* Pages that are worth nothing are not bought. */
+	/* More DRAM than the VM has pages in use would be worth nothing. */
 	most = min(most, less(worth_at_least(w->worth, 0), dram));
 	most = min(most, step(t, w));
 	o->given = min(w->unused, less(w->actual[HMEM_NVM], t->least[HMEM_NVM]));
@@ -166,8 +172,9 @@ static struct offer best(const struct hmem_trader *t, const struct hmem_trade_wi
 /* --- a trade under way --- */
 
 /*
- * What is left of the budget pays for the other tier, once memory has been given up.  A VM may
- * have got memory in other ways, so that nothing is left.
+ * Request as many pages of the tier e->to as the rest of the budget pays for, beside the pages
+ * of the tier e->from that the VM still has.  If the VM got memory in other ways meanwhile,
+ * the budget may have no rest.
  */
 static void take(struct hmem_trader *t, const struct hmem_trade_window *w,
 		 const struct hmem_ledger_entry *e)
@@ -213,7 +220,7 @@ static void finish(struct hmem_trader *t, struct hmem_ledger_entry *e,
 	t->stall_before = (struct hmem_trade_mean) { 0 };
 }
 
-/* Go back to what it was before: what was taken is given up first. */
+/* Return to the sizes before the trade; the VM first gives up what it took. */
 static void undo(struct hmem_trader *t, const struct hmem_trade_window *w,
 		 struct hmem_ledger_entry *e, enum hmem_trade_state state)
 {
@@ -224,8 +231,8 @@ static void undo(struct hmem_trader *t, const struct hmem_trade_window *w,
 }
 
 /*
- * What the VM had before comes back as what it took instead goes.  Returns true when it has all
- * of that.
+ * Request memory that the VM had before the trade, as far as the budget pays for it.  Returns
+ * true when the VM has its sizes from before the trade.
  */
 static bool give_back(struct hmem_trader *t, const struct hmem_trade_window *w)
 {
@@ -275,7 +282,7 @@ static void watch(struct hmem_trader *t, const struct hmem_trade_window *w,
 		finish(t, e, HMEM_TRADE_KEPT);
 }
 
-/* No trade is under way: is it time for one? */
+/* Begin a trade if the best one has been worth its moves for long enough. */
 static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		     struct hmem_ledger *ledger)
 {
@@ -291,11 +298,11 @@ static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		t->missed_ns = 0;
 	t->toward = toward;
 	t->missed_ns += o.ns * (w->ns / SECOND_NS);
-	/* A page that is given up is moved away, and what is taken is filled by moves. */
+	/* A page that is given up moves to NVM, and DRAM that is taken gets pages by moves. */
 	if (t->stall_before.num >= t->windows && t->missed_ns >= 2 * o.given * t->move_ns)
 		begin(t, w, &o, ledger);
 	else if (t->stall_before.num > 2 * t->windows)
-		/* What was long ago says little about what would be now. */
+		/* Old measurements say little about the stall without a trade now. */
 		t->stall_before = (struct hmem_trade_mean) { 0 };
 }
 
@@ -317,7 +324,7 @@ void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,
 		return;
 	}
 	if (!e && t->entry) {
-		/* The ledger has forgotten it. */
+		/* Newer entries have replaced this trade's, so its outcome is unknown. */
 		memcpy(t->requested, w->actual, sizeof(t->requested));
 		t->entry = 0;
 	}

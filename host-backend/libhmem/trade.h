@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A VM trades DRAM for NVM, or NVM for DRAM, and costs as much as before: each tier has a price,
- * and the VM has a budget.
+ * A trader exchanges DRAM of a VM for NVM, or NVM for DRAM, at the same cost: each tier has a
+ * price per page, and the VM has a budget.
  *
- * A VM that swaps waits for a disk.  For a page of DRAM it gets several of NVM; so it gives up
- * the pages of DRAM that save least, as long as each of them saves less than the memory for
- * which it is exchanged.  A VM that has more NVM than it uses takes DRAM for that.
+ * A VM that swaps waits for a disk.  One page of DRAM buys several pages of NVM.  So the VM
+ * gives up the pages of DRAM that save least, as long as each page saves less than the NVM that
+ * it buys.  A VM with unused NVM exchanges the unused pages for DRAM.
  *
- * As in the pool (pool.h), a trade is made once as much time has been missed as its moves take.
- * The stall before and after is measured, and who has lost by a trade, by more than two standard
- * errors, gets back what it had.  What is given up comes first, so that a VM never has more than
- * its budget pays for; and when a trade is through, not less by as much as a page costs.
+ * As in the pool (pool.h), a trade begins once the stall that an immediate trade would have
+ * saved by now is as long as the moves take.  The trader measures the stall before and after.  If
+ * the trade was a loss, by more than two standard errors, the VM gets its memory back.  The VM
+ * gives up memory first, and takes memory afterwards, so its cost never exceeds its budget.
+ * After a trade the cost is less than one page below the budget.
  *
- * Nothing here does I/O or has a clock.  Not thread-safe: one thread owns a trader.
+ * A trader does no I/O and reads no clock.  Not thread-safe: one thread owns a trader.
  */
 #ifndef HMEM_TRADE_H
 #define HMEM_TRADE_H
@@ -25,23 +26,23 @@
 
 enum { HMEM_DRAM, HMEM_NVM, HMEM_TRADED_TIERS };
 
-/* What a window has told of the VM. */
+/* What is known of a VM at the end of a window. */
 struct hmem_trade_window {
-	uint64_t ns;			/* how long it was */
-	uint64_t now_ns;		/* of the clock that the ledger has */
-	/* Pages of each tier that it has. */
+	uint64_t ns;			/* length of the window */
+	uint64_t now_ns;		/* the time, by the ledger's clock */
+	/* The VM's pages of each tier. */
 	uint64_t actual[HMEM_TRADED_TIERS];
-	/* NULL: it is not known. */
+	/* What DRAM is worth to the VM; NULL if nobody knows. */
 	const struct hmem_worth *worth;
-	/* Pages per second that came back from swap, or were read again; and ns of each. */
+	/* Pages per second that were read from swap, or read again from files; ns of each. */
 	double faults, fault_ns;
-	/* Pages that it would need in order to have none of these. */
+	/* Pages that the VM would need in addition in order to have no such faults. */
 	uint64_t missing;
-	/* Pages of NVM that it does not use. */
+	/* Pages of NVM that the VM does not use. */
 	uint64_t unused;
 };
 
-/* A mean and its error: of the stall in ns per second, in windows one after the other. */
+/* Mean and sum of squared deviations of the stall, in ns per second, over @num windows. */
 struct hmem_trade_mean {
 	unsigned int num;
 	double mean, squares;
@@ -49,43 +50,57 @@ struct hmem_trade_mean {
 
 struct hmem_trader {
 	/*
-	 * The operator's: what a page costs, more than 0, and DRAM not less than NVM; the least
-	 * and the most pages that the VM may have; its budget, 0: what it has costs as much.
+	 * Set by the operator.  @price: of a page of each tier; more than 0, and DRAM is not
+	 * cheaper than NVM.  @least, @most: the pages of each tier that the VM may have.
+	 * @budget: what the VM's pages may cost; hmem_trader_init() sets what they cost now.
 	 */
 	double price[HMEM_TRADED_TIERS];
 	uint64_t least[HMEM_TRADED_TIERS], most[HMEM_TRADED_TIERS];
 	double budget;
-	/* Guest time of a move of a page, in ns. */
+	/* The move of a page takes so much guest time, in ns. */
 	double move_ns;
-	/* In so many trades all of its DRAM could go; so many windows are measured. */
+	/*
+	 * A trade exchanges at most 1/@steps of the VM's DRAM.  The stall is measured over
+	 * @windows windows, before and after a trade.
+	 */
 	unsigned int steps, windows;
 	char vm[80];
 
-	/* Decided. */
+	/* Decided by the trader: the pages of each tier that the VM is to have now. */
 	uint64_t requested[HMEM_TRADED_TIERS];
 
-	/* Internal: the entry of the trade under way, and what it was before. */
+	/*
+	 * Internal.  @entry: the ledger's entry for the trade under way; 0: there is none.
+	 * @before: the VM's pages when that trade began.  @toward: the trade that would pay
+	 * gives up (-1) or takes (1) DRAM.  @missed_ns: ns of stall that this trade would have
+	 * saved by now.
+	 */
 	uint64_t entry;
 	uint64_t before[HMEM_TRADED_TIERS];
 	struct hmem_trade_mean stall_before, stall_after;
 	double missed_ns;
 	int toward;
+	/*
+	 * Internal.  @gap: pages that the trade had still to move a window ago.  @waited:
+	 * windows without progress.  @failures: trades that failed, one after the other.
+	 * @hold_off: windows until the next trade is considered.
+	 */
 	unsigned int waited, failures, hold_off;
 	uint64_t gap;
-	/* The last trade is being undone. */
+	/* Internal: the last trade is being undone. */
 	bool returns;
 };
 
-/* A VM that has @actual.  Returns false if prices or bounds make no sense. */
+/* Prepares a trader for a VM with the pages @actual.  Returns false for invalid prices. */
 bool hmem_trader_init(struct hmem_trader *t, const char *vm,
 		      const double price[HMEM_TRADED_TIERS],
 		      const uint64_t actual[HMEM_TRADED_TIERS]);
 
-/* What so many pages of each tier cost. */
+/* What @pages of each tier cost. */
 double hmem_trade_cost(const struct hmem_trader *t,
 		       const uint64_t pages[HMEM_TRADED_TIERS]);
 
-/* A window has ended: decide what is requested of the VM, and keep the ledger. */
+/* Decides at the end of a window what the VM is to have, and updates the ledger. */
 void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,
 		       struct hmem_ledger *ledger);
 

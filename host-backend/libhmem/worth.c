@@ -5,10 +5,10 @@
 #include "worth.h"
 
 #define STEPS_PER_OCTAVE	2
-/* No page is used more often: a processor does not do that many accesses per second. */
+/* No processor makes more accesses per second than this. */
 #define MAX_RATE		1e10
 
-/* What one page of the class is worth; 0 for what is no rate. */
+/* What one page of the class is worth; 0 if the class has no pages or no valid rate. */
 static double worth_of(const struct hmem_worth_class *c, double access_ns)
 {
 	double ns = fmin(c->rate, MAX_RATE) * access_ns;
@@ -42,7 +42,7 @@ void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classe
 		w->steps[at].pages += classes[i].pages;
 		sums[at].pages += pages;
 		sums[at].ns += pages * ns;
-		/* Classes learn from each other, so their errors do not cancel out. */
+		/* The errors of classes are not independent, so they do not cancel out. */
 		sums[at].error += pages * ns * (classes[i].error > 0 ? classes[i].error : 0);
 	}
 	for (unsigned int i = 0; i < HMEM_WORTH_STEPS; i++) {

@@ -161,9 +161,9 @@ static void cannot_be_resized(void **state)
 static void usage(void **state)
 {
 	static const struct usage cases[] = {
-		{ 2, "pool web", "what is to be set of vm 'web'" },
+		{ 2, "pool web", "give what to set for vm 'web'" },
 		{ 1, "pool nobody weight=2", "nobody" },
-		{ 2, "pool web colour=red", "guarantee, maximum and weight are" },
+		{ 2, "pool web colour=red", "unknown key 'colour'" },
 		{ 2, "pool web weight=0", "1 to 1000" },
 		{ 2, "pool web weight=many", "1 to 1000" },
 		{ 2, "pool web guarantee=much", "much" },
