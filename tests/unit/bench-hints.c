@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hints per second through hmemd, and of its processor's time: see bench. */
+/* Measures hints per second through hmemd, of real time and of hmemd's processor time. */
 #include "unit.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@ static double seconds(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/* User and system time of a process. */
+/* User and system time of a process, in seconds. */
 static double cpu_seconds(pid_t pid)
 {
 	unsigned long user = 0, system = 0;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What policies make of known workloads in a model of a guest, in seconds: for
- * choosing what to try in the simulator, and what a tunable does.
+ * Measures in seconds how fast known workloads run under a policy, in a model of
+ * a guest.  This shows what a tunable does, and what to try in the simulator.
  *
  *   bench-policy [-l LOAD] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
  *
- * POLICY may also be static (nothing moves) and oracle (the best placement that
- * does not change).  Prints accesses in millions per second, over all the time
- * and over its last 40 %, without the first second; pages moved; the shares of
- * time that moves and rearmed bits took; the share of accesses that go to tier
- * 0 in the end.  -v: every 100 ms.
+ * POLICY can also be static (no page moves) and oracle (the best placement that
+ * does not change).  Prints millions of accesses per second, over the whole time
+ * without its first second, and over the last 40 % of that; the number of moved
+ * pages; the percentages of time that moves and looks took; and the share of
+ * accesses to tier 0 at the end.  With -v, prints figures each 100 ms.
  */
 #include "unit.h"
 
@@ -109,7 +109,7 @@ static void report(const struct model *m, const struct model *since)
 static void run(const struct model_load *load, const char *config, double seconds,
 		bool verbose)
 {
-	/* Copies of figures only: what they point to is the first one's. */
+	/* These copies are only for their figures; their pointers belong to @m. */
 	struct model m, warm, late;
 	char text[256];
 
@@ -117,7 +117,7 @@ static void run(const struct model_load *load, const char *config, double second
 	configure(&m, config);
 	model_run(&m, 1);
 	warm = late = m;
-	/* A window can be longer. */
+	/* model_run() ends with a window, so it can run for longer than 0.1 s. */
 	for (double at; (at = (m.ns - warm.ns) / 1e9) < seconds;) {
 		struct model before = m;
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a decision about DRAM costs hmemd, and how near it comes to the best one, in a model of
- * a host: see hosts.h.
+ * Measures what the pool's decisions cost hmemd, and how good they are, in a model of a host
+ * (hosts.h).
  *
  *   bench-pool [VMS [WINDOWS]]
  *
- * Each of the VMs (64) has 64 GiB, and there is DRAM for a quarter of that.  Prints, for each
- * tenth of the windows (1000), what DRAM saves as a share of the most that it could, the price
- * of a GiB, what has moved, and the processor time of a decision, on average and at most.
+ * Runs 64 VMs of 64 GiB, with DRAM for a quarter of that, for 1000 windows.  After each tenth
+ * of the windows, prints the time that DRAM saves, as a share of what the best distribution
+ * saves; the price of a GiB; the GiB that have moved; and the processor time of a decision, on
+ * average and at most.
  */
 #include "unit.h"
 
@@ -37,7 +38,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	host_many(&h, vms);
-	/* What no VM may lose against, its share, is known after a decision. */
+	/* host_best() needs the VMs' shares, which the pool computes when it decides. */
 	hmem_pool_decide(&h.pool, 1);
 	best = host_best(&h, h.pool.config.loss);
 	printf("%u VMs, equal shares: %.3f of the best\n", vms, host_saved(&h) / best);

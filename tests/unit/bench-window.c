@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The work of a window, for callgrind to count: see the script bench.
+ * Does the work of windows, so that callgrind can count instructions (see the
+ * script "bench").
  *
  *   bench-window MIB WRITTEN WINDOWS
  *
- * A quarter of MIB of memory is tier 0.  Each window writes WRITTEN per mille
- * of the blocks of 64 pages, always the same ones, one page in eight of each.
- * Prints the bytes that the page table takes for each page, and how many million
- * pages a second of this processor's time a window goes through, plan included.
+ * A quarter of the memory, which has MIB, is tier 0.  Each window writes the same
+ * WRITTEN per mille of the blocks of 64 pages, and one page in eight of each
+ * block.  Prints the page table's bytes per page, and how many million pages a
+ * second of processor time counts and plans.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,11 +47,11 @@ int main(int argc, char **argv)
 	hmem_tracker_dirty_init(&dirty, map, blocks * 8);
 	for (unsigned int w = 0; w < windows; w++) {
 		for (uint64_t b = 0; b < blocks; b++) {
-			/* Spread evenly, without a generator's cost. */
+			/* Choose blocks evenly, without the cost of a random generator. */
 			if (b * 617 % 1000 < written)
 				map[b] = UINT64_C(0x0101010101010101);
 		}
-		/* In the first one, the table is brought into memory. */
+		/* The first window is not counted, since it brings the table into memory. */
 		if (w)
 			taken -= seconds();
 		hmem_pages_update(&pages, &dirty.tracker,

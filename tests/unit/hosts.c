@@ -41,7 +41,7 @@ struct hmem_pool_config host_config(uint64_t pages)
 	return config;
 }
 
-/* Classes of equal widths by the logarithm of the page's rank. */
+/* Divides the pages into classes of equal widths by the logarithm of the page's rank. */
 static void by_rank(struct host_vm *vm, uint64_t pages, double (*rate)(double rank, double hot,
 								       double weight),
 		    double hot, double weight)
@@ -54,7 +54,7 @@ static void by_rank(struct host_vm *vm, uint64_t pages, double (*rate)(double ra
 		end = floor(pow(pages + 1.0, (i + 1.0) / HOST_CLASSES) - 0.5);
 		if (i == HOST_CLASSES - 1)
 			end = pages;
-		/* A class does not lie on both sides of the hot set's end. */
+		/* The end of the hot set is also the end of a class, since rates differ there. */
 		if (at < hot && end > hot)
 			end = hot;
 		if (end <= at)
@@ -189,7 +189,7 @@ static void follow(struct host *h, struct host_vm *vm)
 	}
 }
 
-/* Whatever guests do: what they have, or may take, there is. */
+/* Whatever the guests do, the node has all pages that they have or were promised. */
 static void check(const struct host *h)
 {
 	for (unsigned int n = 0; n < h->pool.config.num_nodes; n++) {
@@ -239,7 +239,7 @@ double host_saved(const struct host *h)
 	return sum;
 }
 
-/* The least that the VM may have, to a MiB. */
+/* The fewest pages that the VM may have, accurate to 1 MiB. */
 static uint64_t least(const struct host_vm *vm, double loss)
 {
 	double wanted = host_saves(vm, vm->member.share) - loss;
@@ -256,7 +256,7 @@ static uint64_t least(const struct host_vm *vm, double loss)
 	return high > low && host_saves(vm, low) >= wanted ? low : high;
 }
 
-/* What @more pages than it has would save in the VM, by its weight; less than 0: too many. */
+/* What @more pages of DRAM would save in the VM, times its weight; -1 beyond its maximum. */
 static double gains(const struct host_vm *vm, uint64_t has, uint64_t more)
 {
 	if (has + more > vm->member.maximum)
@@ -264,7 +264,7 @@ static double gains(const struct host_vm *vm, uint64_t has, uint64_t more)
 	return vm->member.weight * (host_saves(vm, has + more) - host_saves(vm, has));
 }
 
-/* A part of the DRAM after the other goes to where it saves most. */
+/* Gives the DRAM out in small parts, each to the VM where the part saves most. */
 double host_best(const struct host *h, double loss)
 {
 	uint64_t left = h->pool.config.capacity[0] - h->pool.config.reserve[0];

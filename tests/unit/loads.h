@@ -12,21 +12,21 @@
 #define SLOW		(448 * MIB)
 #define DATA		(256 * MIB)
 
-/* A quarter as fast as the benchmark, so that each page is used as often. */
+/* The processor is a quarter as fast as the benchmark's, so that each page is used as often. */
 extern const struct model_costs quarter_updates, quarter_pages;
 
 extern const struct model_load hot_set, moving, zipf, uniform, too_large, sweep, hot_sweep;
-/* The other pages are idle; these are used so rarely that a short look finds few. */
+/* The rest of the pages is idle; these pages are used so rarely that a short look finds few. */
 extern const struct model_load seldom;
 
-/* The machine with a policy, and windows of 100 ms. */
+/* Prepares the machine with a policy and windows of 100 ms. */
 void loads_begin(struct model *m, const struct model_load *load,
 		 enum hmem_policy_kind kind);
 
-/* Millions of accesses per second in the next @seconds. */
+/* Runs for @seconds.  Returns millions of accesses per second in that time. */
 double loads_speed(struct model *m, double seconds);
 
-/* The same for the best static placement, and for first touch. */
+/* The same speed with the best static placement, and with placement by first touch. */
 double loads_best(const struct model_load *load);
 double loads_first_touch(const struct model_load *load, double seconds);
 

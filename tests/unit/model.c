@@ -10,7 +10,7 @@
 
 #define ACCESSED	1u
 #define DIRTY		2u
-#define CHUNK		10u	/* pages of a sweep, one of them anywhere */
+#define CHUNK		10u	/* a sweep reads so many pages, one of them from all memory */
 
 /*
  * Measured in the simulator with the preset optane.  gups does 10.3 million updates per
@@ -277,7 +277,7 @@ static uint64_t scan_ns(const struct model *m)
 
 static void begin(struct model *m)
 {
-	/* Without latencies. */
+	/* Without latencies, so that the policy uses its defaults. */
 	static const struct hmem_link_tier tiers[2];
 	const struct hmem_link_range ranges[] = {
 		{ .gfn = 0, .num = m->fast, .tier = 0 },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The policy rates: what becomes of known workloads, and the rules of its bursts. */
+/* The policy auto: its speed on known workloads, and the rules of its bursts. */
 #include "unit.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@ static const struct model_load *const loads[] = {
 	&hot_set, &zipf, &too_large, &seldom, &hot_sweep,
 };
 
-/* The first @num loads, when placement is steady: the best one that does not change is 1. */
+/* The first @num loads reach 0.95 of the speed of the best static placement. */
 static void check_loads(unsigned int num, unsigned int window, enum hmem_track track)
 {
 	for (unsigned int i = 0; i < num; i++) {
@@ -44,7 +44,7 @@ static void trackers_make_no_difference(void **state)
 	check_loads(sizeof(loads) / sizeof(*loads), 1000, HMEM_TRACK_GPT);
 }
 
-/* Nothing to gain: nothing is lost but what looking costs, which is known. */
+/* If no move gains anything, looking costs at most a known part of the speed. */
 static void stays(const struct model_load *load, double least)
 {
 	for (unsigned int i = 0; i < 2; i++) {
@@ -68,14 +68,14 @@ static void uniform_stays(void **state)
 	stays(&uniform, 0.98);
 }
 
-/* Pages that were just swept are the last to come again: for a while, they look cold. */
+/* A sweep uses a page again only after all others, so the page looks cold for a while. */
 static void sweep_stays(void **state)
 {
 	(void)state;
 	stays(&sweep, 0.93);
 }
 
-/* A hot set that moves every 5 s is followed. */
+/* The placement follows a hot set that moves every 5 s. */
 static void moving_gains(void **state)
 {
 	double still = loads_first_touch(&moving, 20);
@@ -95,7 +95,7 @@ static void moving_gains(void **state)
 	}
 }
 
-/* A hundredth of guest time, once the first bursts are paid for. */
+/* Looking costs a hundredth of guest time, once the first bursts are paid for. */
 static void looking_is_cheap(void **state)
 {
 	double ns, stalled;
@@ -112,7 +112,7 @@ static void looking_is_cheap(void **state)
 	model_free(&m);
 }
 
-/* The rules, one by one: a bursts, and what its windows are said to have found. */
+/* For tests of single rules: bursts, with windows whose results the test chooses. */
 struct rules {
 	struct hmem_policy policy;
 	struct hmem_bursts bursts;
@@ -153,7 +153,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A window in which @used pages of those looked at were used, and @faults bits were set. */
+/* Ends a window in which @used of the observed pages were used, and @faults bits were set. */
 static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t faults)
 {
 	const struct hmem_tracker *t = r->scans ? &r->gpt.tracker : &r->sim.tracker;
@@ -190,7 +190,7 @@ static void until_burst(struct rules *r)
 		window(r, 0, 0);
 }
 
-/* Bits are cleared at the beginning and between looks, not when the burst ends. */
+/* Bits are cleared at the beginning of a burst and between looks, but not at its end. */
 static void a_burst(void **state)
 {
 	struct rules *r = *state;
@@ -211,7 +211,7 @@ static void a_burst(void **state)
 	}
 }
 
-/* Cleared one window late: the first window is no look, and the last clears nothing. */
+/* Scans clear bits one window late: the first window is no look, and the last clears nothing. */
 static void a_burst_of_scans(void **state)
 {
 	struct rules *r = *state;
@@ -228,7 +228,7 @@ static void a_burst_of_scans(void **state)
 	assert_true(hmem_bursts_rests(&r->bursts));
 }
 
-/* A look finds a third of what tier 0 holds: it is as long as that takes. */
+/* A look is as long as it takes until a third of tier 0's number of pages is used. */
 static void length_of_looks(void **state)
 {
 	struct rules *r = *state;
@@ -240,17 +240,17 @@ static void length_of_looks(void **state)
 		window(r, used > TIER0 ? TIER0 : used, 0);
 	}
 	assert_in_range(r->bursts.look_ns, 27000000, 33000000);
-	/* Never longer than eight windows, however little is used. */
+	/* A look is at most eight windows long, however few pages are used. */
 	for (unsigned int i = 0; i < 100; i++)
 		window(r, 0, 0);
 	assert_int_equal(r->bursts.look_ns, 8000000000);
-	/* Nor shorter than the device can do. */
+	/* A look is at least as long as the device's shortest window. */
 	for (unsigned int i = 0; i < 200; i++)
 		window(r, TIER0, 0);
 	assert_int_equal(r->bursts.look_ns, 1500000);
 }
 
-/* Scans set the least: a page is looked at for as long as it takes to come by again. */
+/* The shortest look depends on the scan, which must reach the page again. */
 static void looks_outlast_scans(void **state)
 {
 	struct rules *r = *state;
@@ -262,7 +262,7 @@ static void looks_outlast_scans(void **state)
 	assert_int_equal(r->bursts.look_ns, 80000000);
 }
 
-/* A hundredth of guest time pays for all that looking costs, half of that if idle. */
+/* All that looking costs is at most a hundredth of guest time; half of that if no page moves. */
 static void budget(void **state)
 {
 	struct rules *r = *state;
@@ -283,7 +283,7 @@ static void budget(void **state)
 	}
 }
 
-/* A part in which much is to be gained is followed by all of memory at once. */
+/* If a look at a part finds much to gain, a look at all memory follows at once. */
 static void gains_are_looked_for(void **state)
 {
 	const struct {
@@ -305,7 +305,7 @@ static void gains_are_looked_for(void **state)
 		window(r, 0, 0);
 		assert_int_equal(r->bursts.left && r->bursts.parts == 1, cases[i].urgent);
 	}
-	/* But not for ever on credit. */
+	/* But the cost of such looks is limited. */
 	for (unsigned int i = 0, whole = 0; i < 100; i++) {
 		whole += r->bursts.parts == 1 && !r->bursts.left;
 		window(r, 1000, 2000);
@@ -315,7 +315,7 @@ static void gains_are_looked_for(void **state)
 	}
 }
 
-/* The plans of a few windows in which pages move do not make forgotten what is due. */
+/* A look that is due still comes after some windows in which pages move. */
 static void moves_come_first(void **state)
 {
 	struct rules *r = *state;
@@ -336,7 +336,7 @@ static void moves_come_first(void **state)
 	assert_int_equal(r->bursts.parts, 1);
 }
 
-/* Each part has its turn, and two bursts in it; scans are always about all of memory. */
+/* The parts take turns, for two bursts each; scans always cover all memory. */
 static void turns(void **state)
 {
 	struct rules *r = *state;
@@ -357,7 +357,7 @@ static void turns(void **state)
 	assert_int_equal(r->bursts.parts, 1);
 }
 
-/* A scan that has missed pages is no look, nor is the next; the burst goes on. */
+/* A window whose scan missed pages is no look, nor is the next window; the burst goes on. */
 static void incomplete_scans_are_no_looks(void **state)
 {
 	struct rules *r = *state;
@@ -379,7 +379,7 @@ static void incomplete_scans_are_no_looks(void **state)
 	assert_true(r->heat.look);
 }
 
-/* If all are, the burst is given up, and nothing is made of it; others follow. */
+/* If all scans miss pages, the burst ends without a plan, and other bursts follow. */
 static void all_scans_incomplete(void **state)
 {
 	struct rules *r = *state;
@@ -404,7 +404,7 @@ static void all_scans_incomplete(void **state)
 #define BLOCKS	256u
 #define PARTS	16u
 
-/* Each part has its share of what is used, be it in a run or at regular distances. */
+/* The parts have equal numbers of used pages, if these are neighbours or regularly spaced. */
 static void parts_are_alike(void **state)
 {
 	static const struct {
@@ -456,9 +456,9 @@ static int by_share(const void *a, const void *b)
 }
 
 /*
- * The time that is lost without DRAM for the pages beyond any number of those used most, is
- * what the workload's accesses to them say.  Of pages that are used in each look, only that
- * is known, so it is not asked for the hottest sixteenth.
+ * The worth of DRAM beyond any number of the most used pages is what the workload's accesses to
+ * the other pages cost.  The hottest sixteenth is not compared, because the rates of pages that
+ * are used in every look are not known.
  */
 static void worth_is_what_accesses_say(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which pages change places: an access saves 1 us here, and a move takes 10 us. */
+/* Which pages change places.  An access in tier 0 saves 1 us here, and a move takes 10 us. */
 #include "unit.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #define ACCESS_NS	1000
 #define MOVE_NS		10000
 
-/* Two ranks of each side; the others are empty. */
+/* Each side has two ranks with pages; the other ranks are empty. */
 struct pages {
 	struct hmem_exchange_side hot, cold;
 };
@@ -61,7 +61,7 @@ static void pays(void **state)
 	}
 }
 
-/* Pages that are hot in the long run, but not now, do not drive out those that are now. */
+/* Pages that are hot only in the long run do not displace pages that are hot now. */
 static void waits(void **state)
 {
 	struct pages p = new_pages();
@@ -70,12 +70,12 @@ static void waits(void **state)
 	set(&p.hot, 50, 5, 10, 1000);
 	set(&p.cold, 20, 5, 100, 100);
 	assert_true(choose(&p, 100) == 0);
-	/* What it would lose meanwhile is less than what an exchange takes. */
+	/* Until the horizon, the exchange would lose less than its moves take. */
 	set(&p.hot, 50, 5, 81, 1000);
 	assert_true(choose(&p, 100) == 5 * (900 - 20) * 1000.0);
 }
 
-/* The hottest for the coldest; no more than asked for. */
+/* The hottest pages change places with the coldest ones, at most as many as requested. */
 static void best_first(void **state)
 {
 	struct pages p = new_pages();
@@ -92,7 +92,7 @@ static void best_first(void **state)
 	assert_int_equal(p.cold.take[30], 1);
 }
 
-/* By what they do now, whatever the ranks are: those are chosen first. */
+/* Pages are sorted by their present rates, not by their ranks. */
 static void now_first(void **state)
 {
 	struct pages p = new_pages();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bins against a count page by page. */
+/* Bins, compared with a count page by page. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -15,12 +15,12 @@ struct model {
 	uint32_t num;
 	struct hmem_pages pages;
 	uint64_t rnd;
-	/* By frame; tier -1: a hole. */
+	/* By frame; tier -1: the frame is no memory. */
 	int tier[MAX_FRAME];
 	uint16_t heat[MAX_FRAME];
 };
 
-/* Random ranges, that begin and end anywhere, and heats, by moving pages. */
+/* Makes random ranges, which begin and end anywhere, and sets heats by moving pages. */
 static void make(struct model *m, uint64_t seed)
 {
 	struct hmem_err err;
@@ -45,7 +45,7 @@ static void make(struct model *m, uint64_t seed)
 	}
 	assert_int_equal(hmem_pages_init(&m->pages, m->ranges, m->num, 3, UINT64_MAX,
 					 &err), 0);
-	/* A move is what sets a heat, and marks its block live. */
+	/* A move sets a page's heat, and makes its block live. */
 	for (uint64_t g = 0; g < MAX_FRAME; g++) {
 		if (m->tier[g] < 0 || unit_random(&m->rnd) % 8)
 			continue;
@@ -65,7 +65,7 @@ static uint64_t sum_of(const struct model *m, const struct hmem_heat_bin *b,
 	for (uint64_t g = b->gfn; g <= b->last; g++) {
 		if (m->tier[g] < 0)
 			continue;
-		/* None is in two tiers. */
+		/* No bin has pages of two tiers. */
 		assert_int_equal(m->tier[g], b->tier);
 		++*pages;
 		sum += m->heat[g];
@@ -74,7 +74,7 @@ static uint64_t sum_of(const struct model *m, const struct hmem_heat_bin *b,
 	return sum;
 }
 
-/* Every frame is in one bin, and all that is said about bins is so. */
+/* Checks that each frame is in one bin, and that all figures of the bins are right. */
 static void check(const struct model *m, uint32_t max, bool per_tier, uint64_t slots)
 {
 	uint32_t in_tier[3] = { 0 }, most = 0, stretches = 0;
@@ -129,7 +129,7 @@ static void against_model(void **state)
 	test_free(m);
 }
 
-/* As many as asked for where that comes out even, and never none. */
+/* There are as many bins as requested if that divides evenly, and at least one. */
 static void numbers(void **state)
 {
 	static const struct hmem_link_range ranges[] = {

@@ -31,7 +31,7 @@ static struct json_object *ctl_json(struct fixture *f, int status, const char *l
 	return o;
 }
 
-/* The number at a path of json_at(); -1: null or none. */
+/* The number at a path of json_at(); -1: null or no such element. */
 static int64_t num_at(struct json_object *o, const char *path)
 {
 	return json_at(o, path, &o) && o ? json_object_get_int64(o) : -1;

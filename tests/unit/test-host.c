@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Idle page tracking and DAMON, on trees of plain files in the kernel's place:
- * what is missing, what is read and written, what is left behind.
+ * Idle page tracking and DAMON, with trees of plain files in place of the kernel's: what is
+ * missing, what is read and written, and what is left behind.
  */
 #include "unit.h"
 
@@ -28,7 +28,7 @@
 #define LRU		(1ull << 5)
 #define HEAD		(1ull << 15)
 #define TAIL		(1ull << 16)
-/* Of the host's memory; whole huge pages. */
+/* Pages of the host's memory; a multiple of a huge page. */
 #define PFNS		4096u
 
 struct fixture {
@@ -47,7 +47,7 @@ static const char *in(struct fixture *f, const char *path)
 	return full;
 }
 
-/* With all directories above it. */
+/* Makes a file, and all directories above it. */
 static void make(struct fixture *f, const char *path, const char *text)
 {
 	char full[256];
@@ -65,7 +65,7 @@ static void make(struct fixture *f, const char *path, const char *text)
 	fclose(file);
 }
 
-static void has(struct fixture *f, const char *path, const char *text)
+static void check_file(struct fixture *f, const char *path, const char *text)
 {
 	char buf[256] = "";
 	FILE *file = fopen(in(f, path), "r");
@@ -129,7 +129,7 @@ static uint64_t idle_bit(struct fixture *f, uint64_t pfn)
 	return word >> pfn % 64 & 1;
 }
 
-/* The kernel finds the page used. */
+/* Clears the page's idle flag, as the kernel does when the page is used. */
 static void use(struct fixture *f, uint64_t pfn)
 {
 	int fd = open(in(f, "mm/page_idle/bitmap"), O_RDWR);
@@ -141,7 +141,7 @@ static void use(struct fixture *f, uint64_t pfn)
 	close(fd);
 }
 
-/* The frame's page, 0: it is not there. */
+/* Maps the frame to a page; 0: no page is mapped. */
 static void map(struct fixture *f, uint64_t gfn, uint64_t pfn)
 {
 	put_word(f, "proc/77/pagemap", HVA / 4096 + gfn, pfn ? PRESENT | pfn : 0);
@@ -177,7 +177,7 @@ static void idle_missing(void **state)
 	FAILS(ENOTSUP, "has ended");
 	make(f, "proc/77/pagemap/directory", "");
 	make(f, "mm/page_idle/bitmap", "");
-	/* root may open anything. */
+	/* root may open any file. */
 	if (geteuid()) {
 		chmod(in(f, "mm/page_idle/bitmap"), 0400);
 		FAILS(EPERM, "CAP_SYS_ADMIN");
@@ -192,13 +192,13 @@ static void idle_windows(void **state)
 	struct idle i;
 
 	make_idle(f);
-	/* In order, out of order, one that is not there, one off the lists. */
+	/* Pages in order, out of order, a frame without a page, and a page that is on no list. */
 	map(f, 0, 100);
 	map(f, 1, 101);
 	map(f, 2, 99);
 	map(f, 4, 3000);
 	put_word(f, "proc/kpageflags", 3000, 0);
-	/* A huge page, all of it, and the end of another. */
+	/* All of a huge page, and one page of another huge page. */
 	for (uint64_t k = 0; k < 512; k++) {
 		put_word(f, "proc/kpageflags", 1024 + k, k ? TAIL : HEAD | LRU);
 		put_word(f, "proc/kpageflags", 2048 + k, k ? TAIL : HEAD | LRU);
@@ -207,7 +207,7 @@ static void idle_windows(void **state)
 	map(f, 700, 2048 + 300);
 	assert_int_equal(idle_open(&i, &f->paths, PID, MAP_BYTES, &f->err), 0);
 
-	/* Not armed is accessed, unless it is not there or not to be tracked. */
+	/* A page without an idle flag counts as accessed, if it is there and can be tracked. */
 	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), 3 + 512 + 1);
 	assert_int_equal(accessed[0], 7);
 	assert_int_equal(accessed[1], UINT64_MAX);
@@ -224,11 +224,14 @@ static void idle_windows(void **state)
 				 pfn == 1024 || pfn == 2048);
 	assert_int_equal(idle_check(&i, &f->err), 0);
 
-	/* Nothing was used. */
+	/* No page was used. */
 	memset(accessed, 0, sizeof(accessed));
 	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), 0);
 
-	/* One was, one has gone and another come, one has moved with its flag. */
+	/*
+	 * A page was used; a page has gone and another has come; a page has moved, with its
+	 * flag.
+	 */
 	use(f, 100);
 	map(f, 2, 0);
 	map(f, 3, 102);
@@ -239,12 +242,12 @@ static void idle_windows(void **state)
 	assert_int_equal(accessed[0], 1 << 0 | 1 << 3);
 	assert_int_equal(accessed[700 / 64], 0);
 
-	/* They stay so until they are rearmed, wherever their flag is now. */
+	/* Accessed frames stay accessed until they are rearmed, wherever their flags are now. */
 	map(f, 0, 105);
 	put_word(f, "mm/page_idle/bitmap", 105 / 64, UINT64_MAX);
 	memset(accessed, 0, sizeof(accessed));
 	assert_int_equal(idle_collect(&i, 0, 64, HVA, accessed, &f->err), 2);
-	/* Part of a range, at an address of its own. */
+	/* A part of a range is rearmed, at its own address. */
 	memset(rearm, 0, sizeof(rearm));
 	rearm[0] = 1 << 0 | 1 << 3;
 	assert_int_equal(idle_rearm(&i, 0, 2, HVA, rearm, &f->err), 0);
@@ -263,7 +266,7 @@ static void idle_faults(void **state)
 
 	make_idle(f);
 	assert_int_equal(idle_open(&i, &f->paths, PID, MAP_BYTES, &f->err), 0);
-	/* hugetlbfs, DAX: no page is on a list. */
+	/* Pages of hugetlbfs and of DAX are on no list. */
 	for (uint64_t k = 0; k < 64; k++) {
 		map(f, k, 64 + k);
 		put_word(f, "proc/kpageflags", 64 + k, k < 40 ? 0 : LRU);
@@ -273,12 +276,12 @@ static void idle_faults(void **state)
 	assert_int_equal(idle_check(&i, &f->err), -ENOTSUP);
 	assert_non_null(strstr(f->err.msg, "hugetlbfs"));
 
-	/* The kernel tells who may not know that pages are there, but not where. */
+	/* Without the capability, the kernel tells that pages are there, but not where. */
 	put_word(f, "proc/77/pagemap", HVA / 4096 + 5, PRESENT);
 	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), -EPERM);
 	assert_non_null(strstr(f->err.msg, "CAP_SYS_ADMIN"));
 
-	/* Its memory has gone, and the process with it. */
+	/* The process has ended, so its memory has gone. */
 	assert_return_code(truncate(in(f, "proc/77/pagemap"), 0), errno);
 	assert_int_equal(idle_collect(&i, 0, FRAMES, HVA, accessed, &f->err), -ESRCH);
 	assert_int_equal(idle_rearm(&i, 0, FRAMES, HVA, (memset(rearm, 0xff, 8), rearm),
@@ -321,9 +324,9 @@ static void make_damon(struct fixture *f)
 	make(f, SCHEME "tried_regions/total_bytes", "0\n");
 }
 
-/* After so many writes the kernel refuses some since it is busy. */
+/* After @busy_after writes, the kernel refuses the next @busy ones with EBUSY. */
 static unsigned int busy_after, busy;
-/* Sleeping is a fault. */
+/* A sleep fails the test. */
 static bool awake;
 /* The error of the last begin(). */
 static int begin_error;
@@ -344,7 +347,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 	return -1;
 }
 
-/* The others wait for that long. */
+/* Other VMs would have to wait for that long. */
 int __wrap_usleep(unsigned int us)
 {
 	if (awake)
@@ -362,7 +365,7 @@ static struct damon *begin(struct fixture *f)
 	return dm;
 }
 
-/* Somebody else is at DAMON's tree: nobody waits for that, nor is anything left there. */
+/* Another program uses DAMON's tree: hmemd does not wait, and leaves nothing behind. */
 static void damon_is_busy(void **state)
 {
 	struct fixture *f = *state;
@@ -370,7 +373,7 @@ static void damon_is_busy(void **state)
 
 	make_damon(f);
 	awake = true;
-	/* From any write on, until what was begun is being taken back. */
+	/* The kernel can be busy from any write on, and while hmemd undoes its work. */
 	for (unsigned int n = 0; n < 12; n++) {
 		make(f, TREE "nr_kdamonds", "0");
 		busy_after = n;
@@ -381,8 +384,8 @@ static void damon_is_busy(void **state)
 		while (f->admin.used)
 			assert_return_code(loop_turn(&f->loop, &f->err), 0);
 		busy = 0;
-		/* Only opened, it is empty here. */
-		has(f, TREE "nr_kdamonds", n ? "0" : "");
+		/* hmemd opened the file and wrote nothing; opening empties a plain file. */
+		check_file(f, TREE "nr_kdamonds", n ? "0" : "");
 	}
 	make_damon(f);
 	busy_after = 0;
@@ -395,9 +398,9 @@ static void damon_is_busy(void **state)
 		assert_return_code(loop_turn(&f->loop, &f->err), 0);
 	awake = false;
 	assert_int_equal(busy, 0);
-	has(f, TREE "0/state", "off");
-	has(f, TREE "0/contexts/nr_contexts", "0");
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "0/state", "off");
+	check_file(f, TREE "0/contexts/nr_contexts", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
 }
 
 static void damon_missing(void **state)
@@ -413,21 +416,21 @@ static void damon_missing(void **state)
 	FAILS("CONFIG_DAMON_SYSFS");
 	make(f, TREE "nr_kdamonds", "2\n");
 	FAILS("another program has set up 2");
-	has(f, TREE "nr_kdamonds", "2\n");
-	/* What was begun is taken back. */
+	check_file(f, TREE "nr_kdamonds", "2\n");
+	/* hmemd undoes what it has set up so far. */
 	make(f, TREE "nr_kdamonds", "0\n");
 	FAILS("kdamond 0");
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
 	make_damon(f);
 	make(f, CONTEXT "avail_operations", "paddr\n");
 	FAILS("CONFIG_DAMON_VADDR");
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
 	make_damon(f);
 	assert_return_code(unlink(in(f, SCHEME "tried_regions/total_bytes")), errno);
 	assert_return_code(rmdir(in(f, SCHEME "tried_regions")), errno);
 	FAILS("Linux 6.2");
-	has(f, TREE "nr_kdamonds", "0");
-	has(f, TREE "0/contexts/nr_contexts", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "0/contexts/nr_contexts", "0");
 	make_damon(f);
 	unlink(in(f, CONTEXT "targets/0/pid_target"));
 	FAILS("77 as targets/0/pid_target");
@@ -463,23 +466,23 @@ static void damon_snapshots(void **state)
 	dm = begin(f);
 	assert_non_null(dm);
 	assert_int_equal(f->admin.used, 1);
-	has(f, TREE "nr_kdamonds", "16");
-	has(f, TREE "0/state", "on");
-	has(f, CONTEXT "operations", "fvaddr");
-	has(f, CONTEXT "monitoring_attrs/intervals/aggr_us", "500000");
-	has(f, CONTEXT "monitoring_attrs/intervals/sample_us", "25000");
-	has(f, CONTEXT "targets/0/pid_target", "77");
-	has(f, CONTEXT "targets/0/regions/nr_regions", "2");
-	has(f, CONTEXT "targets/0/regions/1/start", "36864");
-	has(f, CONTEXT "targets/0/regions/1/end", "40960");
-	has(f, SCHEME "action", "stat");
-	has(f, SCHEME "access_pattern/sz/max", "18446744073709551615");
+	check_file(f, TREE "nr_kdamonds", "16");
+	check_file(f, TREE "0/state", "on");
+	check_file(f, CONTEXT "operations", "fvaddr");
+	check_file(f, CONTEXT "monitoring_attrs/intervals/aggr_us", "500000");
+	check_file(f, CONTEXT "monitoring_attrs/intervals/sample_us", "25000");
+	check_file(f, CONTEXT "targets/0/pid_target", "77");
+	check_file(f, CONTEXT "targets/0/regions/nr_regions", "2");
+	check_file(f, CONTEXT "targets/0/regions/1/start", "36864");
+	check_file(f, CONTEXT "targets/0/regions/1/end", "40960");
+	check_file(f, SCHEME "action", "stat");
+	check_file(f, SCHEME "access_pattern/sz/max", "18446744073709551615");
 
 	damon_snapshot(dm, note, &res);
 	while (res == 1)
 		assert_return_code(loop_turn(&f->loop, &f->err), 0);
 	assert_int_equal(res, 0);
-	has(f, TREE "0/state", "update_schemes_tried_regions");
+	check_file(f, TREE "0/state", "update_schemes_tried_regions");
 	make(f, SCHEME "tried_regions/0/start", "4096\n");
 	make(f, SCHEME "tried_regions/0/end", "8192\n");
 	make(f, SCHEME "tried_regions/0/nr_accesses", "3\n");
@@ -495,12 +498,12 @@ static void damon_snapshots(void **state)
 
 	damon_stop(dm);
 	assert_int_equal(f->admin.used, 0);
-	has(f, TREE "0/state", "off");
-	has(f, TREE "0/contexts/nr_contexts", "0");
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "0/state", "off");
+	check_file(f, TREE "0/contexts/nr_contexts", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
 }
 
-/* The kernel must not be asked to remove what it works on. */
+/* hmemd must not ask the kernel to remove a kdamond that is working on a request. */
 static void damon_stop_waits(void **state)
 {
 	struct fixture *f = *state;
@@ -513,15 +516,15 @@ static void damon_stop_waits(void **state)
 	damon_snapshot(dm, note, &res);
 	damon_stop(dm);
 	assert_int_equal(f->admin.used, 1);
-	has(f, TREE "nr_kdamonds", "16");
+	check_file(f, TREE "nr_kdamonds", "16");
 	while (f->admin.used)
 		assert_return_code(loop_turn(&f->loop, &f->err), 0);
 	assert_int_equal(res, 1);
-	has(f, TREE "0/state", "off");
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "0/state", "off");
+	check_file(f, TREE "nr_kdamonds", "0");
 }
 
-/* --- both, in hmemd --- */
+/* --- both trackers, in hmemd --- */
 
 struct session {
 	struct fixture *f;
@@ -555,7 +558,7 @@ static int64_t counter(struct session *s, const char *name)
 	return value;
 }
 
-static const struct hmem_link_track *told(struct session *s)
+static const struct hmem_link_track *expect_track(struct session *s)
 {
 	peer_expect(&s->p, &s->msg, HMEM_LINK_TRACK);
 	return (const void *)s->msg.payload;
@@ -577,7 +580,7 @@ static void send_memory(struct session *s, uint64_t shift)
 	peer_send(&s->p, HMEM_LINK_RANGES, ranges, sizeof(ranges));
 }
 
-/* Its process is ours, whatever the tree says of it. */
+/* Connects a VM; the tree says that its process is 77. */
 static void connect_vmm(struct session *s)
 {
 	s->seq = 0;
@@ -616,15 +619,18 @@ static void watch_idle(void **state)
 	struct session *s;
 
 	make_idle(f);
-	/* Each in a word of its own: what is written to a file is not ORed. */
+	/*
+	 * Each page has a word of its own, because a write to a plain file replaces all its
+	 * bits.
+	 */
 	for (uint64_t k = 0; k < 10; k++)
 		map(f, k, 100 + 64 * k);
 	map(f, 600, 2000);
 	s = start_session(f);
 	assert_false(ctl(s, 0, "policy vmm set name=observe track=idle levels=0", "error"));
-	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
-	/* It comes while all is being armed, or later: nothing was used. */
+	/* The tick can come while hmemd arms the pages; no page was used. */
 	window(s);
 	assert_int_equal(counter(s, "accessed_pages"), 0);
 	use(f, 100 + 64 * 3);
@@ -636,44 +642,44 @@ static void watch_idle(void **state)
 	assert_int_equal(idle_bit(f, 2000), 1);
 	window(s);
 	assert_int_equal(counter(s, "accessed_pages"), 2);
-	/* Another address: two frames have pages that are new to them. */
+	/* At the new address, two frames have other pages than before. */
 	map(f, 601, 2100);
 	send_memory(s, 1);
 	window(s);
 	assert_int_equal(counter(s, "accessed_pages"), 4);
 
-	/* What cannot be does not end what is. */
+	/* A tracker that is not available leaves the present tracker at work. */
 	assert_true(ctl(s, 77, "policy vmm set track=damon", "CONFIG_DAMON_SYSFS"));
 	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
 	window(s);
 
 	assert_return_code(truncate(in(f, "proc/77/pagemap"), 0), errno);
 	peer_send_tick(&s->p, ++s->seq);
-	assert_int_equal(told(s)->window_ns, 0);
+	assert_int_equal(expect_track(s)->window_ns, 0);
 	assert_true(ctl(s, 0, "status vmm", "has ended"));
 	make_idle(f);
 	map(f, 0, 100);
 	ctl(s, 0, "policy vmm set track=idle", "");
-	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	s->seq = 0;
 	window(s);
 	use(f, 100);
 	window(s);
 	assert_int_equal(counter(s, "accessed_pages"), 5);
 
-	/* Off and on in the middle of a window that ends. */
+	/* Tracking is switched off and on while the end of a window is processed. */
 	peer_send_tick(&s->p, ++s->seq);
 	ctl(s, 0, "policy vmm set name=off", "");
 	ctl(s, 0, "policy vmm set name=hmmv", "");
 	ctl(s, 0, "policy vmm set window=500", "");
 	peer_close(&s->p);
 	connect_vmm(s);
-	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	peer_send_tick(&s->p, ++s->seq);
 	end_session(s);
 }
 
-static void wait_for_none(struct session *s)
+static void wait_for_no_kdamonds(struct session *s)
 {
 	char buf[8] = "";
 
@@ -698,14 +704,17 @@ static void watch_damon(void **state)
 	make_idle(f);
 	s = start_session(f);
 	ctl(s, 0, "policy vmm set name=observe track=damon", "");
-	assert_int_equal(told(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	assert_true(ctl(s, 0, "status vmm", "tracker     damon"));
-	has(f, TREE "nr_kdamonds", "16");
-	/* Both ranges are one region, the length of what is mapped. */
-	has(f, CONTEXT "targets/0/regions/nr_regions", "1");
+	check_file(f, TREE "nr_kdamonds", "16");
+	/* The two ranges are contiguous in the process, so DAMON gets one region. */
+	check_file(f, CONTEXT "targets/0/regions/nr_regions", "1");
 	snprintf(number, sizeof(number), "%llu", HVA + 1024 * 4096);
-	has(f, CONTEXT "targets/0/regions/0/end", number);
-	/* Across both ranges' border; never; in 10 of 20 samples. */
+	check_file(f, CONTEXT "targets/0/regions/0/end", number);
+	/*
+	 * Three regions: across the border of the ranges, in 20 of 20 samples; in none; in 10
+	 * of 20.
+	 */
 	for (unsigned int k = 0; k < 3; k++) {
 		static const unsigned int from[] = { 500, 520, 900 };
 		static const char *const accesses[] = { "20", "0", "10" };
@@ -725,22 +734,22 @@ static void watch_damon(void **state)
 		window(s);
 	assert_int_equal(counter(s, "accessed_pages"), 20 * 20 + 20 * 10);
 
-	/* New addresses: another kdamond, while the old one may be at work. */
+	/* New addresses need another kdamond, while the old one may still be at work. */
 	send_memory(s, 64);
 	window(s);
-	has(f, TREE "nr_kdamonds", "16");
+	check_file(f, TREE "nr_kdamonds", "16");
 	ctl(s, 0, "policy vmm set track=idle", "");
-	wait_for_none(s);
+	wait_for_no_kdamonds(s);
 	ctl(s, 0, "policy vmm set track=damon", "");
 	peer_send_tick(&s->p, ++s->seq);
 	peer_close(&s->p);
-	wait_for_none(s);
+	wait_for_no_kdamonds(s);
 	connect_vmm(s);
-	told(s);
-	has(f, TREE "nr_kdamonds", "16");
+	expect_track(s);
+	check_file(f, TREE "nr_kdamonds", "16");
 	peer_send_tick(&s->p, ++s->seq);
 	end_session(s);
-	has(f, TREE "nr_kdamonds", "0");
+	check_file(f, TREE "nr_kdamonds", "0");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Peers that do harm to the others: hmemd serves these all the same. */
+/* Peers that try to harm other peers: hmemd serves the others nevertheless. */
 #include "unit.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ static bool out_has(struct fixture *f, const char *text)
 	return strstr(f->ctl.out, text) || strstr(f->ctl.err, text);
 }
 
-/* hmemd is alive, and serves web. */
+/* Checks that hmemd is alive and serves web. */
 static void web_is_well(struct fixture *f)
 {
 	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
@@ -33,7 +33,7 @@ static void web_is_well(struct fixture *f)
 
 /* --- turns --- */
 
-/* Frames of a VM that claims to be large: 8 GiB, which are several slices. */
+/* Frames of a VM that claims to have 8 GiB; a pass over them takes several slices. */
 #define LARGE		(UINT64_C(1) << 21)
 
 static void large_ranges(struct hmem_link_range *ranges, uint64_t first)
@@ -63,8 +63,8 @@ static void large_handshake(struct peer *p, struct fixture *f, const char *name)
 }
 
 /*
- * All at once come a thousand changes of a large VM's ranges, a request, and a tick
- * of web: what web and the request want is done when hardly any of the changes are.
+ * hmemd gets a thousand changes of a large VM's ranges, a client's requests, and a tick of web
+ * at once.  It answers the client and web when it has processed few of the changes.
  */
 static void many_ranges_starve_nobody(void **state)
 {
@@ -104,10 +104,10 @@ static void many_ranges_starve_nobody(void **state)
 	kill(f->d.pid, SIGCONT);
 	o = control_read(control);
 	pages = json_num_at(o, "vms.0.tiers.0.pages");
-	/* Each takes some turns, of which there have been as few as it takes to read. */
+	/* hmemd has processed only as many changes as turns that it took to read the request. */
 	assert_in_range(pages, 64, 128 + 64 * 4);
 	json_object_put(o);
-	/* A change of policy, which waits for one of them, does not wait for all. */
+	/* A change of policy waits for one change of ranges, but not for all. */
 	o = control_read(policy);
 	assert_int_equal(json_num_at(o, "policy.rate"), 9);
 	json_object_put(o);
@@ -117,7 +117,7 @@ static void many_ranges_starve_nobody(void **state)
 	json_object_put(o);
 	close(policy);
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
-	/* Nor is any of them lost. */
+	/* No change of ranges is lost. */
 	do {
 		control_send(control, "{\"verb\":\"status\",\"vm\":\"large\"}");
 		o = control_read(control);
@@ -129,7 +129,7 @@ static void many_ranges_starve_nobody(void **state)
 	free(burst);
 }
 
-/* A device that does not wait for TICK_DONE is dropped, in each way of tracking. */
+/* hmemd drops a device that sends a tick before the answer to the last one. */
 static void a_tick_before_the_answer(void **state)
 {
 	static const char *const ways[] = { "off", "on" };
@@ -160,7 +160,7 @@ static void a_tick_before_the_answer(void **state)
 				.seq = 7 + k, .vtime_ns = 1000000 * k, .window_ns = 1000000,
 			};
 		}
-		/* In lockstep it is answered before the next one is looked at. */
+		/* In lockstep, hmemd answers a tick before it reads the next message. */
 		peer_send_raw(&p, two, sizeof(two));
 		if (i) {
 			for (unsigned int k = 0; k < 2; k++)
@@ -175,7 +175,7 @@ static void a_tick_before_the_answer(void **state)
 	web_is_well(f);
 }
 
-/* In step with others, a VM ticks again before all have. */
+/* With --lockstep=2, a VM must not tick again before all VMs have ticked. */
 static void a_tick_before_the_others(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) {
@@ -198,7 +198,7 @@ static void a_tick_before_the_others(void **state)
 	fixture_end(f);
 }
 
-/* Tracking that is started anew does not wait for the answer to a tick of before. */
+/* After tracking has started again, a late tick of the old tracking is answered, too. */
 static void a_tick_of_before(void **state)
 {
 	struct fixture *f = *state;
@@ -228,7 +228,7 @@ static void a_tick_of_before(void **state)
 	peer_close(&p);
 }
 
-/* What the tables of all VMs may take is bounded, whatever they claim to have. */
+/* --max-tables limits the tables of all VMs together, whatever sizes VMs claim. */
 static void claims_are_bounded(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) { "--max-tables=240K", NULL });
@@ -239,7 +239,7 @@ static void claims_are_bounded(void **state)
 
 	(void)state;
 	peer_handshake(&f->web, f->d.vm_socket, "web");
-	/* Two of 64 MiB find room, and no third one. */
+	/* There is room for two VMs of 64 MiB, but not for a third VM. */
 	peer_handshake(&p, f->d.vm_socket, "second");
 	peer_connect(&q, f->d.vm_socket);
 	peer_fill_hello(&hello, "large");
@@ -250,7 +250,7 @@ static void claims_are_bounded(void **state)
 	peer_expect_drop(&q);
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "--max-tables"));
-	/* Nor can one grow beyond it. */
+	/* A VM cannot grow beyond the limit either. */
 	large_ranges(ranges, 64);
 	ranges[1].gfn = 8192;
 	ranges[1].num = 8192;
@@ -261,7 +261,7 @@ static void claims_are_bounded(void **state)
 	fixture_end(f);
 }
 
-/* Somebody looks at a VM's heat while its ranges change again and again. */
+/* A client requests a VM's heat while the VM's ranges change again and again. */
 static void looks_while_ranges_change(void **state)
 {
 	struct fixture *f = *state;
@@ -274,7 +274,7 @@ static void looks_while_ranges_change(void **state)
 		struct hmem_link_range ranges[2];
 
 		large_ranges(ranges, 64 + i);
-		/* Less than what has been looked at by then. */
+		/* The VM becomes smaller than the part that hmemd has counted so far. */
 		if (i % 3)
 			ranges[1].num = 1000;
 		kill(f->d.pid, SIGSTOP);
@@ -290,7 +290,7 @@ static void looks_while_ranges_change(void **state)
 	web_is_well(f);
 }
 
-/* A change of policy waits for the pass that is under way, and is not lost. */
+/* A change of policy during a pass waits until the pass ends, and is not lost. */
 static void policy_changes_in_a_pass(void **state)
 {
 	struct fixture *f = *state;
@@ -316,7 +316,7 @@ static void policy_changes_in_a_pass(void **state)
 		json_object_put(o);
 		peer_expect(&large, &msg, HMEM_LINK_TICK_DONE);
 	}
-	/* And so it does when the VM goes in the middle of one. */
+	/* The change gets an answer even if the VM disconnects during the pass. */
 	kill(f->d.pid, SIGSTOP);
 	peer_send_tick(&large, 21);
 	control_send(control, "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"rate\":9}}");
@@ -340,7 +340,7 @@ static void fuse_answer(int dev, uint64_t unique, const void *data, size_t len)
 	(void)!write(dev, &out, out.hdr.len);
 }
 
-/* A file system that lets its one file be opened, and answers nothing else. */
+/* Serves a file system with one file, which can be opened; answers nothing else. */
 static void fuse_serve(int dev)
 {
 	static char buf[1 << 17];
@@ -367,8 +367,8 @@ struct stuck {
 };
 
 /*
- * A file on it.  Whoever opens it cannot close it before the server goes: a child
- * does, and hands it over in the HELLO of @p, @num times.
+ * Mounts such a file system.  A process that has opened the file cannot close it before the
+ * server ends, so a child opens it, and sends @num descriptors of it in the HELLO of @p.
  */
 static bool stuck_hello(struct stuck *s, struct peer *p, unsigned int num)
 {
@@ -410,7 +410,7 @@ static bool stuck_hello(struct stuck *s, struct peer *p, unsigned int num)
 
 static void stuck_end(struct stuck *s)
 {
-	/* With the server goes what waits for it. */
+	/* When the server ends, processes that wait for it go on. */
 	kill(s->server, SIGKILL);
 	kill(s->opener, SIGKILL);
 	process_wait(s->server);
@@ -419,7 +419,7 @@ static void stuck_end(struct stuck *s)
 	unlink(s->path);
 }
 
-/* A file whose server does not answer can be neither looked at nor closed. */
+/* hmemd can neither examine nor close a file whose server does not answer. */
 static void a_file_that_hangs(void **state)
 {
 	struct fixture *f = *state;
@@ -435,7 +435,10 @@ static void a_file_that_hangs(void **state)
 		}
 		peer_expect_drop(&p);
 		web_is_well(f);
-		/* One that is never whole, and a file that is never received. */
+		/*
+		 * This connection sends no complete message, so hmemd does not receive the
+		 * file.
+		 */
 		peer_connect(&p, f->d.vm_socket);
 		ctl(f, 0, "list");
 		stuck_end(&s);
@@ -445,7 +448,7 @@ static void a_file_that_hangs(void **state)
 	assert_true(out_has(f, "memfd"));
 }
 
-/* ... and hmemd ends when it is told to, although one hangs. */
+/* hmemd ends on SIGTERM although a thread hangs on a file. */
 static void ends_although_a_file_hangs(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -464,7 +467,7 @@ static void ends_although_a_file_hangs(void **state)
 	stuck_end(&s);
 }
 
-/* As many descriptors as a message can have, again and again: none stays open. */
+/* Messages with as many descriptors as possible, again and again; hmemd closes them all. */
 static void many_descriptors(void **state)
 {
 	struct fixture *f = *state;
@@ -486,9 +489,12 @@ static void many_descriptors(void **state)
 	web_is_well(f);
 }
 
-/* --- who comes in, and the end --- */
+/* --- connections, and the end of hmemd --- */
 
-/* More say nothing than there may be VMs: a real one comes in, and who was sent away. */
+/*
+ * Although more connections are silent than there may be VMs, a VM can connect.  doctor says
+ * who was turned away.
+ */
 static void silent_connections(void **state)
 {
 	enum { SILENT = 40 };
@@ -508,7 +514,7 @@ static void silent_connections(void **state)
 	fixture_end(f);
 }
 
-/* Nor can one user have them all, if told so. */
+/* --max-user-vms limits the VMs of one user. */
 static void one_user_too_many(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) {
@@ -528,7 +534,7 @@ static void one_user_too_many(void **state)
 	fixture_end(f);
 }
 
-/* One control client too many is told so, and counted. */
+/* One control client too many gets an error, and is counted. */
 static void one_client_too_many(void **state)
 {
 	enum { CLIENTS = 64 };
@@ -542,7 +548,7 @@ static void one_client_too_many(void **state)
 	}
 	ctl(f, 1, "list");
 	assert_true(out_has(f, "hmemd serves 64 control clients already"));
-	/* It is there again when one has ended. */
+	/* There is room again when a client has disconnected. */
 	close(fds[0]);
 	do
 		ctl_run(&f->ctl, &f->d, NULL, "doctor");
@@ -553,7 +559,7 @@ static void one_client_too_many(void **state)
 	web_is_well(f);
 }
 
-/* Peers that come again at once do not keep it from ending; SIGHUP does not end it. */
+/* hmemd ends although peers connect again at once.  SIGHUP does not end hmemd. */
 static void ends_while_peers_reconnect(void **state)
 {
 	enum { PEERS = 4 };
@@ -585,12 +591,12 @@ static void ends_while_peers_reconnect(void **state)
 	}
 	ctl(f, 0, "list");
 	fixture_end(f);
-	/* They have found nobody there any more. */
+	/* Each peer has found that it cannot connect any more. */
 	for (unsigned int i = 0; i < PEERS; i++)
 		assert_int_equal(process_wait(pids[i]), 0);
 }
 
-/* Without its lock files, hmemd still has its sockets. */
+/* If somebody removes the lock files, a second hmemd still cannot take the sockets. */
 static void lock_files_are_removed(void **state)
 {
 	struct fixture *f = *state;
@@ -604,7 +610,7 @@ static void lock_files_are_removed(void **state)
 	web_is_well(f);
 }
 
-/* hmemd drops such a peer, and logs why. */
+/* Sends garbage: hmemd drops the peer, and logs why. */
 static void send_nonsense(struct fixture *f)
 {
 	static const char zeros[64];
@@ -615,11 +621,11 @@ static void send_nonsense(struct fixture *f)
 	peer_expect_drop(&p);
 }
 
-/* A log that nobody reads loses lines, says how many, and hangs nobody. */
+/* If nobody reads the log, hmemd loses lines, logs their number later, and does not hang. */
 static void nobody_reads_the_log(void **state)
 {
 	struct fixture *f = *state;
-	/* Holds what the FIFO does, several times. */
+	/* Large enough for several times what the FIFO holds. */
 	static char text[1 << 18];
 	size_t size = 0;
 	ssize_t n;
@@ -638,7 +644,7 @@ static void nobody_reads_the_log(void **state)
 	web_is_well(f);
 	ctl(f, 0, "doctor");
 	assert_true(out_has(f, "lines of hmemd's log are lost"));
-	/* The daemon says how many when it logs again: before this peer is dropped, or after. */
+	/* hmemd logs the number with its next line, which may come before this peer is dropped. */
 	for (int i = 0; i < 3; i++) {
 		while ((n = read(fifo, text + size, sizeof(text) - 1 - size)) > 0)
 			size += n;
@@ -651,7 +657,7 @@ static void nobody_reads_the_log(void **state)
 	*state = fixture_new(NULL);
 }
 
-/* What a client names need not be UTF-8, what it is answered is. */
+/* A client can send a name that is not UTF-8; the answer is UTF-8. */
 static void names_that_are_no_utf8(void **state)
 {
 	struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs that take long: they are seen, and can be stopped. */
+/* Long jobs: hmemctl lists them, and can stop them. */
 #include "unit.h"
 
 #include <signal.h>
@@ -57,7 +57,10 @@ static void listed_and_cancelled(void **state)
 	assert_true(out_has(f, "moving"));
 	assert_true(out_has(f, "waiting"));
 	ctl(f, 1, "jobs nobody");
-	/* One that has begun ends with what is under way, one that has not at once. */
+	/*
+	 * A job with batches under way ends when these are answered; a waiting job ends at
+	 * once.
+	 */
 	snprintf(line, sizeof(line), "cancel %d", (int)job);
 	ctl(f, 0, line);
 	assert_true(out_has(f, "4 batches are still under way"));
@@ -83,7 +86,7 @@ static void listed_and_cancelled(void **state)
 	ctl(f, 2, "cancel 1 2");
 }
 
-/* Has the process a handler for it? */
+/* Does the process handle the signal? */
 static bool handles(pid_t pid, int sig)
 {
 	char path[32], line[128];
@@ -99,7 +102,7 @@ static bool handles(pid_t pid, int sig)
 	return caught >> (sig - 1) & 1;
 }
 
-/* Ctrl-C says which job stops, waits for what is under way, and tells what that was. */
+/* After Ctrl-C, hmemctl says which job stops, waits for the batches under way, and reports. */
 static void interrupted(void **state)
 {
 	struct fixture *f = *state;
@@ -124,7 +127,7 @@ static void interrupted(void **state)
 	assert_true(out_has(f, "job 1 asks for no more pages"));
 	assert_true(out_has(f, "job 1 was cancelled; 2044 of 8192 pages were answered"));
 	assert_true(out_has(f, "moved"));
-	/* A second one does not wait. */
+	/* After a second Ctrl-C, hmemctl does not wait. */
 	pid = ctl_start(&f->ctl, &f->d, "migrate --all --to 1 --wait", fds);
 	peer_expect(&f->web, &msg[0], HMEM_LINK_HINTS);
 	while (!handles(pid, SIGINT))
@@ -137,7 +140,7 @@ static void interrupted(void **state)
 	assert_int_equal(f->ctl.status, 128 + SIGINT);
 }
 
-/* A guest that runs and does not answer is no guest that moves pages. */
+/* If a guest does not answer for a time, hmemctl and the log say so. */
 static void never_answered(void **state)
 {
 	struct fixture *f = fixture_new((const char *[]) { "--late=1", NULL });
@@ -165,7 +168,7 @@ static void never_answered(void **state)
 			logged |= strstr(line, "has not answered for") != NULL;
 		fclose(log);
 	}
-	/* Neither is late: one that stands still, and one that has answered. */
+	/* A stopped VM is not late, nor is a VM that has answered. */
 	peer_send_state(&f->web, HMEM_LINK_DRIVER_OK);
 	while (ask(f, "list", "vms.0.late"))
 		;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* For how long deviations last, where it is known how much of them is left after a time. */
+/* The time for which deviations last, if the share that is left after each lag is known. */
 #include "unit.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ static void assert_near(double is, double should, double by)
 		fail_msg("%g is not %g", is, should);
 }
 
-/* Nothing is known but the last look: each octave of time has half the share. */
+/* If nothing was measured but the last look, each octave of time keeps half the share. */
 static void nothing_measured(void **state)
 {
 	const struct hmem_lasting l = { 0 };
@@ -22,7 +22,7 @@ static void nothing_measured(void **state)
 	assert_near(hmem_lasting_s(&l, 0.25, 16), 0.25 + 6 * 0.125, 1e-9);
 }
 
-/* It decays with a time constant: then that is the integral. */
+/* A deviation that decays exponentially lasts for its time constant. */
 static void exponential_decay(void **state)
 {
 	(void)state;
@@ -30,7 +30,7 @@ static void exponential_decay(void **state)
 		struct hmem_lasting l = { 0 };
 		double lasts;
 
-		/* In the middle of each octave. */
+		/* A time in the middle of each octave. */
 		for (double lag = 0x1.8p-7; lag < 512; lag *= 2)
 			hmem_lasting_add(&l, lag, 100, 100 * exp(-lag / tau), 3);
 		lasts = hmem_lasting_s(&l, 0x1p-7, 100);
@@ -38,7 +38,7 @@ static void exponential_decay(void **state)
 	}
 }
 
-/* All is left after a long lag: all was left before, and the horizon is the end. */
+/* If all of a deviation is left after a long lag, it lasts until the horizon. */
 static void stays_for_ever(void **state)
 {
 	struct hmem_lasting l = { 0 };
@@ -49,7 +49,7 @@ static void stays_for_ever(void **state)
 	assert_near(hmem_lasting_s(&l, 0.01, 3), 3, 1e-6);
 }
 
-/* A deviation that turns into its opposite has gone, which takes back nothing. */
+/* A deviation that turns into its opposite has gone; the opposite takes nothing back. */
 static void turns_round(void **state)
 {
 	struct hmem_lasting l = { 0 };
@@ -60,7 +60,7 @@ static void turns_round(void **state)
 	assert_near(hmem_lasting_s(&l, 0.25, 20), 0.25, 1e-9);
 }
 
-/* Where much is measured, that counts more; what is old counts less. */
+/* Measurements over more pages count more, and old ones count less. */
 static void weights(void **state)
 {
 	struct hmem_lasting l = { 0 };

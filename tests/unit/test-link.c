@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The checks of what devices say, against rules written down once more. */
+/* The checks of devices' messages, compared with a second implementation of the rules. */
 #include "unit.h"
 
 #include <endian.h>
@@ -174,7 +174,7 @@ static bool result_ok(const struct virtio_hmem_result *r)
 	return gfn == to || r->reason == VIRTIO_HMEM_R_MOVED;
 }
 
-/* Any reason, status, order and address: values at edges more than others. */
+/* Random results with any reason, status, order and address; edge values come more often. */
 static void results(void **state)
 {
 	uint64_t rnd = 11;
@@ -246,7 +246,7 @@ static void small_ones(void **state)
 	}
 }
 
-/* Every reason has a name of its own, and statuses are as the header says. */
+/* Each reason has a name of its own, and its status is the header's. */
 static void names(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The event loop: turns, and a kernel that takes no requests. */
+/* The event loop: turns, and a kernel that accepts no requests. */
 #include "unit.h"
 
 #include <errno.h>
@@ -7,9 +7,9 @@
 
 #include "loop.h"
 
-/* The kernel refuses what it is asked. */
+/* The kernel refuses all requests. */
 static bool refuses;
-/* How often it was asked meanwhile. */
+/* The number of refused requests. */
 static unsigned int refused;
 
 int __real_io_uring_submit(struct io_uring *ring);
@@ -19,7 +19,7 @@ int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned int num);
 
 static int refuse(void)
 {
-	/* Whoever asks without end is found out. */
+	/* A caller that repeats requests endlessly fails the test. */
 	assert_in_range(refused, 0, 100000);
 	refused++;
 	return -EAGAIN;
@@ -47,7 +47,10 @@ static void count(struct io *io, enum io_op op, int res)
 	((struct counter *)io)->num++;
 }
 
-/* More requests than fit wait until they are taken; none is lost, and nobody spins. */
+/*
+ * Requests that do not fit into the ring wait until the kernel accepts them.  None is lost, and
+ * the loop does not spin.
+ */
 static void requests_that_are_refused(void **state)
 {
 	static struct __kernel_timespec now;
@@ -68,7 +71,7 @@ static void requests_that_are_refused(void **state)
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(loop_turn(&loop, &err), 0);
 	assert_int_equal(c.num, 0);
-	/* Once for each that did not fit, and once a turn. */
+	/* At most one attempt for each request that did not fit, and at least one per turn. */
 	assert_in_range(refused, 3, 1003);
 	refuses = false;
 	while (c.io.pending)
@@ -88,12 +91,12 @@ static void work(struct turn *turn)
 	struct worker *w = (struct worker *)turn;
 
 	w->num++;
-	/* Twice is once. */
+	/* A second request for a turn has no effect. */
 	loop_again(w->loop, turn);
 	loop_again(w->loop, turn);
 }
 
-/* Whoever has work without end has one turn, as all others have. */
+/* A worker with endless work gets one turn per round, like all others. */
 static void all_have_their_turn(void **state)
 {
 	static struct __kernel_timespec now;
@@ -128,7 +131,10 @@ static void count_turn(struct turn *turn)
 	((struct worker *)turn)->num++;
 }
 
-/* A turn that is to be taken soon is taken once; the next one is early; none when forgotten. */
+/*
+ * A turn that is requested "soon" comes once.  Requesting it "again" makes it come earlier.  A
+ * forgotten turn does not come.
+ */
 static void turns_taken_soon(void **state)
 {
 	struct worker soon = { .turn.take = count_turn };
@@ -149,7 +155,7 @@ static void turns_taken_soon(void **state)
 	assert_int_equal(again.num, 1);
 	while (!soon.num)
 		assert_int_equal(loop_turn(&loop, &err), 0);
-	/* Once more, after one that waits for its turn was forgotten. */
+	/* A turn that is requested "again" can be forgotten, too. */
 	loop_again(&loop, &forgotten.turn);
 	loop_forget(&forgotten.turn);
 	loop_soon(&loop, &again.turn);

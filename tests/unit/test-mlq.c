@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The multi-level queue, against its rule written down for one frame. */
+/* The multi-level queue, compared with its rule for a single frame. */
 #include "unit.h"
 
 #include <string.h>
 
 #include "mlq.h"
 
-/* A frame, as the paper has it. */
+/* A frame, as in the paper. */
 struct model {
 	unsigned int level, wait;
 	/* The accessed bit. */
@@ -47,7 +47,7 @@ static void same_as_the_rule(void **state)
 			uint64_t accessed = 0, rearm, want = 0;
 
 			for (unsigned int i = 0; i < 64; i++) {
-				/* From hardly ever to always. */
+				/* Frame 0 is hardly ever used, and frame 63 always. */
 				m[i].bit |= unit_random(&rnd) % 63 < i;
 				accessed |= (uint64_t)m[i].bit << i;
 				want |= (uint64_t)model_step(&m[i], max) << i;
@@ -62,7 +62,7 @@ static void same_as_the_rule(void **state)
 	}
 }
 
-/* Asked a window ahead, for bits that are cleared once they have been read. */
+/* A tracker that clears bits only in the next scan needs requests one window earlier. */
 static void late_is_the_same(void **state)
 {
 	uint64_t rnd = 4711;
@@ -97,7 +97,7 @@ static void late_is_the_same(void **state)
 	}
 }
 
-/* Without levels, every frame: the next window's are not known yet. */
+/* Without levels, all frames are rearmed, since the next window's needs are unknown. */
 static void late_without_levels(void **state)
 {
 	struct hmem_mlq_block b = { 0 };
@@ -107,7 +107,7 @@ static void late_without_levels(void **state)
 	assert_int_equal(hmem_mlq_step(&b, 0, 0, true), UINT64_MAX);
 }
 
-/* In use all the time: skips 1, 3, 7 .. 127 windows, then 127 for ever. */
+/* The queue skips 1, 3, 7 .. 127 windows of frames that are always used, then 127 forever. */
 static void hot_frames_are_left_alone(void **state)
 {
 	struct hmem_mlq_block b = { 0 };
@@ -115,7 +115,7 @@ static void hot_frames_are_left_alone(void **state)
 
 	(void)state;
 	for (unsigned int w = 0; w < 2000; w++) {
-		/* What is rearmed now is found accessed again at the next end. */
+		/* A rearmed frame is found used again in the next window. */
 		if (hmem_mlq_step(&b, UINT64_MAX, 7, false)) {
 			if (level < 7)
 				level++;
@@ -146,7 +146,7 @@ static void cold_frames_come_down(void **state)
 	assert_false(hmem_mlq_any(&b));
 }
 
-/* One frame in use: 1 window of 128 instead of each. */
+/* With one used frame, the queue rearms one frame in 128 windows, instead of in each. */
 static void saves_rearms(void **state)
 {
 	struct hmem_mlq_block with = { 0 }, without = { 0 };
@@ -158,7 +158,7 @@ static void saves_rearms(void **state)
 		all += __builtin_popcountll(hmem_mlq_step(&without, 2, 0, false));
 	}
 	assert_int_equal(all, 128 * 100);
-	/* And what it took to climb. */
+	/* A few more bits are cleared while the frame rises to the highest level. */
 	assert_in_range(num, 99, 107);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The page table: temperature, access rates, history, refusals. */
+/* The page table: heat, access rates, history, refusals. */
 #include "unit.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #define WORDS	(FRAMES / 64)
 #define SECOND	UINT64_C(1000000000)
 
-/* Unaligned, with a hole, and two ranges in one word of the map. */
+/* Unaligned ranges with a hole; two ranges share a word of the map. */
 static const struct hmem_link_range ranges[] = {
 	{ .gfn = 10, .num = 1000, .tier = 0 },
 	{ .gfn = 1010, .num = 500, .tier = 1 },
@@ -72,7 +72,7 @@ static void finds_frames(void **state)
 		assert_int_equal(hmem_pages_tier(&f->pages, gfn), tier);
 	}
 	assert_true(hmem_pages_has(&f->pages, 1008, 1));
-	/* Contiguous, but not one range: no page lies across. */
+	/* The two ranges are contiguous, but no page lies in both. */
 	assert_false(hmem_pages_has(&f->pages, 1008, 2));
 	assert_false(hmem_pages_has(&f->pages, UINT64_MAX, 0));
 	assert_int_equal(f->pages.frames[0], 1000);
@@ -103,7 +103,7 @@ static void few_bytes_a_page(void **state)
 	hmem_pages_free(&p);
 }
 
-/* What a full table takes is known beforehand, with both estimates of each page. */
+/* The size of a full table is known before, including both estimates of each page. */
 static void bytes_are_known_before(void **state)
 {
 	const struct hmem_pages *p = &((struct fixture *)*state)->pages;
@@ -111,12 +111,12 @@ static void bytes_are_known_before(void **state)
 	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq);
 
 	assert_int_equal(hmem_pages_bytes_for(ranges, 3), hmem_pages_bytes(p));
-	/* What is left is a bit or two a block, and the ranges. */
+	/* Besides, the table has a bit or two per block, and the ranges. */
 	assert_in_range(hmem_pages_bytes(p) - p->num_slots / 64 * block,
 			3 * sizeof(*p->ranges), 3 * sizeof(*p->ranges) + 64);
 }
 
-/* What was not found may have been used all the same: it does not cool down. */
+/* A window whose scan was incomplete makes no page colder, since a page can have been used. */
 static void incomplete_windows_cool_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void incomplete_windows_cool_nothing(void **state)
 	for (unsigned int i = 0; i < 10; i++) {
 		struct hmem_mlq_block was = f->pages.mlq[1];
 
-		/* One of them is found, the other is not. */
+		/* The scan finds one of the two pages used, and misses the other. */
 		accessed[1] = 2;
 		hmem_pages_update(&f->pages, &gpt.tracker, &heat);
 		assert_int_equal(hmem_pages_heat(&f->pages, 64), hot);
@@ -152,7 +152,7 @@ static void incomplete_windows_cool_nothing(void **state)
 	assert_true(hmem_pages_heat(&f->pages, 64) < hot);
 }
 
-/* Against the same average in floating point. */
+/* The heat equals a moving average in floating point. */
 static void heat_is_an_average(void **state)
 {
 	struct fixture *f = *state;
@@ -168,7 +168,7 @@ static void heat_is_an_average(void **state)
 		window(f);
 		want += ((used ? HMEM_HEAT_MAX : 0) - want) / 4;
 		got = hmem_pages_heat(&f->pages, 77);
-		/* Rounded down, by less than 1 a window, which decays, too. */
+		/* Each window rounds down by less than 1, and that error decays like the heat. */
 		assert_true(got <= want + 0.001 && got > want - 5);
 	}
 }
@@ -190,7 +190,7 @@ static void heat_has_limits(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 3000), 0);
 }
 
-/* A block that is cold again is not looked at any more. */
+/* Windows leave out blocks that have become cold. */
 static void cold_blocks_rest(void **state)
 {
 	struct fixture *f = *state;
@@ -208,7 +208,7 @@ static void cold_blocks_rest(void **state)
 		assert_int_equal(f->pages.live[i], 0);
 }
 
-/* Ranges that share a word each get their bits; what is no memory, nobody. */
+/* Ranges that share a word of the map get their own bits; bits outside ranges stay. */
 static void windows_take_all_bits(void **state)
 {
 	struct fixture *f = *state;
@@ -261,7 +261,7 @@ static void check_histogram(struct fixture *f)
 	}
 }
 
-/* After windows, and whatever moves; plans count by it. */
+/* The histogram, from which plans are made, is right after windows and after moves. */
 static void histogram_adds_up(void **state)
 {
 	struct fixture *f = *state;
@@ -270,7 +270,7 @@ static void histogram_adds_up(void **state)
 	for (unsigned int w = 0; w < 50; w++) {
 		for (unsigned int i = 0; i < 300; i++)
 			write_frame(f, unit_random(&rnd) % FRAMES);
-		/* Blocks of one heat are counted as one. */
+		/* The table counts a block whose pages have the same heat as one. */
 		for (uint64_t gfn = 3072; gfn < 3072 + 128; gfn++)
 			write_frame(f, gfn);
 		window(f);
@@ -297,15 +297,15 @@ static void history_moves(void **state)
 	moved(f, 3100, 50, heat);
 	assert_int_equal(hmem_pages_heat(&f->pages, 50), heat);
 	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
-	/* And is averaged on where it is now. */
+	/* The heat decays in its new place. */
 	window(f);
 	assert_true(hmem_pages_heat(&f->pages, 50) < heat);
 	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
 }
 
 /*
- * Chains, each in every order that its results can come in: frame i's page
- * moves to to[i], all being asked for at once.
+ * Several pages move at the same time: frame from[i]'s page moves to to[i].  The results come
+ * in every possible order.
  */
 static void check_chain(struct fixture *f, const uint64_t *from,
 			const uint64_t *to, unsigned int n)
@@ -353,11 +353,14 @@ static void exchanges_in_any_order(void **state)
 {
 	struct fixture *f = *state;
 
-	/* Demoted to a free frame, and another promoted to where it was. */
+	/*
+	 * A page is demoted to a free frame, and another page is promoted to the first one's
+	 * frame.
+	 */
 	check_chain(f, (uint64_t[]) { 20, 3020 }, (uint64_t[]) { 3500, 20 }, 2);
-	/* A true exchange. */
+	/* Two pages change places. */
 	check_chain(f, (uint64_t[]) { 21, 3021 }, (uint64_t[]) { 3021, 21 }, 2);
-	/* Three that follow each other, and three in a ring. */
+	/* Three pages move in a row, and three pages move in a ring. */
 	check_chain(f, (uint64_t[]) { 22, 3022, 3023 },
 		    (uint64_t[]) { 3600, 22, 3022 }, 3);
 	check_chain(f, (uint64_t[]) { 24, 3024, 3025 },
@@ -386,9 +389,9 @@ static bool willing(struct fixture *f, uint64_t gfn)
 	return table_in(&f->pages, gfn, hmem_pages_willing);
 }
 
-/* Windows until the page may be asked for again. */
-static unsigned int pause_of(struct fixture *f, uint64_t gfn,
-			     enum hmem_refusal how)
+/* Has the page refused, and returns the number of windows until it can get a hint again. */
+static unsigned int refuse_and_wait(struct fixture *f, uint64_t gfn,
+				    enum hmem_refusal how)
 {
 	unsigned int n = 0;
 
@@ -410,29 +413,29 @@ static void refusals_back_off(void **state)
 	static const unsigned int nack[] = { 64, 128, 256, 256 };
 
 	for (unsigned int i = 0; i < 8; i++)
-		assert_int_equal(pause_of(f, 500, HMEM_REFUSED_BUSY), busy[i]);
+		assert_int_equal(refuse_and_wait(f, 500, HMEM_REFUSED_BUSY), busy[i]);
 	for (unsigned int i = 0; i < 4; i++)
-		assert_int_equal(pause_of(f, 501, HMEM_REFUSED_NACK), nack[i]);
-	/* Others are not concerned. */
+		assert_int_equal(refuse_and_wait(f, 501, HMEM_REFUSED_NACK), nack[i]);
+	/* Other pages can get hints. */
 	assert_true(eligible(f, 502));
 }
 
-/* However long ago: the clock that refusals are kept with comes round. */
+/* The clock of refusals overflows; refusals are forgotten nevertheless. */
 static void refusals_stay_over(void **state)
 {
 	struct fixture *f = *state;
 
-	pause_of(f, 500, HMEM_REFUSED_NACK);
+	refuse_and_wait(f, 500, HMEM_REFUSED_NACK);
 	for (unsigned int i = 0; i < 5000; i++) {
 		window(f);
 		assert_true(eligible(f, 500));
 	}
-	/* And are forgotten in the end. */
+	/* The table forgets old refusals, so the block is not live any more. */
 	assert_int_equal(f->pages.live[0], 0);
-	assert_int_equal(pause_of(f, 500, HMEM_REFUSED_BUSY), 2);
+	assert_int_equal(refuse_and_wait(f, 500, HMEM_REFUSED_BUSY), 2);
 }
 
-/* Frames that will not move are tried again now and then, never all at once. */
+/* Pages that will not move get hints again from time to time, but few at once. */
 static void few_are_probed(void **state)
 {
 	struct fixture *f = *state;
@@ -444,7 +447,7 @@ static void few_are_probed(void **state)
 		sent(f, 64 + i);
 		hmem_pages_refused(&f->pages, 64 + i, 0, HMEM_REFUSED_NACK);
 	}
-	/* Those of a burst do not count. */
+	/* Brief windows, as in bursts, do not count for the pause. */
 	for (unsigned int i = 0; i < 2000; i++)
 		hmem_pages_update(&f->pages, &f->dirty.tracker, &brief);
 	assert_false(eligible(f, 64));
@@ -484,7 +487,7 @@ static void moved_pages_settle(void **state)
 
 	sent(f, 3100);
 	moved(f, 3100, 50, 1);
-	/* Where it came from is nothing to ask for, either. */
+	/* Neither the page nor its old frame gets a hint soon. */
 	assert_false(eligible(f, 50));
 	assert_false(eligible(f, 3100));
 	window(f);
@@ -493,7 +496,7 @@ static void moved_pages_settle(void **state)
 	assert_true(eligible(f, 3100));
 }
 
-/* Copying uses the frames, and does not make the page any hotter. */
+/* Copying a page uses both frames, but does not make the page hotter. */
 static void copying_is_no_use(void **state)
 {
 	struct fixture *f = *state;
@@ -508,13 +511,13 @@ static void copying_is_no_use(void **state)
 	assert_int_equal(hmem_pages_heat(&f->pages, 50), heat);
 	assert_int_equal(hmem_pages_heat(&f->pages, 3100), 0);
 	assert_true(hmem_pages_heat(&f->pages, 51) > 0);
-	/* In the window after that it is. */
+	/* In the window after that, a use makes the page hotter. */
 	write_frame(f, 50);
 	window(f);
 	assert_true(hmem_pages_heat(&f->pages, 50) > heat);
 }
 
-/* Results of what is no memory, or was not asked for, do no harm. */
+/* Results for frames outside memory, or for frames without a hint, have no effect. */
 static void odd_results(void **state)
 {
 	struct fixture *f = *state;
@@ -557,20 +560,20 @@ static void resize_keeps_history(void **state)
 	assert_int_equal(hmem_pages_tier(&f->pages, 1200), 0);
 	assert_int_equal(hmem_pages_tier(&f->pages, 650), -1);
 	assert_false(eligible(f, 3100));
-	/* Too much: nothing changes. */
+	/* If the ranges are too large, nothing changes. */
 	fresh[2].num = FRAMES;
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), -E2BIG);
 	assert_int_equal(hmem_pages_heat(&f->pages, 720), heat[720]);
 }
 
-/* A table that is looked at for rates, and the accessed bits of a guest. */
+/* A table that is used for access rates, and the accessed bits of a guest. */
 struct looker {
 	struct fixture *f;
 	struct hmem_rates rates;
 	struct hmem_heat heat;
 	struct hmem_tracker_maps tracker;
 	uint64_t maps[HMEM_LINK_MAPS * WORDS];
-	/* Each is set from a frame's use until it is cleared. */
+	/* The bit of a used frame stays set until it is cleared. */
 	uint64_t bits[WORDS];
 };
 
@@ -599,7 +602,7 @@ static void clear_bits(struct looker *l)
 	}
 }
 
-/* A window of a second ends. */
+/* Ends a window of one second. */
 static void look(struct looker *l, bool look, bool rearm)
 {
 	bool late = l->tracker.tracker.ops->rearms_late;
@@ -608,7 +611,7 @@ static void look(struct looker *l, bool look, bool rearm)
 	l->heat.clear = rearm;
 	hmem_rates_begin(&l->rates, SECOND, 0);
 	memcpy(l->tracker.accessed, l->bits, sizeof(l->bits));
-	/* What is cleared late has been found again before. */
+	/* This tracker clears bits only after the scan has found them again. */
 	if (late)
 		clear_bits(l);
 	hmem_pages_update(&l->f->pages, &l->tracker.tracker, &l->heat);
@@ -617,7 +620,7 @@ static void look(struct looker *l, bool look, bool rearm)
 	check_histogram(l->f);
 }
 
-/* Of the last look. */
+/* Checks the last look: how many pages were observed, and how many of them were used. */
 static void assert_looked(const struct looker *l, uint64_t looked, uint64_t used)
 {
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
@@ -636,7 +639,7 @@ static void assert_record(struct fixture *f, uint64_t gfn, uint16_t heat, uint8_
 	assert_int_equal(r.recent, recent);
 }
 
-/* A single page's record is the one that is given, a large page's those of the table. */
+/* A moved page gets the record from the caller, a moved large page those of the table. */
 static void records_move(void **state)
 {
 	struct fixture *f = *state;
@@ -649,7 +652,7 @@ static void records_move(void **state)
 	assert_record(f, 3100, 0, 0);
 	sent(f, 3101);
 	hmem_pages_moved(&f->pages, 3101, 51, 0, b);
-	/* They change places. */
+	/* Two pages change places. */
 	sent(f, 50);
 	sent(f, 51);
 	hmem_pages_moved(&f->pages, 50, 51, 0, a);
@@ -662,7 +665,7 @@ static void records_move(void **state)
 	assert_record(f, 3202, 30000, 7);
 	assert_record(f, 3201, 0, 0);
 	assert_record(f, 51, 0, 0);
-	/* What is no guest memory has none. */
+	/* A frame outside guest memory has no record. */
 	assert_record(f, 2000, 0, 0);
 	check_histogram(f);
 }
@@ -696,11 +699,11 @@ static void resize_keeps_records(void **state)
 		assert_record(f, gfn, ram ? records[gfn].heat : 0,
 			      ram ? records[gfn].recent : 0);
 	}
-	/* And the next window sorts them by class again. */
+	/* The next window sorts the pages by class again. */
 	look(&l, false, false);
 }
 
-/* After looks and moves; plans count by it.  Where rates end, heats are counted. */
+/* The histogram is right after looks and moves.  Without rates, it is by heat again. */
 static void classes_add_up(void **state)
 {
 	struct fixture *f = *state;
@@ -709,7 +712,7 @@ static void classes_add_up(void **state)
 
 	begin_looks(&l, f, false);
 	look(&l, false, false);
-	/* None was ever used. */
+	/* No page was used yet. */
 	assert_int_equal(f->pages.hist[0][HMEM_CLASS_IDLE], 1000);
 	assert_int_equal(f->pages.hist[1][HMEM_CLASS_IDLE], 1501);
 	for (unsigned int w = 0; w < 20; w++) {
@@ -733,7 +736,7 @@ static void classes_add_up(void **state)
 	check_histogram(f);
 }
 
-/* A bit says something of a look if it was clear when that began. */
+/* A look observes a page only if the page's bit was clear when the look began. */
 static void check_new_bits(struct fixture *f, bool late)
 {
 	struct looker l;
@@ -745,12 +748,15 @@ static void check_new_bits(struct fixture *f, bool late)
 	assert_int_equal(f->pages.faults, 1);
 	assert_int_equal(f->pages.rearmed, 0);
 	assert_looked(&l, 0, 0);
-	/* It is still set, and of no other page the bit is. */
+	/* The page's bit is still set, and all other bits are clear. */
 	look(&l, true, false);
 	assert_record(f, 67, 0, 0);
 	assert_int_equal(f->pages.faults, 0);
 	assert_looked(&l, 2500, 0);
-	/* It is cleared at the end; or at that of the next window, where it is found again. */
+	/*
+	 * The bit is cleared at the end of this look; with a late tracker, at the end of the
+	 * next window, whose scan finds the bit again.
+	 */
 	look(&l, true, true);
 	assert_looked(&l, 2500, 0);
 	assert_int_equal(f->pages.rearmed, late ? 64 : 1);
@@ -760,7 +766,7 @@ static void check_new_bits(struct fixture *f, bool late)
 	}
 	assert_record(f, 67, 0, 0);
 	assert_int_equal(f->pages.faults, 0);
-	/* Now that nothing is set, all are looked at. */
+	/* Now all bits are clear, so the look observes all pages. */
 	look(&l, true, false);
 	assert_looked(&l, 2501, 0);
 	use(&l, 67);
@@ -782,7 +788,7 @@ static void looks_take_new_bits_late(void **state)
 	check_new_bits(*state, true);
 }
 
-/* Of all frames that are used, those of the part have records, and are cleared. */
+/* All pages are used, but only pages of the looked-at part get records and are rearmed. */
 static void looks_are_about_a_part(void **state)
 {
 	const unsigned int parts = 4;
@@ -810,7 +816,7 @@ static void looks_are_about_a_part(void **state)
 		assert_looked(&l, looked, looked);
 		assert_in_range(looked, 1, 2500);
 		known += looked;
-		/* A page of each part was found used once, and no other one was. */
+		/* Each page of the parts so far was found used once, and no other page was. */
 		first = (struct hmem_record) { 0 };
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 			struct hmem_record r = hmem_pages_record(&f->pages, gfn);
@@ -828,7 +834,7 @@ static void looks_are_about_a_part(void **state)
 	assert_int_equal(known, 2501);
 }
 
-/* What copying sets says nothing, nor do these bits until they are cleared. */
+/* Bits that copying set do not count as use, and hide accesses until they are cleared. */
 static void check_copies(struct fixture *f, bool brief)
 {
 	const struct hmem_record record = { .heat = 40000, .recent = 150 };
@@ -848,7 +854,7 @@ static void check_copies(struct fixture *f, bool brief)
 	assert_true(hmem_pages_heat(&f->pages, 51) > 0);
 	assert_looked(&l, 2499, 1);
 	assert_int_equal(f->pages.faults, 1);
-	/* Nothing is cleared yet. */
+	/* These bits are not cleared yet. */
 	look(&l, true, true);
 	assert_looked(&l, 2498, 0);
 	assert_record(f, 50, 40000, 150);
@@ -863,7 +869,7 @@ static void copies_are_no_accesses(void **state)
 	check_copies(*state, false);
 }
 
-/* Looks are shorter than the policy's window, and pages move between them. */
+/* Pages move between looks, which are shorter than the policy's window. */
 static void copies_are_no_accesses_in_brief_windows(void **state)
 {
 	check_copies(*state, true);

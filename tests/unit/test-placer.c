@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Tests of the placer itself: room in tier 0, samples, steps. */
+/* The placer: room in tier 0, samples, steps. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #define SLOW		12288u
 #define FRAMES		(FAST + SLOW)
 #define WORDS		(FRAMES / 64)
-#define HOT		8192u	/* hot frames are this one and the next NUM_HOT */
+#define HOT		8192u	/* the first of the NUM_HOT hot frames */
 #define NUM_HOT		100u
 #define HEADROOM	8u
 #define SECOND		UINT64_C(1000000000)
@@ -28,7 +28,7 @@ struct fixture {
 	struct hmem_tick tick;
 	struct hmem_tracker_maps sim, dirty;
 	uint64_t maps[HMEM_LINK_MAPS * WORDS];
-	/* The hints of the last window. */
+	/* The hints that the last window() took. */
 	struct hmem_hint hints[512];
 	uint32_t num, steps;
 };
@@ -68,7 +68,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Run a window in which the hot frames are written, in steps of @slots; take a batch. */
+/* Ends a window in which the hot frames were written, in steps of @slots, and takes a batch. */
 static void window(struct fixture *f, uint64_t slots)
 {
 	enum hmem_placer_step to;
@@ -88,7 +88,7 @@ static void window(struct fixture *f, uint64_t slots)
 		hmem_placer_sent(&f->placer, f->hints[i].gfn, 0);
 }
 
-/* Number of the batch's hints for @tier. */
+/* The number of the batch's hints for @tier. */
 static uint32_t num_to(const struct fixture *f, unsigned int tier)
 {
 	uint32_t num = 0;
@@ -98,11 +98,11 @@ static uint32_t num_to(const struct fixture *f, unsigned int tier)
 	return num;
 }
 
-/* Answer all hints of the batch: promotions by @up, demotions by @down. */
+/* Answers all hints of the batch: promotions with the reason @up, demotions with @down. */
 static struct hmem_moved answer(struct fixture *f, unsigned int up, unsigned int down)
 {
 	struct hmem_answer answers[512];
-	/* Demotions go to frames of the slower tier that are not used otherwise. */
+	/* Demotions go to unused frames of the slower tier. */
 	uint64_t to = FRAMES - 1;
 
 	for (uint32_t i = 0; i < f->num; i++)
@@ -115,7 +115,7 @@ static struct hmem_moved answer(struct fixture *f, unsigned int up, unsigned int
 	return hmem_placer_results(&f->placer, answers, f->num);
 }
 
-/* Promotions that found tier 0 full are hinted again, after pages that make room. */
+/* If tier 0 was full, promotions get hints again after demotions that make room. */
 static void makes_room(void **state)
 {
 	struct fixture *f = *state;
@@ -126,7 +126,7 @@ static void makes_room(void **state)
 	assert_int_equal(num_to(f, 1), NUM_HOT);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
 	window(f, UINT64_MAX);
-	/* First as many demotions alone as the headroom requires. */
+	/* The headroom comes first: that many demotions without a promotion. */
 	assert_int_equal(f->num, HEADROOM);
 	assert_int_equal(num_to(f, 1), HEADROOM);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_MOVED);
@@ -134,7 +134,7 @@ static void makes_room(void **state)
 	assert_int_equal(f->num, 2 * NUM_HOT);
 }
 
-/* The result of a hint from before room was made says nothing about room now. */
+/* A late answer to a hint from before room was made does not ask for more room. */
 static void old_answers_make_no_room(void **state)
 {
 	struct fixture *f = *state;
@@ -142,7 +142,7 @@ static void old_answers_make_no_room(void **state)
 	struct hmem_hint hint;
 
 	window(f, UINT64_MAX);
-	/* The last hint is a promotion, whose result comes late. */
+	/* The last hint is a promotion, which is answered late. */
 	hint = f->hints[--f->num];
 	assert_int_equal(hint.tier, 0);
 	answer(f, VIRTIO_HMEM_R_NO_MEMORY, VIRTIO_HMEM_R_PINNED);
@@ -155,12 +155,12 @@ static void old_answers_make_no_room(void **state)
 	};
 	hmem_placer_results(&f->placer, &late, 1);
 	window(f, UINT64_MAX);
-	/* Only pairs: no additional page must make room. */
+	/* The plan has pairs only, so no page has to make room. */
 	assert_int_equal(num_to(f, 0), num_to(f, 1));
 	assert_true(f->num > 0);
 }
 
-/* Pages that left tier 0 left room, which promotions use except the headroom. */
+/* Promotions use room that demotions have left, except the headroom. */
 static void uses_room_that_there_is(void **state)
 {
 	struct fixture *f = *state;
@@ -170,7 +170,7 @@ static void uses_room_that_there_is(void **state)
 	moved = answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_MOVED);
 	assert_int_equal(moved.demoted, NUM_HOT);
 	assert_int_equal(moved.promoted, 0);
-	/* Wait until busy pages are hinted again. */
+	/* Wait until the pause of the refused pages is over. */
 	for (unsigned int i = 0; i < 4 && !(f->num && !num_to(f, 1)); i++)
 		window(f, UINT64_MAX);
 	assert_int_equal(f->num, NUM_HOT - HEADROOM);
@@ -179,7 +179,7 @@ static void uses_room_that_there_is(void **state)
 	assert_int_equal(moved.promoted, NUM_HOT - HEADROOM);
 }
 
-/* Moves by hand do not change the room for the policy. */
+/* A person's moves do not count as room that the policy can use. */
 static void moves_by_hand(void **state)
 {
 	struct fixture *f = *state;
@@ -196,7 +196,7 @@ static void moves_by_hand(void **state)
 	assert_int_equal(num_to(f, 0), num_to(f, 1));
 }
 
-/* No more hints than the connection can take, and none while none can be sent. */
+/* The plan has as many hints as the connection can take, and none if no hint may be sent. */
 static void keeps_to_what_may_move(void **state)
 {
 	struct fixture *f = *state;
@@ -211,7 +211,7 @@ static void keeps_to_what_may_move(void **state)
 	assert_false(f->placer.planned);
 }
 
-/* A move writes pages, so with a dirty log pages move while the log is off. */
+/* A move writes pages, so with a dirty log pages move only while the log is off. */
 static void moves_nothing_in_a_sample(void **state)
 {
 	struct fixture *f = *state;
@@ -222,7 +222,7 @@ static void moves_nothing_in_a_sample(void **state)
 	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
 	hmem_placer_begin(&f->placer);
 	assert_true(f->placer.next.rest);
-	/* There must always be pages left to move. */
+	/* Leave pages that are still to move. */
 	f->tick.max_moves = 2;
 	for (unsigned int i = 0; i < 20; i++) {
 		bool rests = f->placer.next.rest;
@@ -232,7 +232,7 @@ static void moves_nothing_in_a_sample(void **state)
 		window(f, UINT64_MAX);
 		samples += !rests;
 		moves += f->num > 0;
-		/* A rest finds nothing, and a sample sends no hints. */
+		/* A rest finds no page, and no hints are sent during a sample. */
 		assert_true(!f->num || f->placer.next.rest);
 		assert_int_equal(f->placer.looked, !rests);
 		answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
@@ -241,7 +241,7 @@ static void moves_nothing_in_a_sample(void **state)
 	assert_true(moves > 0);
 }
 
-/* Counting takes long in large memory; the log is off meanwhile. */
+/* Counting takes long for large memory, and the log is already off meanwhile. */
 static void rests_before_a_sample_is_counted(void **state)
 {
 	struct fixture *f = *state;

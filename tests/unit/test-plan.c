@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The plan of a window, against one made by sorting all pages; policies. */
+/* The plan of a window, compared with a plan made by sorting all pages; and policies. */
 #include "unit.h"
 
 #include <errno.h>
@@ -74,9 +74,9 @@ static int falling(const void *a, const void *b)
 	return rising(b, a);
 }
 
-/* By sorting: the buckets of the pages to promote and to demote. */
-static unsigned int naive(struct fixture *f, uint32_t pairs, unsigned int apart,
-			  unsigned int *up, unsigned int *down)
+/* Makes the plan by sorting: returns the buckets of the pages to promote and to demote. */
+static unsigned int plan_by_sorting(struct fixture *f, uint32_t pairs, unsigned int apart,
+				    unsigned int *up, unsigned int *down)
 {
 	unsigned int hot[SLOW], cold[FAST], num_hot = 0, num_cold = 0, n;
 
@@ -128,7 +128,10 @@ static void same_as_sorting(void **state)
 		unsigned int up[FRAMES], down[FRAMES], n;
 		unsigned int apart = 1 + unit_random(&rnd) % 100;
 		uint32_t pairs = unit_random(&rnd) % 1500;
-		/* Few values, many, only cold: ties and edges of all kinds. */
+		/*
+		 * Few different heats, many, or only cold pages, so that all kinds of ties
+		 * occur.
+		 */
 		unsigned int spread = 1u << unit_random(&rnd) % 17;
 		unsigned int refused = unit_random(&rnd) % 4;
 
@@ -144,7 +147,7 @@ static void same_as_sorting(void **state)
 							   HMEM_REFUSED_BUSY);
 			}
 		}
-		n = naive(f, pairs, apart, up, down);
+		n = plan_by_sorting(f, pairs, apart, up, down);
 		make(f, 2 * pairs, apart << 8, 0, 0);
 		assert_int_equal(f->plan.num_promote, n);
 		assert_int_equal(f->plan.num_demote, n);
@@ -177,7 +180,7 @@ static void hysteresis_holds_back(void **state)
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
 }
 
-/* What fits needs no page to make room for it, and goes first. */
+/* Pages that fit into spare room go first, and no page has to make room for them. */
 static void spare_room(void **state)
 {
 	struct hmem_hint hints[64];
@@ -216,7 +219,7 @@ static void budget_and_room(void **state)
 	make(f, 100, 1000, 20, 0);
 	assert_int_equal(f->plan.num_promote, 40);
 	assert_int_equal(f->plan.num_demote, 60);
-	/* Room is never all of it, or nothing would ever be promoted. */
+	/* Making room takes at most half of the moves, so that pages are promoted in any case. */
 	make(f, 100, 1000, 100000, 0);
 	assert_int_equal(f->plan.num_promote, 25);
 	assert_int_equal(f->plan.num_demote, 75);
@@ -229,7 +232,7 @@ static void budget_and_room(void **state)
 	assert_int_equal(hmem_plan_budget(65536, UINT64_MAX), HMEM_PLAN_MAX);
 }
 
-/* Not the same cold pages each time. */
+/* Plans choose different cold pages in turn. */
 static void picks_go_round(void **state)
 {
 	struct fixture *f = *state;
@@ -248,7 +251,7 @@ static void picks_go_round(void **state)
 	assert_int_equal(num, FAST);
 }
 
-/* Batches hold everything once, and never a promotion without its demotion. */
+/* All batches together have each hint once, and no promotion precedes its demotion. */
 static void batches_pair_up(void **state)
 {
 	struct fixture *f = *state;
@@ -272,7 +275,7 @@ static void batches_pair_up(void **state)
 			if (!n)
 				break;
 			assert_true(n <= sizes[s]);
-			/* What is to stay free comes first, alone. */
+			/* Demotions that only make room come first, in batches of their own. */
 			if (total < 100)
 				assert_int_equal(n, sizes[s] < 100 - total ? sizes[s] : 100 - total);
 			for (uint32_t i = 0; i < n; i++) {
@@ -300,7 +303,7 @@ static void batches_pair_up(void **state)
 	}
 }
 
-/* Of blocks that nothing is known of, a few idle pages are asked for at a time. */
+/* Of a block about which nothing is known, a few idle pages at a time are demoted. */
 static void unknown_blocks(void **state)
 {
 	struct fixture *f = *state;
@@ -310,20 +313,20 @@ static void unknown_blocks(void **state)
 		table_set_heat(&f->pages, gfn, 60000);
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 16 * 4);
-	/* One of block 0 moves: more of it; two: all of it. */
+	/* If one page of block 0 moves, more of its pages are tried; after two, all of them. */
 	for (unsigned int i = 0; i < 2; i++) {
 		hmem_pages_sent(&f->pages, i, 0);
 		hmem_pages_moved(&f->pages, i, FAST + i, 0, (struct hmem_record) { 0 });
-		/* Both frames rest, as does what is there now. */
+		/* The two frames of a move get no hint soon, so they are not in the plan. */
 		make(f, 10000, 1000, 0, 0);
 		assert_int_equal(f->plan.num_demote, 15 * 4 + (i ? 62 : 16));
 	}
-	/* What is in use is asked for all the same. */
+	/* Pages that are in use do not count for this limit. */
 	for (uint64_t gfn = 64; gfn < 128; gfn++)
 		table_set_heat(&f->pages, gfn, HMEM_HEAT_IN_USE);
 	make(f, 10000, 1000, 0, 0);
 	assert_int_equal(f->plan.num_demote, 14 * 4 + 62 + 64);
-	/* One that is full or busy says nothing of block 2; one that will not, does. */
+	/* A busy or a free page tells nothing about block 2; a page that refused to move does. */
 	for (unsigned int i = 0; i < 4; i++) {
 		hmem_pages_sent(&f->pages, 128 + i, 0);
 		hmem_pages_refused(&f->pages, 128 + i, 0, i == 0 ? HMEM_REFUSED_BUSY :
@@ -331,7 +334,7 @@ static void unknown_blocks(void **state)
 		assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)),
 				 i < 3 ? 4 >> i : 0);
 	}
-	/* Now and then it is tried again. */
+	/* From time to time a page of the block is tried again. */
 	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 0);
 	f->pages.clock = 62;
 	assert_int_equal(hmem_pages_quota(&f->pages, table_slot(&f->pages, 128)), 1);
@@ -343,8 +346,8 @@ static void unknown_blocks(void **state)
 }
 
 /*
- * Most of tier 0 is the kernel's, and colder than what could be demoted: that
- * is found out with a few of each block, and not again for a long time.
+ * Most of tier 0 belongs to the kernel, and is colder than pages that could be demoted.  A few
+ * pages of each block show that; the others get no hint for a long time.
  */
 static void unwilling_pages_rest(void **state)
 {
@@ -375,13 +378,13 @@ static void unwilling_pages_rest(void **state)
 		hmem_pages_update(&f->pages, &f->dirty.tracker,
 				  &(struct hmem_heat) { .decay = 8 });
 	}
-	/* 15 blocks. */
+	/* 15 blocks have only pages that refuse to move. */
 	assert_in_range(first, 15 * 3, 15 * 5);
 	assert_in_range(later, 14, 15 * 2);
 	assert_int_equal(found, 110 * 20 - first - later);
 }
 
-/* The loop, with a guest that does as it is told, finds the hot set. */
+/* With a guest that follows all hints, the plans find the hot set. */
 static void loop_converges(void **state)
 {
 	struct fixture *f = *state;
@@ -391,7 +394,7 @@ static void loop_converges(void **state)
 		struct hmem_hint hints[511];
 		uint32_t n;
 
-		/* What is hot are the pages first found in 1500 .. 1999. */
+		/* The pages that are in frames 1500 to 1999 at first are hot. */
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 			bool hot = w == 0 ? gfn >= 1500 && gfn < 2000 :
 				   hmem_pages_heat(&f->pages, gfn) > 0;
@@ -411,7 +414,7 @@ static void loop_converges(void **state)
 				was[i] = hmem_pages_record(&f->pages,
 							   hints[i].gfn);
 			}
-			/* Pairs swap their frames. */
+			/* The pages of a pair change places. */
 			for (uint32_t i = 0; i < half; i++) {
 				uint64_t a = hints[i].gfn;
 				uint64_t b = hints[half + i].gfn;
@@ -426,12 +429,12 @@ static void loop_converges(void **state)
 	}
 	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
 		assert_int_equal(hmem_pages_heat(&f->pages, gfn), 0);
-	/* Each page moved once, and then there was peace. */
+	/* Each page has moved once, and no page moves any more. */
 	assert_int_equal(moved, 1000);
 	assert_int_equal(late, 0);
 }
 
-/* All frames are idle, and sorted by class; @rates has nothing but what a test sets. */
+/* Sorts all frames as idle by class.  @rates is empty; tests set what they need. */
 static void begin_rates(struct fixture *f, struct hmem_rates *rates)
 {
 	struct hmem_pages *p = &f->pages;
@@ -443,14 +446,14 @@ static void begin_rates(struct fixture *f, struct hmem_rates *rates)
 		p->hist[tier][HMEM_CLASS_IDLE] = p->frames[tier];
 }
 
-/* As a move would: the block is live, and the histogram has it. */
+/* Sets a page's class as a move does: the block is live, and the histogram has the page. */
 static void set_class(struct fixture *f, uint64_t gfn, unsigned int class)
 {
 	struct hmem_pages *p = &f->pages;
 	uint64_t slot = table_slot(p, gfn), *hist = p->hist[hmem_pages_tier(p, gfn)];
 
 	hist[hmem_pages_bucket(p, slot)]--;
-	/* In the middle of the class. */
+	/* The middle of the class. */
 	p->heat[slot] = 8 * HMEM_RATE_OCTAVE + (2 * (class / 8) + 1) * HMEM_RATE_OCTAVE / 4;
 	p->recent[slot] = (p->heat[slot] >> 8) + 12 * (class % 8) - 48;
 	assert_int_equal(hmem_pages_bucket(p, slot), class);
@@ -489,10 +492,11 @@ static int faster(const void *a, const void *b)
 	return slower(b, a);
 }
 
-/* By sorting: the rates of the pages that change places, and what that gains. */
-static unsigned int naive_by_rates(struct fixture *f, const struct hmem_rates *rates,
-				   uint32_t pairs, double access_ns, double move_ns,
-				   double *up, double *down, double *gain_ns)
+/* Makes the plan by sorting: returns the rates of the pages that change places, and the gain. */
+static unsigned int plan_by_sorting_rates(struct fixture *f, const struct hmem_rates *rates,
+					  uint32_t pairs, double access_ns,
+					  double move_ns, double *up, double *down,
+					  double *gain_ns)
 {
 	unsigned int num_up = 0, num_down = 0, n;
 
@@ -534,7 +538,7 @@ static void check_rates(struct fixture *f, const struct hmem_move *moves, uint32
 	}
 }
 
-/* Whatever the classes' rates are: they need not rise with what records say. */
+/* The plan does not need rates that rise with the class. */
 static void same_as_sorting_by_rates(void **state)
 {
 	struct fixture *f = *state;
@@ -569,7 +573,8 @@ static void same_as_sorting_by_rates(void **state)
 							   HMEM_REFUSED_BUSY);
 			}
 		}
-		n = naive_by_rates(f, &rates, pairs, access_ns, move_ns, up, down, &gain_ns);
+		n = plan_by_sorting_rates(f, &rates, pairs, access_ns, move_ns, up, down,
+					  &gain_ns);
 		make_by_rates(f, &rates, 2 * pairs, access_ns, move_ns, 0);
 		assert_int_equal(f->plan.num_promote, n);
 		assert_int_equal(f->plan.num_demote, n);
@@ -580,12 +585,12 @@ static void same_as_sorting_by_rates(void **state)
 		planned += n > 0;
 		limited += n == pairs;
 	}
-	/* Most found something, and some no more that was worth it. */
+	/* Most plans have moves.  Some are limited by the budget, others by what pays. */
 	assert_true(planned > 100);
 	assert_in_range(limited, 10, 190);
 }
 
-/* What two moves take has to be saved, and more. */
+/* An exchange must save more than two moves take. */
 static void moves_pay(void **state)
 {
 	struct fixture *f = *state;
@@ -608,13 +613,13 @@ static void moves_pay(void **state)
 	assert_int_equal(f->plan.num_promote, 2);
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
 	assert_true(f->plan.gain_ns == (10 + 11) * 100 - 4 * 499);
-	/* Nor without an access that is faster in tier 0. */
+	/* If an access in tier 0 is not faster, no page moves. */
 	make_by_rates(f, &rates, FRAMES, 0, 0, 0);
 	assert_int_equal(f->plan.num_promote, 0);
 	assert_true(f->plan.gain_ns == 0);
 }
 
-/* Nothing is sure of a page that was never found used, whatever its class does. */
+/* A page that was never found used is not promoted, whatever rate its class has. */
 static void idle_are_never_promoted(void **state)
 {
 	struct fixture *f = *state;
@@ -632,7 +637,7 @@ static void idle_are_never_promoted(void **state)
 		assert_int_equal(class_of(f, f->plan.promote[i].gfn), 100);
 }
 
-/* Of blocks that nothing is known of, a few idle pages, wherever their class ranks. */
+/* Blocks about which nothing is known give few idle pages, wherever the idle class ranks. */
 static void unknown_blocks_by_rates(void **state)
 {
 	static const double idle[] = { 0, 2, 7 };
@@ -671,7 +676,7 @@ static void unknown_blocks_by_rates(void **state)
 	}
 }
 
-/* Only those that lose less than a move takes: they may have to come back. */
+/* Only pages that lose less than a move takes make room, since they may have to come back. */
 static void room_by_rates(void **state)
 {
 	struct fixture *f = *state;
@@ -690,7 +695,7 @@ static void room_by_rates(void **state)
 	assert_int_equal(f->plan.num_demote, 20);
 	make_by_rates(f, &rates, 100, 100, 475, 20);
 	assert_int_equal(f->plan.num_demote, 0);
-	/* Besides pairs, which come first. */
+	/* Pairs come first, and pages that make room after them. */
 	rates.least[200] = 1000;
 	for (uint64_t gfn = FAST; gfn < FAST + 3; gfn++)
 		set_class(f, gfn, 200);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Policies on access patterns that are known: a guest in a few lines, with
- * accessed and dirty bits that stay until they are rearmed.
+ * Policies on known access patterns, in a small model of a guest whose accessed and dirty bits
+ * stay set until they are rearmed.
  */
 #include "unit.h"
 
@@ -17,7 +17,7 @@
 #define SLOW	3072u
 #define FRAMES	(FAST + SLOW)
 #define WORDS	(FRAMES / 64)
-/* In which 400 pages may move, at 1 MiB a second. */
+/* At 1 MiB per second, 400 pages can move in a window. */
 #define WINDOW_NS	UINT64_C(1563000000)
 
 static const struct hmem_link_range ranges[] = {
@@ -26,7 +26,7 @@ static const struct hmem_link_range ranges[] = {
 };
 
 static const struct hmem_link_tier tiers[] = {
-	/* What HMvisor's authors assume of NVM, in ns. */
+	/* The latencies that HMvisor's authors assume for NVM, in ns. */
 	{ .read_latency = 100, .write_latency = 200 },
 	{ .read_latency = 400, .write_latency = 1800 },
 };
@@ -36,16 +36,16 @@ struct guest {
 	struct hmem_placer placer;
 	struct hmem_tracker_maps sim;
 	uint64_t maps[HMEM_LINK_MAPS * WORDS];
-	/* The bits, by frame, and which page is in it. */
+	/* By frame: the page's bits, and which page is in the frame. */
 	bool accessed[FRAMES], written[FRAMES];
 	unsigned int page[FRAMES];
 	unsigned int window;
 	uint64_t rnd;
-	/* Whether a page is read or written in this window. */
+	/* Is the page read, or written, in this window? */
 	bool (*reads)(struct guest *g, unsigned int page);
 	bool (*writes)(struct guest *g, unsigned int page);
 	uint64_t moved, rearmed;
-	/* Pages from here on, as many as this, are hot. */
+	/* The first hot page, and the number of hot pages that follow each other. */
 	unsigned int hot, num_hot;
 };
 
@@ -63,7 +63,7 @@ static int setup(void **state)
 	for (unsigned int i = 0; i < FRAMES; i++)
 		g->page[i] = i;
 	g->rnd = 42;
-	/* In the middle of the slow tier. */
+	/* The hot pages begin in the middle of the slow tier. */
 	g->hot = FAST + 1000;
 	g->num_hot = 900;
 	*state = g;
@@ -129,7 +129,7 @@ static void rearm(struct guest *g)
 	memset(g->sim.rearm, 0, WORDS * 8);
 }
 
-/* Pairs swap their frames; copying a page sets the bits of both. */
+/* The pages of a pair change places; copying sets the bits of both frames. */
 static void move(struct guest *g)
 {
 	struct hmem_hint hints[510];
@@ -184,7 +184,7 @@ static void run(struct guest *g, unsigned int windows)
 	}
 }
 
-/* Percent of pages @from ... that are in tier 0. */
+/* The percentage of the @num pages from @from on that are in tier 0. */
 static unsigned int fast_share(const struct guest *g, unsigned int from,
 			       unsigned int num)
 {
@@ -209,7 +209,7 @@ static void finds(struct guest *g)
 	moved = g->moved;
 	run(g, 100);
 	assert_in_range(hot_share(g), 97, 100);
-	/* And leaves it there. */
+	/* The hot pages stay there. */
 	assert_in_range(g->moved - moved, 0, 100 * HMEM_BRAKE_LEAST);
 }
 
@@ -230,7 +230,7 @@ static void finds_hot_writes(void **state)
 	finds(g);
 }
 
-/* What is only read is no concern of theirs. */
+/* The policy "writes" moves no page because of reads. */
 static void writes_ignores_reads(void **state)
 {
 	struct guest *g = *state;
@@ -241,7 +241,7 @@ static void writes_ignores_reads(void **state)
 	assert_int_equal(g->moved, 0);
 }
 
-/* As accurate with the queue as without, for far fewer bits cleared. */
+/* With the queue, placement is as good as without, and far fewer bits are cleared. */
 static void queue_saves_work(void **state)
 {
 	struct guest *g = *state;
@@ -272,7 +272,7 @@ static void follows_hot_set(void **state)
 		run(g, 40);
 		assert_in_range(hot_share(g), 95, 100);
 	}
-	/* With all levels, a page may count as hot for 127 windows more. */
+	/* With all levels, a page can count as hot for 127 more windows. */
 	g->policy.levels = HMEM_MLQ_MAX_LEVEL;
 	run(g, 300);
 	g->hot = (g->hot + 1000) % (FRAMES - g->num_hot);
@@ -287,16 +287,16 @@ static void uniform_stops(void **state)
 
 	g->reads = half_of_the_time;
 	g->policy.levels = 0;
-	/* A single window's chance is worth a move. */
+	/* This is so low that chance in one window makes pages move. */
 	g->policy.hysteresis = 10;
 	run(g, 60);
 	moved = g->moved;
 	assert_in_range(moved, 1, FRAMES);
 	run(g, 200);
-	/* A few in a window, to see whether it pays again. */
+	/* A few pages move in each window, to find out if moves pay again. */
 	assert_in_range(g->moved - moved, 1, 200 * HMEM_BRAKE_LEAST);
 	assert_int_equal(g->placer.brake.steps, HMEM_BRAKE_MAX);
-	/* It does. */
+	/* Now moves pay. */
 	g->reads = hot_and_cold;
 	run(g, 80);
 	assert_in_range(hot_share(g), 97, 100);
@@ -311,7 +311,7 @@ static void uniform_and_dense_never_starts(void **state)
 	assert_int_equal(g->moved, 0);
 }
 
-/* Read all the time, against written (only) two windows in five. */
+/* Pages that are always read, and pages that are only written, in two of five windows. */
 static bool steady_reads(struct guest *g, unsigned int page)
 {
 	(void)g;
@@ -340,13 +340,16 @@ static void weight_of_writes(void **state)
 	run(g, 100);
 	assert_in_range(fast_share(g, 3 * FAST, FAST), 95, 100);
 	hmvisor = hmem_policy_heat(&g->policy, tiers, 2, true);
-	/* 1 to 1, and 9 times slower to 4 times. */
+	/*
+	 * HMM-V weighs reads and writes alike.  HMvisor weighs them by the tiers' latencies: a
+	 * write takes 9 times as long in the slow tier, and a read 4 times.
+	 */
 	assert_int_equal(hmmv.read, HMEM_HEAT_MAX / 2);
 	assert_int_equal(hmvisor.read, HMEM_HEAT_MAX * 100 / 325);
 	g->policy.weight = 900;
 	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2, true).read,
 			 HMEM_HEAT_MAX / 10);
-	/* Where nobody tells what was written, to be used is all there is. */
+	/* With a tracker that does not tell writes, each use counts in full. */
 	assert_int_equal(hmem_policy_heat(&g->policy, tiers, 2, false).read, HMEM_HEAT_MAX);
 }
 
@@ -366,7 +369,7 @@ static void chooses_tracker(void **state)
 	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt | sim, dirty | sim, &err), sim);
 	p.kind = HMEM_POLICY_WRITES;
 	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | sim, &err), dirty);
-	/* With a driver that finds written pages there need be no dirty log. */
+	/* The dirty log is not needed if the driver finds written pages. */
 	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | gpt, &err), gpt);
 	assert_int_equal(hmem_policy_set(&p, "track", "gpt", &err), 0);
 	assert_int_equal(hmem_policy_tracker(&p, dirty | gpt, dirty | gpt, &err), gpt);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* VMs that share the DRAM of a host: what is promised, and what it comes to. */
+/* VMs share the DRAM of a host: the pool's promises hold, and its distribution is good. */
 #include "unit.h"
 
 #include <errno.h>
@@ -18,8 +18,8 @@ static void windows(struct host *h, unsigned int num)
 }
 
 /*
- * After a thousand windows, though each measures all rates wrong by a fifth: what DRAM saves
- * is nearly what it could.
+ * With a fifth of error in each measured rate, the pool comes near the best distribution after
+ * 300 windows, and stays there.
  */
 static void comes_near_the_best(void **state)
 {
@@ -55,8 +55,8 @@ static void comes_near_the_best(void **state)
 }
 
 /*
- * A decision about 64 VMs serves so few bids, each of which takes some hundreds of instructions,
- * that it takes 10 ms on no machine.
+ * A decision about 64 VMs serves so few bids that it takes less than 10 ms on any machine: a
+ * bid takes some hundreds of instructions.
  */
 static void decisions_are_quick(void **state)
 {
@@ -71,7 +71,7 @@ static void decisions_are_quick(void **state)
 	host_free(&h);
 }
 
-/* Eight VMs of 4 GiB that want all DRAM that they can get; a quarter of it there is. */
+/* Eight VMs of 4 GiB want all DRAM that they can get, but there is DRAM for an eighth of them. */
 static void eight(struct host *h, struct hmem_pool_config config)
 {
 	host_init(h, 8, &config);
@@ -80,7 +80,7 @@ static void eight(struct host *h, struct hmem_pool_config config)
 
 		host_hot_set(vm, 4 * GIB, GIB, 0.9);
 		vm->member.processors = 16;
-		/* Of huge pages: 512 are moved at a time. */
+		/* The guests move huge pages, so a page takes less time than alone. */
 		vm->member.move_ns = 2500;
 		host_waits(vm, 0.9);
 		vm->error = 0.1;
@@ -91,8 +91,9 @@ static void eight(struct host *h, struct hmem_pool_config config)
 }
 
 /*
- * Two are idle at a time, in turn.  Three windows later the others have what the idle ones do
- * not need, and three windows after they are back, those lose no more than they may.
+ * Two VMs in turn are idle.  After three windows the other VMs have the DRAM that the idle ones
+ * do not need.  Three windows after the idle VMs are busy again, none of them loses more than
+ * it may.
  */
 static void lends_and_gets_back(void **state)
 {
@@ -111,7 +112,7 @@ static void lends_and_gets_back(void **state)
 			host_window(&h);
 			for (unsigned int i = 0; i < 8; i++)
 				assert_true(host_dram(&h.vms[i]) >= GIB / 8);
-			/* What was decided after the third is there before the fourth. */
+			/* The guests have followed the third decision before the fourth. */
 			if (w < 3)
 				continue;
 			lent = GIB - host_dram(&idle[0]) - host_dram(&idle[1]);
@@ -136,7 +137,7 @@ static void lends_and_gets_back(void **state)
 	host_free(&h);
 }
 
-/* The DRAM that a VM has had, a mean of @num windows. */
+/* The pages of DRAM that a VM has, as the mean of @num windows. */
 static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
 {
 	double sum = 0;
@@ -149,9 +150,8 @@ static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
 }
 
 /*
- * A VM that uses little says that it uses all of its memory, all the time.  It gets no more
- * than one that is as busy as can be, and the others have what they are promised: they lose no
- * more than they may against their shares.
+ * A VM that uses little memory claims that it uses all of its memory all the time.  It gets no
+ * more DRAM than a VM that is as busy as possible, and no other VM loses more than it may.
  */
 static void lies_do_not_pay(void **state)
 {
@@ -189,10 +189,7 @@ static void lies_do_not_pay(void **state)
 	}
 }
 
-/*
- * What a liar can get at most is what its weight buys: it says that just so many pages are in
- * use, all the time, for any number of them.
- */
+/* A VM that claims any number of pages to be in constant use gets at most what its weight buys. */
 static void lies_buy_what_the_weight_buys(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -221,8 +218,8 @@ static void lies_buy_what_the_weight_buys(void **state)
 }
 
 /*
- * A guest that does not give back what it has borrowed: it keeps that, nobody waits, all others
- * have their guarantees, and it is lent nothing more.
+ * A guest that does not return borrowed DRAM keeps it, but no other VM waits for that, all have
+ * their guarantees, and the stuck guest is lent nothing more.
  */
 static void stuck_guests_are_left_alone(void **state)
 {
@@ -245,11 +242,14 @@ static void stuck_guests_are_left_alone(void **state)
 	windows(&h, 30);
 	assert_int_equal(host_dram(stuck), had);
 	assert_true(stuck->member.why == HMEM_POOL_STUCK);
-	/* What it does not return is missing; all other DRAM is in use. */
+	/* All DRAM is in use except what the stuck guest does not return. */
 	for (unsigned int i = 0; i < 8; i++)
 		assert_true(host_dram(&h.vms[i]) >= GIB / 8);
 	assert_true(4 * GIB - hmem_pool_sum(h.pool.market.supply) > 4 * GIB * 0.99);
-	/* It moves again: it is asked again, later and later, but in the end. */
+	/*
+	 * When the guest works again, it returns the DRAM, although the pool asks it ever less
+	 * often.
+	 */
 	stuck->speed = UINT64_MAX;
 	windows(&h, 1030);
 	assert_true(host_dram(stuck) <= GIB * 6 / 10);
@@ -257,7 +257,7 @@ static void stuck_guests_are_left_alone(void **state)
 	host_free(&h);
 }
 
-/* Guests that do not take what they are promised: the one that does has it. */
+/* Some guests do not take DRAM that they are promised; another guest gets that DRAM. */
 static void unused_promises_are_taken_back(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -278,7 +278,7 @@ static void unused_promises_are_taken_back(void **state)
 	host_free(&h);
 }
 
-/* A crashed guest keeps what it has until its VM goes; then all others have it. */
+/* A crashed guest keeps its DRAM until its VM disconnects; then the other VMs get the DRAM. */
 static void crashed_guests_are_left_alone(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -307,7 +307,7 @@ static void crashed_guests_are_left_alone(void **state)
 	host_free(&h);
 }
 
-/* In half an hour in which nothing changes, errors of measuring cost next to nothing. */
+/* If nothing changes for half an hour, measuring errors make hardly any page move. */
 static void errors_move_little(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -331,7 +331,7 @@ static void errors_move_little(void **state)
 	host_free(&h);
 }
 
-/* Need that comes and goes sooner than moves pay for themselves moves nothing. */
+/* If needs change faster than moves pay for themselves, no page moves. */
 static void short_needs_move_nothing(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -349,7 +349,7 @@ static void short_needs_move_nothing(void **state)
 	host_free(&h);
 }
 
-/* Twice the weight: a page is taken where it saves half as much. */
+/* A VM with twice the weight gets a page that saves half as much as it would in another VM. */
 static void weights_and_bounds(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -371,13 +371,13 @@ static void weights_and_bounds(void **state)
 	assert_int_equal(h.vms[1].member.share, GIB / 4);
 	assert_int_equal(host_dram(&h.vms[1]), GIB / 4);
 	assert_true(host_dram(&h.vms[2]) >= GIB * 3 / 4);
-	/* By Zipf's law, as many times more pages. */
+	/* By Zipf's law, twice the weight buys twice the pages. */
 	assert_true(host_dram(&h.vms[0]) > 1.6 * host_dram(&h.vms[3]));
 	assert_true(host_dram(&h.vms[0]) < 2.4 * host_dram(&h.vms[3]));
 	host_free(&h);
 }
 
-/* Who has lent for long is worth more when all are in need; that is paid back in time. */
+/* A VM that has lent for long gets more DRAM when all need DRAM, until it is paid back. */
 static void lenders_are_paid_back(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -412,7 +412,7 @@ static void lenders_are_paid_back(void **state)
 	host_free(&h);
 }
 
-/* The reserve is not lent, but a VM that comes back need not wait for others. */
+/* The reserve is not lent, but a VM that becomes busy gets it at once. */
 static void the_reserve_is_for_who_comes_back(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB + GIB / 2);
@@ -435,12 +435,12 @@ static void the_reserve_is_for_who_comes_back(void **state)
 	}
 	h.vms[0].idle = false;
 	host_window(&h);
-	/* At once, while the others have not given back anything. */
+	/* The VM gets it before the other VMs have given anything back. */
 	assert_true(hmem_pool_sum(h.vms[0].member.requested) > GIB * 43 / 100);
 	host_free(&h);
 }
 
-/* Two sockets: who has too little on its own gets what the other one's VMs do not want. */
+/* A VM whose own socket has too little DRAM gets DRAM that VMs of the other socket do not want. */
 static void own_socket_first(void **state)
 {
 	struct hmem_pool_config config = host_config(2 * GIB);
@@ -464,7 +464,7 @@ static void own_socket_first(void **state)
 	}
 	host_begin(&h);
 	windows(&h, 20);
-	/* All are in need: nobody goes elsewhere. */
+	/* While all VMs need DRAM, each has DRAM of its own socket only. */
 	for (unsigned int i = 0; i < 8; i++) {
 		assert_int_equal(h.vms[i].member.actual[1 - i / 4], 0);
 		assert_true(host_dram(&h.vms[i]) > GIB / 4);
@@ -474,7 +474,7 @@ static void own_socket_first(void **state)
 	windows(&h, 60);
 	for (unsigned int i = 0; i < 3; i++)
 		assert_true(h.vms[i].member.actual[1] > GIB / 4);
-	/* It did not want to. */
+	/* The VM with @away 0 takes no DRAM of the other socket. */
 	assert_int_equal(h.vms[3].member.actual[1], 0);
 	for (unsigned int i = 4; i < 8; i++)
 		h.vms[i].idle = false;
@@ -485,7 +485,7 @@ static void own_socket_first(void **state)
 	host_free(&h);
 }
 
-/* More guarantees than there is DRAM are refused, and what makes no sense is. */
+/* The pool refuses guarantees of more DRAM than there is, and invalid numbers. */
 static void bad_members_are_refused(void **state)
 {
 	struct hmem_pool_config config = host_config(4 * GIB);
@@ -498,7 +498,7 @@ static void bad_members_are_refused(void **state)
 	(void)state;
 	config.reserve[0] = GIB / 2;
 	hmem_pool_init(&p, &config);
-	/* Nobody is there. */
+	/* A pool without members can decide. */
 	hmem_pool_decide(&p, 1000000000);
 	assert_float_equal(p.price[0], 0, 0);
 	assert_int_equal(hmem_pool_add(&p, &m, &err), 0);
@@ -519,8 +519,9 @@ static void bad_members_are_refused(void **state)
 }
 
 /*
- * VMs come and go, are idle, lie, get stuck, crash, say nonsense and change their bounds, at
- * random: nothing is ever promised that there is not, and who has its guarantee keeps it.
+ * VMs come and go, are idle, lie, get stuck, crash, report invalid rates and change their
+ * bounds, at random.  The pool never promises more DRAM than there is, and no VM with its
+ * guarantee loses it.
  */
 static void never_more_than_there_is(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemd --pool, hmemctl pool, and what hmemd makes of them. */
+/* hmemd --pool and hmemctl pool. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #define SIZE		(PEER_TIER * UINT64_C(4096))
 #define MIB		(UINT64_C(1) << 20)
 
-/* A device, whose tiers can be resized if they have a @unit. */
+/* Connects a device whose tiers can be resized if @unit is not 0. */
 static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint64_t unit)
 {
 	struct hmem_link_state state = {
@@ -43,8 +43,8 @@ static void begin(struct fixture **f, const char *pool)
 	*f = fixture_new(pool ? args : NULL);
 }
 
-/* hmemd asks for so much of tier 0. */
-static void asked_for(struct peer *p, uint64_t bytes)
+/* Reads until hmemd requests this size of tier 0. */
+static void expect_request(struct peer *p, uint64_t bytes)
 {
 	const struct hmem_link_resize *resize;
 	struct peer_msg msg;
@@ -57,7 +57,7 @@ static void asked_for(struct peer *p, uint64_t bytes)
 	} while (resize->bytes != bytes);
 }
 
-static void has(struct peer *p, uint64_t bytes)
+static void send_size(struct peer *p, uint64_t bytes)
 {
 	struct hmem_link_sizes sizes = { .tiers = {
 		{ .requested = bytes, .actual = bytes },
@@ -79,7 +79,7 @@ static int64_t pool_num(struct fixture *f, const char *path)
 	return n;
 }
 
-/* Without --pool: nothing is asked for, and all that is known is told. */
+/* Without --pool, hmemd requests no size, and hmemctl pool shows what is known. */
 static void only_says(void **state)
 {
 	struct fixture *f;
@@ -96,7 +96,7 @@ static void only_says(void **state)
 	assert_int_equal(pool_num(f, "pool.vms.0.guarantee_bytes"), 4 * MIB);
 	assert_int_equal(pool_num(f, "pool.vms.0.maximum_bytes"), SIZE);
 	assert_int_equal(pool_num(f, "pool.vms.1.guarantee_bytes"), 0);
-	/* No policy, so no rates. */
+	/* The VM has no policy, so its rates are unknown. */
 	assert_int_equal(pool_num(f, "pool.vms.0.next_mib_ns_per_s"), -1);
 	ctl(f, 0, "pool");
 	assert_non_null(strstr(f->ctl.out, "unknown"));
@@ -105,7 +105,7 @@ static void only_says(void **state)
 	fixture_end(f);
 }
 
-/* More than there is: each comes down to its share, and who weighs more has more. */
+/* If DRAM is scarce, each VM shrinks to its share, which depends on its weight. */
 static void shares_by_weight(void **state)
 {
 	struct fixture *f;
@@ -116,30 +116,33 @@ static void shares_by_weight(void **state)
 	memset(&other, 0, sizeof(other));
 	connect_vm(f, &f->web, "web", 4096);
 	connect_vm(f, &other, "db", 4096);
-	asked_for(&f->web, 24 * MIB);
-	has(&f->web, 24 * MIB);
-	asked_for(&other, 24 * MIB);
-	has(&other, 24 * MIB);
+	expect_request(&f->web, 24 * MIB);
+	send_size(&f->web, 24 * MIB);
+	expect_request(&other, 24 * MIB);
+	send_size(&other, 24 * MIB);
 	while (pool_num(f, "pool.vms.1.bytes") != 24 * MIB)
 		;
 	assert_int_equal(pool_num(f, "pool.acts"), 1);
 	assert_int_equal(pool_num(f, "pool.vms.0.share_bytes"), 24 * MIB);
 
-	/* A guarantee is kept at once, as soon as it is free. */
+	/* A guarantee is kept as soon as another VM has given up the DRAM. */
 	ctl(f, 0, "pool web guarantee=28M weight=2");
-	asked_for(&other, 20 * MIB);
-	has(&other, 20 * MIB);
-	asked_for(&f->web, 28 * MIB);
-	has(&f->web, 28 * MIB);
+	expect_request(&other, 20 * MIB);
+	send_size(&other, 20 * MIB);
+	expect_request(&f->web, 28 * MIB);
+	send_size(&f->web, 28 * MIB);
 	while (pool_num(f, "pool.vms.0.bytes") != 28 * MIB)
 		;
-	/* The rest of 48 MiB is shared out by weight: 16 MiB as 2 to 1. */
+	/*
+	 * web's share of what is not guaranteed would exceed its maximum, which limits its
+	 * share.
+	 */
 	assert_int_equal(pool_num(f, "pool.vms.0.share_bytes"), SIZE);
 	peer_close(&other);
 	fixture_end(f);
 }
 
-/* VMs that cannot be resized have what they have, and nobody gets that. */
+/* VMs that cannot be resized keep their DRAM, and no other VM is promised it. */
 static void cannot_be_resized(void **state)
 {
 	struct fixture *f;
@@ -150,8 +153,8 @@ static void cannot_be_resized(void **state)
 	memset(&other, 0, sizeof(other));
 	connect_vm(f, &other, "db", 0);
 	connect_vm(f, &f->web, "web", 4096);
-	asked_for(&f->web, 16 * MIB);
-	has(&f->web, 16 * MIB);
+	expect_request(&f->web, 16 * MIB);
+	send_size(&f->web, 16 * MIB);
 	ctl(f, 0, "pool");
 	assert_non_null(strstr(f->ctl.out, "fixed"));
 	peer_close(&other);
@@ -178,7 +181,7 @@ static void usage(void **state)
 	while (pool_num(f, "pool.bytes") != (int64_t)SIZE)
 		;
 	usage_check(f, cases, sizeof(cases) / sizeof(*cases));
-	/* All of it, or nothing. */
+	/* All settings of a command take effect, or none does. */
 	ctl(f, 2, "pool web weight=7 maximum=4G guarantee=3G");
 	assert_non_null(strstr(f->ctl.err, "cannot be kept"));
 	assert_int_equal(pool_num(f, "pool.vms.0.guarantee_bytes"), 4 * MIB);

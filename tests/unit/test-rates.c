@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Access rates by classes: pages that are used at random, at rates that are known. */
+/* Access rates by classes.  Pages are used at random, at known rates. */
 #include "unit.h"
 
 #include <math.h>
@@ -28,7 +28,7 @@ static struct world *world_new(void)
 	return w;
 }
 
-/* @lag seconds after the last look. */
+/* Looks at all pages for @seconds, @lag seconds after the last look. */
 static void look_after(struct world *w, double seconds, double lag)
 {
 	hmem_rates_begin(&w->rates, seconds * 1e9, lag * 1e9);
@@ -51,7 +51,7 @@ static unsigned int class_of(const struct world *w, unsigned int page)
 	return hmem_class(w->heat[page], w->recent[page]);
 }
 
-/* The mean of what the classes of pages @from .. @to - 1 are said to do. */
+/* The mean of the rates that are measured for the classes of pages @from ..  @to - 1. */
 static double mean_rate(const struct world *w, unsigned int from, unsigned int to)
 {
 	double sum = 0;
@@ -61,7 +61,7 @@ static double mean_rate(const struct world *w, unsigned int from, unsigned int t
 	return sum / (to - from);
 }
 
-/* Whatever the length of the looks, rates come out as they are. */
+/* The measured rates do not depend on the length of the looks. */
 static void rates_are_measured(void **state)
 {
 	static const double seconds[] = { 0.003, 0.01, 0.03 };
@@ -80,7 +80,7 @@ static void rates_are_measured(void **state)
 	}
 }
 
-/* Where all pages are used alike, hardly any class is hotter than another for sure. */
+/* If all pages have the same rate, two standard errors hardly ever tell two classes apart. */
 static void chance_is_not_believed(void **state)
 {
 	struct world *w = world_new();
@@ -99,7 +99,7 @@ static void chance_is_not_believed(void **state)
 	free(w);
 }
 
-/* A few looks are enough for pages that are used in another way than before. */
+/* A few looks find pages whose rates have changed. */
 static void changes_are_seen(void **state)
 {
 	struct world *w = world_new();
@@ -136,7 +136,7 @@ static void long_looks_tell_nothing(void **state)
 	free(w);
 }
 
-/* A page that was never used stays where all zero is. */
+/* The record of a page that was never used stays 0. */
 static void idle_pages(void **state)
 {
 	struct world *w = world_new();
@@ -151,7 +151,7 @@ static void idle_pages(void **state)
 	free(w);
 }
 
-/* Bursts of looks, every 2 s.  Two hot sets take turns, for so many bursts. */
+/* How long rates last, if two hot sets take turns for @bursts bursts each, one burst per 2 s. */
 static double lasts(unsigned int bursts)
 {
 	struct world *w = world_new();
@@ -170,7 +170,7 @@ static double lasts(unsigned int bursts)
 	return seconds;
 }
 
-/* What is hot now is believed to stay so if it did before. */
+/* Pages that are hot now are expected to stay hot as long as hot pages did before. */
 static void how_long_rates_last(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemctl resize, and what hmemd makes of it. */
+/* hmemctl resize, and the messages that hmemd then sends. */
 #include "unit.h"
 
 #include <endian.h>
@@ -14,7 +14,7 @@
 #define SIZE		(PEER_TIER * UINT64_C(4096))
 #define RESIZE		(UINT64_C(1) << VIRTIO_HMEM_F_RESIZE)
 
-/* A device whose tiers can be resized; tier 1 has a minimum. */
+/* Connects a device whose tiers can be resized; tier 1 has a minimum size. */
 static void connect(struct fixture *f, uint64_t unit, uint64_t features)
 {
 	struct hmem_link_state state = {
@@ -85,7 +85,7 @@ static void asked_and_shown(void **state)
 	connect(f, 4096, RESIZE);
 	ctl(f, 0, "status web");
 	assert_null(strstr(f->ctl.out, "resize "));
-	/* Nothing is asked for by a dry run: the next message is the real one. */
+	/* A dry run requests nothing: the next message is that of the real request. */
 	ctl(f, 0, "resize web --tier 0 --size 100K --dry-run");
 	assert_non_null(strstr(f->ctl.out, "100 KiB"));
 	ctl(f, 0, "resize --tier dram --size 200K");
@@ -106,7 +106,7 @@ static void asked_and_shown(void **state)
 	assert_non_null(strstr(f->ctl.out, "tier 0 has 400 KiB"));
 	assert_non_null(strstr(f->ctl.out, "200 KiB requested, 4 KiB free: node-full"));
 
-	/* It does not get there in time; it is there. */
+	/* The guest does not reach the size within the timeout; later it has the size. */
 	ctl(f, 3, "resize web --tier 0 --size 200K --wait --timeout 1");
 	send_size(f, 200 << 10, 200 << 10, 0);
 	ctl(f, 0, "resize web --tier 0 --size 200K --wait");
@@ -148,7 +148,7 @@ static void unsupported(void **state)
 	usage_check(f, &driver, 1);
 }
 
-/* The tier is full, so hmemd asks for pages to leave it: as many as are missing. */
+/* If the tier has no free pages, hmemd has as many pages moved as are missing. */
 static void room_is_made(void **state)
 {
 	struct fixture *f = *state;
@@ -172,7 +172,7 @@ static void room_is_made(void **state)
 	assert_int_equal(frames, 100);
 }
 
-/* A device that makes no sense is dropped. */
+/* hmemd drops a device that sends impossible sizes. */
 static void bad_sizes(void **state)
 {
 	struct fixture *f = *state;

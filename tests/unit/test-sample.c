@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When a dirty log is on: faults are counted, and never more than may be. */
+/* When the dirty log is on: faults are counted, and never exceed the budget. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -13,12 +13,12 @@ struct log {
 	struct hmem_policy policy;
 	struct hmem_sampler s;
 	uint64_t min_ns, frames;
-	/* Pages that are written in a second of a sample; those that are, at most. */
+	/* Pages that are written per second of a sample, and in one sample at most. */
 	uint64_t rate, most;
 	uint64_t next, now;
-	/* Guest time with the log on; faults that were had. */
+	/* Guest time with the log on; faults so far. */
 	uint64_t on, faults;
-	/* The dearest sample; the longest one. */
+	/* The faults of the most expensive sample; the length of the longest one. */
 	uint64_t dearest, longest;
 };
 
@@ -71,14 +71,14 @@ static void run(struct log *l, uint64_t seconds)
 
 static void obeys(const struct log *l)
 {
-	/* What is saved up is a window's worth, and one sample may be had ahead. */
+	/* At most one window's budget can be saved up, and one sample can be on credit. */
 	uint64_t budget = l->policy.faults * (l->now / 1000) / 1000000;
 
 	assert_true(l->faults <= budget + l->policy.faults + l->dearest);
 	assert_true(l->on <= l->now / 16 + l->longest);
 }
 
-/* The log is off to begin with, and mostly. */
+/* Tracking begins with a rest, and most windows are rests. */
 static void begins_with_a_rest(void **state)
 {
 	struct log *l = *state;
@@ -88,7 +88,7 @@ static void begins_with_a_rest(void **state)
 	assert_int_equal(hmem_sampler_next(&l->s, &l->policy, l->min_ns, SECOND,
 					   l->frames, 0), MS);
 	assert_false(l->s.rests);
-	/* The rest of the window. */
+	/* The rest takes the remaining time of the window. */
 	assert_int_equal(hmem_sampler_next(&l->s, &l->policy, l->min_ns, MS, l->frames,
 					   10), 998 * MS);
 	assert_true(l->s.rests);
@@ -109,13 +109,13 @@ static void obeys_budget(void **state)
 		l->s = (struct hmem_sampler) { 0 };
 		run(l, 600);
 		obeys(l);
-		/* There are samples all the same. */
+		/* The budget never keeps the sampler from sampling. */
 		assert_true(l->s.samples >= 600 / (2 * (l->policy.window / 1000 + 2 +
 					    l->dearest / l->policy.faults)));
 	}
 }
 
-/* Who writes little is looked at as long as may be; who writes much, shortly. */
+/* Samples are long if the guest writes few pages, and short if it writes many. */
 static void suits_the_guest(void **state)
 {
 	struct log *l = *state;
@@ -127,15 +127,18 @@ static void suits_the_guest(void **state)
 	obeys(l);
 	l->rate = 500000;
 	run(l, 60);
-	/* 4000 - 2048 faults pay for 1952 pages, and a window is a sample. */
+	/*
+	 * Huge pages cost 2048 of 4000 faults; the rest pays for 1952 pages in a sample per
+	 * window.
+	 */
 	assert_in_range(l->s.sample_ns, MS, 4 * MS);
 	assert_in_range(l->s.samples, 100, 120);
 	obeys(l);
-	/* As many as may be, and no fewer than half of them. */
+	/* At least half of the budget is used. */
 	assert_in_range(l->s.per_second, 2000, 4000);
 }
 
-/* Where huge pages alone cost more than accrues, it takes as long as it takes. */
+/* If huge pages alone cost more than a window's budget, samples come less often. */
 static void waits_for_huge_pages(void **state)
 {
 	struct log *l = *state;
@@ -144,12 +147,12 @@ static void waits_for_huge_pages(void **state)
 	l->rate = 10;
 	run(l, 3600);
 	obeys(l);
-	/* 524288 of them, at 4000 a second. */
+	/* There are 524288 huge pages, at 4000 faults per second. */
 	assert_in_range(l->s.samples, 3600 / 132 - 1, 3600 / 131 + 1);
 	assert_in_range(l->s.per_second, 3900, 4000 + 4000 / 131 + 1);
 }
 
-/* Setting a policy again and again does not buy samples. */
+/* A client gets no more samples by setting the policy again and again. */
 static void debts_stay(void **state)
 {
 	struct log *l = *state;
@@ -162,7 +165,7 @@ static void debts_stay(void **state)
 	obeys(l);
 }
 
-/* Whatever the device says. */
+/* The sampler copes with impossible figures from the device. */
 static void odd_ticks(void **state)
 {
 	struct log *l = *state;

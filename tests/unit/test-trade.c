@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* DRAM for NVM at the same cost, and the other way round, in a model of a VM that swaps. */
+/* A VM trades DRAM for NVM at the same cost, and NVM for DRAM, in a model of a VM that swaps. */
 #include "unit.h"
 
 #include <math.h>
@@ -11,29 +11,29 @@
 #include "trade.h"
 
 #define SECOND		UINT64_C(1000000000)
-/* A use of a page: what the program does, and eight lines of DRAM, or of NVM. */
+/* The time to use a page: the program's own work, and eight lines of DRAM or of NVM. */
 #define USE_NS		500.0
 #define DRAM_NS		(8 * 80.0)
 #define NVM_NS		(8 * 300.0)
 
 /*
- * Pages of a working set, the first of which are used most.  Those used most lie in DRAM, the
- * next in NVM, and the rest is swapped out: each use of one of these waits for a disk.
+ * A VM whose pages are sorted by use, the most used first.  The first pages are in DRAM, the
+ * next pages in NVM, and the rest is swapped out: each use of these pages waits for a disk.
  */
 struct guest {
 	struct hmem_trader trader;
 	struct hmem_ledger ledger;
 	struct hmem_trade_window w;
 	struct hmem_worth worth;
-	/* Has the shares of the uses as its true rates. */
+	/* The pages' shares of all uses, as true rates. */
 	struct host_vm load;
 	double disk_ns;
-	/* Pages that it gives up or takes in a window. */
+	/* Pages that the guest can give up or take in one window. */
 	uint64_t speed;
-	/* Faults per second that it says there are; 0: the truth. */
+	/* Faults per second that the guest reports; 0: it reports the true number. */
 	double faults;
 	uint64_t rnd;
-	/* Uses per second. */
+	/* Uses of pages per second. */
 	double uses;
 };
 
@@ -81,7 +81,7 @@ static void run(struct guest *g)
 	}
 	hmem_worth_make(&g->worth, classes, g->load.num, NVM_NS - DRAM_NS);
 	g->w.worth = &g->worth;
-	/* Some windows have more faults than others. */
+	/* The number of faults varies from window to window. */
 	g->w.faults = (g->faults ? g->faults : swapped * g->uses) *
 		      (0.9 + unit_random(&g->rnd) % 1000 / 5000.0);
 	g->w.fault_ns = g->disk_ns;
@@ -97,7 +97,7 @@ static void check_cost(const struct guest *g)
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
 		most[i] = t->requested[i] > g->w.actual[i] ? t->requested[i] : g->w.actual[i];
 	assert_true(hmem_trade_cost(t, most) <= t->budget * (1 + 1e-9));
-	/* When nothing is under way, all of the budget is in use. */
+	/* While no trade is under way, the VM uses all of its budget. */
 	if (!t->entry && !t->returns)
 		assert_true(hmem_trade_cost(t, g->w.actual) > t->budget - t->price[HMEM_DRAM]);
 }
@@ -127,7 +127,7 @@ static void windows(struct guest *g, unsigned int num)
 		window(g);
 }
 
-/* A working set half as large again as memory: with less DRAM and more NVM, it fits. */
+/* A working set larger than memory by a half fits after trades of DRAM for more NVM. */
 static void swapping_ends(void **state)
 {
 	static const struct { const char *name; double ns; } disks[] = {
@@ -149,7 +149,7 @@ static void swapping_ends(void **state)
 			      (double)g.w.actual[0] / GIB, (double)g.w.actual[1] / GIB,
 			      (unsigned int)g.ledger.last);
 		assert_true(g.uses > 8 * before);
-		/* Not more DRAM has gone than that takes. */
+		/* No more DRAM is traded than that takes. */
 		assert_in_range(g.w.actual[0] + g.w.actual[1], 6 * GIB, 6 * GIB + GIB / 100);
 		for (uint64_t id = 1; id <= g.ledger.last; id++) {
 			const struct hmem_ledger_entry *e = hmem_ledger_find(&g.ledger, id);
@@ -161,20 +161,20 @@ static void swapping_ends(void **state)
 	}
 }
 
-/* DRAM that saves more than what swapping costs is kept. */
+/* The VM keeps DRAM that saves more time than swapping costs. */
 static void hot_pages_stay_in_dram(void **state)
 {
 	struct guest g;
 
 	(void)state;
 	begin(&g, GIB, 3 * GIB, 4, 80e3);
-	/* One use in ten thousand is of pages beyond the hot ones, which fit into DRAM. */
+	/* One use in ten thousand is of pages beyond the hot ones, which all fit into DRAM. */
 	host_hot_set(&g.load, 6 * GIB, GIB * 3 / 4, 0.9999);
 	windows(&g, 1000);
 	assert_in_range(g.w.actual[0], GIB * 3 / 4, GIB);
 }
 
-/* NVM that is not used becomes DRAM. */
+/* The VM trades NVM that it does not use for DRAM. */
 static void unused_memory_becomes_dram(void **state)
 {
 	struct guest g;
@@ -193,8 +193,8 @@ static void unused_memory_becomes_dram(void **state)
 }
 
 /*
- * A guest says that there are faults, whatever memory it has: it is slower after the trade, gets
- * back what it had, and is asked less and less often.
+ * A guest reports faults whatever memory it has, so each trade makes it slower.  The trader
+ * undoes the trades, and makes them less and less often.
  */
 static void losses_are_undone(void **state)
 {
@@ -223,7 +223,7 @@ static void losses_are_undone(void **state)
 	assert_int_equal(g.w.actual[1], 4 * GIB);
 }
 
-/* A guest that gives nothing up, or stops half-way, gets back what is missing. */
+/* If the guest gives up no memory, or stops halfway, the VM gets its memory back. */
 static void stuck_guests_are_given_up(void **state)
 {
 	(void)state;
@@ -245,13 +245,16 @@ static void stuck_guests_are_given_up(void **state)
 		windows(&g, 2);
 		assert_int_equal(g.w.actual[0], GIB);
 		assert_int_equal(g.w.actual[1], 3 * GIB);
-		/* It is tried again. */
+		/* The trader tries again later. */
 		windows(&g, 100);
 		assert_true(g.ledger.last > 1);
 	}
 }
 
-/* Guests that follow in part, or not, or lie, at random: it never costs more than it did. */
+/*
+ * Guests do what is requested, partly, or not at all, or lie, at random: the cost of the VM
+ * never exceeds its budget.
+ */
 static void costs_stay_the_same(void **state)
 {
 	uint64_t rnd = 3;
@@ -278,7 +281,7 @@ static void costs_stay_the_same(void **state)
 	}
 }
 
-/* The ledger keeps the last entries, and no others. */
+/* The ledger keeps the last entries, and no older ones. */
 static void the_ledger_is_bounded(void **state)
 {
 	static struct hmem_ledger l;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemctl top and heatmap, with the real hmemd and devices that are ours. */
+/* hmemctl top and heatmap, with the real hmemd and devices that the test controls. */
 #include "unit.h"
 
 #include <endian.h>
@@ -33,7 +33,7 @@ static void observe(struct fixture *f, const char *tunables)
 	f->seq = 0;
 }
 
-/* A window of web, in which the @num frames from @gfn on were written. */
+/* Ends a window of web in which the @num frames from @gfn on were written. */
 static void window(struct fixture *f, uint64_t gfn, uint64_t num)
 {
 	struct peer_msg msg;
@@ -44,7 +44,7 @@ static void window(struct fixture *f, uint64_t gfn, uint64_t num)
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
 }
 
-/* hmemctl, whose output is read while it runs. */
+/* An hmemctl whose output is read while it runs. */
 struct stream {
 	pid_t pid;
 	FILE *out;
@@ -61,7 +61,7 @@ static struct stream stream_start(struct fixture *f, const char *line)
 	return s;
 }
 
-/* It ends with @status. */
+/* Waits until hmemctl ends with @status. */
 static void stream_end(struct stream *s, int status)
 {
 	assert_int_equal(process_wait(s->pid), status);
@@ -75,7 +75,7 @@ static void stream_kill(struct stream *s)
 	stream_end(s, 128 + SIGKILL);
 }
 
-/* A line that hmemctl prints, parsed; NULL when it ends. */
+/* Reads and parses a line that hmemctl prints.  Returns NULL at the end. */
 static struct json_object *next_json(FILE *out)
 {
 	struct json_object *o;
@@ -148,7 +148,10 @@ static void top_golden(void **state)
 	golden_check("top-two", f->ctl.out);
 	ctl(f, 0, "top web -n 1 -i 0.1 -q --raw");
 	golden_check("top-quiet", f->ctl.out);
-	/* One of those that are shown may go; the others are none of ours. */
+	/*
+	 * One of the named VMs can disconnect.  When none is left, VMs with other names do not
+	 * count.
+	 */
 	top = stream_start(f, "top db -i 0.1");
 	while (fgets(line, sizeof(line), top.out) && !strstr(line, "refused"))
 		;
@@ -171,7 +174,7 @@ static unsigned int some_locked(struct peer *p, const struct virtio_hmem_hint *h
 	return le64toh(hint->gfn) % 3 ? VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_LOCKED;
 }
 
-/* Rates times the time between samples: all that moved, nothing twice. */
+/* The rates times the time between samples give all moves, and none twice. */
 static void top_rates(void **state)
 {
 	struct fixture *f = *state;
@@ -182,7 +185,7 @@ static void top_rates(void **state)
 
 	peer_handshake(&idle, f->d.vm_socket, "idle");
 	top = stream_start(f, "top -o json -i 0.1");
-	/* The first is made of two: whatever moves from now on is in others. */
+	/* The first record takes two samples, so all later moves are in later records. */
 	o = next_json(top.out);
 	assert_int_equal(num_at(o, "version"), 1);
 	assert_string_equal(json_object_get_string(at(o, "vms.0.name")), "idle");
@@ -198,7 +201,7 @@ static void top_rates(void **state)
 		assert_non_null(o);
 		s = num_at(o, "interval_ms") / 1000;
 		assert_true(s > 0);
-		/* The busiest is the first. */
+		/* The busiest VM is first. */
 		for (unsigned int i = 0; i < 2; i++) {
 			struct json_object *vm = json_object_array_get_idx(
 				at(o, "vms"), i), *l;
@@ -221,7 +224,7 @@ static void top_rates(void **state)
 	assert_true(fabs(mib - 2000 / 256.0) < 0.01);
 	assert_true(fabs(locked - 1000) < 0.01);
 	assert_true(fabs(refused - 1000) < 0.01);
-	/* The time that windows took, and a reset between two samples. */
+	/* top shows the time that windows took, and survives a reset between two samples. */
 	observe(f, "");
 	do {
 		window(f, 0, 10);
@@ -240,9 +243,12 @@ static void top_rates(void **state)
 	peer_close(&idle);
 }
 
-/* --- heat --- */
+/* --- heatmap --- */
 
-/* Each way by a quarter of the way, down at least by one: see hmemd(8). */
+/*
+ * A written page goes a quarter of the way to the maximum; others lose a quarter, but at least
+ * 1 (hmemd(8)).
+ */
 static unsigned int next_heat(unsigned int heat, bool written)
 {
 	unsigned int down = heat;
@@ -253,8 +259,8 @@ static unsigned int next_heat(unsigned int heat, bool written)
 }
 
 /*
- * Every window: the first 1000 pages; every other one: from 5000 on; the first
- * one only: the last pages of tier 0 and the first of tier 1.
+ * The first 1000 pages are written in every window, 1000 pages from 5000 on in every other one,
+ * and pages on both sides of the border of tier 0 in the first one only.
  */
 static bool pattern(uint64_t gfn, uint64_t seq)
 {
@@ -287,7 +293,7 @@ static void heat_is_the_pattern(void **state)
 		}
 		window(f, 0, 0);
 	}
-	/* At most 100 in a tier: there are 64 of 128 pages. */
+	/* With at most 100 bins per tier there are 64 bins of 128 pages. */
 	ctl(f, 0, "-o json heatmap web --bins 100");
 	o = json_tokener_parse(f->ctl.out);
 	assert_int_equal(num_at(o, "version"), 1);
@@ -329,13 +335,13 @@ static void heat_is_the_pattern(void **state)
 	golden_check("heatmap", f->ctl.out);
 	ctl(f, 0, "heatmap -q --bins 70 --scale 20");
 	golden_check("heatmap-fine", f->ctl.out);
-	/* What was known when tracking ended. */
+	/* After tracking has ended, the last heat is shown. */
 	ctl(f, 0, "policy set name=off");
 	ctl(f, 0, "heatmap --bins 16");
 	golden_check("heatmap-off", f->ctl.out);
 }
 
-/* The next line, without its end. */
+/* Reads the next line, without its newline. */
 static char *next_line(FILE *out, char *line, size_t size)
 {
 	if (!fgets(line, size, out))
@@ -344,7 +350,7 @@ static char *next_line(FILE *out, char *line, size_t size)
 	return line;
 }
 
-/* Does svg-check find the picture good?  What it prints is in f->ctl.out. */
+/* Checks the picture with svg-check, whose output is then in f->ctl.out. */
 static void svg_check(struct fixture *f, const char *path, size_t columns,
 		      const char *const *rows)
 {
@@ -365,7 +371,7 @@ static void svg_check(struct fixture *f, const char *path, size_t columns,
 	assert_int_equal(pclose(out), 0);
 }
 
-/* Columns of the row of a map, without time and border. */
+/* The columns of a row of the map, without the time and the borders. */
 static void digits_of(const char *line, char *digits)
 {
 	for (line += 11; *line; line++) {
@@ -390,13 +396,13 @@ static void map_and_picture(void **state)
 	for (unsigned int i = 0; i < 9; i++)
 		window(f, 4096, 1024);
 	map = stream_start(f, command);
-	/* From here on it waits for windows. */
+	/* hmemctl now waits for windows. */
 	do {
 		next_line(map.out, line, sizeof(line));
 		strcat(strcat(text, line), "\n");
 	} while (!strstr(line, "time s"));
 	for (unsigned int i = 0; i < 4; i++) {
-		/* A hot set that moves up, and over the border. */
+		/* The hot set moves up, and over the border of the tiers. */
 		window(f, PEER_TIER - 2048 + i * 1024, 1024);
 		next_line(map.out, line, sizeof(line));
 		strcat(strcat(text, line), "\n");
@@ -411,10 +417,10 @@ static void map_and_picture(void **state)
 	assert_non_null(strstr(f->ctl.out, "tier 0 dram\ntier 1 nvm\n"));
 	assert_non_null(strstr(f->ctl.out, "\n32 MiB\n"));
 	assert_non_null(strstr(f->ctl.out, "4.000\n"));
-	/* As lines of JSON, while the memory becomes less. */
+	/* JSON output has a line per window; it ends when ranges of memory go. */
 	map = stream_start(f, "-o json heatmap --time 1000 --bins 8");
 	do {
-		/* It may not look yet. */
+		/* hmemctl may not have begun to look. */
 		struct pollfd pfd = { .fd = fileno(map.out), .events = POLLIN };
 
 		window(f, 0, 1);
@@ -432,7 +438,10 @@ static void map_and_picture(void **state)
 	while (fgets(line, sizeof(line), map.out))
 		;
 	stream_end(&map, 3);
-	/* A name that is none in XML; one row; nowhere to write it. */
+	/*
+	 * A VM's name with characters that XML must escape; a map of one row; an unwritable
+	 * file.
+	 */
 	peer_handshake(&odd, f->d.vm_socket, "<&\"'>");
 	ctl(f, 0, "policy <&\"'> set name=observe");
 	peer_send_tick(&odd, 1);
@@ -447,7 +456,7 @@ static void map_and_picture(void **state)
 	peer_close(&odd);
 }
 
-/* Interrupted, the picture is of what there was; switched off, an error. */
+/* After an interrupt the picture has the windows so far; if tracking stops, hmemctl fails. */
 static void map_ends_early(void **state)
 {
 	struct fixture *f = *state;
@@ -463,7 +472,7 @@ static void map_ends_early(void **state)
 	window(f, 0, PEER_TIER);
 	digits_of(next_line(map.out, line, sizeof(line)), row);
 	kill(map.pid, SIGINT);
-	/* It waits for this window, or had not begun to. */
+	/* This window may or may not become a row. */
 	window(f, 0, PEER_TIER);
 	line[0] = command[0] = '\0';
 	if (fgets(line, sizeof(line), map.out)) {
@@ -480,13 +489,13 @@ static void map_ends_early(void **state)
 	map = stream_start(f, "heatmap --time 1000");
 	while (!strstr(next_line(map.out, line, sizeof(line)), "time s"))
 		;
-	/* Whether it waits already or not. */
+	/* hmemctl may or may not wait for a window now. */
 	ctl_run(&(struct ctl) { 0 }, &f->d, NULL, "policy set name=off");
 	assert_null(fgets(line, sizeof(line), map.out));
 	stream_end(&map, 1);
 }
 
-/* --- heat, byte by byte --- */
+/* --- heat over the control socket --- */
 
 static void say(int fd, const char *text)
 {
@@ -495,7 +504,7 @@ static void say(int fd, const char *text)
 
 #define BIG_FRAMES	(UINT64_C(1) << 26)	/* 256 GiB: 64 slices */
 
-/* A VM whose table is large, and all cold. */
+/* Connects a VM with a large table in which no page is used. */
 static void big_handshake(struct peer *p, struct fixture *f)
 {
 	struct hmem_link_hello hello;
@@ -517,8 +526,8 @@ static void big_handshake(struct peer *p, struct fixture *f)
 }
 
 /*
- * Others are served while someone looks at a large VM, and whoever goes
- * meanwhile leaves nothing behind.
+ * hmemd serves other clients during a pass over a large VM, and frees what belongs to clients
+ * and VMs that disconnect during the pass.
  */
 static void heat_holds_nobody_up(void **state)
 {
@@ -532,13 +541,13 @@ static void heat_holds_nobody_up(void **state)
 	char line[256];
 
 	big_handshake(&big, f);
-	/* Two on one connection are one too many; the first goes on. */
+	/* A second request on the same connection is refused, and the first one goes on. */
 	say(fd, look);
 	say(fd, look);
 	o = next_json(in);
 	assert_string_equal(json_object_get_string(at(o, "error.code")), "busy");
 	json_object_put(o);
-	/* The pass is not through when others have been answered. */
+	/* The pass is still under way when hmemd answers the other client. */
 	say(other, "{\"verb\":\"info\"}\n");
 	json_object_put(next_json(in_other));
 	o = next_json(in);
@@ -547,7 +556,7 @@ static void heat_holds_nobody_up(void **state)
 	assert_int_equal(num_at(o, "tiers.0.pages"), BIG_FRAMES / 4);
 	assert_int_equal(num_at(o, "tiers.1.pages"), BIG_FRAMES * 3 / 4);
 	json_object_put(o);
-	/* One after the other is fine; then the client goes in the middle. */
+	/* Requests can follow each other.  Then the client disconnects during a pass. */
 	for (unsigned int i = 0; i < 4; i++) {
 		say(fd, look);
 		json_object_put(next_json(in));
@@ -555,7 +564,7 @@ static void heat_holds_nobody_up(void **state)
 	say(fd, look);
 	fclose(in);
 	close(fd);
-	/* The VM's ranges change, and it goes, in the middle. */
+	/* During a pass the VM's ranges change; later the VM disconnects. */
 	say(other, look);
 	peer_send(&big, HMEM_LINK_RANGES, &(struct hmem_link_range[]) {
 		{ .gfn = 64, .num = 64, .tier = 1 },
@@ -624,7 +633,7 @@ static void tty_start(struct tty *t, struct fixture *f, const char *no_color,
 	}
 }
 
-/* Read on until @text appears in what has come since the last call. */
+/* Reads the terminal until @text appears after the text of the last call. */
 static void tty_expect(struct tty *t, const char *text)
 {
 	t->len = 0;
@@ -644,14 +653,14 @@ static void tty_expect(struct tty *t, const char *text)
 	}
 }
 
-/* No line takes more than @cols, no screen more than @lines. */
+/* Checks that no line is longer than @cols, and no screen higher than @lines. */
 static void tty_fits(struct tty *t, unsigned int cols, unsigned int lines)
 {
 	unsigned int x = 0, y = 1;
 
 	for (const char *p = t->seen; *p; p++) {
 		if (*p == '\033') {
-			/* Cursor to the start. */
+			/* This sequence puts the cursor at the start. */
 			if (!strncmp(p, "\033[H", 3))
 				x = 0, y = 1;
 			p += strcspn(p + 2, "hlmHJK") + 2;
@@ -666,7 +675,7 @@ static void tty_fits(struct tty *t, unsigned int cols, unsigned int lines)
 	}
 }
 
-/* It ends with @status, and leaves the terminal as it was. */
+/* Checks that hmemctl ends with @status, and has restored the terminal. */
 static void tty_end(struct tty *t, int status)
 {
 	struct termios after;
@@ -685,16 +694,16 @@ static void top_live(void **state)
 	struct termios now;
 
 	tty_start(t, f, "", (const char *[]) { "top", "-i", "0.2", NULL });
-	/* Nothing is known of rates at first, then it is. */
+	/* The first screen has no rates, and the next one has. */
 	tty_expect(t, "refused          - pages/s\033[K");
 	assert_non_null(strstr(t->seen, "\033[?1049h"));
 	assert_non_null(strstr(t->seen, "\033[1m"));
 	tty_expect(t, "refused          0 pages/s\033[K");
-	/* Forty columns: cut, not wrapped; all VMs have what follows. */
+	/* Lines longer than 40 columns are cut, not wrapped. */
 	tty_fits(t, 40, 12);
 	tcgetattr(t->fd, &now);
 	assert_false(now.c_lflag & (ICANON | ECHO));
-	/* Another size is followed at once. */
+	/* top adapts to a new size of the terminal at once. */
 	tty_size(t, 80, 4);
 	tty_expect(t, "the busiest first; q quits");
 	tty_expect(t, "\033[H");
@@ -703,19 +712,19 @@ static void top_live(void **state)
 	assert_return_code(write(t->fd, "x", 1), errno);
 	assert_return_code(write(t->fd, "q", 1), errno);
 	tty_end(t, 0);
-	/* Ctrl-C; no color. */
+	/* Ctrl-C ends top.  NO_COLOR switches colors off. */
 	tty_start(t, f, "1", (const char *[]) { "top", NULL });
 	tty_expect(t, "refused");
 	assert_null(strstr(t->seen, "\033[1m"));
 	assert_null(strstr(t->seen, "\033[7m"));
 	assert_return_code(write(t->fd, "\003", 1), errno);
 	tty_end(t, 0);
-	/* Killed. */
+	/* A signal ends top. */
 	tty_start(t, f, "1", (const char *[]) { "top", NULL });
 	tty_expect(t, "refused");
 	kill(t->pid, SIGTERM);
 	tty_end(t, 128 + SIGTERM);
-	/* So many times; in batches, the terminal is left alone. */
+	/* top ends after -n screens.  With -b, it leaves the terminal alone. */
 	tty_start(t, f, "", (const char *[]) { "top", "-n", "1", "-i", "0.1", NULL });
 	tty_end(t, 0);
 	tty_start(t, f, "1", (const char *[]) { "top", "-b", "-n", "1", "-i", "0.1",
@@ -725,7 +734,7 @@ static void top_live(void **state)
 	assert_null(strchr(t->seen, '\033'));
 	waitpid(t->pid, NULL, 0);
 	close(t->fd);
-	/* hmemd goes: said when the screen is the old one again. */
+	/* If hmemd dies, top restores the screen before it says so. */
 	tty_start(t, f, "1", (const char *[]) { "top", "-i", "0.1", NULL });
 	tty_expect(t, "refused");
 	daemon_kill(&f->d);

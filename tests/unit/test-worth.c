@@ -13,7 +13,7 @@
 
 static void the_hottest_come_first(void **state)
 {
-	/* In no order. */
+	/* In no particular order. */
 	const struct hmem_worth_class classes[] = {
 		{ 1000, 1, 0.1 }, { 100, 100, 0.2 }, { 10, 0, 2 }, { 50, 10, 0.3 },
 	};
@@ -27,7 +27,7 @@ static void the_hottest_come_first(void **state)
 	assert_int_equal(w.steps[2].pages, 1000);
 	assert_float_equal(w.steps[0].ns, 100 * ACCESS_NS, 1e-6);
 	assert_float_equal(w.steps[2].error, 0.1, 1e-9);
-	/* Across steps; and beyond all that is used nothing is gained. */
+	/* A range can cover several steps.  Pages that are not used are worth nothing. */
 	assert_float_equal(hmem_worth_between(&w, 90, 160), (10 * 100 + 50 * 10 + 10) * ACCESS_NS,
 			   1e-3);
 	assert_float_equal(hmem_worth_between(&w, 1150, 1 << 20), 0, 0);
@@ -36,7 +36,7 @@ static void the_hottest_come_first(void **state)
 	assert_float_equal(hmem_worth_error(&w, 5000), 0, 0);
 }
 
-/* One step has what a second one would have in a curve of many: nothing gets lost. */
+/* Many classes are merged into the steps of the curve, and their sum stays the same. */
 static void many_classes_keep_their_sum(void **state)
 {
 	struct hmem_worth_class classes[256];
@@ -60,7 +60,7 @@ static void many_classes_keep_their_sum(void **state)
 	assert_float_equal(hmem_worth_error(&w, 1), 0.1, 1e-9);
 }
 
-/* What the curve says of a part of a step is wrong by half an octave's spread at most. */
+/* Within a step the curve differs from the exact value by at most a fifth. */
 static void steps_are_fine_enough(void **state)
 {
 	struct hmem_worth_class classes[256];
@@ -87,7 +87,7 @@ static void the_least_loses_what_it_may(void **state)
 	assert_int_equal(hmem_worth_least(&w, 600, 0), 600);
 	assert_int_equal(hmem_worth_least(&w, 600, 100 * ACCESS_NS), 500);
 	assert_int_equal(hmem_worth_least(&w, 600, 1e12), 0);
-	/* It has more than it uses. */
+	/* The VM has more pages than it uses. */
 	assert_int_equal(hmem_worth_least(&w, 5000, 0), 1100);
 	assert_int_equal(hmem_worth_least(&w, 0, 0), 0);
 }
@@ -102,14 +102,17 @@ static void no_number_is_worth_nothing(void **state)
 
 	(void)state;
 	hmem_worth_make(&w, classes, 6, ACCESS_NS);
-	/* Without end is as often as can be; of the others, only that they are less is kept. */
+	/*
+	 * The infinite rate is limited.  The rate 1e-300 still counts as use.  The others are
+	 * left out.
+	 */
 	assert_int_equal(w.num, 2);
 	assert_true(isfinite(hmem_worth_between(&w, 0, UINT64_MAX)));
 	for (unsigned int i = 0; i < w.num; i++) {
 		assert_true(isfinite(w.steps[i].ns) && w.steps[i].ns > 0);
 		assert_true(w.steps[i].error >= 0);
 	}
-	/* An access that saves nothing: both tiers are as fast. */
+	/* If both tiers are equally fast, an access saves nothing. */
 	hmem_worth_make(&w, classes, 6, 0);
 	assert_int_equal(w.num, 0);
 	assert_float_equal(hmem_worth_between(&w, 0, 100), 0, 0);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: memory of a tier that the guest gives up, and takes back.
+ * virtio-hmem: the guest gives up memory of a tier, and takes it back.
  *
- * The guest is asked, and does what it can.  It can lie: memory that is
- * released comes into being again when the guest touches it.  What the guest
- * gains is what a guest that gives nothing up has anyway.  To hold a guest to
- * its word is for the limits of the host (cgroups), not for the device.
+ * hmemd requests a size, and the guest complies as far as it can.  A guest can
+ * cheat: when it touches memory that was released, the host allocates the
+ * memory again.  Such a guest has no more than a guest that gives up nothing.
+ * If a guest must not exceed its size, the host has to limit it (cgroups); the
+ * device cannot.
  *
- * While the machine is sent to another host, nothing is given up: QEMU has
- * taken note of what is not to be sent.  What is taken back then is marked as
- * written, and so sent after all.
+ * During a live migration the guest cannot give up memory, because QEMU decides
+ * at the start which pages it need not send.  Memory that the guest takes back
+ * during the migration is marked as dirty, so that QEMU sends it.
  */
 
 #include "qemu/osdep.h"
@@ -30,7 +31,8 @@
 #define HMEM_FRAME (1ull << VIRTIO_HMEM_GFN_SHIFT)
 
 /*
- * What others in QEMU see of it
+ * The RamDiscardManager: tells other parts of QEMU, such as migration, which
+ * memory was given up
  */
 
 #define TYPE_HMEM_DISCARDS "virtio-hmem-discards"
@@ -61,7 +63,10 @@ static uint64_t hmem_discards_granularity(const RamDiscardManager *rdm,
     return hmem_discards_tier(rdm, mr)->unit;
 }
 
-/* The frames of a section, from the first that is wholly or partly in it. */
+/*
+ * Returns the end of the section's frames, and sets @first to the first frame.
+ * Frames that are partly in the section count.
+ */
 static uint64_t hmem_section_end(const HmemResizeTier *tier,
                                  const MemoryRegionSection *section,
                                  uint64_t *first)
@@ -142,8 +147,9 @@ hmem_discards_replay_discarded(const RamDiscardManager *rdm,
 }
 
 /*
- * Who wants to hear of changes relies on memory that stays where it is not
- * given up, which is refused as long as this object is to be seen.
+ * Users such as VFIO, which would listen, pin memory.  They have to disable
+ * discards before, which fails while memory is given up, and this object is in
+ * use only then.
  */
 static void hmem_discards_register(RamDiscardManager *rdm,
                                    RamDiscardListener *listener,
@@ -189,7 +195,7 @@ static void hmem_discards_register_types(void)
 type_init(hmem_discards_register_types)
 
 /*
- * The record
+ * The record of the memory that was given up
  */
 
 static uint64_t hmem_resize_actual(const HmemResizeTier *tier)
@@ -223,7 +229,10 @@ static void hmem_resize_deactivate(HmemResize *resize)
     resize->active = false;
 }
 
-/* False: something in QEMU has memory pinned, or has discards of its own. */
+/*
+ * Returns false if another part of QEMU has pinned memory, or has set a
+ * RamDiscardManager of its own.
+ */
 static bool hmem_resize_activate(HmemResize *resize)
 {
     int i;
@@ -280,7 +289,7 @@ static void hmem_resize_take_all(HmemResize *resize)
     hmem_resize_deactivate(resize);
 }
 
-/* VIRTIO_HMEM_RESIZED_* */
+/* Returns VIRTIO_HMEM_RESIZED_*. */
 static uint32_t hmem_resize_give(HmemResize *resize, HmemResizeTier *tier,
                                  uint64_t first, uint64_t num)
 {
@@ -298,7 +307,10 @@ static uint32_t hmem_resize_give(HmemResize *resize, HmemResizeTier *tier,
     }
     if (ram_block_discard_range(tier->mr->ram_block, first * HMEM_FRAME,
                                 num * HMEM_FRAME)) {
-        /* It has said why.  The guest does not use what is gone. */
+        /*
+         * QEMU has reported the cause.  A part of the range may be released
+         * already; that is safe, since the guest does not use these frames.
+         */
         tier->stuck = true;
         return VIRTIO_HMEM_RESIZED_REFUSED;
     }
@@ -326,7 +338,10 @@ typedef struct HmemMessage {
     struct virtio_hmem_run runs[VIRTIO_HMEM_MAX_RUNS];
 } HmemMessage;
 
-/* NULL, or what is wrong with it.  @frames: of all runs. */
+/*
+ * Returns NULL, or what is wrong with the message.  Sets @frames to the number
+ * of frames in all runs.
+ */
 static const char *hmem_resize_check(const HmemResize *resize,
                                      const HmemMessage *m, uint64_t *frames)
 {
@@ -361,7 +376,10 @@ static const char *hmem_resize_check(const HmemResize *resize,
     return NULL;
 }
 
-/* NULL, or what is wrong with the run; then @status is what became of it. */
+/*
+ * Returns NULL and sets @status to the result of the run, or returns what is
+ * wrong with the run.
+ */
 static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
                                    const struct virtio_hmem_run *run,
                                    uint32_t *status)
@@ -378,7 +396,7 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
                           &offset)) {
         return "frames that are not memory of the tier";
     }
-    /* Nothing of it can be released: see hmem_resize_init_tier(). */
+    /* This tier's memory cannot be released; see hmem_resize_init_tier(). */
     if (!unit) {
         if (!give) {
             return "frames that were never given up";
@@ -389,7 +407,10 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
     if (gfn % unit || num % unit) {
         return "parts of units";
     }
-    /* A DIMM's or another device's, or mapped where no unit is whole. */
+    /*
+     * The memory belongs to a DIMM or another device, or is not aligned to
+     * units of the backend.
+     */
     if (mr != tier->mr || offset % tier->unit) {
         if (!give) {
             return "frames that were never given up";
@@ -413,7 +434,7 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
     return NULL;
 }
 
-/* False: there is something wrong with it, and the device is broken. */
+/* Returns false if the message is wrong; then the device is broken. */
 static bool hmem_resize_runs(HmemResize *resize, const HmemMessage *m,
                              struct virtio_hmem_resized *done)
 {
@@ -452,8 +473,9 @@ static bool hmem_resize_runs(HmemResize *resize, const HmemMessage *m,
 }
 
 /*
- * What it costs, in the bytes of a pass: the guest may have as much memory
- * released in one as one message can name.  0: the device is broken.
+ * Returns the message's cost in bytes of a pass, or 0 if the device is broken.
+ * A pass releases at most as many frames as one message can name, whether they
+ * come in one message or in several.
  */
 static size_t hmem_resize_handle(HmemResize *resize,
                                  const VirtQueueElement *elem,
@@ -465,7 +487,7 @@ static size_t hmem_resize_handle(HmemResize *resize,
     uint64_t frames = 0;
     uint32_t num = 0;
 
-    /* Copied once: from here on the guest cannot change it any more. */
+    /* Copy the message, so that the guest cannot change what was checked. */
     if (iov_to_buf(elem->out_sg, elem->out_num, 0, m, sizeof(*m)) <
         sizeof(m->header)) {
         wrong = "less than a header";
@@ -505,7 +527,7 @@ bool hmem_resize_receive(HmemResize *resize)
     while (used < HMEM_PASS_BYTES && hmem_resize_ready(resize) &&
            (elem = virtqueue_pop(resize->vq, sizeof(*elem)))) {
         struct virtio_hmem_resized done = { };
-        /* The driver can have been reset by what it had the pop do. */
+        /* The pop can write to the device's registers, and so reset it. */
         size_t cost = hmem_resize_ready(resize) ?
             hmem_resize_handle(resize, elem, &done) : 0;
 
@@ -528,7 +550,7 @@ bool hmem_resize_receive(HmemResize *resize)
 }
 
 /*
- * What hmemd asks for, and is told
+ * Requests from hmemd, and sizes for hmemd
  */
 
 char *hmem_resize_request(HmemResize *resize,
@@ -550,7 +572,7 @@ char *hmem_resize_request(HmemResize *resize,
     }
     if (tier->requested != request->bytes) {
         tier->requested = request->bytes;
-        /* So that a driver does not take half of the field for the whole. */
+        /* A driver that reads the field in two halves must read it again. */
         resize->vdev->generation++;
     }
     return NULL;
@@ -580,8 +602,8 @@ void hmem_resize_sizes(const HmemResize *resize, struct hmem_link_sizes *sizes)
  */
 
 /*
- * Pages that incoming postcopy has not sent because they were given up are
- * known by the record alone.
+ * Incoming postcopy needs the record: the source does not send pages that were
+ * given up.  So the record is cleared only when postcopy has ended.
  */
 void hmem_resize_reset(HmemResize *resize)
 {
@@ -592,7 +614,10 @@ void hmem_resize_reset(HmemResize *resize)
     hmem_resize_take_all(resize);
 }
 
-/* The sizes in @text, which is of property @name, into what @offset says. */
+/*
+ * Parses @text, the value of property @name: one size per tier, which is stored
+ * at @offset in the HmemResizeTier.
+ */
 static bool hmem_resize_parse(HmemResize *resize, const char *name,
                               const char *text, size_t offset, Error **errp)
 {
@@ -711,7 +736,10 @@ void hmem_resize_unrealize(HmemResize *resize)
     hmem_resize_free(resize);
 }
 
-/* Whatever the stream says, it is this guest's memory that gets lost. */
+/*
+ * The stream is not trusted, but it can name no memory except this guest's: a
+ * wrong record makes only this guest lose memory.
+ */
 static int hmem_resize_post_load(void *opaque, int version_id)
 {
     HmemResize *resize = opaque;
@@ -750,8 +778,9 @@ static int hmem_resize_post_load(void *opaque, int version_id)
                 return -EBUSY;
             }
             /*
-             * Nothing was sent for it.  A snapshot finds here what the guest
-             * has now; the tables of incoming postcopy are empty.
+             * The stream has no data for this memory.  If a snapshot is loaded,
+             * the memory still has data from before, which must go.  Postcopy
+             * begins with empty memory.
              */
             if (!migration_in_incoming_postcopy() &&
                 ram_block_discard_range(tier->mr->ram_block,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: memory of a tier that the guest gives up, and takes back.
+ * virtio-hmem: the guest gives up memory of a tier, and takes it back.
  */
 
 #include "qemu/osdep.h"
@@ -8,7 +8,7 @@
 
 #define TIER_SIZE (128 * MiB)
 #define FRAME 4096ull
-/* Frames of 2 MiB. */
+/* Number of frames in 2 MiB. */
 #define HUGE 512
 #define RUNNING (HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING)
 #define CONFIG_REQUESTED(tier) CONFIG(tiers[tier].requested)
@@ -42,7 +42,7 @@ static uint32_t message_len(const Message *m)
         le32_to_cpu(m->header.num_runs) * sizeof(m->runs[0]);
 }
 
-/* Send it, wait for the answer, and see that it is the one expected. */
+/* Send the message, wait for the answer, and check the answer. */
 static void send_message(Test *t, const Message *m, uint32_t status,
                          uint32_t num)
 {
@@ -103,14 +103,14 @@ static struct hmem_link_sizes daemon_recv_sizes(Daemon *d)
     return sizes;
 }
 
-/* Ask for a size; the answer says that it is asked for. */
+/* Request a size, and check that the device's answer has it as requested. */
 static void daemon_resize(Daemon *d, uint32_t tier, uint64_t bytes)
 {
     daemon_send_resize(d, tier, bytes);
     g_assert_cmpint(daemon_recv_sizes(d).tiers[tier].requested, ==, bytes);
 }
 
-/* What the device tells hmemd when a little time has passed. */
+/* Check the size in the next message to hmemd, which the device delays. */
 static void check_actual(Test *t, uint32_t tier, uint64_t bytes)
 {
     struct hmem_link_sizes sizes;
@@ -120,7 +120,7 @@ static void check_actual(Test *t, uint32_t tier, uint64_t bytes)
     g_assert_cmpint(sizes.tiers[tier].actual, ==, bytes);
 }
 
-/* Bytes of the machine's memory backends that the host has memory for. */
+/* The amount of the host's memory that the machine's memory backends use. */
 static uint64_t host_bytes(QTestState *qts)
 {
     g_autofree char *dir = g_strdup_printf("/proc/%d/fd", qtest_pid(qts));
@@ -143,7 +143,7 @@ static uint64_t host_bytes(QTestState *qts)
     return bytes;
 }
 
-/* Some pages came into being for the messages themselves. */
+/* Check that @bytes were released; the messages themselves use a few pages. */
 static void check_released(Test *t, uint64_t before, uint64_t bytes)
 {
     g_assert_cmpint(host_bytes(t->qts), <=, before - bytes + 8 * FRAME);
@@ -195,14 +195,14 @@ static void test_config(void)
     qvirtio_wait_config_isr(t.hmem.vdev, DEADLINE_US);
     g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, CONFIG_REQUESTED(0)), ==,
                     64 * MiB);
-    /* The driver has no say in it. */
+    /* The driver cannot change the field. */
     write_config(&t, CONFIG_REQUESTED(0), 0);
     g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, CONFIG_REQUESTED(0)), ==,
                     64 * MiB);
     teardown(&t);
 }
 
-/* What is given up leaves the host, what is taken back is zero. */
+/* The host releases memory that is given up; memory taken back is zero. */
 static void test_give_and_take(void)
 {
     Test t = { };
@@ -217,7 +217,7 @@ static void test_give_and_take(void)
     check_released(&t, before, 2 * MiB);
     check_actual(&t, 1, TIER_SIZE - 2 * MiB);
 
-    /* Base pages, and in one message with a run of them. */
+    /* One message can name a single frame and a run of frames. */
     set_message(&m, VIRTIO_HMEM_RESIZE_GIVE, 1, 2);
     set_run(&m, 0, SLOW + HUGE, 1);
     set_run(&m, 1, SLOW + HUGE + 2, 100);
@@ -232,7 +232,7 @@ static void test_give_and_take(void)
     check_actual(&t, 1, TIER_SIZE - 99 * FRAME);
     g_assert_true(reads_as(&t, SLOW, HUGE, 0));
     g_assert_true(reads_as(&t, SLOW + HUGE + 2, 2, 0));
-    /* It can be given up again. */
+    /* Memory that was taken back can be given up again. */
     give(&t, 1, SLOW, HUGE);
     teardown(&t);
 }
@@ -252,7 +252,7 @@ static void test_report(void)
     sizes = daemon_recv_sizes(t.d);
     g_assert_cmpint(sizes.tiers[0].why, ==, VIRTIO_HMEM_WHY_NODE_FULL);
     g_assert_cmpint(sizes.tiers[0].free, ==, 16 * MiB);
-    /* No more free than there is, whatever the guest says. */
+    /* A guest that reports too much free memory is believed up to its size. */
     m.header.free = cpu_to_le64(UINT64_MAX);
     send_message(&t, &m, VIRTIO_HMEM_RESIZED_OK, 0);
     qtest_clock_step(t.qts, 10 * MS);
@@ -260,7 +260,7 @@ static void test_report(void)
     teardown(&t);
 }
 
-/* No more than asked for, and what was done before stays done. */
+/* A run beyond the request is refused; earlier runs of the message count. */
 static void test_unwanted(void)
 {
     Test t = { };
@@ -276,13 +276,13 @@ static void test_unwanted(void)
     set_run(&m, 2, SLOW + HUGE, 1);
     send_message(&t, &m, VIRTIO_HMEM_RESIZED_UNWANTED, 2);
     check_actual(&t, 1, TIER_SIZE - 2 * MiB);
-    /* A guest in need may have more than is asked for. */
+    /* A guest that needs memory may have more than the requested size. */
     take(&t, 1, SLOW, 1);
     check_actual(&t, 1, TIER_SIZE - 2 * MiB + FRAME);
     teardown(&t);
 }
 
-/* Memory that is not the tier's own backend's. */
+/* Memory of a DIMM, which is not in the tier's own backend, is refused. */
 static void test_refused_dimm(void)
 {
     const uint64_t dimm = 0x100000;
@@ -311,7 +311,7 @@ static void test_refused_dimm(void)
     teardown(&t);
 }
 
-/* Memory that the host cannot release: a read-only file. */
+/* Memory of a read-only file, which the host cannot release, is refused. */
 static void test_refused_host(void)
 {
     g_autofree char *file = NULL;
@@ -348,7 +348,7 @@ static void test_refused_host(void)
 }
 
 /*
- * What hmemd may get wrong costs it the connection.
+ * The device closes the connection when hmemd sends a wrong request.
  */
 
 static void test_link_bad(void)
@@ -375,7 +375,7 @@ static void test_link_bad(void)
 }
 
 /*
- * What the guest may get wrong breaks the device.
+ * A wrong message of the guest breaks the device.
  */
 
 typedef struct BadMessage {
@@ -383,9 +383,9 @@ typedef struct BadMessage {
     uint8_t op, tier, why;
     uint32_t num;
     uint64_t gfn, frames;
-    /* Bytes less than all of it, and of room for the answer (0: 8). */
+    /* Bytes missing from the message; bytes for the answer (0 means 8). */
     uint32_t less, room;
-    /* A second run. */
+    /* The second run; if it has no frames, it follows the first run. */
     uint64_t gfn2, frames2;
 } BadMessage;
 
@@ -447,7 +447,7 @@ static void test_lies(const void *data)
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
     assert_property(t.qts, "driver-state", "broken");
 
-    /* Reset: all memory is the guest's again, and can be given up. */
+    /* After a reset the guest has all memory again, and can give it up. */
     qvirtio_hmem_stop(&t.hmem);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     qvirtio_start_device(t.hmem.vdev);
@@ -458,8 +458,8 @@ static void test_lies(const void *data)
 }
 
 /*
- * The answer lies where the device's status is: a reset, if it had an effect
- * while the device is on its queue.
+ * The guest says that the answer belongs at the address of the device's status
+ * register.  Writing there must not reset the device, which is using its queue.
  */
 static void test_reentry(void)
 {
@@ -498,7 +498,7 @@ static void test_reset(void)
     qtest_system_reset(t.qts);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     check_actual(&t, 1, TIER_SIZE);
-    /* What is asked for stays asked for. */
+    /* The requested size stays. */
     find_hmem(&t);
     start_driver(&t);
     g_assert_cmpint(qvirtio_config_readq(t.hmem.vdev, CONFIG_REQUESTED(1)), ==,
@@ -508,7 +508,7 @@ static void test_reset(void)
     teardown(&t);
 }
 
-/* hmemd comes back, and hears what is. */
+/* When hmemd connects again, the device sends the present sizes. */
 static void test_reconnect(void)
 {
     struct hmem_link_sizes sizes;
@@ -528,7 +528,7 @@ static void test_reconnect(void)
     teardown(&t);
 }
 
-/* A driver without the feature, and a device. */
+/* A driver without the feature works, and so does a device without it. */
 static void test_feature(void)
 {
     Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_RESIZE };
@@ -553,7 +553,7 @@ static void test_feature(void)
     teardown(&t);
 }
 
-/* The queue has its number also where there are no scans. */
+/* The queue has the same number in a device without scans. */
 static void test_without_access(void)
 {
     Test t = { };
@@ -622,7 +622,7 @@ static void set_bandwidth(QTestState *qts, uint64_t bytes)
                              " } }", bytes);
 }
 
-/* Frames of guest memory that were sent. */
+/* The number of frames of guest memory that were sent. */
 static uint64_t frames_sent(QTestState *qts)
 {
     QDict *response = qtest_qmp(qts, "{ 'execute': 'query-migrate' }");
@@ -635,8 +635,8 @@ static uint64_t frames_sent(QTestState *qts)
 }
 
 /*
- * Most of tier 1 is given up: nothing is sent for it, nor does it come into
- * being by that, on either side.  What is taken back meanwhile is sent.
+ * Most of tier 1 is given up.  QEMU neither sends that memory nor makes a host
+ * allocate it.  Memory that the guest takes back during migration is sent.
  */
 static void test_migration(void)
 {
@@ -673,7 +673,7 @@ static void test_migration(void)
     move_driver(&from, &to);
     daemon_recv_state(to.d, RUNNING);
     g_assert_cmpint(frames_sent(from.qts), <, END - given + 4 * HUGE);
-    /* What was not given up is read to be sent, and so comes into being. */
+    /* QEMU reads other memory in order to send it, so the host allocates it. */
     g_assert_cmpint(host_bytes(from.qts), <=,
                     MAX(before, 256 * MiB - given * FRAME + 2 * MiB));
     g_assert_cmpint(host_bytes(to.qts), <=,

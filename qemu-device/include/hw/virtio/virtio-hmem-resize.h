@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: memory of a tier that the guest gives up, and takes back.
+ * virtio-hmem: the guest gives up memory of a tier, and takes it back.
  *
  * The device keeps a bit for each frame of each tier's memory backend: the
- * guest has given the frame up.  Such memory is released on the host, reads as
+ * guest has given the frame up.  The host releases such memory; it reads as
  * zeros, and is not migrated.  All functions run under the BQL.
  */
 #ifndef HW_VIRTIO_HMEM_RESIZE_H
@@ -14,25 +14,28 @@
 #include "standard-headers/linux/virtio_hmem.h"
 
 typedef struct HmemResizeTier {
-    /* The memory backend's; other memory of the tier is never given up. */
+    /* The tier's memory backend; no other memory of the tier is given up. */
     MemoryRegion *mr;
-    /* Bytes: of @mr, and of the smallest part that the host can release. */
+    /*
+     * In bytes: the size of @mr, and the smallest part that the host can
+     * release; @unit is 0 if the host can release nothing.
+     */
     uint64_t size;
     uint64_t unit;
-    /* The least that hmemd may ask for, and what is asked for now; bytes. */
+    /* In bytes: the smallest size that hmemd may request, and the request. */
     uint64_t min;
     uint64_t requested;
     /*
-     * A bit for each frame of @mr, by its place in it.  QEMU's threads for
-     * migration read it without the BQL, and only while it does not change.
+     * A bit for each frame of @mr, in the order of @mr.  Threads of QEMU's
+     * migration read the bits without the BQL, but only while no bit changes.
      */
     int32_t num_frames;
     unsigned long *given;
     uint64_t num_given;
-    /* As the driver has said last: bytes, and VIRTIO_HMEM_WHY_*. */
+    /* The driver's last report: free bytes, and VIRTIO_HMEM_WHY_*. */
     uint64_t free;
     uint32_t why;
-    /* The host could not release some of it: not tried again. */
+    /* The host could not release some memory, so it is not asked again. */
     bool stuck;
 } HmemResizeTier;
 
@@ -43,44 +46,50 @@ typedef struct HmemResize {
     HmemResizeTier tiers[HMEM_LINK_MAX_TIERS];
     uint32_t num_tiers;
     /*
-     * What tells others in QEMU, by way of the memory regions, which memory is
-     * given up.  It is set there, and others may not rely on memory to stay
-     * (as VFIO does), as long as some memory is given up: @active.
+     * The RamDiscardManager, which tells other parts of QEMU which memory is
+     * given up.  It is set in the memory regions as long as some memory is
+     * given up (@active); meanwhile users that pin memory, such as VFIO, are
+     * refused.
      */
     Object *discards;
     bool active;
-    /* The driver has gone, but the record of what it gave up is needed. */
+    /* The driver has gone, but the record must stay until postcopy ends. */
     bool forget;
-    /* What hmem_resize_sizes() returns has changed. */
+    /* Called when the result of hmem_resize_sizes() has changed. */
     void (*changed)(void *opaque);
     void *opaque;
 } HmemResize;
 
 /*
- * @initial and @minimum have a size for each tier, fastest first, with ':'
- * between; an empty one or NULL: all of the tier, and nothing.
+ * @initial and @minimum are sizes of all tiers, fastest first, separated by
+ * ':'.  An empty size, or NULL, means the whole tier for @initial, and 0 for
+ * @minimum.
  */
 bool hmem_resize_realize(HmemResize *resize, VirtIODevice *vdev,
                          const HmemMemory *memory, const char *initial,
                          const char *minimum, void (*changed)(void *opaque),
                          void *opaque, Error **errp);
 void hmem_resize_add_queue(HmemResize *resize, VirtIOHandleOutput handle_vq);
-/* @vq is there if hmem_resize_add_queue() was called. */
+/* Works with and without a queue from hmem_resize_add_queue(). */
 void hmem_resize_unrealize(HmemResize *resize);
 
-/* NULL, or what is wrong with what hmemd has asked for; to be freed. */
+/*
+ * Requests a size.  Returns NULL, or what is wrong with hmemd's message, which
+ * the caller frees.
+ */
 char *hmem_resize_request(HmemResize *resize,
                           const struct hmem_link_resize *request);
 
+/* Fills in the sizes that hmemd is to know. */
 void hmem_resize_sizes(const HmemResize *resize, struct hmem_link_sizes *sizes);
 
 /*
- * Queue work, of one pass (HMEM_PASS_BYTES).  True: there may be more.  May
- * break the device.
+ * Processes messages on the queue, up to the cost of one pass
+ * (HMEM_PASS_BYTES).  Returns true if there may be more.  Can break the device.
  */
 bool hmem_resize_receive(HmemResize *resize);
 
-/* The driver has gone: all memory is the guest's again. */
+/* The driver has gone: the guest has all memory again. */
 void hmem_resize_reset(HmemResize *resize);
 
 /* A subsection of the device's state, for fields of HmemResize. */
