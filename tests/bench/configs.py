@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What is compared.  To add a baseline, add a Config to BASELINES, and if the guest
-must be set up for it, a shell fragment guest/NAME (see guest/init, which runs
-it; everything that moves pages is off until it does).
+The configurations to compare.  To add a baseline, add a Config to BASELINES, and a shell
+fragment guest/NAME if the guest must be set up for it.  guest/init runs the fragment, after
+it has switched off everything that moves pages.
 """
 
 import dataclasses
 
-MIN_NODE = 32           # MiB: what stands for a tier that is not to be used
+MIN_NODE = 32           # MiB of a node whose tier no program is to use
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """
-    name        as in results
-    about       one line for the report
-    setup       tests/bench/guest/SETUP is run in the guest
-    place       how the workload places its data, see workloads/lib/bench.h
-    memory      given the workload's DRAM and NVM in MiB, the machine's
-    sim         given the same, more options of the simulator
-    policy      of hmemd; "" is no hmemd and no device
-    software    stock software that manages pages: what a policy has to beat
+    name        the name in results
+    about       a line for the report
+    setup       the guest runs tests/bench/guest/SETUP
+    place       how the workload places its data (see workloads/lib/bench.h)
+    memory      a function from the workload's MiB of DRAM and NVM to the machine's
+    sim         a function from the same to additional options of the simulator
+    policy      hmemd's policy; "": neither hmemd nor the device runs
+    software    stock software manages the pages: a policy has to be faster
     """
     name: str
     about: str
@@ -44,7 +44,7 @@ BASELINES = (
     Config("damon", "DAMON, migrate_hot and migrate_cold", setup="damon", software=True),
     Config("memory-mode", "the machine's DRAM is a cache of NVM, which is all that the guest "
            "sees; hardware, no software",
-           # From the boot on, so that the filling has filled the cache, too.
+           # Simulate from the boot on, so that filling the data also fills the cache.
            sim=lambda dram, nvm: [f"memory_mode={dram}M", "start=boot"],
            memory=lambda dram, nvm: (dram, dram + nvm), place="nvm"),
     Config("oracle", "the best placement that does not change, by the workload's own definition",
@@ -52,17 +52,17 @@ BASELINES = (
 )
 
 HMEM = "hmem"
-# "all-dram-hmem-POLICY" is what hmem-POLICY costs where it has nothing to gain.
+# "all-dram-hmem-POLICY" shows the cost of hmem-POLICY where no move gains anything.
 NOTHING_TO_GAIN = ("all-dram", "oracle")
-DEFAULT_POLICY = "auto"         # of the configuration that names none
-# As memory is a 64th of the papers' and a window takes in as many accesses, a
-# window of their 1 s would find every page accessed, hot or cold.
+DEFAULT_POLICY = "auto"         # if the configuration's name has none
+# Memory here is a 64th of that in the papers, with as many accesses per second.  In a
+# window of 1 s, as in the papers, every page would be accessed, hot or cold.
 WINDOW_MS = 100
 
 
 def hmem(name):
-    """The configuration "hmem" or "hmem-POLICY"; POLICY may have hmemd's tunables:
-    hmem-writes:rate=100."""
+    """The configuration "hmem" or "hmem-POLICY", where POLICY can have tunables of hmemd, as
+    in hmem-writes:rate=100."""
     policy = name.removeprefix(HMEM).removeprefix("-") or DEFAULT_POLICY
     policy = policy.replace(":", ",")
     if "window=" not in policy:
@@ -72,7 +72,7 @@ def hmem(name):
 
 
 def find(name):
-    """The configuration of that name, None if there is none."""
+    """The configuration with this name, or None."""
     if name == HMEM or name.startswith(HMEM + "-"):
         return hmem(name)
     base, with_hmem, policy = name.partition(f"-{HMEM}-")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How often which part of memory was accessed when: the simulator's heat=FILE."""
+"""Accesses by part of memory and by period, from the simulator's heat=FILE."""
 
 import json
 
@@ -18,8 +18,8 @@ def region(series):
 
 
 def binned(data, frames, begin, end):
-    """Lines read and written by part of memory (ROWS, from address 0) and period:
-    {"seconds": end of the last period, "rows": [[...], ...]}."""
+    """The number of lines read and written, in ROWS equal parts of memory from address 0 on,
+    and by period: {"seconds": end of the last period, "rows": [[...], ...]}."""
     rows = [[] for _ in range(ROWS)]
     last = begin
     for ns, accessed in heatfile.periods(data):

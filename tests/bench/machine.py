@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-One run: a machine whose guest is on its own from boot to power-off, so that
-nothing but the configuration decides what it does.
+One run of the benchmark: a machine whose guest gets no input from boot to power-off, so that
+it depends on the configuration only.
 """
 
 import os
@@ -17,23 +17,23 @@ import image
 import qmp
 import vm
 
-# New pages are not filled with zeros that are then overwritten (Debian's default,
-# init_on_alloc), for the simulator could not tell migration's from the guest's.
-# Else only the boot is made shorter: no self-tests and security modules, and the
-# HPET as timer, for to find the APIC's speed takes a third of a boot.
+# init_on_alloc=0: by Debian's default, the kernel would fill new pages with zeros before it
+# copies a page to them, and the simulator could not tell these writes from the guest's.
+# The other options make the boot shorter: no self-tests, no security modules, and the HPET
+# as timer, because calibrating the APIC takes a third of a boot.
 CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps "
            "tsc=reliable cryptomgr.notests lsm=capability audit=0 init_on_alloc=0 "
            "nolapic_timer no_timer_check "
            "initcall_blacklist=jent_mod_init,crypto_kdf108_init,hpet_late_init")
-# String instructions take 1 ns each time round, so that by bytes, as these
-# features have Linux and libc do it, copies would be slower than memory.
+# A string instruction takes 1 ns per iteration.  With features that make Linux and libc copy
+# byte by byte, copies would be slower than memory.
 CPU = vm.CPU_SLOW_STRINGS
-# What is the same for all runs.
+# These arguments are the same for all runs.
 MACHINE = (
     "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
     "-M", "q35,hmat=on", "-cpu", CPU,
     "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
-    # The time it starts at; see also -seed, which is what it takes for random.
+    # All runs begin at the same time, and (with -seed) have the same random numbers.
     "-rtc", "base=2026-01-01,clock=vm", "-smp", "1",
     *vm.nodes(cpus=1),
 )
@@ -41,20 +41,19 @@ NAME = "bench"
 
 
 class RunError(Exception):
-    """The run came to nothing; the text says why."""
+    """The run has no result; the text says why."""
 
 
 class Machine:
     """
-    directory   for logs
-    kernel      series, of tests/env/kernel
-    dram, nvm   MiB
-    initrds     what the guest starts from: archives, the later unpacked over the
-                earlier
-    append      more for the kernel's command line
-    sim         options of the simulator's plugin; None: plain icount without it
-    policy      of hmemd, "" for no device
-    timeout     seconds after which a guest that hangs is ended
+    directory   directory for logs
+    kernel      a series that tests/env/kernel knows
+    dram, nvm   MiB of the nodes
+    initrds     the guest's initial files: archives, each unpacked over the ones before
+    append      additional arguments of the kernel
+    sim         options of the simulator's plugin; None: -icount without the simulator
+    policy      hmemd's policy; "": no device
+    timeout     seconds after which a hanging guest is ended
     """
 
     def __init__(self, directory, kernel, dram, nvm, initrds, append, sim=None,
@@ -86,16 +85,16 @@ class Machine:
         if self.sim is not None:
             line += ["-plugin", ",".join([str(env.simulator()), *self.sim])]
         if self.policy:
-            # Stopped until hmemd knows it; notifications in the guest's own
-            # time, not by a thread of QEMU's.
+            # The machine is stopped until hmemd serves it.  ioeventfd=off: a thread of QEMU
+            # would handle notifications at a random guest time.
             line += ["-S", "-qmp", f"unix:{sockets}/qmp,server=on,wait=off",
                      "-chardev", f"socket,id=hm,path={sockets}/{daemon.VM_SOCKET}",
                      "-device", "virtio-hmem-pci,chardev=hm,ioeventfd=off"]
         return [str(word) for word in line]
 
     def run(self):
-        """Returns the processor time in s that QEMU and hmemd took on this host;
-        that of hmemd is None without it."""
+        """Returns the processor time in seconds that QEMU and hmemd took on this host; None
+        for hmemd if it did not run."""
         self.dir.mkdir(parents=True, exist_ok=True)
         (self.dir / "initrd").write_bytes(b"".join(f.read_bytes() for f in self.initrds))
         sockets = guest.short_directory()
@@ -128,7 +127,7 @@ class Machine:
                            "the machine to connect", timeout=60)
                 let_go(f"{sockets}/qmp", process)
             end = time.monotonic() + self.timeout
-            # Its times can be read as long as nobody has waited for it.
+            # The times of an ended process can be read until its parent has waited for it.
             while not os.waitid(os.P_PID, process.pid,
                                 os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if time.monotonic() > end:
@@ -146,18 +145,18 @@ class Machine:
 
 
 def let_go(path, process):
-    """Let the machine run."""
+    """Let the stopped machine run."""
     try:
         monitor = qmp.Monitor(path, process)
         monitor.run("cont")
         monitor.close()
     except qmp.Gone:
-        pass                    # its log tells
+        pass                    # QEMU's log says why
     except qmp.Error as e:
         raise RunError(str(e)) from None
 
 
 def cpu_seconds(pid):
-    """Processor time that a process of the host has had, with all its threads."""
+    """The processor time in seconds that a process of this host has used, with all threads."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

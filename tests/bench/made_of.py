@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What takes part in a run, by contents: its result is valid as long as that is the
-same.  What the device, its driver and hmemd are made of only counts where they
-are; QEMU is known by its version and our sources, as any other build of these
-does the same.
+The versions of everything that affects a run, mostly hashes of files: a result is valid as
+long as they are the same.  The device, the driver and hmemd count only in runs that have
+them.  For QEMU, its version and the sources of this project count, because every build of
+them behaves the same.
 """
 
 import functools
@@ -22,7 +22,7 @@ DEVICE = ("hw", "include")
 
 @functools.lru_cache(None)
 def of_files(*paths):
-    """The hash of files, and of all below directories."""
+    """The hash of these files, and of all files in these directories."""
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -45,9 +45,9 @@ class MadeOf:
         self.kernel = kernel
 
     def run(self, program, setup, image, simulated, hmem):
-        """{part: its version or hash} of a run.  program, setup and image: see
-        workloads.py, configs.py; simulated: with the simulator; hmem: with the
-        device, its driver and hmemd."""
+        """{part: version or hash} of a run.  program, setup and image: see workloads.py and
+        configs.py; simulated: the simulator runs; hmem: the device, its driver and hmemd
+        run."""
         parts = {
             "qemu": qemu(),
             "kernel": of_files(env.kernel(self.kernel) / "vmlinuz"),

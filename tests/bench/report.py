@@ -10,12 +10,12 @@ import workloads
 
 MIB = 1 << 20
 SIM_LABEL = "modelled guest time"
-# Of a run, for its own result.json only.
+# These fields of a run are only in its own result.json.
 PRIVATE = ("series", "heat", "description", "model", "kernel")
 
 
 def relate(rows):
-    """Add what follows from comparing the runs of a workload."""
+    """Add the ratios between the runs of each workload."""
     for name in dict.fromkeys(r["workload"] for r in rows):
         same = {r["config"]: r for r in rows if r["workload"] == name}
         best = max((same[c.name] for c in configs.BASELINES
@@ -42,7 +42,7 @@ def percent_of_time(ns, row):
     return None if ns is None else 100 * ns / (row["guest_seconds"] * 1e9)
 
 
-# Title, and what stands in the column.
+# The title of each column, and the function that formats its cells.
 COLUMNS = (
     ("config", lambda r: r["config"]),
     ("throughput", lambda r: f"{r['throughput']:.4g}"),
@@ -72,17 +72,17 @@ numab1, numab2, damon) and to the oracle.  NVM read, write: lines that the slow 
 read and wrote, without those that migration caused; migration: lines that migration
 caused in both tiers.  promoted, demoted: 4 KiB pages, without those that moved before
 the measured time, while data was filled and in the second of warming up.  ping-pong:
-the share of moves, among a sample of pages, of pages that had moved before.  pause:
+of the moves in a sample of pages, the share of pages that had moved before.  pause:
 99 % of the base pages were inaccessible for less than this while the virtio-hmem driver
-moved them; not known for other movers.  tracking: guest time stalled by accessed-bit
+moved them; unknown for other movers.  tracking: guest time stalled by accessed-bit
 tracking.  movers: processor time of the guest kernel's threads that find and move pages
 (kswapd, kdamond, kworker, kcompactd), as a part of guest time.  hmemd, QEMU: their
-processor time on this host, which is not modelled; wall: the duration of the run here.
+processor time on this host, which is not modelled; wall: real time of the run.
 """
 
 
 def tables(rows):
-    """{workload: text of its table}"""
+    """{workload: its table as text}"""
     result = {}
     for name in dict.fromkeys(r["workload"] for r in rows):
         lines = [[title for title, _ in COLUMNS]]
@@ -103,8 +103,8 @@ OVERVIEWS = (
 
 
 def overview(rows, key):
-    """Relative throughput, workloads across, and the geometric mean where all are
-    known."""
+    """A table of relative throughput: a row for each configuration, a column for each
+    workload, and the geometric mean if all values of the row are known."""
     names = list(dict.fromkeys(r["workload"] for r in rows))
     lines = [["config", *names, "geomean"]]
     for config in dict.fromkeys(r["config"] for r in rows):
@@ -123,7 +123,7 @@ def overview(rows, key):
 
 def describe_model(model):
     if not model:
-        return ["No simulator: all memory is equally fast, and nothing of this is about tiers."]
+        return ["No simulator: all memory is equally fast, so the figures do not compare tiers."]
     lines = [f"preset {model['preset']}; last-level cache {model['llc_bytes'] // 1024} KiB, "
              f"{model['llc_ways']} ways; TLB {model['tlb_entries']} entries; "
              f"memory-level parallelism {model['mlp']:g}; "
@@ -146,7 +146,7 @@ def heading(rows, versions, args):
 
 
 def cost(rows):
-    """What the runs took; the machine that they shared may have had more to do."""
+    """A text with the runs' processor time on this host."""
     taken = [r["qemu_cpu_seconds"] for r in rows]
     return (f"{len(rows)} runs took {sum(taken):.0f} s of this host's processor time, "
             f"{max(taken, default=0):.0f} s the longest")
@@ -157,7 +157,7 @@ def config_name(row):
 
 
 def plots(out, rows):
-    """Write the SVG files; returns {workload: names}."""
+    """Write the SVG files; returns {workload: names of its files}."""
     names = {}
     for workload in dict.fromkeys(r["workload"] for r in rows):
         same = [r for r in rows if r["workload"] == workload]
@@ -180,7 +180,7 @@ def plots(out, rows):
 
 
 def heat_map(row):
-    """Accesses to memory over addresses and time."""
+    """A picture of the accesses to memory, by address and time."""
     rows = row["heat"]["rows"]
     size = row["dram_mib"] + row["nvm_mib"]
     return svg.heat(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run has to say: from the guest's console and the simulator's counters."""
+"""The result of a run, from the guest's console and the simulator's counters."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import machine
 import vm
 
 PAGE = 4096
-STEADY = 0.4            # the last part of the time, by when placement has settled
+STEADY = 0.4            # placement has settled in this last part of the time
 PAUSE_SHARE = 0.99
 # Threads of the guest's kernel that find or move pages.
 MOVERS = ("kswapd", "kdamond", "kworker", "kcompactd", "virtio_hmem")
@@ -17,7 +17,7 @@ FAULT = re.compile(rf"{vm.BAD.pattern}|Out of memory")
 
 
 def pairs(text):
-    """"a=1 b=2" as a dictionary of numbers."""
+    """Parses "a=1 b=2" into a dictionary of numbers."""
     return {k: float(v) if "." in v or "e" in v else int(v)
             for k, v in re.findall(r"(\w+)=(-?[\d.e+-]+)(?= |$)", text)}
 
@@ -61,7 +61,7 @@ class Console:
             raise machine.RunError(f"the workload {what}: {self.text.strip()[-1000:]}")
 
     def delta(self, name):
-        """How much a counter rose in the region of interest; 0 if there is none."""
+        """How much a counter rose in the region of interest; 0 for an unknown counter."""
         return self.count["end"].get(name, 0) - self.count["begin"].get(name, 0)
 
     def deltas(self, prefix):
@@ -94,14 +94,15 @@ class Console:
         return rows
 
     def moved(self):
-        """(promoted, demoted) pages, by whatever moves them."""
+        """(promoted, demoted): the pages that any software has moved."""
         first, last = self.samples[0], self.samples[-1]
         return tuple(last[name] - first[name]
                      + self.delta(f"damon_applied_migrate_{heat}") // PAGE
                      for name, heat in (("promoted", "hot"), ("demoted", "cold")))
 
     def pause_p99(self):
-        """ns that 99 % of the pauses of base pages were below; None if none."""
+        """99 % of the pauses of base pages were shorter than this, in ns; None if there were
+        no pauses."""
         buckets = {}
         for name, pages in self.deltas("pause_").items():
             kind, below = name.rsplit("_", 1)
@@ -120,7 +121,7 @@ def slow_tiers(counters):
 
 
 def traffic(counters):
-    """Bytes of the slow tier without migration's, and those of migration in all
+    """Bytes read and written: in slow tiers without migration, and by migration in all
     tiers."""
     slow = slow_tiers(counters)
     return {
@@ -134,7 +135,7 @@ def traffic(counters):
 
 
 def evaluate(console_text, simulated):
-    """The result of a run.  simulated: what the plugin printed; None if plain."""
+    """The result of a run.  simulated: the plugin's output; None without the simulator."""
     console = Console(console_text)
     promoted, demoted = console.moved()
     row = {

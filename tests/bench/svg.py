@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Plots as SVG, by hand; they follow the reader's light or dark colours."""
+"""Writes plots as SVG; they follow the reader's choice of light or dark colours."""
 
 import math
 from xml.sax.saxutils import escape
@@ -37,7 +37,7 @@ def text(x, y, words, anchor="start", more=""):
 
 
 def nice_step(span, parts=6):
-    """A step of 1, 2 or 5 times a power of ten that divides into about parts."""
+    """A step of 1, 2 or 5 times a power of ten that divides span into about parts parts."""
     raw = span / parts
     power = 10 ** math.floor(math.log10(raw)) if raw > 0 else 1
     return next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
@@ -97,7 +97,7 @@ def lines(title, x_label, y_label, series):
                      f"stroke-dasharray='{dash}' points='{path}'>"
                      f"<title>{escape(name)}</title></polyline>\n")
         labels.append([axes.y(data[-1][1]), i, name])
-    # Names at the ends of their lines, moved apart where those are close.
+    # The names are at the ends of their lines; move names apart that are too close.
     labels.sort()
     for above, below in zip(labels, labels[1:]):
         below[0] = max(below[0], above[0] + 15)
@@ -116,7 +116,8 @@ def lines(title, x_label, y_label, series):
 
 
 def occupancy(title, charts):
-    """Small charts side by side: charts is {name: [(x, dram, nvm), ...]}, stacked."""
+    """Small charts side by side, with DRAM and NVM stacked.  charts: {name: [(x, dram, nvm),
+    ...]}."""
     columns, width, height = 3, 270, 150
     rows = math.ceil(len(charts) / columns) or 1
     total_w, total_h = columns * width + 20, rows * height + 70
@@ -148,9 +149,9 @@ def occupancy(title, charts):
 
 
 def heat(title, rows, x_end, y_label, x_label, border):
-    """A map of rows (first at the bottom) of as many numbers each: more colour is
-    more, on a logarithmic scale that is printed below.  border: the part of the
-    height that is DRAM."""
+    """A map of rows of numbers, all of the same length, the first row at the bottom.  Higher
+    numbers have more colour, on a logarithmic scale that is printed below.  border: the part
+    of the height that is DRAM."""
     top = max((v for row in rows for v in row), default=0)
     columns = max((len(row) for row in rows), default=1)
     w, h = (WIDTH - LEFT - 24) / columns, (HEIGHT - TOP - BOTTOM - 20) / max(len(rows), 1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Where a guest's kernel and driver copy pages that migrate: what the simulator's
-copy= takes.  Without KASLR they lie at the same place after each boot, as long as
-the same modules are loaded in the same order (see guest/init, guest/symbols).
+The addresses of the functions that copy migrated pages, in a guest's kernel and driver, for
+the simulator's option copy=.  Without KASLR the addresses are the same after each boot, as
+long as the same modules are loaded in the same order (see guest/init and guest/symbols).
 """
 
 import hashlib
@@ -17,7 +17,8 @@ DRIVER = "hmem_copy_pages"            # the driver's function
 
 
 def copy_ranges(kernel):
-    """{function: "START-END"} in hexadecimal; asks once, in a guest."""
+    """{function: "START-END"} in hexadecimal.  Boots a guest for that, once per kernel and
+    driver."""
     files = (env.kernel(kernel) / "vmlinuz", env.tool("module", kernel))
     key = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
     with env.locked("bench/lock") as cache:
@@ -38,6 +39,6 @@ def ask(kernel):
              re.findall(r"bench: symbol (\w+)\S* ([0-9a-f]+) ([0-9a-f]+)", text)}
     if not found.keys() & {"folio_copy", "folio_mc_copy"} or DRIVER not in found or \
             any(int(start, 16) == 0 for start, _ in found.values()):
-        raise machine.RunError(f"kernel {kernel} does not say where it copies pages:\n"
+        raise machine.RunError(f"kernel {kernel} does not print where it copies pages:\n"
                                f"{text[-1000:]}")
     return {name: f"{start}-{end}" for name, (start, end) in found.items()}

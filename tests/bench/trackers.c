@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What "trackers" needs of libhmem, for ctypes: the page table and the trackers
- * are hmemd's own.
+ * Functions of libhmem in a form that the script "trackers" can call by ctypes.
+ * The page table and the trackers are hmemd's own.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,9 @@ void table_free(struct table *t)
 }
 
 /*
- * With hmmv's idea of hot, but for the @levels of the multi-level queue.
- * @tracker: one HMEM_LINK_TRACKER_*.  NULL: no memory.
+ * Makes a page table with the settings of the policy hmmv, but with @levels of
+ * the multi-level queue.  @tracker: one HMEM_LINK_TRACKER_*.  Returns NULL if
+ * there is no memory.
  */
 struct table *table_new(const struct hmem_link_range *ranges, uint32_t num,
 			uint64_t *maps, uint64_t map_bytes, uint32_t tracker,
@@ -52,14 +53,14 @@ struct table *table_new(const struct hmem_link_range *ranges, uint32_t num,
 	return t;
 }
 
-/* A window has ended.  Returns how many frames are to be rearmed. */
+/* Ends a window.  Returns the number of frames to rearm. */
 uint64_t table_window(struct table *t)
 {
 	hmem_pages_update(&t->pages, &t->maps.tracker, &t->heat);
 	return t->pages.rearmed;
 }
 
-/* The temperatures of frames 0 .. @num - 1. */
+/* Stores the heat of frames 0 .. @num - 1 in @to. */
 void table_heat(const struct table *t, uint16_t *to, uint64_t num)
 {
 	for (uint64_t gfn = 0; gfn < num; gfn++)
@@ -67,8 +68,8 @@ void table_heat(const struct table *t, uint16_t *to, uint64_t num)
 }
 
 /*
- * Add a period of the simulator's heat file, @num times GFN, lines read, lines
- * written, to the @counts of @frames frames.
+ * Adds a period of the simulator's heat file to the @counts of @frames frames.
+ * The period has @num triples: GFN, lines read, lines written.
  */
 void count_lines(uint64_t *counts, uint64_t frames, const uint32_t *period, uint64_t num)
 {
@@ -85,7 +86,7 @@ static int descending(const void *a, const void *b)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The @k-th highest of @num values. */
+/* Returns the @k-th highest of @num values. */
 static uint64_t kth(const uint64_t *values, uint64_t num, uint64_t k)
 {
 	uint64_t *sorted = malloc(num * sizeof(*sorted)), found;
@@ -100,9 +101,10 @@ static uint64_t kth(const uint64_t *values, uint64_t num, uint64_t k)
 }
 
 /*
- * Of @frames frames, the @k with the highest @counts are hot, and found hot are
- * those of the @k highest temperatures, with all that are as high as the last of
- * these.  Sets @sizes: hot, found, both.
+ * Counts frames: the @k frames with the highest @counts are hot, and the @k
+ * frames with the highest @heat are found hot; frames equal to the last one
+ * count as well.  Sets @sizes to the numbers of frames that are hot, found hot,
+ * and both.
  */
 void compare(const uint64_t *counts, const uint16_t *heat, uint64_t frames, uint64_t k,
 	     uint64_t sizes[3])
@@ -115,7 +117,7 @@ void compare(const uint64_t *counts, const uint16_t *heat, uint64_t frames, uint
 		wide[i] = heat[i];
 	hot = kth(counts, frames, k);
 	warm = kth(wide, frames, k);
-	/* What was never accessed is not hot. */
+	/* A frame that was never accessed is not hot. */
 	hot = hot ? hot : 1;
 	warm = warm ? warm : 1;
 	memset(sizes, 0, 3 * sizeof(*sizes));

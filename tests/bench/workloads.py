@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What is run.  To add a workload, write a program (workloads/lib/bench.h shows how)
-and add a Workload here.
+The workloads.  To add one, write a program (workloads/lib/bench.h shows how), and add a
+Workload here.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ SECONDS, QUICK_SECONDS = 20, 6
 @dataclasses.dataclass(frozen=True)
 class Workload:
     """
-    name        as in results
-    about       one line for the report
-    program     tests/bench/workloads/PROGRAM.c
-    options     KEY=VALUE for it
-    quick       those that are different in the quick subset; None: not in it
-    dram, nvm   MiB of the machine's nodes; the guest's kernel takes about 70 of
-                DRAM, and what is left holds a third to a half of the data
-    quick_size  (dram, nvm) in the quick subset, if different
-    image       tests/env/guest-root IMAGE makes what the guest needs in addition
-    oracle      the program can place its data best
+    name        the name in results
+    about       a line for the report
+    program     the source is tests/bench/workloads/PROGRAM.c
+    options     the program's arguments KEY=VALUE
+    quick       options that differ in the quick subset; None: the subset leaves it out
+    dram, nvm   MiB of the machine's nodes; the guest's kernel uses about 70 MiB of DRAM,
+                and the rest of DRAM holds a third to a half of the data
+    quick_size  (dram, nvm) in the quick subset, if they differ
+    image       tests/env/guest-root IMAGE makes additional files for the guest
+    oracle      the program can find the best placement of its data
     """
     name: str
     about: str
@@ -79,5 +79,5 @@ WORKLOADS = (
 
 
 def find(name):
-    """The workload of that name, None if there is none."""
+    """The workload with this name, or None."""
     return next((w for w in WORKLOADS if w.name == name), None)

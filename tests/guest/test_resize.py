@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of a tier is given up and taken back: it leaves the host and comes back, it is
-memory of that tier's node and of no other, and no program loses what it has."""
+"""The guest gives up memory of a tier, and takes it back.  The host gets that memory; only
+the tier's node becomes smaller; and no program loses data."""
 
 import os
 import random
@@ -14,7 +14,7 @@ MACHINE = {"dram": 128, "nvm": 192, "append": "numa_balancing=disable"}
 
 
 def host_bytes(vm):
-    """Bytes that the host has memory for, by backend, as memory files tell."""
+    """Bytes of the host's memory that each backend uses, by the backend's size in MiB."""
     found = []
     directory = f"/proc/{vm.process.pid}/fd"
     for fd in os.listdir(directory):
@@ -28,7 +28,7 @@ def host_bytes(vm):
 
 
 def node_total(vm, node):
-    """Bytes of memory that a node has for its guest."""
+    """Bytes of memory that the guest's kernel has in a node."""
     text = vm.run(f"grep MemTotal /sys/devices/system/node/node{node}/meminfo")
     return int(re.search(r"(\d+) kB", text).group(1)) << 10
 
@@ -37,12 +37,12 @@ def size(rig, tier):
     return rig.daemon.status()["tiers"][tier]["size"]
 
 
-def ask(rig, tier, mib):
+def request(rig, tier, mib):
     return rig.daemon.ctl("resize", "--tier", tier, "--size", f"{mib}M")["resize"]
 
 
 def settle(rig, vm, tier, mib):
-    """Wait until the tier has what it is to have."""
+    """Wait until the tier has this size."""
     try:
         rig.daemon.wait(lambda: size(rig, tier)["actual_bytes"] == mib * MIB,
                         f"tier {tier} to have {mib} MiB", timeout=150)
@@ -52,8 +52,8 @@ def settle(rig, vm, tier, mib):
 
 
 def resize(rig, vm, tier, mib):
-    """Ask for it and wait until it is so."""
-    ask(rig, tier, mib)
+    """Request a size, and wait until the tier has it."""
+    request(rig, tier, mib)
     settle(rig, vm, tier, mib)
 
 
@@ -73,20 +73,20 @@ def leaves_the_host_and_comes_back(rig):
     """A tier gets smaller and larger again, while a program runs."""
     vm = rig.boot(**MACHINE)
     program = keep(vm, 32)
-    # All of it has been in use once.
+    # Use all memory once, so that the host has allocated it.
     vm.run("dd if=/dev/zero of=/tmp/used bs=1M count=150 2>/dev/null; rm /tmp/used")
     before, nodes = host_bytes(vm), [node_total(vm, n) for n in (0, 1)]
     resize(rig, vm, 1, 96)
     assert size(rig, 1)["why"] is None and size(rig, 0)["actual_bytes"] == 128 * MIB
     given = {n: total - node_total(vm, n) for n, total in enumerate(nodes)}
     assert given == {0: 0, 1: 96 * MIB}, given
-    # Mostly huge pages: the node was nearly empty.
+    # The node was nearly empty, so most of the memory was given up in huge pages.
     assert vm.counter("resize_huge") >= 32, vm.counter("resize_huge")
     after = host_bytes(vm)
     assert after[192] <= 96 * MIB, after
     print(before, after)
 
-    # It is memory as any other again.
+    # Programs can use the memory again.
     resize(rig, vm, 1, 192)
     assert [node_total(vm, n) for n in (0, 1)] == nodes
     assert vm.counter("resize_given") == vm.counter("resize_taken") == 96 * 256
@@ -99,10 +99,11 @@ def leaves_the_host_and_comes_back(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def goes_no_further_than_the_node_is_free(rig):
-    """What is in use stays; the host is told why, and gets the rest when it is free."""
+    """The guest keeps memory that is in use, and tells the host why.  It gives up the rest
+    when that is free."""
     vm = rig.boot(**MACHINE)
     program = keep(vm, 150)
-    ask(rig, 1, 72)
+    request(rig, 1, 72)
     rig.daemon.wait(lambda: size(rig, 1)["why"] == "node-full", "the node to be full")
     part = size(rig, 1)
     print(part)
@@ -115,41 +116,45 @@ def goes_no_further_than_the_node_is_free(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def comes_back_before_the_oom_killer(rig):
-    """A program needs what was given up."""
+    """The guest takes memory back when a program needs it."""
     vm = rig.boot(**MACHINE)
     resize(rig, vm, 1, 72)
     program = keep(vm, 180)
     assert vm.counter("resize_oom") > 0
     rig.daemon.wait(lambda: size(rig, 1)["why"] in ("pressure", "node-full"),
-                    "the host to be told")
+                    "the guest to tell the host why")
     finish(vm, program)
     assert "Out of memory" not in vm.run("dmesg")
-    # The program has ended: the host gets what it asked for.
+    # After the program has ended, the guest complies with the request.
     settle(rig, vm, 1, 72)
 
 
 @test(timeout=600)
 def comes_back_with_the_driver_gone(rig):
-    """Unloaded, and loaded again; the guest boots anew."""
+    """The guest has all memory again when the driver is unloaded, and gives it up again when
+    the driver is loaded, or after a reboot."""
     vm = rig.boot(**MACHINE)
     total = node_total(vm, 1)
     resize(rig, vm, 1, 96)
     vm.run("rmmod virtio_hmem")
-    rig.daemon.wait(lambda: size(rig, 1)["actual_bytes"] == 192 * MIB, "it to be back")
+    rig.daemon.wait(lambda: size(rig, 1)["actual_bytes"] == 192 * MIB,
+                    "the guest to take the memory back")
     assert node_total(vm, 1) == total
     assert size(rig, 1)["why"] == "no-driver"
     vm.run("modprobe virtio_hmem")
-    rig.daemon.wait(lambda: size(rig, 1)["pending_bytes"] == 0, "it to be given up again")
+    rig.daemon.wait(lambda: size(rig, 1)["pending_bytes"] == 0,
+                    "the guest to give up the memory again")
     if rig.kernel == "6.12":
         vm.reboot()
         rig.daemon.wait(lambda: size(rig, 1)["actual_bytes"] == 96 * MIB,
-                        "the new kernel to give it up")
+                        "the new kernel to give up the memory")
         assert node_total(vm, 1) == total - 96 * MIB
 
 
 @test(kernels=("6.12",), timeout=600)
 def cold_pages_make_room(rig):
-    """A program has nearly all of tier 0: hmemd has its pages moved, without a policy."""
+    """A program uses nearly all of tier 0: hmemd has its pages moved, even without a
+    policy."""
     vm = rig.boot(**MACHINE)
     program = keep(vm, 48)
     resize(rig, vm, 0, 84)
@@ -162,8 +167,8 @@ def cold_pages_make_room(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def random_sizes_under_load(rig):
-    """Sizes come faster than they can be reached, and hmemd is killed in the middle: no
-    page is lost, and all of them come back."""
+    """Sizes are requested faster than the guest can follow, and hmemd is killed meanwhile.
+    No page is lost, and all memory comes back."""
     vm = rig.boot(**MACHINE)
     nodes = [node_total(vm, n) for n in (0, 1)]
     program = keep(vm, 48)
@@ -189,7 +194,8 @@ def random_sizes_under_load(rig):
 
 @test(kernels=("6.12",), timeout=600)
 def is_not_sent_in_live_migration(rig):
-    """The other side has no memory for what is given up, and takes it back."""
+    """Memory that is given up is not sent, and the target's host does not allocate it; the
+    guest can take it back there."""
     vm = rig.boot(**MACHINE)
     total = node_total(vm, 1)
     program = keep(vm, 32)
@@ -199,7 +205,7 @@ def is_not_sent_in_live_migration(rig):
     vm.migrate(uri, max_bandwidth=1 << 40)
     to.take_over(vm)
     vm.wait_migration("completed")
-    # To be sent, a page is read, and so comes into being, on both sides.
+    # To send a page, QEMU reads it, which makes both hosts allocate it.
     for side in vm, to:
         assert host_bytes(side)[192] <= 96 * MIB, host_bytes(side)
     vm.kill()
@@ -207,8 +213,10 @@ def is_not_sent_in_live_migration(rig):
 
     def sizes():
         return rig.daemon.status(to.name)["tiers"][1]["size"]
-    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 96 * MIB, "the size to be told")
+    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 96 * MIB,
+                    "the target to report the size")
     rig.daemon.ctl("-d", to.name, "resize", "--tier", 1, "--size", "192M")
-    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 192 * MIB, "it to be back")
+    rig.daemon.wait(lambda: sizes()["actual_bytes"] == 192 * MIB,
+                    "the guest to take the memory back")
     assert node_total(to, 1) == total
     finish(to, program)

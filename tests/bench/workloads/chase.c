@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Pointer chase: loads that each need the last one's result.  One chain runs
- * through a hot set at the end, another through everything; nine hops in ten
- * follow the first.
+ * Pointer chase: each load needs the result of the load before.  One chain runs
+ * through a hot set at the end of the data, another chain through all data; nine
+ * hops in ten follow the first chain.
  *
- *	mib=256		all of it
- *	hot=64		the hot set, in MiB, a power of two
+ *	mib=256		size of the data
+ *	hot=64		size of the hot set in MiB, a power of two
  *
- * The chains go from line to line by a linear congruence of full period, so that
- * no shuffled list is needed to make them.
+ * The chains go from line to line by a linear congruence of full period, so the
+ * program needs no shuffled list to make the chains.
  */
 #include <err.h>
 
@@ -18,7 +18,7 @@
 #define HOPS	100
 
 struct line {
-	uint32_t next[2];	/* in the hot set, in everything */
+	uint32_t next[2];	/* [0] in the hot set, [1] in all data */
 	uint32_t pad[LINE / 4 - 2];
 };
 
@@ -58,7 +58,10 @@ int main(int argc, char **argv)
 		for (int i = 0; i < HOPS; i++) {
 			for (int k = 0; k < 9; k++)
 				a = line[a].next[0];
-			/* b must wait for a: one chain, not two side by side. */
+			/*
+			 * Make b depend on a, so that the two chains do not run
+			 * side by side.
+			 */
 			b = line[b ^ (a & 0x80000000)].next[1];
 			a ^= b & 0x80000000;
 		}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A compiler at work, as `make -j` would run it: Debian's tcc translates
- * generated sources again and again.  Most of what it touches is new memory,
- * which it writes.  Sources and results lie in memory.
+ * A compiler at work, as `make -j` would run it: Debian's tcc compiles generated
+ * sources again and again.  Most of the memory that it accesses is new memory,
+ * which it writes.  Sources and results are in memory.
  *
- *	files=4		that are translated at the same time
- *	functions=20000	in the largest, about 3.6 MB; the smallest has half of it, so
- *			that they do not all end together
+ *	files=4		number of files that are compiled at the same time
+ *	functions=20000	number of functions in the largest file, about 3.6 MB; the
+ *			smallest file has half of them, so that the compilers do not
+ *			all end at the same time
  */
 #include <err.h>
 #include <stdio.h>

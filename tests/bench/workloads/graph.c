@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * PageRank, or breadth-first search from random vertices, on an undirected
- * R-MAT graph (a, b, c, d = 9, 3, 3, 1 sixteenths; vertices renumbered), by
- * traversed edges per second.
+ * R-MAT graph (a, b, c, d = 9, 3, 3, 1 sixteenths; vertices renumbered).
+ * Operations are traversed edges.
  *
  *	run=pagerank	or bfs
- *	scale=20	2^scale vertices
- *	degree=16	edges a vertex, each of which lies in memory twice
+ *	scale=20	the graph has 2^scale vertices
+ *	degree=16	edges per vertex, each of which is stored twice
  *
- * The adjacency lists, which are swept, are touched first; what is accessed at
- * random last.
+ * The program first touches the adjacency lists, which it sweeps, and then the
+ * data that it accesses at random.
  */
 #include <err.h>
 #include <stdlib.h>
@@ -17,16 +17,16 @@
 
 #include "bench.h"
 
-#define VERTICES	512	/* between two looks at the clock */
+#define VERTICES	512	/* number that is processed between reads of the clock */
 #define NONE		UINT32_MAX
 
 static unsigned int scale;
 static uint32_t nodes;
-static uint64_t edges;		/* directed ones, twice what is generated */
+static uint64_t edges;		/* directed edges, two for each generated edge */
 static uint32_t *adjacent;
-static uint32_t *offset;	/* of vertex v in adjacent: [v] up to [v + 1] */
+static uint32_t *offset;	/* v's list in adjacent: offset[v] to offset[v + 1] */
 
-/* Four levels of the recursion at a time: rows in the high half. */
+/* Results of four levels of the recursion; the high half has the row. */
 static uint8_t quadrants[1 << 16];
 
 static void make_quadrants(void)
@@ -44,7 +44,7 @@ static void make_quadrants(void)
 	}
 }
 
-/* One to one among the vertices, so that a vertex's number says nothing. */
+/* Permutes the vertices, so that a vertex's number does not tell its degree. */
 static uint32_t renumber(uint32_t v)
 {
 	for (int i = 0; i < 2; i++) {
@@ -70,7 +70,7 @@ static void random_edge(uint32_t *from, uint32_t *to)
 	*to = renumber(column & (nodes - 1));
 }
 
-/* The same edges are generated twice: to count them, and to store them. */
+/* Generates the same edges twice: first to count them, then to store them. */
 static void make_graph(void)
 {
 	uint64_t seed = bench_random_state;
@@ -84,7 +84,7 @@ static void make_graph(void)
 		offset[u]++;
 		offset[v]++;
 	}
-	/* Its end, which moves to the start as edges are stored. */
+	/* The end of each list; it moves to the list's start as edges are stored. */
 	for (uint32_t i = 0; i <= nodes; i++) {
 		sum += offset[i];
 		offset[i] = sum;
@@ -97,7 +97,7 @@ static void make_graph(void)
 	}
 }
 
-/* Accesses to a page in one sweep over the graph. */
+/* The number of accesses to a page in one sweep over the graph. */
 static double swept(size_t page)
 {
 	(void)page;

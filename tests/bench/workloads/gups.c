@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Random updates (giga-updates per second): read, change and write 8 bytes, nine
- * times in ten in a hot set, else anywhere.
+ * Random updates (giga-updates per second): the program reads, changes and
+ * writes 8 bytes, nine times in ten in a hot set, otherwise anywhere.
  *
- *	mib=256		all of it
- *	hot=64		the hot set, in MiB
- *	weight=9	parts in ten of the updates that go there
- *	move=0		seconds after which the hot set is elsewhere; 0: it stays at
- *			the end, which is touched last
- *	places=2	where it is in turn: so many places of its size, side by side,
- *			from the end
+ *	mib=256		size of the data
+ *	hot=64		size of the hot set in MiB
+ *	weight=9	tenths of the updates that go to the hot set
+ *	move=0		seconds after which the hot set changes its place; 0: it stays
+ *			at the end of the data, which is touched last
+ *	places=2	number of places that the hot set has in turn, side by side,
+ *			from the end of the data on
  */
 #include <err.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Look-ups in a hash table by keys that follow Zipf's law with exponent 1; one
- * in ten writes the value.  The items lie in the order of their insertion, the
- * most popular ones last; the buckets are spread evenly.
+ * look-up in ten writes the value.  The items are in the order of insertion, the
+ * most popular ones last; accesses to the buckets are spread evenly.
  *
- *	items=1048576	of 256 bytes each
+ *	items=1048576	number of items, of 256 bytes each
  */
 #include <err.h>
 #include <math.h>
@@ -18,21 +18,21 @@
 
 struct item {
 	uint32_t key;
-	uint32_t next;		/* in the bucket */
+	uint32_t next;		/* next item in the same bucket */
 	uint64_t value[31];
 };
 
 static uint32_t items, buckets;
-static uint32_t power[1 << FRACTION_BITS];	/* 2^(i/size), 30 bits after the point */
+static uint32_t power[1 << FRACTION_BITS];	/* 2^(i/size), 30 fractional bits */
 
 /*
- * A rank from 0 with probability in proportion to about 1/(rank + 1): items^u
- * for an even u in [0, 1), computed as a power of two.
+ * Returns a random rank, from 0 on, whose probability is about proportional to
+ * 1/(rank + 1): items^u for a uniform u in [0, 1), computed as a power of two.
  */
 static uint32_t zipf(double log_items)
 {
 	uint64_t u = bench_random() >> 32;
-	uint64_t e = u * (uint64_t)(log_items * 65536) >> 32;	/* 16 bits after the point */
+	uint64_t e = u * (uint64_t)(log_items * 65536) >> 32;	/* 16 fractional bits */
 	uint64_t p = power[(e & 0xffff) >> (16 - FRACTION_BITS)];
 	uint32_t rank = p << (e >> 16) >> 30;
 
@@ -42,7 +42,7 @@ static uint32_t zipf(double log_items)
 static double item_heat(size_t page)
 {
 	size_t per = PAGE / sizeof(struct item);
-	double last = (double)items - page * per;	/* ranks from 1 */
+	double last = (double)items - page * per;	/* ranks, from 1 on */
 	double first = last - per < 1 ? 1 : last - per;
 
 	return last <= 1 ? 0 : 3 * log(last / first);
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 				at = item[at].next;
 			if (at == NONE)
 				errx(1, "key %u is lost", key);
-			/* A value of four lines, of which two are looked at. */
+			/* The value has four cache lines; this accesses two of them. */
 			sum += item[at].value[10] + item[at].value[20];
 			if (i % 10 == 0)
 				item[at].value[10] = item[at].value[20] = sum;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Debian's liblinear-train on generated sparse data (L2-loss SVM, primal, as the
- * papers' -s 2).  An operation is an iteration of conjugate gradients, which
- * passes over all of the data; the data file lies in memory, too.
+ * Debian's liblinear-train with generated sparse data (L2-loss SVM, primal; -s 2
+ * as in the papers).  An operation is an iteration of conjugate gradients, which
+ * reads all of the data.  The data file is in memory, too.
  *
- *	rows=60000	examples
- *	features=60	of each, out of
- *	columns=1000000	with skew: low numbers are frequent
+ *	rows=60000	number of examples
+ *	features=60	number of features of each example
+ *	columns=1000000	number of possible features; low ones are more frequent
  */
 #include <err.h>
 #include <stdio.h>
@@ -38,7 +38,7 @@ static void put_number(FILE *f, uint32_t n)
 		putc_unlocked(digits[--i], f);
 }
 
-/* Without printf(), which would take longer than the training. */
+/* Writes numbers without printf(), which would take longer than the training. */
 static void generate(uint32_t rows, uint32_t features, uint32_t columns)
 {
 	FILE *f = fopen(FILE_NAME, "w");
@@ -67,7 +67,7 @@ static void generate(uint32_t rows, uint32_t features, uint32_t columns)
 
 int main(int argc, char **argv)
 {
-	/* A tolerance that it never reaches: it works until time is up. */
+	/* The training never reaches this tolerance, so it runs until time is up. */
 	char *const program[] = {
 		"/bin/liblinear-train", "-s", "2", "-e", "1e-30", FILE_NAME,
 		"/tmp/model", NULL
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 		cg = strstr(line, " CG ");
 		if (!cg)
 			continue;
-		/* The first is there once the data has been read. */
+		/* The program prints the first iteration when it has read the data. */
 		if (!started)
 			bench_start("iteration/s", 1);
 		else if (!bench_count(atoi(cg + 4)))

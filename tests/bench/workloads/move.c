@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Not a workload: the kernel moves a known number of pages, which are in no cache,
- * from node 1 to node 0, so that it can be checked what the simulator takes for
- * migration.  To be run with place=nvm.
+ * from node 1 to node 0.  This shows which accesses the simulator counts as
+ * migration.  Run it with place=nvm.
  *
- *	pages=4096
+ *	pages=4096	number of pages to move
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -17,7 +17,7 @@
 #include "roi.h"
 
 #define MPOL_MF_MOVE	2
-#define CACHES		(16 * MIB)	/* more than the simulator's */
+#define CACHES		(16 * MIB)	/* larger than the simulator's cache */
 
 int main(int argc, char **argv)
 {
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 	data = bench_map(pages * PAGE, NULL);
 	other = bench_map(CACHES, NULL);
 	at = calloc(pages, sizeof(*at));
-	to = calloc(pages, sizeof(*to));	/* all of it node 0 */
+	to = calloc(pages, sizeof(*to));	/* 0: node 0 for all pages */
 	status = calloc(pages, sizeof(*status));
 	if (!at || !to || !status)
 		err(1, "%zu pages", pages);
@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	roi_begin();
 	if (syscall(SYS_move_pages, 0, pages, at, to, status, MPOL_MF_MOVE) < 0)
 		err(1, "move_pages");
-	/* What was written has to leave the caches. */
+	/* Evict the written lines from the caches. */
 	for (size_t i = 0; i < CACHES; i += 64)
 		*(volatile char *)(other + i) = 1;
 	roi_end();

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Debian's redis-server under a skewed load: nine requests in ten go to the keys
- * that were set last; half of all read a value, half overwrite it in place.
+ * that were set last.  Half of the requests read a value, half overwrite a value
+ * in place.
  *
- *	keys=180000	of 1000 bytes each
- *	hot=36000	keys
+ *	keys=180000	number of keys, with values of 1000 bytes
+ *	hot=36000	number of hot keys
  */
 #include <err.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 
 #define SOCKET		"/tmp/redis.sock"
 #define DEPTH		32	/* requests under way */
-#define BYTES		1000	/* of a value */
+#define BYTES		1000	/* size of a value */
 
 static FILE *in, *out;
 static char value[BYTES];
@@ -42,7 +43,7 @@ static void connect_to_server(void)
 	setvbuf(out, NULL, _IOFBF, 1 << 17);
 }
 
-/* A reply's first line; errors end the program. */
+/* Returns a reply's first line; an error ends the program. */
 static const char *reply(void)
 {
 	static char line[256];

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Sequential reads and writes, half of each, a page at a time: nine pages in ten
- * from a hot range that is swept again and again, the others from a sweep over
- * everything.  The hot range moves.
+ * are of a hot range, which is swept again and again, and the others of a sweep
+ * over all data.  The hot range moves.
  *
- *	mib=256		all of it
- *	hot=51		the hot range, in MiB: a fifth
- *	move=5		seconds after which it is elsewhere; 0: never
- *	places=2	where it is in turn: so many places of its size, side by side,
- *			from the end, which is touched last
+ *	mib=256		size of the data
+ *	hot=51		size of the hot range in MiB: a fifth
+ *	move=5		seconds after which the hot range changes its place; 0: never
+ *	places=2	number of places that the hot range has in turn, side by side,
+ *			from the end of the data on, which is touched last
  */
 #include <err.h>
 
 #include "bench.h"
 
 #define WORDS	(PAGE / 8)
-#define CHUNK	10	/* pages, one of them anywhere */
+#define CHUNK	10	/* number of pages, one of them in all data */
 
 struct sweep {
 	size_t at, length;	/* pages */
@@ -30,7 +30,7 @@ static double heat(size_t page)
 		0.1 / pages;
 }
 
-/* The next page; a round writes the pages that the one before has read. */
+/* Returns the next page.  A round writes the pages that the round before has read. */
 static size_t next_page(struct sweep *s, bool *write)
 {
 	size_t at = s->at;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Debian's sqlite3 with a database in memory: nine statements in ten are about
- * the rows that were inserted last; half read a row, half update it.
+ * Debian's sqlite3 with a database in memory: nine statements in ten access the
+ * rows that were inserted last.  Half of the statements read a row, half update
+ * a row.
  *
- *	rows=200000	of 1000 bytes and their keys
- *	hot=40000	rows
+ *	rows=200000	number of rows, of 1000 bytes and a key
+ *	hot=40000	number of hot rows
  */
 #include <err.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A driver that breaks the rules, to test that the device and hmemd survive it.
- * Parameter mode says how, see the table at the end; it takes the place of
- * virtio_hmem, which must not be loaded.
+ * The parameter "mode" selects the rule (see the table at the end).  virtio_hmem
+ * must not be loaded at the same time.
  */
 #include <linux/io.h>
 #include <linux/mod_devicetable.h>
@@ -23,7 +23,7 @@ MODULE_PARM_DESC(mode, "what to do wrong");
 
 #define BUF_SIZE	16384
 #define MAX_ANSWERS	512
-/* It scans nothing: those of hints and results. */
+/* The queues of hints and results; this driver does not scan. */
 #define EVIL_VQS	(VIRTIO_HMEM_VQ_RESULT + 1)
 
 struct evil {
@@ -55,7 +55,7 @@ static unsigned int size(unsigned int num)
 	        num * sizeof(struct virtio_hmem_result);
 }
 
-/* The right answer, all hints being refused: what modes then spoil. */
+/* Writes the right answer, which refuses all hints; modes then make it wrong. */
 static unsigned int honest(struct evil *evil)
 {
 	struct virtio_hmem_result_batch *out = evil->out;
@@ -176,7 +176,7 @@ static void answer_new_gfn(struct evil *evil)
 {
 	unsigned int len = honest(evil);
 
-	/* Said to have moved, to where there is no memory. */
+	/* The page is said to have moved to a frame where there is no memory. */
 	evil->out->results[0].status = VIRTIO_HMEM_S_OK;
 	evil->out->results[0].reason = VIRTIO_HMEM_R_MOVED;
 	evil->out->results[0].new_gfn = cpu_to_le64(1ULL << 36);
@@ -191,7 +191,7 @@ static void answer_missing(struct evil *evil)
 	send(evil, len);
 }
 
-/* The same batch is finished twice. */
+/* Finishes the same batch twice. */
 static void answer_twice(struct evil *evil)
 {
 	unsigned int len = honest(evil);
@@ -200,7 +200,7 @@ static void answer_twice(struct evil *evil)
 	send(evil, len);
 }
 
-/* More results than there were hints, a few at a time. */
+/* Sends more results than there were hints, a few at a time. */
 static void answer_endless(struct evil *evil)
 {
 	unsigned int i, len = honest(evil);
@@ -210,7 +210,7 @@ static void answer_endless(struct evil *evil)
 		send(evil, len);
 }
 
-/* Lies that nobody can see: all pages are said to be in one frame. */
+/* Lies that break no rule: all pages are said to be in one frame. */
 static void answer_liar(struct evil *evil)
 {
 	unsigned int len = honest(evil);
@@ -222,7 +222,7 @@ static void answer_liar(struct evil *evil)
 		res->status = VIRTIO_HMEM_S_OK;
 		res->reason = VIRTIO_HMEM_R_MOVED;
 		res->order = 0;
-		/* As large a frame number as both nodes can have. */
+		/* A high frame number, which is valid whichever node the page is in. */
 		res->new_gfn = cpu_to_le64(0x12000);
 	}
 	evil->out->foreign_moves = cpu_to_le64(U64_MAX);
@@ -258,7 +258,7 @@ static void answer_loop(struct evil *evil)
 	virtqueue_kick(vq);
 }
 
-/* A descriptor of memory that is not there. */
+/* A descriptor of an address without memory. */
 static void answer_nowhere(struct evil *evil)
 {
 	struct virtqueue *vq = evil->vqs[VIRTIO_HMEM_VQ_RESULT];
@@ -277,8 +277,8 @@ static void answer_nowhere(struct evil *evil)
 static const struct {
 	const char *mode;
 	void (*answer)(struct evil *evil);
-	unsigned int hint_size;		/* 0: as it should be */
-	bool readable;			/* the hint buffer is for the device to read */
+	unsigned int hint_size;		/* size of a hint buffer; 0: the right one */
+	bool readable;			/* the device can only read the hint buffer */
 } modes[] = {
 	{ "honest", answer_honest },
 	{ "short", answer_short },

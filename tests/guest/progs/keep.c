@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory whose contents are known:  keep MIB STOP
+ * Check the contents of memory again and again:  keep MIB STOP
  *
- * Fills so much, says "filled", and then reads and changes all of it again and again
- * until the file STOP is there.  Ends with status 1 if a word is not what it was.
+ * Fills MIB of memory, prints "filled", and then reads and changes all of it until the
+ * file STOP exists.  Exits with 1 if a word has changed.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return 2;
-	/* One word in eight: the processor is emulated. */
+	/* One word in eight is enough, because the processor is emulated. */
 	for (i = 0; i < words; i += 8)
 		p[i] = i;
 	printf("filled\n");

@@ -17,7 +17,7 @@
 #define MPOL_DEFAULT	0
 #define MPOL_BIND	2
 #define REGIONS		16
-#define SAMPLED		2048	/* pages */
+#define SAMPLED		2048	/* number of pages whose moves are watched */
 
 uint64_t bench_random_state;
 
@@ -40,7 +40,7 @@ static bool warm;
 
 /* Placement */
 
-/* From now on this program's memory comes from that node, -1: from any. */
+/* New memory of this program comes from this node, or with -1 from any node. */
 static void bind_to(int node)
 {
 	unsigned long mask = 1ul << node;
@@ -112,7 +112,7 @@ void *bench_map(size_t bytes, double (*heat)(size_t page))
 	return r->base;
 }
 
-/* Bytes free on node 0. */
+/* The number of free bytes on node 0. */
 static size_t free_dram(void)
 {
 	FILE *f = fopen("/sys/devices/system/node/node0/meminfo", "r");
@@ -153,7 +153,7 @@ void bench_fill(void)
 		return;
 	if (strcmp(place, "oracle"))
 		errx(2, "place=%s: use first-touch, nvm or oracle", place);
-	/* A page for each page would fill what it is about: none is kept. */
+	/* The list of pages must not use node 0, which it is to fill, and is freed. */
 	bind_to(1);
 	for (int i = 0; i < nr_regions; i++)
 		n += regions[i].pages;
@@ -194,14 +194,14 @@ void bench_touch(void *at, size_t bytes)
 /* Time and results */
 
 /*
- * Where a sample of the pages lies, to see pages that go to and fro.  Asking is
- * no access, and costs about 0.1 % of the time.
+ * The nodes of a sample of pages, which show pages that move repeatedly.  To
+ * read them is no access to the pages, and costs about 0.1 % of the time.
  */
 static void *sampled[SAMPLED];
-static int where[SAMPLED];		/* node; negative: not there */
+static int where[SAMPLED];		/* node; negative: the page is not in memory */
 static bool has_moved[SAMPLED];
 static size_t nr_sampled;
-static uint64_t moves, repeated;	/* seen; ... of those that had moved before */
+static uint64_t moves, repeated;	/* all moves; moves of pages that had moved before */
 
 static void watch_pages(void)
 {

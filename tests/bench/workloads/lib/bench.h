@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a workload of the benchmark is written with.  A whole one:
+ * The library that workloads of the benchmark use.  A complete workload:
  *
  *	int main(int argc, char **argv)
  *	{
@@ -19,19 +19,19 @@
  *		return 0;
  *	}
  *
- * Options are KEY=VALUE arguments.  All workloads know
- *	seconds=20	guest time that is measured
- *	warmup=1	guest time before that, after the data has been filled
+ * Options are KEY=VALUE arguments.  All workloads have these options:
+ *	seconds=20	guest time to measure
+ *	warmup=1	guest time between filling the data and measuring
  *	interval=0.25	guest time between two lines of output
- *	seed=1		of all random numbers
+ *	seed=1		seed of all random numbers
  *	place=first-touch
  *			oracle: the pages with the most accesses go to node 0
  *			nvm: all memory of the program, and of programs that it
  *			runs, comes from node 1
  *	reserve=16	MiB of node 0 that the oracle leaves free
- *	thp=0		1: let the data have transparent huge pages
+ *	thp=0		1: allow transparent huge pages for the data
  *
- * Everything that is printed begins with "bench: ".  Times are guest time.
+ * Each line of output begins with "bench: ".  Times are guest time.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -43,7 +43,7 @@
 #define MIB		(1ull << 20)
 #define PAGE		4096ull
 
-/* Random numbers (xorshift64*), always the same for the same seed. */
+/* The state of the random numbers (xorshift64*), which repeat with the seed. */
 extern uint64_t bench_random_state;
 
 static inline uint64_t bench_random(void)
@@ -57,13 +57,13 @@ static inline uint64_t bench_random(void)
 	return x * 0x2545f4914f6cdd1d;
 }
 
-/* A number below n, without the slow division. */
+/* A random number below n, without a slow division. */
 static inline uint64_t bench_below(uint64_t n)
 {
 	return (bench_random() >> 32) * n >> 32;
 }
 
-/* Spreads numbers over all of 64 bits, one to one. */
+/* Maps 64-bit numbers one to one to numbers that look random. */
 static inline uint64_t bench_mix(uint64_t x)
 {
 	x ^= x >> 30;
@@ -73,48 +73,49 @@ static inline uint64_t bench_mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
-/* Read the arguments; a malformed one ends the program. */
+/* Reads the arguments; a malformed one ends the program. */
 void bench_options(int argc, char **argv);
 
-/* The value of an option, or the default; a word must be known to bench_word. */
+/* The value of an option as a number or as a word; value is the default. */
 double bench_option(const char *name, double value);
 const char *bench_word(const char *name, const char *value);
 
 /*
- * Address space for data, not yet touched.  heat(i) tells how often page i of
- * it is accessed in the long run, in any unit that is the same for all data of
- * the workload; NULL stands for 1.  Only the oracle uses it.
+ * Maps address space for data, without touching it.  heat(i) is how often the
+ * program accesses page i in the long run, in a unit that is the same for all
+ * data of the workload; NULL means 1 for all pages.  Only the oracle uses heat.
  */
 void *bench_map(size_t bytes, double (*heat)(size_t page));
 
 /*
- * Place what has been mapped: nothing to do for first-touch; the oracle touches
- * the hottest pages on node 0 and all others on node 1.
+ * Places all mapped pages.  The oracle touches the hottest pages on node 0 and
+ * all others on node 1; with first-touch there is nothing to do.
  */
 void bench_fill(void);
 
-/* Write to each page of what has been mapped, if it does not matter what. */
+/* Writes arbitrary data to each page, for programs that need no certain data. */
 void bench_touch(void *at, size_t bytes);
 
-/* ns of guest time. */
+/* Guest time in ns. */
 uint64_t bench_now(void);
 
 /*
- * The data is there: begin to model what memory costs, and to warm up.  unit is that of throughput, and one of
- * it is scale operations a second (or done at all, see bench_job).
+ * Call this when the data is filled: the simulator begins to model memory, and
+ * the warm-up begins.  unit: the unit of throughput; scale: the number of
+ * operations per second that are one unit.
  */
 void bench_start(const char *unit, double scale);
 
 /*
- * n more operations are done.  Begins the region of interest once it is warm,
- * prints a line each interval, and when time is up prints the result, ends the
- * region and returns false.
+ * Call this after each n operations.  Begins the region of interest after the
+ * warm-up, and prints a line each interval.  When the time is up, prints the
+ * result, ends the region and returns false.
  */
 bool bench_count(uint64_t n);
 
 /*
- * For a workload that is one job of fixed size: bench_start() with warmup=0 and
- * a long time, then this when it is done.
+ * Call this at the end of a workload that is one job of fixed size, and that has
+ * begun with warmup=0 and a long time.
  */
 void bench_done(void);
 

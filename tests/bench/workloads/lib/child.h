@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Programs of Debian's that a workload runs and talks to. */
+/* Runs a program of Debian for a workload. */
 #ifndef CHILD_H
 #define CHILD_H
 
@@ -8,17 +8,17 @@
 
 struct child {
 	pid_t pid;
-	FILE *in;	/* its standard input; NULL unless asked for */
-	FILE *out;	/* its standard output; NULL unless asked for */
+	FILE *in;	/* the program's standard input; NULL without talk */
+	FILE *out;	/* the program's standard output; NULL without talk */
 };
 
 /*
- * Run a program, with pipes if talk is not zero, else without input and output.
- * One that cannot be run ends with status 127.
+ * Runs a program, with pipes if talk is not zero, otherwise without input and
+ * output.  If that fails, the child ends with status 127.
  */
 struct child child_run(char *const argv[], int talk);
 
-/* End it at once. */
+/* Kills the program. */
 void child_kill(struct child *c);
 
 #endif /* CHILD_H */

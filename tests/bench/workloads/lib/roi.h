@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Marks for the simulator: a no-op whose displacement carries the operation.
- * Any processor skips it; the simulator's plugin sees it translated.
+ * Marks for the simulator: a no-op instruction whose displacement names the
+ * operation.  Processors ignore it; the simulator's plugin recognizes it.
  */
 #ifndef ROI_H
 #define ROI_H
@@ -11,7 +11,7 @@
 	__asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00\n\t"		\
 			 ".long 0x686d0000 | " ROI_STRING(op) ::: "memory")
 
-/* The simulator begins to model what memory costs. */
+/* The simulator begins to model the cost of memory. */
 static inline void roi_start(void)
 {
 	ROI_OP(5);

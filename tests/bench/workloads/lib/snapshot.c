@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* See snapshot.h.  What is not there (no DAMON, no driver) is left out. */
+/* See snapshot.h.  Without DAMON or the driver, their counters are left out. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
@@ -94,7 +94,7 @@ static void see_vm(void *data, const char *name, uint64_t n)
 		printf("bench: count %s %s %lu\n", (const char *)data, name, n);
 }
 
-/* DAMON brings its statistics up to date when asked. */
+/* DAMON updates its statistics only on request. */
 static void print_damon(const char *moment)
 {
 	glob_t g;
@@ -167,7 +167,7 @@ static void print_hmem(const char *moment)
 	}
 }
 
-/* Threads of the kernel are those without a command line. */
+/* A thread without a command line is one of the kernel's. */
 static void print_threads(const char *moment)
 {
 	static struct thread {
