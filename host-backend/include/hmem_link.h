@@ -248,15 +248,15 @@ struct hmem_link_tick_done {
 };
 
 /*
- * Sizes of all tiers, in bytes.  Sent whenever they change, but no more often than once
- * in 10 ms of guest time, and in answer to each RESIZE.  As long as none has come on the
- * connection, each tier has all of its memory, and that is requested.
+ * Sizes of all tiers, in bytes.  The device sends SIZES after changes, at most once in 10 ms
+ * of guest time, and in answer to each RESIZE.  Until the first SIZES of a connection, the
+ * requested and the actual size of each tier are the size of its memory.
  */
 struct hmem_link_size {
-	uint64_t requested;	/* what the guest's driver is asked for */
+	uint64_t requested;	/* the size that the guest's driver is to reach */
 	uint64_t actual;	/* memory that the guest has not given up */
-	uint64_t free;		/* of this, not used, as the driver says; 0: not known */
-	uint32_t why;		/* VIRTIO_HMEM_WHY_*: requested and actual still differ */
+	uint64_t free;		/* the part of actual that the driver says is unused; 0: unknown */
+	uint32_t why;		/* VIRTIO_HMEM_WHY_*: why requested and actual differ */
 	uint32_t padding;
 };
 
@@ -264,7 +264,7 @@ struct hmem_link_sizes {
 	struct hmem_link_size tiers[HMEM_LINK_MAX_TIERS];	/* zero from num_tiers on */
 };
 
-/* The tier is to have so much memory.  What the tier has follows in SIZES. */
+/* Requests a size of a tier.  The actual size follows in SIZES. */
 struct hmem_link_resize {
 	uint32_t tier;		/* below num_tiers, with a unit that is not 0 */
 	uint32_t padding;

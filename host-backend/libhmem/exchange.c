@@ -10,7 +10,10 @@ struct chooser {
 	double gain_ns;
 };
 
-/* What an exchange of two pages saves; nothing if it does not pay. */
+/*
+ * The time that an exchange of two pages saves, less the time that it takes: while their rates
+ * last (now), and until the horizon (all).  At most 0 if the exchange does not pay.
+ */
 static double gain_now(const struct chooser *c, unsigned int hot, unsigned int cold)
 {
 	return (c->hot->now[hot] - c->cold->now[cold]) * c->access_ns - 4 * c->move_ns;
@@ -24,7 +27,7 @@ static double gain_all(const struct chooser *c, unsigned int hot, unsigned int c
 	return now > -2 * c->move_ns ? all - 2 * c->move_ns : 0;
 }
 
-/* As many pages of both ranks as there are. */
+/* Chooses as many pages of both ranks as both have. */
 static void take(struct chooser *c, unsigned int hot, unsigned int cold, double gain_ns)
 {
 	uint64_t hots = c->hot->count[hot] - c->hot->take[hot];
@@ -55,7 +58,7 @@ void hmem_exchange_order(const double values[HMEM_CLASSES], uint8_t order[HMEM_C
 	}
 }
 
-/* The hottest change places with the coldest for which that saves time. */
+/* The hottest pages change places with the coldest pages for which that saves time. */
 static void choose(struct chooser *c, bool now)
 {
 	uint8_t hots[HMEM_CLASSES], colds[HMEM_CLASSES];

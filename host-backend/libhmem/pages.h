@@ -54,7 +54,7 @@ struct hmem_heat {
 	 * @incomplete then matters.
 	 */
 	struct hmem_rates *rates;
-	/* With rates: the window was about this part of memory, one of so many. */
+	/* With rates: the window has observed @part, one of @parts equal parts of memory. */
 	uint32_t part, parts;
 	/* With rates: the window was a look at @part.  Otherwise records stay as they are. */
 	bool look;
@@ -89,7 +89,7 @@ struct hmem_pages {
 	uint16_t *heat;
 	/* With rates: the recent estimate; heat is the long estimate. */
 	uint8_t *recent;
-	/* Is the page in flight, until when is it refused, how often was it: refusals.c. */
+	/* In flight, refused until when, and how often: see refusals.c. */
 	uint16_t *state;
 	/*
 	 * By block: how many idle pages may be hinted at a time, 0 .. 64, in the encoding of

@@ -10,31 +10,34 @@
 #define PAGES_PER_MIB	256u
 
 /*
- * Bucket sort: count each rank, decide how many to take of it, then place.  Ranks go from
- * cold to hot.
+ * Bucket sort: count the pages of each rank, decide how many to take of each rank, then pick
+ * the pages.  Rank 0 is the coldest.
  */
 struct side {
-	uint8_t rank[HMEM_BUCKETS];	/* of each bucket */
-	/* Pages, and what is still to be taken; by rates, accesses of each. */
+	uint8_t rank[HMEM_BUCKETS];	/* the rank of each bucket */
+	/*
+	 * By rank: the number of pages, and of pages still to take; by rates, a page's
+	 * accesses.
+	 */
 	struct hmem_exchange_side ranks;
 	/* The rank of idle pages. */
 	unsigned int idle;
-	uint32_t place[HMEM_BUCKETS];	/* where the next one of a rank goes */
+	uint32_t place[HMEM_BUCKETS];	/* by rank: the index of the next page in @moves */
 	uint32_t taken;
-	/* Still to be taken of those that are not idle. */
+	/* Pages still to take that are not idle. */
 	uint32_t warm;
-	/* Most are from this bucket. */
+	/* The rank with most of the pages to take. */
 	unsigned int most;
-	/* All heats to be taken are between these. */
+	/* The least and the greatest heat that a page to take can have. */
 	uint16_t least, greatest;
 	struct hmem_move *moves;
 };
 
-/* The steps of a plan that is being made. */
+/* The steps in which a plan is made. */
 enum phase {
-	COUNTING,	/* what of each bucket may be taken */
-	PICKING,	/* from where the last plan found cold pages, to the end */
-	PICKING_ON,	/* and from the beginning to there */
+	COUNTING,	/* count the pages of each rank that may be taken */
+	PICKING,	/* pick pages, from where the last plan found cold pages to the end */
+	PICKING_ON,	/* pick pages from the beginning to there */
 };
 
 struct hmem_sorter {
@@ -42,20 +45,20 @@ struct hmem_sorter {
 	/* The next slot of this step. */
 	uint64_t next;
 	struct hmem_plan_limits limits;
-	struct side hot;	/* of the slower tiers */
-	struct side cold;	/* of tier 0 */
-	/* Left to place; the walk ends early when there is nothing more. */
+	struct side hot;	/* pages of the slower tiers */
+	struct side cold;	/* pages of tier 0 */
+	/* Pages still to pick; picking ends early when none is left. */
 	uint32_t left;
-	/* The last one placed of the bucket that most are of. */
+	/* The slot of the last cold page that was picked of the rank cold.most. */
 	uint64_t last_cold;
-	/* Buckets between pages that change places. */
+	/* The smallest difference, in buckets, between pages that change places. */
 	unsigned int apart;
 	double gain_ns;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
 {
-	/* No overflow: a window is at most an hour, 2^42 ns; a rate 2^16. */
+	/* This cannot overflow: a window is at most an hour, 2^42 ns, and a rate at most 2^16. */
 	uint64_t ms = window_ns / 1000000;
 	uint64_t pages;
 
@@ -91,21 +94,24 @@ static uint64_t idle_of(const struct hmem_pages *p, const struct side *side,
 	return idle;
 }
 
-/* Which of the block may be taken: to be promoted, whoever; they are worth asking. */
+/*
+ * The pages of the block that may be taken.  To demote a page that will not move costs a place
+ * in the plan, so only willing pages are demoted.  All eligible hot pages are worth a try.
+ */
 static uint64_t may_take(const struct hmem_pages *p, const struct hmem_sorter *s,
 			 const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_willing(p, b) : hmem_pages_eligible(p, b);
 }
 
-/* The number of idle pages that may be taken from the block. */
+/* The number of idle pages of the block that may be taken. */
 static unsigned int quota_of(const struct hmem_pages *p, const struct hmem_sorter *s,
 			     const struct side *side, const struct hmem_block *b)
 {
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
 }
 
-/* The counts have all pages: subtract those of the block that may not be taken. */
+/* The counts begin with all pages: subtract pages of the block that may not be taken. */
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
 {
@@ -127,7 +133,10 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	return true;
 }
 
-/* By heat, hottest against coldest, a rank of each at a time, up to @n pairs. */
+/*
+ * Chooses up to @n pairs by heat: the hottest rank with the coldest rank, as many as possible,
+ * then the next ranks.
+ */
 static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
 {
 	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
@@ -167,13 +176,13 @@ static uint64_t left_of(const struct side *side, unsigned int rank)
 	return side->ranks.count[rank] - side->ranks.take[rank];
 }
 
-/* Choose @room of the coldest pages besides. */
+/* Chooses up to @room more of the coldest pages, to make room in tier 0. */
 static void make_room(struct hmem_sorter *s, uint32_t room)
 {
 	for (unsigned int i = 0; i < HMEM_BUCKETS && room; i++) {
 		uint64_t m = left_of(&s->cold, i);
 
-		/* What is warm stays, however full the tier is. */
+		/* Warm pages stay, however full the tier is. */
 		if (m && !makes_room(s, i))
 			break;
 		if (m > room)
@@ -183,7 +192,7 @@ static void make_room(struct hmem_sorter *s, uint32_t room)
 	}
 }
 
-/* Up to @n pairs, then @room more of tier 0. */
+/* Chooses up to @n pairs, and up to @room more pages of tier 0. */
 static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 {
 	const struct hmem_plan_limits *l = &s->limits;
@@ -196,8 +205,8 @@ static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
 	make_room(s, room);
 }
 
-/* There is room for @spare promotions, so the warmest of the chosen cold pages stay. */
-static void save(struct side *cold, uint32_t spare)
+/* Tier 0 has room for @spare promotions, so the warmest of the chosen cold pages stay. */
+static void keep_warmest(struct side *cold, uint32_t spare)
 {
 	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {
 		uint32_t m = cold->ranks.take[i] < spare ? cold->ranks.take[i] : spare;
@@ -207,7 +216,7 @@ static void save(struct side *cold, uint32_t spare)
 	}
 }
 
-/* Where each bucket's pages go, first to last. */
+/* Computes where in @moves the pages of each rank go. */
 static void place_from(struct side *side, bool hottest_first)
 {
 	uint32_t at = 0;
@@ -302,7 +311,7 @@ void hmem_plan_clear(struct hmem_plan *plan)
 	plan->next_promote = plan->next_demote = 0;
 }
 
-/* A bucket is coarser than the heat: equal buckets are never apart. */
+/* At least 1, because pages of the same bucket can differ by less than @hysteresis. */
 static unsigned int buckets_apart(uint32_t hysteresis)
 {
 	unsigned int apart = HMEM_BUCKET(hysteresis);
@@ -310,7 +319,7 @@ static unsigned int buckets_apart(uint32_t hysteresis)
 	return apart < 1 ? 1 : apart;
 }
 
-/* Rank classes by their accesses until the horizon, @all. */
+/* Ranks classes by their accesses until the horizon, which are @all. */
 static void rank_classes(struct side *side, const double all[HMEM_CLASSES],
 			 const double now[HMEM_CLASSES])
 {
@@ -363,19 +372,19 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 	return 0;
 }
 
-/* All is counted: decide what to take.  1: nothing, 0: it is to be picked. */
+/* Decides at the end of counting what to take.  Returns 0, or 1 if the plan is empty. */
 static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err *err)
 {
 	struct hmem_sorter *s = plan->sorter;
 	const struct hmem_plan_limits *limits = &s->limits;
 	uint32_t room = limits->room, most;
 
-	/* What is not used at all is not promoted. */
+	/* Idle pages are not promoted. */
 	s->hot.ranks.count[s->hot.idle] = 0;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
 	choose(s, (limits->budget - room) / 2, room);
-	save(&s->cold, limits->spare);
+	keep_warmest(&s->cold, limits->spare);
 	plan->gain_ns = s->gain_ns;
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);
@@ -396,10 +405,13 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	return 0;
 }
 
-/* Go on with this step, up to @end.  True: it is through, or @fn wants no more. */
-static bool go_on(struct hmem_sorter *s, const struct hmem_pages *p, uint64_t slots,
-		  uint64_t end, bool (*fn)(const struct hmem_pages *p,
-					   const struct hmem_block *b, void *arg))
+/*
+ * Continues this step by @slots, up to @end.  Returns true at the end of the step, or when @fn
+ * has returned false.
+ */
+static bool continue_step(struct hmem_sorter *s, const struct hmem_pages *p, uint64_t slots,
+			  uint64_t end, bool (*fn)(const struct hmem_pages *p,
+						   const struct hmem_block *b, void *arg))
 {
 	uint64_t to = slots < end - s->next ? s->next + slots : end;
 	bool all = hmem_pages_walk(p, s->next, to, fn, s);
@@ -415,10 +427,10 @@ int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 
 	switch (s->phase) {
 	case COUNTING:
-		return go_on(s, p, slots, p->num_slots, count_fn) ?
+		return continue_step(s, p, slots, p->num_slots, count_fn) ?
 		       decide(plan, p, err) : 0;
 	case PICKING:
-		if (!go_on(s, p, slots, p->num_slots, pick_fn))
+		if (!continue_step(s, p, slots, p->num_slots, pick_fn))
 			return 0;
 		s->phase = PICKING_ON;
 		s->next = 0;
@@ -426,7 +438,7 @@ int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 			return 0;
 		break;
 	case PICKING_ON:
-		if (!go_on(s, p, slots, p->cursor, pick_fn))
+		if (!continue_step(s, p, slots, p->cursor, pick_fn))
 			return 0;
 		break;
 	}
@@ -456,7 +468,7 @@ static struct hmem_hint next_promotion(struct hmem_plan *plan)
 	return hint_of(&plan->promote[plan->next_promote++], 0);
 }
 
-/* The page goes where its counterpart comes from. */
+/* The demoted page goes to the tier that its counterpart comes from. */
 static struct hmem_hint next_demotion(struct hmem_plan *plan)
 {
 	uint32_t at = plan->next_demote++, more = 0;
@@ -473,8 +485,8 @@ uint32_t hmem_plan_batch(struct hmem_plan *plan, struct hmem_hint *hints, uint32
 	uint32_t n = 0, pairs;
 
 	/*
-	 * First those for which there is room, or those that make room for others: in
-	 * batches of their own, since the driver takes demotions and promotions in turns.
+	 * First promotions for which there is room, or demotions that make room.  These are in
+	 * batches of their own, because the driver takes demotions and promotions in turns.
 	 */
 	for (; n < max && promotions > demotions; promotions--)
 		hints[n++] = next_promotion(plan);
@@ -482,7 +494,7 @@ uint32_t hmem_plan_batch(struct hmem_plan *plan, struct hmem_hint *hints, uint32
 		hints[n++] = next_demotion(plan);
 	if (n)
 		return n;
-	/* Then there is a demotion for every promotion. */
+	/* Now there is a demotion for each promotion. */
 	pairs = demotions < max / 2 ? demotions : max / 2;
 	for (uint32_t i = 0; i < pairs; i++)
 		hints[n++] = next_demotion(plan);

@@ -13,11 +13,11 @@
 
 enum hmem_policy_kind {
 	HMEM_POLICY_OFF,	/* pages move only by hand */
-	HMEM_POLICY_OBSERVE,	/* as off, but heat is tracked */
+	HMEM_POLICY_OBSERVE,	/* like off, but heat is tracked */
 	HMEM_POLICY_WRITES,	/* the most written pages move to tier 0 */
-	HMEM_POLICY_HMMV,	/* the hottest pages do, reads and writes alike */
-	HMEM_POLICY_HMVISOR,	/* the same, but writes weigh as much as they suffer more */
-	HMEM_POLICY_AUTO,	/* by access rates, in saved time: rates.h, bursts.h */
+	HMEM_POLICY_HMMV,	/* the hottest pages move; reads and writes count alike */
+	HMEM_POLICY_HMVISOR,	/* like hmmv, but writes weigh more, by the tiers' latencies */
+	HMEM_POLICY_AUTO,	/* moves that save time, by access rates: rates.h, bursts.h */
 	HMEM_POLICY_MAX
 };
 
@@ -40,9 +40,9 @@ struct hmem_policy {
 	uint32_t headroom;	/* extra pages to demote when tier 0 was found full */
 	uint32_t decay;		/* each window counts for 1/2^decay of the heat */
 	uint32_t weight;	/* a write in percent of a read; 0: the policy's default */
-	uint32_t levels;	/* of the multi-level queue; 0: none */
+	uint32_t levels;	/* number of levels of the multi-level queue; 0: no queue */
 	uint32_t track;		/* enum hmem_track */
-	uint32_t faults;	/* per second that a dirty log may cause: sample.h */
+	uint32_t faults;	/* faults per second that a dirty log may cause: sample.h */
 	uint32_t horizon;	/* s: moved pages are expected to be used alike this long */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };

@@ -67,9 +67,9 @@ static double clamp(double v, double low, double high)
 }
 
 /*
- * In octaves: how far a look of one second moves an estimate.  The look has said that a used
- * page is at most @apart octaves below one use per look, and an unused page at most so many
- * above.
+ * How far, in octaves, a look of one second moves an estimate.  The look is taken to say that a
+ * used page is at most @apart octaves below one use per look, and that an unused page is at
+ * most @apart octaves above that.
  */
 static double step(double octaves, double variance, bool used, double apart)
 {
@@ -78,7 +78,7 @@ static double step(double octaves, double variance, bool used, double apart)
 	return most_likely(from * M_LN2, variance, used) / M_LN2 - octaves;
 }
 
-/* What an index of the tables stands for, if looks were a second long. */
+/* The base-2 logarithm of the rate for an index of the tables, if looks lasted one second. */
 static double octaves_of(unsigned int index)
 {
 	return ((int)index + HMEM_RATE_SHIFT_LEAST + 0.5) / 8 + HMEM_RATE_LEAST;
@@ -117,7 +117,10 @@ void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 
 void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 {
-	/* By a fifth at a time: the tables take longer to make than some looks last. */
+	/*
+	 * Change the variance in steps of about a fifth, because to make the tables takes
+	 * longer than some looks.
+	 */
 	double looks = exp2(floor(4 * log2(1 / FIRST_VARIANCE + r->looks / 2.0)) / 4);
 	double variance = fmax(LONG_VARIANCE, 1 / looks);
 	double apart = r->looks < FIRST_LOOKS ? RECENT_OCTAVES : LONG_OCTAVES;
@@ -127,7 +130,7 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 	r->shift = clamp(lrint(8 * log2(r->look_s)), HMEM_RATE_SHIFT_LEAST,
 			 (int)HMEM_RATE_STEPS - 256 + HMEM_RATE_SHIFT_LEAST) -
 		   HMEM_RATE_SHIFT_LEAST;
-	/* Not before there is a look: most VMs have other policies. */
+	/* Most VMs have other policies, so these tables are made only for the first look. */
 	if (!r->looks)
 		make_recent_steps(r);
 	if (variance != r->variance || apart != r->apart)
@@ -136,7 +139,7 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 	memset(r->used, 0, sizeof(r->used));
 }
 
-/* Half a use more: where none was seen, one may have been near. */
+/* The mean of a rate whose uses were counted: half a use more, so that it is never 0. */
 static double mean_of(const struct hmem_rate *m)
 {
 	return (m->uses + 0.5) / m->seconds;
@@ -153,7 +156,10 @@ static void measure(struct hmem_rate *m, uint64_t looked, uint64_t used, double 
 {
 	double seconds = looked * look_s, uses = used, unused = looked - used, x;
 
-	/* The next page might not have been: that is a bound, which says nothing if known. */
+	/*
+	 * If all pages were used, the rate is a lower bound: half a page less gives its value.
+	 * A bound below the known mean tells nothing.
+	 */
 	if (used == looked)
 		unused = 0.5;
 	if (used == looked && m->seconds > 0 && mean_of(m) * look_s > log(looked / unused))
@@ -171,7 +177,7 @@ static void forget(struct hmem_rate *m, double look_s)
 {
 	m->uses *= KEEP;
 	m->seconds *= KEEP;
-	/* Less than one page tells in one look is nothing. */
+	/* A sum smaller than that of one page in one look tells nothing. */
 	if (m->seconds < look_s)
 		*m = (struct hmem_rate) { 0 };
 }
@@ -183,8 +189,8 @@ static double log_precision(const struct hmem_rate *m)
 }
 
 /*
- * What a class is expected to do: what its neighbours do, in proportion to their
- * estimates, and what was measured of itself, each as far as it is sure.
+ * Estimates the rate of a class: the mean of the rates that its neighbours suggest (in
+ * proportion to their estimates) and of its own measurements, weighted by precision.
  */
 static void smooth(struct hmem_rates *r, unsigned int class)
 {
@@ -216,7 +222,10 @@ static void smooth(struct hmem_rates *r, unsigned int class)
 	r->error[class] = 1 / sqrt(precision + own);
 }
 
-/* The rate of a level is that of the pages of all its classes, over a longer time. */
+/*
+ * Measures the rate of a level, which is that of the pages of all its classes, over a longer
+ * time.
+ */
 static void measure_level(struct hmem_rates *r, unsigned int level)
 {
 	struct hmem_long_rate *l = &r->levels[level];
@@ -261,7 +270,7 @@ double hmem_rates_factor(const struct hmem_rates *r, unsigned int class)
 	return exp(SURE * r->error[class]);
 }
 
-/* The accesses of a page of the class while its rate lasts, and until the horizon. */
+/* Computes the accesses of a page of the class while its rate lasts, and until the horizon. */
 static void foresee(struct hmem_rates *r, unsigned int class)
 {
 	const struct hmem_long_rate *level = &r->levels[class / 8];
@@ -290,7 +299,10 @@ static void compare(struct hmem_rates *r)
 		double factor = hmem_rates_factor(r, c);
 		struct hmem_rate now = { 0 };
 
-		/* A deviation that can be chance would be gone in any case. */
+		/*
+		 * Leave out deviations that can be chance, because these would be gone in any
+		 * case.
+		 */
 		if (!r->looked[c] || (was < later * factor && was > later / factor))
 			continue;
 		measure(&now, r->looked[c], r->used[c], r->look_s, 0);

@@ -26,7 +26,7 @@ static void average(uint16_t *heat, struct hmem_sample s,
 	}
 }
 
-/* The same with the target HMEM_HEAT_MAX for pages in @used, and 0 for others. */
+/* Does the same with the target HMEM_HEAT_MAX for pages in @used, and 0 for others. */
 static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
 {
 	const uint16_t low = (1u << decay) - 1;
@@ -41,7 +41,7 @@ static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
 	}
 }
 
-/* The same without the pages in @except. */
+/* Does the same, but leaves out the pages in @except. */
 static void average_except(uint16_t *heat, struct hmem_sample s,
 			   const struct hmem_heat *h, uint64_t except)
 {
@@ -65,7 +65,7 @@ struct update {
 	const struct hmem_heat *h;
 };
 
-/* Count the block's frames in @hist by heat.  Returns false if all heats are 0. */
+/* Counts the block's frames in @hist by heat.  Returns false if all heats are 0. */
 static bool count(uint64_t *hist, const uint16_t *heat)
 {
 	lanes any = { 0 }, differ = { 0 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Applies a window to one block by rates; a part of window.c. */
+/* Internal to window.c and window_rates.c: applies a window to one block. */
 #ifndef HMEM_WINDOW_H
 #define HMEM_WINDOW_H
 
 #include "refusals.h"
 
 /*
- * Is the block in the part that the window is about?  Multiplying by the golden ratio spreads
- * a run of blocks evenly over all parts: used memory comes in runs, and parts must be alike.
+ * Is the block in the part of memory that the window observes?  The product with the golden
+ * ratio spreads neighbouring blocks evenly over all parts, so that each part has its share of
+ * a run of used memory.
  */
 static inline bool hmem_window_part(const struct hmem_block *b, const struct hmem_heat *h)
 {
@@ -16,7 +17,7 @@ static inline bool hmem_window_part(const struct hmem_block *b, const struct hme
 	return (uint64_t)hash * h->parts >> 32 == h->part;
 }
 
-/* Finish a block: it is live from now on if @live, or if some page has a state. */
+/* Finishes a block, which is live from now on if @live is true, or if a page has a state. */
 static inline void hmem_window_keep(struct hmem_pages *p, const struct hmem_block *b,
 				    bool live)
 {
@@ -27,10 +28,13 @@ static inline void hmem_window_keep(struct hmem_pages *p, const struct hmem_bloc
 	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(&p->mlq[b->slot / 64]));
 }
 
-/* A block that is not live, and of which nothing was used. */
+/* Applies the window to a block that is not live, and has no used page. */
 void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b);
 
-/* Any other block.  The tracker found @s; pages in @copied were only copied by a move. */
+/*
+ * Applies the window to any other block, for rates.  The tracker found @s; pages in @copied
+ * were only copied by a move.
+ */
 void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 		       const struct hmem_block *b, struct hmem_sample s, uint64_t copied);
 

@@ -2,8 +2,8 @@
 #include "window.h"
 
 /*
- * Which frames' bits to clear, of a block in which @accessed were set in the window.  @late:
- * also those that are set by the time that they are cleared.
+ * Returns the frames of a block whose bits are to be cleared, if the bits of @accessed were
+ * found set.  @late: the tracker clears bits later, so bits that are set until then count, too.
  */
 static uint64_t rearm(struct hmem_mlq_block *mlq, uint64_t accessed, bool wanted, bool late)
 {
@@ -15,7 +15,7 @@ static uint64_t rearm(struct hmem_mlq_block *mlq, uint64_t accessed, bool wanted
 	return clear;
 }
 
-/* A look has found @used of the frames @looked. */
+/* Updates the records of the frames @looked, of which the look has found @used. */
 static void take(struct hmem_rates *r, const struct hmem_pages *p, uint64_t slot,
 		 uint64_t looked, uint64_t used)
 {
@@ -26,7 +26,7 @@ static void take(struct hmem_rates *r, const struct hmem_pages *p, uint64_t slot
 	}
 }
 
-/* Sort the block's frames into @hist by class; returns false if none was ever used. */
+/* Counts the block's frames in @hist by class.  Returns false if no frame was ever used. */
 static bool classify(uint64_t *hist, const struct hmem_pages *p, const struct hmem_block *b)
 {
 	uint16_t any = 0;
