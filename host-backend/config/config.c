@@ -11,7 +11,7 @@
 #include "numbers.h"
 
 #define MAX_NUM_VMS		65536u
-/* Of section's and key's names, for the INI parser. */
+/* The INI parser's limit for the length of names of sections and keys. */
 #define MAX_WORD	49u
 
 /* --- the daemon's settings --- */
@@ -199,7 +199,7 @@ static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
 	};
 }
 
-/* The text of @uuid, as people write a UUID. */
+/* Writes @uuid in the form that people use. */
 static void format_uuid(char text[37], const uint8_t uuid[16])
 {
 	for (unsigned int i = 0; i < 16; i++) {
@@ -221,7 +221,7 @@ void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t
 
 		if (strcasecmp(s->pattern, text) && fnmatch(s->pattern, name, 0))
 			continue;
-		/* All of them were checked when they were read. */
+		/* These settings were checked when they were read. */
 		for (unsigned int j = 0; j < s->num; j++)
 			set_vm(vm, s->settings[j].key, s->settings[j].value, NULL);
 		vm->from = s->file;
@@ -230,13 +230,13 @@ void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t
 
 /* --- files --- */
 
-/* What the INI parser's functions share. */
+/* The state of parse functions. */
 struct parse {
 	struct hmem_config *c;
 	const char *file, *text;
 	size_t left;
 	unsigned int line;
-	/* The code and the line of the first wrong setting; 0: none so far. */
+	/* The error code and the line of the first wrong setting; 0: none so far. */
 	int ret;
 	unsigned int wrong;
 	struct hmem_err *err;
@@ -244,7 +244,7 @@ struct parse {
 	char section[80], seen[512];
 };
 
-/* The next of @c's sections about VMs; NULL: no memory. */
+/* Adds a section about VMs to the configuration.  Returns NULL if there is no memory. */
 static struct hmem_vm_section *add_section(struct parse *p, const char *pattern)
 {
 	struct hmem_config *c = p->c;
@@ -308,7 +308,10 @@ static int note_key(struct parse *p, const char *key, struct hmem_err *err)
 	if (strstr(seen, word))
 		return hmem_fail(err, EINVAL, "'%.32s' is set twice in [%s] (an indented line "
 				 "continues the line before it)", key, p->section);
-	/* Too many keys to note can only be wrong ones. */
+	/*
+	 * If there are too many keys to note, some of them are unknown, which is an error
+	 * anyway.
+	 */
 	snprintf(seen + len, sizeof(p->seen) - len, "%s", word);
 	return 0;
 }
@@ -352,7 +355,7 @@ static int on_setting(void *user, const char *section, const char *key, const ch
 
 	if (p->ret)
 		return 0;
-	/* The parser cuts longer ones off. */
+	/* The parser would cut longer names off. */
 	if (strlen(section) >= MAX_WORD || strlen(key) >= MAX_WORD)
 		return fault(p, -EINVAL, "a section's or key's name is too long");
 	ret = apply_setting(p, section, key, value, &why);
@@ -388,7 +391,7 @@ int hmem_config_parse(struct hmem_config *c, const char *file, const char *text,
 	};
 	int line = ini_parse_stream(next_line, &p, on_setting, &p);
 
-	/* The parser counts lines that it does not understand as well. */
+	/* This includes lines that the parser does not understand. */
 	if (!line || (p.ret && (unsigned int)line >= p.wrong))
 		return p.ret;
 	if (line < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What hmemd is configured to do: hmemd.conf(5), and hmemd's options.  Both set the same
- * values by the same names, so a value has one check and one error message.
+ * The configuration of hmemd, from hmemd.conf(5) and hmemd's options.  Both set the same values
+ * by the same names, so each value has one check and one error message.
  *
  * A configuration is made in this order: hmem_config_init(), the files, the command line.
  * Later values replace earlier ones.
@@ -24,16 +24,16 @@ struct hmem_setting {
 
 /* A section [vm PATTERN]. */
 struct hmem_vm_section {
-	/* A UUID, or a pattern of names as fnmatch(3) has them. */
+	/* A UUID, or a pattern for names, in the form of fnmatch(3). */
 	char *pattern;
-	/* The file, for people. */
+	/* The file that has the section, for messages. */
 	char *file;
 	struct hmem_setting *settings;
 	unsigned int num;
 };
 
 struct hmem_config {
-	/* Section [daemon].  NULL: the default socket. */
+	/* From the section [daemon].  NULL: the default socket. */
 	char *socket, *vm_socket;
 	uint32_t max_vms, max_user_vms;
 	uint64_t max_frames;		/* of one VM */
@@ -41,7 +41,7 @@ struct hmem_config {
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
 	bool verbose;
 
-	/* The policy of VMs as far as no section sets it; from the command line. */
+	/* The policy of a VM for which no section sets one; from the command line. */
 	struct hmem_policy policy;
 
 	/* In the order of the files. */
@@ -62,7 +62,7 @@ struct hmem_vm_config {
 /* The largest weight of a VM in the pool. */
 #define HMEM_CONFIG_MAX_WEIGHT	1000u
 
-/* The defaults.  @host_memory: the host's memory in bytes. */
+/* Sets the defaults.  @host_memory: the host's memory in bytes. */
 void hmem_config_init(struct hmem_config *c, uint64_t host_memory);
 void hmem_config_free(struct hmem_config *c);
 
@@ -81,8 +81,8 @@ int hmem_config_parse(struct hmem_config *c, const char *file, const char *text,
 		      struct hmem_err *err);
 
 /*
- * The settings of the VM with this name and UUID.  If several sections match, the last one
- * that has a key counts.
+ * Sets @vm to the settings of the VM with this name and UUID.  For each key, the last section
+ * that matches and has the key counts.
  */
 void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],
 		    struct hmem_vm_config *vm);

@@ -8,12 +8,12 @@
 
 #include "files.h"
 
-/* A larger file is none that a person wrote; it could be a device without an end. */
+/* No person writes a larger file, and a device file could have no end. */
 #define MAX_BYTES	(1u << 20)
 
 static int read_file(struct hmem_config *c, const char *file, struct hmem_err *err)
 {
-	/* A pipe without a writer must not stop hmemd. */
+	/* Without O_NONBLOCK, a pipe without a writer would stop hmemd. */
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char *text = malloc(MAX_BYTES + 1);
 	size_t len = 0;

@@ -100,7 +100,7 @@ int settings_load(struct hmemd *d, struct hmem_err *err)
 	return 0;
 }
 
-/* Is @path, as configured (NULL: the default), another one than @old? */
+/* Does the configured @path (NULL: the default) differ from @old? */
 static bool differs(const char *path, const char *old)
 {
 	return path && strcmp(path, old);

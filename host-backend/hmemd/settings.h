@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmemd's configuration: read at the start, and again on SIGHUP or `hmemctl reload`.  What
- * the command line says replaces the files' settings each time.
+ * hmemd's configuration, which hmemd reads at the start, and again on SIGHUP or
+ * `hmemctl reload`.  Options of the command line replace settings of the files each time.
  */
 #ifndef HMEMD_SETTINGS_H
 #define HMEMD_SETTINGS_H
@@ -16,32 +16,32 @@ struct vm;
 /* The command line. */
 struct settings {
 	const char *file;		/* the configuration file */
-	bool file_given;		/* it must exist */
+	bool file_given;		/* the user named the file, so it must exist */
 	/* Options in their order; the key "policy" has NAME[,KEY=VALUE...]. */
 	struct setting_option { const char *key, *value; } options[64];
 	unsigned int num;
 };
 
-/* Note an option.  Returns 0, or -E2BIG, or the error of a wrong value. */
+/* Adds an option.  Returns 0, or -E2BIG, or the error of a wrong value. */
 int settings_add(struct settings *s, const char *key, const char *value,
 		 struct hmem_err *err);
 
-/* Make d->config anew.  After an error, d->config is as before. */
+/* Makes a new d->config.  After an error, d->config is unchanged. */
 int settings_load(struct hmemd *d, struct hmem_err *err);
 
 /*
- * The same, and give all VMs what the new configuration has for them, except policies that
- * were set by hand.
+ * Does the same, and applies the new configuration to all VMs, except to policies that were
+ * set by hand.
  */
 int settings_reload(struct hmemd *d, struct hmem_err *err);
 
-/* The policy of a VM that has said HELLO, and the place where that policy was set. */
+/* Sets the policy of a VM that has sent HELLO, and the place where that policy was set. */
 void settings_init_vm(struct vm *vm, struct hmem_policy *policy);
 
-/* Give the VM what is configured for it, or leave that to settings_again(). */
+/* Applies the configuration to the VM, or leaves that to settings_again() during a pass. */
 void settings_apply(struct vm *vm);
 
-/* A second has passed: give the VM what it could not get because a pass was under way. */
+/* Called once per second: does what settings_apply() had to leave. */
 void settings_again(struct vm *vm);
 
 #endif /* HMEMD_SETTINGS_H */

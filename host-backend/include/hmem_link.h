@@ -118,8 +118,8 @@ struct hmem_link_tier {
 	uint32_t write_bandwidth;
 	uint64_t size;
 	/*
-	 * RESIZE may ask for min .. size bytes of the tier, in multiples of unit; a
-	 * unit of 0: the tier cannot be resized.
+	 * RESIZE may request min .. size bytes of the tier, in multiples of unit.  A
+	 * unit of 0 means that the tier cannot be resized.
 	 */
 	uint64_t min;
 	uint64_t unit;

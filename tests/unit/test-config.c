@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hmemd.conf: what hmemd and hmemctl make of it. */
+/* hmemd.conf, as hmemd and hmemctl read it. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static void write_file(const char *path, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* The VM has this policy and rate, which were set there. */
+/* Checks the policy and rate of the VM, and where they were set. */
 static void policy_is(struct fixture *f, const char *vm, const char *name, int rate,
 		      const char *from)
 {
@@ -72,18 +72,18 @@ static void sections_by_name_and_uuid(void **state)
 	policy_is(f, "web1", "off", 200, "the command line or default");
 	write_file(f->d.config, sections);
 	ctl(f, 0, "reload");
-	/* VMs that are connected have it at once. */
+	/* A reload changes the policy of connected VMs at once. */
 	policy_is(f, "web1", "hmmv", 8, "/hmemd.conf");
 	peer_handshake(&p[1], f->d.vm_socket, "db");
 	policy_is(f, "db", "observe", 7, "/hmemd.conf");
-	/* The last section that has a key counts. */
+	/* For each key, the last section that has the key counts. */
 	p[2].uuid = 7;
 	peer_handshake(&p[2], f->d.vm_socket, "web1");
 	policy_is(f, "web1-2", "hmmv", 9, "/hmemd.conf");
-	/* So does a new limit. */
+	/* A new limit applies at once, too. */
 	peer_connect(&p[3], f->d.vm_socket);
 	peer_expect_drop(&p[3]);
-	/* Without sections, the command line's policy is back. */
+	/* If no section matches any more, the command line's policy applies again. */
 	write_file(f->d.config, "");
 	kill(f->d.pid, SIGHUP);
 	do
@@ -111,7 +111,7 @@ static void what_hmemctl_set_stays(void **state)
 	policy_is(f, "web", "hmmv", 10, "hmemctl");
 	ctl(f, 0, "reload");
 	policy_is(f, "web", "hmmv", 10, "hmemctl");
-	/* Show the setting, and have a new hmemd read that text. */
+	/* Shows the settings, and starts a new hmemd with that text. */
 	ctl(f, 0, "config show");
 	snprintf(dir, sizeof(dir), "%s/conf.d", f->d.dir);
 	snprintf(extra, sizeof(extra), "%s/50-web.conf", dir);
@@ -131,7 +131,7 @@ static void what_hmemctl_set_stays(void **state)
 	fixture_end(f);
 }
 
-/* A VM's bounds in the pool. */
+/* The bounds of a VM in the pool. */
 static void bounds_in_the_pool(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -154,7 +154,7 @@ static void bounds_in_the_pool(void **state)
 	assert_int_equal(json_num_at(o, "pool.vms.0.guarantee_bytes"), 8 << 20);
 	assert_int_equal(json_num_at(o, "pool.vms.0.maximum_bytes"), 16 << 20);
 	json_object_put(o);
-	/* A reload takes away what the file no longer says, but not what hmemctl said. */
+	/* A reload resets what the file no longer sets, but not what hmemctl has set. */
 	write_file(f->d.config, "[vm *]\npool-weight = 4\n");
 	ctl(f, 0, "reload");
 	ctl(f, 0, "-o json pool");
@@ -174,7 +174,10 @@ static void bounds_in_the_pool(void **state)
 	fixture_end(f);
 }
 
-/* hmemctl config check and reload name file, line and fault; hmemd goes on as before. */
+/*
+ * After a fault, hmemctl config check and reload name file, line and fault, and hmemd keeps its
+ * configuration.
+ */
 static void faults_are_named(void **state)
 {
 	static const struct {
@@ -232,7 +235,7 @@ static void faults_are_named(void **state)
 		{ 2, "reload now", "nothing is expected" },
 		{ 2, "policy web reset now", "nothing more is expected" },
 	}, 8);
-	/* With a wrong file, hmemd does not start. */
+	/* hmemd does not start with a wrong file. */
 	assert_int_equal(daemon_second(&f->d), 1);
 	write_file(f->d.config, "");
 	peer_close(&p);
