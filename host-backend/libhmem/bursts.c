@@ -78,6 +78,7 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
 	c->look_ns = c->min_ns;
 	c->parts = 1;
+	c->due_parts = 1;
 	if (num_tiers > 1 && tiers[0].read_latency && tiers[1].read_latency) {
 		fast = tiers[0].read_latency;
 		slow = tiers[1].read_latency;
@@ -92,21 +93,26 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
  */
 static void next_part(struct hmem_bursts *c)
 {
+	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
+
+	/* The burst before this one can have had narrower parts. */
+	c->turn -= c->turn % width;
 	if (c->again)
-		c->turn = (c->turn + 1) % HMEM_BURSTS_PARTS;
+		c->turn = (c->turn + width) % HMEM_BURSTS_PARTS;
 	c->again = !c->again;
+	c->part = c->turn / width;
 }
 
 static void begin_burst(struct hmem_bursts *c, bool late)
 {
 	c->ahead = c->urgent || !c->bursts;
 	/* A scan costs as much for a part. */
-	c->parts = c->ahead || c->scans ? 1 : HMEM_BURSTS_PARTS;
+	c->parts = c->ahead || c->scans ? 1 : c->due_parts;
+	c->part = 0;
 	if (c->parts > 1)
 		next_part(c);
-	c->part = c->parts > 1 ? c->turn : 0;
 	c->left = !c->bursts ? FIRST_BURST : c->scans ? SCAN_BURST :
-		  c->parts > 1 ? PART_BURST : BURST;
+		  c->ahead ? BURST : PART_BURST;
 	c->looks = 0;
 	c->urgent = false;
 	c->spent_ns = 0;
@@ -145,23 +151,25 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late
  */
 static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t window_ns)
 {
-	uint64_t part = c->parts > 1 ? c->part_ns[c->part] : 0;
-	uint64_t last = part > c->all_ns ? part : c->all_ns;
+	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
+	const uint64_t *last = &c->part_ns[c->part * width];
 
 	if (c->looks > 1)
 		return 0;
-	if (!last || (c->parts == 1 && !c->scans))
-		return HMEM_LAG_UNKNOWN;
-	return c->clock_ns - window_ns - last;
+	for (uint32_t i = 0; i < width; i++) {
+		if (!last[i] || last[i] != last[0])
+			return HMEM_LAG_UNKNOWN;
+	}
+	return c->clock_ns - window_ns - last[0];
 }
 
 static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
 {
+	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
+
 	hmem_rates_begin(&c->rates, window_ns, lag_ns(c, window_ns));
-	if (c->parts > 1)
-		c->part_ns[c->part] = c->clock_ns;
-	else
-		c->all_ns = c->clock_ns;
+	for (uint32_t i = 0; i < width; i++)
+		c->part_ns[c->part * width + i] = c->clock_ns;
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
@@ -202,16 +210,23 @@ static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *p
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
-/* A look has found so many pages used: how long is the next one? */
+/* The pages that the last look would have found used if it had been about all of memory. */
+static double used_of_all(const struct hmem_bursts *c)
+{
+	double used = 0;
+
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++)
+		used += c->rates.used[i];
+	return used * c->parts;
+}
+
+/* How long is the next look? */
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
 	uint64_t most = longest(c, policy), least = c->min_ns;
-	double used = 0, ns;
+	double used = used_of_all(c), ns;
 
-	for (unsigned int i = 0; i < HMEM_CLASSES; i++)
-		used += c->rates.used[i];
-	used *= c->parts;
 	ns = c->look_ns * clamp(p->frames[0] / (double)USED / (used + 1), 1.0 / CHANGE, CHANGE);
 	if (c->scans && least < SCANS * c->scan_ns)
 		least = SCANS * c->scan_ns;
@@ -231,6 +246,17 @@ static uint64_t processors(const struct hmem_pages *p)
 static int64_t pays(const struct hmem_bursts *c, const struct hmem_pages *p, uint64_t ns)
 {
 	return ns * processors(p) / (BUDGET << c->idle);
+}
+
+/* A burst observes as much of memory as the time that it takes pays for. */
+static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
+{
+	double cost = used_of_all(c) * FAULT_NS;
+
+	c->due_parts = 1;
+	while (c->due_parts < HMEM_BURSTS_PARTS &&
+	       cost > c->due_parts * (double)c->look_ns * processors(p) / BUDGET)
+		c->due_parts *= 2;
 }
 
 /* A window has cost @cost and paid for @income. */
@@ -264,6 +290,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	account(c, p->faults * FAULT_NS + scan_ns, pays(c, p, window_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
+		set_parts(c, p);
 		set_look(c, policy, p);
 	}
 	/* The first plan may ask for another burst. */

@@ -16,10 +16,12 @@
  * long as the burst before it requires.  After a burst that found nothing to move, the rest is
  * twice as long.
  *
- * Most bursts observe a sixteenth of memory, a part.  If a burst finds pages to move, and as
- * many moves in each of the other parts would save more time than a hundred times the cost of
- * observing them, the next burst observes all of memory at once.  Such a burst is ahead of its
- * budget.  Half of the budget then pays its debt off.
+ * A burst observes as much of memory as the time that it takes pays for: all of memory if the
+ * pages in use are few or are used rarely, and otherwise a part, a sixteenth at the least.  If
+ * a burst about a part finds pages to move, and as many moves in each of the other parts would
+ * save more time than a hundred times the cost of observing them, the next burst observes all
+ * of memory at once.  Such a burst is ahead of its budget.  Half of the budget then pays its
+ * debt off.
  *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
@@ -34,7 +36,7 @@
 #include "rates.h"
 #include "worth.h"
 
-/* Parts of memory. */
+/* The narrowest parts of memory: so many, a power of two. */
 #define HMEM_BURSTS_PARTS	16u
 
 struct hmem_bursts {
@@ -52,7 +54,12 @@ struct hmem_bursts {
 	bool looked;
 	/* The burst observes @part, one of @parts; all of memory if @parts is 1. */
 	uint32_t part, parts;
-	/* The part whose turn it is, and whether it has had the first of its two bursts. */
+	/* The number of parts that the next burst in its turn has. */
+	uint32_t due_parts;
+	/*
+	 * The first of the narrowest parts in the part whose turn it is, and whether that part
+	 * has had the first of its two bursts.
+	 */
 	uint32_t turn;
 	bool again;
 	/* Looks of this burst so far. */
@@ -77,8 +84,8 @@ struct hmem_bursts {
 	 */
 	int64_t debt_ns, whole_debt_ns;
 	uint64_t whole_ns;
-	/* Guest time so far; and the end of the last look at each part, and at all parts; ns. */
-	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS], all_ns;
+	/* Guest time so far; and the end of the last look at each of the narrowest parts; ns. */
+	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS];
 	/* The time, in ns, since the last of the policy's windows ended. */
 	uint64_t elapsed_ns;
 	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */

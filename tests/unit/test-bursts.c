@@ -202,7 +202,7 @@ static void a_burst(void **state)
 		assert_true(r->heat.clear && !r->heat.look);
 		for (unsigned int i = 1; i <= looks; i++) {
 			assert_false(hmem_bursts_may_plan(&r->bursts));
-			window(r, 1000 / r->bursts.parts, 0);
+			window(r, TIER0 / r->bursts.parts, 0);
 			assert_true(r->heat.look);
 			assert_int_equal(r->heat.clear, i < looks);
 		}
@@ -294,13 +294,13 @@ static void gains_are_looked_for(void **state)
 
 	until_burst(r);
 	while (r->bursts.left)
-		window(r, 1000, 100);
+		window(r, TIER0, 100);
 	plan(r, 1, 0);
 	for (unsigned int i = 0; i < 3; i++) {
 		until_burst(r);
 		assert_int_equal(r->bursts.parts, 16);
 		while (r->bursts.left)
-			window(r, 1000, 100);
+			window(r, TIER0 / 16, 100);
 		plan(r, 1, cases[i].gain_ns);
 		window(r, 0, 0);
 		assert_int_equal(r->bursts.left && r->bursts.parts == 1, cases[i].urgent);
@@ -336,6 +336,55 @@ static void moves_come_first(void **state)
 	assert_int_equal(r->bursts.parts, 1);
 }
 
+/*
+ * A burst observes as much of memory as its own time pays for: all of memory if few pages are
+ * used in a long look, and a sixteenth, which is the least, if many are used in a short one.
+ */
+static void parts_follow_the_cost(void **state)
+{
+	/* Cost: so many faults of 200 ns; income: a hundredth of the look. */
+	const struct {
+		uint64_t look_ns, used;
+		unsigned int parts;
+	} cases[] = {
+		{ 100000000, 100, 1 }, { 100000000, 4000, 1 }, { 50000000, 4000, 2 },
+		{ 25000000, 4000, 4 }, { 2000000, 200, 2 }, { 2000000, 4000, 16 },
+	};
+	struct rules *r = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		until_burst(r);
+		do {
+			r->bursts.look_ns = cases[i].look_ns;
+			window(r, cases[i].used / r->bursts.parts, 0);
+		} while (r->bursts.left);
+		assert_int_equal(r->bursts.due_parts, cases[i].parts);
+	}
+}
+
+/* Parts of different widths take turns, too, and none is left out. */
+static void widths_change(void **state)
+{
+	struct rules *r = *state;
+	unsigned int seen[HMEM_BURSTS_PARTS] = { 0 };
+
+	until_burst(r);
+	for (unsigned int i = 0; i < 400; i++) {
+		unsigned int width;
+
+		while (r->bursts.left)
+			window(r, TIER0 / r->bursts.parts, 10);
+		r->bursts.due_parts = 1u << i % 5;
+		until_burst(r);
+		assert_true(r->bursts.part < r->bursts.parts);
+		width = HMEM_BURSTS_PARTS / r->bursts.parts;
+		for (unsigned int k = 0; k < width; k++)
+			seen[r->bursts.part * width + k]++;
+	}
+	for (unsigned int i = 0; i < HMEM_BURSTS_PARTS; i++)
+		assert_true(seen[i] > 50);
+}
+
 /* The parts take turns, for two bursts each; scans always cover all memory. */
 static void turns(void **state)
 {
@@ -344,7 +393,7 @@ static void turns(void **state)
 	until_burst(r);
 	for (unsigned int i = 0; i < 64; i++) {
 		while (r->bursts.left)
-			window(r, 1000, 10);
+			window(r, TIER0 / r->bursts.parts, 10);
 		until_burst(r);
 		assert_int_equal(r->bursts.part, (i + 1) / 2 % HMEM_BURSTS_PARTS);
 	}
@@ -510,6 +559,8 @@ int main(void)
 		RULE(budget),
 		RULE(gains_are_looked_for),
 		RULE(moves_come_first),
+		RULE(parts_follow_the_cost),
+		RULE(widths_change),
 		RULE(turns),
 		RULE(incomplete_scans_are_no_looks),
 		RULE(all_scans_incomplete),
