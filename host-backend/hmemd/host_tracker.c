@@ -146,7 +146,7 @@ static int start_damon(struct host_tracker *t, struct hmem_err *err)
 /*
  * A region tells how many samples found it accessed, but a window's bit is only yes or no.
  * So a region counts as accessed in that many of DAMON_SAMPLES windows, evenly spaced,
- * which makes its temperature proportional.
+ * which makes its heat proportional.
  */
 static bool counts(unsigned int accesses, uint64_t window)
 {

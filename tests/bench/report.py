@@ -127,7 +127,7 @@ def describe_model(model):
     lines = [f"preset {model['preset']}; last-level cache {model['llc_bytes'] // 1024} KiB, "
              f"{model['llc_ways']} ways; TLB {model['tlb_entries']} entries; "
              f"memory-level parallelism {model['mlp']:g}; "
-             f"re-armed page {model['walk_ns']:g} ns; an instruction 1 ns"]
+             f"rearmed page {model['walk_ns']:g} ns; an instruction 1 ns"]
     for name, tier in model["tiers"].items():
         lines.append(f"{name}: read {tier['read_ns']:g} ns, {tier['read_gbps']:.3g} GB/s; "
                      f"write {tier['write_ns']:g} ns, {tier['write_gbps']:.3g} GB/s")

@@ -27,7 +27,7 @@ def loads_by_modalias(vm):
 
 
 def is_served(rig, vm):
-    """Once somebody comes: before, a device that nobody serves does no harm."""
+    """hmemd serves the device.  Until hmemd starts, the device does no harm."""
     rig.daemon.wait_ready()
     state = rig.daemon.status()
     assert state["driver"] == "ok" and state["running"], state

@@ -76,7 +76,7 @@ def breaks_every_rule(rig):
 
 
 def hint(rig):
-    """Without waiting: there may never be an answer."""
+    """Send hints without waiting for results, because there may be none."""
     rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] != "none", "a driver")
     rig.daemon.ctl("-d", "vm0", "migrate", "--gpa", f"{START:#x}:{END:#x}", "--to", 1,
                    ok=(0, 1, 3))

@@ -44,8 +44,8 @@ class Host:
         return self.ctl("policy", "vmm", "set", *settings, check=check)
 
     def run(self, mib, block, windows=0, how=""):
-        """Start the process that plays QEMU.  After so many windows, if any, it prints
-        what was found."""
+        """Start the process that plays QEMU.  If windows is not 0, the process prints after
+        so many windows which pages were found."""
         self.vm.run(f"rm -f {STOP}")
         program = self.vm.spawn(
             f"vmm {SOCKET} {mib} {block} {windows} {STOP} {how}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Huge pages, and hints for one, for a part of one, or for more: which pages move as a
-whole, which are split, and what happens without room."""
+"""Hints for a huge page, for a part of one, and for more than one: which huge pages move as
+a whole, which are split, and what happens without room."""
 
 from collections import Counter
 

@@ -23,9 +23,9 @@ def reasons(vm):
 
 
 def kind(rig, vm, name, reason, args="", share=1.0, within="true"):
-    """Run it, after the shell command within; at least this share of its pages must
-    have that reason.  Returns all that it printed, or None if this kernel has no such
-    pages."""
+    """Run "kinds NAME", after the shell command within.  At least this share of its pages
+    must have the reason.  Returns all that the program printed, or None if this kernel has
+    no such pages."""
     before = reasons(vm)
     process = vm.spawn(f"{within} && exec kinds {name} {args}")
     output = process.wait(check=False).strip()
@@ -72,7 +72,7 @@ def memory_of_processes(rig):
     # The page is neither moved nor split.
     got = kind(rig, vm, "cut", "large")
     assert got is None or got["there"] == 0 and got["huge"] == 512, got
-    # So many processes share the pages that all would wait too long.
+    # 300 processes share the pages, which is too many: their pause would be too long.
     got = kind(rig, vm, "many", "unsupported", "300")
     assert got["moved"] == got["there"] == 16, got
     assert kind(rig, vm, "secret", "inaccessible")["there"] == 0

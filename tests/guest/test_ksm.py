@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ksmd gives a page another reverse mapping, which does not lead to all who have
-it mapped: who marked nothing for merging, but shares the page with somebody who
-did, is not found by it.  A page must not be taken from such a process.  The
-program is progs/ksm.c."""
+"""ksmd gives a merged page a new reverse mapping, which does not find all processes that
+map the page: it misses a process that marked no memory for merging, but shares the page
+with a process that did.  Such a process must not lose the page.  The program is
+progs/ksm.c."""
 
 import re
 
@@ -28,8 +28,8 @@ def reasons(output):
 
 @test(check=("7.3",), debug=True, timeout=600)
 def merged_through_a_sharer(rig):
-    """Between the driver's last check of a page and the move, which are far apart in this
-    test, a child that still shares the page has it merged."""
+    """A child that still shares the page has the page merged between the driver's last
+    check and the move, which are far apart in this test."""
     vm = boot(rig, delay=2000)
     rounds = (4 if rig.debug else 16) * rig.rounds
     got = reasons(vm.run(f"ksm sharer {rounds}"))
@@ -39,8 +39,8 @@ def merged_through_a_sharer(rig):
 
 @test(kernels=("6.12", "7.3"), debug=True, timeout=600)
 def merged_where_the_owner_is_looked_for(rig):
-    """The driver must search for a page in each address space that may map it: one of
-    these has a merged page at the same place."""
+    """The driver looks for a page in all address spaces that may map the page, and one of
+    them has a merged page at the same place."""
     vm = boot(rig)
     got = reasons(vm.run("ksm other"))
     assert got.get("moved", 0) > 0, got

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Everything that can come and go does so while pages move: hmemd, the driver,
 the device, the guest, and time itself.  The guest's program goes on and loses no
-write, and hmemd's policy takes up its work again by itself.  What concerns the
-host alone is tried with one kernel."""
+write, and hmemd's policy takes up its work again by itself.  Tests that concern the
+host alone run with one kernel."""
 
 import time
 
@@ -125,9 +125,9 @@ def vm_pauses(rig):
 
 @test(check=("7.3",), timeout=600)
 def guest_sleeps(rig):
-    """Suspend to RAM and back in the middle of moves.  Since 7.3 a port of
-    virtio_console is dead after that, with or without us, so what the guest has
-    to do is all started before, and ends on the console."""
+    """Suspend to RAM and back in the middle of moves.  Since 7.3, even without this driver,
+    a port of virtio_console is dead afterwards.  So the test starts all programs before,
+    and they print to the console."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
     # The driver also scans.
     rig.daemon.policy(name="observe", window=50)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live migration while hmemd moves pages, by hand and by its policy.  Meanwhile
-nothing moves and nothing is tracked; afterwards all goes on where the guest is,
-and its program has lost no write.  Node 0 is the smaller one, and what is asked
-of the guest is the same with every kernel: each test has one of them."""
+"""Live migration while hmemd moves pages, by hand and by its policy.  During migration
+no page moves and no page is tracked.  Afterwards both continue on the target, and the
+guest's program has lost no write.  The tests do the same with every kernel, so each test
+runs with one kernel."""
 
 import daemon
 import env
@@ -62,7 +62,7 @@ def goes_on(host, vm, work):
 
 
 def leave(vm):
-    """The source has nothing of the guest any more."""
+    """Wait until the guest has left the source, and end the source's QEMU."""
     vm.wait_migration("completed")
     vm.kill()
 

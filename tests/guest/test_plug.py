@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory is taken from the guest, and given back, while everything in it is on the
-move.  Who takes it relies on nobody else having references to pages that are not on
-an LRU list: the kernel warns if there are any (panic_on_warn=1)."""
+"""The guest loses memory, and gets it back, while all pages move.  The code that takes
+memory relies on having the only references to pages that are not on an LRU list: the
+kernel warns if there are others (panic_on_warn=1)."""
 
 import re
 

@@ -58,8 +58,8 @@ class Machine:
 
 
 def measure(rig, command, wanted, **options):
-    """Boot machines of these names and options, have them all do the command, and
-    return them with what was counted."""
+    """Boot machines with these names and options, and run the command in all of them.
+    Returns the host, and the machines with their counts."""
     host = rig.kvm_host(guests=wanted)
     host.hmemd.start("--policy", "auto")
     machines = {n: Machine(host, n, **options, **o) for n, o in wanted.items()}
@@ -85,7 +85,7 @@ def measure(rig, command, wanted, **options):
 
 
 def judge(machines):
-    """The machine "auto" costs no more than it may."""
+    """Check that the machine "auto" costs no more than the bars allow."""
     without, auto = machines["without"], machines["auto"]
     mappings = auto.mean("pages_2m") / without.mean("pages_2m")
     faults = auto.faults() / without.faults()

@@ -21,7 +21,7 @@ CACHE = pathlib.Path(
 os.environ["HMEM_CACHE"] = str(CACHE)
 
 KERNELS = ("6.1", "6.12", "7.3")
-# The one for what does not differ between kernels.
+# The kernel for tests of what does not differ between kernels.
 KERNEL = "6.12"
 
 # All tests use the first version, unless they name another one.
@@ -33,9 +33,9 @@ class Error(Exception):
 
 
 def once_a_run(function):
-    """What a function of strings returns, a path, holds for all of a run of tests/run,
-    whose tests would otherwise each look for changed sources again, which takes several
-    seconds.  The run names a directory for such results, HMEM_RUN."""
+    """Call a function of strings that returns a path only once in a run of tests/run.  Each
+    test would otherwise look for changed sources again, which takes several seconds.  The
+    run has a directory for the results, HMEM_RUN."""
     @functools.lru_cache(None)
     def found(*args):
         if not os.environ.get("HMEM_RUN"):

@@ -45,7 +45,7 @@ class Work:
         self.vm, self.daemon = vm, daemon or self.daemon
 
     def wait_jobs(self, more=2):
-        """Wait until so many more jobs have succeeded."""
+        """Wait until more further jobs have succeeded."""
         want = self.jobs + more
         end = time.monotonic() + self.vm.timeout
         while self.jobs < want:

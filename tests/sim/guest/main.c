@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A guest that accesses exactly the memory that its command line says.  That
- * is a list of steps, with numbers in hexadecimal:
+ * A guest that accesses only the memory that its command line names.  The
+ * command line is a list of steps, with numbers in hexadecimal:
  *
  *	r:ADDRESS:LINES		load from each line, in ascending order
  *	w:ADDRESS:LINES		store to each line
  *	x:ADDRESS:LINES		load across the end of each line
  *	f:ADDRESS:LINES		make a cycle of pointers through all lines, in
  *				disorder; LINES is a power of two
- *	c:ADDRESS:LINES		follow it for so many steps
+ *	c:ADDRESS:LINES		follow the cycle for LINES steps
  *	p:TO:LINES:FROM		copy lines, in copy_lines()
  *	P:TO:LINES:FROM		the same, called by copy_pages()
  *	m:0:MARK		execute a mark
- *	z:ADDRESS:PAGES		clear the accessed bits of so many pages of 2 MiB
- *	a:ADDRESS:PAGES		count those that are set: it is written in place
- *				of the nanoseconds
+ *	z:ADDRESS:PAGES		clear the accessed bits of PAGES pages of 2 MiB
+ *	a:ADDRESS:PAGES		count the bits that are set; the number replaces
+ *				the nanoseconds
  *	t:0:0			empty the TLB
  *	q:0:0			the end
  *
- * Each step is enclosed by two marks of kind 3, and between them nothing else
- * is accessed.  Of each, "STEP NANOSECONDS" is written to the debug console.
+ * Each step is enclosed by two marks of kind 3, between which the guest makes no
+ * other access.  The guest writes "STEP NANOSECONDS" of each step to the debug
+ * console.
  */
 #include <stdint.h>
 
 #define MAX_STEPS 64
-#define ACCESSED (1 << 5)	/* of an entry of the page directory */
+#define ACCESSED (1 << 5)	/* bit in an entry of the page directory */
 
-/* In start.S: of the first GiB, a page of 2 MiB each. */
+/* From start.S: maps the first GiB in pages of 2 MiB. */
 extern volatile uint64_t directory[512];
 
 #define MARK(op)							\
@@ -101,7 +102,7 @@ static void parse(const char *s)
 	}
 }
 
-/* Leaf of copy_pages(), and of others. */
+/* Called by copy_pages() and by other steps. */
 __attribute__((noinline)) void copy_lines(uint64_t to, uint64_t from,
 					  uint64_t lines)
 {
@@ -114,7 +115,7 @@ __attribute__((noinline)) void copy_lines(uint64_t to, uint64_t from,
 	MARK(3);
 }
 
-/* What the plugin is told to take for the kernel's migration. */
+/* The plugin's option copy= names this function as the kernel's migration. */
 __attribute__((noinline)) void copy_pages(uint64_t to, uint64_t from,
 					  uint64_t lines)
 {
