@@ -46,8 +46,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_opt,
 	.args_doc = "[VM]",
-	.doc = "Why the pages of a VM are where they are: the measured access rates, what moves "
-	       "would save, and what they would cost.",
+	.doc = "Explain why the pages of a VM are where they are: the measured access rates, "
+	       "what moves would save, and what they would cost.",
 	.children = global_argp,
 };
 

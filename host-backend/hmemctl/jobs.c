@@ -9,7 +9,7 @@
 static const struct argp jobs_argp = {
 	.parser = parse_vm,
 	.args_doc = "[VM]",
-	.doc = "The jobs under way, of all VMs or of one.",
+	.doc = "List the jobs under way, of all VMs or of one.",
 	.children = global_argp,
 };
 
@@ -72,7 +72,7 @@ static error_t parse_job(int key, char *arg, struct argp_state *state)
 static const struct argp cancel_argp = {
 	.parser = parse_job,
 	.args_doc = "JOB",
-	.doc = "Cancel a job.  Pages of hints that the guest has already still move.",
+	.doc = "Cancel a job.  Pages whose hints the guest already has still move.",
 	.children = global_argp,
 };
 

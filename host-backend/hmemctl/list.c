@@ -12,7 +12,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = {
 	.parser = parse_opt,
-	.doc = "The VMs that are connected.",
+	.doc = "List the connected VMs.",
 	.children = global_argp,
 };
 

@@ -10,11 +10,11 @@ enum { OPT_RAW = 512, OPT_TIMEOUT };
 
 static const struct argp_option options[] = {
 	{ "socket", 's', "PATH", 0, "hmemd's control socket", -2 },
-	{ "vm", 'd', "VM", 0, "The VM, where a command is about one", -2 },
+	{ "vm", 'd', "VM", 0, "The VM, for commands about one VM", -2 },
 	{ "output", 'o', "FORMAT", 0, "table or json", -2 },
 	{ "raw", OPT_RAW, NULL, 0, "Sizes in bytes", -2 },
-	{ "quiet", 'q', NULL, 0, "No titles, no progress", -2 },
-	{ "verbose", 'v', NULL, 0, "Show zeros, too", -2 },
+	{ "quiet", 'q', NULL, 0, "Print no titles and no progress", -2 },
+	{ "verbose", 'v', NULL, 0, "Also print zeros", -2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "Give up after that long", -2 },
 	{ 0 }
 };

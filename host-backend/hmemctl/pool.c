@@ -32,8 +32,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.parser = parse_opt,
 	.args_doc = "[[VM] KEY=VALUE...]",
-	.doc = "Shows how much of the host's DRAM each VM has, and what the pool would change; "
-	       "or sets what the pool guarantees to VM."
+	.doc = "Show how much of the host's DRAM each VM has, and what the pool would change; "
+	       "or set what the pool guarantees to VM."
 	       "\vKEY is guarantee (a size), maximum (a size) or weight (1 to 1000).",
 	.children = global_argp,
 };

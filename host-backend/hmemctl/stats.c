@@ -35,8 +35,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_opt,
 	.args_doc = "[VM]",
-	.doc = "Counters of a VM.  Reasons and rejects that are zero are shown "
-	       "with --verbose.",
+	.doc = "Show counters of a VM.  With --verbose, also show reasons and rejects that are "
+	       "zero.",
 	.children = global_argp,
 };
 

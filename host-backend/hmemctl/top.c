@@ -28,8 +28,8 @@ struct args {
 
 static const struct argp_option options[] = {
 	{ "batch", 'b', NULL, 0, "Print sample after sample, as when piped", 0 },
-	{ "count", 'n', "COUNT", 0, "End after so many samples", 0 },
-	{ "interval", 'i', "SECONDS", 0, "Between two samples; 1", 0 },
+	{ "count", 'n', "COUNT", 0, "End after COUNT samples", 0 },
+	{ "interval", 'i', "SECONDS", 0, "Time between two samples (1)", 0 },
 	{ 0 }
 };
 
@@ -71,8 +71,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_opt,
 	.args_doc = "[VM...]",
-	.doc = "What the VMs do, the busiest first: live on a terminal, until q or "
-	       "Ctrl-C; else sample after sample.",
+	.doc = "Show the activity of VMs, the busiest first: live on a terminal, until q or "
+	       "Ctrl-C; otherwise sample after sample.",
 	.children = global_argp,
 };
 

@@ -29,25 +29,26 @@ enum {
 static const struct argp_option options[] = {
 	{ "config", OPT_CONFIG, "FILE", 0,
 	  "Configuration file (" HMEM_CONFIG_FILE "), see hmemd.conf(5)", 0 },
-	{ "socket", 's', "PATH", 0, "Control socket, for hmemctl", 0 },
+	{ "socket", 's', "PATH", 0, "Control socket that hmemctl connects to", 0 },
 	{ "vm-socket", OPT_VM_SOCKET, "PATH", 0, "Socket that VMs connect to", 0 },
 	{ "policy", 'p', "NAME[,K=V...]", 0,
 	  "Policy of a VM that connects (off, observe, writes, hmmv, hmvisor, "
 	  "auto, which is the default) and its tunables", 0 },
 	{ "lockstep", OPT_LOCKSTEP, "N", OPTION_ARG_OPTIONAL,
-	  "Guest time stands still while hmemd decides; N VMs go in step", 0 },
+	  "Guest time stands still while hmemd decides; windows of N VMs end together", 0 },
 	{ "pool", OPT_POOL, "SIZE", 0,
-	  "Share so much DRAM of the host among the VMs, by resizing their tiers 0", 0 },
-	{ "max-vms", OPT_MAX_VMS, "N", 0, "VMs at a time (256)", 0 },
-	{ "max-user-vms", OPT_MAX_USER, "N", 0, "... of one user (as many)", 0 },
+	  "Share SIZE of the host's DRAM among the VMs, by resizing their tiers 0", 0 },
+	{ "max-vms", OPT_MAX_VMS, "N", 0, "Largest number of connected VMs (256)", 0 },
+	{ "max-user-vms", OPT_MAX_USER, "N", 0,
+	  "Largest number of connected VMs of one user (as for all users)", 0 },
 	{ "max-guest", OPT_MAX_GUEST, "SIZE", 0,
 	  "Most memory that one VM may have (16T)", 0 },
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
-	  "Most memory for the page tables of all VMs (a 32nd of the host's)", 0 },
+	  "Most memory for the page tables of all VMs (a 32nd of the host's memory)", 0 },
 	/* For tests: a directory with proc/ and mm/ instead of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "late", OPT_LATE, "MS", OPTION_HIDDEN, NULL, 0 },
-	{ "verbose", 'v', NULL, 0, "Say more", 0 },
+	{ "verbose", 'v', NULL, 0, "Log more", 0 },
 	{ 0 }
 };
 
