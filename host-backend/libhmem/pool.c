@@ -14,7 +14,7 @@
  * is greater by the root of 2, so the two bids are two standard errors of the difference apart:
  * chance alone makes one page in 44 move.
  */
-#define SURE		M_SQRT2
+#define STANDARD_ERRORS	M_SQRT2
 /* Promises outbid everything: first guarantees, then the pages that limit a VM's loss. */
 #define GUARANTEED	DBL_MAX
 #define NEEDED		1e300
@@ -319,7 +319,7 @@ static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_wort
 {
 	const struct hmem_pool_member *m = p->members[i];
 	/* At least a little more than 1, so that of two equal VMs the one with the page keeps it. */
-	double factor = fmax(exp(SURE * step->error), 1 + 1e-9);
+	double factor = fmax(exp(STANDARD_ERRORS * step->error), 1 + 1e-9);
 	uint64_t held = clamp(has, at, end) - at;
 
 	bid(p, i, held, ns * factor * weight_of_ns(p, m));
@@ -365,7 +365,7 @@ static uint64_t pages_needed(const struct hmem_pool *p, const struct hmem_pool_m
 	if (!m->worth)
 		return max(m->guarantee, min(m->share, has));
 	loss_ns = p->config.loss * m->processors * SECOND_NS / believable_part(m);
-	factor = exp(SURE * hmem_worth_error(m->worth, m->share));
+	factor = exp(STANDARD_ERRORS * hmem_worth_error(m->worth, m->share));
 	return max(m->guarantee,
 		   clamp(has, hmem_worth_least(m->worth, m->share, loss_ns * factor),
 			 hmem_worth_least(m->worth, m->share, loss_ns / factor)));

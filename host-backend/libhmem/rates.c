@@ -33,7 +33,7 @@
 /* The variance of a class without measurements: a factor of e^2. */
 #define UNKNOWN_VARIANCE	4.0
 /* Statistical: two standard errors, so one estimate in 44 is beyond by chance. */
-#define SURE		2.0
+#define STANDARD_ERRORS	2.0
 
 /* The rate in the middle of the class's level. */
 static double rate_of_class(unsigned int class)
@@ -267,7 +267,7 @@ double hmem_rates_long(const struct hmem_rates *r, unsigned int class)
 
 double hmem_rates_factor(const struct hmem_rates *r, unsigned int class)
 {
-	return exp(SURE * r->error[class]);
+	return exp(STANDARD_ERRORS * r->error[class]);
 }
 
 /* Computes the accesses of a page of the class while its rate lasts, and until the horizon. */
@@ -278,7 +278,7 @@ static void foresee(struct hmem_rates *r, unsigned int class)
 	double later = hmem_rates_long(r, class), spread = factor;
 
 	if (level->sum.seconds > 0)
-		spread = exp(SURE * level_error(level));
+		spread = exp(STANDARD_ERRORS * level_error(level));
 	r->least_now[class] = now / factor * r->lasts_s;
 	r->most_now[class] = now * factor * r->lasts_s;
 	r->least[class] = r->least_now[class] +

@@ -9,7 +9,7 @@
  * Standard errors.  With eight windows before and eight after, chance alone makes one trade
  * in 30 look like a loss.
  */
-#define SURE		2.0
+#define STANDARD_ERRORS	2.0
 /* After n failures or losses, the trader waits for 2^n windows, where n is at most this. */
 #define MAX_FAILURES	10u
 /* The trader gives up after so many windows without progress, like the pool. */
@@ -46,7 +46,7 @@ double hmem_trade_cost(const struct hmem_trader *t, const uint64_t pages[HMEM_TR
  * How many pages of the tier @left pays for.  The small addend makes up for rounding errors,
  * so that the cost of n pages pays for n pages.
  */
-static uint64_t affords(const struct hmem_trader *t, unsigned int tier, double left)
+static uint64_t pages_within(const struct hmem_trader *t, unsigned int tier, double left)
 {
 	double pages = left / t->price[tier] + 1e-6;
 
@@ -55,7 +55,7 @@ static uint64_t affords(const struct hmem_trader *t, unsigned int tier, double l
 
 /* --- means --- */
 
-static void add(struct hmem_trade_mean *m, double v)
+static void add_stall(struct hmem_trade_mean *m, double v)
 {
 	double from = v - m->mean;
 
@@ -70,7 +70,7 @@ static double variance(const struct hmem_trade_mean *m)
 	return m->num > 1 ? m->squares / (m->num - 1) / m->num : 0;
 }
 
-static double stall(const struct hmem_trade_window *w)
+static double stall_of(const struct hmem_trade_window *w)
 {
 	return w->faults * w->fault_ns +
 	       hmem_worth_between(w->worth, w->actual[HMEM_DRAM], UINT64_MAX);
@@ -106,13 +106,13 @@ static uint64_t worth_at_least(const struct hmem_worth *w, double ns)
 }
 
 /* How many pages of @to cost as much as @given pages of @from. */
-static uint64_t buys(const struct hmem_trader *t, unsigned int from, unsigned int to,
-		     uint64_t given)
+static uint64_t pages_for(const struct hmem_trader *t, unsigned int from, unsigned int to,
+			  uint64_t given)
 {
 	return given * t->price[from] / t->price[to];
 }
 
-static uint64_t step(const struct hmem_trader *t, const struct hmem_trade_window *w)
+static uint64_t largest_step(const struct hmem_trader *t, const struct hmem_trade_window *w)
 {
 	return w->actual[HMEM_DRAM] / t->steps + 1;
 }
@@ -133,10 +133,10 @@ static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_wind
 	keep = worth_at_least(w->worth, per_page);
 	o->given = less(dram, keep > t->least[HMEM_DRAM] ? keep : t->least[HMEM_DRAM]);
 	o->given = min(o->given, ceil(w->missing / (ratio - 1)));
-	o->given = min(o->given, step(t, w));
+	o->given = min(o->given, largest_step(t, w));
 	o->given = min(o->given,
 		       less(t->most[HMEM_NVM], w->actual[HMEM_NVM]) / ratio);
-	o->taken = buys(t, o->from, o->to, o->given);
+	o->taken = pages_for(t, o->from, o->to, o->given);
 	more = less(o->taken, o->given);
 	o->ns = faults_ns * fmin(more / w->missing, 1) -
 		hmem_worth_between(w->worth, dram - o->given, dram);
@@ -153,14 +153,14 @@ static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_windo
 		return;
 	/* More DRAM than the VM has pages in use would be worth nothing. */
 	most = min(most, less(worth_at_least(w->worth, 0), dram));
-	most = min(most, step(t, w));
+	most = min(most, largest_step(t, w));
 	o->given = min(w->unused, less(w->actual[HMEM_NVM], t->least[HMEM_NVM]));
 	o->given = min(o->given, ceil(most * t->price[HMEM_DRAM] / t->price[HMEM_NVM]));
-	o->taken = min(buys(t, o->from, o->to, o->given), most);
+	o->taken = min(pages_for(t, o->from, o->to, o->given), most);
 	o->ns = hmem_worth_between(w->worth, dram, dram + o->taken);
 }
 
-static struct offer best(const struct hmem_trader *t, const struct hmem_trade_window *w)
+static struct offer best_offer(const struct hmem_trader *t, const struct hmem_trade_window *w)
 {
 	struct offer sell, buy;
 
@@ -176,11 +176,11 @@ static struct offer best(const struct hmem_trader *t, const struct hmem_trade_wi
  * of the tier e->from that the VM still has.  If the VM got memory in other ways meanwhile,
  * the budget may have no rest.
  */
-static void take(struct hmem_trader *t, const struct hmem_trade_window *w,
-		 const struct hmem_ledger_entry *e)
+static void request_rest(struct hmem_trader *t, const struct hmem_trade_window *w,
+			 const struct hmem_ledger_entry *e)
 {
-	t->requested[e->to] = affords(t, e->to,
-				      t->budget - t->price[e->from] * w->actual[e->from]);
+	t->requested[e->to] = pages_within(t, e->to,
+					   t->budget - t->price[e->from] * w->actual[e->from]);
 }
 
 static void begin(struct hmem_trader *t, const struct hmem_trade_window *w,
@@ -242,18 +242,18 @@ static bool give_back(struct hmem_trader *t, const struct hmem_trade_window *w)
 		double left = t->budget - t->price[!i] * fmax(w->actual[!i], t->requested[!i]);
 
 		if (w->actual[i] < t->before[i])
-			t->requested[i] = min(affords(t, i, left), t->before[i]);
+			t->requested[i] = min(pages_within(t, i, left), t->before[i]);
 		done &= w->actual[i] == t->before[i];
 	}
 	return done;
 }
 
-static void move(struct hmem_trader *t, const struct hmem_trade_window *w,
-		 struct hmem_ledger_entry *e)
+static void continue_moves(struct hmem_trader *t, const struct hmem_trade_window *w,
+			   struct hmem_ledger_entry *e)
 {
 	uint64_t left;
 
-	take(t, w, e);
+	request_rest(t, w, e);
 	left = less(w->actual[e->from], t->requested[e->from]) +
 	       less(t->requested[e->to], w->actual[e->to]);
 	if (!left) {
@@ -268,15 +268,15 @@ static void move(struct hmem_trader *t, const struct hmem_trade_window *w,
 		undo(t, w, e, HMEM_TRADE_GIVEN_UP);
 }
 
-static void watch(struct hmem_trader *t, const struct hmem_trade_window *w,
-		  struct hmem_ledger_entry *e)
+static void measure_effect(struct hmem_trader *t, const struct hmem_trade_window *w,
+			   struct hmem_ledger_entry *e)
 {
-	add(&t->stall_after, stall(w));
+	add_stall(&t->stall_after, stall_of(w));
 	if (t->stall_after.num < t->windows)
 		return;
 	e->measured_ns = t->stall_before.mean - t->stall_after.mean;
 	e->error_ns = sqrt(variance(&t->stall_before) + variance(&t->stall_after));
-	if (e->measured_ns < -SURE * e->error_ns)
+	if (e->measured_ns < -STANDARD_ERRORS * e->error_ns)
 		undo(t, w, e, HMEM_TRADE_UNDONE);
 	else
 		finish(t, e, HMEM_TRADE_KEPT);
@@ -286,10 +286,10 @@ static void watch(struct hmem_trader *t, const struct hmem_trade_window *w,
 static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		     struct hmem_ledger *ledger)
 {
-	struct offer o = best(t, w);
+	struct offer o = best_offer(t, w);
 	int toward = o.from == HMEM_DRAM ? -1 : 1;
 
-	add(&t->stall_before, stall(w));
+	add_stall(&t->stall_before, stall_of(w));
 	if (o.given < GRAIN || !o.taken || !(o.ns > 0)) {
 		t->missed_ns = 0;
 		return;
@@ -312,7 +312,7 @@ void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,
 	struct hmem_ledger_entry *e = hmem_ledger_find(ledger, t->entry);
 
 	if (e && e->state == HMEM_TRADE_MOVES) {
-		move(t, w, e);
+		continue_moves(t, w, e);
 		return;
 	}
 	if (t->returns) {
@@ -331,7 +331,7 @@ void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,
 	if (!w->worth)
 		return;
 	if (e)
-		watch(t, w, e);
+		measure_effect(t, w, e);
 	else
 		consider(t, w, ledger);
 }
