@@ -5,7 +5,7 @@
 
 #include "bursts.h"
 
-/* The operator's limit: looks cost one part in so many of each processor's time. */
+/* The operator's limit: looks take at most one part in BUDGET of each processor's time. */
 #define BUDGET		100
 /* hmemd does not know a VM's processors: it assumes one per 64 GiB, at least one. */
 #define FRAMES_PER_CPU	(UINT64_C(1) << 24)
@@ -15,26 +15,29 @@
  * A written page costs this twice, because of its dirty bit.
  */
 #define FAULT_NS	200
-/* A look lasts so many scans at least, so that all pages are observed for a like time. */
+/*
+ * A look lasts at least this many scans, so that all pages are observed for about the same
+ * time.
+ */
 #define SCANS		2
 #define MIN_LOOK_NS	1500000u
 /* The longest look, in windows of the policy: a page that is used less often is cold. */
 #define LONGEST		8
 /*
- * Statistical: looks of a burst about all of memory.  The most informative look leaves a
- * standard error of 1.24 in the logarithm of a page's rate.  Four looks leave a factor of 1.9,
- * which tells pages apart that are used twice as often as others.
+ * Statistical: the looks of a burst at all of memory.  The most informative look leaves a
+ * standard error of 1.24 in the logarithm of a page's rate.  After four looks, a factor of 1.9
+ * is left, which tells pages apart if one is used twice as often as the other.
  */
 #define BURST		4u
 /*
- * Looks of a burst about a part.  The first look tells what is left of earlier deviations.
- * The second look measures the pages that the first one found used, and the third look
- * measures those that both found used.
+ * The looks of a burst at a part.  The first look tells how much is left of earlier
+ * deviations.  The second look measures the pages that the first one found used, and the third
+ * look measures those that both found used.
  */
 #define PART_BURST	3u
 /* Looks of a burst by scans: each costs a scan, so the third is left to the next burst. */
 #define SCAN_BURST	2u
-/* The first burst: both estimates of each page need so many looks, see rates.c. */
+/* The looks of the first burst: both estimates of each page need so many, see rates.c. */
 #define FIRST_BURST	8u
 /*
  * A look lasts until the used pages are this share of the pages of tier 0.  With more used
@@ -43,22 +46,22 @@
  */
 #define USED		3
 /*
- * A burst waits for so many windows while pages move: the guest's programs run more slowly
- * then, and all their rates are lower than the rates that were measured before.
+ * A burst waits for at most this many windows while pages move: the guest's programs run more
+ * slowly then, so all rates would be lower than the rates that were measured before.
  */
 #define PATIENCE	16u
 /* The length of looks changes by this factor at most, because one look can mislead. */
 #define CHANGE		4
-/* The budget may owe for so many bursts ahead. */
+/* The debt of bursts ahead may be this many times the cost of one. */
 #define AHEAD		4
-/* Rests are 2^idle times as long, this at most, when bursts find nothing to move. */
+/* When bursts find no page to move, rests become up to 2^MAX_IDLE times as long. */
 #define MAX_IDLE	1u
 /*
  * Cache lines per access.  A look tells that a page was used, not if one of its lines was
  * used, or all 64.  Eight is the geometric mean of these limits.
  */
 #define LINES		8
-/* Physical: the latencies of DRAM and Optane, in ns, for a VM that does not tell its own. */
+/* Physical: the latencies of DRAM and Optane in ns, for a VM that reports none. */
 #define FAST_NS		80
 #define SLOW_NS		300
 /* Physical, measured: the time for a move of a page without the copy, in ns. */
@@ -106,7 +109,7 @@ static void next_part(struct hmem_bursts *c)
 static void begin_burst(struct hmem_bursts *c, bool late)
 {
 	c->ahead = c->urgent || !c->bursts;
-	/* A scan costs as much for a part. */
+	/* A scan of a part costs as much as a scan of all memory. */
 	c->parts = c->ahead || c->scans ? 1 : c->due_parts;
 	c->part = 0;
 	if (c->parts > 1)
@@ -123,7 +126,7 @@ static void begin_burst(struct hmem_bursts *c, bool late)
 	c->bursts++;
 }
 
-/* The window that has ended is over: what is the next one? */
+/* Decides what the next window is, after a window has ended. */
 static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late)
 {
 	c->looked = false;
@@ -146,8 +149,8 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late
 }
 
 /*
- * A look of @window_ns has ended: how long before it did the last look at the same pages?
- * In one about all of memory that differs by part.
+ * A look of @window_ns has ended: returns the time from the last look at the same pages to
+ * the begin of this look.  It is unknown if that time differs between the parts.
  */
 static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t window_ns)
 {
@@ -183,7 +186,7 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 	advance(c, busy, h->incomplete, late);
 	h->rates = &c->rates;
 	h->look = c->looked;
-	/* Bits that are cleared late are those for the look after the next window. */
+	/* A late tracker clears the bits for the look after the next window. */
 	h->clear = c->left > (late && !c->blind);
 	c->clock_ns += window_ns;
 	if (c->looked)
@@ -210,7 +213,7 @@ static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *p
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
-/* The pages that the last look would have found used if it had been about all of memory. */
+/* The number of pages that the last look would have found used in all of memory. */
 static double used_of_all(const struct hmem_bursts *c)
 {
 	double used = 0;
@@ -220,7 +223,7 @@ static double used_of_all(const struct hmem_bursts *c)
 	return used * c->parts;
 }
 
-/* How long is the next look? */
+/* Sets the length of the next look. */
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
@@ -242,13 +245,13 @@ static uint64_t processors(const struct hmem_pages *p)
 	return frames < FRAMES_PER_CPU ? 1 : frames / FRAMES_PER_CPU;
 }
 
-/* Guest time that @ns pays for. */
+/* The guest time that looks may take, of @ns. */
 static int64_t pays(const struct hmem_bursts *c, const struct hmem_pages *p, uint64_t ns)
 {
 	return ns * processors(p) / (BUDGET << c->idle);
 }
 
-/* A burst observes as much of memory as the time that it takes pays for. */
+/* Sets the parts of the next burst: as wide as the time that the burst takes pays for. */
 static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
 {
 	double cost = used_of_all(c) * FAULT_NS;
@@ -259,7 +262,7 @@ static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
 		c->due_parts *= 2;
 }
 
-/* A window has cost @cost and paid for @income. */
+/* Accounts for a window that has cost @cost and allows looks to take @income. */
 static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 {
 	int64_t half = c->whole_debt_ns > 0 ? income / 2 : 0;
@@ -293,10 +296,10 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		set_parts(c, p);
 		set_look(c, policy, p);
 	}
-	/* The first plan may ask for another burst. */
+	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)
 		return c->look_ns;
-	/* Plans are made in rests, too. */
+	/* Plans are also made in rests, so a rest is at most a window of the policy. */
 	rest = window < longest(c, policy) ? window : longest(c, policy);
 	debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
 	if (pays(c, p, rest) > debt)
@@ -312,7 +315,7 @@ void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
 		c->idle++;
 	if (!c->looked)
 		return;
-	/* As much is to be expected of each other part. */
+	/* Expect to gain as much from each other part. */
 	c->urgent = c->parts > 1 && c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns &&
 		    plan->gain_ns * (c->parts - 1) > (double)BUDGET * c->spent_ns * c->parts;
 }

@@ -36,7 +36,7 @@
 #include "rates.h"
 #include "worth.h"
 
-/* The narrowest parts of memory: so many, a power of two. */
+/* The number of the narrowest parts of memory, a power of two. */
 #define HMEM_BURSTS_PARTS	16u
 
 struct hmem_bursts {
@@ -66,7 +66,7 @@ struct hmem_bursts {
 	uint32_t looks;
 	/* The next burst is due at once, and observes all of memory. */
 	bool urgent;
-	/* This burst was urgent, or the first: it is paid for later. */
+	/* This burst was urgent, or the first one, so it is paid for later. */
 	bool ahead;
 	/* Guest time that this burst has cost, in ns. */
 	uint64_t spent_ns;
@@ -121,13 +121,13 @@ static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 	return c->scans && !c->left;
 }
 
-/* Is it time for a plan?  Then hmem_bursts_planned() wants to know the plan. */
+/* Is it time for a plan?  If so, call hmem_bursts_planned() afterwards. */
 static inline bool hmem_bursts_may_plan(const struct hmem_bursts *c)
 {
 	return !c->left && c->rates.looks && !c->given_up;
 }
 
-/* What a plan may do, as far as the rates have a say in it. */
+/* The limits that the rates set to a plan. */
 static inline void hmem_bursts_limit(const struct hmem_bursts *c,
 				     struct hmem_plan_limits *limits)
 {
@@ -136,10 +136,10 @@ static inline void hmem_bursts_limit(const struct hmem_bursts *c,
 	limits->move_ns = c->move_ns;
 }
 
-/* The plan after a window: what it saves says whether more is worth looking for. */
+/* Tells the plan after a window: if moves save much, the next burst comes at once. */
 void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan);
 
-/* For the log: what the last window was and what the plan after it saves, in one line. */
+/* For the log: describes the last window, and what the plan after it saves, in one line. */
 void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *p,
 			  const struct hmem_plan *plan, char *buf, size_t size);
 

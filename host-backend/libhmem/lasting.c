@@ -47,7 +47,7 @@ double hmem_lasting_s(const struct hmem_lasting *l, double least_s, double horiz
 	unsigned int first = octave_of(least_s);
 	double later[HMEM_LAGS + 1] = { 0 }, share = 1, sum = seconds_of(first);
 
-	/* What is left after a long lag was there after shorter ones. */
+	/* A deviation that is left after a long lag was also left after shorter lags. */
 	for (unsigned int i = HMEM_LAGS; i-- > first;) {
 		later[i] = later[i + 1];
 		if (l->lags[i].squares > 0)

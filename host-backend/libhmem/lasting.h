@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long pages go on as they do now.
+ * Measures how long the present access rates of pages last.
  *
  * Some classes of pages are used more, or less, than pages like them are in the long run.
  * Later, that deviation has become smaller.  The share of it that is left after a lag is
@@ -17,8 +17,8 @@
 /* All zero: nothing was measured. */
 struct hmem_lasting {
 	/*
-	 * By lag: products of a deviation before and after the lag, and squares of the one
-	 * before; of later measurements and earlier ones, which count less and less.
+	 * By lag: the sum of products of deviations before and after the lag, and of squares of
+	 * those before.  Older measurements count less.
 	 */
 	struct hmem_lag {
 		double products, squares;
@@ -26,13 +26,13 @@ struct hmem_lasting {
 };
 
 /*
- * @lag_s > 0 after pages deviated by @before accesses per second, they deviated by @after.
- * That was measured over @weight page seconds.
+ * Adds a measurement over @weight page seconds: pages that deviated by @before accesses per
+ * second deviated by @after after @lag_s > 0.
  */
 void hmem_lasting_add(struct hmem_lasting *l, double lag_s, double before, double after,
 		      double weight);
 
-/* Measurements so far at this lag are to count @keep times as much as they did. */
+/* Makes the measurements so far at this lag count @keep times as much as before. */
 void hmem_lasting_age(struct hmem_lasting *l, double lag_s, double keep);
 
 /*
