@@ -117,6 +117,7 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	settings_init_vm(vm, &policy);
 	hmem_placer_init(&vm->placer, &policy, hello->tiers, hello->num_tiers,
 			 hello->min_window_ns);
+	vm->placer.given = hmem_given_of(vm->map, hello->map_bytes);
 	pooling_init_vm(vm);
 	settings_apply(vm);
 	vm->have_hello = true;

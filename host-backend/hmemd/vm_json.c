@@ -138,7 +138,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	json_object_object_add(o, "online_bytes", online_json(vm, tier));
 	json_object_object_add(o, "size", vm_size_json(vm, tier));
 	json_object_object_add(o, "used", vm->placer.pages.windows ?
-			       json_object_new_uint64(vm->placer.pages.frames[tier] -
+			       json_object_new_uint64(hmem_pages_present(&vm->placer.pages, tier) -
 						      vm->placer.pages.hist[tier][0]) :
 			       NULL);
 	for (unsigned int i = 0; i < 3; i++) {

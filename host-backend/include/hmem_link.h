@@ -31,14 +31,14 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	6u
+#define HMEM_LINK_VERSION	7u
 
 /* Largest payload, in bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
 
 #define HMEM_LINK_MAX_TIERS	8u
-/* Maps in the memfd, one after the other: dirty, accessed, rearm. */
-#define HMEM_LINK_MAPS		3u
+/* Maps in the memfd, one after the other: dirty, accessed, rearm, given. */
+#define HMEM_LINK_MAPS		4u
 #define HMEM_LINK_MAX_RANGES	1024u
 /* Largest number of hints in a HINTS message; the smallest is 1. */
 #define HMEM_LINK_MAX_HINTS	511u
@@ -135,8 +135,8 @@ struct hmem_link_hello {
 	uint32_t max_batches;	/* largest number of unfinished batches */
 	/*
 	 * Bytes in a map, a multiple of 8.  The memfd holds HMEM_LINK_MAPS maps: dirty,
-	 * accessed and rearm.  The last two have a meaning only for trackers with
-	 * accessed bits.  Each map is an array of uint64_t: bit g % 64 of word g / 64
+	 * accessed, rearm and given.  Accessed and rearm have a meaning only for trackers
+	 * with accessed bits.  Each map is an array of uint64_t: bit g % 64 of word g / 64
 	 * stands for GFN g.  Bits for GFNs outside of all ranges mean nothing.
 	 *
 	 * Dirty and accessed map: the device ORs bits in, and the daemon takes a word by
@@ -146,6 +146,10 @@ struct hmem_link_hello {
 	 * clears the accessed and dirty bits of those frames in its tracker, and the
 	 * map.  GPT clears the bits at the end of the next window, after it has read
 	 * them, so that one scan does both.
+	 *
+	 * Given map: the frames that the guest has given up and not taken back.  The device
+	 * sets and clears bits, and the daemon only reads them.  They change together with
+	 * hmem_link_size.actual, before SIZES is sent.
 	 */
 	uint64_t map_bytes;
 	uint32_t trackers;	/* HMEM_LINK_TRACKER_* that TRACK may name */

@@ -228,9 +228,9 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
 	uint64_t most = longest(c, policy), least = c->min_ns;
-	double used = used_of_all(c), ns;
+	double wanted = hmem_pages_present(p, 0) / (double)USED, ns;
 
-	ns = c->look_ns * clamp(p->frames[0] / (double)USED / (used + 1), 1.0 / CHANGE, CHANGE);
+	ns = c->look_ns * clamp(wanted / (used_of_all(c) + 1), 1.0 / CHANGE, CHANGE);
 	if (c->scans && least < SCANS * c->scan_ns)
 		least = SCANS * c->scan_ns;
 	if (most < least)

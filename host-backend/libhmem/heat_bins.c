@@ -102,12 +102,12 @@ static bool add(const struct hmem_pages *p, const struct hmem_block *block,
 		b->at++;
 	bin = &b->bins[b->at];
 	if (!bin->pages)
-		bin->gfn = block->gfn + __builtin_ctzll(block->mask);
-	bin->last = block->gfn + 63 - __builtin_clzll(block->mask);
-	bin->pages += hmem_block_frames(block);
+		bin->gfn = block->gfn + __builtin_ctzll(block->all);
+	bin->last = block->gfn + 63 - __builtin_clzll(block->all);
+	bin->pages += __builtin_popcountll(block->all);
 	if (!block->live)
 		return true;
-	/* Slots outside of the mask stand for no frame, and are zero. */
+	/* Slots outside of the mask stand for no page, and are zero. */
 	for (unsigned int i = 0; i < 64; i++) {
 		sum += heat[i];
 		max = heat[i] > max ? heat[i] : max;

@@ -52,10 +52,11 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	p->state = calloc(slot + 64, sizeof(*p->state));
 	p->quota = calloc(slot / 64 + 1, sizeof(*p->quota));
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
+	p->given = calloc(slot / 64 + 1, sizeof(*p->given));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
 	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
-	if (p->heat && p->recent && p->state && p->quota && p->mlq && p->live &&
-	    p->asked)
+	if (p->heat && p->recent && p->state && p->quota && p->mlq && p->given &&
+	    p->live && p->asked)
 		return 0;
 nomem:
 	hmem_pages_free(p);
@@ -71,6 +72,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->state);
 	free(p->quota);
 	free(p->mlq);
+	free(p->given);
 	free(p->live);
 	free(p->asked);
 	memset(p, 0, sizeof(*p));
@@ -117,7 +119,7 @@ static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
 	const struct hmem_pages *p = NULL;
 
 	return num_slots * (sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state)) +
-	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq)) +
+	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq) + sizeof(*p->given)) +
 	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
 	       num_ranges * sizeof(*p->ranges);
 }
@@ -316,12 +318,13 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 		     block <= last && block * 64 < to; block++) {
 			b.slot = block * 64;
 			b.gfn = r->gfn - r->slot % 64 + (block - first) * 64;
-			b.mask = UINT64_MAX;
+			b.all = UINT64_MAX;
 			if (block == first)
-				b.mask &= UINT64_MAX << (r->slot % 64);
+				b.all &= UINT64_MAX << (r->slot % 64);
 			if (block == last)
-				b.mask &= UINT64_MAX >>
-					  (63 - (r->slot + r->num - 1) % 64);
+				b.all &= UINT64_MAX >>
+					 (63 - (r->slot + r->num - 1) % 64);
+			b.mask = b.all & ~p->given[block];
 			b.live = hmem_block_get(p->live, b.slot);
 			b.asked = hmem_block_get(p->asked, b.slot);
 			if (!fn(p, &b, arg))

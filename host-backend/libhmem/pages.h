@@ -3,8 +3,8 @@
  * The page table: how hot each frame of a VM is, and whether it makes sense to hint the
  * frame's page now.
  *
- * The table needs four bytes per frame, one more for rates, and 10 bits for the multi-level
- * queue if the tracker has one.  It is indexed densely over the VM's ranges, so that holes
+ * The table needs four bytes per frame, one more for rates, one bit if the guest can give up
+ * frames, and 10 bits for the multi-level queue if the tracker has one.  It is indexed densely over the VM's ranges, so that holes
  * take no memory.  Frames come in blocks of 64, one word of a tracker's map.  A block is not
  * live if it is cold and has nothing else to remember; it costs a window one bit.
  *
@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "given.h"
 #include "hmem_link.h"
 #include "mlq.h"
 #include "rates.h"
@@ -62,6 +63,8 @@ struct hmem_heat {
 	bool clear;
 	/* The window was too short to count for the time for which a page is refused. */
 	bool brief;
+	/* The frames that the guest has given up; all zero: none. */
+	struct hmem_given given;
 };
 
 struct hmem_block;
@@ -98,6 +101,11 @@ struct hmem_pages {
 	uint8_t *quota;
 	/* By block; for trackers that can rearm. */
 	struct hmem_mlq_block *mlq;
+	/*
+	 * By block: the frames that were given up when the last window ended.  They have no
+	 * record, and are in no count but @frames.
+	 */
+	uint64_t *given;
 	/* One bit per block: some entry of any table is not zero; some entry of @state is. */
 	uint64_t *live, *asked;
 	/* Frames in each tier. */
@@ -216,6 +224,16 @@ static inline uint64_t hmem_pages_frames(const struct hmem_pages *p)
 	return frames;
 }
 
+/* Frames of the tier that the guest has not given up. */
+static inline uint64_t hmem_pages_present(const struct hmem_pages *p, uint32_t tier)
+{
+	uint64_t frames = 0;
+
+	for (unsigned int b = 0; b < HMEM_BUCKETS; b++)
+		frames += p->hist[tier][b];
+	return frames;
+}
+
 /* The range that contains @gfn, or NULL. */
 const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
 					       uint64_t gfn);
@@ -274,7 +292,8 @@ void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 struct hmem_block {
 	uint64_t slot;		/* of the block's first frame, a multiple of 64 */
 	uint64_t gfn;		/* of the same frame */
-	uint64_t mask;		/* the frames that belong to the range */
+	uint64_t all;		/* the frames that belong to the range */
+	uint64_t mask;		/* those of them that the guest has not given up */
 	uint32_t tier;
 	bool live;		/* otherwise all pages are cold and have no state */
 	bool asked;		/* some page may have a state; otherwise all are eligible */

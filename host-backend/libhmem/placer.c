@@ -136,6 +136,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	if (!p->looked)
 		return;
 	heat.incomplete = tick->incomplete;
+	heat.given = p->given;
 	if (by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker, tick->window_ns,
 				   tick->busy, &heat);

@@ -80,6 +80,8 @@ struct hmem_placer {
 	struct hmem_policy policy;
 	struct hmem_pages pages;
 	struct hmem_next_window next;
+	/* The frames that the guest has given up.  The owner may set this before a window. */
+	struct hmem_given given;
 
 	/* Internal from here on. */
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];

@@ -269,6 +269,13 @@ static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record
 		return;
 	slot = r->slot + (gfn - r->gfn);
 	bit = UINT64_C(1) << (slot % 64);
+	if (p->given[slot / 64] & bit) {
+		if (leaves)
+			return;
+		/* The guest has taken the frame back since the last window. */
+		p->given[slot / 64] &= ~bit;
+		p->hist[r->tier][hmem_pages_bucket(p, slot)]++;
+	}
 	hmem_mlq_forget(&p->mlq[slot / 64], bit);
 	/* Copying has set the bit; remember that even if the next window is brief. */
 	if (p->by_class)

@@ -65,6 +65,32 @@ struct update {
 	const struct hmem_heat *h;
 };
 
+/*
+ * A frame that the guest has given up since the last window has no page any more, and so no
+ * record.  A frame that the guest has taken back is free, and has no record yet.
+ */
+static bool given_fn(const struct hmem_pages *cp, const struct hmem_block *b, void *arg)
+{
+	struct update *u = arg;
+	struct hmem_pages *p = u->p;
+	uint64_t was = p->given[b->slot / 64];
+	uint64_t is = hmem_given_word(&u->h->given, b->gfn) & b->all;
+
+	(void)cp;
+	if (is == was)
+		return true;
+	p->given[b->slot / 64] = is;
+	hmem_mlq_forget(&p->mlq[b->slot / 64], is & ~was);
+	for (uint64_t w = is & ~was; w; w &= w - 1) {
+		uint64_t slot = b->slot + __builtin_ctzll(w);
+
+		p->heat[slot] = 0;
+		p->recent[slot] = 0;
+		p->state[slot] = 0;
+	}
+	return true;
+}
+
 /* Counts the block's frames in @hist by heat.  Returns false if all heats are 0. */
 static bool count(uint64_t *hist, const uint16_t *heat)
 {
@@ -100,13 +126,17 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	struct hmem_window *w = u->w;
 	struct hmem_pages *p = u->p;
 	struct hmem_tracker *t = w->t;
-	struct hmem_sample s = t->ops->take(t, b->gfn, b->mask);
+	struct hmem_sample s = t->ops->take(t, b->gfn, b->all);
 	uint16_t *heat = &p->heat[b->slot], *state = &p->state[b->slot];
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
-	uint64_t all = s.accessed, except = 0, rearm = 0;
+	uint64_t all, except = 0, rearm = 0;
 	bool live;
 
 	(void)cp;
+	/* What was used before the guest gave it up is not used any more. */
+	s.accessed &= b->mask;
+	s.written &= b->mask;
+	all = s.accessed;
 	if (!all && !b->live) {
 		if (u->h->rates)
 			hmem_window_idle(w, b);
@@ -124,7 +154,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	}
 	s.accessed &= ~except;
 	s.written &= ~except;
-	/* Slots outside of the mask stand for no frame, and stay zero. */
+	/* Slots outside of the mask stand for no page, and stay zero. */
 	average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
 	if (b->asked && s.accessed)
 		hmem_refusals_forget_free(state, s.accessed);
@@ -136,7 +166,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 		w->rearmed += __builtin_popcountll(rearm);
 	}
 	live = count(w->hist[b->tier], heat);
-	/* Slots that stand for no frame are cold. */
+	/* Slots that stand for no page are cold. */
 	w->hist[b->tier][0] -= 64 - hmem_block_frames(b);
 	hmem_window_keep(p, b, live);
 	return true;
@@ -160,6 +190,7 @@ bool hmem_window_step(struct hmem_window *w, struct hmem_pages *p, uint64_t slot
 	uint64_t to = slots < p->num_slots - w->next ? w->next + slots : p->num_slots;
 	struct update u = { .p = p, .w = w, .h = &w->heat };
 
+	hmem_pages_walk(p, w->next, to, given_fn, &u);
 	hmem_pages_walk(p, w->next, to, update_fn, &u);
 	w->next = to;
 	if (to < p->num_slots)

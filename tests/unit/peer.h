@@ -20,7 +20,7 @@
 
 struct peer {
 	int fd, map_fd;
-	/* The maps: dirty, accessed, rearm. */
+	/* The maps: dirty, accessed, rearm, given. */
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;

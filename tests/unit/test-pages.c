@@ -108,7 +108,8 @@ static void bytes_are_known_before(void **state)
 {
 	const struct hmem_pages *p = &((struct fixture *)*state)->pages;
 	const uint64_t frame = sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state);
-	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq);
+	const uint64_t block = 64 * frame + sizeof(*p->quota) + sizeof(*p->mlq) +
+			       sizeof(*p->given);
 
 	assert_int_equal(hmem_pages_bytes_for(ranges, 3), hmem_pages_bytes(p));
 	/* Besides, the table has a bit or two per block, and the ranges. */
@@ -244,6 +245,14 @@ static void moved(struct fixture *f, uint64_t gfn, uint64_t new_gfn, uint16_t he
 	hmem_pages_moved(&f->pages, gfn, new_gfn, 0, (struct hmem_record) { .heat = heat });
 }
 
+static bool is_given(const struct hmem_pages *p, uint64_t gfn)
+{
+	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
+	uint64_t slot = r ? r->slot + (gfn - r->gfn) : 0;
+
+	return r && p->given[slot / 64] >> (slot % 64) & 1;
+}
+
 static void check_histogram(struct fixture *f)
 {
 	for (unsigned int tier = 0; tier < 2; tier++) {
@@ -252,7 +261,8 @@ static void check_histogram(struct fixture *f)
 		for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 			struct hmem_record r = hmem_pages_record(&f->pages, gfn);
 
-			if (hmem_pages_tier(&f->pages, gfn) != (int)tier)
+			if (hmem_pages_tier(&f->pages, gfn) != (int)tier ||
+			    is_given(&f->pages, gfn))
 				continue;
 			want[f->pages.by_class ? hmem_class(r.heat, r.recent) :
 			     HMEM_BUCKET(r.heat)]++;
@@ -404,6 +414,90 @@ static unsigned int refuse_and_wait(struct fixture *f, uint64_t gfn,
 		assert_true(n < 2000);
 	}
 	return n;
+}
+
+/* The frames that a walk finds. */
+static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b, void *arg)
+{
+	(void)p;
+	*(uint64_t *)arg += hmem_block_frames(b);
+	return true;
+}
+
+static uint64_t present(struct fixture *f)
+{
+	uint64_t found = 0;
+
+	hmem_pages_walk(&f->pages, 0, f->pages.num_slots, count_fn, &found);
+	assert_int_equal(found, hmem_pages_present(&f->pages, 0) +
+				hmem_pages_present(&f->pages, 1));
+	return found;
+}
+
+/* A frame that is given up has no record and is in no count, until it is taken back. */
+static void given_frames_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t given[WORDS] = { 0 };
+	struct hmem_heat heat = { .decay = 2, .given = { given, FRAMES } };
+
+	warm(f, 100, 3);
+	warm(f, 3100, 3);
+	sent(f, 101);
+	hmem_pages_refused(&f->pages, 101, 0, HMEM_REFUSED_NACK);
+	given[1] = UINT64_MAX;
+	/* Of no range: this counts for nothing. */
+	given[2000 / 64] = UINT64_MAX;
+	assert_int_equal(present(f), 2501);
+	write_frame(f, 102);
+	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
+	assert_int_equal(present(f), 2501 - 64);
+	assert_int_equal(hmem_pages_present(&f->pages, 0), 1000 - 64);
+	for (uint64_t gfn = 64; gfn < 128; gfn++)
+		assert_int_equal(hmem_pages_heat(&f->pages, gfn), 0);
+	assert_true(hmem_pages_heat(&f->pages, 3100) > 0);
+	check_histogram(f);
+
+	/* The device knows of a frame that is taken back before the next window ends. */
+	sent(f, 3100);
+	moved(f, 3100, 100, 20000);
+	assert_int_equal(present(f), 2501 - 63);
+	assert_int_equal(hmem_pages_heat(&f->pages, 100), 20000);
+	check_histogram(f);
+	given[1] = 0;
+	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
+	assert_int_equal(present(f), 2501);
+	assert_int_equal(hmem_pages_heat(&f->pages, 102), 0);
+	/* What was known of the page that was there is forgotten. */
+	assert_true(eligible(f, 101));
+	check_histogram(f);
+}
+
+/* A guest gives up and takes back at random, as pages are used and move. */
+static void given_frames_add_up(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t given[WORDS] = { 0 }, rnd = 9;
+	struct hmem_heat heat = { .decay = 2, .given = { given, FRAMES } };
+
+	for (unsigned int w = 0; w < 50; w++) {
+		for (unsigned int i = 0; i < 300; i++)
+			write_frame(f, unit_random(&rnd) % FRAMES);
+		for (unsigned int i = 0; i < 8; i++)
+			given[unit_random(&rnd) % WORDS] = unit_random(&rnd) & unit_random(&rnd);
+		hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
+		check_histogram(f);
+		for (unsigned int i = 0; i < 100; i++) {
+			uint64_t from = unit_random(&rnd) % FRAMES;
+			uint64_t to = unit_random(&rnd) % FRAMES;
+
+			if (i % 3)
+				sent(f, from);
+			moved(f, from, to, hmem_pages_heat(&f->pages, from));
+		}
+		check_histogram(f);
+		present(f);
+	}
 }
 
 static void refusals_back_off(void **state)
@@ -864,6 +958,27 @@ static void check_copies(struct fixture *f, bool brief)
 	assert_true(hmem_pages_record(&f->pages, 50).recent < 150);
 }
 
+/* Neither used nor unused: no look learns anything from a frame that is given up. */
+static void looks_leave_given_frames_out(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t given[WORDS] = { 0 };
+	struct looker l;
+
+	begin_looks(&l, f, false);
+	look(&l, true, true);
+	assert_looked(&l, 2501, 0);
+	l.heat.given = (struct hmem_given) { given, FRAMES };
+	given[1] = given[50] = UINT64_MAX;
+	use(&l, 70);
+	use(&l, 200);
+	look(&l, true, true);
+	assert_looked(&l, 2501 - 128, 1);
+	assert_record(f, 70, 0, 0);
+	assert_int_equal(f->pages.hist[0][HMEM_CLASS_IDLE] +
+			 f->pages.hist[1][HMEM_CLASS_IDLE], 2501 - 128 - 1);
+}
+
 static void copies_are_no_accesses(void **state)
 {
 	check_copies(*state, false);
@@ -890,6 +1005,8 @@ int main(void)
 		TEST(cold_blocks_rest),
 		TEST(windows_take_all_bits),
 		TEST(histogram_adds_up),
+		TEST(given_frames_are_left_out),
+		TEST(given_frames_add_up),
 		TEST(history_moves),
 		TEST(exchanges_in_any_order),
 		TEST(large_pages_move),
@@ -907,6 +1024,7 @@ int main(void)
 		TEST(looks_take_new_bits),
 		TEST(looks_take_new_bits_late),
 		TEST(looks_are_about_a_part),
+		TEST(looks_leave_given_frames_out),
 		TEST(copies_are_no_accesses),
 		TEST(copies_are_no_accesses_in_brief_windows),
 	};

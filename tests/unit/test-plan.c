@@ -156,6 +156,26 @@ static void same_as_sorting(void **state)
 	}
 }
 
+/* Frames that are given up look cold, and make room for nothing. */
+static void given_frames_stay_out(void **state)
+{
+	const struct hmem_heat heat = { .decay = 8, .given = { (uint64_t[FRAMES / 64 + 1]) {
+		[0 ... FAST / 64 - 2] = UINT64_MAX,
+	}, FRAMES } };
+	struct fixture *f = *state;
+	/* The last block of tier 0 and a half; the other half is of tier 1. */
+	const uint64_t first = (FAST / 64 - 1) * 64;
+
+	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
+	for (uint64_t gfn = FAST; gfn < FRAMES; gfn++)
+		table_set_heat(&f->pages, gfn, 60000);
+	make(f, FRAMES, 1000, 0, 0);
+	assert_int_equal(f->plan.num_demote, FAST - first);
+	assert_int_equal(f->plan.num_promote, FAST - first);
+	for (uint32_t i = 0; i < f->plan.num_demote; i++)
+		assert_true(f->plan.demote[i].gfn >= first);
+}
+
 static void equal_pages_stay(void **state)
 {
 	struct fixture *f = *state;
@@ -791,6 +811,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(same_as_sorting),
+		TEST(given_frames_stay_out),
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),

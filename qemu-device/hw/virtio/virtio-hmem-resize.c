@@ -256,6 +256,67 @@ static bool hmem_resize_activate(HmemResize *resize)
     return true;
 }
 
+/* Frames that hmemd is to see as given up, or not. */
+static void hmem_resize_map(HmemResize *resize, uint64_t gfn, uint64_t num,
+                            bool given)
+{
+    while (num) {
+        uint64_t *word = &resize->maps->given[gfn / 64];
+        const uint64_t n = MIN(num, 64 - gfn % 64);
+        const uint64_t mask = MAKE_64BIT_MASK(gfn % 64, n);
+
+        if (given) {
+            qatomic_or(word, mask);
+        } else {
+            qatomic_and(word, ~mask);
+        }
+        gfn += n;
+        num -= n;
+    }
+    resize->mapped |= given;
+}
+
+static void hmem_resize_map_range(HmemResize *resize, const HmemRange *range)
+{
+    const HmemResizeTier *tier = &resize->tiers[range->link.tier];
+    const uint64_t start = range->offset / HMEM_FRAME;
+    const uint64_t end = start + range->link.num;
+    uint64_t first = start;
+
+    if (range->mr != tier->mr || !tier->num_given) {
+        return;
+    }
+    while ((first = find_next_bit(tier->given, end, first)) < end) {
+        uint64_t next = MIN(find_next_zero_bit(tier->given, end, first), end);
+
+        hmem_resize_map(resize, range->link.gfn + (first - start),
+                        next - first, true);
+        first = next;
+    }
+}
+
+/* Make the map anew.  An empty one is not touched, so it takes no memory. */
+static void hmem_resize_map_all(HmemResize *resize)
+{
+    const GArray *ranges = resize->memory->ranges;
+    int i;
+
+    if (resize->mapped) {
+        memset(resize->maps->given, 0, resize->maps->bytes);
+        resize->mapped = false;
+    }
+    for (i = 0; i < ranges->len; i++) {
+        hmem_resize_map_range(resize, &g_array_index(ranges, HmemRange, i));
+    }
+}
+
+void hmem_resize_memory_changed(HmemResize *resize)
+{
+    if (resize->mapped) {
+        hmem_resize_map_all(resize);
+    }
+}
+
 static void hmem_resize_take(HmemResizeTier *tier, uint64_t first, uint64_t num)
 {
     bitmap_clear(tier->given, first, num);
@@ -286,6 +347,7 @@ static void hmem_resize_take_all(HmemResize *resize)
             first = next;
         }
     }
+    hmem_resize_map_all(resize);
     hmem_resize_deactivate(resize);
 }
 
@@ -430,6 +492,9 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
         }
         hmem_resize_take(tier, first, num);
         *status = VIRTIO_HMEM_RESIZED_OK;
+    }
+    if (*status == VIRTIO_HMEM_RESIZED_OK) {
+        hmem_resize_map(resize, gfn, num, give);
     }
     return NULL;
 }
@@ -686,14 +751,16 @@ static void hmem_resize_free(HmemResize *resize)
 }
 
 bool hmem_resize_realize(HmemResize *resize, VirtIODevice *vdev,
-                         const HmemMemory *memory, const char *initial,
-                         const char *minimum, void (*changed)(void *opaque),
-                         void *opaque, Error **errp)
+                         const HmemMemory *memory, const HmemMaps *maps,
+                         const char *initial, const char *minimum,
+                         void (*changed)(void *opaque), void *opaque,
+                         Error **errp)
 {
     int i;
 
     resize->vdev = vdev;
     resize->memory = memory;
+    resize->maps = maps;
     resize->changed = changed;
     resize->opaque = opaque;
     resize->num_tiers = memory->num_tiers;
@@ -791,6 +858,7 @@ static int hmem_resize_post_load(void *opaque, int version_id)
             first = next;
         }
     }
+    hmem_resize_map_all(resize);
     return 0;
 }
 

@@ -608,6 +608,7 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
     }
     maps->accessed = maps->dirty + maps->bytes / sizeof(uint64_t);
     maps->rearm = maps->accessed + maps->bytes / sizeof(uint64_t);
+    maps->given = maps->rearm + maps->bytes / sizeof(uint64_t);
     track->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, hmem_track_timer, track);
     track->log = hmem_log_new(memory, maps, hmem_dirty_done, track);
     return true;

@@ -232,6 +232,7 @@ static void virtio_hmem_memory_changed(void *opaque)
         virtio_hmem_flush_ranges(hmem);
     }
     hmem_track_memory_changed(&hmem->track);
+    hmem_resize_memory_changed(&hmem->resize);
 }
 
 /* Send a message that refers to the current ranges. */
@@ -1259,9 +1260,9 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
         return;
     }
 
-    if (!hmem_resize_realize(&hmem->resize, vdev, &hmem->memory, hmem->initial,
-                             hmem->minimum, virtio_hmem_sizes_changed, hmem,
-                             errp)) {
+    if (!hmem_resize_realize(&hmem->resize, vdev, &hmem->memory,
+                             &hmem->track.maps, hmem->initial, hmem->minimum,
+                             virtio_hmem_sizes_changed, hmem, errp)) {
         hmem_link_unrealize(&hmem->link);
         hmem_track_unrealize(&hmem->track);
         hmem_memory_unrealize(&hmem->memory);
@@ -1323,6 +1324,8 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
     hmem_link_unrealize(&hmem->link);
+    /* Before the maps go. */
+    hmem_resize_unrealize(&hmem->resize);
     /* This ends a scan, which calls virtio_hmem_kick(). */
     hmem_track_unrealize(&hmem->track);
     timer_free(hmem->work_timer);
@@ -1333,7 +1336,6 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     hmem->sizes_timer = NULL;
     timer_free(hmem->postcopy_timer);
     virtio_hmem_end_sent(hmem);
-    hmem_resize_unrealize(&hmem->resize);
     hmem_memory_unrealize(&hmem->memory);
     timer_free(hmem->ranges_timer);
     virtio_delete_queue(hmem->hint_vq);

@@ -78,7 +78,7 @@ typedef struct Daemon {
     struct hmem_link_state state;
     struct hmem_link_range ranges[16];
     uint32_t num_ranges;
-    /* The maps: dirty, accessed, rearm. */
+    /* The maps: dirty, accessed, rearm, given. */
     uint64_t *map;
 } Daemon;
 

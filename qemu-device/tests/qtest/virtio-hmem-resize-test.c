@@ -202,6 +202,24 @@ static void test_config(void)
     teardown(&t);
 }
 
+/* The frames of @num runs, and no others, are in the map of frames given up. */
+static void check_map(Test *t, const uint64_t (*runs)[2], int num)
+{
+    const Daemon *d = t->d;
+    const uint64_t *map = d->map + 3 * (d->hello.map_bytes / sizeof(*map));
+    uint64_t gfn;
+    int i;
+
+    for (gfn = 0; gfn < d->hello.map_bytes * 8; gfn++) {
+        bool given = false;
+
+        for (i = 0; i < num; i++) {
+            given |= gfn - runs[i][0] < runs[i][1];
+        }
+        g_assert_cmpint(map[gfn / 64] >> (gfn % 64) & 1, ==, given);
+    }
+}
+
 /* The host releases memory that is given up; memory taken back is zero. */
 static void test_give_and_take(void)
 {
@@ -224,12 +242,18 @@ static void test_give_and_take(void)
     send_message(&t, &m, VIRTIO_HMEM_RESIZED_OK, 2);
     check_released(&t, before, 2 * MiB + 101 * FRAME);
     check_actual(&t, 1, TIER_SIZE - 2 * MiB - 101 * FRAME);
+    check_map(&t, (const uint64_t [][2]) {
+        { SLOW, HUGE + 1 }, { SLOW + HUGE + 2, 100 },
+    }, 2);
     g_assert_true(reads_as(&t, SLOW + HUGE + 1, 1, 0x5a));
     g_assert_true(reads_as(&t, SLOW + HUGE + 102, 1, 0x5a));
 
     take(&t, 1, SLOW, HUGE);
     take(&t, 1, SLOW + HUGE + 2, 2);
     check_actual(&t, 1, TIER_SIZE - 99 * FRAME);
+    check_map(&t, (const uint64_t [][2]) {
+        { SLOW + HUGE, 1 }, { SLOW + HUGE + 4, 98 },
+    }, 2);
     g_assert_true(reads_as(&t, SLOW, HUGE, 0));
     g_assert_true(reads_as(&t, SLOW + HUGE + 2, 2, 0));
     /* Memory that was taken back can be given up again. */
@@ -498,6 +522,7 @@ static void test_reset(void)
     qtest_system_reset(t.qts);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
     check_actual(&t, 1, TIER_SIZE);
+    check_map(&t, NULL, 0);
     /* The requested size stays. */
     find_hmem(&t);
     start_driver(&t);
@@ -525,6 +550,7 @@ static void test_reconnect(void)
     g_assert_cmpint(sizes.tiers[1].actual, ==, TIER_SIZE - 2 * MiB);
     g_assert_cmpint(sizes.tiers[1].requested, ==, 64 * MiB);
     g_assert_cmpint(sizes.tiers[0].actual, ==, TIER_SIZE);
+    check_map(&t, (const uint64_t [][2]) { { SLOW, HUGE } }, 1);
     teardown(&t);
 }
 
@@ -683,6 +709,9 @@ static void test_migration(void)
     sizes = daemon_recv_sizes(to.d);
     g_assert_cmpint(sizes.tiers[1].actual, ==, 34 * MiB);
     g_assert_cmpint(sizes.tiers[1].requested, ==, 16 * MiB);
+    check_map(&to, (const uint64_t [][2]) {
+        { SLOW + HUGE, given - HUGE },
+    }, 1);
     g_assert_true(reads_as(&to, SLOW, 1, 0x5a));
     g_assert_true(reads_as(&to, SLOW + 1, HUGE - 1, 0));
     take(&to, 1, SLOW + HUGE, HUGE);

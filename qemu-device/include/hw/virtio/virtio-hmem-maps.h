@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-hmem: the maps of used pages, which QEMU shares with hmemd.
+ * virtio-hmem: the maps of used and of given up pages, which QEMU shares with
+ * hmemd.
  *
  * Both sides access the maps by atomic operations only.
  */
@@ -18,6 +19,7 @@ typedef struct HmemMaps {
     uint64_t *dirty;
     uint64_t *accessed;
     uint64_t *rearm;
+    uint64_t *given;
 } HmemMaps;
 
 /*

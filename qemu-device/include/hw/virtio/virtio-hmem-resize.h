@@ -10,6 +10,7 @@
 #define HW_VIRTIO_HMEM_RESIZE_H
 
 #include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-hmem-maps.h"
 #include "hw/virtio/virtio-hmem-memory.h"
 #include "standard-headers/linux/virtio_hmem.h"
 
@@ -43,6 +44,13 @@ typedef struct HmemResize {
     VirtIODevice *vdev;
     VirtQueue *vq;
     const HmemMemory *memory;
+    /*
+     * Its map "given" repeats the bitmaps of the tiers by guest frame number,
+     * for hmemd.  The device does not read the map.
+     */
+    const HmemMaps *maps;
+    /* Some bit of the map may be set. */
+    bool mapped;
     HmemResizeTier tiers[HMEM_LINK_MAX_TIERS];
     uint32_t num_tiers;
     /*
@@ -63,12 +71,13 @@ typedef struct HmemResize {
 /*
  * @initial and @minimum are sizes of all tiers, fastest first, separated by
  * ':'.  An empty size, or NULL, means the whole tier for @initial, and 0 for
- * @minimum.
+ * @minimum.  @maps must live until hmem_resize_unrealize().
  */
 bool hmem_resize_realize(HmemResize *resize, VirtIODevice *vdev,
-                         const HmemMemory *memory, const char *initial,
-                         const char *minimum, void (*changed)(void *opaque),
-                         void *opaque, Error **errp);
+                         const HmemMemory *memory, const HmemMaps *maps,
+                         const char *initial, const char *minimum,
+                         void (*changed)(void *opaque), void *opaque,
+                         Error **errp);
 void hmem_resize_add_queue(HmemResize *resize, VirtIOHandleOutput handle_vq);
 /* Works with and without a queue from hmem_resize_add_queue(). */
 void hmem_resize_unrealize(HmemResize *resize);
@@ -88,6 +97,9 @@ void hmem_resize_sizes(const HmemResize *resize, struct hmem_link_sizes *sizes);
  * (HMEM_PASS_BYTES).  Returns true if there may be more.  Can break the device.
  */
 bool hmem_resize_receive(HmemResize *resize);
+
+/* The ranges of @memory have changed. */
+void hmem_resize_memory_changed(HmemResize *resize);
 
 /* The driver has gone: the guest has all memory again. */
 void hmem_resize_reset(HmemResize *resize);
