@@ -86,6 +86,7 @@ static void vm_release(struct conn *c)
 		munmap(vm->map, HMEM_LINK_MAPS * vm->hello.map_bytes);
 	discard_table(vm);
 	batches_free(vm);
+	room_free(vm);
 	free(vm->ranges);
 	free(vm->new_ranges);
 	free(vm);

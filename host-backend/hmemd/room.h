@@ -10,7 +10,13 @@
 
 #include "vm.h"
 
-/* Called once per second: begins a job if a tier needs room and no job is under way. */
+/*
+ * Called once per second: if a tier needs room, and neither a job nor a pass is under way,
+ * begins a pass that looks for cold pages.  The pass begins the job.
+ */
 void room_second(struct vm *vm);
+
+/* The VM goes, or the search has ended. */
+void room_free(struct vm *vm);
 
 #endif /* HMEMD_ROOM_H */

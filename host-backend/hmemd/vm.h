@@ -20,6 +20,7 @@
 #define POLICY_BY_HAND	"hmemctl"
 
 struct batch;
+struct room;
 struct pass_waiter;
 
 struct vm_stats {
@@ -51,7 +52,11 @@ struct vm {
 	struct hmem_link_state state;
 	/* All of each tier, until SIZES has come; @requested: as hmemd has asked last. */
 	struct hmem_link_sizes sizes;
-	/* Where the next search for cold pages begins, see room.c. */
+	/*
+	 * The search for cold pages, a pass, or NULL; and where the next one begins: see
+	 * room.c.
+	 */
+	struct room *room;
 	uint64_t room_slot;
 
 	/* Shared with the device, which can write at any time. */
