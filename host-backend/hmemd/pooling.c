@@ -91,7 +91,8 @@ static void look_at(struct vm *vm)
 	/* The rates are complete between bursts; during a burst, those of the last one count. */
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;
-	else if (hmem_bursts_worth(&vm->placer.bursts, &vm->placer.pages, &vm->pooled.worth))
+	else if (hmem_bursts_worth(&vm->placer.bursts, &vm->placer.pages,
+				   vm->placer.plan.stays, &vm->pooled.worth))
 		m->worth = &vm->pooled.worth;
 }
 

@@ -331,9 +331,10 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 }
 
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
-		       struct hmem_worth *worth)
+		       uint64_t stays, struct hmem_worth *worth)
 {
 	struct hmem_worth_class classes[HMEM_CLASSES] = { 0 };
+	uint64_t *idle = &classes[HMEM_CLASS_IDLE].pages;
 
 	if (!hmem_bursts_may_plan(c) || !p->by_class)
 		return false;
@@ -343,6 +344,10 @@ bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 		classes[i].rate = c->rates.rate[i];
 		classes[i].error = c->rates.error[i];
 	}
-	hmem_worth_make(worth, classes, HMEM_CLASSES, c->access_ns);
+	/* Since the plan, pages can have moved. */
+	if (stays > *idle)
+		stays = *idle;
+	*idle -= stays;
+	hmem_worth_make(worth, classes, HMEM_CLASSES, stays, c->access_ns);
 	return true;
 }

@@ -145,9 +145,10 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 
 /*
  * What DRAM is worth to the VM, as far as the last burst has told; @p is its table, as the
- * last window has left it.  False if no burst has ended yet: nothing is known.
+ * last window has left it, and @stays is of the last plan.  False if no burst has ended yet:
+ * nothing is known.
  */
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
-		       struct hmem_worth *worth);
+		       uint64_t stays, struct hmem_worth *worth);
 
 #endif /* HMEM_BURSTS_H */

@@ -6,6 +6,7 @@
 #include "exchange.h"
 #include "lanes.h"
 #include "plan.h"
+#include "refusals.h"
 
 #define PAGES_PER_MIB	256u
 
@@ -26,6 +27,8 @@ struct side {
 	uint32_t taken;
 	/* Pages still to take that are not idle. */
 	uint32_t warm;
+	/* See hmem_plan.stays. */
+	uint64_t stays;
 	/* The rank with most of the pages to take. */
 	unsigned int most;
 	/* The least and the greatest heat that a page to take can have. */
@@ -111,6 +114,21 @@ static unsigned int quota_of(const struct hmem_pages *p, const struct hmem_sorte
 	return side == &s->cold ? hmem_pages_quota(p, b->slot) : 64;
 }
 
+/*
+ * Counts the idle pages of a block of tier 0 that probably stay, because the guest has refused
+ * pages of the block.  Returns 0 for a block without refusals: its pages may or may not stay.
+ */
+static unsigned int count_stays(const struct hmem_pages *p, const struct side *side,
+				const struct hmem_block *b, unsigned int quota)
+{
+	unsigned int idle;
+
+	if (quota >= HMEM_QUOTA_FIRST)
+		return 0;
+	idle = __builtin_popcountll(b->mask & idle_of(p, side, b));
+	return idle > quota ? idle - quota : 0;
+}
+
 /* The counts begin with all pages: subtract pages of the block that may not be taken. */
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		     void *arg)
@@ -120,6 +138,8 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	unsigned int quota = quota_of(p, s, side, b), idle;
 	uint64_t may = b->mask;
 
+	if (side == &s->cold)
+		side->stays += count_stays(p, side, b, quota);
 	if (b->asked) {
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
@@ -379,6 +399,7 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	const struct hmem_plan_limits *limits = &s->limits;
 	uint32_t room = limits->room, most;
 
+	plan->stays = s->cold.stays;
 	/* Idle pages are not promoted. */
 	s->hot.ranks.count[s->hot.idle] = 0;
 	if (room > limits->budget / 2)

@@ -42,6 +42,11 @@ struct hmem_plan {
 	uint32_t cap;
 	/* By rates: the time that the plan saves, less the time that its moves take, in ns. */
 	double gain_ns;
+	/*
+	 * The number of idle pages of tier 0 that probably stay there, because the guest has
+	 * refused pages of the same blocks.
+	 */
+	uint64_t stays;
 	/* Internal: the state of a plan that is being made, see plan.c. */
 	struct hmem_sorter *sorter;
 };

@@ -23,8 +23,36 @@ static unsigned int step_of(double ns, double most)
 	return below < HMEM_WORTH_STEPS - 1 ? (unsigned int)below : HMEM_WORTH_STEPS - 1;
 }
 
+/*
+ * Make one step of the base and as many of the first steps as give the greatest average.  This
+ * is the least curve above the true one on which each page is worth less than those before.
+ */
+static void add_base(struct hmem_worth *w, uint64_t base)
+{
+	struct hmem_worth_step first = { 0 };
+	double pages = base, ns = 0, error = 0;
+	unsigned int merged = 0;
+
+	for (unsigned int i = 0; i < w->num; i++) {
+		const struct hmem_worth_step *s = &w->steps[i];
+
+		pages += s->pages;
+		ns += s->pages * s->ns;
+		error += s->pages * s->ns * s->error;
+		if (ns / pages <= first.ns)
+			break;
+		first = (struct hmem_worth_step) { pages, ns / pages, error / ns };
+		merged = i + 1;
+	}
+	if (!merged)
+		return;
+	memmove(&w->steps[1], &w->steps[merged], (w->num - merged) * sizeof(first));
+	w->steps[0] = first;
+	w->num -= merged - 1;
+}
+
 void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classes,
-		     unsigned int num, double access_ns)
+		     unsigned int num, uint64_t base, double access_ns)
 {
 	struct { double pages, ns, error; } sums[HMEM_WORTH_STEPS] = { 0 };
 	double most = 0;
@@ -54,6 +82,7 @@ void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classe
 			.error = sums[i].error / sums[i].ns,
 		};
 	}
+	add_base(w, base);
 }
 
 double hmem_worth_between(const struct hmem_worth *w, uint64_t from, uint64_t to)

@@ -6,6 +6,10 @@
  * Pages are sorted by use, the most used first, so each further page of DRAM is worth less than
  * the page before.  The curve is a sequence of steps; all pages of a step are worth the same.
  *
+ * Some pages stay in DRAM though they are not used, for example pages of the guest's kernel:
+ * the base.  The VM has room in DRAM for other pages only after the base.  So the base and the
+ * pages used most are one step, and each page of the step is worth the average.
+ *
  * This file depends neither on page tables, nor on other VMs, nor on how rates are measured.
  */
 #ifndef HMEM_WORTH_H
@@ -39,12 +43,12 @@ struct hmem_worth {
 };
 
 /*
- * Makes the curve of @num classes, which are in any order.  An access in DRAM saves
- * @access_ns.  The curve leaves out pages that are not used or whose rate is no number, and
- * limits rates to what a processor can do.
+ * Makes the curve of a base of @base pages and of @num classes, which are in any order and do
+ * not contain the base.  An access in DRAM saves @access_ns.  The curve leaves out pages that
+ * are not used or whose rate is no number, and limits rates to what a processor can do.
  */
 void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classes,
-		     unsigned int num, double access_ns);
+		     unsigned int num, uint64_t base, double access_ns);
 
 /*
  * How much less stall, in ns per second, the VM has with @to pages of DRAM than with @from

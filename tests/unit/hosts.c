@@ -169,7 +169,7 @@ static void measure(struct host *h, struct host_vm *vm)
 		classes[0] = (struct hmem_worth_class) { vm->pages, vm->lies, 0 };
 		num = 1;
 	}
-	hmem_worth_make(&vm->measured, classes, num, HOST_ACCESS_NS);
+	hmem_worth_make(&vm->measured, classes, num, 0, HOST_ACCESS_NS);
 	vm->member.worth = &vm->measured;
 }
 

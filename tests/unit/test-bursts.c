@@ -521,9 +521,9 @@ static void worth_is_what_accesses_say(void **state)
 
 		loads_begin(&m, known[i], HMEM_POLICY_AUTO);
 		model_run(&m, 1e-3);
-		assert_false(hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, &worth));
+		assert_false(hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, 0, &worth));
 		model_run(&m, 20);
-		while (!hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, &worth))
+		while (!hmem_bursts_worth(&m.placer.bursts, &m.placer.pages, 0, &worth))
 			model_run(&m, 1e-3);
 		ops = loads_speed(&m, 1) * 1e6;
 		memcpy(shares, m.weight, sizeof(shares));

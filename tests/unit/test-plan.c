@@ -176,6 +176,34 @@ static void given_frames_stay_out(void **state)
 		assert_true(f->plan.demote[i].gfn >= first);
 }
 
+/*
+ * Where pages were refused, idle pages are known to stay.  A page that is used, and blocks of
+ * which nothing is known, do not count.
+ */
+static void knows_what_stays(void **state)
+{
+	struct fixture *f = *state;
+
+	memset(f->pages.quota, 0, f->pages.num_slots / 64);
+	make(f, FRAMES, 1000, 0, 0);
+	assert_int_equal(f->plan.stays, 0);
+	table_set_heat(&f->pages, 127, 20000);
+	for (uint64_t gfn = 64; gfn < 67; gfn++) {
+		hmem_pages_sent(&f->pages, gfn, 0);
+		hmem_pages_refused(&f->pages, gfn, 0, HMEM_REFUSED_NACK);
+		/* Of a slower tier. */
+		hmem_pages_sent(&f->pages, FAST + 200 + gfn, 0);
+		hmem_pages_refused(&f->pages, FAST + 200 + gfn, 0, HMEM_REFUSED_NACK);
+	}
+	make(f, FRAMES, 1000, 0, 0);
+	assert_int_equal(f->plan.stays, 63);
+	/* Something moves after all. */
+	hmem_pages_sent(&f->pages, 70, 0);
+	hmem_pages_moved(&f->pages, 70, FAST + 7, 0, hmem_pages_record(&f->pages, 70));
+	make(f, FRAMES, 1000, 0, 0);
+	assert_int_equal(f->plan.stays, 0);
+}
+
 static void equal_pages_stay(void **state)
 {
 	struct fixture *f = *state;
@@ -812,6 +840,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(same_as_sorting),
 		TEST(given_frames_stay_out),
+		TEST(knows_what_stays),
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),

@@ -79,7 +79,7 @@ static void run(struct guest *g)
 		classes[i] = g->load.truth[i];
 		classes[i].rate *= g->uses / total;
 	}
-	hmem_worth_make(&g->worth, classes, g->load.num, NVM_NS - DRAM_NS);
+	hmem_worth_make(&g->worth, classes, g->load.num, 0, NVM_NS - DRAM_NS);
 	g->w.worth = &g->worth;
 	/* The number of faults varies from window to window. */
 	g->w.faults = (g->faults ? g->faults : swapped * g->uses) *

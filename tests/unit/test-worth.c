@@ -20,7 +20,7 @@ static void the_hottest_come_first(void **state)
 	struct hmem_worth w;
 
 	(void)state;
-	hmem_worth_make(&w, classes, 4, ACCESS_NS);
+	hmem_worth_make(&w, classes, 4, 0, ACCESS_NS);
 	assert_int_equal(w.num, 3);
 	assert_int_equal(w.steps[0].pages, 100);
 	assert_int_equal(w.steps[1].pages, 50);
@@ -34,6 +34,36 @@ static void the_hottest_come_first(void **state)
 	assert_float_equal(hmem_worth_between(&w, 1149, UINT64_MAX), ACCESS_NS, 1e-6);
 	assert_float_equal(hmem_worth_error(&w, 101), 0.3, 1e-9);
 	assert_float_equal(hmem_worth_error(&w, 5000), 0, 0);
+}
+
+/*
+ * The base and the pages used most are one step and worth their average.  The base does not
+ * change what all pages together are worth.
+ */
+static void the_base_comes_with_the_hottest(void **state)
+{
+	const struct hmem_worth_class classes[] = {
+		{ 100, 100, 0.2 }, { 100, 40, 0.4 }, { 50, 10, 0.3 },
+	};
+	const double both = (100 * 100 + 100 * 40) * ACCESS_NS;
+	struct hmem_worth w;
+
+	(void)state;
+	/* 100 pages of 500 are worth 20 each on average, 200 of 600 are worth 23, 250 less. */
+	hmem_worth_make(&w, classes, 3, 400, ACCESS_NS);
+	assert_int_equal(w.num, 2);
+	assert_int_equal(w.steps[0].pages, 600);
+	assert_float_equal(w.steps[0].ns, both / 600, 1e-6);
+	assert_float_equal(w.steps[0].error, (100 * 0.2 + 40 * 0.4) / 140, 1e-9);
+	assert_int_equal(w.steps[1].pages, 50);
+	assert_float_equal(hmem_worth_between(&w, 600, 650), 500 * ACCESS_NS, 1e-3);
+	assert_float_equal(hmem_worth_between(&w, 0, UINT64_MAX), both + 500 * ACCESS_NS, 1e-3);
+	/* However large the base is, the guest does not gain by it. */
+	hmem_worth_make(&w, classes, 3, UINT64_C(1) << 50, ACCESS_NS);
+	assert_int_equal(w.num, 1);
+	assert_float_equal(hmem_worth_between(&w, 0, UINT64_MAX), both + 500 * ACCESS_NS, 1e-3);
+	hmem_worth_make(&w, classes, 0, 400, ACCESS_NS);
+	assert_int_equal(w.num, 0);
 }
 
 /* Many classes are merged into the steps of the curve, and their sum stays the same. */
@@ -52,7 +82,7 @@ static void many_classes_keep_their_sum(void **state)
 		pages += classes[i].pages;
 		sum += classes[i].pages * classes[i].rate * ACCESS_NS;
 	}
-	hmem_worth_make(&w, classes, 256, ACCESS_NS);
+	hmem_worth_make(&w, classes, 256, 0, ACCESS_NS);
 	assert_true(w.num <= HMEM_WORTH_STEPS);
 	for (unsigned int i = 1; i < w.num; i++)
 		assert_true(w.steps[i].ns < w.steps[i - 1].ns);
@@ -70,7 +100,7 @@ static void steps_are_fine_enough(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < 256; i++)
 		classes[i] = (struct hmem_worth_class) { MIB, exp2(8 - i / 16.0), 0 };
-	hmem_worth_make(&w, classes, 256, ACCESS_NS);
+	hmem_worth_make(&w, classes, 256, 0, ACCESS_NS);
 	for (unsigned int i = 0; i < 256; i++) {
 		exact += MIB * classes[i].rate * ACCESS_NS;
 		assert_true(fabs(hmem_worth_between(&w, 0, (i + 1) * MIB) / exact - 1) < 0.2);
@@ -83,7 +113,7 @@ static void the_least_loses_what_it_may(void **state)
 	struct hmem_worth w;
 
 	(void)state;
-	hmem_worth_make(&w, classes, 2, ACCESS_NS);
+	hmem_worth_make(&w, classes, 2, 0, ACCESS_NS);
 	assert_int_equal(hmem_worth_least(&w, 600, 0), 600);
 	assert_int_equal(hmem_worth_least(&w, 600, 100 * ACCESS_NS), 500);
 	assert_int_equal(hmem_worth_least(&w, 600, 1e12), 0);
@@ -101,7 +131,7 @@ static void no_number_is_worth_nothing(void **state)
 	struct hmem_worth w;
 
 	(void)state;
-	hmem_worth_make(&w, classes, 6, ACCESS_NS);
+	hmem_worth_make(&w, classes, 6, 0, ACCESS_NS);
 	/*
 	 * The infinite rate is limited.  The rate 1e-300 still counts as use.  The others are
 	 * left out.
@@ -113,7 +143,7 @@ static void no_number_is_worth_nothing(void **state)
 		assert_true(w.steps[i].error >= 0);
 	}
 	/* If both tiers are equally fast, an access saves nothing. */
-	hmem_worth_make(&w, classes, 6, 0);
+	hmem_worth_make(&w, classes, 6, 0, 0);
 	assert_int_equal(w.num, 0);
 	assert_float_equal(hmem_worth_between(&w, 0, 100), 0, 0);
 }
@@ -122,6 +152,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_hottest_come_first),
+		cmocka_unit_test(the_base_comes_with_the_hottest),
 		cmocka_unit_test(many_classes_keep_their_sum),
 		cmocka_unit_test(steps_are_fine_enough),
 		cmocka_unit_test(the_least_loses_what_it_may),
