@@ -4,9 +4,10 @@
  * frame's page now.
  *
  * The table needs four bytes per frame, one more for rates, one bit if the guest can give up
- * frames, and 10 bits for the multi-level queue if the tracker has one.  It is indexed densely over the VM's ranges, so that holes
- * take no memory.  Frames come in blocks of 64, one word of a tracker's map.  A block is not
- * live if it is cold and has nothing else to remember; it costs a window one bit.
+ * frames, and 10 bits for the multi-level queue if the tracker has one.  It is indexed densely
+ * over the VM's ranges, so that holes take no memory.  Frames come in blocks of 64, one word of a
+ * tracker's map.  A block is not live if it is cold and has nothing else to remember; it costs a
+ * window one bit.
  *
  * pages.c has the table itself, window.c applies a window to the table, and refusals.c
  * keeps the results of hints.
