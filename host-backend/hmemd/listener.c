@@ -145,12 +145,9 @@ static int bind_path(struct listener *l, mode_t mode, struct hmem_err *err)
 	return 0;
 }
 
-int listener_open(struct listener *l, struct loop *loop, const char *path,
-		  mode_t mode, void (*accept)(void *user, int fd), void *user,
-		  struct hmem_err *err)
+static void init(struct listener *l, struct loop *loop, const char *path,
+		 void (*accept)(void *user, int fd), void *user)
 {
-	int ret;
-
 	*l = (struct listener) {
 		.io.complete = accepted,
 		.loop = loop,
@@ -160,32 +157,67 @@ int listener_open(struct listener *l, struct loop *loop, const char *path,
 		.accept = accept,
 		.user = user,
 	};
+}
+
+static int begin(struct listener *l, struct hmem_err *err)
+{
+	int ret = loop_add(l->loop, &l->io);
+
+	if (ret)
+		return hmem_fail(err, -ret, "no memory");
+	accept_next(l);
+	return 0;
+}
+
+int listener_adopt(struct listener *l, struct loop *loop, int fd, char *path, size_t size,
+		   void (*accept)(void *user, int fd), void *user, struct hmem_err *err)
+{
+	struct sockaddr_un addr = { 0 };
+	socklen_t len = sizeof(addr);
+	int listens = 0;
+	socklen_t listens_len = sizeof(listens);
+
+	init(l, loop, path, accept, user);
+	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0 ||
+	    addr.sun_family != AF_UNIX ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len) < 0 ||
+	    !listens)
+		return hmem_fail(err, EINVAL, "descriptor %d, which was passed to hmemd, is no "
+				 "Unix socket that listens: see hmemd's .socket units", fd);
+	snprintf(path, size, "%.*s", (int)sizeof(addr.sun_path), addr.sun_path);
+	l->fd = fd;
+	return begin(l, err);
+}
+
+int listener_open(struct listener *l, struct loop *loop, const char *path,
+		  mode_t mode, void (*accept)(void *user, int fd), void *user,
+		  struct hmem_err *err)
+{
+	int ret;
+
+	init(l, loop, path, accept, user);
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return hmem_fail(err, ENAMETOOLONG, "the socket's path is too long: "
 				 "%.150s", path);
 	ret = lock(l, err);
 	if (!ret)
 		ret = bind_path(l, mode, err);
-	if (!ret) {
-		ret = loop_add(loop, &l->io);
-		if (ret)
-			hmem_fail(err, -ret, "no memory");
-	}
+	if (!ret)
+		ret = begin(l, err);
 	if (ret < 0) {
 		if (l->fd >= 0)
 			close(l->fd);
 		if (l->lock_fd >= 0)
 			close(l->lock_fd);
 		l->fd = -1;
-		return ret;
 	}
-	accept_next(l);
-	return 0;
+	return ret;
 }
 
 void listener_shut(struct listener *l)
 {
-	if (l->fd < 0)
+	/* Whoever passed an adopted socket has others accept from it later. */
+	if (l->fd < 0 || l->lock_fd < 0)
 		return;
 	unlink(l->path);
 	/* This ends requests that the kernel still has. */
@@ -197,6 +229,7 @@ void listener_close(struct listener *l)
 	if (l->fd < 0)
 		return;
 	close(l->fd);
-	close(l->lock_fd);
+	if (l->lock_fd >= 0)
+		close(l->lock_fd);
 	l->fd = -1;
 }

@@ -11,6 +11,7 @@ struct listener {
 	struct io io;
 	struct loop *loop;
 	const char *path;
+	/* @lock_fd is -1 if the socket belongs to somebody else, see listener_adopt(). */
 	int fd, lock_fd;
 	/* Out of descriptors or memory: no accepting until others have gone. */
 	bool paused;
@@ -26,6 +27,12 @@ struct listener {
 int listener_open(struct listener *l, struct loop *loop, const char *path,
 		  mode_t mode, void (*accept)(void *user, int fd), void *user,
 		  struct hmem_err *err);
+/*
+ * The same with a socket that listens already, and goes on to listen after hmemd has ended.
+ * The socket's path is put into @path, of @size bytes.
+ */
+int listener_adopt(struct listener *l, struct loop *loop, int fd, char *path, size_t size,
+		   void (*accept)(void *user, int fd), void *user, struct hmem_err *err);
 /* Accept no more connections, but keep the lock. */
 void listener_shut(struct listener *l);
 /* Accept again if the listener is paused. */

@@ -17,6 +17,7 @@
 #include "link_check.h"
 #include "log.h"
 #include "numbers.h"
+#include "service.h"
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
 
@@ -148,6 +149,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 		device_second(vm);
 	}
 	pooling_second(d);
+	service_alive();
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
 	arm_second(d);
@@ -257,27 +259,28 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 		;
 }
 
-/* The paths stay the same when the configuration is read again. */
-static int choose_sockets(struct hmemd *d, struct hmem_err *err)
-{
-	static char vm_path[256], control_path[256];
-	const char *vm = d->config.vm_socket, *control = d->config.socket;
-	char dir[100] = "";
-	int ret = 0;
+/* The paths of the sockets stay the same when the configuration is read again. */
+static char vm_path[256], control_path[256];
 
-	if (!vm || !control)
+/* Listen on the socket that systemd has passed as @name; or on @path, or a default. */
+static int listen_on(struct hmemd *d, struct listener *l, const char *name, const char *path,
+		     char *buf, mode_t mode, void (*accept)(void *user, int fd),
+		     struct hmem_err *err)
+{
+	int fd = service_socket(name), ret;
+	char dir[100];
+
+	if (fd >= 0)
+		return listener_adopt(l, &d->loop, fd, buf, sizeof(vm_path), accept, d, err);
+	if (path) {
+		snprintf(buf, sizeof(vm_path), "%s", path);
+	} else {
 		ret = listener_default_dir(dir, sizeof(dir), err);
-	if (vm)
-		snprintf(vm_path, sizeof(vm_path), "%s", vm);
-	else
-		snprintf(vm_path, sizeof(vm_path), "%s/vm.sock", dir);
-	if (control)
-		snprintf(control_path, sizeof(control_path), "%s", control);
-	else
-		snprintf(control_path, sizeof(control_path), "%s/control.sock", dir);
-	d->vm_socket = vm_path;
-	d->control_socket = control_path;
-	return ret;
+		if (ret < 0)
+			return ret;
+		snprintf(buf, sizeof(vm_path), "%s/%s.sock", dir, name);
+	}
+	return listener_open(l, &d->loop, buf, mode, accept, d, err);
 }
 
 int main(int argc, char **argv)
@@ -286,6 +289,8 @@ int main(int argc, char **argv)
 		.settings.file = HMEM_CONFIG_FILE,
 		/* A batch has at most 1 GiB; no guest needs ten seconds to copy that. */
 		.late_ms = 10000,
+		.vm_socket = vm_path,
+		.control_socket = control_path,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
 		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
@@ -317,28 +322,27 @@ int main(int argc, char **argv)
 		ret = loop_init(&d.loop, &err);
 	if (ret < 0)
 		goto fail;
-	ret = choose_sockets(&d, &err);
-	if (ret < 0)
-		goto fail;
 	d.second.complete = on_second;
 	if (watch_signals(&signals, &d) < 0 || loop_add(&d.loop, &d.second) < 0) {
 		ret = hmem_fail(&err, ENOMEM, "cannot watch for signals and time");
 		goto fail;
 	}
-	ret = listener_open(&d.control_listener, &d.loop, d.control_socket, 0600,
-			    accept_client, &d, &err);
+	ret = listen_on(&d, &d.control_listener, "control", d.config.socket, control_path,
+			0600, accept_client, &err);
 	if (!ret)
-		ret = listener_open(&d.vm_listener, &d.loop, d.vm_socket, 0660, accept_vm,
-				    &d, &err);
+		ret = listen_on(&d, &d.vm_listener, "vm", d.config.vm_socket, vm_path, 0660,
+				accept_vm, &err);
 	if (ret < 0)
 		goto fail;
 	arm_second(&d);
 	raise_file_limit();
+	service_ready();
 	log_msg(LOG_INFO, "ready: VMs connect to %s, hmemctl to %s", d.vm_socket,
 		d.control_socket);
 
 	while (!d.loop.stop && !ret)
 		ret = loop_turn(&d.loop, &err);
+	service_stopping();
 	log_msg(LOG_INFO, "stopping");
 	drop_all(&d, &signals);
 fail:

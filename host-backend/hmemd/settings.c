@@ -6,6 +6,7 @@
 
 #include "files.h"
 #include "log.h"
+#include "service.h"
 #include "settings.h"
 #include "tracking.h"
 #include "vm.h"
@@ -109,8 +110,11 @@ static bool differs(const char *path, const char *old)
 int settings_reload(struct hmemd *d, struct hmem_err *err)
 {
 	struct vm *vm;
-	int ret = settings_load(d, err);
+	int ret;
 
+	service_reloading();
+	ret = settings_load(d, err);
+	service_ready();
 	if (ret < 0)
 		return ret;
 	if (differs(d->config.socket, d->control_socket) ||

@@ -27,6 +27,22 @@ static const char *program(const char *name)
 	return path;
 }
 
+/* In the child: as sd_listen_fds(3) describes. */
+static void pass_sockets(const struct daemon *d)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "2", 1);
+	setenv("LISTEN_FDNAMES", "vm:control", 1);
+	/* Out of the way of 3 and 4 first. */
+	dup2(d->listen_fds[0], 100);
+	dup2(d->listen_fds[1], 101);
+	dup2(100, 3);
+	dup2(101, 4);
+}
+
 static pid_t spawn(struct daemon *d, const char *const *args)
 {
 	const char *argv[MAX_ARGS] = {
@@ -46,6 +62,8 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(log, STDOUT_FILENO);
 		dup2(log, STDERR_FILENO);
+		if (d->listen_fds[0])
+			pass_sockets(d);
 		execv(argv[0], (char **)argv);
 		_exit(127);
 	}
