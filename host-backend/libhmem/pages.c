@@ -54,9 +54,9 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 	p->mlq = calloc(slot / 64 + 1, sizeof(*p->mlq));
 	p->given = calloc(slot / 64 + 1, sizeof(*p->given));
 	p->live = calloc(map_words(slot) + 1, sizeof(*p->live));
-	p->asked = calloc(map_words(slot) + 1, sizeof(*p->asked));
+	p->has_state = calloc(map_words(slot) + 1, sizeof(*p->has_state));
 	if (p->heat && p->recent && p->state && p->quota && p->mlq && p->given &&
-	    p->live && p->asked)
+	    p->live && p->has_state)
 		return 0;
 nomem:
 	hmem_pages_free(p);
@@ -74,7 +74,7 @@ void hmem_pages_free(struct hmem_pages *p)
 	free(p->mlq);
 	free(p->given);
 	free(p->live);
-	free(p->asked);
+	free(p->has_state);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -120,7 +120,7 @@ static uint64_t bytes_for(uint64_t num_slots, uint32_t num_ranges)
 
 	return num_slots * (sizeof(*p->heat) + sizeof(*p->recent) + sizeof(*p->state)) +
 	       num_slots / 64 * (sizeof(*p->quota) + sizeof(*p->mlq) + sizeof(*p->given)) +
-	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->asked)) +
+	       map_words(num_slots) * (sizeof(*p->live) + sizeof(*p->has_state)) +
 	       num_ranges * sizeof(*p->ranges);
 }
 
@@ -218,9 +218,9 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 	/* Do not touch blocks that were never used, so that they take no memory. */
 	if (hmem_block_get(old->live, os))
 		keep_records(p, n, ns, old, os, num);
-	if (hmem_block_get(old->asked, os)) {
+	if (hmem_block_get(old->has_state, os)) {
 		memcpy(&p->state[ns], &old->state[os], num * sizeof(*p->state));
-		hmem_block_set(p->asked, ns, true);
+		hmem_block_set(p->has_state, ns, true);
 	}
 	if (old->quota[os / 64])
 		p->quota[ns / 64] = old->quota[os / 64];
@@ -326,7 +326,7 @@ bool hmem_pages_walk(const struct hmem_pages *p, uint64_t from, uint64_t to,
 					 (63 - (r->slot + r->num - 1) % 64);
 			b.mask = b.all & ~p->given[block];
 			b.live = hmem_block_get(p->live, b.slot);
-			b.asked = hmem_block_get(p->asked, b.slot);
+			b.has_state = hmem_block_get(p->has_state, b.slot);
 			if (!fn(p, &b, arg))
 				return false;
 		}

@@ -107,8 +107,8 @@ struct hmem_pages {
 	 * record, and are in no count but @frames.
 	 */
 	uint64_t *given;
-	/* One bit per block: some entry of any table is not zero; some entry of @state is. */
-	uint64_t *live, *asked;
+	/* One bit per block: an entry of any table, or of @state, is not zero. */
+	uint64_t *live, *has_state;
 	/* Frames in each tier. */
 	uint64_t frames[HMEM_LINK_MAX_TIERS];
 	/* Frames by tier and bucket: see hmem_pages_bucket(). */
@@ -297,7 +297,7 @@ struct hmem_block {
 	uint64_t mask;		/* those of them that the guest has not given up */
 	uint32_t tier;
 	bool live;		/* otherwise all pages are cold and have no state */
-	bool asked;		/* some page may have a state; otherwise all are eligible */
+	bool has_state;		/* a page may have a state; otherwise all are eligible */
 };
 
 /* Most blocks are whole, and counting bits is a function call on baseline machines. */

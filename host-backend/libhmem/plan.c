@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "exchange.h"
-#include "lanes.h"
+#include "simd.h"
 #include "plan.h"
 #include "refusals.h"
 
@@ -91,7 +91,7 @@ static uint64_t idle_of(const struct hmem_pages *p, const struct side *side,
 	if (!b->live)
 		return UINT64_MAX;
 	if (!p->by_class)
-		return ~LANES_WHERE(&p->heat[b->slot], l, l >= HMEM_HEAT_IN_USE);
+		return ~SIMD_WHERE(&p->heat[b->slot], l, l >= HMEM_HEAT_IN_USE);
 	for (unsigned int i = 0; i < 64; i++)
 		idle |= (uint64_t)(rank_of(side, p, b->slot + i) == side->idle) << i;
 	return idle;
@@ -140,7 +140,7 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 
 	if (side == &s->cold)
 		side->stays += count_stays(p, side, b, quota);
-	if (b->asked) {
+	if (b->has_state) {
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
 			side->ranks.count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
@@ -270,7 +270,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	if (!side->ranks.take[side->idle] && (!b->live || !side->warm))
 		return true;
 	if (b->live && !p->by_class)
-		may &= LANES_WHERE(heat, l, (l >= side->least) & (l <= side->greatest));
+		may &= SIMD_WHERE(heat, l, (l >= side->least) & (l <= side->greatest));
 	if (may)
 		may &= may_take(p, s, side, b);
 	for (; may && (quota || side->warm); may &= may - 1) {

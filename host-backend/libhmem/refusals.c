@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "refusals.h"
-#include "lanes.h"
+#include "simd.h"
 
 /*
  * The parts of a page's state.  UNTIL is the window, modulo 1023 and plus one, up to which the
@@ -71,39 +71,39 @@ static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
 	return r ? (int64_t)(r->slot + (gfn - r->gfn)) : -1;
 }
 
-/* Some page of the block has a state. */
+/* Notes that a page of the block has a state. */
 static void mark(struct hmem_pages *p, uint64_t slot)
 {
-	hmem_block_set(p->asked, slot, true);
+	hmem_block_set(p->has_state, slot, true);
 	hmem_block_set(p->live, slot, true);
 }
 
 bool hmem_refusals_any(const uint16_t *state)
 {
-	lanes any = { 0 };
+	u16x8 any = { 0 };
 
 	for (unsigned int g = 0; g < 64; g += 8)
-		any |= lanes_load(&state[g]);
-	return lanes_any(any);
+		any |= simd_load(&state[g]);
+	return simd_or(any);
 }
 
 uint64_t hmem_refusals_unwilling(const uint16_t *state)
 {
 	const uint16_t least = UNWILLING << STATE_LEVEL_SHIFT;
 
-	return LANES_WHERE(state, l, (l & STATE_LEVEL) >= least);
+	return SIMD_WHERE(state, l, (l & STATE_LEVEL) >= least);
 }
 
 uint64_t hmem_refusals_just_copied(const struct hmem_pages *p, const uint16_t *state)
 {
 	const uint16_t moved = stamp(p->clock + SETTLE - 1);
 
-	return LANES_WHERE(state, l, l == moved);
+	return SIMD_WHERE(state, l, l == moved);
 }
 
 void hmem_refusals_forget_free(uint16_t *state, uint64_t used)
 {
-	used &= LANES_WHERE(state, l, (l & STATE_FREE) != 0);
+	used &= SIMD_WHERE(state, l, (l & STATE_FREE) != 0);
 	for (; used; used &= used - 1)
 		state[__builtin_ctzll(used)] &= STATE_IN_FLIGHT;
 }
@@ -120,7 +120,7 @@ void hmem_refusals_sweep(struct hmem_pages *p)
 			p->sweep = 0;
 			p->sweeps++;
 		}
-		if (!hmem_block_get(p->asked, p->sweep * 64))
+		if (!hmem_block_get(p->has_state, p->sweep * 64))
 			continue;
 		state = &p->state[p->sweep * 64];
 		for (unsigned int i = 0; i < 64; i++) {
@@ -139,13 +139,13 @@ void hmem_refusals_sweep(struct hmem_pages *p)
 uint64_t hmem_pages_eligible(const struct hmem_pages *p, const struct hmem_block *b)
 {
 	const uint16_t *state = &p->state[b->slot];
-	uint64_t asked, mask = b->mask;
+	uint64_t with_state, mask = b->mask;
 
-	if (!b->asked)
+	if (!b->has_state)
 		return mask;
-	asked = LANES_WHERE(state, l, l != 0);
-	for (; asked; asked &= asked - 1) {
-		unsigned int i = __builtin_ctzll(asked);
+	with_state = SIMD_WHERE(state, l, l != 0);
+	for (; with_state; with_state &= with_state - 1) {
+		unsigned int i = __builtin_ctzll(with_state);
 
 		if (state[i] & STATE_IN_FLIGHT || refused_for(p, state[i]))
 			mask &= ~(UINT64_C(1) << i);
@@ -157,7 +157,7 @@ uint64_t hmem_pages_willing(const struct hmem_pages *p, const struct hmem_block 
 {
 	uint64_t mask = hmem_pages_eligible(p, b);
 
-	return b->asked ? mask & ~hmem_refusals_unwilling(&p->state[b->slot]) : mask;
+	return b->has_state ? mask & ~hmem_refusals_unwilling(&p->state[b->slot]) : mask;
 }
 
 unsigned int hmem_pages_quota(const struct hmem_pages *p, uint64_t slot)

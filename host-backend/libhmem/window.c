@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "lanes.h"
+#include "simd.h"
 #include "window.h"
 
 /*
@@ -12,17 +12,17 @@ static void average(uint16_t *heat, struct hmem_sample s,
 	const uint16_t low = (1u << h->decay) - 1;
 
 	for (unsigned int g = 0; g < 64; g += 8) {
-		lanes accessed = lanes_spread(s.accessed >> g);
-		lanes written = lanes_spread(s.written >> g);
-		lanes was = lanes_load(&heat[g]), to, up, down;
+		u16x8 accessed = simd_mask(s.accessed >> g);
+		u16x8 written = simd_mask(s.written >> g);
+		u16x8 was = simd_load(&heat[g]), to, up, down;
 
 		/* HMEM_HEAT_MAX has all bits set. */
 		to = (accessed & h->read) | written;
-		up = (to - was) & (lanes)(to > was);
-		down = (was - to) & (lanes)(was > to);
+		up = (to - was) & (u16x8)(to > was);
+		down = (was - to) & (u16x8)(was > to);
 		was += (up >> h->decay) - (down >> h->decay);
-		was -= (lanes)((down & low) != 0) & 1;
-		lanes_store(&heat[g], was);
+		was -= (u16x8)((down & low) != 0) & 1;
+		simd_store(&heat[g], was);
 	}
 }
 
@@ -32,12 +32,12 @@ static void average_all(uint16_t *heat, uint64_t used, unsigned int decay)
 	const uint16_t low = (1u << decay) - 1;
 
 	for (unsigned int g = 0; g < 64; g += 8) {
-		lanes up = lanes_spread(used >> g);
+		u16x8 up = simd_mask(used >> g);
 		/* The distance to the target. */
-		lanes far = lanes_load(&heat[g]) ^ up;
+		u16x8 far = simd_load(&heat[g]) ^ up;
 
-		far -= (far >> decay) + (~up & 1 & (lanes)((far & low) != 0));
-		lanes_store(&heat[g], far ^ up);
+		far -= (far >> decay) + (~up & 1 & (u16x8)((far & low) != 0));
+		simd_store(&heat[g], far ^ up);
 	}
 }
 
@@ -94,16 +94,16 @@ static bool given_fn(const struct hmem_pages *cp, const struct hmem_block *b, vo
 /* Counts the block's frames in @hist by heat.  Returns false if all heats are 0. */
 static bool count(uint64_t *hist, const uint16_t *heat)
 {
-	lanes any = { 0 }, differ = { 0 };
+	u16x8 any = { 0 }, differ = { 0 };
 	const uint16_t first = heat[0];
 
 	for (unsigned int g = 0; g < 64; g += 8) {
-		lanes l = lanes_load(&heat[g]);
+		u16x8 l = simd_load(&heat[g]);
 
 		any |= l;
 		differ |= l ^ first;
 	}
-	if (!HMEM_BUCKET(lanes_any(differ))) {
+	if (!HMEM_BUCKET(simd_or(differ))) {
 		hist[HMEM_BUCKET(first)] += 64;
 	} else {
 		for (unsigned int g = 0; g < 64; g += 4) {
@@ -116,7 +116,7 @@ static bool count(uint64_t *hist, const uint16_t *heat)
 			hist[HMEM_BUCKET(four >> 48)]++;
 		}
 	}
-	return lanes_any(any);
+	return simd_or(any);
 }
 
 static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
@@ -146,7 +146,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	}
 	if (w->rewatch && b->live)
 		hmem_mlq_forget(mlq, UINT64_MAX);
-	if (b->asked && all)
+	if (b->has_state && all)
 		except = hmem_refusals_just_copied(p, state) & all;
 	if (u->h->rates) {
 		hmem_window_rates(w, p, b, s, except);
@@ -156,7 +156,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	s.written &= ~except;
 	/* Slots outside of the mask stand for no page, and stay zero. */
 	average_except(heat, s, u->h, u->h->incomplete ? except | ~all : except);
-	if (b->asked && s.accessed)
+	if (b->has_state && s.accessed)
 		hmem_refusals_forget_free(state, s.accessed);
 	if (t->ops->rearm && !u->h->incomplete)
 		rearm = except | hmem_mlq_step(mlq, s.accessed, u->h->levels,

@@ -21,10 +21,10 @@ static inline bool hmem_window_part(const struct hmem_block *b, const struct hme
 static inline void hmem_window_keep(struct hmem_pages *p, const struct hmem_block *b,
 				    bool live)
 {
-	if (b->asked && !hmem_refusals_any(&p->state[b->slot]))
-		hmem_block_set(p->asked, b->slot, false);
+	if (b->has_state && !hmem_refusals_any(&p->state[b->slot]))
+		hmem_block_set(p->has_state, b->slot, false);
 	else
-		live |= b->asked;
+		live |= b->has_state;
 	hmem_block_set(p->live, b->slot, live || hmem_mlq_any(&p->mlq[b->slot / 64]));
 }
 

@@ -61,7 +61,7 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
 	if (h->look && in_part)
 		take(h->rates, p, b->slot, b->mask & ~except, used);
-	if (b->asked && used)
+	if (b->has_state && used)
 		hmem_refusals_forget_free(&p->state[b->slot], used);
 	if (t->ops->rearm)
 		clear = rearm(mlq, s.accessed, h->clear && in_part, t->ops->rearms_late) &

@@ -267,7 +267,7 @@ void peer_answer(struct peer *p, const struct peer_msg *msg)
 		assert_in_range(gfn, 0, PEER_FRAMES - 1);
 		assert_in_range(hint->tier, 0, 1);
 		reason = p->reason ? p->reason(p, hint) : VIRTIO_HMEM_R_MOVED;
-		p->asked[gfn]++;
+		p->times_hinted[gfn]++;
 		out->results[i] = (struct virtio_hmem_result) {
 			.gfn = hint->gfn,
 			.new_gfn = reason == VIRTIO_HMEM_R_MOVED ?

@@ -34,7 +34,7 @@ struct peer {
 	unsigned int hints, batches;
 	uint64_t foreign_moves;
 	/* How often each frame was hinted. */
-	unsigned char asked[PEER_FRAMES];
+	unsigned char times_hinted[PEER_FRAMES];
 	/* Gives the reason for a hint's result; NULL: all pages move. */
 	unsigned int (*reason)(struct peer *p, const struct virtio_hmem_hint *hint);
 };

@@ -100,7 +100,7 @@ static unsigned int some_reason(struct peer *p, const struct virtio_hmem_hint *h
 		return VIRTIO_HMEM_R_KERNEL;
 	if (gfn % 100 == 8)
 		return VIRTIO_HMEM_R_LOCKED;
-	if (gfn % 100 == 9 && p->asked[gfn] < 2)
+	if (gfn % 100 == 9 && p->times_hinted[gfn] < 2)
 		return VIRTIO_HMEM_R_WRITEBACK;
 	if (gfn % 100 == 10)
 		return VIRTIO_HMEM_R_STOPPED;
@@ -125,10 +125,10 @@ static void migrate(void **state)
 	assert_int_equal(num_at(o, "migrate.reasons.stopped"), 10);
 	json_object_put(o);
 	/* Hints: one if refused for good; with retries if busy; one if stopping. */
-	assert_int_equal(f->web.asked[7], 1);
-	assert_int_equal(f->web.asked[8], 3);
-	assert_int_equal(f->web.asked[9], 3);
-	assert_int_equal(f->web.asked[10], 1);
+	assert_int_equal(f->web.times_hinted[7], 1);
+	assert_int_equal(f->web.times_hinted[8], 3);
+	assert_int_equal(f->web.times_hinted[9], 3);
+	assert_int_equal(f->web.times_hinted[10], 1);
 	/* Results of each page; the last one counts. */
 	o = ctl_json(f, 3, "migrate --gfn 7,11-13,0x5000 --to 1 --wait --results");
 	assert_int_equal(num_at(o, "migrate.pages"), 5);
@@ -162,7 +162,7 @@ static void migrate(void **state)
 	/* In the background. */
 	f->web.reason = NULL;
 	ctl(f, 0, "migrate --gfn 0x100 --to 1");
-	while (f->web.asked[0x100] < 2)
+	while (f->web.times_hinted[0x100] < 2)
 		peer_serve(&f->web);
 	while (ask(f, "stats", "counters.demoted") < 1)
 		;
@@ -786,12 +786,12 @@ static unsigned int write_frame(struct fixture *f, uint64_t windows)
 	ctl(f, 0, "policy set name=writes");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
 	for (uint64_t seq = 1; seq <= windows; seq++) {
-		if (f->web.asked[gfn] < 10)
+		if (f->web.times_hinted[gfn] < 10)
 			set_bit(f->web.map, gfn);
 		peer_send_tick(&f->web, seq);
 		serve_until(f, HMEM_LINK_TICK_DONE, &msg);
 	}
-	return f->web.asked[gfn];
+	return f->web.times_hinted[gfn];
 }
 
 static void refused_are_left(void **state)
@@ -806,7 +806,7 @@ static void refused_are_left(void **state)
 /* Pages refused for lack of room get hints again, because room is made meanwhile. */
 static unsigned int no_room(struct peer *p, const struct virtio_hmem_hint *hint)
 {
-	return le64toh(hint->gfn) < PEER_TIER || p->asked[PEER_TIER + 77] > 9 ?
+	return le64toh(hint->gfn) < PEER_TIER || p->times_hinted[PEER_TIER + 77] > 9 ?
 	       VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_NO_MEMORY;
 }
 
@@ -1056,7 +1056,7 @@ static void lying_results(void **state)
 			};
 		switch (lie) {
 		case 0: head->id = htole64(4711); break;
-		case 1: r[1].gfn = htole64(32); break;	/* not asked */
+		case 1: r[1].gfn = htole64(32); break;	/* without a hint */
 		case 2: r[1].gfn = r[0].gfn;		/* twice, */
 			r[1].order = 4; break;		/* and more */
 		case 3: r[1].new_gfn = htole64(PEER_FRAMES); break;
