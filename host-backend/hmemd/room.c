@@ -7,9 +7,9 @@
 #include "pass.h"
 #include "room.h"
 
-/* Pages that the guest has as one, 2 MiB, move as one where the guest can do that. */
+/* Hints have up to 2 MiB, so that a guest that can move huge pages as a whole does so. */
 #define ROOM_ORDER	9u
-/* Runs of frames in one job: the job is made, and sorted, in about the time of a slice. */
+/* The largest number of runs in one job: to make and sort the job takes about a slice's time. */
 #define ROOM_SPANS	(1u << 14)
 
 /* A search for pages to move out of a tier, and the runs of frames found so far. */
@@ -39,7 +39,7 @@ void room_free(struct vm *vm)
 	vm->room = NULL;
 }
 
-/* Have the pages moved that were found. */
+/* Begins a job that moves the pages that were found. */
 static void begin_job(struct vm *vm, struct room *r)
 {
 	uint32_t tier = r->coldest.tier;
@@ -73,11 +73,11 @@ static void slice(struct vm *vm)
 }
 
 /*
- * Look for not more pages than the policy's rate allows for a second.  Frames that are free or
- * the kernel's are as cold as any: the guest's results tell them apart, and the next search
- * goes on where the last one ended.
+ * Begins to look for cold pages, for at most as many as the policy's rate allows in a second.
+ * Frames that are free or belong to the kernel look cold, too.  Only the guest's results tell
+ * them apart, so the next search continues where the last one ended.
  */
-static void begin(struct vm *vm, uint32_t tier)
+static void begin_search(struct vm *vm, uint32_t tier)
 {
 	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
 	uint64_t rate = (uint64_t)vm->placer.policy.rate << (20 - VIRTIO_HMEM_GFN_SHIFT);
@@ -111,7 +111,7 @@ void room_second(struct vm *vm)
 
 		if (s->why != VIRTIO_HMEM_WHY_NODE_FULL || s->actual <= s->requested)
 			continue;
-		begin(vm, tier);
+		begin_search(vm, tier);
 		return;
 	}
 }

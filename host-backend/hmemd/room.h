@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Room in tiers that are to get smaller.
+ * Makes room in tiers that are to get smaller.
  *
- * A guest gives up free memory only.  If a tier has none left and is still larger than
- * requested, cold pages of the tier move to the next tier, as a job.
+ * A guest gives up only free memory.  If a tier has no free memory, and is still larger than
+ * requested, a job moves cold pages of the tier to the next tier.
  */
 #ifndef HMEMD_ROOM_H
 #define HMEMD_ROOM_H
@@ -16,7 +16,7 @@
  */
 void room_second(struct vm *vm);
 
-/* The VM goes, or the search has ended. */
+/* Frees the search, when it has ended, or when the VM disconnects. */
 void room_free(struct vm *vm);
 
 #endif /* HMEMD_ROOM_H */

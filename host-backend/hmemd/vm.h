@@ -50,11 +50,11 @@ struct vm {
 	bool have_hello, have_ranges, have_state;
 	struct hmem_link_hello hello;
 	struct hmem_link_state state;
-	/* All of each tier, until SIZES has come; @requested: as hmemd has asked last. */
+	/* The last SIZES, or until then all of each tier; @requested is hmemd's last request. */
 	struct hmem_link_sizes sizes;
 	/*
-	 * The search for cold pages, a pass, or NULL; and where the next one begins: see
-	 * room.c.
+	 * The search for cold pages that is under way, or NULL; and the slot where the next
+	 * search begins: see room.c.
 	 */
 	struct room *room;
 	uint64_t room_slot;

@@ -344,7 +344,7 @@ bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 		classes[i].rate = c->rates.rate[i];
 		classes[i].error = c->rates.error[i];
 	}
-	/* Since the plan, pages can have moved. */
+	/* Pages can have moved since the plan. */
 	if (stays > *idle)
 		stays = *idle;
 	*idle -= stays;

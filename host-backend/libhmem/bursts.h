@@ -144,9 +144,9 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 			  const struct hmem_plan *plan, char *buf, size_t size);
 
 /*
- * What DRAM is worth to the VM, as far as the last burst has told; @p is its table, as the
- * last window has left it, and @stays is of the last plan.  False if no burst has ended yet:
- * nothing is known.
+ * Computes what DRAM is worth to the VM by the last burst.  @p is the VM's table after the last
+ * window, and @stays is hmem_plan.stays of the last plan.  Returns false if no burst has ended
+ * yet.
  */
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 		       uint64_t stays, struct hmem_worth *worth);

@@ -18,7 +18,7 @@ void hmem_coldest_begin(struct hmem_coldest *c, const struct hmem_pages *p,
 	c->last = c->from;
 	for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
 		c->order[i] = i;
-	/* A class is no rate: classes of pages whose use has changed are in between. */
+	/* The number of a class does not tell its rate, so sort the classes by their rates. */
 	if (p->by_class)
 		hmem_exchange_order(rates->most, c->order);
 }
@@ -65,7 +65,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b, void
 	return c->want;
 }
 
-/* All is counted: the coldest buckets are picked, the last of them in part. */
+/* Decides after counting how many pages of each bucket to pick: the coldest buckets first. */
 static void choose(struct hmem_coldest *c)
 {
 	uint64_t left = c->want;
@@ -79,10 +79,10 @@ static void choose(struct hmem_coldest *c)
 	c->want -= left;
 }
 
-/* Go on with this phase, up to @end.  Returns true if the phase is through. */
-static bool go_on(struct hmem_coldest *c, const struct hmem_pages *p, uint64_t slots,
-		  uint64_t end, bool (*fn)(const struct hmem_pages *p,
-					   const struct hmem_block *b, void *arg))
+/* Continues this phase, up to @end.  Returns true at the end of the phase. */
+static bool continue_phase(struct hmem_coldest *c, const struct hmem_pages *p, uint64_t slots,
+			   uint64_t end, bool (*fn)(const struct hmem_pages *p,
+						    const struct hmem_block *b, void *arg))
 {
 	uint64_t to = slots < end - c->next ? c->next + slots : end;
 	bool all = hmem_pages_walk(p, c->next, to, fn, c);
@@ -95,14 +95,14 @@ bool hmem_coldest_step(struct hmem_coldest *c, const struct hmem_pages *p, uint6
 {
 	switch (c->phase) {
 	case HMEM_COLDEST_COUNTS:
-		if (!go_on(c, p, slots, p->num_slots, count_fn))
+		if (!continue_phase(c, p, slots, p->num_slots, count_fn))
 			return false;
 		choose(c);
 		c->phase = HMEM_COLDEST_PICKS;
 		c->next = c->from;
 		return !c->want;
 	case HMEM_COLDEST_PICKS:
-		if (!go_on(c, p, slots, p->num_slots, pick_fn))
+		if (!continue_phase(c, p, slots, p->num_slots, pick_fn))
 			return false;
 		c->phase = HMEM_COLDEST_PICKS_ON;
 		c->next = 0;
@@ -110,5 +110,5 @@ bool hmem_coldest_step(struct hmem_coldest *c, const struct hmem_pages *p, uint6
 	case HMEM_COLDEST_PICKS_ON:
 		break;
 	}
-	return go_on(c, p, slots, c->from, pick_fn) || !c->want;
+	return continue_phase(c, p, slots, c->from, pick_fn) || !c->want;
 }

@@ -225,7 +225,7 @@ static inline uint64_t hmem_pages_frames(const struct hmem_pages *p)
 	return frames;
 }
 
-/* Frames of the tier that the guest has not given up. */
+/* The number of frames of the tier that the guest has not given up. */
 static inline uint64_t hmem_pages_present(const struct hmem_pages *p, uint32_t tier)
 {
 	uint64_t frames = 0;
@@ -294,7 +294,7 @@ struct hmem_block {
 	uint64_t slot;		/* of the block's first frame, a multiple of 64 */
 	uint64_t gfn;		/* of the same frame */
 	uint64_t all;		/* the frames that belong to the range */
-	uint64_t mask;		/* those of them that the guest has not given up */
+	uint64_t mask;		/* the frames of @all that the guest has not given up */
 	uint32_t tier;
 	bool live;		/* otherwise all pages are cold and have no state */
 	bool has_state;		/* a page may have a state; otherwise all are eligible */

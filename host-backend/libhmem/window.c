@@ -66,8 +66,9 @@ struct update {
 };
 
 /*
- * A frame that the guest has given up since the last window has no page any more, and so no
- * record.  A frame that the guest has taken back is free, and has no record yet.
+ * Updates the frames that are given up.  A frame that the guest has given up since the last
+ * window has no page any more, so its record is cleared.  A frame that the guest has taken back
+ * is free, and has no record yet.
  */
 static bool given_fn(const struct hmem_pages *cp, const struct hmem_block *b, void *arg)
 {
@@ -133,7 +134,7 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	bool live;
 
 	(void)cp;
-	/* What was used before the guest gave it up is not used any more. */
+	/* Ignore the use of frames that the guest has given up since. */
 	s.accessed &= b->mask;
 	s.written &= b->mask;
 	all = s.accessed;

@@ -24,8 +24,9 @@ static unsigned int step_of(double ns, double most)
 }
 
 /*
- * Make one step of the base and as many of the first steps as give the greatest average.  This
- * is the least curve above the true one on which each page is worth less than those before.
+ * Merges the base with as many of the first steps as give the greatest average.  The result is
+ * the lowest curve above the true one on which each page is worth at most as much as the page
+ * before.
  */
 static void add_base(struct hmem_worth *w, uint64_t base)
 {

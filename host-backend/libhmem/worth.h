@@ -6,9 +6,9 @@
  * Pages are sorted by use, the most used first, so each further page of DRAM is worth less than
  * the page before.  The curve is a sequence of steps; all pages of a step are worth the same.
  *
- * Some pages stay in DRAM though they are not used, for example pages of the guest's kernel:
- * the base.  The VM has room in DRAM for other pages only after the base.  So the base and the
- * pages used most are one step, and each page of the step is worth the average.
+ * The base are pages that stay in DRAM although they are not used, for example pages of the
+ * guest's kernel.  Other pages are in DRAM only if there is more DRAM than the base takes.  So
+ * the base and the most used pages are one step, and each page of it is worth the average.
  *
  * This file depends neither on page tables, nor on other VMs, nor on how rates are measured.
  */

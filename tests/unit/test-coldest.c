@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The coldest pages of a tier, against a sort of all pages. */
+/* The coldest pages of a tier, compared with a sort of all pages. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct fixture {
 	struct hmem_rates rates;
 	uint64_t map[WORDS];
 	struct hmem_given given;
-	/* What was picked, at most @max. */
+	/* The picked pages, at most @max. */
 	uint64_t gfns[FRAMES];
 	unsigned int num, max;
 	uint64_t last;
@@ -76,7 +76,10 @@ static int rising(const void *a, const void *b)
 	return *(const unsigned int *)a - *(const unsigned int *)b;
 }
 
-/* The buckets of the @n coldest pages of a tier that may move, and how many there are. */
+/*
+ * Sorts the pages of a tier that may move: returns their number, and the buckets of the @n
+ * coldest.
+ */
 static unsigned int naive(struct fixture *f, uint32_t tier, unsigned int *buckets)
 {
 	unsigned int n = 0;
@@ -91,7 +94,7 @@ static unsigned int naive(struct fixture *f, uint32_t tier, unsigned int *bucket
 	return n;
 }
 
-/* Whatever the heats, what is given up or in flight, and however the pass is cut. */
+/* The result is right for any heats, frames given up or in flight, and size of steps. */
 static void same_as_sorting(void **state)
 {
 	struct fixture *f = *state;
@@ -134,8 +137,8 @@ static void same_as_sorting(void **state)
 }
 
 /*
- * By rates: a page that was used much and is not used now has a high class, and is colder than
- * one that was used little and is used now.
+ * By rates, a page that was used much and is not used now has a high class, but is colder than
+ * a page that was used little and is used now.
  */
 static void by_rate_and_not_by_class(void **state)
 {
@@ -157,7 +160,7 @@ static void by_rate_and_not_by_class(void **state)
 		assert_true(f->gfns[i] >= 300);
 }
 
-/* Equally cold pages take turns, and the search ends when there is no room for more. */
+/* Equally cold pages take turns.  The search ends when the caller has no room for more pages. */
 static void goes_on_where_it_ended(void **state)
 {
 	struct fixture *f = *state;
@@ -170,7 +173,7 @@ static void goes_on_where_it_ended(void **state)
 	find(f, 0, 900, f->last, UINT64_MAX);
 	assert_int_equal(f->num, 10);
 	assert_int_equal(f->gfns[0], 256);
-	/* Nothing is wanted, or nothing is there. */
+	/* No page is wanted, or the tier has no page that may move. */
 	find(f, 0, 0, 0, UINT64_MAX);
 	assert_int_equal(f->num, 0);
 	memset(f->map, 0xff, sizeof(f->map));

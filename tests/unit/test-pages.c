@@ -416,7 +416,7 @@ static unsigned int refuse_and_wait(struct fixture *f, uint64_t gfn,
 	return n;
 }
 
-/* The frames that a walk finds. */
+/* The frames that a walk over the table finds. */
 static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b, void *arg)
 {
 	(void)p;
@@ -446,7 +446,7 @@ static void given_frames_are_left_out(void **state)
 	sent(f, 101);
 	hmem_pages_refused(&f->pages, 101, 0, HMEM_REFUSED_NACK);
 	given[1] = UINT64_MAX;
-	/* Of no range: this counts for nothing. */
+	/* This frame is in no range, so it does not count. */
 	given[2000 / 64] = UINT64_MAX;
 	assert_int_equal(present(f), 2501);
 	write_frame(f, 102);
@@ -458,7 +458,7 @@ static void given_frames_are_left_out(void **state)
 	assert_true(hmem_pages_heat(&f->pages, 3100) > 0);
 	check_histogram(f);
 
-	/* The device knows of a frame that is taken back before the next window ends. */
+	/* A result can tell that a frame was taken back before the next window ends. */
 	sent(f, 3100);
 	moved(f, 3100, 100, 20000);
 	assert_int_equal(present(f), 2501 - 63);
@@ -468,7 +468,7 @@ static void given_frames_are_left_out(void **state)
 	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
 	assert_int_equal(present(f), 2501);
 	assert_int_equal(hmem_pages_heat(&f->pages, 102), 0);
-	/* What was known of the page that was there is forgotten. */
+	/* The frame's earlier page has left no record. */
 	assert_true(eligible(f, 101));
 	check_histogram(f);
 }
@@ -958,7 +958,7 @@ static void check_copies(struct fixture *f, bool brief)
 	assert_true(hmem_pages_record(&f->pages, 50).recent < 150);
 }
 
-/* Neither used nor unused: no look learns anything from a frame that is given up. */
+/* A look does not observe frames that are given up. */
 static void looks_leave_given_frames_out(void **state)
 {
 	struct fixture *f = *state;

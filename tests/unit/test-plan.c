@@ -163,7 +163,7 @@ static void given_frames_stay_out(void **state)
 		[0 ... FAST / 64 - 2] = UINT64_MAX,
 	}, FRAMES } };
 	struct fixture *f = *state;
-	/* The last block of tier 0 and a half; the other half is of tier 1. */
+	/* The last block and a half of tier 0; the other half belongs to tier 1. */
 	const uint64_t first = (FAST / 64 - 1) * 64;
 
 	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
@@ -177,7 +177,7 @@ static void given_frames_stay_out(void **state)
 }
 
 /*
- * Where pages were refused, idle pages are known to stay.  A page that is used, and blocks of
+ * In blocks with refused pages, idle pages are taken to stay.  Used pages, and blocks about
  * which nothing is known, do not count.
  */
 static void knows_what_stays(void **state)
@@ -191,13 +191,13 @@ static void knows_what_stays(void **state)
 	for (uint64_t gfn = 64; gfn < 67; gfn++) {
 		hmem_pages_sent(&f->pages, gfn, 0);
 		hmem_pages_refused(&f->pages, gfn, 0, HMEM_REFUSED_NACK);
-		/* Of a slower tier. */
+		/* Pages of a slower tier do not count. */
 		hmem_pages_sent(&f->pages, FAST + 200 + gfn, 0);
 		hmem_pages_refused(&f->pages, FAST + 200 + gfn, 0, HMEM_REFUSED_NACK);
 	}
 	make(f, FRAMES, 1000, 0, 0);
 	assert_int_equal(f->plan.stays, 63);
-	/* Something moves after all. */
+	/* One page moves after all. */
 	hmem_pages_sent(&f->pages, 70, 0);
 	hmem_pages_moved(&f->pages, 70, FAST + 7, 0, hmem_pages_record(&f->pages, 70));
 	make(f, FRAMES, 1000, 0, 0);

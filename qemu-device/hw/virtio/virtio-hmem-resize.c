@@ -256,7 +256,7 @@ static bool hmem_resize_activate(HmemResize *resize)
     return true;
 }
 
-/* Frames that hmemd is to see as given up, or not. */
+/* Sets or clears the bits of frames in the map that hmemd reads. */
 static void hmem_resize_map(HmemResize *resize, uint64_t gfn, uint64_t num,
                             bool given)
 {
@@ -295,7 +295,10 @@ static void hmem_resize_map_range(HmemResize *resize, const HmemRange *range)
     }
 }
 
-/* Make the map anew.  An empty one is not touched, so it takes no memory. */
+/*
+ * Builds the map from the bitmaps.  A map that is empty already is not written,
+ * so that it takes no memory.
+ */
 static void hmem_resize_map_all(HmemResize *resize)
 {
     const GArray *ranges = resize->memory->ranges;

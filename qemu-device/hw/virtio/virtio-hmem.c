@@ -1324,7 +1324,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
     hmem_link_unrealize(&hmem->link);
-    /* Before the maps go. */
+    /* This writes to the maps, so it comes before they are freed. */
     hmem_resize_unrealize(&hmem->resize);
     /* This ends a scan, which calls virtio_hmem_kick(). */
     hmem_track_unrealize(&hmem->track);

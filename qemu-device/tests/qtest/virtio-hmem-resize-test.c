@@ -202,7 +202,7 @@ static void test_config(void)
     teardown(&t);
 }
 
-/* The frames of @num runs, and no others, are in the map of frames given up. */
+/* Check that the map "given" has the frames of @num runs, and no others. */
 static void check_map(Test *t, const uint64_t (*runs)[2], int num)
 {
     const Daemon *d = t->d;

@@ -45,11 +45,11 @@ typedef struct HmemResize {
     VirtQueue *vq;
     const HmemMemory *memory;
     /*
-     * Its map "given" repeats the bitmaps of the tiers by guest frame number,
-     * for hmemd.  The device does not read the map.
+     * For hmemd, the map "given" repeats the bitmaps of the tiers, by guest
+     * frame number.  The device does not read that map.
      */
     const HmemMaps *maps;
-    /* Some bit of the map may be set. */
+    /* A bit of the map may be set. */
     bool mapped;
     HmemResizeTier tiers[HMEM_LINK_MAX_TIERS];
     uint32_t num_tiers;
