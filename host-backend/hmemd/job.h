@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs: pages that somebody asked to move by hand. */
+/* Jobs: pages to move that a person requested by hand. */
 #ifndef HMEMD_JOB_H
 #define HMEMD_JOB_H
 

@@ -149,6 +149,6 @@ def cancel(rig):
     vm.qmp("migrate_cancel")
     vm.wait_migration("cancelled")
     rig.daemon.wait(lambda: vm.qom("tracker") == "dirty",
-                    "what was asked for to be tracked")
+                    "the requested tracking to begin")
     goes_on(rig.daemon, vm, work)
     work.finish()
