@@ -29,6 +29,19 @@
 #define HmemChardev CharBackend
 #endif
 
+/* 10.2: saving and loading state takes an Error; the fuzzer does both. */
+#if HMEM_QEMU_AT_LEAST(10, 2)
+#define HMEM_SAVE_STATE(f, vmsd, opaque)                                    \
+    vmstate_save_state(f, vmsd, opaque, NULL, NULL)
+#define HMEM_LOAD_STATE(f, vmsd, opaque)                                    \
+    vmstate_load_state(f, vmsd, opaque, (vmsd)->version_id, NULL)
+#else
+#define HMEM_SAVE_STATE(f, vmsd, opaque)                                    \
+    vmstate_save_state(f, vmsd, opaque, NULL)
+#define HMEM_LOAD_STATE(f, vmsd, opaque)                                    \
+    vmstate_load_state(f, vmsd, opaque, (vmsd)->version_id)
+#endif
+
 /* 11.0: part of hw/ became hw/core/, more of exec/ became system/. */
 #if HMEM_QEMU_AT_LEAST(11, 0)
 #include "system/ramlist.h"
