@@ -52,6 +52,16 @@ def jobs(kernels):
 
     yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 60,
            ("build/host-sanitize",), {})
+    # Some inputs for all of hmemd; `make fuzz` tries many more.
+    fuzz = env.CACHE / "build" / "host-fuzz"
+    yield ("build/fuzz",
+           make("host-backend", "CC=clang", "SANITIZE=1", "FUZZ=1", f"OUT={fuzz}",
+                f"{fuzz}/fuzz-hmemd"), 600, (), {})
+    yield ("unit/fuzz-hmemd",
+           [fuzz / "fuzz-hmemd", "-seed=1", "-runs=3000", "-max_len=512",
+            "-len_control=0", "-timeout=250", f"-artifact_prefix={fuzz}/"], 300,
+           ("build/fuzz",), {})
+
     yield "unit/runner", [env.TESTS / "unit" / "runner"], 60, (), {}
 
     # The device's qtests, on a QEMU without a guest.
