@@ -13,6 +13,9 @@ endif
 PREFIX ?= /usr/local
 DEMO_KERNEL ?= 6.12
 TESTS ?=
+# of make fuzz
+RUNS ?= 10000
+FUZZ_QEMU ?= 10.0
 # of make bench
 OUT ?= $(HMEM_CACHE)/bench/out
 WORKLOADS ?=
@@ -33,6 +36,8 @@ help:
 	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
 	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
 	@echo 'make check-all            all of these'
+	@echo 'make fuzz                 fuzz the device and hmemd: RUNS=10000 executions each;'
+	@echo '                          TESTS="hmemd..." for some, FUZZ_QEMU=10.0|10.2'
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
 	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
@@ -77,6 +82,9 @@ check-debug-kernel: packages
 
 check-all: check check-kernels check-kvm check-debug-kernel
 
+fuzz: packages
+	@tests/fuzz/run --qemu $(FUZZ_QEMU) --runs $(RUNS) $(TESTS)
+
 bench: packages
 	@tests/bench/bench --out '$(OUT)' $(if $(QUICK),--quick) \
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
@@ -90,8 +98,9 @@ install: host
 
 clean:
 	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
-	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
+	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/qemu/*/fuzz
+	rm -rf $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
 	rm -rf $(HMEM_CACHE)/kvm
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all demo bench install clean
+	check-debug-kernel check-all fuzz demo bench install clean
