@@ -335,6 +335,37 @@ static void test_refused_dimm(void)
     teardown(&t);
 }
 
+/* The map stays right when other memory is plugged in. */
+static void test_map_plug(void)
+{
+    Test t = { };
+
+    t.d = daemon_new();
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M,slots=4,maxmem=1G -smp 1"
+                         " -nodefaults"
+                         " -object memory-backend-memfd,id=m0,size=128M"
+                         " -object memory-backend-memfd,id=m1,size=128M" NUMA
+                         " -object memory-backend-memfd,id=m2,size=128M"
+                         " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
+                         " -device virtio-hmem,id=hmem0,chardev=hmemd,"
+                         "addr=%d", t.d->path, SLOT);
+    t.qts = t.qs->qts;
+    daemon_accept(t.d);
+    daemon_welcome(t.d);
+    find_hmem(&t);
+    start_driver(&t);
+    daemon_resize(t.d, 1, 64 * MiB);
+    give(&t, 1, SLOW + 1, HUGE);
+    check_actual(&t, 1, TIER_SIZE - 2 * MiB);
+    qtest_qmp_device_add(t.qts, "pc-dimm", "d2",
+                         "{ 'memdev': 'm2', 'node': 1 }");
+    daemon_recv_ranges(t.d, 4);
+    check_map(&t, (const uint64_t [][2]) { { SLOW + 1, HUGE } }, 1);
+    take(&t, 1, SLOW + 1, 1);
+    check_map(&t, (const uint64_t [][2]) { { SLOW + 2, HUGE - 1 } }, 1);
+    teardown(&t);
+}
+
 /* Memory of a read-only file, which the host cannot release, is refused. */
 static void test_refused_host(void)
 {
@@ -729,6 +760,7 @@ int main(int argc, char **argv)
         { "resize/report", test_report },
         { "resize/unwanted", test_unwanted },
         { "resize/refused-dimm", test_refused_dimm },
+        { "resize/map-plug", test_map_plug },
         { "resize/refused-host", test_refused_host },
         { "resize/link-bad", test_link_bad },
         { "resize/reentry", test_reentry },
