@@ -922,11 +922,13 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	}
 	if (!scan->more) {
 		hmem_sections_update(scan);
-		scan->bits = _PAGE_ACCESSED;
-		if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_WRITTEN))
-			scan->bits |= _PAGE_DIRTY_BITS;
 		scan->id = id;
 		scan->flags = le32_to_cpu(READ_ONCE(part->flags));
+		/* Dirty bits are dear to clear, so leave them alone if nobody asks. */
+		scan->bits = _PAGE_ACCESSED;
+		if (scan->flags & VIRTIO_HMEM_SCAN_WRITTEN &&
+		    virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_WRITTEN))
+			scan->bits |= _PAGE_DIRTY_BITS;
 		scan->look_ns = hmem_look_ns(scan, ns);
 	} else if (id != scan->id) {
 		hmem_device_broken(hm, "scan request begins before another one ends");
@@ -1017,8 +1019,8 @@ static bool hmem_report(struct hmem *hm)
 	struct hmem_out_buf *buf = hmem_out_free(vq, scan->reports,
 						 HMEM_SCAN_BUFS);
 	struct virtio_hmem_access *report;
-	enum hmem_use end = scan->flags & VIRTIO_HMEM_SCAN_WRITTEN ?
-			    HMEM_WRITTEN : HMEM_ACCESSED;
+	const u32 both = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_WRITTEN;
+	enum hmem_use end = (scan->flags & both) == both ? HMEM_WRITTEN : HMEM_ACCESSED;
 	bool last = false;
 	u32 flags;
 

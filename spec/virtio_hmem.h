@@ -231,7 +231,10 @@ struct virtio_hmem_frames {
 #define VIRTIO_HMEM_SCAN_LAST		(1u << 0)	/* no more parts follow */
 #define VIRTIO_HMEM_SCAN_REPORT		(1u << 1)	/* report accessed frames */
 #define VIRTIO_HMEM_SCAN_REARM_ALL	(1u << 2)	/* rearm all frames */
-/* With VIRTIO_HMEM_F_WRITTEN: also report frames written since they were rearmed. */
+/*
+ * With VIRTIO_HMEM_F_WRITTEN: also report frames written since a request with this flag
+ * rearmed them.  Requests without it leave dirty bits alone.
+ */
 #define VIRTIO_HMEM_SCAN_WRITTEN	(1u << 3)
 
 /* A part of a request. */

@@ -33,7 +33,8 @@ static uint32_t offered_written(const struct vm *vm)
 
 bool tracking_tells_written(const struct vm *vm)
 {
-	return offered_written(vm) & vm->track.tracker;
+	return offered_written(vm) & vm->track.tracker &&
+	       !(vm->track.flags & HMEM_LINK_TRACK_ACCESSED);
 }
 
 /* The window of @policy in ns, but at least the device's shortest one. */
@@ -65,6 +66,10 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 					 "the VM's time cannot stand still. Use "
 					 "lockstep=off, or start QEMU with -icount");
 	}
+	/* DIRTY finds nothing but written pages, and the host's trackers do not obey. */
+	if (track->tracker & (HMEM_LINK_TRACKER_SIM | HMEM_LINK_TRACKER_GPT) &&
+	    !hmem_policy_needs_written(policy))
+		track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_ACCESSED;
 	track->window_ns = window_ns(vm, policy);
 	return 0;
 }

@@ -78,9 +78,14 @@
  * REST: windows end as usual, but nothing looks for pages used in them.  The tracker
  * keeps what it has found until the first window that is not a rest.  DIRTY, whose log
  * is off in a rest, misses pages written meanwhile.
+ *
+ * ACCESSED: the daemon need not know which pages were written.  SIM and GPT then find no
+ * written pages, and leave dirty bits alone: a page that is written again costs the guest
+ * one page walk less, and GPT need not interrupt processors because of dirty bits.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
+#define HMEM_LINK_TRACK_ACCESSED	(1u << 2)
 
 /* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
 #define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)

@@ -140,7 +140,8 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST))
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);
-	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST))
+	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
+				   HMEM_LINK_TRACK_ACCESSED))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
 	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||

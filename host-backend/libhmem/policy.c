@@ -148,6 +148,11 @@ bool hmem_policy_moves(const struct hmem_policy *p)
 	return p->kind != HMEM_POLICY_OFF && p->kind != HMEM_POLICY_OBSERVE;
 }
 
+bool hmem_policy_needs_written(const struct hmem_policy *p)
+{
+	return p->kind != HMEM_POLICY_AUTO;
+}
+
 uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 			     uint32_t written, struct hmem_err *err)
 {

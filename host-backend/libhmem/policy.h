@@ -79,6 +79,9 @@ static inline uint64_t hmem_policy_window_ns(const struct hmem_policy *p)
 /* Does the policy move pages? */
 bool hmem_policy_moves(const struct hmem_policy *p);
 
+/* Does the policy treat written pages in another way than pages that are only read? */
+bool hmem_policy_needs_written(const struct hmem_policy *p);
+
 /*
  * The tracker to use: one HMEM_LINK_TRACKER_* of @offered.  Those in @written, a subset, tell
  * written pages from others.  Returns 0 if @offered does not contain what the policy needs;

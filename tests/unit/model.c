@@ -18,8 +18,8 @@
  * writing whole pages runs at 0.9 and 0.25 GB/s.  A move takes the guest 21 us, each first
  * read and write of a rearmed page 200 ns, and a page of a scan 75 ns.
  */
-const struct model_costs model_updates = { 97, 300, 21000, 400, 75 };
-const struct model_costs model_pages = { 4500, 15000, 21000, 300, 75 };
+const struct model_costs model_updates = { 97, 300, 21000, 200, 75 };
+const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75 };
 
 static double now(const struct model *m)
 {
@@ -109,13 +109,16 @@ static double random_unit(struct model *m)
 	return (unit_random(&m->rnd) >> 11) * 0x1p-53;
 }
 
-/* Access a page.  Returns true if this was the first access since its bit was cleared. */
-static bool touch(struct model *m, unsigned int page, bool write)
+/* Access a page.  Returns the number of its bits that were clear, and are now set. */
+static unsigned int touch(struct model *m, unsigned int page, bool write)
 {
 	uint8_t *bits = &m->bits[m->frame_of[page]], was = *bits;
 
+	/* As with HMEM_LINK_TRACK_ACCESSED, the dirty bits are left alone if nobody asks. */
+	if (!hmem_policy_needs_written(&m->policy))
+		write = false;
 	*bits |= ACCESSED | (write ? DIRTY : 0);
-	return !(was & ACCESSED);
+	return __builtin_popcount(*bits & ~was);
 }
 
 /* Run the program for @ns. */
@@ -141,6 +144,7 @@ static void run_sweep(struct model *m, double ns)
 
 	while (ns > 0) {
 		unsigned int n = (uint64_t)m->ops % CHUNK, page;
+		double walks;
 		bool write;
 
 		if (n) {
@@ -150,10 +154,9 @@ static void run_sweep(struct model *m, double ns)
 			page = m->at_all++ % l->pages;
 			write = (m->at_all / l->pages + m->at_all) & 1;
 		}
-		if (touch(m, page, write && !l->reads)) {
-			ns -= l->costs->rearm;
-			m->stalled += l->costs->rearm;
-		}
+		walks = touch(m, page, write && !l->reads) * l->costs->rearm;
+		ns -= walks;
+		m->stalled += walks;
 		ns -= m->frame_of[page] < m->fast ? l->costs->fast : l->costs->slow;
 		m->ops++;
 	}

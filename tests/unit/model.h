@@ -18,7 +18,7 @@
 struct model_costs {
 	double fast, slow;	/* an access, with the program's other work */
 	double move;		/* the move of a page, one way */
-	double rearm;		/* the first access after a bit was cleared */
+	double rearm;		/* the access that sets a bit which was cleared */
 	double scan;		/* a page in a scan of gpt */
 };
 

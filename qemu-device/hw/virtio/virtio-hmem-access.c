@@ -180,9 +180,10 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
     } else {
         access->flags = VIRTIO_HMEM_SCAN_REPORT;
         access->look_ns = hmem_track_window_so_far(access->track);
-        if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN)) {
-            access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
-        }
+    }
+    if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN) &&
+        access->track->maps.want_written) {
+        access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
     }
     access->rearm = scan == HMEM_SCAN_COLLECT;
     access->request_sent = false;
@@ -209,6 +210,12 @@ void hmem_access_begin(HmemAccess *access, HmemScan scan)
 /*
  * Reports
  */
+
+static bool hmem_access_reports_written(const HmemAccess *access)
+{
+    return access->flags & VIRTIO_HMEM_SCAN_REPORT &&
+        access->flags & VIRTIO_HMEM_SCAN_WRITTEN;
+}
 
 /* A mask of those of the 64 frames from @gfn on that are memory of a tier. */
 static uint64_t hmem_access_tier_frames(const HmemAccess *access, uint64_t gfn)
@@ -301,7 +308,7 @@ static const char *hmem_access_check(const HmemAccess *access,
         return "entries that were not requested";
     }
     if (flags & VIRTIO_HMEM_ACCESS_WRITTEN) {
-        if (!(access->flags & VIRTIO_HMEM_SCAN_WRITTEN)) {
+        if (!hmem_access_reports_written(access)) {
             return "written frames that were not requested";
         }
     } else if (access->written) {
@@ -436,13 +443,13 @@ void hmem_access_unrealize(HmemAccess *access)
 static int hmem_access_post_load(void *opaque, int version_id)
 {
     HmemAccess *access = opaque;
-    const uint32_t report = access->flags & ~VIRTIO_HMEM_SCAN_WRITTEN;
+    const uint32_t kind = access->flags & ~VIRTIO_HMEM_SCAN_WRITTEN;
 
     if (!hmem_access_id_ok(access->next_id) || access->id >= access->next_id ||
         access->next_gfn % 64 ||
-        (access->id && report != VIRTIO_HMEM_SCAN_REPORT &&
-         access->flags != VIRTIO_HMEM_SCAN_REARM_ALL) ||
-        (access->written && !(access->flags & VIRTIO_HMEM_SCAN_WRITTEN))) {
+        (access->id && kind != VIRTIO_HMEM_SCAN_REPORT &&
+         kind != VIRTIO_HMEM_SCAN_REARM_ALL) ||
+        (access->written && !hmem_access_reports_written(access))) {
         error_report("virtio-hmem: scan %" PRIu64 " of %" PRIu64
                      " with flags 0x%x at 0x%" PRIx64 " makes no sense",
                      access->id, access->next_id, access->flags,

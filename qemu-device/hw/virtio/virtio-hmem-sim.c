@@ -94,8 +94,10 @@ static void hmem_sim_collect_chunk(const struct hmem_link_range *range,
     sim->log->collect(word * 64, num * 64, accessed, dirty);
     sim->tick->accessed += hmem_sim_merge(sim->maps->accessed, range, word,
                                           num, accessed);
-    sim->tick->dirty += hmem_sim_merge(sim->maps->dirty, range, word, num,
-                                       dirty);
+    if (sim->maps->want_written) {
+        sim->tick->dirty += hmem_sim_merge(sim->maps->dirty, range, word, num,
+                                           dirty);
+    }
 }
 
 static void hmem_sim_collect(const HmemMemory *memory, const HmemMaps *maps,
@@ -124,7 +126,7 @@ static void hmem_sim_rearm_chunk(const struct hmem_link_range *range,
         found += ctpop64(mask[i]);
     }
     if (found) {
-        sim->log->rearm(word * 64, num * 64, mask);
+        sim->log->rearm(word * 64, num * 64, mask, sim->maps->want_written);
         sim->rearmed += found;
     }
 }
@@ -147,7 +149,7 @@ static void hmem_sim_clear_chunk(const struct hmem_link_range *range,
     for (i = 0; i < num; i++) {
         mask[i] = hmem_range_mask(range, word + i);
     }
-    sim->log->rearm(word * 64, num * 64, mask);
+    sim->log->rearm(word * 64, num * 64, mask, true);
 }
 
 static void hmem_sim_clear(const HmemMemory *memory)

@@ -125,7 +125,7 @@ static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
 /* Guest time can stand still for hmemd only if it counts instructions. */
 uint32_t hmem_track_flags(void)
 {
-    return HMEM_LINK_TRACK_REST |
+    return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
 
@@ -541,6 +541,7 @@ static void hmem_track_apply_request(HmemTrack *track)
     }
     track->window_ns = request->window_ns;
     track->flags = request->flags;
+    track->maps.want_written = !(track->flags & HMEM_LINK_TRACK_ACCESSED);
     trace_virtio_hmem_track(request->window_ns, request->tracker,
                             request->flags);
     if (!track->tracker) {

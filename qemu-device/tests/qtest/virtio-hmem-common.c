@@ -701,11 +701,20 @@ uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
     return le64_to_cpu(scan->id);
 }
 
+static uint32_t written_flag(const Test *t)
+{
+    return t->hmem.refuse & 1ull << VIRTIO_HMEM_F_WRITTEN || t->accessed ? 0 :
+        VIRTIO_HMEM_SCAN_WRITTEN;
+}
+
+uint32_t clear_flags(const Test *t)
+{
+    return VIRTIO_HMEM_SCAN_REARM_ALL | written_flag(t);
+}
+
 uint32_t collect_flags(const Test *t)
 {
-    return VIRTIO_HMEM_SCAN_REPORT |
-        (t->hmem.refuse & 1ull << VIRTIO_HMEM_F_WRITTEN ? 0 :
-         VIRTIO_HMEM_SCAN_WRITTEN);
+    return VIRTIO_HMEM_SCAN_REPORT | written_flag(t);
 }
 
 void set_report(Report *r, uint64_t id, uint32_t num, bool last)
@@ -749,7 +758,7 @@ void daemon_track_gpt(Daemon *d, uint32_t flags)
 uint64_t clear_scan(Test *t)
 {
     ScanBuffer buffer = post_scan(t, SCAN_BUFFER(256));
-    uint64_t id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+    uint64_t id = recv_scan(t, buffer, clear_flags(t) |
                             VIRTIO_HMEM_SCAN_LAST, NULL, 0);
 
     finish_scan(t, id);
@@ -782,6 +791,7 @@ void setup_gpt(Test *t, uint32_t flags)
 {
     setup_driver(t);
     daemon_track_gpt(t->d, flags);
+    t->accessed = flags & HMEM_LINK_TRACK_ACCESSED;
     clear_scan(t);
 }
 

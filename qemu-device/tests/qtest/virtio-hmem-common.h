@@ -167,6 +167,8 @@ typedef struct Test {
     QVirtioHMEM hmem;
     /* Length of the look in the last request; see recv_scan(). */
     uint64_t look_ns;
+    /* The daemon does not want to know which frames are written. */
+    bool accessed;
 } Test;
 
 QVirtioPCIDevice *find_device(QOSState *qs, int slot);
@@ -314,6 +316,9 @@ ScanBuffer post_scan(Test *t, uint32_t len);
 uint64_t recv_scan(Test *t, ScanBuffer buffer, uint32_t flags,
                    const struct virtio_hmem_frames *frames,
                    uint32_t num);
+
+/* The flags of a request that rearms all frames. */
+uint32_t clear_flags(const Test *t);
 
 /* The flags of a request that asks for a report. */
 uint32_t collect_flags(const Test *t);

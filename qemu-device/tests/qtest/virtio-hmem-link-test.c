@@ -401,7 +401,8 @@ static void test_link_hello(void)
                     HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT |
                     HMEM_LINK_TRACKER_HOST);
     g_assert_cmphex(hello->track_flags, ==,
-                    HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST);
+                    HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
+                    HMEM_LINK_TRACK_ACCESSED);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
     g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);
@@ -538,7 +539,7 @@ static const BadMessage bad_messages[] = {
     { "track-unknown", false, HMEM_LINK_TRACK, 16,
       { MS, TRACKER_FLAGS(1u << 31, 0) } },
     { "track-flags", false, HMEM_LINK_TRACK, 16,
-      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 4) } },
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 8) } },
     { "track-stop-tracker", false, HMEM_LINK_TRACK, 16, { 0, DIRTY_ONLY } },
     { "track-stop-flags", false, HMEM_LINK_TRACK, 16,
       { 0, TRACKER_FLAGS(0, HMEM_LINK_TRACK_LOCKSTEP) } },

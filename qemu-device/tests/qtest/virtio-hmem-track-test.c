@@ -987,6 +987,36 @@ static void test_gpt_not_written(void)
     teardown(&t);
 }
 
+/* A daemon that does not want written frames is not told, and costs less. */
+static void test_gpt_accessed(void)
+{
+    struct hmem_link_tick tick;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, HMEM_LINK_TRACK_ACCESSED);
+    set_report(&r, collect_scan(&t), 1, true);
+    r.frames[0] = frames_of(SLOW + 64, 3);
+    send_report(&t, &r);
+    tick = daemon_next_tick(t.d, 1, 10 * MS);
+    g_assert_cmpint(tick.accessed, ==, 2);
+    g_assert_cmpint(tick.dirty, ==, 0);
+
+    /* The daemon changes its mind: all frames are rearmed, for writes as well. */
+    daemon_track_gpt(t.d, 0);
+    t.accessed = false;
+    clear_scan(&t);
+    set_report(&r, collect_scan(&t), 0, false);
+    r.header.num_frames = cpu_to_le32(1);
+    r.header.flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_WRITTEN |
+                                 VIRTIO_HMEM_ACCESS_LAST);
+    r.frames[0] = frames_of(FAST, 1);
+    send_report(&t, &r);
+    tick = daemon_next_tick(t.d, 1, 10 * MS);
+    g_assert_cmpint(tick.dirty, ==, 1);
+    teardown(&t);
+}
+
 /* The tick says that the scan left something out. */
 static void test_gpt_incomplete(void)
 {
@@ -1226,7 +1256,7 @@ static void test_gpt_change(void)
     send_report(&t, &r);
     /* That scan belonged to no window; now the first window can begin. */
     buffer = post_scan(&t, SCAN_BUFFER(256));
-    id = recv_scan(&t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+    id = recv_scan(&t, buffer, clear_flags(&t) |
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     g_assert_false(map_test(accessed_map(t.d), FAST));
     finish_scan(&t, id);
@@ -1479,7 +1509,7 @@ static void bad_report_unasked(Test *t, uint64_t id)
     daemon_track(t->d, 0);
     daemon_track_gpt(t->d, 0);
     buffer = post_scan(t, SCAN_BUFFER(256));
-    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+    id = recv_scan(t, buffer, clear_flags(t) |
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     set_report(&r, id, 1, true);
     r.frames[0] = frames_of(FAST, 1);
@@ -1496,7 +1526,7 @@ static void bad_report_written_unasked(Test *t, uint64_t id)
     daemon_track(t->d, 0);
     daemon_track_gpt(t->d, 0);
     buffer = post_scan(t, SCAN_BUFFER(256));
-    id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_REARM_ALL |
+    id = recv_scan(t, buffer, clear_flags(t) |
                    VIRTIO_HMEM_SCAN_LAST, NULL, 0);
     bad_report_with(t, id, 0, VIRTIO_HMEM_ACCESS_WRITTEN |
                     VIRTIO_HMEM_ACCESS_LAST);
@@ -1644,6 +1674,7 @@ int main(int argc, char **argv)
         { "gpt/shadow", test_gpt_shadow },
         { "gpt/written", test_gpt_written },
         { "gpt/not-written", test_gpt_not_written },
+        { "gpt/accessed", test_gpt_accessed },
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/look", test_gpt_look },
         { "gpt/no-look", test_gpt_no_look },

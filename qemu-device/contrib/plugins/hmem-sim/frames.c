@@ -89,10 +89,8 @@ void sim_frames_collect(uint64_t gfn, uint64_t num, uint64_t *accessed,
     }
 }
 
-static void rearm_frame(uint64_t gfn)
+static void rearm_frame(uint64_t gfn, uint8_t bits)
 {
-    const uint8_t bits = SIM_FRAME_ACCESSED | SIM_FRAME_DIRTY;
-
     if (sim_frame_is_memory(gfn)) {
         uint8_t old = __atomic_fetch_and(&sim_frames[gfn], ~bits,
                                          __ATOMIC_RELAXED);
@@ -102,13 +100,15 @@ static void rearm_frame(uint64_t gfn)
     }
 }
 
-void sim_frames_rearm(uint64_t gfn, uint64_t num, const uint64_t *mask)
+void sim_frames_rearm(uint64_t gfn, uint64_t num, const uint64_t *mask,
+                      bool dirty)
 {
+    const uint8_t bits = SIM_FRAME_ACCESSED | (dirty ? SIM_FRAME_DIRTY : 0);
     uint64_t word, left;
 
     for (word = 0; word < num / 64; word++) {
         for (left = mask[word]; left; left &= left - 1) {
-            rearm_frame(gfn + word * 64 + __builtin_ctzll(left));
+            rearm_frame(gfn + word * 64 + __builtin_ctzll(left), bits);
         }
     }
     sim_filter_flush_all();

@@ -60,6 +60,7 @@ static inline void sim_frame_touch(uint64_t gfn, bool store)
 /* See struct qemu_plugin_access_log. */
 void sim_frames_collect(uint64_t gfn, uint64_t num, uint64_t *accessed,
                         uint64_t *dirty);
-void sim_frames_rearm(uint64_t gfn, uint64_t num, const uint64_t *mask);
+void sim_frames_rearm(uint64_t gfn, uint64_t num, const uint64_t *mask,
+                      bool dirty);
 
 #endif /* HMEM_SIM_FRAMES_H */

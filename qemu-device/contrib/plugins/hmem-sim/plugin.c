@@ -146,7 +146,7 @@ static void rearm_all(void)
         dirty_num += __builtin_popcountll(dirty[i]);
         accessed[i] = UINT64_MAX;
     }
-    access_log.rearm(0, words * 64, accessed);
+    access_log.rearm(0, words * 64, accessed, true);
     found = g_strdup_printf(", \"frames_accessed\": %" PRIu64
                             ", \"frames_dirty\": %" PRIu64, accessed_num,
                             dirty_num);
