@@ -12,7 +12,7 @@
 /*
  * Physical, an estimate: the time, in ns, until a cleared bit is set again.  That is a TLB
  * miss, a walk in two dimensions whose last entries come from memory, and a locked update.
- * A written page costs this twice, because of its dirty bit.
+ * Dirty bits stay set, because auto does not ask which pages were written.
  */
 #define FAULT_NS	200
 /*
@@ -21,8 +21,6 @@
  */
 #define SCANS		2
 #define MIN_LOOK_NS	1500000u
-/* The longest look, in windows of the policy: a page that is used less often is cold. */
-#define LONGEST		8
 /*
  * Statistical: the looks of a burst at all of memory.  The most informative look leaves a
  * standard error of 1.24 in the logarithm of a page's rate.  After four looks, a factor of 1.9
@@ -116,6 +114,7 @@ static void begin_burst(struct hmem_bursts *c, bool late)
 		next_part(c);
 	c->left = !c->bursts ? FIRST_BURST : c->scans ? SCAN_BURST :
 		  c->ahead ? BURST : PART_BURST;
+	c->wanted = c->left;
 	c->looks = 0;
 	c->urgent = false;
 	c->spent_ns = 0;
@@ -204,12 +203,14 @@ static double clamp(double v, double low, double high)
 	return v < low ? low : v > high ? high : v;
 }
 
+/*
+ * The longest window is the policy's, unless the device offers only longer ones.  The operator
+ * has set it, and the longest look is the time until auto notices that a guest begins to work.
+ */
 static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *policy)
 {
-	uint64_t ns = LONGEST * policy->window * UINT64_C(1000000);
+	uint64_t ns = hmem_policy_window_ns(policy);
 
-	if (ns > HMEM_LINK_MAX_WINDOW_NS)
-		ns = HMEM_LINK_MAX_WINDOW_NS;
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
@@ -262,6 +263,20 @@ static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
 		c->due_parts *= 2;
 }
 
+/*
+ * The look was much too long: it told little, and cost much.  The burst goes on with shorter
+ * looks at fewer pages, as if it began now.
+ */
+static void restart_burst(struct hmem_bursts *c)
+{
+	c->left = c->wanted;
+	if (c->ahead || c->scans || c->due_parts <= c->parts)
+		return;
+	c->part *= c->due_parts / c->parts;
+	c->parts = c->due_parts;
+	c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
+}
+
 /* Accounts for a window that has cost @cost and allows looks to take @income. */
 static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 {
@@ -284,7 +299,6 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t scan_ns)
 {
-	const uint64_t window = policy->window * UINT64_C(1000000);
 	uint64_t rest;
 	int64_t debt;
 
@@ -293,14 +307,16 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	account(c, p->faults * FAULT_NS + scan_ns, pays(c, p, window_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
-		set_parts(c, p);
 		set_look(c, policy, p);
+		set_parts(c, p);
+		if (c->left && c->look_ns < window_ns / 2)
+			restart_burst(c);
 	}
 	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)
 		return c->look_ns;
 	/* Plans are also made in rests, so a rest is at most a window of the policy. */
-	rest = window < longest(c, policy) ? window : longest(c, policy);
+	rest = longest(c, policy);
 	debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
 	if (pays(c, p, rest) > debt)
 		rest = debt * (BUDGET << c->idle) / processors(p) + 1;

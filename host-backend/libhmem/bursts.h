@@ -41,8 +41,8 @@
 
 struct hmem_bursts {
 	struct hmem_rates rates;
-	/* Looks of this burst that are still to come; 0 in a rest. */
-	uint32_t left;
+	/* Looks of this burst that are still to come, 0 in a rest; and all of them. */
+	uint32_t left, wanted;
 	/* Windows until the next look.  They only clear bits. */
 	uint32_t blind;
 	/* Windows of this burst that were no looks because they were incomplete. */
@@ -108,8 +108,8 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 
 /*
  * hmem_pages_update() has applied the window, whose scan took @scan_ns.  Returns the length of
- * the next window, in ns of guest time: from the least that the device offers to eight of the
- * policy's windows, and one hour at most.
+ * the next window, in ns of guest time: from the least that the device offers to the policy's
+ * window.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,

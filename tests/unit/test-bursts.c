@@ -240,10 +240,10 @@ static void length_of_looks(void **state)
 		window(r, used > TIER0 ? TIER0 : used, 0);
 	}
 	assert_in_range(r->bursts.look_ns, 27000000, 33000000);
-	/* A look is at most eight windows long, however few pages are used. */
+	/* A look is at most as long as the policy's window, however few pages are used. */
 	for (unsigned int i = 0; i < 100; i++)
 		window(r, 0, 0);
-	assert_int_equal(r->bursts.look_ns, 8000000000);
+	assert_int_equal(r->bursts.look_ns, 1000000000);
 	/* A look is at least as long as the device's shortest window. */
 	for (unsigned int i = 0; i < 200; i++)
 		window(r, TIER0, 0);
@@ -342,13 +342,16 @@ static void moves_come_first(void **state)
  */
 static void parts_follow_the_cost(void **state)
 {
-	/* Cost: so many faults of 200 ns; income: a hundredth of the look. */
+	/*
+	 * The look is as long as it should be: a third of tier 0 is used.  Cost: 200 ns for
+	 * each of these pages, 0.27 ms; income: a hundredth of the look.
+	 */
 	const struct {
-		uint64_t look_ns, used;
+		uint64_t look_ns;
 		unsigned int parts;
 	} cases[] = {
-		{ 100000000, 100, 1 }, { 100000000, 4000, 1 }, { 50000000, 4000, 2 },
-		{ 25000000, 4000, 4 }, { 2000000, 200, 2 }, { 2000000, 4000, 16 },
+		{ 100000000, 1 }, { 20000000, 2 }, { 10000000, 4 }, { 5000000, 8 },
+		{ 2000000, 16 }, { 1500000, 16 }, { 30000000, 1 },
 	};
 	struct rules *r = *state;
 
@@ -356,10 +359,36 @@ static void parts_follow_the_cost(void **state)
 		until_burst(r);
 		do {
 			r->bursts.look_ns = cases[i].look_ns;
-			window(r, cases[i].used / r->bursts.parts, 0);
+			window(r, TIER0 / 3 / r->bursts.parts, 0);
 		} while (r->bursts.left);
 		assert_int_equal(r->bursts.due_parts, cases[i].parts);
 	}
+}
+
+/*
+ * After a time in which little was used, the first look is much too long: it does not count,
+ * and the burst goes on with shorter looks at fewer pages.
+ */
+static void long_looks_do_not_count(void **state)
+{
+	struct rules *r = *state;
+	unsigned int looks = 0;
+
+	/* Until bursts are about all of memory, with looks as long as a window. */
+	while (r->bursts.bursts < 3 || !r->bursts.left)
+		window(r, 0, 0);
+	assert_int_equal(r->bursts.parts, 1);
+	assert_int_equal(r->bursts.look_ns, 1000000000);
+	/* The guest uses 4096 pages every 10 ms now. */
+	for (; r->bursts.left; looks++) {
+		uint64_t used = r->next / 10000000.0 * TIER0;
+
+		window(r, (used > TIER0 ? TIER0 : used) / r->bursts.parts, 0);
+	}
+	assert_in_range(r->bursts.look_ns, 1500000, 8000000);
+	assert_int_equal(r->bursts.parts, 16);
+	/* 1000, 250, 63, 16 and 5 ms, and then three looks of about 3 ms. */
+	assert_int_equal(looks, 5 + 3);
 }
 
 /* Parts of different widths take turns, too, and none is left out. */
@@ -561,6 +590,7 @@ int main(void)
 		RULE(moves_come_first),
 		RULE(parts_follow_the_cost),
 		RULE(widths_change),
+		RULE(long_looks_do_not_count),
 		RULE(turns),
 		RULE(incomplete_scans_are_no_looks),
 		RULE(all_scans_incomplete),
