@@ -174,7 +174,7 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 
 	/* Otherwise all pages would stay cold. */
 	if (p->kind == HMEM_POLICY_WRITES && ids[p->track] & offered & ~written) {
-		hmem_fail(err, ENOTSUP, "track=%s is asked for, but it does not tell which "
+		hmem_fail(err, ENOTSUP, "track=%s was requested, but it does not tell which "
 			  "pages were written%s: use track=auto, or another policy than "
 			  "writes", trackers[p->track], p->track == HMEM_TRACK_GPT ?
 			  " with this driver in the guest" : "");
@@ -196,7 +196,7 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 		snprintf(offers + len, sizeof(offers) - len, "%s%s",
 			 len ? ", " : "", trackers[track]);
 	}
-	hmem_fail(err, ENOTSUP, "track=%s is asked for, but the VM offers %s: "
+	hmem_fail(err, ENOTSUP, "track=%s was requested, but the VM offers %s: "
 		  "use track=auto%s", trackers[p->track],
 		  *offers ? offers : "nothing", get[p->track] ? get[p->track] : "");
 	return 0;
