@@ -299,6 +299,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t scan_ns)
 {
+	const uint64_t length = c->look_ns;
 	uint64_t rest;
 	int64_t debt;
 
@@ -309,7 +310,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);
 		set_parts(c, p);
-		if (c->left && c->look_ns < window_ns / 2)
+		if (c->left && c->look_ns < length / 2)
 			restart_burst(c);
 	}
 	/* The first plan may require another burst, so do not rest yet. */

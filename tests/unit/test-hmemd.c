@@ -1438,6 +1438,28 @@ static void policy_is(struct fixture *f, const char *vm, const char *policy)
 	json_object_put(o);
 }
 
+/* auto does not need written pages, and hmemd tells the device so; other policies do. */
+static void written_pages_if_needed(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) { "-p", "auto", NULL });
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_SIM | HMEM_LINK_TRACKER_DIRTY,
+		.track_flags = HMEM_LINK_TRACK_ACCESSED,
+	};
+	struct peer_msg msg;
+
+	(void)state;
+	peer_handshake(&p, f->d.vm_socket, "web");
+	assert_int_equal(expect_track(&p, &msg)->flags, HMEM_LINK_TRACK_ACCESSED);
+	ctl(f, 0, "policy web set name=hmmv");
+	assert_int_equal(expect_track(&p, &msg)->flags, 0);
+	/* The dirty log finds nothing else. */
+	ctl(f, 0, "policy web set name=auto track=dirty");
+	assert_int_equal(expect_track(&p, &msg)->flags & HMEM_LINK_TRACK_ACCESSED, 0);
+	peer_close(&p);
+	fixture_end(f);
+}
+
 /* A VM that comes back has its policy again, for a limited number of VMs. */
 static void policies_are_kept(void **state)
 {
@@ -1861,6 +1883,7 @@ int main(void)
 		TEST(job_in_time),
 		TEST(lately),
 		TEST(restart),
+		cmocka_unit_test(written_pages_if_needed),
 		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
 		TEST(control_garbage),
