@@ -1002,7 +1002,7 @@ static void test_gpt_accessed(void)
     g_assert_cmpint(tick.accessed, ==, 2);
     g_assert_cmpint(tick.dirty, ==, 0);
 
-    /* The daemon changes its mind: all frames are rearmed, for writes as well. */
+    /* The daemon changes its mind: all frames are rearmed for writes, too. */
     daemon_track_gpt(t.d, 0);
     t.accessed = false;
     clear_scan(&t);

@@ -20,7 +20,7 @@ typedef struct HmemMaps {
     uint64_t *accessed;
     uint64_t *rearm;
     uint64_t *given;
-    /* Does hmemd want to know which pages were written?  Else @dirty is idle. */
+    /* Does hmemd want to know which pages were written?  Else @dirty rests. */
     bool want_written;
 } HmemMaps;
 
