@@ -4,9 +4,11 @@
 #include <string.h>
 #include <time.h>
 
-#include <systemd/sd-daemon.h>
-
 #include "service.h"
+
+#ifdef HMEM_SYSTEMD
+
+#include <systemd/sd-daemon.h>
 
 int service_socket(const char *name)
 {
@@ -46,3 +48,29 @@ void service_alive(void)
 {
 	sd_notify(0, "WATCHDOG=1");
 }
+
+#else
+
+int service_socket(const char *name)
+{
+	(void)name;
+	return -1;
+}
+
+void service_ready(void)
+{
+}
+
+void service_reloading(void)
+{
+}
+
+void service_stopping(void)
+{
+}
+
+void service_alive(void)
+{
+}
+
+#endif /* HMEM_SYSTEMD */
