@@ -927,6 +927,8 @@ static void test_memory_other(void)
  * middle of the device's work.
  */
 #define EJECT_FLAG 0x1000
+/* The value of the flag that the guest obeys, or has obeyed. */
+#define EJECT_SEEN 0x1001
 
 static char *write_bios(const Daemon *d)
 {
@@ -941,12 +943,13 @@ static char *write_bios(const Daemon *d)
         0xb9, 0x00, 0x60,               /* mov cx, 0x6000 */
         0xf3, 0xab,                     /* rep stosw */
         0xa0, 0x00, 0x10,               /* mov al, [EJECT_FLAG] */
+        0xa2, 0x01, 0x10,               /* mov [EJECT_SEEN], al */
         0x84, 0xc0,                     /* test al, al */
-        0x74, 0xf1,                     /* jz again */
+        0x74, 0xee,                     /* jz again */
         0x66, 0xb8, 1 << SLOT, 0, 0, 0, /* mov eax, 1 << SLOT */
         0xba, 0x08, 0xae,               /* mov dx, 0xae08 */
         0x66, 0xef,                     /* out dx, eax */
-        0xeb, 0xe4,                     /* jmp again */
+        0xeb, 0xe1,                     /* jmp again */
     };
     static const uint8_t reset[] = {
         0xea, 0x00, 0x00, 0x00, 0xf0,   /* jmp f000:0000 */
@@ -1039,6 +1042,10 @@ static void test_eject(void)
         answer_ticks(t.d, 0);
         wait_deleted(&t);
         qtest_writeb(t.qts, EJECT_FLAG, 0);
+        /* Or the guest ejects the next device because of the old value. */
+        while (qtest_readb(t.qts, EJECT_SEEN)) {
+            g_usleep(1000);
+        }
         qos_object_destroy((QOSGraphObject *)t.pci);
         t.pci = NULL;
         qtest_qmp_device_add(t.qts, "virtio-hmem-pci", "hmem0",
