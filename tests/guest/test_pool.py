@@ -15,7 +15,7 @@ BUSY = 72
 ENOUGH = 104
 MACHINE = {"dram": 128, "nvm": 160, "append": "numa_balancing=disable",
            "hmem_props": f"initial={POOL // 2}M:,minimum={GUARANTEE}M:"}
-# Looks at an idle VM take up to eight windows.
+# Looks at an idle VM take a window, so windows are short.
 POLICY = "auto,window=100"
 DATA = "/run/data"
 
