@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <ini.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,22 +198,12 @@ static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
 	};
 }
 
-/* Writes @uuid in the form that people use. */
-static void format_uuid(char text[37], const uint8_t uuid[16])
-{
-	for (unsigned int i = 0; i < 16; i++) {
-		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-
-		text += sprintf(text, "%s%02x", dash ? "-" : "", uuid[i]);
-	}
-}
-
 void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],
 		    struct hmem_vm_config *vm)
 {
 	char text[37];
 
-	format_uuid(text, uuid);
+	hmem_format_uuid(uuid, text);
 	init_vm(c, vm);
 	for (unsigned int i = 0; i < c->num_vms; i++) {
 		const struct hmem_vm_section *s = &c->vms[i];
@@ -240,7 +229,7 @@ struct parse {
 	int ret;
 	unsigned int wrong;
 	struct hmem_err *err;
-	/* The section of the last setting, and its keys: "key key ". */
+	/* The section of the last setting, and its keys so far, each between two blanks. */
 	char section[80], seen[512];
 };
 

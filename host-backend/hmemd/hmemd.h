@@ -65,4 +65,7 @@ struct hmemd {
 	struct io second;
 };
 
+/* Sets the state before the command line is parsed.  The event loop is not open yet. */
+void hmemd_init(struct hmemd *d);
+
 #endif /* HMEMD_H */

@@ -285,32 +285,16 @@ static int listen_on(struct hmemd *d, struct listener *l, const char *name, cons
 
 int main(int argc, char **argv)
 {
-	struct hmemd d = {
-		.settings.file = HMEM_CONFIG_FILE,
-		/* A batch has at most 1 GiB; no guest needs ten seconds to copy that. */
-		.late_ms = 10000,
-		.vm_socket = vm_path,
-		.control_socket = control_path,
-		.vm_listener.fd = -1,
-		.control_listener.fd = -1,
-		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
-	};
 	struct signals signals = { 0 };
 	struct hmem_err err = { "" };
+	struct hmemd d;
 	int ret;
 
-	TAILQ_INIT(&d.vms);
-	TAILQ_INIT(&d.clients);
-	lockstep_init(&d.lockstep);
-	work_queue_init(&d.passes, &d.loop);
-	work_queue_init(&d.heat_queries, &d.loop);
-	work_queue_init(&d.host_scans, &d.loop);
-	work_queue_init(&d.discards, &d.loop);
-	d.host_trackers.loop = &d.loop;
-	d.host_trackers.queue = &d.host_scans;
+	hmemd_init(&d);
+	d.vm_socket = vm_path;
+	d.control_socket = control_path;
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, &d);
-	pooling_init(&d.pooling);
 	ret = settings_load(&d, &err);
 	policy_store_init(&d.policies, d.config.max_vms);
 	if (ret < 0)

@@ -9,8 +9,6 @@
 #include "pooling.h"
 #include "vm.h"
 
-/* The highest weight that the operator can set. */
-#define MAX_WEIGHT	HMEM_CONFIG_MAX_WEIGHT
 #define SECOND_NS	UINT64_C(1000000000)
 
 void pooling_init(struct pooling *p)
@@ -214,9 +212,9 @@ static int set(struct vm *vm, const char *key, const char *value, struct hmem_er
 
 	if (!strcmp(key, "weight")) {
 		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
-		    num > MAX_WEIGHT)
+		    num > HMEM_CONFIG_MAX_WEIGHT)
 			return hmem_fail(err, EINVAL, "weight must be 1 to %u, not '%s'",
-					 MAX_WEIGHT, value);
+					 HMEM_CONFIG_MAX_WEIGHT, value);
 		m->weight = num;
 		return 0;
 	}

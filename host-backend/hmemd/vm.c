@@ -67,14 +67,19 @@ uint64_t vm_now(const struct vm *vm)
 	return vm_lockstep(vm) ? vm->last_vtime / 1000000 : loop_now();
 }
 
+bool vm_has_uuid(const struct vm *vm)
+{
+	static const uint8_t none[sizeof(vm->hello.uuid)];
+
+	return memcmp(vm->hello.uuid, none, sizeof(none));
+}
+
 /* A VM with a UUID is found again by the name that it sent, whatever hmemd called it. */
 static struct policy_owner policy_owner(const struct vm *vm)
 {
-	static const uint8_t none[sizeof(vm->hello.uuid)];
-	bool has_uuid = memcmp(vm->hello.uuid, none, sizeof(none));
 	struct policy_owner owner = { 0 };
 
-	strcpy(owner.name, has_uuid ? vm->hello.vm : vm->name);
+	strcpy(owner.name, vm_has_uuid(vm) ? vm->hello.vm : vm->name);
 	strcpy(owner.device, vm->hello.device);
 	memcpy(owner.uuid, vm->hello.uuid, sizeof(owner.uuid));
 	return owner;

@@ -160,6 +160,9 @@ bool vm_kept_policy(const struct vm *vm, struct hmem_policy *policy);
 /* Queue a message to the device. */
 void vm_send(struct vm *vm, uint32_t type, const void *payload, uint32_t len);
 
+/* Has QEMU told a UUID of the VM? */
+bool vm_has_uuid(const struct vm *vm);
+
 /* The number of frames that the guest has now. */
 uint64_t vm_frames(const struct vm *vm);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "batches.h"
+#include "numbers.h"
 #include "tracking.h"
 #include "vm_json.h"
 
@@ -56,18 +57,11 @@ static const char *driver_name(const struct vm *vm)
 json *vm_json(const struct vm *vm)
 {
 	json *o = json_object_new_object();
-	char uuid[40] = "";
-	bool has_uuid = false;
-
-	for (unsigned int i = 0; i < 16; i++) {
-		has_uuid |= vm->hello.uuid[i];
-		snprintf(uuid + strlen(uuid), 4, "%s%02x",
-			 i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			 vm->hello.uuid[i]);
-	}
+	char uuid[37];
 	json_put_str(o, "name", vm->name);
 	json_put_str(o, "device", vm->hello.device);
-	json_put_str(o, "uuid", has_uuid ? uuid : NULL);
+	json_put_str(o, "uuid", vm_has_uuid(vm) ?
+		     hmem_format_uuid(vm->hello.uuid, uuid) : NULL);
 	json_put_u64(o, "pid", vm->conn.pid);
 	json_put_u64(o, "connected_s", (loop_now() - vm->connected) / 1000);
 	json_put_str(o, "driver", driver_name(vm));

@@ -264,8 +264,8 @@ static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
 }
 
 /*
- * The look was much too long: it told little, and cost much.  The burst goes on with shorter
- * looks at fewer pages, as if it began now.
+ * The look was more than twice too long: most pages in use were used in it, so it told little,
+ * and cost much.  The burst goes on with shorter looks at fewer pages, as if it began now.
  */
 static void restart_burst(struct hmem_bursts *c)
 {

@@ -95,3 +95,15 @@ const char *hmem_format_size(uint64_t bytes, char *buf, size_t size)
 		snprintf(buf, size, "%.1f %s", v, units[u]);
 	return buf;
 }
+
+const char *hmem_format_uuid(const uint8_t uuid[16], char buf[37])
+{
+	char *at = buf;
+
+	for (unsigned int i = 0; i < 16; i++) {
+		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+		at += sprintf(at, "%s%02x", dash ? "-" : "", uuid[i]);
+	}
+	return buf;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads and writes numbers and sizes in the form that people use. */
+/* Reads and writes numbers, sizes and UUIDs in the form that people use. */
 #ifndef HMEM_NUMBERS_H
 #define HMEM_NUMBERS_H
 
@@ -21,5 +21,8 @@ int hmem_parse_num(const char *s, size_t len, uint64_t *num,
 
 /* Write a size such as "1.5 GiB" to @buf: at least three digits, exact if short enough. */
 const char *hmem_format_size(uint64_t bytes, char *buf, size_t size);
+
+/* Write @uuid in the form that people use to @buf, and return @buf. */
+const char *hmem_format_uuid(const uint8_t uuid[16], char buf[37]);
 
 #endif /* HMEM_NUMBERS_H */

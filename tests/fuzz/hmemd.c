@@ -514,29 +514,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc, (void)argv;
 	/* As main() does. */
-	d = (struct hmemd) {
-		/* No file, so the defaults. */
-		.settings.file = "/nonexistent/hmemd.conf",
-		.late_ms = 10000,
-		.vm_listener.fd = -1,
-		.control_listener.fd = -1,
-		.vm_socket = "vm.sock",
-		.control_socket = "control.sock",
-		/* This process is not to be tracked. */
-		.host_trackers.paths = { "/nonexistent", "/nonexistent" },
-	};
+	hmemd_init(&d);
+	/* No file, so the defaults. */
+	d.settings.file = "/nonexistent/hmemd.conf";
+	d.vm_socket = "vm.sock";
+	d.control_socket = "control.sock";
+	/* This process is not to be tracked. */
+	d.host_trackers.paths = (struct host_paths) { "/nonexistent", "/nonexistent" };
 	log_set_level(LOG_ERR);
 	signal(SIGPIPE, SIG_IGN);
-	TAILQ_INIT(&d.vms);
-	TAILQ_INIT(&d.clients);
-	lockstep_init(&d.lockstep);
-	work_queue_init(&d.passes, &d.loop);
-	work_queue_init(&d.heat_queries, &d.loop);
-	work_queue_init(&d.host_scans, &d.loop);
-	work_queue_init(&d.discards, &d.loop);
-	d.host_trackers.loop = &d.loop;
-	d.host_trackers.queue = &d.host_scans;
-	pooling_init(&d.pooling);
 	must(!settings_load(&d, &err), "settings_load");
 	policy_store_init(&d.policies, d.config.max_vms);
 	must(!closer_start(&d.closer, &err), "closer_start");
