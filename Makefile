@@ -66,7 +66,7 @@ else
 endif
 
 host: packages
-	$(MAKE) -C host-backend OUT=$(host)
+	+@tests/env/build host host-backend
 
 check: packages
 	@tests/run $(TESTS)

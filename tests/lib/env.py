@@ -73,20 +73,13 @@ def simulator():
     return qemu().parent / "contrib/plugins/hmem-sim/libhmem-sim.so"
 
 
-@once_a_run
 def host_tools(sanitize=True):
     """The directory with hmemd and hmemctl; built with sanitizers for tests,
     unless HMEM_SANITIZE=0."""
     sanitize = sanitize and os.environ.get("HMEM_SANITIZE") != "0"
-    out = CACHE / "build" / ("host-sanitize" if sanitize else "host")
-    done = subprocess.run(
-        ["make", "-s", "-C", TOP / "host-backend", f"OUT={out}",
-         *(["SANITIZE=1"] if sanitize else [])],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise Error(f"hmemd and hmemctl do not build:\n{done.stdout}")
-    return out
+    if sanitize:
+        return tool("build", "host-sanitize", "host-backend", "SANITIZE=1")
+    return tool("build", "host", "host-backend")
 
 
 def host_overlay():

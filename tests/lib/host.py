@@ -6,8 +6,9 @@ import sys
 import env
 
 
-def make(directory, *variables):
-    return ["make", "-s", "-C", env.TOP / directory, *variables]
+def build(name, *arguments):
+    """The command that builds the host's programs into a directory of this name."""
+    return [env.TESTS / "env" / "build", name, "host-backend", *arguments]
 
 
 def qemu(base=env.QEMUS[0]):
@@ -18,15 +19,12 @@ def qemu(base=env.QEMUS[0]):
 def jobs(kernels):
     """(name, command, timeout in seconds, needs, environment) of each job."""
     tools = env.TESTS / "env"
-    host = env.CACHE / "build" / "host"
     sanitized = env.CACHE / "build" / "host-sanitize"
     for base in env.QEMUS:
         yield qemu(base), [tools / "qemu", base], 3600, (), {}
-    yield "build/host", make("host-backend", f"OUT={host}"), 600, (), {}
-    yield ("build/host-clang",
-           make("host-backend", f"OUT={host}-clang", "CC=clang"), 600, (), {})
-    yield ("build/host-sanitize",
-           make("host-backend", "SANITIZE=1", f"OUT={sanitized}"), 600, (), {})
+    yield "build/host", build("host"), 600, (), {}
+    yield "build/host-clang", build("host-clang", "CC=clang"), 600, (), {}
+    yield "build/host-sanitize", build("host-sanitize", "SANITIZE=1"), 600, (), {}
     for k in kernels:
         yield (f"build/guest@{k}", [tools / "initramfs", k],
                7200 if k == "debug" else 1800, (), {})
@@ -39,8 +37,7 @@ def jobs(kernels):
     # Unit tests; each is a program of its own, with sanitizers.
     unit = sorted(p.stem for p in (env.TESTS / "unit").glob("test-*.c"))
     yield ("build/unit",
-           make("host-backend", "SANITIZE=1", f"OUT={sanitized}",
-                *(f"{sanitized}/{u}" for u in unit)),
+           build("host-sanitize", "SANITIZE=1", *(f"@/{u}" for u in unit)),
            600, ("build/host-sanitize",), {})
     for u in unit:
         yield (f"unit/{u.removeprefix('test-')}", [sanitized / u], 300,
@@ -55,14 +52,15 @@ def jobs(kernels):
     # Some inputs for all of hmemd; `make fuzz` tries many more.
     fuzz = env.CACHE / "build" / "host-fuzz"
     yield ("build/fuzz",
-           make("host-backend", "CC=clang", "SANITIZE=1", "FUZZ=1", f"OUT={fuzz}",
-                f"{fuzz}/fuzz-hmemd"), 600, (), {})
+           build("host-fuzz", "CC=clang", "SANITIZE=1", "FUZZ=1", "@/fuzz-hmemd"), 600,
+           (), {})
     yield ("unit/fuzz-hmemd",
            [fuzz / "fuzz-hmemd", "-seed=1", "-runs=3000", "-max_len=512",
             "-len_control=0", "-timeout=250", f"-artifact_prefix={fuzz}/"], 300,
            ("build/fuzz",), {})
 
-    yield "unit/runner", [env.TESTS / "unit" / "runner"], 60, (), {}
+    for script in "builds", "runner":
+        yield f"unit/{script}", [env.TESTS / "unit" / script], 60, (), {}
 
     # The device's qtests, on a QEMU without a guest.
     for base in env.QEMUS:

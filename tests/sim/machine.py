@@ -35,10 +35,7 @@ ICOUNT = ("-icount", "shift=0,sleep=off")
 
 def guest():
     """The guest's image."""
-    out = env.CACHE / "build" / "sim-guest"
-    subprocess.run(["make", "-s", "-C", env.TESTS / "sim" / "guest",
-                    f"OUT={out}"], check=True, stdin=subprocess.DEVNULL)
-    return out / "guest.elf"
+    return env.tool("build", "sim-guest", "tests/sim/guest") / "guest.elf"
 
 
 def function(name):
