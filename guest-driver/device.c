@@ -428,6 +428,8 @@ static void hmem_remove(struct virtio_device *vdev)
 		flush_work(&hm->hints_work);
 	}
 	hmem_stop(hm);
+	/* After a failed resume there are no queues, but the device has a status. */
+	virtio_reset_device(vdev);
 	hmem_stats_remove(hm);
 	destroy_workqueue(hm->wq);
 	hmem_free(hm);

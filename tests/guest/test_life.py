@@ -154,9 +154,14 @@ def guest_sleeps(rig):
 
 
 def sleep_and_wake(vm, when="true"):
-    """Run a command in the guest, suspend the guest to RAM, and wake it up."""
+    """Run a command in the guest, suspend the guest to RAM, and wake it up.
+
+    A wake-up resets the ICH9's PMBASE and ACPI_CNTL, and the firmware does not set them
+    again; without them the machine cannot sleep a second time, so the guest restores them."""
     since = len(vm.events)
-    asleep = vm.spawn(f"{when}; echo mem > /sys/power/state")
+    lpc = "/sys/bus/pci/devices/0000:00:1f.0/config"
+    asleep = vm.spawn(f"head -c 72 {lpc} >/tmp/lpc; {when}; echo mem > /sys/power/state && "
+                      f"dd if=/tmp/lpc of={lpc} bs=1 skip=64 seek=64 conv=notrunc 2>&1")
     vm.wait_event("SUSPEND", since)
     vm.qmp("system_wakeup")
     vm.wait_event("WAKEUP", since)

@@ -472,7 +472,11 @@ class VM:
             return [e for e in self.events[since:] if e["event"] == name and
                     all(e.get("data", {}).get(k) == v for k, v in match.items())]
         with self.changed:
-            self.wait(found, None, f"event {name}")
+            try:
+                self.wait(found, None, f"event {name}")
+            except VMError as error:
+                raise VMError(f"{error}\nevents: {self.events}, the first {since} were "
+                              "before") from error
             return found()[0]
 
     def qom(self, name, device="hmem0"):
