@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "config.h"
 #include "link_check.h"
 #include "numbers.h"
@@ -52,6 +53,21 @@ static int set_socket(struct hmem_config *c, const char *value, struct hmem_err 
 static int set_vm_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
 {
 	return set_text(&c->vm_socket, value, err);
+}
+
+static int set_metrics_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->metrics_socket, value, err);
+}
+
+static int set_metrics_address(struct hmem_config *c, const char *value,
+			       struct hmem_err *err)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+	int ret = hmem_loopback_parse(value, &addr, &len, err);
+
+	return ret < 0 ? ret : set_text(&c->metrics_address, value, err);
 }
 
 static int set_max_vms(struct hmem_config *c, const char *value, struct hmem_err *err)
@@ -115,6 +131,8 @@ static const struct {
 	{ "max-guest", set_max_guest },
 	{ "max-tables", set_max_tables },
 	{ "pool", set_pool },
+	{ "metrics-socket", set_metrics_socket },
+	{ "metrics-address", set_metrics_address },
 	{ "log", set_log },
 };
 
@@ -122,7 +140,7 @@ int hmem_config_set(struct hmem_config *c, const char *key, const char *value,
 		    struct hmem_err *err)
 {
 	struct hmem_err why;
-	char known[128];
+	char known[192];
 	size_t len = 0;
 	int ret;
 
@@ -165,6 +183,8 @@ void hmem_config_free(struct hmem_config *c)
 	free(c->vms);
 	free(c->socket);
 	free(c->vm_socket);
+	free(c->metrics_socket);
+	free(c->metrics_address);
 }
 
 /* --- the settings of VMs --- */

@@ -35,6 +35,8 @@ struct hmem_vm_section {
 struct hmem_config {
 	/* From the section [daemon].  NULL: the default socket. */
 	char *socket, *vm_socket;
+	/* Where metrics can be read; NULL: nowhere. */
+	char *metrics_socket, *metrics_address;
 	uint32_t max_vms, max_user_vms;
 	uint64_t max_frames;		/* of one VM */
 	uint64_t max_tables;		/* in bytes, for all VMs together */

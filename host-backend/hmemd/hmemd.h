@@ -7,6 +7,7 @@
 
 #include "closer.h"
 #include "host_tracker.h"
+#include "http.h"
 #include "listener.h"
 #include "lockstep.h"
 #include "loop.h"
@@ -61,6 +62,7 @@ struct hmemd {
 	struct turned_away turned_away;
 
 	struct listener vm_listener, control_listener;
+	struct http http;
 	struct closer closer;
 	struct io second;
 };

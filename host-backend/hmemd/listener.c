@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "listener.h"
 #include "log.h"
 
@@ -169,24 +170,58 @@ static int begin(struct listener *l, struct hmem_err *err)
 	return 0;
 }
 
-int listener_adopt(struct listener *l, struct loop *loop, int fd, char *path, size_t size,
-		   void (*accept)(void *user, int fd), void *user, struct hmem_err *err)
+int listener_adopt(struct listener *l, struct loop *loop, int fd, bool tcp, char *path,
+		   size_t size, void (*accept)(void *user, int fd), void *user,
+		   struct hmem_err *err)
 {
-	struct sockaddr_un addr = { 0 };
+	struct sockaddr_storage addr = { 0 };
+	const struct sockaddr_un *un = (const void *)&addr;
 	socklen_t len = sizeof(addr);
 	int listens = 0;
 	socklen_t listens_len = sizeof(listens);
 
 	init(l, loop, path, accept, user);
+	l->adopted = true;
 	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0 ||
-	    addr.sun_family != AF_UNIX ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len) < 0 ||
-	    !listens)
+	    !listens || !hmem_is_local(&addr) || (addr.ss_family != AF_UNIX && !tcp))
 		return hmem_fail(err, EINVAL, "descriptor %d, which was passed to hmemd, is no "
-				 "Unix socket that listens: see hmemd's .socket units", fd);
-	snprintf(path, size, "%.*s", (int)sizeof(addr.sun_path), addr.sun_path);
+				 "Unix socket%s that listens: see hmemd's .socket units", fd,
+				 tcp ? ", and no TCP socket of the loopback interface," : "");
+	if (addr.ss_family == AF_UNIX)
+		snprintf(path, size, "%.*s", (int)sizeof(un->sun_path), un->sun_path);
+	else
+		snprintf(path, size, "tcp");
 	l->fd = fd;
 	return begin(l, err);
+}
+
+int listener_open_tcp(struct listener *l, struct loop *loop, const char *address,
+		      void (*accept)(void *user, int fd), void *user, struct hmem_err *err)
+{
+	struct sockaddr_storage addr;
+	const int on = 1;
+	socklen_t len;
+	int ret;
+
+	init(l, loop, address, accept, user);
+	ret = hmem_loopback_parse(address, &addr, &len, err);
+	if (ret < 0)
+		return ret;
+	l->fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* A connection of the last hmemd may not have ended for TCP. */
+	if (l->fd < 0 ||
+	    setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(l->fd, (struct sockaddr *)&addr, len) < 0 || listen(l->fd, 64) < 0)
+		ret = hmem_fail(err, errno, "cannot listen on %.100s: %s", address,
+				strerror(errno));
+	else
+		ret = begin(l, err);
+	if (ret < 0 && l->fd >= 0) {
+		close(l->fd);
+		l->fd = -1;
+	}
+	return ret;
 }
 
 int listener_open(struct listener *l, struct loop *loop, const char *path,
@@ -217,9 +252,10 @@ int listener_open(struct listener *l, struct loop *loop, const char *path,
 void listener_shut(struct listener *l)
 {
 	/* Whoever passed an adopted socket has others accept from it later. */
-	if (l->fd < 0 || l->lock_fd < 0)
+	if (l->fd < 0 || l->adopted)
 		return;
-	unlink(l->path);
+	if (l->lock_fd >= 0)
+		unlink(l->path);
 	/* This ends requests that the kernel still has. */
 	shutdown(l->fd, SHUT_RDWR);
 }

@@ -27,6 +27,7 @@ static const struct {
 	[IO_TIMEOUT] = { "timeout", { ECANCELED, ETIME } },
 	[IO_SIGNAL] = { "signal", { ECANCELED, EINTR } },
 	[IO_WRITE] = { "write", { ECANCELED, EBUSY } },
+	[IO_POLL] = { "poll", { ECANCELED } },
 };
 
 const char *io_op_name(enum io_op op)

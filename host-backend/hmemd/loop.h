@@ -29,6 +29,7 @@ enum io_op {
 	IO_TIMEOUT,
 	IO_SIGNAL,
 	IO_WRITE,
+	IO_POLL,
 	IO_OP_MAX
 };
 

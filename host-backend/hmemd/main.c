@@ -24,7 +24,7 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 /* Long options without a letter; those that the configuration has come first. */
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
-	OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
+	OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
 };
 
 static const struct argp_option options[] = {
@@ -46,6 +46,10 @@ static const struct argp_option options[] = {
 	  "Most memory that one VM may have (16T)", 0 },
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
 	  "Most memory for the page tables of all VMs (a 32nd of the host's memory)", 0 },
+	{ "metrics-socket", OPT_METRICS_SOCKET, "PATH", 0,
+	  "Socket for metrics in the format of Prometheus, over HTTP", 0 },
+	{ "metrics-address", OPT_METRICS_ADDRESS, "IP:PORT", 0,
+	  "The same on a TCP port of the loopback interface", 0 },
 	/* For tests: a directory with proc/ and mm/ instead of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "late", OPT_LATE, "MS", OPTION_HIDDEN, NULL, 0 },
@@ -67,6 +71,7 @@ static const char *config_key(int key)
 {
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
+		"metrics-socket", "metrics-address",
 	};
 
 	switch (key) {
@@ -77,8 +82,8 @@ static const char *config_key(int key)
 	case 'v':
 		return "log";
 	default:
-		return key >= OPT_VM_SOCKET && key <= OPT_POOL ? keys[key - OPT_VM_SOCKET] :
-			NULL;
+		return key >= OPT_VM_SOCKET && key <= OPT_METRICS_ADDRESS ?
+			keys[key - OPT_VM_SOCKET] : NULL;
 	}
 }
 
@@ -150,6 +155,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 	}
 	pooling_second(d);
 	service_alive();
+	http_second(&d->http);
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
 	arm_second(d);
@@ -267,11 +273,12 @@ static int listen_on(struct hmemd *d, struct listener *l, const char *name, cons
 		     char *buf, mode_t mode, void (*accept)(void *user, int fd),
 		     struct hmem_err *err)
 {
-	int fd = service_socket(name), ret;
+	int fd = service_socket(name, 0), ret;
 	char dir[100];
 
 	if (fd >= 0)
-		return listener_adopt(l, &d->loop, fd, buf, sizeof(vm_path), accept, d, err);
+		return listener_adopt(l, &d->loop, fd, false, buf, sizeof(vm_path), accept, d,
+				      err);
 	if (path) {
 		snprintf(buf, sizeof(vm_path), "%s", path);
 	} else {
@@ -316,6 +323,8 @@ int main(int argc, char **argv)
 	if (!ret)
 		ret = listen_on(&d, &d.vm_listener, "vm", d.config.vm_socket, vm_path, 0660,
 				accept_vm, &err);
+	if (!ret)
+		ret = http_start(&d.http, &d, &err);
 	if (ret < 0)
 		goto fail;
 	arm_second(&d);
@@ -334,6 +343,7 @@ fail:
 		log_msg(LOG_ERR, "%s", err.msg);
 	listener_shut(&d.vm_listener);
 	listener_shut(&d.control_listener);
+	http_stop(&d.http);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
 	policy_store_free(&d.policies);

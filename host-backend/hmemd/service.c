@@ -10,13 +10,13 @@
 
 #include <systemd/sd-daemon.h>
 
-int service_socket(const char *name)
+int service_socket(const char *name, unsigned int nth)
 {
 	char **names = NULL;
 	int num = sd_listen_fds_with_names(0, &names), fd = -1;
 
 	for (int i = 0; i < num; i++) {
-		if (!strcmp(names[i], name))
+		if (!strcmp(names[i], name) && !nth--)
 			fd = SD_LISTEN_FDS_START + i;
 		free(names[i]);
 	}
@@ -51,9 +51,9 @@ void service_alive(void)
 
 #else
 
-int service_socket(const char *name)
+int service_socket(const char *name, unsigned int nth)
 {
-	(void)name;
+	(void)name, (void)nth;
 	return -1;
 }
 

@@ -6,8 +6,11 @@
 #ifndef HMEMD_SERVICE_H
 #define HMEMD_SERVICE_H
 
-/* The listening socket that systemd has passed under this name; -1: none. */
-int service_socket(const char *name);
+/*
+ * The listening socket that systemd has passed under this name, the @nth one, from 0; -1: there
+ * are no more.
+ */
+int service_socket(const char *name, unsigned int nth);
 
 /* hmemd serves VMs and clients, or has read its configuration again. */
 void service_ready(void);

@@ -115,10 +115,11 @@ int settings_reload(struct hmemd *d, struct hmem_err *err)
 	service_reloading();
 	ret = settings_load(d, err);
 	service_ready();
+	d->settings.failed = ret < 0;
 	if (ret < 0)
 		return ret;
 	if (differs(d->config.socket, d->control_socket) ||
-	    differs(d->config.vm_socket, d->vm_socket))
+	    differs(d->config.vm_socket, d->vm_socket) || http_differs(&d->http, &d->config))
 		log_msg(LOG_WARN, "the configuration has other sockets: start hmemd again to "
 			"have it listen there");
 	log_msg(LOG_INFO, "the configuration was read again");

@@ -20,6 +20,8 @@ struct settings {
 	/* Options in their order; the key "policy" has NAME[,KEY=VALUE...]. */
 	struct setting_option { const char *key, *value; } options[64];
 	unsigned int num;
+	/* The configuration had an error when it was read last, so an earlier one counts. */
+	bool failed;
 };
 
 /* Adds an option.  Returns 0, or -E2BIG, or the error of a wrong value. */

@@ -118,7 +118,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 /* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
 	static const unsigned int bands[] = { 0, HMEM_BUCKETS / 16,
-					      HMEM_BUCKETS / 2, HMEM_BUCKETS };
+					      VM_HOT_BUCKET, HMEM_BUCKETS };
 	static const char *const names[] = { "cold", "warm", "hot" };
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
 	json *o = json_object_new_object();

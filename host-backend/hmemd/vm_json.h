@@ -6,6 +6,9 @@
 #include "jsonio.h"
 #include "vm.h"
 
+/* A page is hot from half of the full heat on. */
+#define VM_HOT_BUCKET	(HMEM_BUCKETS / 2)
+
 /* Each of these contains all of the one before. */
 json *vm_json(const struct vm *vm);
 json *vm_status_json(const struct vm *vm);

@@ -33,6 +33,8 @@ static void begin_window(struct vm *vm)
 	vm->stats.dirty += tick.written;
 	vm->stats.accessed += vm->tick.accessed;
 	vm->stats.incomplete += tick.incomplete;
+	vm->stats.window_ns += tick.window_ns;
+	vm->stats.scan_ns += tick.scan_ns;
 	hmem_placer_window(&vm->placer, &tick);
 	/* Counting takes time: switch the dirty log off before, if the next is a rest. */
 	tracking_next_window(vm);

@@ -30,17 +30,22 @@ static const char *program(const char *name)
 /* In the child: as sd_listen_fds(3) describes. */
 static void pass_sockets(const struct daemon *d)
 {
-	char pid[16];
+	static const char *const names[] = {
+		"vm", "vm:control", "vm:control:metrics", "vm:control:metrics:metrics",
+	};
+	char num[16];
+	int n = 0;
 
-	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	setenv("LISTEN_PID", pid, 1);
-	setenv("LISTEN_FDS", "2", 1);
-	setenv("LISTEN_FDNAMES", "vm:control", 1);
-	/* Out of the way of 3 and 4 first. */
-	dup2(d->listen_fds[0], 100);
-	dup2(d->listen_fds[1], 101);
-	dup2(100, 3);
-	dup2(101, 4);
+	/* Out of the way of 3 to 6 first. */
+	for (; n < 4 && d->listen_fds[n]; n++)
+		dup2(d->listen_fds[n], 100 + n);
+	for (int i = 0; i < n; i++)
+		dup2(100 + i, 3 + i);
+	snprintf(num, sizeof(num), "%d", (int)getpid());
+	setenv("LISTEN_PID", num, 1);
+	snprintf(num, sizeof(num), "%d", n);
+	setenv("LISTEN_FDS", num, 1);
+	setenv("LISTEN_FDNAMES", names[n - 1], 1);
 }
 
 static pid_t spawn(struct daemon *d, const char *const *args)

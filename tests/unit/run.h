@@ -12,8 +12,8 @@ struct daemon {
 	char dir[32];
 	/* The configuration file is empty at first. */
 	char vm_socket[64], control_socket[64], log[64], config[64];
-	/* Listening sockets to pass as systemd does, vm and control; 0: none. */
-	int listen_fds[2];
+	/* Listening sockets to pass as systemd does: vm, control, two for metrics; 0: none. */
+	int listen_fds[4];
 };
 
 struct ctl {

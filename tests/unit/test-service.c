@@ -2,7 +2,9 @@
 /* hmemd as a service of systemd: sockets that are passed to it, and what it reports. */
 #include "unit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -116,6 +118,71 @@ static void passed_sockets_stay(void **state)
 	free(f);
 }
 
+/* A TCP socket that listens at this address, at any port. */
+static int bound_tcp(uint32_t ip, struct sockaddr_in *addr)
+{
+	socklen_t len = sizeof(*addr);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	*addr = (struct sockaddr_in) { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip) };
+	assert_return_code(bind(fd, (struct sockaddr *)addr, len), errno);
+	assert_return_code(listen(fd, 16), errno);
+	assert_return_code(getsockname(fd, (struct sockaddr *)addr, &len), errno);
+	return fd;
+}
+
+/* Sends a request for metrics, and returns the beginning of the answer. */
+static char *ask_metrics(int fd)
+{
+	static const char get[] = "GET /metrics HTTP/1.1\r\nHost: hmemd\r\n\r\n";
+	static char text[64];
+
+	assert_int_equal(send(fd, get, sizeof(get) - 1, 0), sizeof(get) - 1);
+	assert_true(recv(fd, text, sizeof(text) - 1, MSG_WAITALL) > 0);
+	close(fd);
+	return text;
+}
+
+/* Metrics are served on all sockets with that name, but not where other hosts could reach. */
+static void passed_metrics_sockets(void **state)
+{
+	char metrics[64], dir[] = "/tmp/hmem-unit-XXXXXX";
+	struct daemon d = { .pid = 0 };
+	struct sockaddr_in addr;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	strcpy(d.dir, dir);
+	snprintf(d.vm_socket, sizeof(d.vm_socket), "%s/vm", dir);
+	snprintf(d.control_socket, sizeof(d.control_socket), "%s/control", dir);
+	snprintf(metrics, sizeof(metrics), "%s/metrics", dir);
+	snprintf(d.log, sizeof(d.log), "%s/log", dir);
+	snprintf(d.config, sizeof(d.config), "/dev/null");
+	d.listen_fds[0] = bound(d.vm_socket, SOCK_STREAM);
+	d.listen_fds[1] = bound(d.control_socket, SOCK_STREAM);
+	d.listen_fds[2] = bound(metrics, SOCK_STREAM);
+	d.listen_fds[3] = bound_tcp(INADDR_ANY, &addr);
+	assert_int_equal(daemon_second(&d), 1);
+	close(d.listen_fds[3]);
+	d.listen_fds[3] = bound_tcp(INADDR_LOOPBACK, &addr);
+	daemon_restart(&d, NULL);
+	assert_string_equal(strtok(ask_metrics(peer_socket(metrics)), "\r"),
+			    "HTTP/1.1 200 OK");
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_string_equal(strtok(ask_metrics(fd), "\r"), "HTTP/1.1 200 OK");
+	kill(d.pid, SIGTERM);
+	assert_int_equal(process_wait(d.pid), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		close(d.listen_fds[i]);
+	unlink(d.vm_socket);
+	unlink(d.control_socket);
+	unlink(metrics);
+	unlink(d.log);
+	assert_return_code(rmdir(dir), errno);
+}
+
 /* A descriptor that is no listening socket is refused. */
 static void wrong_descriptors(void **state)
 {
@@ -143,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reports),
 		cmocka_unit_test(passed_sockets_stay),
+		cmocka_unit_test(passed_metrics_sockets),
 		cmocka_unit_test(wrong_descriptors),
 	};
 

@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table at the end of this file has all metrics.  Its functions return NAN for a value that
+ * is not known, which then has no line.  Names have base units (seconds, bytes), and counters
+ * end in _total, as Prometheus expects.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batches.h"
+#include "doorman.h"
+#include "explain.h"
+#include "log.h"
+#include "metrics.h"
+#include "numbers.h"
+#include "tracking.h"
+#include "utf8.h"
+#include "vm.h"
+#include "vm_json.h"
+
+#define PAGE		((double)(1u << VIRTIO_HMEM_GFN_SHIFT))
+
+/* The values of a label. */
+struct by {
+	const char *label;
+	const char *(*value)(unsigned int i);
+	/* The number of values; 0: one for each tier of the VM. */
+	unsigned int num;
+};
+
+struct metric {
+	const char *name, *help;
+	bool counts;			/* a counter, not a gauge */
+	/* One of these: a value of hmemd, */
+	double (*all)(const struct hmemd *d);
+	/* a value of each VM, */
+	double (*vm)(const struct vm *vm);
+	/* a value of each VM for each value of @by, */
+	double (*vm_by)(const struct vm *vm, unsigned int i);
+	const struct by *by;
+	/* or labels of hmemd or of each VM, with the value 1. */
+	void (*info)(FILE *f);
+	void (*vm_info)(FILE *f, const struct vm *vm);
+};
+
+/* --- hmemd --- */
+
+static double vms(const struct hmemd *d)
+{
+	return d->num_vms - doorman_strangers(d);
+}
+
+static double strangers(const struct hmemd *d)
+{
+	return doorman_strangers(d);
+}
+
+static double max_vms(const struct hmemd *d)
+{
+	return d->config.max_vms;
+}
+
+static double clients(const struct hmemd *d)
+{
+	return d->num_clients;
+}
+
+static double max_clients(const struct hmemd *d)
+{
+	(void)d;
+	return HMEM_MAX_CLIENTS;
+}
+
+static double uptime(const struct hmemd *d)
+{
+	return (loop_now() - d->started) / 1000.0;
+}
+
+static double cpu(const struct hmemd *d)
+{
+	(void)d;
+	return work_cpu_ns() / 1e9;
+}
+
+static double dropped(const struct hmemd *d)
+{
+	return d->dropped;
+}
+
+static double vms_turned_away(const struct hmemd *d)
+{
+	return d->turned_away.vms;
+}
+
+static double clients_turned_away(const struct hmemd *d)
+{
+	return d->turned_away.clients;
+}
+
+static double lines_lost(const struct hmemd *d)
+{
+	(void)d;
+	return log_lost();
+}
+
+static double config_is_right(const struct hmemd *d)
+{
+	return !d->settings.failed;
+}
+
+static double scrapes(const struct hmemd *d)
+{
+	return d->http.requests;
+}
+
+static double scrapes_turned_away(const struct hmemd *d)
+{
+	return d->http.turned_away;
+}
+
+static double tables(const struct hmemd *d)
+{
+	const struct vm *vm;
+	double bytes = 0;
+
+	TAILQ_FOREACH(vm, &d->vms, link)
+		bytes += vm_ready(vm) ? hmem_pages_bytes(&vm->placer.pages) : 0;
+	return bytes;
+}
+
+static double max_tables(const struct hmemd *d)
+{
+	return d->config.max_tables;
+}
+
+static double pool_bytes(const struct hmemd *d)
+{
+	return d->pooling.pool.config.capacity[0] * PAGE;
+}
+
+static double pool_acts(const struct hmemd *d)
+{
+	return d->config.pool != 0;
+}
+
+static double pool_price(const struct hmemd *d)
+{
+	return d->pooling.pool.price[0] / 1e9 / PAGE;
+}
+
+/* --- the state of a VM --- */
+
+static double connected(const struct vm *vm)
+{
+	return (loop_now() - vm->connected) / 1000.0;
+}
+
+static double driver(const struct vm *vm)
+{
+	return (vm->state.flags & (HMEM_LINK_DRIVER_OK | HMEM_LINK_BROKEN)) ==
+		HMEM_LINK_DRIVER_OK;
+}
+
+static double broken(const struct vm *vm)
+{
+	return !!(vm->state.flags & HMEM_LINK_BROKEN);
+}
+
+static double running(const struct vm *vm)
+{
+	return !!(vm->state.flags & HMEM_LINK_VM_RUNNING);
+}
+
+static double migrating(const struct vm *vm)
+{
+	return !!(vm->state.flags & HMEM_LINK_MIGRATING);
+}
+
+static double order_in_doubt(const struct vm *vm)
+{
+	return vm_order_doubt(vm) != NULL;
+}
+
+/* --- batches --- */
+
+static double batches(const struct vm *vm)
+{
+	return vm->stats.batches;
+}
+
+static double batches_done(const struct vm *vm)
+{
+	return vm->stats.batches_done;
+}
+
+static double batches_lost(const struct vm *vm)
+{
+	return vm->stats.batches_lost;
+}
+
+static double batches_rejected(const struct vm *vm, unsigned int i)
+{
+	return vm->stats.rejects[i + 1];
+}
+
+static double under_way(const struct vm *vm)
+{
+	return vm->num_under_way;
+}
+
+static double max_under_way(const struct vm *vm)
+{
+	return vm->num_batches;
+}
+
+static double oldest(const struct vm *vm)
+{
+	return batches_oldest_ms(vm) / 1000.0;
+}
+
+static double late(const struct vm *vm)
+{
+	return batches_are_late(vm);
+}
+
+static double jobs(const struct vm *vm)
+{
+	return vm->num_jobs;
+}
+
+/* --- pages --- */
+
+static double hints(const struct vm *vm)
+{
+	return vm->stats.hints;
+}
+
+static double pages(const struct vm *vm, unsigned int reason)
+{
+	return vm->stats.reasons[reason];
+}
+
+static double unanswered(const struct vm *vm)
+{
+	return vm->stats.unanswered;
+}
+
+static double promoted(const struct vm *vm)
+{
+	return vm->stats.promoted;
+}
+
+static double demoted(const struct vm *vm)
+{
+	return vm->stats.demoted;
+}
+
+static double foreign(const struct vm *vm)
+{
+	return vm->foreign_moves - vm->foreign_base;
+}
+
+/* --- windows, and what tracking costs --- */
+
+static double windows(const struct vm *vm)
+{
+	return vm->stats.ticks;
+}
+
+static double incomplete(const struct vm *vm)
+{
+	return vm->stats.incomplete;
+}
+
+static double plans(const struct vm *vm)
+{
+	return vm->stats.plans;
+}
+
+static double window_time(const struct vm *vm)
+{
+	return vm->stats.window_ns / 1e9;
+}
+
+static double scan_time(const struct vm *vm)
+{
+	return vm->stats.scan_ns / 1e9;
+}
+
+static double scan_is_late(const struct vm *vm)
+{
+	return !!(vm->state.flags & HMEM_LINK_SCAN_LATE);
+}
+
+static double window(const struct vm *vm)
+{
+	return vm->track.window_ns ? vm->track.window_ns / 1e9 : NAN;
+}
+
+static double policy_window(const struct vm *vm)
+{
+	return vm->placer.policy.window / 1e3;
+}
+
+static double least_window(const struct vm *vm)
+{
+	return vm->hello.min_window_ns / 1e9;
+}
+
+static double accessed(const struct vm *vm)
+{
+	return vm->stats.accessed;
+}
+
+static double written(const struct vm *vm)
+{
+	return vm->stats.dirty;
+}
+
+static double rearmed(const struct vm *vm)
+{
+	return vm->stats.rearmed;
+}
+
+static double log_faults(const struct vm *vm)
+{
+	return vm->placer.sampler.faults - vm->stats.log_faults;
+}
+
+static double window_cpu(const struct vm *vm)
+{
+	return vm->stats.daemon_ns / 1e9;
+}
+
+static double table(const struct vm *vm)
+{
+	return hmem_pages_bytes(&vm->placer.pages);
+}
+
+/* --- tiers --- */
+
+static double size(const struct vm *vm, unsigned int tier)
+{
+	return vm->hello.tiers[tier].unit ? (double)vm->sizes.tiers[tier].actual :
+		vm->placer.pages.frames[tier] * PAGE;
+}
+
+static double requested(const struct vm *vm, unsigned int tier)
+{
+	return vm->hello.tiers[tier].unit ? (double)vm->sizes.tiers[tier].requested : NAN;
+}
+
+static double start_size(const struct vm *vm, unsigned int tier)
+{
+	return vm->hello.tiers[tier].size;
+}
+
+static double guest_free(const struct vm *vm, unsigned int tier)
+{
+	bool told = vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
+
+	return told && vm->sizes.tiers[tier].free ? (double)vm->sizes.tiers[tier].free : NAN;
+}
+
+/* Pages of the tier in the buckets of heat from @first to before @last. */
+static double by_heat(const struct vm *vm, unsigned int tier, unsigned int first,
+		      unsigned int last)
+{
+	uint64_t sum = 0;
+
+	if (!vm->placer.pages.windows)
+		return NAN;
+	for (unsigned int b = first; b < last; b++)
+		sum += vm->placer.pages.hist[tier][b];
+	return sum * PAGE;
+}
+
+static double used(const struct vm *vm, unsigned int tier)
+{
+	return by_heat(vm, tier, 1, HMEM_BUCKETS);
+}
+
+static double hot(const struct vm *vm, unsigned int tier)
+{
+	return by_heat(vm, tier, VM_HOT_BUCKET, HMEM_BUCKETS);
+}
+
+/* Sets @t to what is known about the tier's access rates; returns the time of an access in ns. */
+static double rates_of(const struct vm *vm, unsigned int tier, struct hmem_explained_tier *t)
+{
+	struct hmem_explanation e;
+
+	hmem_explain(&vm->placer, &e);
+	*t = e.tiers[tier];
+	return e.known ? e.access_ns : NAN;
+}
+
+static double accesses(const struct vm *vm, unsigned int tier)
+{
+	struct hmem_explained_tier t;
+	double ns = rates_of(vm, tier, &t);
+
+	return isnan(ns) ? NAN : t.accesses;
+}
+
+static double stall(const struct vm *vm, unsigned int tier)
+{
+	struct hmem_explained_tier t;
+	double ns = rates_of(vm, tier, &t);
+
+	return tier ? t.accesses * ns / 1e9 : NAN;
+}
+
+static double latency(const struct vm *vm, unsigned int tier)
+{
+	uint32_t ns = vm->hello.tiers[tier].read_latency;
+
+	return ns ? ns / 1e9 : NAN;
+}
+
+/* --- the VM in the pool --- */
+
+static double in_pool(const struct vm *vm)
+{
+	return vm->pooled.is_member;
+}
+
+/* A number of pages of a VM in the pool, in bytes. */
+static double pool_pages(const struct vm *vm, uint64_t pages_of_member)
+{
+	return vm->pooled.is_member ? pages_of_member * PAGE : NAN;
+}
+
+static double share(const struct vm *vm)
+{
+	return pool_pages(vm, vm->pooled.member.share);
+}
+
+static double guarantee(const struct vm *vm)
+{
+	return pool_pages(vm, vm->pooled.member.guarantee);
+}
+
+static double ideal(const struct vm *vm)
+{
+	return pool_pages(vm, vm->pooled.member.ideal);
+}
+
+static double pool_asks(const struct vm *vm)
+{
+	return pool_pages(vm, hmem_pool_sum(vm->pooled.member.requested));
+}
+
+static double weight(const struct vm *vm)
+{
+	return vm->pooled.member.weight;
+}
+
+static double credit(const struct vm *vm)
+{
+	return vm->pooled.is_member ? vm->pooled.member.credit * PAGE : NAN;
+}
+
+static double pool_state(const struct vm *vm, unsigned int why)
+{
+	return vm->pooled.is_member ? vm->pooled.member.why == why : NAN;
+}
+
+/* --- writing --- */
+
+/* A label's value: UTF-8, with backslash, quote and newline escaped. */
+static void put_value(FILE *f, const char *value)
+{
+	char text[1024];
+
+	hmem_utf8(value, text, sizeof(text));
+	fputc('"', f);
+	for (const char *c = text; *c; c++) {
+		if (*c == '\n') {
+			fputs("\\n", f);
+			continue;
+		}
+		if (*c == '\\' || *c == '"')
+			fputc('\\', f);
+		fputc(*c, f);
+	}
+	fputc('"', f);
+}
+
+static void put_label(FILE *f, const char *label, const char *value)
+{
+	fprintf(f, ",%s=", label);
+	put_value(f, value);
+}
+
+static void put_number(FILE *f, double v)
+{
+	/* Numbers up to 2^53 are exact. */
+	fprintf(f, " %.16g\n", v);
+}
+
+static void hmemd_info(FILE *f)
+{
+	fputs("version=", f);
+	put_value(f, HMEMD_VERSION);
+}
+
+static void vm_info(FILE *f, const struct vm *vm)
+{
+	const char *tracker = tracking_name(vm);
+	char uuid[37] = "";
+
+	if (vm_has_uuid(vm))
+		hmem_format_uuid(vm->hello.uuid, uuid);
+	put_label(f, "uuid", uuid);
+	put_label(f, "device", vm->hello.device);
+	put_label(f, "policy", hmem_policy_name(vm->placer.policy.kind));
+	put_label(f, "tracker", tracker ? tracker : "");
+}
+
+/* A line of the VM, if the value is known.  @by may be NULL. */
+static void put_vm(FILE *f, const struct metric *m, const struct vm *vm, double v,
+		   const struct by *by, unsigned int i)
+{
+	if (isnan(v))
+		return;
+	fprintf(f, "%s{vm=", m->name);
+	put_value(f, vm->name);
+	if (by)
+		put_label(f, by->label, by->value(i));
+	if (m->vm_info)
+		m->vm_info(f, vm);
+	fputc('}', f);
+	put_number(f, v);
+}
+
+static void put_vms(FILE *f, const struct metric *m, const struct hmemd *d)
+{
+	const struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		unsigned int num;
+
+		if (!vm_ready(vm))
+			continue;
+		if (!m->vm_by) {
+			put_vm(f, m, vm, m->vm ? m->vm(vm) : 1, NULL, 0);
+			continue;
+		}
+		num = m->by->num ? m->by->num : vm->hello.num_tiers;
+		for (unsigned int i = 0; i < num; i++)
+			put_vm(f, m, vm, m->vm_by(vm, i), m->by, i);
+	}
+}
+
+static void put(FILE *f, const struct metric *m, const struct hmemd *d)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
+		m->counts ? "counter" : "gauge");
+	if (m->info) {
+		fprintf(f, "%s{", m->name);
+		m->info(f);
+		fputs("} 1\n", f);
+	} else if (m->all) {
+		fputs(m->name, f);
+		put_number(f, m->all(d));
+	} else {
+		put_vms(f, m, d);
+	}
+}
+
+/* --- the table --- */
+
+static const char *tier_name(unsigned int i)
+{
+	static const char *const names[] = { "0", "1", "2", "3", "4", "5", "6", "7" };
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == HMEM_LINK_MAX_TIERS,
+		       "each tier has a name");
+	return names[i];
+}
+
+static const char *reject_name(unsigned int i)
+{
+	return hmem_reject_name(i + 1);
+}
+
+static const char *pool_state_name(unsigned int i)
+{
+	return hmem_pool_why_word(i);
+}
+
+static const struct by by_tier = { "tier", tier_name, 0 };
+static const struct by by_reason = { "reason", hmem_reason_name, VIRTIO_HMEM_R_MAX };
+static const struct by by_reject = { "reason", reject_name, HMEM_LINK_REJECT_INVALID };
+static const struct by by_pool_state = { "state", pool_state_name, HMEM_POOL_WHYS };
+
+static const struct metric metrics[] = {
+	{ "hmem_daemon_info", "The version of hmemd.", .info = hmemd_info },
+	{ "hmem_daemon_uptime_seconds", "Time since hmemd was started.", .all = uptime },
+	{ "hmem_daemon_cpu_seconds_total", "Processor time that hmemd has used.", true,
+	  .all = cpu },
+	{ "hmem_daemon_vms", "VMs that are connected.", .all = vms },
+	{ "hmem_daemon_vms_limit", "The largest number of connected VMs.", .all = max_vms },
+	{ "hmem_daemon_strangers",
+	  "Connections that have not introduced themselves as a VM yet.", .all = strangers },
+	{ "hmem_daemon_vms_dropped_total",
+	  "VMs that were disconnected because they broke the rules of the link.", true,
+	  .all = dropped },
+	{ "hmem_daemon_vms_turned_away_total", "VMs that could not connect.", true,
+	  .all = vms_turned_away },
+	{ "hmem_daemon_clients", "Clients of the control socket.", .all = clients },
+	{ "hmem_daemon_clients_limit", "The largest number of clients.", .all = max_clients },
+	{ "hmem_daemon_clients_turned_away_total", "Clients that could not connect.", true,
+	  .all = clients_turned_away },
+	{ "hmem_daemon_log_lines_lost_total", "Lines of the log that nobody read.", true,
+	  .all = lines_lost },
+	{ "hmem_daemon_config_ok",
+	  "1: the configuration was read without an error; 0: an earlier one is in force.",
+	  .all = config_is_right },
+	{ "hmem_daemon_tables_bytes", "Memory of all page tables when all pages were used.",
+	  .all = tables },
+	{ "hmem_daemon_tables_limit_bytes", "The most memory that page tables may have.",
+	  .all = max_tables },
+	{ "hmem_daemon_http_requests_total", "Requests for metrics.", true, .all = scrapes },
+	{ "hmem_daemon_http_dropped_total",
+	  "Clients of the metrics sockets that had to go because there were too many.", true,
+	  .all = scrapes_turned_away },
+
+	{ "hmem_vm_info", "The VM, its policy and its tracker.", .vm_info = vm_info },
+	{ "hmem_vm_connected_seconds", "Time since the VM has connected.", .vm = connected },
+	{ "hmem_vm_driver_up", "1: the guest's driver is at work.", .vm = driver },
+	{ "hmem_vm_broken", "1: the guest's driver broke the rules, until the guest is reset.",
+	  .vm = broken },
+	{ "hmem_vm_running", "1: the guest runs.", .vm = running },
+	{ "hmem_vm_migrating", "1: a live migration is under way.", .vm = migrating },
+	{ "hmem_vm_tier_order_doubtful", "1: QEMU could not tell for sure which tier is faster.",
+	  .vm = order_in_doubt },
+	{ "hmem_vm_table_bytes", "Memory of the VM's page table when all pages were used.",
+	  .vm = table },
+	{ "hmem_vm_cpu_seconds_total", "hmemd's processor time for the VM's windows.", true,
+	  .vm = window_cpu },
+
+	{ "hmem_tier_size_bytes", "Memory of the tier that the guest has.", .vm_by = size,
+	  .by = &by_tier },
+	{ "hmem_tier_requested_bytes",
+	  "Memory of the tier that the guest is to have, if its size can change.",
+	  .vm_by = requested, .by = &by_tier },
+	{ "hmem_tier_start_bytes", "Memory of the tier when the VM was started.",
+	  .vm_by = start_size, .by = &by_tier },
+	{ "hmem_tier_free_bytes", "Memory of the tier that is free in the guest, if known.",
+	  .vm_by = guest_free, .by = &by_tier },
+	{ "hmem_tier_used_bytes", "Memory of the tier that was found used lately.",
+	  .vm_by = used, .by = &by_tier },
+	{ "hmem_tier_hot_bytes", "Memory of the tier with at least half of the full heat.",
+	  .vm_by = hot, .by = &by_tier },
+	{ "hmem_tier_accesses_per_second",
+	  "Estimated accesses to the tier's pages; known with the policy auto.",
+	  .vm_by = accesses, .by = &by_tier },
+	{ "hmem_tier_stall_ratio",
+	  "Estimated seconds per second that the guest waits longer for the tier's pages than "
+	  "if they were in tier 0; known with the policy auto.",
+	  .vm_by = stall, .by = &by_tier },
+	{ "hmem_tier_read_latency_seconds", "Latency of the tier, if QEMU knows it.",
+	  .vm_by = latency, .by = &by_tier },
+
+	{ "hmem_hints_total", "Hints that were sent to the guest.", true, .vm = hints },
+	{ "hmem_pages_total", "Answered pages of hints, by result.", true, .vm_by = pages,
+	  .by = &by_reason },
+	{ "hmem_unanswered_pages_total", "Pages of hints that the guest has never answered.",
+	  true, .vm = unanswered },
+	{ "hmem_promotions_total", "Pages that were moved to a faster tier.", true,
+	  .vm = promoted },
+	{ "hmem_demotions_total", "Pages that were moved to a slower tier.", true,
+	  .vm = demoted },
+	{ "hmem_foreign_moves_total",
+	  "Pages that the guest moved on its own, for example by NUMA balancing.", true,
+	  .vm = foreign },
+	{ "hmem_jobs", "Jobs that move pages by hand.", .vm = jobs },
+
+	{ "hmem_batches_total", "Batches of hints that were sent.", true, .vm = batches },
+	{ "hmem_batches_done_total", "Batches that the guest has answered.", true,
+	  .vm = batches_done },
+	{ "hmem_batches_lost_total", "Batches that ended with the driver or the connection.",
+	  true, .vm = batches_lost },
+	{ "hmem_batches_rejected_total", "Batches that the device rejected, by reason.", true,
+	  .vm_by = batches_rejected, .by = &by_reject },
+	{ "hmem_batches_under_way", "Batches that the guest has not answered yet.",
+	  .vm = under_way },
+	{ "hmem_batches_under_way_limit", "The largest number of such batches.",
+	  .vm = max_under_way },
+	{ "hmem_batches_oldest_age_seconds", "Age of the oldest batch under way; 0: none is.",
+	  .vm = oldest },
+	{ "hmem_batches_late", "1: a running guest has answered nothing for ten seconds.",
+	  .vm = late },
+
+	{ "hmem_windows_total", "Windows that have ended.", true, .vm = windows },
+	{ "hmem_windows_incomplete_total", "Windows in which used pages may have been missed.",
+	  true, .vm = incomplete },
+	{ "hmem_windows_seconds_total", "Guest time of all windows.", true, .vm = window_time },
+	{ "hmem_scans_seconds_total", "Guest time of the tracker's scans.", true,
+	  .vm = scan_time },
+	{ "hmem_scan_late", "1: a scan takes the guest's driver longer than a window.",
+	  .vm = scan_is_late },
+	{ "hmem_window_seconds", "Length of the current window, if something is tracked.",
+	  .vm = window },
+	{ "hmem_window_policy_seconds", "Length of a window that the policy asks for.",
+	  .vm = policy_window },
+	{ "hmem_window_least_seconds", "The shortest window that the device allows.",
+	  .vm = least_window },
+	{ "hmem_plans_total", "Windows that led to moves.", true, .vm = plans },
+	{ "hmem_accessed_pages_total", "Pages found accessed, in all windows.", true,
+	  .vm = accessed },
+	{ "hmem_written_pages_total", "Pages found written, in all windows.", true,
+	  .vm = written },
+	{ "hmem_rearmed_pages_total", "Accessed bits that were cleared.", true,
+	  .vm = rearmed },
+	{ "hmem_log_faults_total", "Faults that the dirty log has cost.", true,
+	  .vm = log_faults },
+
+	{ "hmem_pool_bytes", "DRAM of all VMs in the pool.", .all = pool_bytes },
+	{ "hmem_pool_active", "1: hmemd resizes VMs; 0: a pool is not configured.",
+	  .all = pool_acts },
+	{ "hmem_pool_price_stall_ratio_per_byte",
+	  "What one more byte of DRAM is worth: weighted seconds per second.",
+	  .all = pool_price },
+	{ "hmem_pool_member", "1: the VM is in the pool.", .vm = in_pool },
+	{ "hmem_pool_state", "1: the reason for the VM's size in the pool.",
+	  .vm_by = pool_state, .by = &by_pool_state },
+	{ "hmem_pool_weight", "What the VM's time is worth, compared to other VMs.",
+	  .vm = weight },
+	{ "hmem_pool_share_bytes", "DRAM that is the VM's by guarantee and weight.",
+	  .vm = share },
+	{ "hmem_pool_guarantee_bytes", "DRAM that the VM always keeps.", .vm = guarantee },
+	{ "hmem_pool_requested_bytes", "DRAM that the pool has the VM have now.",
+	  .vm = pool_asks },
+	{ "hmem_pool_ideal_bytes", "DRAM that the VM would have if moves cost nothing.",
+	  .vm = ideal },
+	{ "hmem_pool_credit_byte_seconds",
+	  "DRAM that the VM has lent, less what it has borrowed, times the time.",
+	  .vm = credit },
+};
+
+char *metrics_text(const struct hmemd *d, size_t *len)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, len);
+	bool failed;
+
+	if (!f)
+		return NULL;
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		put(f, &metrics[i], d);
+	failed = ferror(f);
+	if (fclose(f) || failed) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Metrics over HTTP: what they say, and clients that try to harm hmemd. */
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define PATIENCE_MS	60000
+/* More than hmemd serves at a time. */
+#define MANY		100
+/* What one client may send before hmemd has enough of it. */
+#define HUGE		(4u << 20)
+
+static const char get[] = "GET /metrics HTTP/1.1\r\nHost: hmemd\r\n\r\n";
+
+static char dir[] = "/tmp/hmem-unit-XXXXXX", path[64];
+static char text[1 << 20];
+
+static int setup(void **state)
+{
+	const char *args[] = { "--metrics-socket", path, "--late=50", NULL };
+	struct fixture *f;
+
+	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/metrics.sock", dir);
+	text[0] = '\0';
+	f = fixture_new(args);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char lock[80];
+
+	fixture_end(*state);
+	assert_int_not_equal(access(path, F_OK), 0);
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	unlink(lock);
+	assert_return_code(rmdir(dir), errno);
+	return 0;
+}
+
+/* Read what hmemd sends until it closes the connection.  Returns the number of bytes. */
+static size_t read_all(int fd)
+{
+	size_t len = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&p, 1, PATIENCE_MS) != 1)
+			fail_msg("hmemd neither sends nor closes");
+		n = recv(fd, text + len, sizeof(text) - 1 - len, 0);
+		if (n <= 0)
+			break;
+		len += n;
+	}
+	text[len] = '\0';
+	close(fd);
+	return len;
+}
+
+/* Send a request and read the answer, which must have this status. */
+static const char *request(int fd, const char *what, const char *status)
+{
+	const char *body;
+
+	assert_int_equal(send(fd, what, strlen(what), MSG_NOSIGNAL), strlen(what));
+	read_all(fd);
+	body = strstr(text, "\r\n\r\n");
+	if (strncmp(text, "HTTP/1.1 ", 9) || strncmp(text + 9, status, strlen(status)) || !body)
+		fail_msg("'%s' is answered by '%.200s'", what, text);
+	return body + 4;
+}
+
+static const char *scrape(void)
+{
+	return request(peer_socket(path), get, "200");
+}
+
+/*
+ * Scrape until a line begins with @line, unless one of the last scrape does.  hmemd makes the
+ * text once per second.
+ */
+static void expect(const char *line)
+{
+	char with_newline[256];
+
+	snprintf(with_newline, sizeof(with_newline), "\n%s", line);
+	for (unsigned int i = 0; i < PATIENCE_MS / 100; i++) {
+		if (strstr(text, with_newline))
+			return;
+		usleep(100000);
+		scrape();
+	}
+	fail_msg("there is no '%s' in:\n%s", line, text);
+}
+
+/* Run metrics-check on the last scrape. */
+static void check(void)
+{
+	const char *golden = getenv("GOLDEN");
+	char command[1024];
+	const char *top = strrchr(golden, '/');
+	int len = top - golden;
+	FILE *in;
+
+	snprintf(command, sizeof(command), "%.*s/metrics-check "
+		 "%.*s/../../host-backend/monitoring/hmemd-dashboard.json "
+		 "%.*s/../../host-backend/monitoring/hmemd-rules.yml", len, golden, len, golden,
+		 len, golden);
+	in = popen(command, "w");
+	assert_non_null(in);
+	fputs(strstr(text, "\r\n\r\n") + 4, in);
+	assert_int_equal(pclose(in), 0);
+}
+
+/* What has happened is in the metrics, which follow Prometheus' conventions. */
+static void tells_what_happened(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	expect("hmem_daemon_vms 1\n");
+	expect("hmem_tier_size_bytes{vm=\"web\",tier=\"1\"} 33554432\n");
+	expect("hmem_tier_start_bytes{vm=\"web\",tier=\"0\"} 33554432\n");
+	expect("hmem_vm_info{vm=\"web\",uuid=\"\",device=\"hmem0\",policy=\"off\",tracker=\"\"} 1\n");
+	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
+	expect("hmem_pages_total{vm=\"web\",reason=\"moved\"} 10\n");
+	expect("hmem_demotions_total{vm=\"web\"} 10\n");
+	ctl(f, 0, "policy web set name=observe window=2000");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	expect("hmem_windows_total{vm=\"web\"} 1\n");
+	expect("hmem_windows_seconds_total{vm=\"web\"} 1\n");
+	expect("hmem_window_seconds{vm=\"web\"} 2\n");
+	expect("hmem_written_pages_total{vm=\"web\"} 1\n");
+	/* A batch without an answer. */
+	ctl(f, 0, "migrate web --gfn 0 --to 0");
+	expect("hmem_batches_late{vm=\"web\"} 1\n");
+	expect("hmem_batches_under_way{vm=\"web\"} 1\n");
+	expect("hmem_batches_oldest_age_seconds{vm=\"web\"} ");
+	check();
+	/* The driver goes, and takes the batch with it. */
+	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
+	expect("hmem_vm_broken{vm=\"web\"} 1\n");
+	expect("hmem_vm_driver_up{vm=\"web\"} 0\n");
+	expect("hmem_batches_lost_total{vm=\"web\"} 1\n");
+	expect("hmem_batches_oldest_age_seconds{vm=\"web\"} 0\n");
+}
+
+/* Rates are known after a burst of the policy auto. */
+static void tells_access_rates(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	peer_close(&f->web);
+	f->web.trackers = HMEM_LINK_TRACKER_SIM;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	ctl(f, 0, "policy web set name=auto");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	for (uint64_t seq = 1; seq < 200; seq++) {
+		memset(f->web.map, 0xff, PEER_MAPS_BYTES / HMEM_LINK_MAPS * 2);
+		peer_send_tick(&f->web, seq);
+		do
+			peer_read(&f->web, &msg);
+		while (msg.hdr.type != HMEM_LINK_TICK_DONE);
+	}
+	expect("hmem_tier_accesses_per_second{vm=\"web\",tier=\"0\"} ");
+	expect("hmem_tier_stall_ratio{vm=\"web\",tier=\"1\"} ");
+	expect("hmem_pool_state{vm=\"web\",state=\"settled\"} ");
+	check();
+}
+
+/* A scrape sends the VM nothing. */
+static void costs_the_guest_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char byte;
+
+	for (unsigned int i = 0; i < 10; i++)
+		scrape();
+	assert_int_equal(recv(f->web.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void names_are_escaped(void **state)
+{
+	struct fixture *f = *state;
+	struct peer odd = { 0 };
+
+	peer_handshake(&odd, f->d.vm_socket, "a\"b\\c,d=\"e{}");
+	expect("hmem_vm_running{vm=\"a\\\"b\\\\c,d=\\\"e{}\"} 1\n");
+	check();
+	peer_close(&odd);
+	expect("hmem_daemon_vms 1\n");
+}
+
+/* An error of the configuration is in the metrics until it is corrected. */
+static void tells_wrong_configuration(void **state)
+{
+	struct fixture *f = *state;
+	FILE *file;
+
+	expect("hmem_daemon_config_ok 1\n");
+	file = fopen(f->d.config, "w");
+	fputs("[daemon]\nmax-vms = none\n", file);
+	fclose(file);
+	ctl(f, 2, "reload");
+	expect("hmem_daemon_config_ok 0\n");
+	assert_int_equal(truncate(f->d.config, 0), 0);
+	ctl(f, 0, "reload");
+	expect("hmem_daemon_config_ok 1\n");
+}
+
+static void other_requests(void **state)
+{
+	(void)state;
+	request(peer_socket(path), "GET / HTTP/1.1\r\nHost: hmemd\r\n\r\n", "404");
+	request(peer_socket(path), "GET /metrics/.. HTTP/1.1\r\nHost: hmemd\r\n\r\n", "404");
+	request(peer_socket(path), "POST /metrics HTTP/1.1\r\nHost: hmemd\r\n"
+		"Content-Length: 3\r\n\r\nabc", "405");
+	request(peer_socket(path), "DELETE /metrics HTTP/1.1\r\nHost: hmemd\r\n\r\n", "405");
+	assert_int_equal(*request(peer_socket(path), "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+				  "200"), '\0');
+	request(peer_socket(path), "GET /metrics HTTP/1.0\r\n\r\n", "200");
+}
+
+/* --- clients that try to harm hmemd --- */
+
+/* Send until hmemd has closed the connection or @most bytes are sent; close it. */
+static void flood(int fd, const char *first, const char *more, size_t most)
+{
+	size_t len = strlen(more), sent = 0;
+
+	assert_int_equal(send(fd, first, strlen(first), MSG_NOSIGNAL), strlen(first));
+	while (sent < most && send(fd, more, len, MSG_NOSIGNAL) == (ssize_t)len)
+		sent += len;
+	close(fd);
+	assert_true(sent < most);
+}
+
+static void huge_requests(void **state)
+{
+	struct fixture *f = *state;
+
+	flood(peer_socket(path), "GET /", "metrics", HUGE);
+	flood(peer_socket(path), "GET /metrics HTTP/1.1\r\nHost: ", "xxxxxxxxx", HUGE);
+	flood(peer_socket(path), "GET /metrics HTTP/1.1\r\n", "X-Name: value\r\n", HUGE);
+	flood(peer_socket(path), "POST /metrics HTTP/1.1\r\nHost: x\r\n"
+	      "Content-Length: 99999999999\r\n\r\n", "body body", HUGE);
+	flood(peer_socket(path), "POST /metrics HTTP/1.1\r\nHost: x\r\n"
+	      "Transfer-Encoding: chunked\r\n\r\n", "9\r\nbody body\r\n", HUGE);
+	/* A connection has one request. */
+	flood(peer_socket(path), get, get, HUGE);
+	expect("hmem_daemon_vms 1\n");
+	ctl(f, 0, "list");
+}
+
+static void garbage(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = 1;
+
+	for (unsigned int i = 0; i < 200; i++) {
+		uint64_t bytes[32];
+		int fd = peer_socket(path);
+
+		for (unsigned int j = 0; j < 32; j++)
+			bytes[j] = unit_random(&seed);
+		if (i % 2)
+			memcpy(bytes, get, sizeof(get) - 1 - i % 8);
+		(void)!send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
+		close(fd);
+	}
+	expect("hmem_daemon_vms 1\n");
+	ctl(f, 0, "list");
+}
+
+/*
+ * Many clients that say nothing, say half of a request, or read no answer take no place from
+ * others: each goes when its time is over, or earlier for a client that comes.
+ */
+static void many_slow_clients(void **state)
+{
+	struct fixture *f = *state;
+	int slow[MANY];
+	unsigned int dropped = 0;
+
+	for (unsigned int i = 0; i < MANY; i++) {
+		slow[i] = peer_socket(path);
+		if (i % 3)
+			assert_true(send(slow[i], get, sizeof(get) - 1 - i % 3, MSG_NOSIGNAL) > 0);
+		if (i % 3 == 2)
+			(void)!send(slow[i], get, sizeof(get) - 1, MSG_NOSIGNAL);
+	}
+	for (unsigned int i = 0; i < 10; i++)
+		scrape();
+	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
+	expect("hmem_pages_total{vm=\"web\",reason=\"moved\"} 10\n");
+	for (unsigned int i = 0; i < MANY; i++) {
+		struct pollfd p = { .fd = slow[i], .events = POLLIN };
+
+		dropped += poll(&p, 1, 0) == 1;
+	}
+	/* Those that had to make room. */
+	assert_in_range(dropped, MANY / 2, MANY);
+	/* The rest goes by itself. */
+	for (unsigned int i = 0; i < MANY; i++)
+		read_all(slow[i]);
+	expect("hmem_daemon_http_dropped_total ");
+	assert_null(strstr(text, "hmem_daemon_http_dropped_total 0\n"));
+}
+
+/* --- where hmemd listens --- */
+
+/* A TCP port that is free now. */
+static unsigned int free_port(void)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t len = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, len), errno);
+	assert_return_code(getsockname(fd, (struct sockaddr *)&addr, &len), errno);
+	close(fd);
+	return ntohs(addr.sin_port);
+}
+
+static void on_loopback(void **state)
+{
+	char option[64], line[128];
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	const char *args[] = { option, NULL };
+	unsigned int port = free_port();
+	struct daemon second = { 0 };
+	struct fixture *f;
+	FILE *file;
+	int fd;
+
+	(void)state;
+	snprintf(option, sizeof(option), "--metrics-address=127.0.0.1:%u", port);
+	f = fixture_new(args);
+	addr.sin_port = htons(port);
+	for (unsigned int i = 0; i < 2; i++) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+		assert_non_null(strstr(request(fd, get, "200"), "hmem_daemon_vms 0\n"));
+	}
+	/* The port is in use, so another hmemd does not start. */
+	second = f->d;
+	snprintf(second.vm_socket, sizeof(second.vm_socket), "%s/vm2", f->d.dir);
+	snprintf(second.control_socket, sizeof(second.control_socket), "%s/control2", f->d.dir);
+	snprintf(second.config, sizeof(second.config), "%s/conf2", f->d.dir);
+	file = fopen(second.config, "w");
+	fprintf(file, "[daemon]\nmetrics-address = 127.0.0.1:%u\n", port);
+	fclose(file);
+	assert_int_equal(daemon_second(&second), 1);
+	unlink(second.config);
+	snprintf(line, sizeof(line), "%s.lock", second.vm_socket);
+	unlink(line);
+	snprintf(line, sizeof(line), "%s.lock", second.control_socket);
+	unlink(line);
+	fixture_end(f);
+}
+
+/* Addresses that others can reach, and ones that are none, are errors. */
+static void wrong_addresses(void **state)
+{
+	static const struct { const char *value, *says; } cases[] = {
+		{ "0.0.0.0:9100", "can be reached from other hosts" },
+		{ "[::]:9100", "can be reached from other hosts" },
+		{ "10.0.0.1:9100", "can be reached from other hosts" },
+		{ "localhost:9100", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "127.0.0.1", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "127.0.0.1:0", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "127.0.0.1:65536", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "[::1:9100", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "[]:9100", "127.0.0.1:PORT or [::1]:PORT" },
+		{ "::1:9100", "127.0.0.1:PORT or [::1]:PORT" },
+		{ ":9100", "127.0.0.1:PORT or [::1]:PORT" },
+	};
+	struct fixture *f = *state;
+	char line[128];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		FILE *file = fopen(f->d.config, "w");
+
+		fprintf(file, "[daemon]\nmetrics-address = %s\n", cases[i].value);
+		fclose(file);
+		snprintf(line, sizeof(line), "config check %s", f->d.config);
+		ctl(f, 1, line);
+		if (!strstr(f->ctl.err, cases[i].says))
+			fail_msg("%s: %s", cases[i].value, f->ctl.err);
+	}
+	assert_int_equal(truncate(f->d.config, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(tells_what_happened, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
+		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_are_escaped, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_wrong_configuration, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(huge_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(garbage, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_slow_clients, setup, teardown),
+		cmocka_unit_test(on_loopback),
+		cmocka_unit_test_setup_teardown(wrong_addresses, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
+}
