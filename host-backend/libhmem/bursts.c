@@ -104,7 +104,7 @@ static void next_part(struct hmem_bursts *c)
 	c->part = c->turn / width;
 }
 
-static void begin_burst(struct hmem_bursts *c, bool late)
+static void begin_burst(struct hmem_bursts *c)
 {
 	c->ahead = c->urgent || !c->bursts;
 	/* A scan of a part costs as much as a scan of all memory. */
@@ -118,7 +118,7 @@ static void begin_burst(struct hmem_bursts *c, bool late)
 	c->looks = 0;
 	c->urgent = false;
 	c->spent_ns = 0;
-	c->blind = late;
+	c->blind = c->late;
 	c->missed = 0;
 	c->waited = 0;
 	c->given_up = false;
@@ -126,14 +126,14 @@ static void begin_burst(struct hmem_bursts *c, bool late)
 }
 
 /* Decides what the next window is, after a window has ended. */
-static void advance(struct hmem_bursts *c, bool busy, bool incomplete, bool late)
+static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 {
 	c->looked = false;
 	if (!c->left) {
 		if ((c->debt_ns <= 0 || c->urgent) && (!busy || c->waited++ >= PATIENCE))
-			begin_burst(c, late);
+			begin_burst(c);
 	} else if (incomplete) {
-		c->blind = late;
+		c->blind = c->late;
 		if (++c->missed > BURST) {
 			c->left = 0;
 			c->given_up = true;
@@ -179,14 +179,14 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			struct hmem_heat *h)
 {
 	const uint64_t window = policy->window * UINT64_C(1000000);
-	bool late = t->ops->rearms_late;
 
 	c->scans = t->ops->scans;
-	advance(c, busy, h->incomplete, late);
+	c->late = t->ops->rearms_late;
+	advance(c, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
 	/* A late tracker clears the bits for the look after the next window. */
-	h->clear = c->left > (late && !c->blind);
+	h->clear = c->left > (c->late && !c->blind);
 	c->clock_ns += window_ns;
 	if (c->looked)
 		begin_look(c, window_ns);
@@ -263,18 +263,33 @@ static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
 		c->due_parts *= 2;
 }
 
+/* May the next burst observe all of memory, and be paid for later? */
+static bool may_be_ahead(const struct hmem_bursts *c)
+{
+	return c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns;
+}
+
 /*
  * The look was more than twice too long: most pages in use were used in it, so it told little,
- * and cost much.  The burst goes on with shorter looks at fewer pages, as if it began now.
+ * and cost much.  The burst goes on with shorter looks, as if it began now.  If it is about all
+ * of memory, the guest has begun to work, and what is known of its pages is of no use: so the
+ * burst is like the first one.  If that cannot be paid for, it goes on at fewer pages.
  */
 static void restart_burst(struct hmem_bursts *c)
 {
 	c->left = c->wanted;
-	if (c->ahead || c->scans || c->due_parts <= c->parts)
+	/* For the end of this look, no clearing may have been requested. */
+	c->blind = c->late;
+	if (c->ahead)
 		return;
-	c->part *= c->due_parts / c->parts;
-	c->parts = c->due_parts;
-	c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
+	if (c->parts == 1 && may_be_ahead(c)) {
+		c->ahead = true;
+		c->left = c->wanted = BURST;
+	} else if (!c->scans && c->due_parts > c->parts) {
+		c->part *= c->due_parts / c->parts;
+		c->parts = c->due_parts;
+		c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
+	}
 }
 
 /* Accounts for a window that has cost @cost and allows looks to take @income. */
@@ -333,7 +348,7 @@ void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
 	if (!c->looked)
 		return;
 	/* Expect to gain as much from each other part. */
-	c->urgent = c->parts > 1 && c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns &&
+	c->urgent = c->parts > 1 && may_be_ahead(c) &&
 		    plan->gain_ns * (c->parts - 1) > (double)BUDGET * c->spent_ns * c->parts;
 }
 

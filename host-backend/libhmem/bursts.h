@@ -23,6 +23,10 @@
  * of memory at once.  Such a burst is ahead of its budget.  Half of the budget then pays its
  * debt off.
  *
+ * If a look is more than twice too long, it told little, and the burst begins anew with shorter
+ * looks.  If the burst is about all of memory, the guest has begun to work, so the burst is
+ * ahead of its budget like the first one.
+ *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
  * the window after it is no look either.  A burst with too many of these windows is given up.
@@ -75,6 +79,8 @@ struct hmem_bursts {
 	uint32_t idle;
 	/* The length of the next look, and the least length that the device offers; ns. */
 	uint64_t look_ns, min_ns;
+	/* Does the tracker clear bits late, see above? */
+	bool late;
 	/* Does the tracker scan?  The time of its shortest scan so far, in ns; 0: none yet. */
 	bool scans;
 	uint64_t scan_ns;

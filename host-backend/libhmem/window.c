@@ -138,7 +138,8 @@ static bool update_fn(const struct hmem_pages *cp, const struct hmem_block *b,
 	s.accessed &= b->mask;
 	s.written &= b->mask;
 	all = s.accessed;
-	if (!all && !b->live) {
+	/* A late tracker clears the bits that it finds, if they were requested before. */
+	if (!all && !b->live && !(u->h->clear && t->ops->rearms_late)) {
 		if (u->h->rates)
 			hmem_window_idle(w, b);
 		else

@@ -366,29 +366,60 @@ static void parts_follow_the_cost(void **state)
 }
 
 /*
- * After a time in which little was used, the first look is much too long: it does not count,
- * and the burst goes on with shorter looks at fewer pages.
+ * Runs windows until bursts are about all of memory, with looks as long as a window.  Then the
+ * guest uses 4096 pages every 10 ms.  Returns the looks of the burst that notices it.
+ */
+static unsigned int begin_to_work(struct rules *r, int64_t debt_ns)
+{
+	unsigned int looks = 0;
+
+	while (r->bursts.bursts < 3 || !r->bursts.left)
+		window(r, 0, 0);
+	assert_int_equal(r->bursts.parts, 1);
+	r->bursts.whole_debt_ns = debt_ns;
+	while (r->bursts.left) {
+		uint64_t used = r->next / 10000000.0 * TIER0;
+
+		window(r, (used > TIER0 ? TIER0 : used) / r->bursts.parts, 0);
+		looks += r->bursts.looked;
+	}
+	assert_in_range(r->bursts.look_ns, 1500000, 8000000);
+	return looks;
+}
+
+/*
+ * After a time in which little was used, the first look is much too long: it does not count.
+ * The burst goes on with shorter looks at all of memory, because nothing is known of it.
  */
 static void long_looks_do_not_count(void **state)
 {
 	struct rules *r = *state;
-	unsigned int looks = 0;
 
-	/* Until bursts are about all of memory, with looks as long as a window. */
-	while (r->bursts.bursts < 3 || !r->bursts.left)
-		window(r, 0, 0);
+	/* 1000, 250, 63, 16 and 5 ms, and then four looks of about 3 ms. */
+	assert_int_equal(begin_to_work(r, 0), 5 + 4);
 	assert_int_equal(r->bursts.parts, 1);
-	assert_int_equal(r->bursts.look_ns, 1000000000);
-	/* The guest uses 4096 pages every 10 ms now. */
-	for (; r->bursts.left; looks++) {
-		uint64_t used = r->next / 10000000.0 * TIER0;
+	assert_true(r->bursts.ahead);
+}
 
-		window(r, (used > TIER0 ? TIER0 : used) / r->bursts.parts, 0);
-	}
-	assert_in_range(r->bursts.look_ns, 1500000, 8000000);
+/* The same, while earlier bursts at all of memory are not paid for. */
+static void long_looks_do_not_count_in_debt(void **state)
+{
+	struct rules *r = *state;
+
+	assert_int_equal(begin_to_work(r, 1000000000), 5 + 3);
 	assert_int_equal(r->bursts.parts, 16);
-	/* 1000, 250, 63, 16 and 5 ms, and then three looks of about 3 ms. */
-	assert_int_equal(looks, 5 + 3);
+	assert_false(r->bursts.ahead);
+}
+
+/* The same with scans: after a look that does not count, a window only clears bits. */
+static void long_looks_do_not_count_with_scans(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	r->scan_ns = 1;
+	assert_int_equal(begin_to_work(r, 0), 5 + 4);
+	assert_true(r->bursts.ahead);
 }
 
 /* Parts of different widths take turns, too, and none is left out. */
@@ -591,6 +622,8 @@ int main(void)
 		RULE(parts_follow_the_cost),
 		RULE(widths_change),
 		RULE(long_looks_do_not_count),
+		RULE(long_looks_do_not_count_in_debt),
+		RULE(long_looks_do_not_count_with_scans),
 		RULE(turns),
 		RULE(incomplete_scans_are_no_looks),
 		RULE(all_scans_incomplete),

@@ -853,7 +853,7 @@ static void check_new_bits(struct fixture *f, bool late)
 	 */
 	look(&l, true, true);
 	assert_looked(&l, 2500, 0);
-	assert_int_equal(f->pages.rearmed, late ? 64 : 1);
+	assert_int_equal(f->pages.rearmed, late ? 2501 : 1);
 	if (late) {
 		look(&l, true, false);
 		assert_looked(&l, 2500, 0);
@@ -880,6 +880,27 @@ static void looks_take_new_bits(void **state)
 static void looks_take_new_bits_late(void **state)
 {
 	check_new_bits(*state, true);
+}
+
+/*
+ * A late tracker clears the bits that it finds only if they were requested: so all are, those
+ * of pages that were never used before, too.  Else a look at a guest that begins to work would
+ * observe none of its pages.
+ */
+static void looks_take_first_bits_late(void **state)
+{
+	struct fixture *f = *state;
+	struct looker l;
+
+	begin_looks(&l, f, true);
+	look(&l, false, true);
+	use(&l, 67);
+	look(&l, false, false);
+	assert_record(f, 67, 0, 0);
+	use(&l, 67);
+	look(&l, true, false);
+	assert_looked(&l, 2501, 1);
+	assert_true(hmem_pages_record(&f->pages, 67).heat > 0);
 }
 
 /* All pages are used, but only pages of the looked-at part get records and are rearmed. */
@@ -1023,6 +1044,7 @@ int main(void)
 		TEST(classes_add_up),
 		TEST(looks_take_new_bits),
 		TEST(looks_take_new_bits_late),
+		TEST(looks_take_first_bits_late),
 		TEST(looks_are_about_a_part),
 		TEST(looks_leave_given_frames_out),
 		TEST(copies_are_no_accesses),
