@@ -3,8 +3,9 @@
  * Measures in seconds how fast known workloads run under a policy, in a model of
  * a guest.  This shows what a tunable does, and what to try in the simulator.
  *
- *   bench-policy [-l LOAD] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
+ *   bench-policy [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
  *
+ * The guest has TIMES as much memory as that of the benchmark, with as many processors.
  * POLICY can also be static (no page moves) and oracle (the best placement that
  * does not change).  Prints millions of accesses per second, over the whole time
  * without its first second, and over the last 40 % of that; the number of moved
@@ -49,9 +50,12 @@ static const struct model_load loads[] = {
 	  .hot = 150 * MIB, .weight = 100 },
 };
 
+/* By how much the machine and the data are larger than those of the benchmark. */
+static unsigned int times = 1;
+
 static __attribute__((noreturn)) void usage(void)
 {
-	fprintf(stderr, "usage: bench-policy [-l LOAD] [-s SECONDS] [-v] "
+	fprintf(stderr, "usage: bench-policy [-l LOAD] [-m TIMES] [-s SECONDS] [-v] "
 		"POLICY[,KEY=VALUE...]...\nloads:");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		fprintf(stderr, " %s", loads[i].name);
@@ -106,19 +110,24 @@ static void report(const struct model *m, const struct model *since)
 	       (m->stalled - since->stalled) / ns * 100, model_fast_share(m));
 }
 
-static void run(const struct model_load *load, const char *config, double seconds,
+static void run(const struct model_load *one, const char *config, double seconds,
 		bool verbose)
 {
 	/* These copies are only for their figures; their pointers belong to @m. */
 	struct model m, warm, late;
-	struct model_load boot = *load;
+	struct model_load larger = *one, boot;
+	const struct model_load *load = &larger;
 	char text[256];
 
+	larger.pages *= times;
+	larger.hot *= times;
+	boot = larger;
 	boot.move = 0;
 	boot.hot = boot.pages / 100;
 	boot.weight = 100;
 	boot.zipf = boot.sweep = false;
-	model_init(&m, load, FAST, KERNEL, SLOW);
+	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW);
+	m.processors = times;
 	configure(&m, config);
 	/* A machine boots before the program begins, and hmemd looks at that, too. */
 	m.load = &boot;
@@ -156,9 +165,11 @@ int main(int argc, char **argv)
 	bool verbose = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "l:s:v")) != -1) {
+	while ((opt = getopt(argc, argv, "l:m:s:v")) != -1) {
 		if (opt == 'l')
 			only = optarg;
+		else if (opt == 'm')
+			times = atoi(optarg);
 		else if (opt == 's')
 			seconds = atof(optarg);
 		else if (opt == 'v')
@@ -166,7 +177,7 @@ int main(int argc, char **argv)
 		else
 			usage();
 	}
-	if (optind == argc || seconds <= 0)
+	if (optind == argc || seconds <= 0 || times < 1 || times > 64)
 		usage();
 	printf("%-12s %-24s %8s %8s %9s %6s %6s %6s\n", "load", "policy", "all",
 	       "steady", "moved", "move%", "stall%", "share");

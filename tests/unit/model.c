@@ -38,6 +38,7 @@ void model_init(struct model *m, const struct model_load *load,
 	m->fast = fast;
 	m->kernel = kernel;
 	m->slow = slow;
+	m->processors = 1;
 	hmem_policy_init(&m->policy);
 	m->maps = calloc(HMEM_LINK_MAPS * words, sizeof(*m->maps));
 	m->page_of = calloc(frames, sizeof(*m->page_of));
@@ -326,8 +327,9 @@ void model_run(struct model *m, double seconds)
 	if (!m->window.ns)
 		begin(m);
 	while (m->ns < end) {
-		/* One processor; while there are moves, they get half of its time. */
-		double half = m->window.ns / 2.0, left = half + move(m, half);
+		/* While there are moves, they get half of a processor's time. */
+		double half = m->window.ns / 2.0;
+		double left = m->processors * (double)m->window.ns - half + move(m, half);
 		uint64_t scan = scan_ns(m);
 
 		left -= scan;

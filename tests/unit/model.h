@@ -46,6 +46,8 @@ struct model {
 	const struct model_load *load;
 	/* Frames of tier 0; the kernel's frames among them; frames of tier 1. */
 	unsigned int fast, kernel, slow;
+	/* The program runs on all of them.  One scan or move at a time takes one of them. */
+	unsigned int processors;
 
 	struct hmem_policy policy;
 	struct hmem_placer placer;
@@ -75,7 +77,10 @@ struct model {
 	uint64_t moved, rearmed;
 };
 
-/* Starts with hmem_policy_init()'s policy, which the caller may change then. */
+/*
+ * Starts with hmem_policy_init()'s policy and one processor, which the caller may change
+ * then.
+ */
 void model_init(struct model *m, const struct model_load *load,
 		unsigned int fast, unsigned int kernel, unsigned int slow);
 void model_free(struct model *m);
