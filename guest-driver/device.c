@@ -447,6 +447,8 @@ static int hmem_validate(struct virtio_device *vdev)
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_INCOMPLETE);
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LOOK);
 	}
+	if (!hmem_paging_possible() || !virtio_has_feature(vdev, VIRTIO_HMEM_F_RESIZE))
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_PAGING);
 	return 0;
 }
 
@@ -483,6 +485,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_ONLINE,
 	VIRTIO_HMEM_F_LOOK,
 	VIRTIO_HMEM_F_RESIZE,
+	VIRTIO_HMEM_F_PAGING,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

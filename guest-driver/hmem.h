@@ -16,6 +16,7 @@
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
  *   resize.c    gives up memory of a tier, and takes it back
+ *   paging.c    counts what the guest reads because it has too little memory
  *   queue.c     buffers of the queues
  *   stats.c     counters in sysfs and debugfs
  *
@@ -439,6 +440,13 @@ void hmem_resize_changed(struct hmem *hm);
 /* Memory hotplug is about to take @nr pages from @pfn on offline: take them back.  Sleeps. */
 void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr);
 void hmem_resize_callback(struct virtqueue *vq);
+
+/* paging.c */
+
+/* Can this kernel count? */
+bool hmem_paging_possible(void);
+/* Read the counts.  @events: room for NR_VM_EVENT_ITEMS.  Sleeps. */
+void hmem_paging_read(struct virtio_hmem_paging *paging, unsigned long *events);
 
 /* queue.c */
 

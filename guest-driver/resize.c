@@ -37,6 +37,11 @@
  */
 #define HMEM_RETRY_MIN		HZ
 #define HMEM_RETRY_MAX		(64 * HZ)
+/*
+ * The driver looks so often if the host needs another report (hmemd decides once a second).
+ * Rounded, so that an idle processor wakes up once for all such work.
+ */
+#define HMEM_REPORT_TIME	round_jiffies_relative(HZ)
 
 /* A list of blocks.  A block is its first page: page->lru, and page_private() is its order. */
 struct hmem_blocks {
@@ -52,12 +57,21 @@ struct hmem_resize_tier {
 	/* Give up nothing before @hold (jiffies); after another failure wait for @retry. */
 	unsigned long hold;
 	unsigned long retry;
+	/* Free pages of the node, as last sent to the device. */
+	unsigned long told_free;
 };
 
 struct hmem_resize {
 	struct hmem *hm;
 	struct workqueue_struct *wq;
 	struct delayed_work work;
+	/*
+	 * With VIRTIO_HMEM_F_PAGING: looks if the host needs a report.  @paging and @events
+	 * are used on @wq only, which runs one work at a time.  @paging was read last.
+	 */
+	struct delayed_work report_work;
+	struct virtio_hmem_paging paging;
+	unsigned long events[NR_VM_EVENT_ITEMS];
 	/* The sender of a message waits here for the answer; there is one sender at a time. */
 	wait_queue_head_t wait;
 	struct notifier_block oom_notifier;
@@ -222,6 +236,7 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	struct virtio_hmem_resize *message = rs->message;
 	struct hmem_resize_tier *t = &rs->tiers[tier];
 	u32 i, done, num = le32_to_cpu(message->num_runs);
+	size_t size = struct_size(message, runs, num);
 	struct scatterlist out, in, *sgs[] = { &out, &in };
 	unsigned int len;
 	u64 frames = 0;
@@ -231,10 +246,15 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	message->tier = tier;
 	message->why = t->why;
 	message->padding = 0;
-	message->free = cpu_to_le64((u64)hmem_node_free(rs->hm->tier_nid[tier], NULL)
-				    << PAGE_SHIFT);
+	WRITE_ONCE(t->told_free, hmem_node_free(rs->hm->tier_nid[tier], NULL));
+	message->free = cpu_to_le64((u64)t->told_free << PAGE_SHIFT);
+	if (op == VIRTIO_HMEM_RESIZE_REPORT &&
+	    virtio_has_feature(rs->hm->vdev, VIRTIO_HMEM_F_PAGING)) {
+		memcpy(message->runs, &rs->paging, sizeof(rs->paging));
+		size += sizeof(rs->paging);
+	}
 	memset(rs->answer, 0, sizeof(*rs->answer));
-	sg_init_one(&out, message, struct_size(message, runs, num));
+	sg_init_one(&out, message, size);
 	sg_init_one(&in, rs->answer, sizeof(*rs->answer));
 	if (virtqueue_add_sgs(vq, sgs, 1, 1, rs, GFP_NOWAIT | __GFP_NOWARN)) {
 		hmem_device_broken(rs->hm, "resize queue has no room for a message");
@@ -260,17 +280,44 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	return frames;
 }
 
+/* Tell the device @rs->paging, and what is new of the tier. */
 static void hmem_report(struct hmem_resize *rs, unsigned int tier)
 {
-	struct hmem_resize_tier *t = &rs->tiers[tier];
 	u32 status;
 
 	mutex_lock(&rs->lock);
-	if (rs->ready && t->told != t->why) {
+	if (rs->ready) {
 		rs->message->num_runs = 0;
 		hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_REPORT, &status);
 	}
 	mutex_unlock(&rs->lock);
+}
+
+/*
+ * Report if the guest had to read something again since the last look, or if the free
+ * memory of a tier has changed by a huge page.  A guest in which nothing happens sends
+ * nothing.
+ */
+static void hmem_report_work(struct work_struct *work)
+{
+	struct hmem_resize *rs = container_of(to_delayed_work(work), struct hmem_resize,
+					      report_work);
+	struct virtio_hmem_paging last = rs->paging;
+	unsigned int tier;
+	bool paged;
+
+	hmem_paging_read(&rs->paging, rs->events);
+	paged = rs->paging.swapped_in != last.swapped_in ||
+		rs->paging.refaulted != last.refaulted;
+	for (tier = 0; tier < rs->hm->num_tiers && !hmem_stopping(rs->hm); tier++) {
+		unsigned long free = hmem_node_free(rs->hm->tier_nid[tier], NULL);
+		unsigned long told = READ_ONCE(rs->tiers[tier].told_free);
+
+		if (paged || max(free, told) - min(free, told) >= HMEM_HUGE_PAGES)
+			hmem_report(rs, tier);
+	}
+	if (!READ_ONCE(rs->hm->stop))
+		queue_delayed_work(rs->wq, &rs->report_work, HMEM_REPORT_TIME);
 }
 
 /*
@@ -519,9 +566,17 @@ static unsigned long hmem_wanted(struct hmem_resize *rs, unsigned int tier,
 
 static void hmem_set_why(struct hmem_resize *rs, unsigned int tier, u8 why)
 {
+	bool news;
+
 	mutex_lock(&rs->lock);
 	rs->tiers[tier].why = why;
+	news = rs->tiers[tier].told != why;
 	mutex_unlock(&rs->lock);
+	if (!news)
+		return;
+	/* Takes the lock for CPU hotplug, which comes before @rs->lock in the notifiers. */
+	if (virtio_has_feature(rs->hm->vdev, VIRTIO_HMEM_F_PAGING))
+		hmem_paging_read(&rs->paging, rs->events);
 	hmem_report(rs, tier);
 }
 
@@ -632,9 +687,13 @@ void hmem_resize_start(struct hmem *hm)
 		rs->tiers[i].told = VIRTIO_HMEM_WHY_NOTHING;
 		rs->tiers[i].hold = jiffies;
 		rs->tiers[i].retry = HMEM_RETRY_MIN;
+		rs->tiers[i].told_free = 0;
 	}
 	mutex_unlock(&rs->lock);
+	memset(&rs->paging, 0, sizeof(rs->paging));
 	hmem_resize_changed(hm);
+	if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_PAGING))
+		queue_delayed_work(rs->wq, &rs->report_work, HMEM_REPORT_TIME);
 }
 
 void hmem_resize_stop(struct hmem *hm)
@@ -645,6 +704,7 @@ void hmem_resize_stop(struct hmem *hm)
 	rs->ready = false;
 	mutex_unlock(&rs->lock);
 	cancel_delayed_work_sync(&rs->work);
+	cancel_delayed_work_sync(&rs->report_work);
 }
 
 void hmem_resize_release(struct hmem *hm)
@@ -679,6 +739,7 @@ int hmem_resize_alloc(struct hmem *hm)
 	mutex_init(&rs->lock);
 	init_waitqueue_head(&rs->wait);
 	INIT_DELAYED_WORK(&rs->work, hmem_resize_work);
+	INIT_DELAYED_WORK(&rs->report_work, hmem_report_work);
 	for (i = 0; i < VIRTIO_HMEM_MAX_TIERS; i++) {
 		INIT_LIST_HEAD(&rs->tiers[i].small.list);
 		INIT_LIST_HEAD(&rs->tiers[i].huge.list);

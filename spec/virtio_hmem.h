@@ -44,6 +44,8 @@
 #define VIRTIO_HMEM_F_LOOK		6
 /* The driver gives up memory of a tier, and takes it back. */
 #define VIRTIO_HMEM_F_RESIZE		7
+/* Reports of sizes tell what the guest reads again.  Needs VIRTIO_HMEM_F_RESIZE. */
+#define VIRTIO_HMEM_F_PAGING		8
 
 /*
  * Virtqueues
@@ -298,7 +300,8 @@ struct virtio_hmem_access {
 #define VIRTIO_HMEM_MAX_RESIZE_FRAMES	16384
 
 /* virtio_hmem_resize.op */
-#define VIRTIO_HMEM_RESIZE_REPORT	0	/* reports why and free; no runs */
+/* Reports why and free; has no runs, but with VIRTIO_HMEM_F_PAGING a virtio_hmem_paging. */
+#define VIRTIO_HMEM_RESIZE_REPORT	0
 #define VIRTIO_HMEM_RESIZE_GIVE		1	/* the driver gives up the runs */
 #define VIRTIO_HMEM_RESIZE_TAKE		2	/* the driver takes back the runs */
 
@@ -334,6 +337,24 @@ struct virtio_hmem_resize {
 	/* Bytes of the tier that are free in the guest, without those of the runs. */
 	__le64 free;
 	struct virtio_hmem_run runs[];
+};
+
+/*
+ * Frames that the guest had to read because it had too little memory.  With
+ * VIRTIO_HMEM_F_PAGING this follows the virtio_hmem_resize of a report.  All members
+ * except swapped count from when the guest started.
+ */
+struct virtio_hmem_paging {
+	/* Frames read from swap. */
+	__le64 swapped_in;
+	/* Frames of files that were read again soon after the guest had dropped them. */
+	__le64 refaulted;
+	/* Frames that are in swap now. */
+	__le64 swapped;
+	/* Frames read from storage, for any purpose. */
+	__le64 read;
+	/* Time for which processors had nothing to do but wait for storage, ns. */
+	__le64 wait_ns;
 };
 
 /* virtio_hmem_resized.status */
@@ -378,6 +399,7 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_access, 16);			\
 	assert_size(struct virtio_hmem_run, 16);			\
 	assert_size(struct virtio_hmem_resize, 16);			\
+	assert_size(struct virtio_hmem_paging, 40);			\
 	assert_size(struct virtio_hmem_resized, 8)
 
 #endif /* _LINUX_VIRTIO_HMEM_H */

@@ -114,6 +114,23 @@ json *vm_size_json(const struct vm *vm, unsigned int tier)
 	return o;
 }
 
+/* What the guest had to read again, as its driver reports; NULL: it does not. */
+static json *paging_json(const struct vm *vm)
+{
+	const struct hmem_link_paging *p = &vm->sizes.paging;
+	json *o;
+
+	if (!(vm->state.features >> VIRTIO_HMEM_F_PAGING & 1))
+		return NULL;
+	o = json_object_new_object();
+	json_put_u64(o, "swapped_in", p->swapped_in);
+	json_put_u64(o, "refaulted", p->refaulted);
+	json_put_u64(o, "swapped", p->swapped);
+	json_put_u64(o, "read", p->read);
+	json_put_u64(o, "wait_ns", p->wait_ns);
+	return o;
+}
+
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 /* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
@@ -187,6 +204,7 @@ json *vm_status_json(const struct vm *vm)
 	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
 		json_object_array_add(tiers, tier_json(vm, i));
 	json_object_object_add(o, "tiers", tiers);
+	json_object_object_add(o, "paging", paging_json(vm));
 	json_put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
 	json_put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
 	json_put_str(o, "tracker", tracking_name(vm));

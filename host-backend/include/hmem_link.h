@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	7u
+#define HMEM_LINK_VERSION	8u
 
 /* Largest payload, in bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
@@ -257,7 +257,7 @@ struct hmem_link_tick_done {
 };
 
 /*
- * Sizes of all tiers, in bytes.  The device sends SIZES after changes, at most once in 10 ms
+ * Sizes of all tiers, in bytes, and paging.  The device sends SIZES after changes, at most once in 10 ms
  * of guest time, and in answer to each RESIZE.  Until the first SIZES of a connection, the
  * requested and the actual size of each tier are the size of its memory.
  */
@@ -269,8 +269,24 @@ struct hmem_link_size {
 	uint32_t padding;
 };
 
+
+/*
+ * What the guest had to read because it had too little memory, by its driver's last report:
+ * like struct virtio_hmem_paging, in host byte order.  All zero: without a report since the
+ * driver or the device started, or without VIRTIO_HMEM_F_PAGING.  A guest can report any
+ * numbers.
+ */
+struct hmem_link_paging {
+	uint64_t swapped_in;	/* frames */
+	uint64_t refaulted;	/* frames */
+	uint64_t swapped;	/* frames in swap now */
+	uint64_t read;		/* frames */
+	uint64_t wait_ns;
+};
+
 struct hmem_link_sizes {
 	struct hmem_link_size tiers[HMEM_LINK_MAX_TIERS];	/* zero from num_tiers on */
+	struct hmem_link_paging paging;
 };
 
 /* Requests a size of a tier.  The actual size follows in SIZES. */

@@ -165,6 +165,35 @@ def cold_pages_make_room(rig):
     assert "Out of memory" not in vm.run("dmesg")
 
 
+@test(check=("6.1", "7.3"), timeout=600)
+def tells_what_is_read_from_swap(rig):
+    """A program uses more memory than there is: the guest tells the host how many pages it
+    reads from swap, and for how long it waits for them."""
+    vm = rig.boot(dram=128, nvm=96, append="numa_balancing=disable",
+                  disks=[rig.disk("swap", 128)])
+    vm.run("mkswap /dev/vda && swapon /dev/vda")
+    assert rig.daemon.status()["paging"]["swapped_in"] == 0
+    program = keep(vm, 200)
+
+    def told():
+        return rig.daemon.status()["paging"]
+    rig.daemon.wait(lambda: told()["swapped_in"] >= 4096 and
+                    0 < told()["swapped"] <= 128 << 8, "the guest to tell of its swap")
+    finish(vm, program)
+    paging = told()
+    read = int(re.search(r"pswpin (\d+)", vm.run("cat /proc/vmstat")).group(1))
+    print(paging, read)
+    assert 4096 <= paging["swapped_in"] <= read, (paging, read)
+    assert paging["read"] >= paging["swapped_in"] and paging["wait_ns"] > 0, paging
+
+    # The program has ended, and the guest tells how much memory is free, to a huge page.
+    def free():
+        text = vm.run("grep MemFree /sys/devices/system/node/node1/meminfo")
+        return int(re.search(r"(\d+) kB", text).group(1)) << 10
+    rig.daemon.wait(lambda: abs(size(rig, 1)["free_bytes"] - free()) < 3 * MIB,
+                    "the guest to tell of its free memory")
+
+
 @test(kernels=("6.12",), timeout=600)
 def random_sizes_under_load(rig):
     """Sizes are requested faster than the guest can follow, and hmemd is killed meanwhile.

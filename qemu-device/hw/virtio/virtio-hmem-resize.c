@@ -334,6 +334,7 @@ static void hmem_resize_take_all(HmemResize *resize)
     int i;
 
     resize->forget = false;
+    memset(&resize->paging, 0, sizeof(resize->paging));
     for (i = 0; i < resize->num_tiers; i++) {
         HmemResizeTier *tier = &resize->tiers[i];
         const uint64_t end = tier->num_frames;
@@ -400,8 +401,34 @@ static bool hmem_resize_ready(const HmemResize *resize)
 
 typedef struct HmemMessage {
     struct virtio_hmem_resize header;
-    struct virtio_hmem_run runs[VIRTIO_HMEM_MAX_RUNS];
+    union {
+        struct virtio_hmem_run runs[VIRTIO_HMEM_MAX_RUNS];
+        /* Of a report, see hmem_resize_has_paging(). */
+        struct virtio_hmem_paging paging;
+    };
 } HmemMessage;
+
+static bool hmem_resize_has_paging(const HmemResize *resize,
+                                   const HmemMessage *m)
+{
+    return m->header.op == VIRTIO_HMEM_RESIZE_REPORT &&
+           virtio_vdev_has_feature(resize->vdev, VIRTIO_HMEM_F_PAGING);
+}
+
+/*
+ * The counts are for hmemd only, which knows that a guest can report any
+ * numbers.
+ */
+static void hmem_resize_paging(HmemResize *resize, const HmemMessage *m)
+{
+    resize->paging = (struct hmem_link_paging) {
+        .swapped_in = le64_to_cpu(m->paging.swapped_in),
+        .refaulted = le64_to_cpu(m->paging.refaulted),
+        .swapped = le64_to_cpu(m->paging.swapped),
+        .read = le64_to_cpu(m->paging.read),
+        .wait_ns = le64_to_cpu(m->paging.wait_ns),
+    };
+}
 
 /*
  * Returns NULL, or what is wrong with the message.  Sets @frames to the number
@@ -529,6 +556,9 @@ static bool hmem_resize_runs(HmemResize *resize, const HmemMessage *m,
     if (!hmem_resize_any_given(resize)) {
         hmem_resize_deactivate(resize);
     }
+    if (hmem_resize_has_paging(resize, m)) {
+        hmem_resize_paging(resize, m);
+    }
     tier->free = le64_to_cpu(m->header.free);
     tier->why = status == VIRTIO_HMEM_RESIZED_REFUSED ?
         VIRTIO_HMEM_WHY_REFUSED : m->header.why;
@@ -566,6 +596,9 @@ static size_t hmem_resize_handle(HmemResize *resize,
         if (num > VIRTIO_HMEM_MAX_RUNS ||
             size < sizeof(m->header) + num * sizeof(m->runs[0])) {
             wrong = "more runs than may be, or than its buffer has";
+        } else if (hmem_resize_has_paging(resize, m) &&
+                   size < sizeof(m->header) + sizeof(m->paging)) {
+            wrong = "no counts of what the guest read";
         } else {
             wrong = hmem_resize_check(resize, m, &frames);
         }
@@ -651,6 +684,7 @@ void hmem_resize_sizes(const HmemResize *resize, struct hmem_link_sizes *sizes)
     int i;
 
     memset(sizes, 0, sizeof(*sizes));
+    sizes->paging = resize->paging;
     for (i = 0; i < resize->num_tiers; i++) {
         const HmemResizeTier *tier = &resize->tiers[i];
         const uint64_t actual = hmem_resize_actual(tier);

@@ -1150,6 +1150,7 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
     }
     if (VIRTIO_HMEM(vdev)->offer_resize) {
         virtio_add_feature(&features, VIRTIO_HMEM_F_RESIZE);
+        virtio_add_feature(&features, VIRTIO_HMEM_F_PAGING);
     }
     return features;
 }
@@ -1160,6 +1161,10 @@ static int virtio_hmem_validate_features(VirtIODevice *vdev)
         (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_WRITTEN) ||
          virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_INCOMPLETE) ||
          virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_LOOK))) {
+        return -EINVAL;
+    }
+    if (!virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE) &&
+        virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_PAGING)) {
         return -EINVAL;
     }
     return 0;

@@ -15,7 +15,10 @@
 
 typedef struct Message {
     struct virtio_hmem_resize header;
-    struct virtio_hmem_run runs[VIRTIO_HMEM_MAX_RUNS + 1];
+    union {
+        struct virtio_hmem_run runs[VIRTIO_HMEM_MAX_RUNS + 1];
+        struct virtio_hmem_paging paging;
+    };
 } Message;
 
 static void set_message(Message *m, uint8_t op, uint8_t tier, uint32_t num)
@@ -38,6 +41,9 @@ static void set_run(Message *m, int i, uint64_t gfn, uint64_t num)
 
 static uint32_t message_len(const Message *m)
 {
+    if (m->header.op == VIRTIO_HMEM_RESIZE_REPORT && !m->header.num_runs) {
+        return sizeof(m->header) + sizeof(m->paging);
+    }
     return sizeof(m->header) +
         le32_to_cpu(m->header.num_runs) * sizeof(m->runs[0]);
 }
@@ -284,6 +290,57 @@ static void test_report(void)
     teardown(&t);
 }
 
+/* Reports tell hmemd what the guest reads again, until the driver goes. */
+static void test_paging(void)
+{
+    static const struct hmem_link_paging none;
+    Test t = { };
+    struct hmem_link_paging paging;
+    Message m = { };
+
+    setup_driver(&t);
+    set_message(&m, VIRTIO_HMEM_RESIZE_REPORT, 1, 0);
+    m.paging = (struct virtio_hmem_paging) {
+        .swapped_in = cpu_to_le64(1000),
+        .refaulted = cpu_to_le64(200),
+        .swapped = cpu_to_le64(30),
+        .read = cpu_to_le64(1300),
+        .wait_ns = cpu_to_le64(UINT64_MAX),
+    };
+    send_message(&t, &m, VIRTIO_HMEM_RESIZED_OK, 0);
+    qtest_clock_step(t.qts, 10 * MS);
+    paging = daemon_recv_sizes(t.d).paging;
+    g_assert_cmpint(paging.swapped_in, ==, 1000);
+    g_assert_cmpint(paging.refaulted, ==, 200);
+    g_assert_cmpint(paging.swapped, ==, 30);
+    g_assert_cmpint(paging.read, ==, 1300);
+    g_assert_cmphex(paging.wait_ns, ==, UINT64_MAX);
+
+    /* Messages with runs have no counts, and leave the last ones alone. */
+    daemon_resize(t.d, 1, 64 * MiB);
+    give(&t, 1, SLOW, HUGE);
+    qtest_clock_step(t.qts, 10 * MS);
+    g_assert_cmpint(daemon_recv_sizes(t.d).paging.swapped, ==, 30);
+
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    qtest_clock_step(t.qts, 10 * MS);
+    paging = daemon_recv_sizes(t.d).paging;
+    g_assert_cmpint(memcmp(&paging, &none, sizeof(none)), ==, 0);
+    teardown(&t);
+
+    /* A driver without the feature reports without counts. */
+    t = (Test) { .hmem.refuse = 1ull << VIRTIO_HMEM_F_PAGING };
+    setup_driver(&t);
+    daemon_resize(t.d, 0, 64 * MiB);
+    m.header.why = VIRTIO_HMEM_WHY_NODE_FULL;
+    m.header.tier = 0;
+    send_message(&t, &m, VIRTIO_HMEM_RESIZED_OK, 0);
+    qtest_clock_step(t.qts, 10 * MS);
+    g_assert_cmpint(daemon_recv_sizes(t.d).paging.swapped_in, ==, 0);
+    teardown(&t);
+}
+
 /* A run beyond the request is refused; earlier runs of the message count. */
 static void test_unwanted(void)
 {
@@ -456,6 +513,9 @@ static const BadMessage bad_messages[] = {
     { "many-runs", GIVE, 1, 0, VIRTIO_HMEM_MAX_RUNS + 1, SLOW, 1 },
     { "runs-beyond", GIVE, 1, 0, 2, SLOW, 1, 8 },
     { "short", GIVE, 1, 0, 0, 0, 0, 1 },
+    { "no-paging", VIRTIO_HMEM_RESIZE_REPORT, 1, 0, 0, 0, 0,
+      sizeof(struct virtio_hmem_paging) },
+    { "short-paging", VIRTIO_HMEM_RESIZE_REPORT, 1, 0, 0, 0, 0, 1 },
     { "no-answer", GIVE, 1, 0, 1, SLOW, 1, 0, UINT32_MAX },
     { "short-answer", GIVE, 1, 0, 1, SLOW, 1, 0, 7 },
     { "long-answer", GIVE, 1, 0, 1, SLOW, 1, 0, 9 },
@@ -588,7 +648,8 @@ static void test_reconnect(void)
 /* A driver without the feature works, and so does a device without it. */
 static void test_feature(void)
 {
-    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_RESIZE };
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_RESIZE |
+                              1ull << VIRTIO_HMEM_F_PAGING };
 
     setup_driver(&t);
     g_assert_null(t.hmem.resize_vq);
@@ -758,6 +819,7 @@ int main(int argc, char **argv)
         { "resize/config", test_config },
         { "resize/give-and-take", test_give_and_take },
         { "resize/report", test_report },
+        { "resize/paging", test_paging },
         { "resize/unwanted", test_unwanted },
         { "resize/refused-dimm", test_refused_dimm },
         { "resize/map-plug", test_map_plug },

@@ -53,6 +53,8 @@ typedef struct HmemResize {
     bool mapped;
     HmemResizeTier tiers[HMEM_LINK_MAX_TIERS];
     uint32_t num_tiers;
+    /* The driver's last report, unchecked; all zero: none since the reset. */
+    struct hmem_link_paging paging;
     /*
      * The RamDiscardManager, which tells other parts of QEMU which memory is
      * given up.  It is set in the memory regions as long as some memory is

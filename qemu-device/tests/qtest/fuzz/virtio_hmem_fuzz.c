@@ -278,6 +278,9 @@ static void guest_start(uint64_t refuse)
         refuse |= 1ull << VIRTIO_HMEM_F_WRITTEN |
             1ull << VIRTIO_HMEM_F_INCOMPLETE | 1ull << VIRTIO_HMEM_F_LOOK;
     }
+    if (refuse & 1ull << VIRTIO_HMEM_F_RESIZE) {
+        refuse |= 1ull << VIRTIO_HMEM_F_PAGING;
+    }
     guest.refuse = refuse;
     qvirtio_start_device(guest.vdev);
     qvirtio_hmem_start(&guest);
@@ -395,10 +398,14 @@ static void guest_resize(Input *in)
 {
     struct {
         struct virtio_hmem_resize b;
-        struct virtio_hmem_run r[16];
+        union {
+            struct virtio_hmem_run r[16];
+            struct virtio_hmem_paging paging;
+        };
     } m = { };
     const uint8_t what = take(in, 1);
     const uint32_t num = what % 16;
+    size_t len = num * sizeof(m.r[0]);
     uint32_t i;
 
     m.b.op = what >> 4 & 3;
@@ -410,7 +417,11 @@ static void guest_resize(Input *in)
         m.r[i].gfn = cpu_to_le64(take_gfn(in));
         m.r[i].num = cpu_to_le64(take(in, 2));
     }
-    guest_post(guest.resize_vq, &m, sizeof(m.b) + num * sizeof(m.r[0]),
+    if (!num) {
+        m.paging.swapped = cpu_to_le64(take(in, 1));
+        len = sizeof(m.paging);
+    }
+    guest_post(guest.resize_vq, &m, sizeof(m.b) + len,
                sizeof(struct virtio_hmem_resized), m.b.why & 1);
 }
 
