@@ -20,6 +20,20 @@ struct hmem_ledger_entry *hmem_ledger_find(struct hmem_ledger *l, uint64_t id)
 	return id && e->id == id ? e : NULL;
 }
 
+const char *hmem_trade_state_word(enum hmem_trade_state state)
+{
+	static const char *const words[HMEM_TRADE_STATES] = {
+		[HMEM_TRADE_MOVES] = "moves",
+		[HMEM_TRADE_WATCHED] = "measured",
+		[HMEM_TRADE_KEPT] = "kept",
+		[HMEM_TRADE_UNDONE] = "undone",
+		[HMEM_TRADE_GIVEN_UP] = "given-up",
+		[HMEM_TRADE_LEFT] = "left",
+	};
+
+	return words[state];
+}
+
 const char *hmem_trade_state(enum hmem_trade_state state)
 {
 	static const char *const words[HMEM_TRADE_STATES] = {
@@ -28,6 +42,7 @@ const char *hmem_trade_state(enum hmem_trade_state state)
 		[HMEM_TRADE_KEPT] = "kept",
 		[HMEM_TRADE_UNDONE] = "undone: the trade was a loss",
 		[HMEM_TRADE_GIVEN_UP] = "given up: the guest did not give up its memory",
+		[HMEM_TRADE_LEFT] = "unknown: the VM has gone",
 	};
 
 	return words[state];

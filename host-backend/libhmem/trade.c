@@ -28,8 +28,10 @@ bool hmem_trader_init(struct hmem_trader *t, const char *vm,
 		return false;
 	memcpy(t->price, price, sizeof(t->price));
 	memcpy(t->requested, actual, sizeof(t->requested));
-	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		t->unit[i] = 1;
 		t->most[i] = UINT64_MAX;
+	}
 	t->budget = hmem_trade_cost(t, actual);
 	t->steps = 4;
 	t->windows = 8;
@@ -42,6 +44,12 @@ double hmem_trade_cost(const struct hmem_trader *t, const uint64_t pages[HMEM_TR
 	return t->price[HMEM_DRAM] * pages[HMEM_DRAM] + t->price[HMEM_NVM] * pages[HMEM_NVM];
 }
 
+/* Whole units. */
+static uint64_t round_down(const struct hmem_trader *t, unsigned int tier, uint64_t pages)
+{
+	return pages - pages % t->unit[tier];
+}
+
 /*
  * How many pages of the tier @left pays for.  The small addend makes up for rounding errors,
  * so that the cost of n pages pays for n pages.
@@ -50,7 +58,7 @@ static uint64_t pages_within(const struct hmem_trader *t, unsigned int tier, dou
 {
 	double pages = left / t->price[tier] + 1e-6;
 
-	return pages > 0 ? fmin(pages, t->most[tier]) : 0;
+	return pages > 0 ? round_down(t, tier, fmin(pages, t->most[tier])) : 0;
 }
 
 /* --- means --- */
@@ -78,13 +86,6 @@ static double stall_of(const struct hmem_trade_window *w)
 
 /* --- offers --- */
 
-struct offer {
-	unsigned int from, to;
-	uint64_t given, taken;
-	/* The stall per second that the trade saves, in ns. */
-	double ns;
-};
-
 static uint64_t min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -109,7 +110,7 @@ static uint64_t worth_at_least(const struct hmem_worth *w, double ns)
 static uint64_t pages_for(const struct hmem_trader *t, unsigned int from, unsigned int to,
 			  uint64_t given)
 {
-	return given * t->price[from] / t->price[to];
+	return round_down(t, to, given * t->price[from] / t->price[to]);
 }
 
 static uint64_t largest_step(const struct hmem_trader *t, const struct hmem_trade_window *w)
@@ -119,13 +120,13 @@ static uint64_t largest_step(const struct hmem_trader *t, const struct hmem_trad
 
 /* Exchange DRAM for NVM, so that fewer pages have to be read from swap. */
 static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_window *w,
-		       struct offer *o)
+		       struct hmem_trade_offer *o)
 {
 	double ratio = t->price[HMEM_DRAM] / t->price[HMEM_NVM];
 	double faults_ns = w->faults * w->fault_ns, per_page, more;
 	uint64_t dram = w->actual[HMEM_DRAM], keep;
 
-	*o = (struct offer) { .from = HMEM_DRAM, .to = HMEM_NVM };
+	*o = (struct hmem_trade_offer) { .from = HMEM_DRAM, .to = HMEM_NVM };
 	if (!w->missing || !(faults_ns > 0) || ratio <= 1)
 		return;
 	/* Each page of DRAM that is given up makes the VM larger by ratio - 1 pages. */
@@ -136,6 +137,7 @@ static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_wind
 	o->given = min(o->given, largest_step(t, w));
 	o->given = min(o->given,
 		       less(t->most[HMEM_NVM], w->actual[HMEM_NVM]) / ratio);
+	o->given = round_down(t, o->from, o->given);
 	o->taken = pages_for(t, o->from, o->to, o->given);
 	more = less(o->taken, o->given);
 	o->ns = faults_ns * fmin(more / w->missing, 1) -
@@ -144,11 +146,11 @@ static void offer_dram(const struct hmem_trader *t, const struct hmem_trade_wind
 
 /* Exchange unused NVM for DRAM. */
 static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_window *w,
-		      struct offer *o)
+		      struct hmem_trade_offer *o)
 {
 	uint64_t dram = w->actual[HMEM_DRAM], most = less(t->most[HMEM_DRAM], dram);
 
-	*o = (struct offer) { .from = HMEM_NVM, .to = HMEM_DRAM };
+	*o = (struct hmem_trade_offer) { .from = HMEM_NVM, .to = HMEM_DRAM };
 	if (w->faults > 0)
 		return;
 	/* More DRAM than the VM has pages in use would be worth nothing. */
@@ -156,17 +158,24 @@ static void offer_nvm(const struct hmem_trader *t, const struct hmem_trade_windo
 	most = min(most, largest_step(t, w));
 	o->given = min(w->unused, less(w->actual[HMEM_NVM], t->least[HMEM_NVM]));
 	o->given = min(o->given, ceil(most * t->price[HMEM_DRAM] / t->price[HMEM_NVM]));
-	o->taken = min(pages_for(t, o->from, o->to, o->given), most);
+	o->given = round_down(t, o->from, o->given);
+	o->taken = min(pages_for(t, o->from, o->to, o->given), round_down(t, o->to, most));
 	o->ns = hmem_worth_between(w->worth, dram, dram + o->taken);
 }
 
-static struct offer best_offer(const struct hmem_trader *t, const struct hmem_trade_window *w)
+void hmem_trade_look(struct hmem_trader *t, const struct hmem_trade_window *w)
 {
-	struct offer sell, buy;
+	struct hmem_trade_offer sell, buy;
 
+	t->best = (struct hmem_trade_offer) { .to = HMEM_NVM };
+	if (!w->worth)
+		return;
 	offer_dram(t, w, &sell);
 	offer_nvm(t, w, &buy);
-	return sell.ns >= buy.ns ? sell : buy;
+	if (buy.ns > sell.ns)
+		sell = buy;
+	if (sell.given >= GRAIN && sell.taken && sell.ns > 0)
+		t->best = sell;
 }
 
 /* --- a trade under way --- */
@@ -184,7 +193,7 @@ static void request_rest(struct hmem_trader *t, const struct hmem_trade_window *
 }
 
 static void begin(struct hmem_trader *t, const struct hmem_trade_window *w,
-		  const struct offer *o, struct hmem_ledger *ledger)
+		  const struct hmem_trade_offer *o, struct hmem_ledger *ledger)
 {
 	struct hmem_ledger_entry *e = hmem_ledger_add(ledger);
 
@@ -195,6 +204,9 @@ static void begin(struct hmem_trader *t, const struct hmem_trade_window *w,
 	e->given = o->given;
 	e->taken = o->taken;
 	e->expected_ns = o->ns;
+	e->faults = w->faults;
+	e->fault_ns = w->fault_ns;
+	memcpy(e->before, w->actual, sizeof(e->before));
 	e->state = HMEM_TRADE_MOVES;
 	t->entry = e->id;
 	memcpy(t->before, w->actual, sizeof(t->before));
@@ -286,24 +298,35 @@ static void measure_effect(struct hmem_trader *t, const struct hmem_trade_window
 static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		     struct hmem_ledger *ledger)
 {
-	struct offer o = best_offer(t, w);
-	int toward = o.from == HMEM_DRAM ? -1 : 1;
+	const struct hmem_trade_offer *o = &t->best;
+	int toward;
 
+	hmem_trade_look(t, w);
 	add_stall(&t->stall_before, stall_of(w));
-	if (o.given < GRAIN || !o.taken || !(o.ns > 0)) {
+	if (!o->given) {
 		t->missed_ns = 0;
 		return;
 	}
+	toward = o->from == HMEM_DRAM ? -1 : 1;
 	if (toward != t->toward)
 		t->missed_ns = 0;
 	t->toward = toward;
-	t->missed_ns += o.ns * (w->ns / SECOND_NS);
+	t->missed_ns += o->ns * (w->ns / SECOND_NS);
 	/* A page that is given up moves to NVM, and DRAM that is taken gets pages by moves. */
-	if (t->stall_before.num >= t->windows && t->missed_ns >= 2 * o.given * t->move_ns)
-		begin(t, w, &o, ledger);
+	if (t->stall_before.num >= t->windows && t->missed_ns >= 2 * o->given * t->move_ns)
+		begin(t, w, o, ledger);
 	else if (t->stall_before.num > 2 * t->windows)
 		/* Old measurements say little about the stall without a trade now. */
 		t->stall_before = (struct hmem_trade_mean) { 0 };
+}
+
+void hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger)
+{
+	struct hmem_ledger_entry *e = hmem_ledger_find(ledger, t->entry);
+
+	if (e)
+		e->state = HMEM_TRADE_LEFT;
+	t->entry = 0;
 }
 
 void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,

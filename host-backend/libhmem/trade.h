@@ -11,7 +11,8 @@
  * saved by now is as long as the moves take.  The trader measures the stall before and after.  If
  * the trade was a loss, by more than two standard errors, the VM gets its memory back.  The VM
  * gives up memory first, and takes memory afterwards, so its cost never exceeds its budget.
- * After a trade the cost is less than one page below the budget.
+ * After a trade the cost is less than one page below the budget, or less than one unit of a
+ * tier whose size changes in larger units.
  *
  * A trader does no I/O and reads no clock.  Not thread-safe: one thread owns a trader.
  */
@@ -23,8 +24,6 @@
 
 #include "ledger.h"
 #include "worth.h"
-
-enum { HMEM_DRAM, HMEM_NVM, HMEM_TRADED_TIERS };
 
 /* What is known of a VM at the end of a window. */
 struct hmem_trade_window {
@@ -42,6 +41,16 @@ struct hmem_trade_window {
 	uint64_t unused;
 };
 
+/*
+ * @given pages of the tier @from for @taken pages of the tier @to; the VM would wait for @ns
+ * per second less.  Without pages: no trade pays.
+ */
+struct hmem_trade_offer {
+	unsigned int from, to;
+	uint64_t given, taken;
+	double ns;
+};
+
 /* Mean and sum of squared deviations of the stall, in ns per second, over @num windows. */
 struct hmem_trade_mean {
 	unsigned int num;
@@ -51,10 +60,11 @@ struct hmem_trade_mean {
 struct hmem_trader {
 	/*
 	 * Set by the operator.  @price: of a page of each tier; more than 0, and DRAM is not
-	 * cheaper than NVM.  @least, @most: the pages of each tier that the VM may have.
-	 * @budget: what the VM's pages may cost; hmem_trader_init() sets what they cost now.
+	 * cheaper than NVM.  @unit: the VM has whole units of so many pages.  @least, @most: the
+	 * pages of each tier that the VM may have, in whole units.  @budget: what the VM's pages may cost; hmem_trader_init() sets what they cost now.
 	 */
 	double price[HMEM_TRADED_TIERS];
+	uint64_t unit[HMEM_TRADED_TIERS];
 	uint64_t least[HMEM_TRADED_TIERS], most[HMEM_TRADED_TIERS];
 	double budget;
 	/* The move of a page takes so much guest time, in ns. */
@@ -68,6 +78,8 @@ struct hmem_trader {
 
 	/* Decided by the trader: the pages of each tier that the VM is to have now. */
 	uint64_t requested[HMEM_TRADED_TIERS];
+	/* The best trade of the last window in which the trader considered one. */
+	struct hmem_trade_offer best;
 
 	/*
 	 * Internal.  @entry: the ledger's entry for the trade under way; 0: there is none.
@@ -99,6 +111,12 @@ bool hmem_trader_init(struct hmem_trader *t, const char *vm,
 /* What @pages of each tier cost. */
 double hmem_trade_cost(const struct hmem_trader *t,
 		       const uint64_t pages[HMEM_TRADED_TIERS]);
+
+/* Finds the best trade at the end of a window, without beginning one. */
+void hmem_trade_look(struct hmem_trader *t, const struct hmem_trade_window *w);
+
+/* The VM leaves: the trade under way, if there is one, has no known outcome. */
+void hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger);
 
 /* Decides at the end of a window what the VM is to have, and updates the ledger. */
 void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,

@@ -99,7 +99,10 @@ static void check_cost(const struct guest *g)
 	assert_true(hmem_trade_cost(t, most) <= t->budget * (1 + 1e-9));
 	/* While no trade is under way, the VM uses all of its budget. */
 	if (!t->entry && !t->returns)
-		assert_true(hmem_trade_cost(t, g->w.actual) > t->budget - t->price[HMEM_DRAM]);
+		assert_true(hmem_trade_cost(t, g->w.actual) >
+			    t->budget - t->price[HMEM_DRAM] * t->unit[HMEM_DRAM]);
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+		assert_int_equal(t->requested[i] % t->unit[i], 0);
 }
 
 static void window(struct guest *g)
@@ -111,6 +114,7 @@ static void window(struct guest *g)
 		uint64_t by = a > r ? a - r : r - a;
 
 		by = by < left ? by : left;
+		by -= by % g->trader.unit[i];
 		left -= by;
 		g->w.actual[i] = a > r ? a - by : a + by;
 	}
@@ -266,6 +270,16 @@ static void costs_stay_the_same(void **state)
 		begin(&g, unit_random(&rnd) % GIB + 5000, unit_random(&rnd) % (3 * GIB) + 5000,
 		      1 + unit_random(&rnd) % 1000 / 100.0, 80e3);
 		g.trader.least[0] = 2000;
+		/* In every second host, a huge page is the smallest part of a tier. */
+		if (i % 2) {
+			g.trader.unit[HMEM_DRAM] = g.trader.unit[HMEM_NVM] = 512;
+			g.trader.least[0] = 2048;
+			for (unsigned int n = 0; n < HMEM_TRADED_TIERS; n++) {
+				g.w.actual[n] += 512 - g.w.actual[n] % 512;
+				g.trader.requested[n] = g.w.actual[n];
+			}
+			g.trader.budget = hmem_trade_cost(&g.trader, g.w.actual);
+		}
 		for (unsigned int w = 0; w < 400; w++) {
 			if (!(w % 20)) {
 				uint64_t pages = unit_random(&rnd) % (6 * GIB) + 10000;
@@ -279,6 +293,35 @@ static void costs_stay_the_same(void **state)
 			assert_true(g.w.actual[0] >= 2000);
 		}
 	}
+}
+
+/* The ledger tells what a VM had before a trade, and why; and that the VM has gone. */
+static void the_ledger_says_why(void **state)
+{
+	const struct hmem_ledger_entry *e;
+	struct guest g;
+
+	(void)state;
+	begin(&g, GIB, 3 * GIB, 4, 80e3);
+	host_hot_set(&g.load, 6 * GIB, 6 * GIB, 1);
+	run(&g);
+	/* Who only looks begins nothing. */
+	hmem_trade_look(&g.trader, &g.w);
+	assert_int_equal(g.trader.best.from, HMEM_DRAM);
+	assert_int_equal(g.trader.best.taken, 4 * g.trader.best.given);
+	assert_true(g.trader.best.ns > 0);
+	assert_int_equal(g.ledger.last, 0);
+	assert_int_equal(g.trader.requested[HMEM_DRAM], GIB);
+	while (!g.ledger.last)
+		window(&g);
+	e = hmem_ledger_find(&g.ledger, 1);
+	assert_int_equal(e->before[HMEM_DRAM], GIB);
+	assert_int_equal(e->before[HMEM_NVM], 3 * GIB);
+	assert_true(e->faults > 0);
+	assert_true(e->fault_ns == 80e3);
+	hmem_trade_leave(&g.trader, &g.ledger);
+	assert_int_equal(e->state, HMEM_TRADE_LEFT);
+	hmem_trade_leave(&g.trader, &g.ledger);
 }
 
 /* The ledger keeps the last entries, and no older ones. */
@@ -305,6 +348,7 @@ int main(void)
 		cmocka_unit_test(losses_are_undone),
 		cmocka_unit_test(stuck_guests_are_given_up),
 		cmocka_unit_test(costs_stay_the_same),
+		cmocka_unit_test(the_ledger_says_why),
 		cmocka_unit_test(the_ledger_is_bounded),
 	};
 
