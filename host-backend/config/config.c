@@ -112,6 +112,23 @@ static int set_pool(struct hmem_config *c, const char *value, struct hmem_err *e
 	return 0;
 }
 
+/* "DRAM:NVM", where DRAM is not cheaper than NVM. */
+static int set_prices(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	const char *colon = strchr(value, ':');
+	uint64_t dram, nvm;
+
+	if (!colon || hmem_parse_num(value, colon - value, &dram, NULL) < 0 ||
+	    hmem_parse_num(colon + 1, strlen(colon + 1), &nvm, NULL) < 0 ||
+	    !nvm || dram < nvm || dram > HMEM_CONFIG_MAX_PRICE)
+		return hmem_fail(err, EINVAL, "DRAM:NVM, the prices of a MiB, such as 4:1, of "
+				 "which DRAM's is not lower, and at most %u; not '%.64s'",
+				 HMEM_CONFIG_MAX_PRICE, value);
+	c->prices[0] = dram;
+	c->prices[1] = nvm;
+	return 0;
+}
+
 static int set_log(struct hmem_config *c, const char *value, struct hmem_err *err)
 {
 	if (strcmp(value, "info") && strcmp(value, "debug"))
@@ -131,6 +148,7 @@ static const struct {
 	{ "max-guest", set_max_guest },
 	{ "max-tables", set_max_tables },
 	{ "pool", set_pool },
+	{ "prices", set_prices },
 	{ "metrics-socket", set_metrics_socket },
 	{ "metrics-address", set_metrics_address },
 	{ "log", set_log },
@@ -204,6 +222,12 @@ static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
 			return hmem_fail(err, EINVAL, "pool-weight: 1 to %u, not '%.64s'",
 					 HMEM_CONFIG_MAX_WEIGHT, value);
 		vm->weight = num;
+		return 0;
+	}
+	if (!strcmp(key, "trade")) {
+		if (strcmp(value, "yes") && strcmp(value, "no"))
+			return hmem_fail(err, EINVAL, "trade: yes or no, not '%.64s'", value);
+		vm->trade = !strcmp(value, "yes");
 		return 0;
 	}
 	return hmem_policy_set(&vm->policy, strcmp(key, "policy") ? key : "name", value, err);

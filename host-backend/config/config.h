@@ -41,6 +41,8 @@ struct hmem_config {
 	uint64_t max_frames;		/* of one VM */
 	uint64_t max_tables;		/* in bytes, for all VMs together */
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
+	/* The price of a MiB of tier 0, and of tier 1, in any unit; 0: not set. */
+	double prices[2];
 	bool verbose;
 
 	/* The policy of a VM for which no section sets one; from the command line. */
@@ -57,12 +59,15 @@ struct hmem_vm_config {
 	/* Bytes of DRAM in the pool; UINT64_MAX: not set. */
 	uint64_t guarantee, maximum;
 	uint32_t weight;		/* in the pool; 0: not set */
+	bool trade;			/* hmemd may trade DRAM of the VM for NVM, and back */
 	/* The file with the last section that matches; NULL: no section does. */
 	const char *from;
 };
 
 /* The largest weight of a VM in the pool. */
 #define HMEM_CONFIG_MAX_WEIGHT	1000u
+/* The highest price of a MiB; the lowest is 1. */
+#define HMEM_CONFIG_MAX_PRICE	1000000u
 
 /* Sets the defaults.  @host_memory: the host's memory in bytes. */
 void hmem_config_init(struct hmem_config *c, uint64_t host_memory);

@@ -5,6 +5,7 @@
 
 #include "hmemctl.h"
 #include "numbers.h"
+#include "trades.h"
 
 enum { OPT_GPA = 256 };
 
@@ -130,6 +131,7 @@ int cmd_explain(int argc, char **argv)
 	else
 		printf("access rates are not measured: this takes the policy auto, a tracker "
 		       "such as sim or gpt, and the first windows\n");
+	print_trader(field(e, "trading"));
 	if (known(e, "page"))
 		print_page(field(e, "page"));
 	json_object_put(o);

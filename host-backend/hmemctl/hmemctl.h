@@ -19,6 +19,7 @@ int cmd_jobs(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_pool(int argc, char **argv);
+int cmd_trades(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct {
 	{ "cancel", cmd_cancel },
 	{ "resize", cmd_resize },
 	{ "pool", cmd_pool },
+	{ "trades", cmd_trades },
 	{ "policy", cmd_policy },
 	{ "config", cmd_config },
 	{ "reload", cmd_reload },
@@ -48,8 +49,8 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
-			   "migrate, jobs, cancel, resize, pool, policy, config, reload, "
-			   "explain or doctor");
+			   "migrate, jobs, cancel, resize, pool, trades, policy, config, "
+			   "reload, explain or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -71,6 +72,7 @@ static const struct argp argp = {
 	       "  cancel    cancel such a job\n"
 	       "  resize    change the size of a VM's tier\n"
 	       "  pool      who has how much of the host's DRAM, and why\n"
+	       "  trades    DRAM exchanged for NVM at the same cost, and what that saved\n"
 	       "  policy    show or change the policy that moves a VM's pages\n"
 	       "  config    check the configuration, or show what was set since\n"
 	       "  reload    have hmemd read its configuration again\n"
@@ -99,5 +101,6 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "jobs, cancel, resize, pool, policy, config, reload, explain and doctor are", cmd.argv[0]);
+	    "jobs, cancel, resize, pool, trades, policy, config, reload, explain and doctor "
+	    "are", cmd.argv[0]);
 }

@@ -42,6 +42,7 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 		host_tracker_stop(vm->host_tracker);
 	vm->host_tracker = NULL;
 	pooling_remove(vm);
+	trading_remove(vm);
 	TAILQ_REMOVE(&d->vms, vm, link);
 	d->num_vms--;
 	lockstep_leave(&d->lockstep, &vm->lockstep);

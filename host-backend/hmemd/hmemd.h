@@ -15,6 +15,7 @@
 #include "policy_store.h"
 #include "pooling.h"
 #include "settings.h"
+#include "trading.h"
 #include "work.h"
 
 #define HMEMD_VERSION		"0.1"
@@ -47,6 +48,7 @@ struct hmemd {
 	/* Policies that were set by hand. */
 	struct policy_store policies;
 	struct pooling pooling;
+	struct trading trading;
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections dropped for a fault */
 	uint64_t jobs;			/* number of the last job */

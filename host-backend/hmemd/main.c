@@ -24,7 +24,8 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 /* Long options without a letter; those that the configuration has come first. */
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
-	OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
+	OPT_PRICES, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT,
+	OPT_LATE,
 };
 
 static const struct argp_option options[] = {
@@ -39,6 +40,9 @@ static const struct argp_option options[] = {
 	  "Guest time stands still while hmemd decides; windows of N VMs end together", 0 },
 	{ "pool", OPT_POOL, "SIZE", 0,
 	  "Share SIZE of the host's DRAM among the VMs, by resizing their tiers 0", 0 },
+	{ "prices", OPT_PRICES, "DRAM:NVM", 0,
+	  "Prices of a MiB of tiers 0 and 1, at which VMs with trade = yes exchange memory",
+	  0 },
 	{ "max-vms", OPT_MAX_VMS, "N", 0, "Largest number of connected VMs (256)", 0 },
 	{ "max-user-vms", OPT_MAX_USER, "N", 0,
 	  "Largest number of connected VMs of one user (as for all users)", 0 },
@@ -71,7 +75,7 @@ static const char *config_key(int key)
 {
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
-		"metrics-socket", "metrics-address",
+		"prices", "metrics-socket", "metrics-address",
 	};
 
 	switch (key) {
@@ -154,6 +158,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 		device_second(vm);
 	}
 	pooling_second(d);
+	trading_second(d);
 	service_alive();
 	http_second(&d->http);
 	listener_resume(&d->vm_listener);

@@ -86,6 +86,11 @@ static void look_at(struct vm *vm)
 	m->actual[0] = has(vm);
 	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
 		   (vm->d->config.pool && !can_resize(vm));
+	/* The trader alone resizes a VM that trades. */
+	if (vm->d->config.pool && vm->traded.wanted) {
+		m->actual[0] = trading_claim(vm, m->actual[0]);
+		m->fixed = true;
+	}
 	/* The rates are complete between bursts; during a burst, those of the last one count. */
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;

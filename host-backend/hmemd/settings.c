@@ -164,6 +164,7 @@ void settings_apply(struct vm *vm)
 		return;
 	configured(vm, &config);
 	pooling_configure(vm, &config);
+	trading_configure(vm, &config);
 	if (!strcmp(vm->policy_from, POLICY_BY_HAND))
 		return;
 	note_place(vm, config.from);

@@ -4,6 +4,7 @@
 #include "explain.h"
 #include "tracking.h"
 #include "verb_explain.h"
+#include "verb_trades.h"
 #include "vm_json.h"
 
 static json *rate_json(const struct hmem_known_rate *r)
@@ -101,6 +102,7 @@ void verb_explain(struct client *client, json *req)
 	json_object_object_add(explain, "page", names_page &&
 			       hmem_explain_page(&vm->placer, gfn, &page) ?
 			       page_json(&page, gfn) : NULL);
+	json_object_object_add(explain, "trading", trader_json(vm));
 	json_object_object_add(o, "explain", explain);
 	client_reply(client, o, true);
 }

@@ -63,6 +63,7 @@ void verb_resize(struct client *client, json *req)
 		log_msg(LOG_INFO, "vm '%s': tier %" PRIu32 ": %" PRIu64 " bytes requested",
 			vm->name, resize.tier, resize.bytes);
 		vm->sizes.tiers[tier].requested = bytes;
+		trading_forget(vm);
 		vm_send(vm, HMEM_LINK_RESIZE, &resize, sizeof(resize));
 	}
 	o = json_object_new_object();

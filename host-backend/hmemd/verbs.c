@@ -12,6 +12,7 @@
 #include "verb_jobs.h"
 #include "verb_pool.h"
 #include "verb_resize.h"
+#include "verb_trades.h"
 #include "verbs.h"
 #include "vm_json.h"
 
@@ -170,6 +171,7 @@ static const struct {
 	{ "cancel", verb_cancel },
 	{ "resize", verb_resize },
 	{ "pool", verb_pool },
+	{ "trades", verb_trades },
 	{ "explain", verb_explain },
 	{ "reload", do_reload },
 };

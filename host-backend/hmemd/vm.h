@@ -15,6 +15,7 @@
 #include "link_check.h"
 #include "placer.h"
 #include "pooling.h"
+#include "trading.h"
 
 /* The value of policy_from if a client set the policy. */
 #define POLICY_BY_HAND	"hmemctl"
@@ -74,6 +75,7 @@ struct vm {
 	/* The configuration has changed during a pass, see settings_again(). */
 	bool apply_settings;
 	struct pooled pooled;
+	struct traded traded;
 	/* As in the last RANGES. */
 	struct hmem_link_range *ranges;
 	uint32_t num_ranges;

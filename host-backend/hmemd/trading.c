@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+#include "trading.h"
+#include "vm.h"
+
+#define SECOND_MS	1000u
+#define MS_NS		UINT64_C(1000000)
+#define SECOND_NS	UINT64_C(1000000000)
+#define MIB_FRAMES	(1u << (20 - VIRTIO_HMEM_GFN_SHIFT))
+
+static uint64_t frames_of(uint64_t bytes)
+{
+	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
+}
+
+static uint64_t realtime_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+/* The reason why nothing is known of trades now; TRADING_NO_TRADE: there is none. */
+static enum trading_why obstacle(const struct vm *vm)
+{
+	const uint32_t moves = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+
+	if (!(vm->d->config.prices[HMEM_NVM] > 0))
+		return TRADING_NO_PRICES;
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		if (!vm->hello.tiers[i].unit)
+			return TRADING_NO_RESIZE;
+	}
+	if ((vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves)
+		return TRADING_NO_DRIVER;
+	if (!(vm->state.features >> VIRTIO_HMEM_F_PAGING & 1))
+		return TRADING_NO_PAGING;
+	return vm->pooled.member.worth ? TRADING_NO_TRADE : TRADING_UNKNOWN;
+}
+
+static bool is_settled(const struct vm *vm)
+{
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		if (vm->sizes.tiers[i].actual != vm->sizes.tiers[i].requested)
+			return false;
+	}
+	return true;
+}
+
+/* Begins with the VM's present sizes, which set its budget. */
+static void begin(struct vm *vm)
+{
+	const double *mib = vm->d->config.prices;
+	const double price[] = { mib[HMEM_DRAM] / MIB_FRAMES, mib[HMEM_NVM] / MIB_FRAMES };
+	struct traded *t = &vm->traded;
+	uint64_t actual[HMEM_TRADED_TIERS];
+
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+		actual[i] = frames_of(vm->sizes.tiers[i].actual);
+	t->begun = hmem_trader_init(&t->trader, vm->name, price, actual);
+	t->trader.move_ns = vm->pooled.member.move_ns;
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		t->trader.unit[i] = frames_of(vm->hello.tiers[i].unit);
+		t->trader.least[i] = frames_of(vm->hello.tiers[i].min);
+		t->trader.most[i] = frames_of(vm->hello.tiers[i].size);
+	}
+	/* The pool's DRAM is promised to all of its VMs: this one has its part already. */
+	if (vm->d->config.pool)
+		t->trader.most[HMEM_DRAM] = actual[HMEM_DRAM];
+}
+
+/*
+ * The window since the last one.  A guest can report any counts.  A fault takes at least the
+ * time of a move, which also copies a page.
+ */
+static void look_at(struct vm *vm, uint64_t now)
+{
+	const struct hmem_link_paging *p = &vm->sizes.paging;
+	struct traded *t = &vm->traded;
+	struct hmem_trade_window *w = &t->window;
+	double seconds = (now - t->last_ms) / (double)SECOND_MS;
+	double faults = 0, read = 0, wait = 0;
+	uint64_t frames = 0;
+
+	*w = (struct hmem_trade_window) {
+		.ns = (now - t->last_ms) * MS_NS, .now_ns = realtime_ns(),
+		.worth = vm->pooled.member.worth,
+		.unused = frames_of(vm->sizes.tiers[HMEM_NVM].free),
+	};
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		w->actual[i] = frames_of(vm->sizes.tiers[i].actual);
+		frames += frames_of(vm->hello.tiers[i].size);
+	}
+	/* Counts that are less than before are those of a driver that has started again. */
+	if (t->last.read && p->swapped_in >= t->last.swapped_in &&
+	    p->refaulted >= t->last.refaulted) {
+		faults = (double)(p->swapped_in - t->last.swapped_in) +
+			 (double)(p->refaulted - t->last.refaulted);
+		read = fmax((double)p->read - (double)t->last.read, 0);
+		wait = fmax((double)p->wait_ns - (double)t->last.wait_ns, 0);
+	}
+	w->faults = faults / seconds;
+	w->fault_ns = fmax(read > 0 ? wait / read : 0, t->trader.move_ns);
+	/* All pages of files that were read again would have had to stay. */
+	w->missing = fmin((double)p->swapped + faults, frames);
+	t->last = *p;
+	t->last_ms = now;
+}
+
+static void request(struct vm *vm, uint32_t tier)
+{
+	uint64_t bytes = vm->traded.trader.requested[tier] << VIRTIO_HMEM_GFN_SHIFT;
+	struct hmem_link_resize msg = { .tier = tier, .bytes = bytes };
+
+	if (bytes == vm->sizes.tiers[tier].requested)
+		return;
+	log_msg(LOG_INFO, "vm '%s': trade: tier %" PRIu32 " is to have %" PRIu64 " MiB",
+		vm->name, tier, bytes >> 20);
+	vm->sizes.tiers[tier].requested = bytes;
+	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
+}
+
+/* What the trader does, after it has decided. */
+static enum trading_why reason_of(const struct vm *vm)
+{
+	const struct traded *t = &vm->traded;
+	struct hmem_ledger *ledger = &vm->d->trading.ledger;
+	const struct hmem_ledger_entry *e = hmem_ledger_find(ledger, t->trader.entry);
+
+	if (e && e->state == HMEM_TRADE_MOVES)
+		return TRADING_MOVES;
+	if (t->trader.returns)
+		return TRADING_RETURNS;
+	if (t->trader.hold_off)
+		return TRADING_HOLDS_OFF;
+	if (e)
+		return TRADING_MEASURES;
+	if (!t->trader.best.given)
+		return TRADING_NO_TRADE;
+	return t->wanted ? TRADING_PATIENT : TRADING_DRY;
+}
+
+static void trade(struct vm *vm)
+{
+	struct traded *t = &vm->traded;
+	struct hmem_trader *trader = &t->trader;
+
+	if (!t->wanted) {
+		hmem_trade_look(trader, &t->window);
+		t->why = reason_of(vm);
+		return;
+	}
+	/* A guest that was short of memory has more than it was to have: let it return that. */
+	if (!trader->entry && !trader->returns && !is_settled(vm)) {
+		t->why = TRADING_UNSETTLED;
+		return;
+	}
+	hmem_trade_decide(trader, &t->window, &vm->d->trading.ledger);
+	t->why = reason_of(vm);
+	for (uint32_t i = 0; i < HMEM_TRADED_TIERS; i++)
+		request(vm, i);
+}
+
+static void second(struct vm *vm)
+{
+	struct traded *t = &vm->traded;
+	uint64_t now = vm_now(vm);
+
+	t->why = obstacle(vm);
+	if (t->why == TRADING_NO_TRADE && !t->begun && !is_settled(vm))
+		t->why = TRADING_UNSETTLED;
+	if (t->why != TRADING_NO_TRADE) {
+		t->last_ms = 0;
+		return;
+	}
+	if (!t->begun)
+		begin(vm);
+	if (!t->last_ms) {
+		t->last = vm->sizes.paging;
+		t->last_ms = now;
+		return;
+	}
+	if (now - t->last_ms < SECOND_MS) {
+		t->why = reason_of(vm);
+		return;
+	}
+	look_at(vm, now);
+	trade(vm);
+}
+
+void trading_second(struct hmemd *d)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (vm_ready(vm))
+			second(vm);
+	}
+}
+
+void trading_forget(struct vm *vm)
+{
+	hmem_trade_leave(&vm->traded.trader, &vm->d->trading.ledger);
+	vm->traded.begun = false;
+	vm->traded.last_ms = 0;
+}
+
+void trading_remove(struct vm *vm)
+{
+	trading_forget(vm);
+}
+
+void trading_configure(struct vm *vm, const struct hmem_vm_config *config)
+{
+	const double *mib = vm->d->config.prices;
+	struct traded *t = &vm->traded;
+	bool same = config->trade == t->wanted;
+
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+		same &= t->trader.price[i] == mib[i] / MIB_FRAMES;
+	t->wanted = config->trade;
+	if (!same)
+		trading_forget(vm);
+}
+
+uint64_t trading_claim(const struct vm *vm, uint64_t frames)
+{
+	uint64_t most = vm->traded.trader.most[HMEM_DRAM];
+
+	return vm->traded.wanted && vm->traded.begun && most > frames ? most : frames;
+}
+
+const char *trading_why_word(enum trading_why why)
+{
+	static const char *const words[TRADING_WHYS] = {
+		[TRADING_NO_PRICES] = "no-prices",
+		[TRADING_NO_RESIZE] = "no-resize",
+		[TRADING_NO_PAGING] = "no-paging",
+		[TRADING_NO_DRIVER] = "no-driver",
+		[TRADING_UNKNOWN] = "unknown",
+		[TRADING_UNSETTLED] = "unsettled",
+		[TRADING_HOLDS_OFF] = "holds-off",
+		[TRADING_NO_TRADE] = "no-trade",
+		[TRADING_PATIENT] = "patient",
+		[TRADING_DRY] = "dry-run",
+		[TRADING_MOVES] = "moves",
+		[TRADING_MEASURES] = "measures",
+		[TRADING_RETURNS] = "returns",
+	};
+
+	return words[why];
+}
+
+const char *trading_why(enum trading_why why)
+{
+	static const char *const words[TRADING_WHYS] = {
+		[TRADING_NO_PRICES] = "no prices are set: see prices in hmemd.conf(5)",
+		[TRADING_NO_RESIZE] = "its tiers cannot be resized",
+		[TRADING_NO_PAGING] = "its driver counts no swap: install a newer virtio_hmem",
+		[TRADING_NO_DRIVER] = "no driver is at work, or the VM is paused or migrates",
+		[TRADING_UNKNOWN] = "what DRAM is worth is not known yet: use the policy auto",
+		[TRADING_UNSETTLED] = "waits until its tiers have the requested sizes",
+		[TRADING_HOLDS_OFF] = "waits after a trade that failed",
+		[TRADING_NO_TRADE] = "no trade pays",
+		[TRADING_PATIENT] = "waits until a trade would have paid for its moves",
+		[TRADING_DRY] = "a trade would pay: set trade = yes in hmemd.conf(5)",
+		[TRADING_MOVES] = "gives up memory of one tier, and takes memory of the other",
+		[TRADING_MEASURES] = "measures the effect of its last trade",
+		[TRADING_RETURNS] = "returns to its sizes from before the last trade",
+	};
+
+	return words[why];
+}
