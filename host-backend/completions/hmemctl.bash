@@ -9,7 +9,7 @@ _hmemctl_words() { # SOCKET-OPTIONS... COMMAND...
 
 _hmemctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands='list status stats top heatmap migrate jobs cancel resize pool trades policy config reload explain doctor' command='' i words=
+	local commands='list status stats top heatmap migrate jobs cancel resize pool trades policy config reload explain events history doctor' command='' i words=
 	local -a socket=()
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

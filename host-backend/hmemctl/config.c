@@ -44,14 +44,16 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
-static int check(const char *file)
+/* @file must exist; without one, the default need not, as for hmemd. */
+static int check(const char *named)
 {
+	const char *file = named ? named : HMEM_CONFIG_FILE;
 	struct hmem_config config;
 	struct hmem_err err;
 	int ret;
 
 	hmem_config_init(&config, 0);
-	ret = hmem_config_read(&config, file, true, &err);
+	ret = hmem_config_read(&config, file, named, &err);
 	if (ret < 0)
 		die(EXIT_ERROR, "%s", err.msg);
 	if (globals.json) {
@@ -109,5 +111,5 @@ int cmd_config(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	if (!strcmp(args.verb, "show"))
 		return show();
-	return check(args.file ? args.file : HMEM_CONFIG_FILE);
+	return check(args.file);
 }

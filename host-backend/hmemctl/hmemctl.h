@@ -23,6 +23,8 @@ int cmd_trades(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_events(int argc, char **argv);
+int cmd_history(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

@@ -27,6 +27,8 @@ static const struct {
 	{ "config", cmd_config },
 	{ "reload", cmd_reload },
 	{ "explain", cmd_explain },
+	{ "events", cmd_events },
+	{ "history", cmd_history },
 	{ "doctor", cmd_doctor },
 };
 
@@ -50,7 +52,7 @@ static error_t parse_command(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which command? list, status, stats, top, heatmap, "
 			   "migrate, jobs, cancel, resize, pool, trades, policy, config, "
-			   "reload, explain or doctor");
+			   "reload, explain, events, history or doctor");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -77,6 +79,8 @@ static const struct argp argp = {
 	       "  config    check the configuration, or show what was set since\n"
 	       "  reload    have hmemd read its configuration again\n"
 	       "  explain   why a VM's pages are where they are\n"
+	       "  events    the last events, and new ones\n"
+	       "  history   what has moved in a VM, when and why\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
 	       "error, 2 wrong usage, 3 some pages did not move, 77 not supported.",
@@ -101,6 +105,6 @@ int main(int argc, char **argv)
 		return commands[i].run(cmd.argc, cmd.argv);
 	}
 	die(EXIT_USAGE, "no command '%s': list, status, stats, top, heatmap, migrate, "
-	    "jobs, cancel, resize, pool, trades, policy, config, reload, explain and doctor "
-	    "are", cmd.argv[0]);
+	    "jobs, cancel, resize, pool, trades, policy, config, reload, explain, events, "
+	    "history and doctor are", cmd.argv[0]);
 }

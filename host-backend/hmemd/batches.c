@@ -103,10 +103,10 @@ static void finish_job(struct vm *vm, struct job *job)
 {
 	TAILQ_REMOVE(&vm->jobs, job, link);
 	vm->num_jobs--;
-	log_msg(job->failed ? LOG_WARN : LOG_INFO,
-		"vm '%s': job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
+	vm_tell(vm, job->failed ? LOG_WARN : LOG_INFO, job->makes_room ? NULL : "job-ended", NULL,
+		"job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
 		PRIu64 " pages answered, %" PRIu64 " moved%s%s",
-		vm->name, job->id, job->tier, job->done, job->total,
+		job->id, job->tier, job->done, job->total,
 		job->reasons[VIRTIO_HMEM_R_MOVED],
 		job->failed ? ": " : job->cancelled ? ": cancelled" : "",
 		job->failed ? job->failed : "");
@@ -260,9 +260,8 @@ void batches_second(struct vm *vm)
 	if (!batches_are_late(vm) || vm->told_late)
 		return;
 	vm->told_late = true;
-	log_msg(LOG_WARN, "vm '%s': the guest's driver has not answered for %" PRIu64
-		" s, %" PRIu32 " batches are under way: see the guest's log",
-		vm->name, batches_oldest_ms(vm) / 1000, vm->num_under_way);
+	vm_tell(vm, LOG_WARN, "late", NULL, "the guest's driver has not answered for %" PRIu64
+		" s, %" PRIu32 " batches are under way: see the guest's log", batches_oldest_ms(vm) / 1000, vm->num_under_way);
 }
 
 /* The sent hint that a result is for; NULL: none is, or the frames had a result before. */
@@ -299,6 +298,33 @@ static struct sent_hint *match(struct vm *vm, struct batch *b,
 	return s;
 }
 
+static void note_history(struct vm *vm, const struct job *job,
+			 const struct hmem_answer *answers, uint32_t num, struct hmem_moved moved)
+{
+	const struct hmem_plan *plan = &vm->placer.plan;
+	struct history_entry *h;
+	bool is_new;
+
+	if (!num)
+		return;
+	h = job ? history_entry(&vm->history, job->makes_room ? HISTORY_ROOM : HISTORY_JOB,
+				job->id, &is_new) :
+		history_entry(&vm->history, HISTORY_PLAN, vm->plan_window, &is_new);
+	if (is_new) {
+		h->when_ms = events_now();
+		h->policy = hmem_policy_name(vm->placer.policy.kind);
+	}
+	if (is_new && !job) {
+		h->promotions = plan->num_promote;
+		h->demotions = plan->num_demote;
+		h->gain_ns = vm->placer.policy.kind == HMEM_POLICY_AUTO ? plan->gain_ns : 0;
+	}
+	h->promoted += moved.promoted;
+	h->demoted += moved.demoted;
+	for (uint32_t i = 0; i < num; i++)
+		h->reasons[answers[i].reason] += UINT32_C(1) << answers[i].order;
+}
+
 int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		    uint32_t len, struct hmem_err *err)
 {
@@ -322,7 +348,7 @@ int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 	job = b->job;
 	vm->results_ms = loop_now();
 	if (vm->told_late)
-		log_msg(LOG_INFO, "vm '%s': the guest's driver answers again", vm->name);
+		vm_tell(vm, LOG_INFO, "answers", NULL, "the guest's driver answers again");
 	vm->told_late = false;
 	/* Check all results before applying any. */
 	for (uint32_t i = 0; i < num; i++) {
@@ -340,6 +366,7 @@ int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 		};
 	}
 	moved = hmem_placer_results(&vm->placer, answers, num);
+	note_history(vm, job, answers, num, moved);
 	vm->stats.promoted += moved.promoted;
 	vm->stats.demoted += moved.demoted;
 	for (uint32_t i = 0; i < num; i++) {

@@ -26,6 +26,10 @@ struct client {
 	unsigned int tries;
 	/* The heat query that runs for this client, or NULL. */
 	struct query *query;
+	/* The client gets new events; the id of the next one, and the only VM of interest. */
+	bool follows;
+	uint64_t next_event;
+	char event_vm[80];
 };
 
 /* Send @o and free it.  A request gets exactly one answer with @final set. */

@@ -14,6 +14,7 @@
 #include "control.h"
 #include "doorman.h"
 #include "log.h"
+#include "verb_events.h"
 #include "verb_heat.h"
 #include "verb_jobs.h"
 #include "verbs.h"
@@ -88,11 +89,17 @@ static void client_closed(struct conn *c, const char *why, bool fault)
 
 	log_msg(fault ? LOG_WARN : LOG_DEBUG, "control client (process %d): %s",
 		(int)c->pid, why);
+	verb_events_end(client);
 	verb_heat_end(client);
 	pass_wait_no_more(&client->waiter);
 	verb_jobs_end(client);
 	TAILQ_REMOVE(&d->clients, client, link);
 	d->num_clients--;
+}
+
+static void client_sent(struct conn *c)
+{
+	verb_events_sent((struct client *)c);
 }
 
 static void client_release(struct conn *c)
@@ -103,6 +110,7 @@ static void client_release(struct conn *c)
 
 static const struct conn_ops client_ops = {
 	.received = client_received,
+	.sent = client_sent,
 	.closed = client_closed,
 	.release = client_release,
 };

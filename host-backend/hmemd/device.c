@@ -28,8 +28,10 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	struct vm *vm = (struct vm *)c;
 	struct hmemd *d = vm->d;
 
-	log_msg(fault ? LOG_WARN : LOG_INFO, "vm '%s' (process %d): %s: %s",
-		vm->name, (int)c->pid, fault ? "dropped" : "disconnected", why);
+	/* Whoever has not introduced itself leaves no event, or many could push out others. */
+	vm_tell(vm, fault ? LOG_WARN : LOG_INFO,
+		!vm_ready(vm) ? NULL : fault ? "dropped" : "disconnected", NULL,
+		"%s, process %d: %s", fault ? "dropped" : "disconnected", (int)c->pid, why);
 	if (fault) {
 		d->dropped++;
 		snprintf(d->last_fault, sizeof(d->last_fault), "vm '%s': %.160s",

@@ -26,7 +26,7 @@ void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...)
 	}
 	if (t->quiet)
 		log_msg(LOG_WARN, "%" PRIu64 " more were turned away", t->quiet);
-	log_msg(LOG_WARN, "turned away: %s", t->last);
+	events_tell(&d->events, LOG_WARN, "turned-away", NULL, NULL, "turned away: %s", t->last);
 	t->logged = now;
 	t->quiet = 0;
 }

@@ -131,9 +131,8 @@ void handshake_finish(struct vm *vm)
 		.version = HMEM_LINK_VERSION,
 	};
 
-	log_msg(LOG_INFO, "vm '%s': connected, device '%s', process %d, "
-		"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->name,
-		vm->hello.device, (int)vm->conn.pid, vm_frames(vm) >> 8,
+	vm_tell(vm, LOG_INFO, "connected", NULL, "connected, device '%s', process %d, "
+		"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->hello.device, (int)vm->conn.pid, vm_frames(vm) >> 8,
 		vm->hello.num_tiers);
 	if (vm_order_doubt(vm))
 		log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm_order_doubt(vm));

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "closer.h"
+#include "events.h"
 #include "host_tracker.h"
 #include "http.h"
 #include "listener.h"
@@ -62,6 +63,7 @@ struct hmemd {
 	/* The fault of the last VM that was dropped. */
 	char last_fault[256];
 	struct turned_away turned_away;
+	struct events events;
 
 	struct listener vm_listener, control_listener;
 	struct http http;

@@ -58,6 +58,7 @@ struct job {
 	bool strict;			/* the frames were named one by one */
 	bool results;			/* the client wants the result of each page */
 	bool cancelled;
+	bool makes_room;		/* hmemd made the job, see room.c */
 	const char *failed;		/* why the job ended early, or NULL */
 
 	/* Sorted and apart; the next frame is spans[at].gfn + off. */

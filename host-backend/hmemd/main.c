@@ -192,8 +192,7 @@ static void on_signal(struct io *io, enum io_op op, int res)
 
 	(void)op;
 	if (res == sizeof(s->info) && s->info.ssi_signo == SIGHUP) {
-		if (settings_reload(s->d, &err) < 0)
-			log_msg(LOG_ERR, "the configuration stays as it was: %s", err.msg);
+		settings_reload(s->d, NULL, &err);
 	} else if (res == sizeof(s->info)) {
 		s->at_once = s->d->loop.stop;
 		s->d->loop.stop = true;
@@ -335,8 +334,8 @@ int main(int argc, char **argv)
 	arm_second(&d);
 	raise_file_limit();
 	service_ready();
-	log_msg(LOG_INFO, "ready: VMs connect to %s, hmemctl to %s", d.vm_socket,
-		d.control_socket);
+	events_tell(&d.events, LOG_INFO, "started", NULL, NULL, "ready: VMs connect to %s, hmemctl to %s",
+		    d.vm_socket, d.control_socket);
 
 	while (!d.loop.stop && !ret)
 		ret = loop_turn(&d.loop, &err);

@@ -1,29 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <inttypes.h>
+#include <string.h>
 
 #include "batches.h"
 #include "handshake.h"
 #include "log.h"
+#include "numbers.h"
 #include "protocol.h"
 #include "ranges.h"
 #include "tracking.h"
 #include "windows.h"
 
-static void log_state(struct vm *vm, uint32_t old)
+/* @was_ready: the VM was connected; otherwise the event of its connection follows. */
+static void log_state(struct vm *vm, uint32_t old, bool was_ready)
 {
 	uint32_t now = vm->state.flags, diff = old ^ now;
 
 	if (diff & HMEM_LINK_DRIVER_OK)
-		log_msg(LOG_INFO, "vm '%s': driver %s", vm->name,
-			now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
+		vm_tell(vm, LOG_INFO, !was_ready ? NULL :
+			now & HMEM_LINK_DRIVER_OK ? "driver-up" : "driver-gone", NULL, "driver %s", now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
 	if (diff & HMEM_LINK_MIGRATING)
-		log_msg(LOG_INFO, "vm '%s': live migration %s", vm->name,
+		vm_tell(vm, LOG_INFO, "migration", NULL, "live migration %s",
 			now & HMEM_LINK_MIGRATING ? "begins" : "is over");
-	if (diff & now & HMEM_LINK_BROKEN)
-		vm_error(vm, "its driver broke the rules: reset the guest");
+	if (diff & now & HMEM_LINK_BROKEN) {
+		strcpy(vm->last_error, "its driver broke the rules: reset the guest");
+		vm_tell(vm, LOG_WARN, "broken", NULL, "%s", vm->last_error);
+	}
 	if (diff & HMEM_LINK_VM_RUNNING)
-		log_msg(LOG_DEBUG, "vm '%s': %s", vm->name,
-			now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
+		vm_tell(vm, LOG_DEBUG, !was_ready ? NULL :
+			now & HMEM_LINK_VM_RUNNING ? "running" : "paused", NULL, "%s", now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
+	if (diff & HMEM_LINK_SCAN_LATE)
+		vm_tell(vm, LOG_DEBUG, now & HMEM_LINK_SCAN_LATE ? "scan-late" : "scan-in-time",
+			NULL, now & HMEM_LINK_SCAN_LATE ? "a scan takes longer than a window" :
+			"scans are in time again");
 }
 
 static int on_state(struct vm *vm, const struct hmem_link_state *state,
@@ -37,7 +47,7 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 		return ret;
 	vm->state = *state;
 	vm->have_state = true;
-	log_state(vm, old);
+	log_state(vm, old, was_ready);
 	if (old & HMEM_LINK_DRIVER_OK && !(state->flags & HMEM_LINK_DRIVER_OK)) {
 		batches_lose(vm, "the guest's driver went away");
 		vm->lost_id = vm->next_id;
@@ -49,14 +59,34 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 	return 0;
 }
 
+/* A tier has reached the requested size, or the guest has told why it does not. */
+static void log_size(struct vm *vm, uint32_t tier, const struct hmem_link_size *old)
+{
+	const struct hmem_link_size *now = &vm->sizes.tiers[tier];
+	char size[32], less[32];
+
+	hmem_format_size(now->actual, size, sizeof(size));
+	hmem_format_size(vm->hello.tiers[tier].size - now->actual, less, sizeof(less));
+	if (now->actual != old->actual && now->actual == now->requested)
+		vm_tell(vm, LOG_DEBUG, "resized", NULL, "tier %" PRIu32 " has %s; %s are given up",
+			tier, size, less);
+	else if (now->actual != now->requested && now->why != old->why && now->why)
+		vm_tell(vm, LOG_DEBUG, "resize-waits", NULL, "tier %" PRIu32 " still has %s: %s",
+			tier, size, hmem_why_name(now->why));
+}
+
 static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 		    struct hmem_err *err)
 {
+	const struct hmem_link_sizes old = vm->sizes;
 	int ret = hmem_link_check_sizes(sizes, vm->hello.tiers, vm->hello.num_tiers, err);
 
-	if (!ret)
-		vm->sizes = *sizes;
-	return ret;
+	if (ret < 0)
+		return ret;
+	vm->sizes = *sizes;
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+		log_size(vm, i, &old.tiers[i]);
+	return 0;
 }
 
 static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,

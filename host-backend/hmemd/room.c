@@ -56,6 +56,7 @@ static void begin_job(struct vm *vm, struct room *r)
 	}
 	job->id = ++vm->d->jobs;
 	job->vm = vm;
+	job->makes_room = true;
 	batches_add_job(vm, job);
 }
 

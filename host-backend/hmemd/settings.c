@@ -107,7 +107,7 @@ static bool differs(const char *path, const char *old)
 	return path && strcmp(path, old);
 }
 
-int settings_reload(struct hmemd *d, struct hmem_err *err)
+int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err)
 {
 	struct vm *vm;
 	int ret;
@@ -116,13 +116,17 @@ int settings_reload(struct hmemd *d, struct hmem_err *err)
 	ret = settings_load(d, err);
 	service_ready();
 	d->settings.failed = ret < 0;
-	if (ret < 0)
+	if (ret < 0) {
+		events_tell(&d->events, LOG_ERR, "reload-failed", NULL, by,
+			    "the configuration stays as it was: %s", err->msg);
 		return ret;
+	}
 	if (differs(d->config.socket, d->control_socket) ||
 	    differs(d->config.vm_socket, d->vm_socket) || http_differs(&d->http, &d->config))
 		log_msg(LOG_WARN, "the configuration has other sockets: start hmemd again to "
 			"have it listen there");
-	log_msg(LOG_INFO, "the configuration was read again");
+	events_tell(&d->events, LOG_INFO, "reloaded", NULL, by,
+		    "the configuration was read again");
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (vm->have_hello)
 			settings_apply(vm);
@@ -172,7 +176,7 @@ void settings_apply(struct vm *vm)
 		return;
 	hmem_placer_set_policy(&vm->placer, &config.policy);
 	tracking_update(vm);
-	log_msg(LOG_INFO, "vm '%s': policy %s, from %s", vm->name,
+	vm_tell(vm, LOG_INFO, "policy", NULL, "policy %s, from %s",
 		hmem_policy_name(config.policy.kind), vm->policy_from);
 }
 

@@ -10,6 +10,7 @@
 
 #include "config.h"
 
+struct conn;
 struct hmemd;
 struct vm;
 
@@ -33,9 +34,9 @@ int settings_load(struct hmemd *d, struct hmem_err *err);
 
 /*
  * Does the same, and applies the new configuration to all VMs, except to policies that were
- * set by hand.
+ * set by hand.  Logs both success and error.  @by: the client that asked for it, or NULL.
  */
-int settings_reload(struct hmemd *d, struct hmem_err *err);
+int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err);
 
 /* Sets the policy of a VM that has sent HELLO, and the place where that policy was set. */
 void settings_init_vm(struct vm *vm, struct hmem_policy *policy);

@@ -156,6 +156,7 @@ void verb_cancel(struct client *client, json *req)
 		return;
 	}
 	job_cancel(job);
+	vm_tell(job->vm, LOG_INFO, "cancel", &client->conn, "job %" PRIu64 " is cancelled", job->id);
 	o = json_object_new_object();
 	json_object_object_add(o, "cancel", job_entry_json(job));
 	client_reply(client, o, true);
@@ -300,6 +301,8 @@ void verb_migrate(struct client *client, json *req)
 		return;
 	}
 	job->results = json_get_flag(req, "results");
+	vm_tell(vm, LOG_INFO, "job", &client->conn, "job %" PRIu64 ": %" PRIu64 " pages to tier %"
+		PRIu32, job->id, job->total, job->tier);
 	batches_add_job(vm, job);
 	if (json_get_flag(req, "wait")) {
 		job->ops = &job_ops;

@@ -59,7 +59,7 @@ static bool set(struct client *client, json *req, json *pairs)
 		}
 	}
 	json_object_object_foreach(pairs, set_key, set_value) {
-		log_msg(LOG_INFO, "vm '%s': pool: %s %s", vm->name, set_key,
+		vm_tell(vm, LOG_INFO, "pool", &client->conn, "pool: %s %s", set_key,
 			json_object_get_string(set_value));
 	}
 	return true;

@@ -60,8 +60,8 @@ void verb_resize(struct client *client, json *req)
 	resize.tier = tier;
 	resize.bytes = bytes;
 	if (!json_get_flag(req, "dry_run")) {
-		log_msg(LOG_INFO, "vm '%s': tier %" PRIu32 ": %" PRIu64 " bytes requested",
-			vm->name, resize.tier, resize.bytes);
+		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRIu32 ": %" PRIu64
+			" bytes requested", resize.tier, resize.bytes);
 		vm->sizes.tiers[tier].requested = bytes;
 		trading_forget(vm);
 		vm_send(vm, HMEM_LINK_RESIZE, &resize, sizeof(resize));

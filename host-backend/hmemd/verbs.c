@@ -7,6 +7,7 @@
 #include "log.h"
 #include "pass.h"
 #include "tracking.h"
+#include "verb_events.h"
 #include "verb_explain.h"
 #include "verb_heat.h"
 #include "verb_jobs.h"
@@ -95,6 +96,20 @@ static void do_stats(struct client *client, json *req)
 		vm_reset_stats(vm);
 }
 
+/* The tunables that a client sets, as ", KEY VALUE...". */
+static const char *describe_set(json *set, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	json_object_object_foreach(set, key, value) {
+		if (strcmp(key, "name") && len < size)
+			len += snprintf(buf + len, size - len, ", %s %s", key,
+					json_object_get_string(value));
+	}
+	return buf;
+}
+
 static void do_policy(struct client *client, json *req)
 {
 	struct vm *vm = client_find_vm(client, req);
@@ -102,6 +117,7 @@ static void do_policy(struct client *client, json *req)
 	bool reset = json_get_flag(req, "reset");
 	struct hmem_policy policy;
 	struct hmem_err err;
+	char text[128];
 	int ret;
 
 	if (!vm)
@@ -114,13 +130,15 @@ static void do_policy(struct client *client, json *req)
 	if (reset) {
 		vm_forget_policy(vm);
 		settings_apply(vm);
+		vm_tell(vm, LOG_INFO, "policy", &client->conn, "policy reset: %s, from %s",
+			hmem_policy_name(vm->placer.policy.kind), vm->policy_from);
 	}
 	if (set) {
 		policy = vm->placer.policy;
 		json_object_object_foreach(set, key, value) {
-			const char *text = json_object_get_string(value);
+			const char *word = json_object_get_string(value);
 
-			if (hmem_policy_set(&policy, key, text ? text : "", &err) < 0) {
+			if (hmem_policy_set(&policy, key, word ? word : "", &err) < 0) {
 				client_fail(client, "usage", "%s", err.msg);
 				return;
 			}
@@ -137,8 +155,8 @@ static void do_policy(struct client *client, json *req)
 				    err.msg);
 			return;
 		}
-		log_msg(LOG_INFO, "vm '%s': policy %s", vm->name,
-			hmem_policy_name(policy.kind));
+		vm_tell(vm, LOG_INFO, "policy", &client->conn, "policy %s%s",
+			hmem_policy_name(policy.kind), describe_set(set, text, sizeof(text)));
 		vm_keep_policy(vm);
 	}
 	client_reply(client, vm_policy_json(vm), true);
@@ -149,7 +167,7 @@ static void do_reload(struct client *client, json *req)
 	struct hmem_err err;
 
 	(void)req;
-	if (settings_reload(client->d, &err) < 0) {
+	if (settings_reload(client->d, &client->conn, &err) < 0) {
 		client_fail(client, "usage", "the configuration stays as it was: %s", err.msg);
 		return;
 	}
@@ -173,6 +191,8 @@ static const struct {
 	{ "pool", verb_pool },
 	{ "trades", verb_trades },
 	{ "explain", verb_explain },
+	{ "events", verb_events },
+	{ "history", verb_history },
 	{ "reload", do_reload },
 };
 

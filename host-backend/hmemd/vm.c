@@ -15,6 +15,22 @@ void vm_error(struct vm *vm, const char *fmt, ...)
 	log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm->last_error);
 }
 
+void vm_tell(struct vm *vm, enum log_level level, const char *what, const struct conn *by,
+	     const char *fmt, ...)
+{
+	uint64_t minute = loop_now() / 60000;
+	va_list ap;
+
+	if (minute != vm->event_minute)
+		vm->num_events = 0;
+	vm->event_minute = minute;
+	if (!by && what && vm->num_events++ >= VM_EVENTS_MAX)
+		what = NULL;
+	va_start(ap, fmt);
+	events_add(&vm->d->events, level, what, vm->name, by, fmt, ap);
+	va_end(ap);
+}
+
 void vm_send(struct vm *vm, uint32_t type, const void *payload, uint32_t len)
 {
 	struct hmem_link_header hdr = { .type = type, .len = len };

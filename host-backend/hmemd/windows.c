@@ -68,8 +68,10 @@ static enum hmem_placer_step step_window(struct vm *vm, uint64_t slots)
 
 	if (err.msg[0])
 		vm_error(vm, "%s", err.msg);
-	if (to == HMEM_PLACER_DONE)
-		vm->stats.plans += vm->placer.planned;
+	if (to == HMEM_PLACER_DONE && vm->placer.planned) {
+		vm->stats.plans++;
+		vm->plan_window = vm->placer.pages.windows;
+	}
 	return to;
 }
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The last events: who came and went, what somebody changed, and what went wrong.  They are kept
+ * in a ring, so the oldest ones are lost.  hmemd(8) lists the kinds of events.
+ */
+#ifndef HMEMD_EVENTS_H
+#define HMEMD_EVENTS_H
+
+#include <stdarg.h>
+#include <stdint.h>
+
+#include "log.h"
+#include "loop.h"
+
+#define EVENTS_MAX	512u
+
+struct conn;
+
+struct event {
+	uint64_t id;			/* from 1 */
+	uint64_t when_ms;		/* since 1970 */
+	const char *what;		/* the kind: a word in static storage */
+	char vm[80];			/* "": the event is not about a VM */
+	char text[200];
+	/* The client that caused the event; pid 0: none did, or it is not known. */
+	uint64_t pid, uid;
+};
+
+struct events {
+	struct event ring[EVENTS_MAX];
+	uint64_t last;			/* the id of the newest event; 0: there is none */
+	/*
+	 * While there are followers, @turn is taken after new events, and sends them.  Whoever
+	 * counts a follower sets @loop and @turn.take before.
+	 */
+	unsigned int followers;
+	struct loop *loop;
+	struct turn turn;
+};
+
+/*
+ * Logs a line about the VM (NULL: none) and the client @by (NULL: none), and adds the event, if
+ * @what is not NULL.
+ */
+__attribute__((format(printf, 6, 0)))
+void events_add(struct events *e, enum log_level level, const char *what, const char *vm,
+		const struct conn *by, const char *fmt, va_list ap);
+
+__attribute__((format(printf, 6, 7)))
+void events_tell(struct events *e, enum log_level level, const char *what, const char *vm,
+		 const struct conn *by, const char *fmt, ...);
+
+/* The event with this id; NULL: it is lost, or not there yet. */
+const struct event *events_find(const struct events *e, uint64_t id);
+
+/* The id of the oldest event that is not lost; last + 1 if there is none. */
+uint64_t events_first(const struct events *e);
+
+/* The time in ms since 1970; and a time as "2026-01-31T23:59:59.999Z". */
+uint64_t events_now(void);
+const char *events_time(uint64_t ms, char buf[32]);
+
+#endif /* HMEMD_EVENTS_H */
