@@ -22,6 +22,8 @@ WORKLOADS ?=
 CONFIGS ?=
 QUICK ?=
 BENCH_ARGS ?=
+# of make deb
+DEB_SUITES ?= bookworm trixie
 host := $(HMEM_CACHE)/build/host
 
 # Downloads and builds take turns by themselves.
@@ -47,6 +49,8 @@ help:
 	@echo '                          else those of the tests: 6.1, 6.12 and 7.3'
 	@echo '  make host               hmemd and hmemctl'
 	@echo 'make install              hmemd, hmemctl and manual pages into $$(PREFIX)'
+	@echo 'make deb                  Debian packages: DEB_SUITES="bookworm trixie"; needs root'
+	@echo 'make check-deb            build, install, use and remove them in fresh roots'
 	@echo 'make clean                remove builds, keep downloads'
 	@echo
 	@echo 'HMEM_CACHE=$(HMEM_CACHE)'
@@ -96,11 +100,17 @@ demo: packages
 install: host
 	$(MAKE) -C host-backend OUT=$(host) PREFIX=$(PREFIX) install
 
+deb:
+	@for s in $(DEB_SUITES); do tests/env/deb $$s || exit; done
+
+check-deb:
+	@for s in $(DEB_SUITES); do tests/env/deb $$s --check || exit; done
+
 clean:
 	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/qemu/*/fuzz
 	rm -rf $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
-	rm -rf $(HMEM_CACHE)/kvm
+	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all fuzz demo bench install clean
+	check-debug-kernel check-all fuzz demo bench install deb check-deb clean
