@@ -276,8 +276,17 @@ static void continue_moves(struct hmem_trader *t, const struct hmem_trade_window
 	}
 	t->waited = left < t->gap ? 0 : t->waited + 1;
 	t->gap = left;
-	if (t->waited >= PATIENCE)
+	if (t->waited < PATIENCE)
+		return;
+	if (w->actual[e->from] < t->before[e->from] &&
+	    w->actual[e->from] > t->requested[e->from]) {
+		/* The guest gives up no more: it takes memory for what it has given up. */
+		t->requested[e->from] = w->actual[e->from];
+		t->gap = UINT64_MAX;
+		t->waited = 0;
+	} else {
 		undo(t, w, e, HMEM_TRADE_GIVEN_UP);
+	}
 }
 
 static void measure_effect(struct hmem_trader *t, const struct hmem_trade_window *w,

@@ -11,6 +11,7 @@
  * saved by now is as long as the moves take.  The trader measures the stall before and after.  If
  * the trade was a loss, by more than two standard errors, the VM gets its memory back.  The VM
  * gives up memory first, and takes memory afterwards, so its cost never exceeds its budget.
+ * A VM that gives up only a part of the memory takes only as much as that part pays for.
  * After a trade the cost is less than one page below the budget, or less than one unit of a
  * tier whose size changes in larger units.
  *

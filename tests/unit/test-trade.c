@@ -30,6 +30,8 @@ struct guest {
 	double disk_ns;
 	/* Pages that the guest can give up or take in one window. */
 	uint64_t speed;
+	/* Pages of DRAM that the guest cannot give up. */
+	uint64_t keeps;
 	/* Faults per second that the guest reports; 0: it reports the true number. */
 	double faults;
 	uint64_t rnd;
@@ -110,8 +112,11 @@ static void window(struct guest *g)
 	uint64_t left = g->speed;
 
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
-		uint64_t a = g->w.actual[i], r = g->trader.requested[i];
-		uint64_t by = a > r ? a - r : r - a;
+		uint64_t a = g->w.actual[i], r = g->trader.requested[i], by;
+
+		if (i == HMEM_DRAM && r < g->keeps)
+			r = g->keeps;
+		by = a > r ? a - r : r - a;
 
 		by = by < left ? by : left;
 		by -= by % g->trader.unit[i];
@@ -255,6 +260,35 @@ static void stuck_guests_are_given_up(void **state)
 	}
 }
 
+/* A guest that can give up only a part of the memory trades that part. */
+static void parts_are_traded(void **state)
+{
+	const struct hmem_ledger_entry *e;
+	struct guest g;
+
+	(void)state;
+	begin(&g, GIB, 3 * GIB, 4, 80e3);
+	host_hot_set(&g.load, 6 * GIB, 6 * GIB, 1);
+	g.keeps = GIB - 20000;
+	while (!g.ledger.last)
+		window(&g);
+	e = hmem_ledger_find(&g.ledger, 1);
+	assert_true(e->given > 20000);
+	while (e->state == HMEM_TRADE_MOVES || e->state == HMEM_TRADE_WATCHED)
+		window(&g);
+	assert_int_equal(e->state, HMEM_TRADE_KEPT);
+	assert_int_equal(e->given, 20000);
+	assert_int_equal(e->taken, 80000);
+	assert_int_equal(g.w.actual[HMEM_NVM], 3 * GIB + 80000);
+	assert_true(e->measured_ns > 0);
+	/* Later trades, for which the guest gives up nothing, change nothing. */
+	windows(&g, 100);
+	assert_true(g.ledger.last > 1);
+	assert_int_equal(hmem_ledger_find(&g.ledger, 2)->state, HMEM_TRADE_GIVEN_UP);
+	assert_int_equal(g.w.actual[HMEM_DRAM], g.keeps);
+	assert_int_equal(g.w.actual[HMEM_NVM], 3 * GIB + 80000);
+}
+
 /*
  * Guests do what is requested, partly, or not at all, or lie, at random: the cost of the VM
  * never exceeds its budget.
@@ -347,6 +381,7 @@ int main(void)
 		cmocka_unit_test(unused_memory_becomes_dram),
 		cmocka_unit_test(losses_are_undone),
 		cmocka_unit_test(stuck_guests_are_given_up),
+		cmocka_unit_test(parts_are_traded),
 		cmocka_unit_test(costs_stay_the_same),
 		cmocka_unit_test(the_ledger_says_why),
 		cmocka_unit_test(the_ledger_is_bounded),
