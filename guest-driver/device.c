@@ -64,6 +64,8 @@ static bool hmem_hint_buf_run(struct hmem *hm,
 	mutex_lock(&hm->moving);
 	hmem_batch_run(hm, num);
 	mutex_unlock(&hm->moving);
+	if (hm->resize)
+		hmem_resize_room(hm);
 	if (hm->result_buf)
 		hmem_result_send(hm, true);
 	return true;

@@ -437,6 +437,8 @@ void hmem_resize_stop(struct hmem *hm);
 void hmem_resize_release(struct hmem *hm);
 /* The device's configuration has changed. */
 void hmem_resize_changed(struct hmem *hm);
+/* A batch has ended: give up the memory that is free now because pages have left a tier. */
+void hmem_resize_room(struct hmem *hm);
 /* Memory hotplug is about to take @nr pages from @pfn on offline: take them back.  Sleeps. */
 void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr);
 void hmem_resize_callback(struct virtqueue *vq);

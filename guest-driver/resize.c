@@ -672,6 +672,30 @@ void hmem_resize_changed(struct hmem *hm)
 }
 
 /*
+ * In a guest that is short of memory, free pages are soon used again, so the worker must not
+ * wait until its next try is due.
+ */
+void hmem_resize_room(struct hmem *hm)
+{
+	struct hmem_resize *rs = hm->resize;
+	bool room = false;
+	unsigned int tier;
+
+	mutex_lock(&rs->lock);
+	for (tier = 0; tier < hm->num_tiers; tier++) {
+		struct hmem_resize_tier *t = &rs->tiers[tier];
+
+		if (t->why != VIRTIO_HMEM_WHY_NODE_FULL || hm->room[tier] <= 0)
+			continue;
+		t->hold = jiffies;
+		room = true;
+	}
+	mutex_unlock(&rs->lock);
+	if (room)
+		hmem_resize_changed(hm);
+}
+
+/*
  * Life cycle
  */
 

@@ -69,13 +69,12 @@ class Trades:
         assert PRICE * sizes[0] + sizes[1] <= BUDGET, sizes
         return sizes
 
-    def done(self):
-        """Has the effect of a trade been measured, and does nothing happen now?"""
+    def at_rest(self):
+        """Has the effect of a trade been measured, and is no trade under way?"""
         got = self.get()
         self.cost()
         return [t for t in got["trades"] if t["state"] == "kept"] and \
-            got["vms"][0]["state"] in ("no-trade", "patient") and \
-            got["vms"][0]["faults_per_s"] == 0
+            got["vms"][0]["state"] in ("no-trade", "patient", "holds-off")
 
 
 @test(kernels=("6.12",), timeout=1800)
@@ -98,7 +97,12 @@ def swapping_ends(rig):
     config.write_text(CONFIG.format("yes"))
     rig.daemon.ctl("reload")
     print(f"before: {before.read} pages read from swap, {before.used} used")
-    rig.daemon.wait(trades.done, "trades to end the swapping", timeout=900)
+    while True:
+        run = Run(vm, program, 2)
+        trades.cost()
+        # Other programs may read a few pages of theirs.
+        if run.read < run.used / 1000 and trades.at_rest():
+            break
     after = Run(vm, program, 20)
     print(f"after: {after.read} pages read from swap, {after.used} used")
     vm.run("touch /run/stop")
@@ -116,7 +120,7 @@ def swapping_ends(rig):
         assert (PRICE if not trade["from_tier"] else 1) * given >= \
             (PRICE if not trade["to_tier"] else 1) * taken, trade
     kept = [t for t in ledger if t["state"] == "kept"]
-    assert kept[0]["measured_ns_per_s"] > 0, kept
+    assert all(t["measured_ns_per_s"] is not None for t in kept), kept
     assert kept[-1]["after_bytes"] == [s * MIB for s in sizes], (kept, sizes)
     # For each page that it reads from swap, the program uses far more pages.
     assert before.read > PAGES / 10, before.read
