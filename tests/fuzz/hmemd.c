@@ -260,7 +260,7 @@ static void send_ranges(struct input *in)
 
 static void send_state(struct input *in, uint32_t flags)
 {
-	struct hmem_link_state state = { .flags = flags, .features = UINT8_MAX };
+	struct hmem_link_state state = { .flags = flags, .features = UINT16_MAX };
 
 	send_message(in, HMEM_LINK_STATE, &state, sizeof(state));
 }
@@ -341,6 +341,8 @@ static void send_sizes(struct input *in)
 		sizes.tiers[i].free = sizes.tiers[i].actual;
 		sizes.tiers[i].why = take(in, 1) % VIRTIO_HMEM_WHY_MAX;
 	}
+	/* A guest can report any counts. */
+	memset(&sizes.paging, take(in, 1), sizeof(sizes.paging));
 	send_message(in, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
 }
 
@@ -388,6 +390,7 @@ static void request(struct input *in)
 		"{\"verb\":\"heat\",\"vm\":\"web\",\"after\":%u}",
 		"{\"verb\":\"explain\",\"vm\":\"web\",\"gfn\":%u}",
 		"{\"verb\":\"pool\"}",
+		"{\"verb\":\"trades\"}",
 		"{\"verb\":\"reload\"}",
 		"{\"verb\":\"pool\",\"set\":{\"web\":\"%u\"}}",
 	};
@@ -412,8 +415,10 @@ static void second(void)
 	for (vm = TAILQ_FIRST(&d.vms); vm; vm = next) {
 		next = TAILQ_NEXT(vm, link);
 		device_second(vm);
+		vm->traded.wanted = true;
 	}
 	pooling_second(&d);
+	trading_second(&d);
 }
 
 static void step(struct input *in)
