@@ -118,14 +118,13 @@ static void begin_burst(struct hmem_bursts *c)
 	c->looks = 0;
 	c->urgent = false;
 	c->spent_ns = 0;
-	c->blind = c->late;
 	c->missed = 0;
 	c->waited = 0;
 	c->given_up = false;
 	c->bursts++;
 }
 
-/* Decides what the next window is, after a window has ended. */
+/* Was the window that has ended a look?  Decides what comes next. */
 static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 {
 	c->looked = false;
@@ -133,18 +132,26 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 		if ((c->debt_ns <= 0 || c->urgent) && (!busy || c->waited++ >= PATIENCE))
 			begin_burst(c);
 	} else if (incomplete) {
-		c->blind = c->late;
+		/* The scan of a late tracker has not cleared all of the bits. */
+		c->requests &= ~1u;
 		if (++c->missed > BURST) {
 			c->left = 0;
 			c->given_up = true;
 		}
-	} else if (c->blind) {
-		c->blind--;
-	} else {
+	} else if (c->requests >> c->late & 1) {
 		c->looked = true;
 		c->looks++;
 		c->left--;
 	}
+}
+
+/* Are bits to be cleared?  Only if no earlier request serves the next look. */
+static bool request(struct hmem_bursts *c)
+{
+	bool clear = c->left > (c->late && (c->requests & 1));
+
+	c->requests = c->requests << 1 | clear;
+	return clear;
 }
 
 /*
@@ -185,8 +192,7 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 	advance(c, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
-	/* A late tracker clears the bits for the look after the next window. */
-	h->clear = c->left > (c->late && !c->blind);
+	h->clear = request(c);
 	c->clock_ns += window_ns;
 	if (c->looked)
 		begin_look(c, window_ns);
@@ -224,14 +230,20 @@ static double used_of_all(const struct hmem_bursts *c)
 	return used * c->parts;
 }
 
+/* The number of pages that a look at all of memory is to find used. */
+static double wanted_of_all(const struct hmem_pages *p)
+{
+	return hmem_pages_present(p, 0) / (double)USED;
+}
+
 /* Sets the length of the next look. */
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
 	uint64_t most = longest(c, policy), least = c->min_ns;
-	double wanted = hmem_pages_present(p, 0) / (double)USED, ns;
+	double ns = c->look_ns *
+		    clamp(wanted_of_all(p) / (used_of_all(c) + 1), 1.0 / CHANGE, CHANGE);
 
-	ns = c->look_ns * clamp(wanted / (used_of_all(c) + 1), 1.0 / CHANGE, CHANGE);
 	if (c->scans && least < SCANS * c->scan_ns)
 		least = SCANS * c->scan_ns;
 	if (most < least)
@@ -270,26 +282,24 @@ static bool may_be_ahead(const struct hmem_bursts *c)
 }
 
 /*
- * The look was more than twice too long: most pages in use were used in it, so it told little,
- * and cost much.  The burst goes on with shorter looks, as if it began now.  If it is about all
- * of memory, the guest has begun to work, and what is known of its pages is of no use: so the
- * burst is like the first one.  If that cannot be paid for, it goes on at fewer pages.
+ * The look was more than twice too long: most pages in use were used in it, so it told little.
+ * If it was about all of memory, the guest has begun to work, and what is known of its pages is
+ * of no use: so the burst is like the first one.  Otherwise the burst begins anew, at fewer
+ * pages, if its looks can be @shorter.
  */
-static void restart_burst(struct hmem_bursts *c)
+static void restart_burst(struct hmem_bursts *c, bool shorter)
 {
-	c->left = c->wanted;
-	/* For the end of this look, no clearing may have been requested. */
-	c->blind = c->late;
-	if (c->ahead)
-		return;
-	if (c->parts == 1 && may_be_ahead(c)) {
+	if (c->parts == 1 && !c->ahead && may_be_ahead(c)) {
 		c->ahead = true;
-		c->left = c->wanted = BURST;
-	} else if (!c->scans && c->due_parts > c->parts) {
+		c->wanted = BURST;
+	} else if (!shorter) {
+		return;
+	} else if (!c->ahead && !c->scans && c->due_parts > c->parts) {
 		c->part *= c->due_parts / c->parts;
 		c->parts = c->due_parts;
 		c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
 	}
+	c->left = c->wanted;
 }
 
 /* Accounts for a window that has cost @cost and allows looks to take @income. */
@@ -325,8 +335,8 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);
 		set_parts(c, p);
-		if (c->left && c->look_ns < length / 2)
-			restart_burst(c);
+		if (c->left && used_of_all(c) > 2 * wanted_of_all(p))
+			restart_burst(c, c->look_ns < length);
 	}
 	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)

@@ -47,8 +47,12 @@ struct hmem_bursts {
 	struct hmem_rates rates;
 	/* Looks of this burst that are still to come, 0 in a rest; and all of them. */
 	uint32_t left, wanted;
-	/* Windows until the next look.  They only clear bits. */
-	uint32_t blind;
+	/*
+	 * Bit i: the clearing of bits was requested at the end of the window i windows ago.  A
+	 * window is a look if the bits were cleared when it began.  A late tracker clears
+	 * them at the end of the window after the request.
+	 */
+	uint32_t requests;
 	/* Windows of this burst that were no looks because they were incomplete. */
 	uint32_t missed;
 	bool given_up;
