@@ -55,6 +55,11 @@ static int set_vm_socket(struct hmem_config *c, const char *value, struct hmem_e
 	return set_text(&c->vm_socket, value, err);
 }
 
+static int set_monitor_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->monitor_socket, value, err);
+}
+
 static int set_metrics_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
 {
 	return set_text(&c->metrics_socket, value, err);
@@ -149,6 +154,7 @@ static const struct {
 	{ "max-tables", set_max_tables },
 	{ "pool", set_pool },
 	{ "prices", set_prices },
+	{ "monitor-socket", set_monitor_socket },
 	{ "metrics-socket", set_metrics_socket },
 	{ "metrics-address", set_metrics_address },
 	{ "log", set_log },
@@ -201,6 +207,7 @@ void hmem_config_free(struct hmem_config *c)
 	free(c->vms);
 	free(c->socket);
 	free(c->vm_socket);
+	free(c->monitor_socket);
 	free(c->metrics_socket);
 	free(c->metrics_address);
 }

@@ -34,7 +34,7 @@ struct hmem_vm_section {
 
 struct hmem_config {
 	/* From the section [daemon].  NULL: the default socket. */
-	char *socket, *vm_socket;
+	char *socket, *vm_socket, *monitor_socket;
 	/* Where metrics can be read; NULL: nowhere. */
 	char *metrics_socket, *metrics_address;
 	uint32_t max_vms, max_user_vms;

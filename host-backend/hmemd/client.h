@@ -16,6 +16,8 @@ struct client {
 	struct conn conn;
 	struct hmemd *d;
 	TAILQ_ENTRY(client) link;
+	/* The client may change nothing. */
+	bool monitor;
 	/* Bytes of an incomplete request that were searched for the end of the line. */
 	size_t seen;
 	/* Run the request again later: when a pass has ended, or soon. */

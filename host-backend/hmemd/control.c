@@ -95,6 +95,7 @@ static void client_closed(struct conn *c, const char *why, bool fault)
 	verb_jobs_end(client);
 	TAILQ_REMOVE(&d->clients, client, link);
 	d->num_clients--;
+	d->num_monitors -= client->monitor;
 }
 
 static void client_sent(struct conn *c)
@@ -116,30 +117,33 @@ static const struct conn_ops client_ops = {
 };
 
 /* Send an error like client_fail(), but without a client, so that hmemctl can report it. */
-static void turn_away(struct hmemd *d, int fd)
+static void turn_away(struct hmemd *d, int fd, const char *kind, unsigned int num)
 {
 	static const char answer[] =
-		"{\"error\":{\"code\":\"busy\",\"message\":\"hmemd serves %u control "
+		"{\"error\":{\"code\":\"busy\",\"message\":\"hmemd serves %u %s "
 		"clients already: end one, see hmemctl doctor\"},\"version\":1,"
 		"\"final\":true}\n";
 	char line[sizeof(answer) + 16];
 	struct ucred cred;
-	int len = snprintf(line, sizeof(line), answer, HMEM_MAX_CLIENTS);
+	int len = snprintf(line, sizeof(line), answer, num, kind);
 
 	conn_peer(fd, &cred);
 	(void)!send(fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
-	doorman_notes(d, &d->turned_away.clients, "a control client (process %d of user "
-		      "%d): %u are connected", (int)cred.pid, (int)cred.uid,
-		      d->num_clients);
+	doorman_notes(d, &d->turned_away.clients, "a %s client (process %d of user "
+		      "%d): %u are connected", kind, (int)cred.pid, (int)cred.uid, num);
 }
 
-void client_accept(struct hmemd *d, int fd)
+void client_accept(struct hmemd *d, int fd, bool monitor)
 {
 	struct client *client;
 
 	if (d->num_clients >= HMEM_MAX_CLIENTS) {
-		turn_away(d, fd);
+		turn_away(d, fd, "control", d->num_clients);
+		return;
+	}
+	if (monitor && d->num_monitors >= HMEM_MAX_MONITORS) {
+		turn_away(d, fd, "watching", d->num_monitors);
 		return;
 	}
 	client = calloc(1, sizeof(*client));
@@ -149,6 +153,7 @@ void client_accept(struct hmemd *d, int fd)
 		return;
 	}
 	client->d = d;
+	client->monitor = monitor;
 	client->waiter.conn = &client->conn;
 	client->resume_soon.take = resume;
 	client->conn.ops = &client_ops;
@@ -161,4 +166,5 @@ void client_accept(struct hmemd *d, int fd)
 	}
 	TAILQ_INSERT_TAIL(&d->clients, client, link);
 	d->num_clients++;
+	d->num_monitors += monitor;
 }

@@ -6,6 +6,6 @@
 #include "hmemd.h"
 
 /* Take over @fd, an accepted connection. */
-void client_accept(struct hmemd *d, int fd);
+void client_accept(struct hmemd *d, int fd, bool monitor);
 
 #endif /* HMEMD_CONTROL_H */

@@ -9,6 +9,7 @@ void hmemd_init(struct hmemd *d)
 		.late_ms = 10000,
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
+		.monitor_listener.fd = -1,
 		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
 	};
 	TAILQ_INIT(&d->vms);

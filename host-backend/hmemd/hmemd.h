@@ -21,6 +21,8 @@
 
 #define HMEMD_VERSION		"0.1"
 #define HMEM_MAX_CLIENTS	64u
+/* Of these, so many can be clients that may only watch, so that others have a place. */
+#define HMEM_MAX_MONITORS	32u
 
 struct vm;
 struct client;
@@ -38,7 +40,7 @@ struct hmemd {
 	/* In the order of their connection; names are unique. */
 	TAILQ_HEAD(, vm) vms;
 	TAILQ_HEAD(, client) clients;
-	unsigned int num_vms, num_clients;
+	unsigned int num_vms, num_clients, num_monitors;
 	/*
 	 * Passes over the page tables of VMs; heat queries; scans of host trackers; and the
 	 * freeing of page tables of VMs that have gone.
@@ -58,6 +60,8 @@ struct hmemd {
 	struct hmem_config config;
 	/* Where hmemd listens. */
 	const char *vm_socket, *control_socket;
+	/* NULL: there is no socket for clients that may only watch. */
+	const char *monitor_socket;
 	/* A running guest that has answered no hint for this long is late. */
 	unsigned int late_ms;
 	/* The fault of the last VM that was dropped. */
@@ -65,7 +69,7 @@ struct hmemd {
 	struct turned_away turned_away;
 	struct events events;
 
-	struct listener vm_listener, control_listener;
+	struct listener vm_listener, control_listener, monitor_listener;
 	struct http http;
 	struct closer closer;
 	struct io second;

@@ -24,8 +24,8 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 /* Long options without a letter; those that the configuration has come first. */
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
-	OPT_PRICES, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT,
-	OPT_LATE,
+	OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG,
+	OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
 };
 
 static const struct argp_option options[] = {
@@ -50,6 +50,8 @@ static const struct argp_option options[] = {
 	  "Most memory that one VM may have (16T)", 0 },
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
 	  "Most memory for the page tables of all VMs (a 32nd of the host's memory)", 0 },
+	{ "monitor-socket", OPT_MONITOR_SOCKET, "PATH", 0,
+	  "Control socket for clients that may watch, and change nothing", 0 },
 	{ "metrics-socket", OPT_METRICS_SOCKET, "PATH", 0,
 	  "Socket for metrics in the format of Prometheus, over HTTP", 0 },
 	{ "metrics-address", OPT_METRICS_ADDRESS, "IP:PORT", 0,
@@ -75,7 +77,7 @@ static const char *config_key(int key)
 {
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
-		"prices", "metrics-socket", "metrics-address",
+		"prices", "monitor-socket", "metrics-socket", "metrics-address",
 	};
 
 	switch (key) {
@@ -163,6 +165,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 	http_second(&d->http);
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
+	listener_resume(&d->monitor_listener);
 	arm_second(d);
 }
 
@@ -246,7 +249,12 @@ static void accept_vm(void *user, int fd)
 
 static void accept_client(void *user, int fd)
 {
-	client_accept(user, fd);
+	client_accept(user, fd, false);
+}
+
+static void accept_monitor(void *user, int fd)
+{
+	client_accept(user, fd, true);
 }
 
 /* Close all connections, and wait until the kernel uses no buffer any more. */
@@ -257,6 +265,7 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 	/* Stop listening first, or peers that reconnect would keep hmemd here. */
 	listener_shut(&d->vm_listener);
 	listener_shut(&d->control_listener);
+	listener_shut(&d->monitor_listener);
 	while (!TAILQ_EMPTY(&d->clients))
 		conn_drop((struct conn *)TAILQ_FIRST(&d->clients), false,
 			  "hmemd stops");
@@ -270,7 +279,7 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 }
 
 /* The paths of the sockets stay the same when the configuration is read again. */
-static char vm_path[256], control_path[256];
+static char vm_path[256], control_path[256], monitor_path[256];
 
 /* Listen on the socket that systemd has passed as @name; or on @path, or a default. */
 static int listen_on(struct hmemd *d, struct listener *l, const char *name, const char *path,
@@ -292,6 +301,16 @@ static int listen_on(struct hmemd *d, struct listener *l, const char *name, cons
 		snprintf(buf, sizeof(vm_path), "%s/%s.sock", dir, name);
 	}
 	return listener_open(l, &d->loop, buf, mode, accept, d, err);
+}
+
+/* Listen for clients that may only watch, if that is configured. */
+static int listen_for_monitors(struct hmemd *d, struct hmem_err *err)
+{
+	if (!d->config.monitor_socket && service_socket("monitor", 0) < 0)
+		return 0;
+	d->monitor_socket = monitor_path;
+	return listen_on(d, &d->monitor_listener, "monitor", d->config.monitor_socket,
+			 monitor_path, 0660, accept_monitor, err);
 }
 
 int main(int argc, char **argv)
@@ -328,6 +347,8 @@ int main(int argc, char **argv)
 		ret = listen_on(&d, &d.vm_listener, "vm", d.config.vm_socket, vm_path, 0660,
 				accept_vm, &err);
 	if (!ret)
+		ret = listen_for_monitors(&d, &err);
+	if (!ret)
 		ret = http_start(&d.http, &d, &err);
 	if (ret < 0)
 		goto fail;
@@ -348,6 +369,8 @@ fail:
 	listener_shut(&d.vm_listener);
 	listener_shut(&d.control_listener);
 	http_stop(&d.http);
+	listener_shut(&d.monitor_listener);
+	listener_close(&d.monitor_listener);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
 	policy_store_free(&d.policies);

@@ -468,6 +468,39 @@ static double pool_state(const struct vm *vm, unsigned int why)
 	return vm->pooled.is_member ? vm->pooled.member.why == why : NAN;
 }
 
+/* --- trades, and what the guest reads again for lack of memory --- */
+
+static double trades(const struct hmemd *d)
+{
+	return d->trading.ledger.last;
+}
+
+static double trade_state(const struct vm *vm, unsigned int why)
+{
+	return vm->traded.why == why;
+}
+
+/* A count of the guest's driver, if the driver reports what the guest reads again. */
+static double paging(const struct vm *vm, double count)
+{
+	return vm->state.features >> VIRTIO_HMEM_F_PAGING & 1 ? count : NAN;
+}
+
+static double swapped_in(const struct vm *vm)
+{
+	return paging(vm, vm->sizes.paging.swapped_in);
+}
+
+static double refaulted(const struct vm *vm)
+{
+	return paging(vm, vm->sizes.paging.refaulted);
+}
+
+static double paging_wait(const struct vm *vm)
+{
+	return paging(vm, vm->sizes.paging.wait_ns / 1e9);
+}
+
 /* --- writing --- */
 
 /* A label's value: UTF-8, with backslash, quote and newline escaped. */
@@ -592,10 +625,16 @@ static const char *pool_state_name(unsigned int i)
 	return hmem_pool_why_word(i);
 }
 
+static const char *trade_state_name(unsigned int i)
+{
+	return trading_why_word(i);
+}
+
 static const struct by by_tier = { "tier", tier_name, 0 };
 static const struct by by_reason = { "reason", hmem_reason_name, VIRTIO_HMEM_R_MAX };
 static const struct by by_reject = { "reason", reject_name, HMEM_LINK_REJECT_INVALID };
 static const struct by by_pool_state = { "state", pool_state_name, HMEM_POOL_WHYS };
+static const struct by by_trade_state = { "state", trade_state_name, TRADING_WHYS };
 
 static const struct metric metrics[] = {
 	{ "hmem_daemon_info", "The version of hmemd.", .info = hmemd_info },
@@ -741,6 +780,18 @@ static const struct metric metrics[] = {
 	{ "hmem_pool_credit_byte_seconds",
 	  "DRAM that the VM has lent, less what it has borrowed, times the time.",
 	  .vm = credit },
+
+	{ "hmem_trades_total", "Trades of DRAM for NVM that were begun.", true, .all = trades },
+	{ "hmem_trade_state", "1: what the VM's trader does, or why it does nothing.",
+	  .vm_by = trade_state, .by = &by_trade_state },
+	{ "hmem_swapped_in_pages_total", "Pages that the guest read from its swap, if known.",
+	  true, .vm = swapped_in },
+	{ "hmem_refaulted_pages_total",
+	  "Pages of files that the guest read again for lack of memory, if known.", true,
+	  .vm = refaulted },
+	{ "hmem_paging_wait_seconds_total",
+	  "Time that the guest waited for what it read again, if known.", true,
+	  .vm = paging_wait },
 };
 
 char *metrics_text(const struct hmemd *d, size_t *len)

@@ -122,7 +122,9 @@ int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err
 		return ret;
 	}
 	if (differs(d->config.socket, d->control_socket) ||
-	    differs(d->config.vm_socket, d->vm_socket) || http_differs(&d->http, &d->config))
+	    differs(d->config.vm_socket, d->vm_socket) ||
+	    differs(d->config.monitor_socket, d->monitor_socket ? d->monitor_socket : "") ||
+	    http_differs(&d->http, &d->config))
 		log_msg(LOG_WARN, "the configuration has other sockets: start hmemd again to "
 			"have it listen there");
 	events_tell(&d->events, LOG_INFO, "reloaded", NULL, by,

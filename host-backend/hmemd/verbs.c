@@ -177,31 +177,44 @@ static void do_reload(struct client *client, json *req)
 static const struct {
 	const char *name;
 	void (*run)(struct client *client, json *req);
+	/* The verb changes something, whatever the request is. */
+	bool changes;
 } verbs[] = {
-	{ "info", do_info },
-	{ "list", do_list },
-	{ "status", do_status },
-	{ "stats", do_stats },
-	{ "heat", verb_heat },
-	{ "policy", do_policy },
-	{ "migrate", verb_migrate },
-	{ "jobs", verb_jobs },
-	{ "cancel", verb_cancel },
-	{ "resize", verb_resize },
-	{ "pool", verb_pool },
-	{ "trades", verb_trades },
-	{ "explain", verb_explain },
-	{ "events", verb_events },
-	{ "history", verb_history },
-	{ "reload", do_reload },
+	{ "info", do_info, false },
+	{ "list", do_list, false },
+	{ "status", do_status, false },
+	{ "stats", do_stats, false },
+	{ "heat", verb_heat, false },
+	{ "policy", do_policy, false },
+	{ "migrate", verb_migrate, true },
+	{ "jobs", verb_jobs, false },
+	{ "cancel", verb_cancel, true },
+	{ "resize", verb_resize, true },
+	{ "pool", verb_pool, false },
+	{ "trades", verb_trades, false },
+	{ "explain", verb_explain, false },
+	{ "events", verb_events, false },
+	{ "history", verb_history, false },
+	{ "reload", do_reload, true },
 };
+
+/* Other verbs change something only with "set" or "reset". */
+static bool changes(size_t verb, json *req)
+{
+	return verbs[verb].changes || json_get(req, "set", json_type_object) ||
+	       json_get_flag(req, "reset");
+}
 
 bool verbs_run(struct client *client, const char *name, json *req)
 {
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(name, verbs[i].name))
 			continue;
-		verbs[i].run(client, req);
+		if (client->monitor && changes(i, req))
+			client_fail(client, "denied", "this socket is for watching only: use "
+				    "hmemd's control socket, %s", client->d->control_socket);
+		else
+			verbs[i].run(client, req);
 		return true;
 	}
 	return false;

@@ -152,6 +152,11 @@ static void run(void)
 	}
 }
 
+static void accept_client(struct hmemd *to, int fd)
+{
+	client_accept(to, fd, false);
+}
+
 static int pair(void (*accept)(struct hmemd *d, int fd))
 {
 	int fds[2];
@@ -401,7 +406,7 @@ static void request(struct input *in)
 
 	len = snprintf(text, sizeof(text), form, n[0], n[1], n[2]);
 	if (client < 0)
-		client = pair(client_accept);
+		client = pair(accept_client);
 	send_raw(client, text, len);
 	send_raw(client, "\n", 1);
 }
@@ -459,7 +464,7 @@ static void step(struct input *in)
 		break;
 	case 13:
 		if (client < 0)
-			client = pair(client_accept);
+			client = pair(accept_client);
 		send_bytes(in, client);
 		break;
 	case 14:
