@@ -335,7 +335,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);
 		set_parts(c, p);
-		if (c->left && used_of_all(c) > 2 * wanted_of_all(p))
+		if ((c->left || c->ahead) && used_of_all(c) > 2 * wanted_of_all(p))
 			restart_burst(c, c->look_ns < length);
 	}
 	/* The first plan may require another burst, so do not rest yet. */

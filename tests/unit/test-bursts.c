@@ -439,6 +439,21 @@ static void long_scans_end(void **state)
 	assert_true(r->bursts.ahead);
 }
 
+/* The last look of a burst can be too long, too: the burst does not end with it. */
+static void last_looks_do_not_count(void **state)
+{
+	struct rules *r = *state;
+
+	until_burst(r);
+	while (r->bursts.left > 1)
+		window(r, 0, 0);
+	assert_int_equal(r->bursts.look_ns, 1000000000);
+	window(r, TIER0, 0);
+	assert_true(r->bursts.looked);
+	assert_int_equal(r->bursts.left, 8);
+	assert_in_range(r->bursts.look_ns, 333000000, 334000000);
+}
+
 /* Parts of different widths take turns, too, and none is left out. */
 static void widths_change(void **state)
 {
@@ -642,6 +657,7 @@ int main(void)
 		RULE(long_looks_do_not_count_in_debt),
 		RULE(long_looks_do_not_count_with_scans),
 		RULE(long_scans_end),
+		RULE(last_looks_do_not_count),
 		RULE(turns),
 		RULE(incomplete_scans_are_no_looks),
 		RULE(all_scans_incomplete),
