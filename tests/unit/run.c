@@ -183,6 +183,8 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
 		/* hmemctl may exit early without freeing memory: no leak check. */
 		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* A shell makes the commands that it runs in the background ignore SIGINT. */
+		signal(SIGINT, SIG_DFL);
 		dup2(null, STDIN_FILENO);
 		if (c->to)
 			dup2(open(c->to, O_WRONLY), out[1]);
