@@ -447,8 +447,10 @@ void hmem_resize_callback(struct virtqueue *vq);
 
 /* Can this kernel count? */
 bool hmem_paging_possible(void);
-/* Read the counts.  @events: room for NR_VM_EVENT_ITEMS.  Sleeps. */
+/* Read the counts except @paging->swapped.  @events: room for NR_VM_EVENT_ITEMS.  Sleeps. */
 void hmem_paging_read(struct virtio_hmem_paging *paging, unsigned long *events);
+/* Set @paging->swapped.  The more processes the guest has, the longer this takes. */
+void hmem_paging_count_swapped(struct virtio_hmem_paging *paging);
 
 /* queue.c */
 

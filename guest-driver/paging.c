@@ -26,10 +26,10 @@ bool hmem_paging_possible(void)
 }
 
 /*
- * Pages of processes that are in swap.  The kernel exports no count of all pages in swap,
- * so pages of tmpfs are missing.
+ * Count the pages of processes that are in swap.  The kernel exports no count of all pages in
+ * swap, so pages of tmpfs are missing.  This visits all processes, so it is only for a report.
  */
-static u64 hmem_swapped(void)
+void hmem_paging_count_swapped(struct virtio_hmem_paging *paging)
 {
 	struct task_struct *process, *t;
 	u64 nr = 0;
@@ -50,7 +50,7 @@ static u64 hmem_swapped(void)
 		}
 	}
 	rcu_read_unlock();
-	return nr;
+	paging->swapped = cpu_to_le64(nr);
 }
 
 /* Time for which processors were idle while a task waited for storage, in ns. */
@@ -71,12 +71,10 @@ static u64 hmem_wait_ns(void)
 
 void hmem_paging_read(struct virtio_hmem_paging *paging, unsigned long *events)
 {
-	memset(paging, 0, sizeof(*paging));
 #if defined(CONFIG_VM_EVENT_COUNTERS) && defined(CONFIG_SWAP)
 	all_vm_events(events);
 	paging->swapped_in = cpu_to_le64(events[PSWPIN]);
 	paging->refaulted = cpu_to_le64(global_node_page_state(WORKINGSET_REFAULT_FILE));
-	paging->swapped = cpu_to_le64(hmem_swapped());
 	paging->read = cpu_to_le64(events[PGPGIN] / HMEM_SECTORS_PER_PAGE);
 	paging->wait_ns = cpu_to_le64(hmem_wait_ns());
 #endif

@@ -304,18 +304,21 @@ static void hmem_report_work(struct work_struct *work)
 					      report_work);
 	struct virtio_hmem_paging last = rs->paging;
 	unsigned int tier;
-	bool paged;
+	bool news;
 
 	hmem_paging_read(&rs->paging, rs->events);
-	paged = rs->paging.swapped_in != last.swapped_in ||
-		rs->paging.refaulted != last.refaulted;
-	for (tier = 0; tier < rs->hm->num_tiers && !hmem_stopping(rs->hm); tier++) {
+	news = rs->paging.swapped_in != last.swapped_in ||
+	       rs->paging.refaulted != last.refaulted;
+	for (tier = 0; tier < rs->hm->num_tiers && !news; tier++) {
 		unsigned long free = hmem_node_free(rs->hm->tier_nid[tier], NULL);
 		unsigned long told = READ_ONCE(rs->tiers[tier].told_free);
 
-		if (paged || max(free, told) - min(free, told) >= HMEM_HUGE_PAGES)
-			hmem_report(rs, tier);
+		news = max(free, told) - min(free, told) >= HMEM_HUGE_PAGES;
 	}
+	if (news)
+		hmem_paging_count_swapped(&rs->paging);
+	for (tier = 0; tier < rs->hm->num_tiers && news && !hmem_stopping(rs->hm); tier++)
+		hmem_report(rs, tier);
 	if (!READ_ONCE(rs->hm->stop))
 		queue_delayed_work(rs->wq, &rs->report_work, HMEM_REPORT_TIME);
 }
@@ -575,8 +578,10 @@ static void hmem_set_why(struct hmem_resize *rs, unsigned int tier, u8 why)
 	if (!news)
 		return;
 	/* Takes the lock for CPU hotplug, which comes before @rs->lock in the notifiers. */
-	if (virtio_has_feature(rs->hm->vdev, VIRTIO_HMEM_F_PAGING))
+	if (virtio_has_feature(rs->hm->vdev, VIRTIO_HMEM_F_PAGING)) {
 		hmem_paging_read(&rs->paging, rs->events);
+		hmem_paging_count_swapped(&rs->paging);
+	}
 	hmem_report(rs, tier);
 }
 
@@ -688,6 +693,7 @@ void hmem_resize_room(struct hmem *hm)
 		if (t->why != VIRTIO_HMEM_WHY_NODE_FULL || hm->room[tier] <= 0)
 			continue;
 		t->hold = jiffies;
+		t->retry = HMEM_RETRY_MIN;
 		room = true;
 	}
 	mutex_unlock(&rs->lock);
