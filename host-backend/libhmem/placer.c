@@ -84,6 +84,7 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots)
 	hmem_plan_clear(&p->plan);
 	/* The knowledge which bits are set is lost: find out in a rest. */
 	p->bursts.left = 0;
+	p->bursts.requests = 0;
 	return true;
 }
 
