@@ -113,7 +113,8 @@ static const struct argp history_argp = {
 	.doc = "Print what has moved in a VM, when and why."
 	       "\vThere is one line for each plan of the policy, and for each job, with the pages "
 	       "that were promoted and demoted, those that stayed, and the reason for most of "
-	       "these.  A job after \"room\" makes room in a tier that is to get smaller.  hmemd keeps the last 128.",
+	       "these.  A job after \"room\" makes room in a tier that is to get smaller.  "
+	       "hmemd keeps the last 128.",
 	.children = global_argp,
 };
 

@@ -261,7 +261,8 @@ void batches_second(struct vm *vm)
 		return;
 	vm->told_late = true;
 	vm_tell(vm, LOG_WARN, "late", NULL, "the guest's driver has not answered for %" PRIu64
-		" s, %" PRIu32 " batches are under way: see the guest's log", batches_oldest_ms(vm) / 1000, vm->num_under_way);
+		" s, %" PRIu32 " batches are under way: see the guest's log",
+		batches_oldest_ms(vm) / 1000, vm->num_under_way);
 }
 
 /* The sent hint that a result is for; NULL: none is, or the frames had a result before. */

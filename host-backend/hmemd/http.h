@@ -4,9 +4,9 @@
  *
  * libmicrohttpd reads the requests and sends the answers, in hmemd's thread: the loop waits
  * for the library's epoll descriptor and calls the library when there is something to do, so
- * no client can delay a VM.  A connection has one request and a limited time, and the clients
+ * hmemd waits for no client.  A connection has one request and a limited time, and the clients
  * of one second get the same text, so that a client can neither keep a place nor keep hmemd
- * busy.
+ * busy.  Making the text is one step, which takes about 0.1 ms per VM.
  */
 #ifndef HMEMD_HTTP_H
 #define HMEMD_HTTP_H

@@ -87,7 +87,7 @@ static void look_at(struct vm *vm)
 	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
 		   (vm->d->config.pool && !can_resize(vm));
 	/* The trader alone resizes a VM that trades. */
-	if (vm->d->config.pool && vm->traded.wanted) {
+	if (vm->d->config.pool && vm->traded.wanted && vm->traded.begun) {
 		m->actual[0] = trading_claim(vm, m->actual[0]);
 		m->fixed = true;
 	}
@@ -152,7 +152,7 @@ void pooling_second(struct hmemd *d)
 		if (!vm_ready(vm))
 			continue;
 		join(vm);
-		others += vm->pooled.is_member ? 0 : has(vm);
+		others += vm->pooled.is_member ? 0 : trading_claim(vm, has(vm));
 	}
 	/* VMs outside the pool have DRAM as well, which is not the pool's. */
 	if (p->pool.config.capacity[0] > others)

@@ -19,7 +19,8 @@ static void log_state(struct vm *vm, uint32_t old, bool was_ready)
 
 	if (diff & HMEM_LINK_DRIVER_OK)
 		vm_tell(vm, LOG_INFO, !was_ready ? NULL :
-			now & HMEM_LINK_DRIVER_OK ? "driver-up" : "driver-gone", NULL, "driver %s", now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
+			now & HMEM_LINK_DRIVER_OK ? "driver-up" : "driver-gone", NULL,
+			"driver %s", now & HMEM_LINK_DRIVER_OK ? "at work" : "gone");
 	if (diff & HMEM_LINK_MIGRATING)
 		vm_tell(vm, LOG_INFO, "migration", NULL, "live migration %s",
 			now & HMEM_LINK_MIGRATING ? "begins" : "is over");
@@ -29,7 +30,8 @@ static void log_state(struct vm *vm, uint32_t old, bool was_ready)
 	}
 	if (diff & HMEM_LINK_VM_RUNNING)
 		vm_tell(vm, LOG_DEBUG, !was_ready ? NULL :
-			now & HMEM_LINK_VM_RUNNING ? "running" : "paused", NULL, "%s", now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
+			now & HMEM_LINK_VM_RUNNING ? "running" : "paused", NULL,
+			"%s", now & HMEM_LINK_VM_RUNNING ? "running" : "paused");
 	if (diff & HMEM_LINK_SCAN_LATE)
 		vm_tell(vm, LOG_DEBUG, now & HMEM_LINK_SCAN_LATE ? "scan-late" : "scan-in-time",
 			NULL, now & HMEM_LINK_SCAN_LATE ? "a scan takes longer than a window" :

@@ -41,7 +41,10 @@ static enum trading_why obstacle(const struct vm *vm)
 		return TRADING_NO_DRIVER;
 	if (!(vm->state.features >> VIRTIO_HMEM_F_PAGING & 1))
 		return TRADING_NO_PAGING;
-	return vm->pooled.member.worth ? TRADING_NO_TRADE : TRADING_UNKNOWN;
+	/* A trade that has begun goes on without. */
+	if (!vm->pooled.member.worth && !vm->traded.trader.entry && !vm->traded.trader.returns)
+		return TRADING_UNKNOWN;
+	return TRADING_NO_TRADE;
 }
 
 static bool is_settled(const struct vm *vm)
@@ -167,13 +170,24 @@ static void trade(struct vm *vm)
 		request(vm, i);
 }
 
+/*
+ * May a trader begin?  The pool does not resize a VM that trades, so the VM must not have more
+ * than its share, of which other VMs can have a guarantee.
+ */
+static bool may_begin(const struct vm *vm)
+{
+	return is_settled(vm) &&
+	       (!vm->d->config.pool ||
+		frames_of(vm->sizes.tiers[HMEM_DRAM].actual) <= vm->pooled.member.share);
+}
+
 static void second(struct vm *vm)
 {
 	struct traded *t = &vm->traded;
 	uint64_t now = vm_now(vm);
 
 	t->why = obstacle(vm);
-	if (t->why == TRADING_NO_TRADE && !t->begun && !is_settled(vm))
+	if (t->why == TRADING_NO_TRADE && !t->begun && !may_begin(vm))
 		t->why = TRADING_UNSETTLED;
 	if (t->why != TRADING_NO_TRADE) {
 		t->last_ms = 0;
@@ -206,14 +220,17 @@ void trading_second(struct hmemd *d)
 
 void trading_forget(struct vm *vm)
 {
-	hmem_trade_leave(&vm->traded.trader, &vm->d->trading.ledger);
+	if (hmem_trade_leave(&vm->traded.trader, &vm->d->trading.ledger)) {
+		for (uint32_t i = 0; i < HMEM_TRADED_TIERS; i++)
+			request(vm, i);
+	}
 	vm->traded.begun = false;
 	vm->traded.last_ms = 0;
 }
 
 void trading_remove(struct vm *vm)
 {
-	trading_forget(vm);
+	hmem_trade_leave(&vm->traded.trader, &vm->d->trading.ledger);
 }
 
 void trading_configure(struct vm *vm, const struct hmem_vm_config *config)

@@ -59,7 +59,10 @@ struct traded {
 /* The configuration was read, or the VM has sent HELLO. */
 void trading_configure(struct vm *vm, const struct hmem_vm_config *config);
 
-/* Somebody else resizes the VM: the trader begins again, with what the VM then costs. */
+/*
+ * Somebody else is about to resize the VM: the VM gets back what a trade that is half done has
+ * taken from it, and the trader begins again, with what the VM then costs.
+ */
 void trading_forget(struct vm *vm);
 
 /* The VM disconnects. */

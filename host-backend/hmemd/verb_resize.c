@@ -62,8 +62,8 @@ void verb_resize(struct client *client, json *req)
 	if (!json_get_flag(req, "dry_run")) {
 		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRIu32 ": %" PRIu64
 			" bytes requested", resize.tier, resize.bytes);
-		vm->sizes.tiers[tier].requested = bytes;
 		trading_forget(vm);
+		vm->sizes.tiers[tier].requested = bytes;
 		vm_send(vm, HMEM_LINK_RESIZE, &resize, sizeof(resize));
 	}
 	o = json_object_new_object();

@@ -257,8 +257,8 @@ struct hmem_link_tick_done {
 };
 
 /*
- * Sizes of all tiers, in bytes, and paging.  The device sends SIZES after changes, at most once in 10 ms
- * of guest time, and in answer to each RESIZE.  Until the first SIZES of a connection, the
+ * Sizes of all tiers, in bytes, and paging.  The device sends SIZES after changes, at most once
+ * in 10 ms of guest time, and in answer to each RESIZE.  Until the first SIZES of a connection, the
  * requested and the actual size of each tier are the size of its memory.
  */
 struct hmem_link_size {
@@ -268,7 +268,6 @@ struct hmem_link_size {
 	uint32_t why;		/* VIRTIO_HMEM_WHY_*: why requested and actual differ */
 	uint32_t padding;
 };
-
 
 /*
  * What the guest had to read because it had too little memory, by its driver's last report:

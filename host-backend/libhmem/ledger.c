@@ -42,7 +42,7 @@ const char *hmem_trade_state(enum hmem_trade_state state)
 		[HMEM_TRADE_KEPT] = "kept",
 		[HMEM_TRADE_UNDONE] = "undone: the trade was a loss",
 		[HMEM_TRADE_GIVEN_UP] = "given up: the guest did not give up its memory",
-		[HMEM_TRADE_LEFT] = "unknown: the VM has gone",
+		[HMEM_TRADE_LEFT] = "unknown: the VM went, or its sizes or prices were changed",
 	};
 
 	return words[state];

@@ -19,7 +19,7 @@ enum hmem_trade_state {
 	HMEM_TRADE_KEPT,	/* the trade was not a loss */
 	HMEM_TRADE_UNDONE,	/* the trade was a loss: the VM has its memory back */
 	HMEM_TRADE_GIVEN_UP,	/* the guest did not give up the memory */
-	HMEM_TRADE_LEFT,	/* the VM has gone before the effect was measured */
+	HMEM_TRADE_LEFT,	/* the VM went, or an operator changed sizes or prices */
 	HMEM_TRADE_STATES
 };
 

@@ -182,14 +182,16 @@ void hmem_trade_look(struct hmem_trader *t, const struct hmem_trade_window *w)
 
 /*
  * Request as many pages of the tier e->to as the rest of the budget pays for, beside the pages
- * of the tier e->from that the VM still has.  If the VM got memory in other ways meanwhile,
- * the budget may have no rest.
+ * of the tier e->from that the VM still has.  The VM can have got memory by itself meanwhile,
+ * for example by a reset.  It keeps what it had before the trade until it gives that up.
  */
 static void request_rest(struct hmem_trader *t, const struct hmem_trade_window *w,
 			 const struct hmem_ledger_entry *e)
 {
-	t->requested[e->to] = pages_within(t, e->to,
-					   t->budget - t->price[e->from] * w->actual[e->from]);
+	uint64_t pages = pages_within(t, e->to,
+				      t->budget - t->price[e->from] * w->actual[e->from]);
+
+	t->requested[e->to] = pages > t->before[e->to] ? pages : t->before[e->to];
 }
 
 static void begin(struct hmem_trader *t, const struct hmem_trade_window *w,
@@ -237,7 +239,7 @@ static void undo(struct hmem_trader *t, const struct hmem_trade_window *w,
 		 struct hmem_ledger_entry *e, enum hmem_trade_state state)
 {
 	t->requested[e->to] = min(t->before[e->to], w->actual[e->to]);
-	t->requested[e->from] = w->actual[e->from];
+	t->requested[e->from] = min(t->before[e->from], w->actual[e->from]);
 	t->returns = true;
 	finish(t, e, state);
 }
@@ -255,6 +257,9 @@ static bool give_back(struct hmem_trader *t, const struct hmem_trade_window *w)
 
 		if (w->actual[i] < t->before[i])
 			t->requested[i] = min(pages_within(t, i, left), t->before[i]);
+		/* Never ask for less than the VM has of what it is to get back. */
+		if (w->actual[i] < t->before[i] && t->requested[i] < w->actual[i])
+			t->requested[i] = w->actual[i];
 		done &= w->actual[i] == t->before[i];
 	}
 	return done;
@@ -329,13 +334,18 @@ static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		t->stall_before = (struct hmem_trade_mean) { 0 };
 }
 
-void hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger)
+bool hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger)
 {
 	struct hmem_ledger_entry *e = hmem_ledger_find(ledger, t->entry);
+	bool half_done = t->returns || (e && e->state == HMEM_TRADE_MOVES);
 
 	if (e)
 		e->state = HMEM_TRADE_LEFT;
+	if (half_done)
+		memcpy(t->requested, t->before, sizeof(t->requested));
 	t->entry = 0;
+	t->returns = false;
+	return half_done;
 }
 
 void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,

@@ -10,7 +10,8 @@
  * As in the pool (pool.h), a trade begins once the stall that an immediate trade would have
  * saved by now is as long as the moves take.  The trader measures the stall before and after.  If
  * the trade was a loss, by more than two standard errors, the VM gets its memory back.  The VM
- * gives up memory first, and takes memory afterwards, so its cost never exceeds its budget.
+ * gives up memory first, and takes memory afterwards, so what is requested never costs more
+ * than its budget.
  * A VM that gives up only a part of the memory takes only as much as that part pays for.
  * After a trade the cost is less than one page below the budget, or less than one unit of a
  * tier whose size changes in larger units.
@@ -62,7 +63,8 @@ struct hmem_trader {
 	/*
 	 * Set by the operator.  @price: of a page of each tier; more than 0, and DRAM is not
 	 * cheaper than NVM.  @unit: the VM has whole units of so many pages.  @least, @most: the
-	 * pages of each tier that the VM may have, in whole units.  @budget: what the VM's pages may cost; hmem_trader_init() sets what they cost now.
+	 * pages of each tier that the VM may have, in whole units.  @budget: what the VM's
+	 * pages may cost; hmem_trader_init() sets what they cost now.
 	 */
 	double price[HMEM_TRADED_TIERS];
 	uint64_t unit[HMEM_TRADED_TIERS];
@@ -116,8 +118,11 @@ double hmem_trade_cost(const struct hmem_trader *t,
 /* Finds the best trade at the end of a window, without beginning one. */
 void hmem_trade_look(struct hmem_trader *t, const struct hmem_trade_window *w);
 
-/* The VM leaves: the trade under way, if there is one, has no known outcome. */
-void hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger);
+/*
+ * The trader ends: the outcome of the trade under way, if there is one, stays unknown.  Returns
+ * true if that trade is half done: @requested is then what the VM had before it.
+ */
+bool hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger);
 
 /* Decides at the end of a window what the VM is to have, and updates the ledger. */
 void hmem_trade_decide(struct hmem_trader *t, const struct hmem_trade_window *w,

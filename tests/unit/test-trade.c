@@ -290,6 +290,60 @@ static void parts_are_traded(void **state)
 }
 
 /*
+ * A guest that gets all of its memory back in the middle of a trade, as after a reset, is
+ * asked for no more than before, for nothing that it had before the trade, and gets nothing
+ * beyond its budget.
+ */
+static void a_reset_gives_nothing(void **state)
+{
+	(void)state;
+	for (unsigned int obeys = 0; obeys < 2; obeys++) {
+		struct guest g;
+
+		begin(&g, GIB, 3 * GIB, 4, 80e3);
+		host_hot_set(&g.load, 6 * GIB, 6 * GIB, 1);
+		g.speed = 0;
+		while (!g.ledger.last)
+			window(&g);
+		g.w.actual[HMEM_DRAM] = 2 * GIB;
+		for (unsigned int i = 0; i < 40; i++) {
+			run(&g);
+			hmem_trade_decide(&g.trader, &g.w, &g.ledger);
+			assert_true(hmem_trade_cost(&g.trader, g.trader.requested) <=
+				    g.trader.budget * (1 + 1e-9));
+			assert_in_range(g.trader.requested[HMEM_DRAM], 0, GIB);
+			assert_true(g.trader.requested[HMEM_NVM] >= 3 * GIB);
+		}
+		assert_int_equal(hmem_ledger_find(&g.ledger, 1)->state, HMEM_TRADE_GIVEN_UP);
+		/* A guest that gives up the memory then trades again. */
+		g.w.actual[HMEM_DRAM] = g.trader.requested[HMEM_DRAM];
+		g.speed = obeys ? UINT64_MAX : 0;
+		windows(&g, 100);
+		assert_true(g.ledger.last > 1);
+	}
+}
+
+/* A trade that ends half done leaves the VM with what it had before. */
+static void half_done_trades_are_undone(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	begin(&g, GIB, 3 * GIB, 4, 80e3);
+	assert_false(hmem_trade_leave(&g.trader, &g.ledger));
+	host_hot_set(&g.load, 6 * GIB, 6 * GIB, 1);
+	g.speed = 5000;
+	while (!g.ledger.last)
+		window(&g);
+	windows(&g, 2);
+	assert_true(g.w.actual[HMEM_DRAM] < GIB);
+	assert_true(hmem_trade_leave(&g.trader, &g.ledger));
+	assert_int_equal(hmem_ledger_find(&g.ledger, 1)->state, HMEM_TRADE_LEFT);
+	assert_int_equal(g.trader.requested[HMEM_DRAM], GIB);
+	assert_int_equal(g.trader.requested[HMEM_NVM], 3 * GIB);
+}
+
+/*
  * Guests do what is requested, partly, or not at all, or lie, at random: the cost of the VM
  * never exceeds its budget.
  */
@@ -382,6 +436,8 @@ int main(void)
 		cmocka_unit_test(losses_are_undone),
 		cmocka_unit_test(stuck_guests_are_given_up),
 		cmocka_unit_test(parts_are_traded),
+		cmocka_unit_test(a_reset_gives_nothing),
+		cmocka_unit_test(half_done_trades_are_undone),
 		cmocka_unit_test(costs_stay_the_same),
 		cmocka_unit_test(the_ledger_says_why),
 		cmocka_unit_test(the_ledger_is_bounded),
