@@ -285,14 +285,15 @@ static bool may_be_ahead(const struct hmem_bursts *c)
  * The look was more than twice too long: most pages in use were used in it, so it told little.
  * If it was about all of memory, the guest has begun to work, and what is known of its pages is
  * of no use: so the burst is like the first one.  Otherwise the burst begins anew, at fewer
- * pages, if its looks can be @shorter.
+ * pages, if its looks can be @shorter.  Shorter scans cost as much, so they wait for the next
+ * burst.
  */
 static void restart_burst(struct hmem_bursts *c, bool shorter)
 {
 	if (c->parts == 1 && !c->ahead && may_be_ahead(c)) {
 		c->ahead = true;
 		c->wanted = BURST;
-	} else if (!shorter) {
+	} else if (!shorter || (c->scans && !c->ahead)) {
 		return;
 	} else if (!c->ahead && !c->scans && c->due_parts > c->parts) {
 		c->part *= c->due_parts / c->parts;
