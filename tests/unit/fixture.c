@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "fixture.h"
 
@@ -22,6 +24,32 @@ void fixture_end(struct fixture *f)
 	peer_close(&f->web);
 	daemon_stop(&f->d);
 	free(f);
+}
+
+struct fixture *fixture_with_socket(const char *option, char path[64], const char *more)
+{
+	char dir[] = "/tmp/hmem-unit-XXXXXX", dashes[64];
+	const char *args[] = { dashes, path, more, NULL };
+	struct fixture *f;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, 64, "%s/socket", dir);
+	snprintf(dashes, sizeof(dashes), "--%s", option);
+	f = fixture_new(args);
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	return f;
+}
+
+void fixture_end_with_socket(struct fixture *f, const char *path)
+{
+	char name[80];
+
+	fixture_end(f);
+	assert_int_not_equal(access(path, F_OK), 0);
+	snprintf(name, sizeof(name), "%s.lock", path);
+	unlink(name);
+	*strrchr(name, '/') = '\0';
+	assert_return_code(rmdir(name), errno);
 }
 
 int fixture_setup(void **state)

@@ -23,6 +23,14 @@ struct fixture *fixture_new(const char *const *args);
 /* Stop web, if it is connected, and hmemd; both must succeed. */
 void fixture_end(struct fixture *f);
 
+/*
+ * A fixture, with web, whose hmemd also listens at a socket in a directory of its own.
+ * @option: hmemd's option for the socket, without dashes; @path: its path, which is chosen here.
+ * @more: another argument of hmemd, or NULL.  To end it, also checks that the socket has gone.
+ */
+struct fixture *fixture_with_socket(const char *option, char path[64], const char *more);
+void fixture_end_with_socket(struct fixture *f, const char *path);
+
 /* The same for cmocka, including web. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);

@@ -13,31 +13,17 @@
 /* More than hmemd serves in all. */
 #define MANY	100
 
-static char dir[] = "/tmp/hmem-unit-XXXXXX", path[64];
+static char path[64];
 
 static int setup(void **state)
 {
-	const char *args[] = { "--monitor-socket", path, NULL };
-	struct fixture *f;
-
-	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/monitor.sock", dir);
-	f = fixture_new(args);
-	peer_handshake(&f->web, f->d.vm_socket, "web");
-	*state = f;
+	*state = fixture_with_socket("monitor-socket", path, NULL);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	char lock[80];
-
-	fixture_end(*state);
-	assert_int_not_equal(access(path, F_OK), 0);
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	unlink(lock);
-	assert_return_code(rmdir(dir), errno);
+	fixture_end_with_socket(*state, path);
 	return 0;
 }
 
