@@ -3,20 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "hmemctl.h"
-
-/* A time of hmemd in the user's time zone, as strftime() writes it. */
-static const char *local_time(json *o, const char *format, char *buf, size_t size)
-{
-	time_t s = num_of(o, "time_ms") / 1000;
-	struct tm tm;
-
-	localtime_r(&s, &tm);
-	strftime(buf, size, format, &tm);
-	return buf;
-}
 
 struct events_args {
 	const char *vm;
@@ -59,7 +47,7 @@ static void print_event(json *e)
 	json *by = field(e, "by");
 	char time[32];
 
-	printf("%s  %-12s  ", local_time(e, "%F %T", time, sizeof(time)),
+	printf("%s  %-12s  ", local_time(num_of(e, "time_ms") / 1000, "%F %T", time, sizeof(time)),
 	       text_of(e, "event"));
 	if (known(e, "vm"))
 		printf("vm %s: ", text_of(e, "vm"));
@@ -67,7 +55,7 @@ static void print_event(json *e)
 	if (by)
 		printf(" (pid %s, uid %s)", text_of(by, "pid"), text_of(by, "uid"));
 	putchar('\n');
-	fflush(stdout);
+	flush_output();
 }
 
 /* Print a line of the answer, and free it.  Returns false if it was the last one. */
@@ -173,7 +161,8 @@ int cmd_history(int argc, char **argv)
 		if (known(e, "gain_ns"))
 			snprintf(gain, sizeof(gain), "%.1f ms", double_of(e, "gain_ns") / 1e6);
 		table_row(&t, (const char *[]) {
-			local_time(e, "%m-%d %T", time, sizeof(time)), cause(e, why, sizeof(why)),
+			local_time(num_of(e, "time_ms") / 1000, "%m-%d %T", time, sizeof(time)),
+			cause(e, why, sizeof(why)),
 			text_of(e, "promoted"), text_of(e, "demoted"), text_of(e, "stayed"),
 			main_reason(e), gain,
 		});

@@ -48,3 +48,12 @@ void flush_output(void)
 	/* exit() would call this function again. */
 	_exit(EXIT_ERROR);
 }
+
+const char *local_time(time_t seconds, const char *format, char *buf, size_t size)
+{
+	struct tm tm;
+
+	localtime_r(&seconds, &tm);
+	strftime(buf, size, format, &tm);
+	return buf;
+}

@@ -3,6 +3,9 @@
 #ifndef HMEMCTL_OUTPUT_H
 #define HMEMCTL_OUTPUT_H
 
+#include <stddef.h>
+#include <time.h>
+
 /* Exit status, see hmemctl(1). */
 enum {
 	EXIT_OK = 0,
@@ -21,6 +24,9 @@ void die(int status, const char *fmt, ...);
  * after each sample of a command that repeats.
  */
 void flush_output(void);
+
+/* Formats the time @seconds after 1970 in the user's time zone, as strftime() does. */
+const char *local_time(time_t seconds, const char *format, char *buf, size_t size);
 
 /*
  * Call @leave before a message, because the terminal's screen is in use.  @leave may be

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
-#include <time.h>
 
 #include "hmemctl.h"
 #include "trades.h"
@@ -13,17 +12,6 @@ static const struct argp argp = {
 	       "follow.  For a VM without trade = yes, hmemd only says which trade would pay.",
 	.children = global_argp,
 };
-
-/* The local time of @ns since 1970; JSON has the date. */
-static const char *cell_time(json *o, const char *key, char *buf, size_t size)
-{
-	time_t seconds = num_of(o, key) / 1000000000;
-	struct tm tm;
-
-	localtime_r(&seconds, &tm);
-	strftime(buf, size, "%H:%M:%S", &tm);
-	return buf;
-}
 
 /* The MiB of a tier before and after the trade: "96>72". */
 static const char *cell_change(json *o, unsigned int tier, char *buf, size_t size)
@@ -60,7 +48,9 @@ static void print_trades(json *trades)
 		char when[16], dram[32], nvm[32], faults[24], expected[24], saved[24];
 
 		table_row(&t, (const char *[]) {
-			cell_time(e, "time_ns", when, sizeof(when)), text_of(e, "vm"),
+			/* JSON has the date. */
+			local_time(num_of(e, "time_ns") / 1000000000, "%H:%M:%S", when,
+				   sizeof(when)), text_of(e, "vm"),
 			cell_change(e, 0, dram, sizeof(dram)),
 			cell_change(e, 1, nvm, sizeof(nvm)),
 			cell_number(e, "faults_per_s", 1, faults, sizeof(faults)),

@@ -717,7 +717,7 @@ static const struct metric metrics[] = {
 	{ "hmem_foreign_moves_total",
 	  "Pages that the guest moved on its own, for example by NUMA balancing.", true,
 	  .vm = foreign },
-	{ "hmem_jobs", "Jobs that move pages by hand.", .vm = jobs },
+	{ "hmem_jobs", "Jobs that move pages, by hand or to make room in a tier.", .vm = jobs },
 
 	{ "hmem_batches_total", "Batches of hints that were sent.", true, .vm = batches },
 	{ "hmem_batches_done_total", "Batches that the guest has answered.", true,
@@ -790,7 +790,7 @@ static const struct metric metrics[] = {
 	  "Pages of files that the guest read again for lack of memory, if known.", true,
 	  .vm = refaulted },
 	{ "hmem_paging_wait_seconds_total",
-	  "Time that the guest waited for what it read again, if known.", true,
+	  "Time for which processors of the guest only waited for storage, if known.", true,
 	  .vm = paging_wait },
 };
 

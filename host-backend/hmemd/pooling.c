@@ -31,15 +31,10 @@ static bool can_resize(const struct vm *vm)
 	return vm->hello.tiers[0].unit && vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
 }
 
-static uint64_t frames_of(uint64_t bytes)
-{
-	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
-}
-
 /* The frames of DRAM that the VM has. */
 static uint64_t has(const struct vm *vm)
 {
-	return vm->hello.tiers[0].unit ? frames_of(vm->sizes.tiers[0].actual) :
+	return vm->hello.tiers[0].unit ? frames_in(vm->sizes.tiers[0].actual) :
 	       vm->placer.pages.frames[0];
 }
 
@@ -47,7 +42,7 @@ static uint64_t default_guarantee(const struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
 
-	return t->unit ? frames_of(t->min) : 0;
+	return t->unit ? frames_in(t->min) : 0;
 }
 
 /* A VM that cannot be resized has no limit, so that hmemctl pool shows what would be best. */
@@ -55,7 +50,7 @@ static uint64_t default_maximum(const struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
 
-	return t->unit ? frames_of(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
+	return t->unit ? frames_in(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
 }
 
 void pooling_init_vm(struct vm *vm)
@@ -81,11 +76,9 @@ void pooling_remove(struct vm *vm)
 static void look_at(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
-	const uint32_t moves = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
 
 	m->actual[0] = has(vm);
-	m->fixed = (vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves ||
-		   (vm->d->config.pool && !can_resize(vm));
+	m->fixed = !vm_at_work(vm) || (vm->d->config.pool && !can_resize(vm));
 	/* The trader alone resizes a VM that trades. */
 	if (vm->d->config.pool && vm->traded.wanted && vm->traded.begun) {
 		m->actual[0] = trading_claim(vm, m->actual[0]);
@@ -123,7 +116,7 @@ static void resize(struct vm *vm)
 		return;
 	bytes -= bytes % t->unit;
 	bytes = bytes < t->min ? t->min : bytes > t->size ? t->size : bytes;
-	m->requested[0] = frames_of(bytes);
+	m->requested[0] = frames_in(bytes);
 	if (bytes == vm->sizes.tiers[0].requested)
 		return;
 	log_msg(LOG_INFO, "vm '%s': pool: tier 0 is to have %" PRIu64 " MiB: %s", vm->name,
@@ -145,7 +138,7 @@ void pooling_second(struct hmemd *d)
 		look_at(vm);
 		all += has(vm);
 	}
-	p->pool.config.capacity[0] = d->config.pool ? frames_of(d->config.pool) : all;
+	p->pool.config.capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
 	/* Without a pool hmemd asks no guest to change its size, so no guest can be stuck. */
 	p->pool.config.patience = d->config.pool ? p->patience : UINT_MAX;
 	TAILQ_FOREACH(vm, &d->vms, link) {
@@ -197,9 +190,9 @@ static int set_bounds(struct vm *vm, uint64_t guarantee, uint64_t maximum,
 void pooling_configure(struct vm *vm, const struct hmem_vm_config *config)
 {
 	uint64_t guarantee = config->guarantee == UINT64_MAX ? default_guarantee(vm) :
-			     frames_of(config->guarantee);
+			     frames_in(config->guarantee);
 	uint64_t maximum = config->maximum == UINT64_MAX ? default_maximum(vm) :
-			   frames_of(config->maximum);
+			   frames_in(config->maximum);
 	struct hmem_err err;
 
 	if (vm->pooled.by_hand)
@@ -228,7 +221,7 @@ static int set(struct vm *vm, const char *key, const char *value, struct hmem_er
 				 "can be set", key);
 	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
 		return -EINVAL;
-	num = frames_of(num);
+	num = frames_in(num);
 	if (!strcmp(key, "guarantee"))
 		return set_bounds(vm, num, m->maximum, err);
 	return set_bounds(vm, m->guarantee, num, err);

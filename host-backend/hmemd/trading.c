@@ -13,11 +13,6 @@
 #define SECOND_NS	UINT64_C(1000000000)
 #define MIB_FRAMES	(1u << (20 - VIRTIO_HMEM_GFN_SHIFT))
 
-static uint64_t frames_of(uint64_t bytes)
-{
-	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
-}
-
 static uint64_t realtime_ns(void)
 {
 	struct timespec ts;
@@ -29,15 +24,13 @@ static uint64_t realtime_ns(void)
 /* The reason why nothing is known of trades now; TRADING_NO_TRADE: there is none. */
 static enum trading_why obstacle(const struct vm *vm)
 {
-	const uint32_t moves = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
-
 	if (!(vm->d->config.prices[HMEM_NVM] > 0))
 		return TRADING_NO_PRICES;
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
 		if (!vm->hello.tiers[i].unit)
 			return TRADING_NO_RESIZE;
 	}
-	if ((vm->state.flags & (moves | HMEM_LINK_MIGRATING)) != moves)
+	if (!vm_at_work(vm))
 		return TRADING_NO_DRIVER;
 	if (!(vm->state.features >> VIRTIO_HMEM_F_PAGING & 1))
 		return TRADING_NO_PAGING;
@@ -65,13 +58,13 @@ static void begin(struct vm *vm)
 	uint64_t actual[HMEM_TRADED_TIERS];
 
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
-		actual[i] = frames_of(vm->sizes.tiers[i].actual);
+		actual[i] = frames_in(vm->sizes.tiers[i].actual);
 	t->begun = hmem_trader_init(&t->trader, vm->name, price, actual);
 	t->trader.move_ns = vm->pooled.member.move_ns;
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
-		t->trader.unit[i] = frames_of(vm->hello.tiers[i].unit);
-		t->trader.least[i] = frames_of(vm->hello.tiers[i].min);
-		t->trader.most[i] = frames_of(vm->hello.tiers[i].size);
+		t->trader.unit[i] = frames_in(vm->hello.tiers[i].unit);
+		t->trader.least[i] = frames_in(vm->hello.tiers[i].min);
+		t->trader.most[i] = frames_in(vm->hello.tiers[i].size);
 	}
 	/* The pool's DRAM is promised to all of its VMs: this one has its part already. */
 	if (vm->d->config.pool)
@@ -94,11 +87,11 @@ static void look_at(struct vm *vm, uint64_t now)
 	*w = (struct hmem_trade_window) {
 		.ns = (now - t->last_ms) * MS_NS, .now_ns = realtime_ns(),
 		.worth = vm->pooled.member.worth,
-		.unused = frames_of(vm->sizes.tiers[HMEM_NVM].free),
+		.unused = frames_in(vm->sizes.tiers[HMEM_NVM].free),
 	};
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
-		w->actual[i] = frames_of(vm->sizes.tiers[i].actual);
-		frames += frames_of(vm->hello.tiers[i].size);
+		w->actual[i] = frames_in(vm->sizes.tiers[i].actual);
+		frames += frames_in(vm->hello.tiers[i].size);
 	}
 	/* Counts that are less than before are those of a driver that has started again. */
 	if (t->last.read && p->swapped_in >= t->last.swapped_in &&
@@ -178,7 +171,7 @@ static bool may_begin(const struct vm *vm)
 {
 	return is_settled(vm) &&
 	       (!vm->d->config.pool ||
-		frames_of(vm->sizes.tiers[HMEM_DRAM].actual) <= vm->pooled.member.share);
+		frames_in(vm->sizes.tiers[HMEM_DRAM].actual) <= vm->pooled.member.share);
 }
 
 static void second(struct vm *vm)

@@ -143,6 +143,20 @@ static inline bool vm_ready(const struct vm *vm)
 	return vm->have_hello && vm->have_ranges && vm->have_state;
 }
 
+/* Can the driver move and resize memory?  Not while the VM is paused or migrates. */
+static inline bool vm_at_work(const struct vm *vm)
+{
+	const uint32_t works = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+
+	return (vm->state.flags & (works | HMEM_LINK_MIGRATING)) == works;
+}
+
+/* The number of frames that have so many bytes. */
+static inline uint64_t frames_in(uint64_t bytes)
+{
+	return bytes >> VIRTIO_HMEM_GFN_SHIFT;
+}
+
 /* NULL if the order of the tiers is surely right; else the doubt and what to do. */
 const char *vm_order_doubt(const struct vm *vm);
 

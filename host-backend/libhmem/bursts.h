@@ -25,7 +25,8 @@
  *
  * If a look is more than twice too long, it told little, and the burst begins anew with shorter
  * looks.  If the burst is about all of memory, the guest has begun to work, so the burst is
- * ahead of its budget like the first one.
+ * ahead of its budget like the first one.  Otherwise a burst of scans goes on as it is, because
+ * shorter scans cost as much.
  *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
