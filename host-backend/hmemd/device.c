@@ -114,6 +114,7 @@ void device_accept(struct hmemd *d, int fd)
 	vm->d = d;
 	strcpy(vm->name, "?");
 	vm->connected = loop_now();
+	vm->serial = ++d->last_serial;
 	TAILQ_INIT(&vm->jobs);
 	TAILQ_INIT(&vm->waiters);
 	windows_init(vm);

@@ -55,6 +55,7 @@ struct hmemd {
 	uint64_t started;		/* loop_now() */
 	uint64_t dropped;		/* VM connections dropped for a fault */
 	uint64_t jobs;			/* number of the last job */
+	uint64_t last_serial;		/* of the last VM */
 
 	struct settings settings;
 	struct hmem_config config;

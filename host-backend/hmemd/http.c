@@ -10,7 +10,7 @@
 #include "hmemd.h"
 #include "http.h"
 #include "log.h"
-#include "metrics.h"
+#include "metrics_text.h"
 #include "service.h"
 
 #ifdef HMEM_HTTP
@@ -22,11 +22,7 @@
 /* Memory for a request; Prometheus' requests have a few hundred bytes. */
 #define REQUEST_BYTES	8192
 
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned int status,
-			      struct MHD_Response *r)
-{
-	return MHD_queue_response(c, status, r);
-}
+static const struct document_kind *const kinds[HTTP_DOCUMENTS] = { &metrics_text };
 
 static enum MHD_Result answer_line(struct MHD_Connection *c, unsigned int status,
 				   const char *line)
@@ -41,52 +37,86 @@ static enum MHD_Result answer_line(struct MHD_Connection *c, unsigned int status
 	MHD_add_response_header(r, "Connection", "close");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(r, "Allow", "GET, HEAD");
-	ret = answer(c, status, r);
+	ret = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
 	return ret;
 }
 
-/* Make the text of this second, unless there is one. */
-static struct MHD_Response *text(struct http *h)
-{
-	uint64_t second = loop_now() / 1000;
-	size_t len;
-	char *buf;
+/* --- documents --- */
 
-	if (h->text && h->text_s == second)
-		return h->text;
-	buf = metrics_text(h->d, &len);
-	if (!buf)
-		return NULL;
-	if (h->text)
-		MHD_destroy_response(h->text);
-	h->text = MHD_create_response_from_buffer(len, buf, MHD_RESPMEM_MUST_FREE);
-	h->text_s = second;
-	if (!h->text) {
-		free(buf);
-		return NULL;
-	}
-	MHD_add_response_header(h->text, "Content-Type", METRICS_TYPE);
-	MHD_add_response_header(h->text, "Connection", "close");
-	return h->text;
+static void resume(struct http *h, struct http_connection *conn)
+{
+	conn->waits_for = NULL;
+	MHD_resume_connection(conn->mhd);
+	loop_again(&h->d->loop, &h->turn);
 }
 
+/* The text of a document is there, or lacks memory: answer those who wait for the text. */
+static void on_text(struct document *document, char *text, size_t len)
+{
+	struct http_document *doc = (void *)((char *)document -
+					     offsetof(struct http_document, document));
+	struct http *h = doc->http;
+
+	if (doc->text)
+		MHD_destroy_response(doc->text);
+	doc->text = text ? MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE) :
+		    NULL;
+	doc->text_s = doc->begun_s;
+	if (!doc->text) {
+		free(text);
+	} else {
+		MHD_add_response_header(doc->text, "Content-Type", document->kind->type);
+		MHD_add_response_header(doc->text, "Connection", "close");
+	}
+	for (unsigned int i = 0; i < HTTP_CONNECTIONS; i++) {
+		if (h->connections[i].waits_for == doc)
+			resume(h, &h->connections[i]);
+	}
+}
+
+/* Answer with the text of this second; if there is none yet, make the text and wait. */
+static enum MHD_Result answer(struct http_connection *conn, struct http_document *doc)
+{
+	uint64_t second = loop_now() / 1000;
+	bool again = conn->asked;
+
+	conn->asked = true;
+	if (doc->text && (again || doc->text_s == second))
+		return MHD_queue_response(conn->mhd, MHD_HTTP_OK, doc->text);
+	if (again)
+		return answer_line(conn->mhd, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory\n");
+	if (!doc->document.state)
+		doc->begun_s = second;
+	document_make(&doc->document);
+	conn->waits_for = doc;
+	MHD_suspend_connection(conn->mhd);
+	return MHD_YES;
+}
+
+/* --- requests --- */
+
+/* The library calls this function again after a connection was suspended. */
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *data_len, void **state)
 {
-	struct MHD_Response *r;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct http_connection *conn = info ? info->socket_context : NULL;
 	struct http *h = user;
 
 	(void)version, (void)data, (void)data_len, (void)state;
-	h->requests++;
+	if (!conn)
+		return MHD_NO;
+	h->requests += !conn->asked;
 	if (strcmp(method, "GET") && strcmp(method, "HEAD"))
 		return answer_line(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-	if (strcmp(url, "/metrics"))
-		return answer_line(c, MHD_HTTP_NOT_FOUND, "hmemd has /metrics only\n");
-	r = text(h);
-	return r ? answer(c, MHD_HTTP_OK, r) :
-		answer_line(c, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory\n");
+	for (unsigned int i = 0; i < HTTP_DOCUMENTS; i++) {
+		if (!strcmp(url, kinds[i]->path))
+			return answer(conn, &h->documents[i]);
+	}
+	return answer_line(c, MHD_HTTP_NOT_FOUND, "hmemd has /metrics only\n");
 }
 
 /* A connection has begun or ended. */
@@ -98,16 +128,19 @@ static void on_connection(void *user, struct MHD_Connection *c, void **place,
 
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
 		if (conn)
-			conn->since = 0;
+			*conn = (struct http_connection) { 0 };
 		return;
 	}
 	for (unsigned int i = 0; i < HTTP_CONNECTIONS; i++) {
 		conn = &h->connections[i];
 		if (conn->since)
 			continue;
-		conn->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->
-			connect_fd;
-		conn->since = loop_now();
+		*conn = (struct http_connection) {
+			.fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->
+				connect_fd,
+			.since = loop_now(),
+			.mhd = c,
+		};
 		*place = conn;
 		return;
 	}
@@ -153,6 +186,8 @@ static void make_room(struct http *h)
 			oldest = c;
 	}
 	shutdown(oldest->fd, SHUT_RDWR);
+	if (oldest->waits_for)
+		resume(h, oldest);
 	h->turned_away++;
 	/* The library notices, and frees the place. */
 	MHD_run(h->mhd);
@@ -212,8 +247,8 @@ static int open_library(struct http *h, struct hmem_err *err)
 
 	if (h->mhd)
 		return 0;
-	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
-				  on_request, h,
+	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+				  MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
 				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 				  MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS,
 				  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
@@ -224,6 +259,10 @@ static int open_library(struct http *h, struct hmem_err *err)
 	h->epoll_fd = info ? info->epoll_fd : -1;
 	h->io.complete = on_event;
 	h->turn.take = run;
+	for (unsigned int i = 0; i < HTTP_DOCUMENTS; i++) {
+		h->documents[i].http = h;
+		document_init(&h->documents[i].document, kinds[i], h->d, on_text);
+	}
 	if (h->epoll_fd < 0 || loop_add(&h->d->loop, &h->io) < 0) {
 		MHD_stop_daemon(h->mhd);
 		h->mhd = NULL;
@@ -286,11 +325,28 @@ void http_stop(struct http *h)
 		listener_shut(&h->listeners[i].listener);
 		listener_close(&h->listeners[i].listener);
 	}
+	for (unsigned int i = 0; i < HTTP_CONNECTIONS; i++) {
+		/* The library may not stop while a connection is suspended. */
+		if (h->connections[i].waits_for)
+			resume(h, &h->connections[i]);
+	}
 	loop_forget(&h->turn);
-	if (h->text)
-		MHD_destroy_response(h->text);
 	MHD_stop_daemon(h->mhd);
+	for (unsigned int i = 0; i < HTTP_DOCUMENTS; i++) {
+		document_stop(&h->documents[i].document);
+		if (h->documents[i].text)
+			MHD_destroy_response(h->documents[i].text);
+	}
 	h->mhd = NULL;
+}
+
+uint64_t http_slices(const struct http *h)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < HTTP_DOCUMENTS; i++)
+		sum += h->documents[i].document.slices;
+	return sum;
 }
 
 #else
@@ -320,6 +376,12 @@ void http_second(struct http *h)
 void http_stop(struct http *h)
 {
 	(void)h;
+}
+
+uint64_t http_slices(const struct http *h)
+{
+	(void)h;
+	return 0;
 }
 
 #endif /* HMEM_HTTP */

@@ -6,19 +6,22 @@
  * for the library's epoll descriptor and calls the library when there is something to do, so
  * hmemd waits for no client.  A connection has one request and a limited time, and the clients
  * of one second get the same text, so that a client can neither keep a place nor keep hmemd
- * busy.  Making the text is one step, which takes about 0.1 ms per VM.
+ * busy.  The connections of clients are suspended while their text is made, see document.h.
  */
 #ifndef HMEMD_HTTP_H
 #define HMEMD_HTTP_H
 
+#include "document.h"
 #include "listener.h"
 
 /* One Unix socket and one TCP port of the configuration, or what systemd has passed. */
 #define HTTP_LISTENERS		4u
 #define HTTP_CONNECTIONS	32u
+#define HTTP_DOCUMENTS		1u
 
 struct hmem_config;
 struct hmemd;
+struct MHD_Connection;
 struct MHD_Daemon;
 struct MHD_Response;
 
@@ -39,10 +42,18 @@ struct http {
 	struct http_connection {
 		int fd;
 		uint64_t since;
+		struct MHD_Connection *mhd;
+		/* The client has asked for a document; and is suspended until there is one. */
+		bool asked;
+		struct http_document *waits_for;
 	} connections[HTTP_CONNECTIONS];
-	/* The last text, and the second of loop_now() that the text is of. */
-	struct MHD_Response *text;
-	uint64_t text_s;
+	struct http_document {
+		struct document document;
+		struct http *http;
+		/* The last text, and the second of loop_now() in which the text was begun. */
+		struct MHD_Response *text;
+		uint64_t text_s, begun_s;
+	} documents[HTTP_DOCUMENTS];
 	uint64_t requests, turned_away;
 };
 
@@ -57,6 +68,9 @@ bool http_differs(const struct http *h, const struct hmem_config *c);
 
 /* Drop connections that have lasted too long.  Called once per second. */
 void http_second(struct http *h);
+
+/* Turns that the texts have taken. */
+uint64_t http_slices(const struct http *h);
 
 /* Close all connections and sockets.  The loop must not run afterwards. */
 void http_stop(struct http *h);

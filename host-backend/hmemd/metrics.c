@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The table at the end of this file has all metrics.  Its functions return NAN for a value that
- * is not known, which then has no line.  Names have base units (seconds, bytes), and counters
- * end in _total, as Prometheus expects.
+ * The table at the end of this file has all metrics.  Names have base units (seconds, bytes), and
+ * counters end in _total, as Prometheus expects.
  */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "batches.h"
 #include "doorman.h"
@@ -16,34 +13,10 @@
 #include "metrics.h"
 #include "numbers.h"
 #include "tracking.h"
-#include "utf8.h"
 #include "vm.h"
 #include "vm_json.h"
 
 #define PAGE		((double)(1u << VIRTIO_HMEM_GFN_SHIFT))
-
-/* The values of a label. */
-struct by {
-	const char *label;
-	const char *(*value)(unsigned int i);
-	/* The number of values; 0: one for each tier of the VM. */
-	unsigned int num;
-};
-
-struct metric {
-	const char *name, *help;
-	bool counts;			/* a counter, not a gauge */
-	/* One of these: a value of hmemd, */
-	double (*all)(const struct hmemd *d);
-	/* a value of each VM, */
-	double (*vm)(const struct vm *vm);
-	/* a value of each VM for each value of @by, */
-	double (*vm_by)(const struct vm *vm, unsigned int i);
-	const struct by *by;
-	/* or labels of hmemd or of each VM, with the value 1. */
-	void (*info)(FILE *f);
-	void (*vm_info)(FILE *f, const struct vm *vm);
-};
 
 /* --- hmemd --- */
 
@@ -113,6 +86,11 @@ static double config_is_right(const struct hmemd *d)
 static double scrapes(const struct hmemd *d)
 {
 	return d->http.requests;
+}
+
+static double slices(const struct hmemd *d)
+{
+	return http_slices(&d->http);
 }
 
 static double scrapes_turned_away(const struct hmemd *d)
@@ -387,30 +365,14 @@ static double hot(const struct vm *vm, unsigned int tier)
 	return by_heat(vm, tier, VM_HOT_BUCKET, HMEM_BUCKETS);
 }
 
-/* Sets @t to what is known about the tier's access rates; returns the time of an access in ns. */
-static double rates_of(const struct vm *vm, unsigned int tier, struct hmem_explained_tier *t)
+static double accesses(const struct hmem_explanation *e, unsigned int tier)
 {
-	struct hmem_explanation e;
-
-	hmem_explain(&vm->placer, &e);
-	*t = e.tiers[tier];
-	return e.known ? e.access_ns : NAN;
+	return e->known ? e->tiers[tier].accesses : NAN;
 }
 
-static double accesses(const struct vm *vm, unsigned int tier)
+static double stall(const struct hmem_explanation *e, unsigned int tier)
 {
-	struct hmem_explained_tier t;
-	double ns = rates_of(vm, tier, &t);
-
-	return isnan(ns) ? NAN : t.accesses;
-}
-
-static double stall(const struct vm *vm, unsigned int tier)
-{
-	struct hmem_explained_tier t;
-	double ns = rates_of(vm, tier, &t);
-
-	return tier ? t.accesses * ns / 1e9 : NAN;
+	return e->known && tier ? e->tiers[tier].accesses * e->access_ns / 1e9 : NAN;
 }
 
 static double latency(const struct vm *vm, unsigned int tier)
@@ -501,107 +463,27 @@ static double paging_wait(const struct vm *vm)
 	return paging(vm, vm->sizes.paging.wait_ns / 1e9);
 }
 
-/* --- writing --- */
+/* --- labels --- */
 
-/* A label's value: UTF-8, with backslash, quote and newline escaped. */
-static void put_value(FILE *f, const char *value)
+static void hmemd_info(struct metric_label labels[METRIC_MAX_LABELS])
 {
-	char text[1024];
-
-	hmem_utf8(value, text, sizeof(text));
-	fputc('"', f);
-	for (const char *c = text; *c; c++) {
-		if (*c == '\n') {
-			fputs("\\n", f);
-			continue;
-		}
-		if (*c == '\\' || *c == '"')
-			fputc('\\', f);
-		fputc(*c, f);
-	}
-	fputc('"', f);
+	labels[0] = (struct metric_label) { "version", HMEMD_VERSION };
 }
 
-static void put_label(FILE *f, const char *label, const char *value)
-{
-	fprintf(f, ",%s=", label);
-	put_value(f, value);
-}
-
-static void put_number(FILE *f, double v)
-{
-	/* Numbers up to 2^53 are exact. */
-	fprintf(f, " %.16g\n", v);
-}
-
-static void hmemd_info(FILE *f)
-{
-	fputs("version=", f);
-	put_value(f, HMEMD_VERSION);
-}
-
-static void vm_info(FILE *f, const struct vm *vm)
+static void vm_info(const struct vm *vm, struct metric_label labels[METRIC_MAX_LABELS])
 {
 	const char *tracker = tracking_name(vm);
-	char uuid[37] = "";
 
+	labels[0].name = "uuid";
 	if (vm_has_uuid(vm))
-		hmem_format_uuid(vm->hello.uuid, uuid);
-	put_label(f, "uuid", uuid);
-	put_label(f, "device", vm->hello.device);
-	put_label(f, "policy", hmem_policy_name(vm->placer.policy.kind));
-	put_label(f, "tracker", tracker ? tracker : "");
-}
-
-/* A line of the VM, if the value is known.  @by may be NULL. */
-static void put_vm(FILE *f, const struct metric *m, const struct vm *vm, double v,
-		   const struct by *by, unsigned int i)
-{
-	if (isnan(v))
-		return;
-	fprintf(f, "%s{vm=", m->name);
-	put_value(f, vm->name);
-	if (by)
-		put_label(f, by->label, by->value(i));
-	if (m->vm_info)
-		m->vm_info(f, vm);
-	fputc('}', f);
-	put_number(f, v);
-}
-
-static void put_vms(FILE *f, const struct metric *m, const struct hmemd *d)
-{
-	const struct vm *vm;
-
-	TAILQ_FOREACH(vm, &d->vms, link) {
-		unsigned int num;
-
-		if (!vm_ready(vm))
-			continue;
-		if (!m->vm_by) {
-			put_vm(f, m, vm, m->vm ? m->vm(vm) : 1, NULL, 0);
-			continue;
-		}
-		num = m->by->num ? m->by->num : vm->hello.num_tiers;
-		for (unsigned int i = 0; i < num; i++)
-			put_vm(f, m, vm, m->vm_by(vm, i), m->by, i);
-	}
-}
-
-static void put(FILE *f, const struct metric *m, const struct hmemd *d)
-{
-	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-		m->counts ? "counter" : "gauge");
-	if (m->info) {
-		fprintf(f, "%s{", m->name);
-		m->info(f);
-		fputs("} 1\n", f);
-	} else if (m->all) {
-		fputs(m->name, f);
-		put_number(f, m->all(d));
-	} else {
-		put_vms(f, m, d);
-	}
+		hmem_format_uuid(vm->hello.uuid, labels[0].value);
+	labels[1].name = "device";
+	snprintf(labels[1].value, sizeof(labels[1].value), "%s", vm->hello.device);
+	labels[2].name = "policy";
+	snprintf(labels[2].value, sizeof(labels[2].value), "%s",
+		 hmem_policy_name(vm->placer.policy.kind));
+	labels[3].name = "tracker";
+	snprintf(labels[3].value, sizeof(labels[3].value), "%s", tracker ? tracker : "");
 }
 
 /* --- the table --- */
@@ -630,13 +512,13 @@ static const char *trade_state_name(unsigned int i)
 	return trading_why_word(i);
 }
 
-static const struct by by_tier = { "tier", tier_name, 0 };
-static const struct by by_reason = { "reason", hmem_reason_name, VIRTIO_HMEM_R_MAX };
-static const struct by by_reject = { "reason", reject_name, HMEM_LINK_REJECT_INVALID };
-static const struct by by_pool_state = { "state", pool_state_name, HMEM_POOL_WHYS };
-static const struct by by_trade_state = { "state", trade_state_name, TRADING_WHYS };
+const struct metric_by metric_by_tier = { "tier", tier_name, 0 };
+static const struct metric_by by_reason = { "reason", hmem_reason_name, VIRTIO_HMEM_R_MAX };
+static const struct metric_by by_reject = { "reason", reject_name, HMEM_LINK_REJECT_INVALID };
+static const struct metric_by by_pool_state = { "state", pool_state_name, HMEM_POOL_WHYS };
+static const struct metric_by by_trade_state = { "state", trade_state_name, TRADING_WHYS };
 
-static const struct metric metrics[] = {
+const struct metric metrics[] = {
 	{ "hmem_daemon_info", "The version of hmemd.", .info = hmemd_info },
 	{ "hmem_daemon_uptime_seconds", "Time since hmemd was started.", .all = uptime },
 	{ "hmem_daemon_cpu_seconds_total", "Processor time that hmemd has used.", true,
@@ -664,6 +546,8 @@ static const struct metric metrics[] = {
 	{ "hmem_daemon_tables_limit_bytes", "The most memory that page tables may have.",
 	  .all = max_tables },
 	{ "hmem_daemon_http_requests_total", "Requests for metrics.", true, .all = scrapes },
+	{ "hmem_daemon_http_slices_total",
+	  "Turns of hmemd's loop that made the answers, of a VM each.", true, .all = slices },
 	{ "hmem_daemon_http_dropped_total",
 	  "Clients of the metrics sockets that had to go because there were too many.", true,
 	  .all = scrapes_turned_away },
@@ -683,27 +567,27 @@ static const struct metric metrics[] = {
 	  .vm = window_cpu },
 
 	{ "hmem_tier_size_bytes", "Memory of the tier that the guest has.", .vm_by = size,
-	  .by = &by_tier },
+	  .by = &metric_by_tier },
 	{ "hmem_tier_requested_bytes",
 	  "Memory of the tier that the guest is to have, if its size can change.",
-	  .vm_by = requested, .by = &by_tier },
+	  .vm_by = requested, .by = &metric_by_tier },
 	{ "hmem_tier_start_bytes", "Memory of the tier when the VM was started.",
-	  .vm_by = start_size, .by = &by_tier },
+	  .vm_by = start_size, .by = &metric_by_tier },
 	{ "hmem_tier_free_bytes", "Memory of the tier that is free in the guest, if known.",
-	  .vm_by = guest_free, .by = &by_tier },
+	  .vm_by = guest_free, .by = &metric_by_tier },
 	{ "hmem_tier_used_bytes", "Memory of the tier that was found used lately.",
-	  .vm_by = used, .by = &by_tier },
+	  .vm_by = used, .by = &metric_by_tier },
 	{ "hmem_tier_hot_bytes", "Memory of the tier with at least half of the full heat.",
-	  .vm_by = hot, .by = &by_tier },
+	  .vm_by = hot, .by = &metric_by_tier },
 	{ "hmem_tier_accesses_per_second",
 	  "Estimated accesses to the tier's pages; known with the policy auto.",
-	  .vm_by = accesses, .by = &by_tier },
+	  .rates = accesses },
 	{ "hmem_tier_stall_ratio",
 	  "Estimated seconds per second that the guest waits longer for the tier's pages than "
 	  "if they were in tier 0; known with the policy auto.",
-	  .vm_by = stall, .by = &by_tier },
+	  .rates = stall },
 	{ "hmem_tier_read_latency_seconds", "Latency of the tier, if QEMU knows it.",
-	  .vm_by = latency, .by = &by_tier },
+	  .vm_by = latency, .by = &metric_by_tier },
 
 	{ "hmem_hints_total", "Hints that were sent to the guest.", true, .vm = hints },
 	{ "hmem_pages_total", "Answered pages of hints, by result.", true, .vm_by = pages,
@@ -794,20 +678,4 @@ static const struct metric metrics[] = {
 	  .vm = paging_wait },
 };
 
-char *metrics_text(const struct hmemd *d, size_t *len)
-{
-	char *text = NULL;
-	FILE *f = open_memstream(&text, len);
-	bool failed;
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
-		put(f, &metrics[i], d);
-	failed = ferror(f);
-	if (fclose(f) || failed) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
+const size_t num_metrics = sizeof(metrics) / sizeof(metrics[0]);

@@ -1,19 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Metrics in the text format of Prometheus.  They are read from hmemd's state only: no guest is
- * asked, and nothing is tracked for them.
+ * The metrics of hmemd and its VMs.  They are read from hmemd's state only: no guest is asked,
+ * and nothing is tracked for them.
  */
 #ifndef HMEMD_METRICS_H
 #define HMEMD_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+struct hmem_explanation;
 struct hmemd;
+struct vm;
 
-/* The content type of the text. */
-#define METRICS_TYPE	"text/plain; version=0.0.4; charset=utf-8"
+/* The values of a label. */
+struct metric_by {
+	const char *label;
+	const char *(*value)(unsigned int i);
+	/* The number of values; 0: one for each tier of the VM. */
+	unsigned int num;
+};
 
-/* Returns all metrics; the caller frees them.  NULL: no memory. */
-char *metrics_text(const struct hmemd *d, size_t *len);
+/* A label of a metric whose value is 1. */
+struct metric_label {
+	const char *name;		/* NULL: there are no more */
+	char value[128];
+};
+
+#define METRIC_MAX_LABELS	5
+
+/* The functions return NAN for a value that is not known. */
+struct metric {
+	const char *name, *help;
+	bool counts;			/* a counter, not a gauge */
+	/* One of these: a value of hmemd, */
+	double (*all)(const struct hmemd *d);
+	/* a value of each VM, */
+	double (*vm)(const struct vm *vm);
+	/* a value of each VM for each value of @by, */
+	double (*vm_by)(const struct vm *vm, unsigned int i);
+	const struct metric_by *by;
+	/* a value of each tier, by the VM's access rates, */
+	double (*rates)(const struct hmem_explanation *e, unsigned int tier);
+	/* or labels of hmemd or of each VM, with the value 1. */
+	void (*info)(struct metric_label labels[METRIC_MAX_LABELS]);
+	void (*vm_info)(const struct vm *vm, struct metric_label labels[METRIC_MAX_LABELS]);
+};
+
+extern const struct metric metrics[];
+extern const size_t num_metrics;
+extern const struct metric_by metric_by_tier;
 
 #endif /* HMEMD_METRICS_H */

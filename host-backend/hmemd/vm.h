@@ -50,6 +50,7 @@ struct vm {
 	/* Unique among VMs, printable, without blanks; "?" before HELLO. */
 	char name[80];
 	uint64_t connected;		/* loop_now() */
+	uint64_t serial;		/* from 1, in the order of connection */
 	bool have_hello, have_ranges, have_state;
 	struct hmem_link_hello hello;
 	struct hmem_link_state state;

@@ -186,6 +186,47 @@ static void costs_the_guest_nothing(void **state)
 	assert_int_equal(errno, EAGAIN);
 }
 
+static uint64_t value_of(const char *name)
+{
+	char line[128];
+	const char *at;
+
+	snprintf(line, sizeof(line), "\n%s ", name);
+	at = strstr(text, line);
+	if (!at)
+		fail_msg("there is no %s in:\n%s", name, text);
+	return strtoull(at + strlen(line), NULL, 10);
+}
+
+/* Each VM's lines are made in a turn of their own, so that many VMs delay nobody. */
+static void a_vm_per_turn(void **state)
+{
+	enum { NUM = 20 };
+	struct peer vms[NUM] = { 0 };
+	struct fixture *f = *state;
+	uint64_t before;
+	char line[64];
+
+	for (unsigned int i = 0; i < NUM; i++) {
+		snprintf(line, sizeof(line), "vm%u", i);
+		peer_handshake(&vms[i], f->d.vm_socket, line);
+	}
+	snprintf(line, sizeof(line), "hmem_daemon_vms %u\n", NUM + 1);
+	expect(line);
+	before = value_of("hmem_daemon_http_slices_total");
+	do {
+		usleep(100000);
+		scrape();
+	} while (value_of("hmem_daemon_http_slices_total") == before);
+	/* Those of the last text: a beginning, the VMs, and an end. */
+	assert_int_equal(value_of("hmem_daemon_http_slices_total") - before, 1 + NUM + 1 + 1);
+	for (unsigned int i = 0; i < NUM; i++) {
+		snprintf(line, sizeof(line), "hmem_vm_running{vm=\"vm%u\"} 1\n", i);
+		assert_non_null(strstr(text, line));
+		peer_close(&vms[i]);
+	}
+}
+
 static void names_are_escaped(void **state)
 {
 	struct fixture *f = *state;
@@ -408,6 +449,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_what_happened, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
 		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vm_per_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_are_escaped, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_wrong_configuration, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
