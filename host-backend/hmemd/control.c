@@ -130,7 +130,7 @@ static void turn_away(struct hmemd *d, int fd, const char *kind, unsigned int nu
 	conn_peer(fd, &cred);
 	(void)!send(fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
-	doorman_notes(d, &d->turned_away.clients, "a %s client (process %d of user "
+	doorman_notes(d, &d->turned_away.clients, cred.uid, "a %s client (process %d of user "
 		      "%d): %u are connected", kind, (int)cred.pid, (int)cred.uid, num);
 }
 

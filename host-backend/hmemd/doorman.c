@@ -7,27 +7,25 @@
 #include "log.h"
 #include "vm.h"
 
-/* Smallest distance of two lines in the log, in ms. */
-#define QUIET_MS	1000
+/* The name of all peers of a user that were turned away. */
+#define TURNED_AWAY	"turned away"
 
-void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...)
+void doorman_notes(struct hmemd *d, uint64_t *counter, uid_t uid, const char *fmt, ...)
 {
 	struct turned_away *t = &d->turned_away;
-	uint64_t now = loop_now();
 	va_list ap;
 
 	++*counter;
 	va_start(ap, fmt);
 	vsnprintf(t->last, sizeof(t->last), fmt, ap);
 	va_end(ap);
-	if (t->logged && now - t->logged < QUIET_MS) {
+	if (!events_allow(&d->events, uid, TURNED_AWAY)) {
 		t->quiet++;
 		return;
 	}
 	if (t->quiet)
 		log_msg(LOG_WARN, "%" PRIu64 " more were turned away", t->quiet);
 	events_tell(&d->events, LOG_WARN, "turned-away", NULL, NULL, "turned away: %s", t->last);
-	t->logged = now;
 	t->quiet = 0;
 }
 
@@ -95,8 +93,8 @@ bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid)
 	bool all = vms_of(d, uid) >= d->config.max_user_vms;
 
 	if (all && !leaves) {
-		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u of "
-			      "that user are connected, see --max-user-vms", (int)pid,
+		doorman_notes(d, &d->turned_away.vms, uid, "a VM (process %d of user %d): %u "
+			      "of that user are connected, see --max-user-vms", (int)pid,
 			      (int)uid, d->config.max_user_vms);
 		return false;
 	}
@@ -105,13 +103,14 @@ bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid)
 	if (!leaves && d->num_vms < d->config.max_vms)
 		return true;
 	if (!leaves) {
-		doorman_notes(d, &d->turned_away.vms, "a VM (process %d of user %d): %u "
+		doorman_notes(d, &d->turned_away.vms, uid, "a VM (process %d of user %d): %u "
 			      "are connected, see --max-vms", (int)pid, (int)uid,
 			      d->num_vms);
 		return false;
 	}
-	doorman_notes(d, &d->turned_away.vms, "a connection of process %d of user %d, which "
-		      "had not introduced itself as a VM, for another one",
+	doorman_notes(d, &d->turned_away.vms, leaves->conn.uid,
+		      "a connection of process %d of user %d, which had not "
+		      "introduced itself as a VM, for another one",
 		      (int)leaves->conn.pid, (int)leaves->conn.uid);
 	conn_drop(&leaves->conn, false, "it has not introduced itself, and others want to");
 	return true;

@@ -18,9 +18,12 @@ struct hmemd;
  */
 bool doorman_admits(struct hmemd *d, pid_t pid, uid_t uid);
 
-/* Count a peer that was turned away, and log the reason, at most once per second. */
-__attribute__((format(printf, 3, 4)))
-void doorman_notes(struct hmemd *d, uint64_t *counter, const char *fmt, ...);
+/*
+ * Count a peer of user @uid that was turned away, and tell the reason as far as events_allow()
+ * does.
+ */
+__attribute__((format(printf, 4, 5)))
+void doorman_notes(struct hmemd *d, uint64_t *counter, uid_t uid, const char *fmt, ...);
 
 /* The number of VMs that have not introduced themselves. */
 unsigned int doorman_strangers(const struct hmemd *d);

@@ -70,6 +70,11 @@ void events_add(struct events *e, enum log_level level, const char *what, const 
 		loop_again(e->loop, &e->turn);
 }
 
+bool events_allow(struct events *e, uid_t uid, const char *name)
+{
+	return quota_take(&e->quota, loop_now(), uid, name, EVENTS_OF_VM, EVENTS_OF_USER);
+}
+
 void events_tell(struct events *e, enum log_level level, const char *what, const char *vm,
 		 const struct conn *by, const char *fmt, ...)
 {

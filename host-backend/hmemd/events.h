@@ -11,8 +11,15 @@
 
 #include "log.h"
 #include "loop.h"
+#include "quota.h"
 
 #define EVENTS_MAX	512u
+/*
+ * Events per minute of one VM; and of all VMs and clients of one user, of which half of the events
+ * of others stay in the ring for a minute at least.
+ */
+#define EVENTS_OF_VM	20u
+#define EVENTS_OF_USER	(EVENTS_MAX / 2)
 
 struct conn;
 
@@ -29,6 +36,7 @@ struct event {
 struct events {
 	struct event ring[EVENTS_MAX];
 	uint64_t last;			/* the id of the newest event; 0: there is none */
+	struct quota quota;
 	/*
 	 * While there are followers, @turn is taken after new events, and sends them.  Whoever
 	 * counts a follower sets @loop and @turn.take before.
@@ -49,6 +57,9 @@ void events_add(struct events *e, enum log_level level, const char *what, const 
 __attribute__((format(printf, 6, 7)))
 void events_tell(struct events *e, enum log_level level, const char *what, const char *vm,
 		 const struct conn *by, const char *fmt, ...);
+
+/* May the peer @name of user @uid, such as a VM, cause an event now?  If so, the event counts. */
+bool events_allow(struct events *e, uid_t uid, const char *name);
 
 /* The event with this id; NULL: it is lost, or not there yet. */
 const struct event *events_find(const struct events *e, uint64_t id);

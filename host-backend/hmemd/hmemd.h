@@ -31,8 +31,7 @@ struct client;
 struct turned_away {
 	uint64_t vms, clients;
 	char last[160];			/* why the last one was turned away */
-	/* loop_now() of the last line in the log, and how many were not logged since. */
-	uint64_t logged, quiet;
+	uint64_t quiet;			/* how many were not logged since the last line */
 };
 
 struct hmemd {

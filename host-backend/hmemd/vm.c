@@ -18,13 +18,9 @@ void vm_error(struct vm *vm, const char *fmt, ...)
 void vm_tell(struct vm *vm, enum log_level level, const char *what, const struct conn *by,
 	     const char *fmt, ...)
 {
-	uint64_t minute = loop_now() / 60000;
 	va_list ap;
 
-	if (minute != vm->event_minute)
-		vm->num_events = 0;
-	vm->event_minute = minute;
-	if (!by && what && vm->num_events++ >= VM_EVENTS_MAX)
+	if (!by && what && !events_allow(&vm->d->events, vm->conn.uid, vm->name))
 		what = NULL;
 	va_start(ap, fmt);
 	events_add(&vm->d->events, level, what, vm->name, by, fmt, ap);

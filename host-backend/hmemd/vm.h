@@ -126,9 +126,6 @@ struct vm {
 	struct vm_stats stats;
 	struct history history;
 	uint64_t plan_window;		/* the number of the last window that led to a plan */
-	/* The minute of loop_now() of the last event, and the number of events in that minute. */
-	uint64_t event_minute;
-	unsigned int num_events;
 	uint64_t foreign_moves, foreign_base;
 	struct hmem_lately foreign_lately;
 	/* Pages per second; known from the second measurement on. */
@@ -202,11 +199,9 @@ uint64_t vm_now(const struct vm *vm);
 void vm_reset_stats(struct vm *vm);
 
 /*
- * Logs a line about the VM, and adds the event @what (NULL: none), see events.h.  A VM can add
- * VM_EVENTS_MAX events per minute, so that it does not push out the events of others; events
- * that the client @by has caused (NULL: none has) do not count.
+ * Logs a line about the VM, and adds the event @what (NULL: none) as far as events_allow() does;
+ * events that the client @by has caused (NULL: none has) do not count.
  */
-#define VM_EVENTS_MAX	20u
 __attribute__((format(printf, 5, 6)))
 void vm_tell(struct vm *vm, enum log_level level, const char *what, const struct conn *by,
 	     const char *fmt, ...);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -17,6 +18,7 @@
 #define EVENTS		512
 #define HISTORY		128
 #define FROM_ONE_VM	20
+#define FROM_ONE_USER	256
 
 /* The lines of the last `hmemctl -o json events`. */
 static struct json_object *list[EVENTS + 2];
@@ -309,6 +311,90 @@ static void bounded(void **state)
 	forget();
 }
 
+/* Connects @tries times, as a VM with the name @name, which may contain a %u. */
+__attribute__((format(printf, 2, 0)))
+static void connect_often(struct fixture *f, const char *name, unsigned int tries)
+{
+	struct peer wild = { 0 };
+	char with_number[32];
+
+	for (unsigned int i = 0; i < tries; i++) {
+		snprintf(with_number, sizeof(with_number), name, i);
+		peer_handshake(&wild, f->d.vm_socket, with_number);
+		peer_close(&wild);
+	}
+}
+
+static uint64_t minute(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec / 60;
+}
+
+static unsigned int events_of(const char *prefix)
+{
+	unsigned int sum = 0;
+
+	for (size_t i = 0; i < num; i++)
+		sum += !strncmp(text_at(list[i], "vm"), prefix, strlen(prefix));
+	return sum;
+}
+
+/* To connect again, also under other names, is no way to push out the events of others. */
+static void bounded_over_connections(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t began;
+
+	/* In one minute of hmemd's clock. */
+	do {
+		began = minute();
+		connect_often(f, "wild", EVENTS / 2 + 1);
+		events(f, "");
+	} while (minute() != began);
+	find("connected", "web", "");
+	/* A name can still be taken while the last connection ends: wild-2. */
+	assert_in_range(events_of("wild"), 1, 4 * FROM_ONE_VM);
+	do {
+		began = minute();
+		connect_often(f, "other%u", EVENTS / 2 + 1);
+		events(f, "");
+	} while (minute() != began);
+	assert_in_range(events_of("other"), 1, FROM_ONE_USER);
+	find("connected", "web", "");
+	forget();
+}
+
+/* Peers that are turned away have a quota, too. */
+static void bounded_turned_away(void **state)
+{
+	const char *args[] = { "--max-user-vms=1", NULL };
+	struct fixture *f = fixture_new(args);
+	struct peer more = { 0 };
+	unsigned int away = 0;
+	uint64_t began;
+
+	(void)state;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	do {
+		began = minute();
+		away = 0;
+		for (unsigned int i = 0; i < 3 * FROM_ONE_VM; i++) {
+			peer_connect(&more, f->d.vm_socket);
+			peer_expect_drop(&more);
+			peer_close(&more);
+		}
+		events(f, "");
+		for (size_t i = 0; i < num; i++)
+			away += !strcmp(text_at(list[i], "event"), "turned-away");
+	} while (minute() != began);
+	assert_int_equal(away, FROM_ONE_VM);
+	forget();
+	fixture_end(f);
+}
+
 /* --- history --- */
 
 static unsigned int odd_stay(struct peer *p, const struct virtio_hmem_hint *hint)
@@ -446,6 +532,8 @@ int main(void)
 		TEST(follow),
 		TEST(slow_follower),
 		TEST(bounded),
+		TEST(bounded_over_connections),
+		cmocka_unit_test(bounded_turned_away),
 		TEST(history),
 		TEST(for_people),
 		TEST(wrong_usage),
