@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
 	{ "max-tables", OPT_MAX_TABLES, "SIZE", 0,
 	  "Most memory for the page tables of all VMs (a 32nd of the host's memory)", 0 },
 	{ "monitor-socket", OPT_MONITOR_SOCKET, "PATH", 0,
-	  "Control socket for clients that may watch, and change nothing", 0 },
+	  "Monitor socket: a control socket for clients that may change nothing", 0 },
 	{ "metrics-socket", OPT_METRICS_SOCKET, "PATH", 0,
 	  "Socket for metrics in the format of Prometheus, over HTTP", 0 },
 	{ "metrics-address", OPT_METRICS_ADDRESS, "IP:PORT", 0,
@@ -303,7 +303,7 @@ static int listen_on(struct hmemd *d, struct listener *l, const char *name, cons
 	return listener_open(l, &d->loop, buf, mode, accept, d, err);
 }
 
-/* Listen for clients that may only watch, if that is configured. */
+/* Listen at the monitor socket, if that is configured. */
 static int listen_for_monitors(struct hmemd *d, struct hmem_err *err)
 {
 	if (!d->config.monitor_socket && service_socket("monitor", 0) < 0)
@@ -331,7 +331,9 @@ int main(int argc, char **argv)
 		goto fail;
 	d.started = loop_now();
 
-	ret = closer_start(&d.closer, &err);
+	ret = settings_listening(&d, &err);
+	if (!ret)
+		ret = closer_start(&d.closer, &err);
 	if (!ret)
 		ret = loop_init(&d.loop, &err);
 	if (ret < 0)
@@ -375,6 +377,7 @@ fail:
 	listener_close(&d.control_listener);
 	policy_store_free(&d.policies);
 	pooling_free(&d.pooling);
+	settings_free(&d.settings);
 	hmem_config_free(&d.config);
 	if (d.loop.slots)
 		loop_exit(&d.loop);

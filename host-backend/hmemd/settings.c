@@ -101,10 +101,31 @@ int settings_load(struct hmemd *d, struct hmem_err *err)
 	return 0;
 }
 
-/* Does the configured @path (NULL: the default) differ from @old? */
-static bool differs(const char *path, const char *old)
+int settings_listening(struct hmemd *d, struct hmem_err *err)
 {
-	return path && strcmp(path, old);
+	struct settings *s = &d->settings;
+	const struct hmem_config *c = &d->config;
+
+	s->socket = c->socket ? strdup(c->socket) : NULL;
+	s->vm_socket = c->vm_socket ? strdup(c->vm_socket) : NULL;
+	s->monitor_socket = c->monitor_socket ? strdup(c->monitor_socket) : NULL;
+	if (!s->socket != !c->socket || !s->vm_socket != !c->vm_socket ||
+	    !s->monitor_socket != !c->monitor_socket)
+		return hmem_fail(err, ENOMEM, "no memory for the configuration");
+	return 0;
+}
+
+void settings_free(struct settings *s)
+{
+	free(s->socket);
+	free(s->vm_socket);
+	free(s->monitor_socket);
+}
+
+/* Was a configured socket added, removed or changed?  Those that systemd passes stay. */
+static bool differs(const struct listener *l, const char *now, const char *before)
+{
+	return !l->adopted && (now ? !before || strcmp(now, before) : before != NULL);
 }
 
 int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err)
@@ -121,9 +142,10 @@ int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err
 			    "the configuration stays as it was: %s", err->msg);
 		return ret;
 	}
-	if (differs(d->config.socket, d->control_socket) ||
-	    differs(d->config.vm_socket, d->vm_socket) ||
-	    differs(d->config.monitor_socket, d->monitor_socket ? d->monitor_socket : "") ||
+	if (differs(&d->control_listener, d->config.socket, d->settings.socket) ||
+	    differs(&d->vm_listener, d->config.vm_socket, d->settings.vm_socket) ||
+	    differs(&d->monitor_listener, d->config.monitor_socket,
+		    d->settings.monitor_socket) ||
 	    http_differs(&d->http, &d->config))
 		log_msg(LOG_WARN, "the configuration has other sockets: start hmemd again to "
 			"have it listen there");

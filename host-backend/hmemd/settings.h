@@ -21,6 +21,8 @@ struct settings {
 	/* Options in their order; the key "policy" has NAME[,KEY=VALUE...]. */
 	struct setting_option { const char *key, *value; } options[64];
 	unsigned int num;
+	/* Copies of the sockets that the configuration named at the start; NULL: none. */
+	char *socket, *vm_socket, *monitor_socket;
 	/* The configuration had an error when it was read last, so an earlier one counts. */
 	bool failed;
 };
@@ -32,8 +34,12 @@ int settings_add(struct settings *s, const char *key, const char *value,
 /* Makes a new d->config.  After an error, d->config is unchanged. */
 int settings_load(struct hmemd *d, struct hmem_err *err);
 
+/* Notes the sockets of d->config, where hmemd listens from now on.  Returns 0 or -ENOMEM. */
+int settings_listening(struct hmemd *d, struct hmem_err *err);
+void settings_free(struct settings *s);
+
 /*
- * Does the same, and applies the new configuration to all VMs, except to policies that were
+ * Does the same as settings_load(), and applies the new configuration to all VMs, except to policies that were
  * set by hand.  Logs both success and error.  @by: the client that asked for it, or NULL.
  */
 int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err);

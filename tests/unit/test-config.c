@@ -174,6 +174,57 @@ static void bounds_in_the_pool(void **state)
 	fixture_end(f);
 }
 
+/* How often hmemd's log says that hmemd must be started again. */
+static unsigned int told_to_start_again(struct fixture *f)
+{
+	unsigned int num = 0;
+	char line[512];
+	FILE *log = fopen(f->d.log, "r");
+
+	assert_non_null(log);
+	while (fgets(line, sizeof(line), log))
+		num += strstr(line, "start hmemd again") != NULL;
+	fclose(log);
+	return num;
+}
+
+/* A socket that a reload adds, changes or removes takes effect when hmemd is started again. */
+static void changed_sockets(void **state)
+{
+	static const char *const keys[] = { "monitor-socket", "metrics-socket" };
+	struct fixture *f = fixture_new(NULL);
+	unsigned int told = 0;
+	char text[256], lock[96];
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "[daemon]\n%s = %s/one\n", keys[i], f->d.dir);
+		write_file(f->d.config, text);
+		ctl(f, 0, "reload");
+		assert_int_equal(told_to_start_again(f), told + 1);
+		daemon_kill(&f->d);
+		daemon_restart(&f->d, NULL);
+		told = told_to_start_again(f);
+		ctl(f, 0, "reload");
+		assert_int_equal(told_to_start_again(f), told);
+		snprintf(text, sizeof(text), "[daemon]\n%s = %s/other\n", keys[i], f->d.dir);
+		write_file(f->d.config, text);
+		ctl(f, 0, "reload");
+		assert_int_equal(told_to_start_again(f), told + 1);
+		write_file(f->d.config, "");
+		ctl(f, 0, "reload");
+		assert_int_equal(told_to_start_again(f), told + 2);
+		daemon_kill(&f->d);
+		daemon_restart(&f->d, NULL);
+		told = told_to_start_again(f);
+	}
+	snprintf(lock, sizeof(lock), "%s/one", f->d.dir);
+	unlink(lock);
+	snprintf(lock, sizeof(lock), "%s/one.lock", f->d.dir);
+	unlink(lock);
+	fixture_end(f);
+}
+
 /*
  * After a fault, hmemctl config check and reload name file, line and fault, and hmemd keeps its
  * configuration.
@@ -254,6 +305,7 @@ int main(void)
 		cmocka_unit_test(sections_by_name_and_uuid),
 		cmocka_unit_test(what_hmemctl_set_stays),
 		cmocka_unit_test(bounds_in_the_pool),
+		cmocka_unit_test(changed_sockets),
 		cmocka_unit_test(faults_are_named),
 	};
 
