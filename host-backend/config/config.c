@@ -214,8 +214,8 @@ void hmem_config_free(struct hmem_config *c)
 
 /* --- the settings of VMs --- */
 
-static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
-		  struct hmem_err *err)
+int hmem_config_set_pool(struct hmem_vm_config *vm, const char *key, const char *value,
+			 struct hmem_err *err)
 {
 	uint64_t num;
 
@@ -223,14 +223,23 @@ static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
 		return set_size(&vm->guarantee, value, err);
 	if (!strcmp(key, "pool-maximum"))
 		return set_size(&vm->maximum, value, err);
-	if (!strcmp(key, "pool-weight")) {
-		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
-		    num > HMEM_CONFIG_MAX_WEIGHT)
-			return hmem_fail(err, EINVAL, "pool-weight: 1 to %u, not '%.64s'",
-					 HMEM_CONFIG_MAX_WEIGHT, value);
-		vm->weight = num;
-		return 0;
-	}
+	if (strcmp(key, "pool-weight"))
+		return -ENOENT;
+	if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
+	    num > HMEM_CONFIG_MAX_WEIGHT)
+		return hmem_fail(err, EINVAL, "%s: 1 to %u, not '%.64s'", key,
+				 HMEM_CONFIG_MAX_WEIGHT, value);
+	vm->weight = num;
+	return 0;
+}
+
+static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
+		  struct hmem_err *err)
+{
+	int ret = hmem_config_set_pool(vm, key, value, err);
+
+	if (ret != -ENOENT)
+		return ret;
 	if (!strcmp(key, "trade")) {
 		if (strcmp(value, "yes") && strcmp(value, "no"))
 			return hmem_fail(err, EINVAL, "trade: yes or no, not '%.64s'", value);

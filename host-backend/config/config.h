@@ -88,6 +88,13 @@ int hmem_config_parse(struct hmem_config *c, const char *file, const char *text,
 		      struct hmem_err *err);
 
 /*
+ * Set "pool-guarantee", "pool-maximum" or "pool-weight" of a VM.  Returns 0, -EINVAL with the
+ * allowed values in @err, or -ENOENT for another key.
+ */
+int hmem_config_set_pool(struct hmem_vm_config *vm, const char *key, const char *value,
+			 struct hmem_err *err);
+
+/*
  * Sets @vm to the settings of the VM with this name and UUID.  For each key, the last section
  * that matches and has the key counts.
  */

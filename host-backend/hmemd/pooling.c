@@ -205,26 +205,24 @@ void pooling_configure(struct vm *vm, const struct hmem_vm_config *config)
 
 static int set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
 {
+	struct hmem_vm_config c = { .guarantee = UINT64_MAX, .maximum = UINT64_MAX };
 	struct hmem_pool_member *m = &vm->pooled.member;
-	uint64_t num = 0;
+	char full_key[64];
+	int ret;
 
-	if (!strcmp(key, "weight")) {
-		if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || !num ||
-		    num > HMEM_CONFIG_MAX_WEIGHT)
-			return hmem_fail(err, EINVAL, "weight must be 1 to %u, not '%s'",
-					 HMEM_CONFIG_MAX_WEIGHT, value);
-		m->weight = num;
-		return 0;
-	}
-	if (strcmp(key, "guarantee") && strcmp(key, "maximum"))
+	snprintf(full_key, sizeof(full_key), "pool-%.48s", key);
+	ret = hmem_config_set_pool(&c, full_key, value, err);
+	if (ret == -ENOENT)
 		return hmem_fail(err, EINVAL, "unknown key '%s': guarantee, maximum and weight "
 				 "can be set", key);
-	if (hmem_parse_size(value, strlen(value), &num, err) < 0)
-		return -EINVAL;
-	num = frames_in(num);
-	if (!strcmp(key, "guarantee"))
-		return set_bounds(vm, num, m->maximum, err);
-	return set_bounds(vm, m->guarantee, num, err);
+	if (ret < 0)
+		return ret;
+	if (c.weight) {
+		m->weight = c.weight;
+		return 0;
+	}
+	return set_bounds(vm, c.guarantee == UINT64_MAX ? m->guarantee : frames_in(c.guarantee),
+			  c.maximum == UINT64_MAX ? m->maximum : frames_in(c.maximum), err);
 }
 
 int pooling_set(struct vm *vm, const char *key, const char *value, struct hmem_err *err)
