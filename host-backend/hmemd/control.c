@@ -143,7 +143,7 @@ void client_accept(struct hmemd *d, int fd, bool monitor)
 		return;
 	}
 	if (monitor && d->num_monitors >= HMEM_MAX_MONITORS) {
-		turn_away(d, fd, "watching", d->num_monitors);
+		turn_away(d, fd, "monitor", d->num_monitors);
 		return;
 	}
 	client = calloc(1, sizeof(*client));

@@ -21,7 +21,7 @@
 
 #define HMEMD_VERSION		"0.1"
 #define HMEM_MAX_CLIENTS	64u
-/* Of these, so many can be clients that may only watch, so that others have a place. */
+/* Of these, so many can be clients of the monitor socket, so that others have a place. */
 #define HMEM_MAX_MONITORS	32u
 
 struct vm;
@@ -60,7 +60,7 @@ struct hmemd {
 	struct hmem_config config;
 	/* Where hmemd listens. */
 	const char *vm_socket, *control_socket;
-	/* NULL: there is no socket for clients that may only watch. */
+	/* NULL: there is no monitor socket. */
 	const char *monitor_socket;
 	/* A running guest that has answered no hint for this long is late. */
 	unsigned int late_ms;

@@ -548,7 +548,7 @@ const struct metric metrics[] = {
 	{ "hmem_daemon_http_requests_total", "Requests for metrics.", true, .all = scrapes },
 	{ "hmem_daemon_http_slices_total",
 	  "Turns of hmemd's loop that made the answers, of a VM each.", true, .all = slices },
-	{ "hmem_daemon_http_dropped_total",
+	{ "hmem_daemon_http_turned_away_total",
 	  "Clients of the metrics sockets that had to go because there were too many.", true,
 	  .all = scrapes_turned_away },
 

@@ -211,7 +211,7 @@ bool verbs_run(struct client *client, const char *name, json *req)
 		if (strcmp(name, verbs[i].name))
 			continue;
 		if (client->monitor && changes(i, req))
-			client_fail(client, "denied", "this socket is for watching only: use "
+			client_fail(client, "denied", "the monitor socket changes nothing: use "
 				    "hmemd's control socket, %s", client->d->control_socket);
 		else
 			verbs[i].run(client, req);

@@ -24,7 +24,7 @@ const char *hmem_trade_state_word(enum hmem_trade_state state)
 {
 	static const char *const words[HMEM_TRADE_STATES] = {
 		[HMEM_TRADE_MOVES] = "moves",
-		[HMEM_TRADE_WATCHED] = "measured",
+		[HMEM_TRADE_WATCHED] = "measuring",
 		[HMEM_TRADE_KEPT] = "kept",
 		[HMEM_TRADE_UNDONE] = "undone",
 		[HMEM_TRADE_GIVEN_UP] = "given-up",
@@ -38,7 +38,7 @@ const char *hmem_trade_state(enum hmem_trade_state state)
 {
 	static const char *const words[HMEM_TRADE_STATES] = {
 		[HMEM_TRADE_MOVES] = "under way",
-		[HMEM_TRADE_WATCHED] = "being measured",
+		[HMEM_TRADE_WATCHED] = "measuring",
 		[HMEM_TRADE_KEPT] = "kept",
 		[HMEM_TRADE_UNDONE] = "undone: the trade was a loss",
 		[HMEM_TRADE_GIVEN_UP] = "given up: the guest did not give up its memory",

@@ -351,8 +351,8 @@ static void many_slow_clients(void **state)
 	/* The rest goes by itself. */
 	for (unsigned int i = 0; i < MANY; i++)
 		read_all(slow[i]);
-	expect("hmem_daemon_http_dropped_total ");
-	assert_null(strstr(text, "hmem_daemon_http_dropped_total 0\n"));
+	expect("hmem_daemon_http_turned_away_total ");
+	assert_null(strstr(text, "hmem_daemon_http_turned_away_total 0\n"));
 }
 
 /* --- where hmemd listens --- */

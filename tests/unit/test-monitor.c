@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The socket for clients that may watch, and change nothing. */
+/* The monitor socket, whose clients may change nothing. */
 #include "unit.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Runs hmemctl on the socket for watching. */
+/* Runs hmemctl on the monitor socket. */
 static void watch(struct fixture *f, int status, const char *line)
 {
 	char with_socket[256];
@@ -63,7 +63,7 @@ static void may_change_nothing(void **state)
 	memcpy(before, f->ctl.out, f->ctl.out_len);
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		watch(f, 1, lines[i]);
-		if (!strstr(f->ctl.err, "for watching only") ||
+		if (!strstr(f->ctl.err, "monitor socket changes nothing") ||
 		    !strstr(f->ctl.err, f->d.control_socket))
 			fail_msg("%s: %s", lines[i], f->ctl.err);
 	}
@@ -81,7 +81,7 @@ static void takes_no_place(void **state)
 		fds[i] = peer_socket(path);
 	ctl(f, 0, "policy web set rate=9");
 	watch(f, 1, "list");
-	assert_non_null(strstr(f->ctl.err, "watching clients already"));
+	assert_non_null(strstr(f->ctl.err, "monitor clients already"));
 	for (unsigned int i = 0; i < MANY; i++)
 		close(fds[i]);
 	do
