@@ -47,7 +47,7 @@ def jobs(kernels):
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
 
-    yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 60,
+    yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 300,
            ("build/host-sanitize",), {})
     # Some inputs for all of hmemd; `make fuzz` tries many more.
     fuzz = env.CACHE / "build" / "host-fuzz"
