@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 /* Time that a peer has for HELLO. */
 #define HELLO_MS	10000
+#define SECOND_MS	1000u
 
 static void vm_sent(struct conn *c)
 {
@@ -102,6 +104,24 @@ static const struct conn_ops vm_ops = {
 	.release = vm_release,
 };
 
+/*
+ * With --lockstep, what happens once per second happens at ticks, in guest time.  The search for
+ * room is a pass, which ends before the next tick is read.
+ */
+static void ticked_in_lockstep(struct lockstep_member *m)
+{
+	struct vm *vm = (struct vm *)((char *)m - offsetof(struct vm, lockstep));
+
+	if (!vm->d->lockstep.min)
+		return;
+	pooling_tick(vm);
+	trading_tick(vm);
+	if (vm_now(vm) < vm->second_ms + SECOND_MS)
+		return;
+	vm->second_ms = vm_now(vm);
+	room_second(vm);
+}
+
 void device_accept(struct hmemd *d, int fd)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -118,6 +138,7 @@ void device_accept(struct hmemd *d, int fd)
 	TAILQ_INIT(&vm->jobs);
 	TAILQ_INIT(&vm->waiters);
 	windows_init(vm);
+	vm->lockstep.ticked = ticked_in_lockstep;
 	heat_queries_init(&vm->heat_queries, &vm->placer.pages, &d->heat_queries);
 	vm->conn.ops = &vm_ops;
 	vm->conn.closer = &d->closer;
@@ -145,7 +166,9 @@ void device_second(struct vm *vm)
 	tracking_again(vm);
 	settings_again(vm);
 	batches_second(vm);
-	room_second(vm);
+	/* With --lockstep, seconds are those of guest time: see ticked_in_lockstep(). */
+	if (!vm->d->lockstep.min)
+		room_second(vm);
 	if (vm->rated_ms && now > vm->rated_ms) {
 		double s = (now - vm->rated_ms) / 1000.0;
 

@@ -71,6 +71,7 @@ void lockstep_check(struct lockstep *l)
 			if (!all[i]->joined)
 				continue;
 			all[i]->waits = false;
+			all[i]->ticked(all[i]);
 			all[i]->answer(all[i]);
 		}
 		free(all);

@@ -10,13 +10,15 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-/* Embedded in a VM; at first all zero except @name and @answer. */
+/* Embedded in a VM; at first all zero except @name, @ticked and @answer. */
 struct lockstep_member {
 	TAILQ_ENTRY(lockstep_member) link;
 	const char *name;
 	bool joined;
 	/* The member has ticked and waits for the answer. */
 	bool waits;
+	/* The tick is about to be answered. */
+	void (*ticked)(struct lockstep_member *m);
 	/* Answer the tick.  May make members leave, but frees none. */
 	void (*answer)(struct lockstep_member *m);
 };

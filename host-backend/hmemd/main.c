@@ -159,8 +159,11 @@ static void on_second(struct io *io, enum io_op op, int res)
 		next = TAILQ_NEXT(vm, link);
 		device_second(vm);
 	}
-	pooling_second(d);
-	trading_second(d);
+	/* In lockstep, seconds are those of guest time: see device.c. */
+	if (!d->lockstep.min) {
+		pooling_second(d);
+		trading_second(d);
+	}
 	service_alive();
 	http_second(&d->http);
 	listener_resume(&d->vm_listener);

@@ -9,6 +9,7 @@
 #include "pooling.h"
 #include "vm.h"
 
+#define SECOND_MS	1000u
 #define SECOND_NS	UINT64_C(1000000000)
 
 void pooling_init(struct pooling *p)
@@ -77,6 +78,7 @@ static void look_at(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
 
+	vm->pooled.is_known = true;
 	m->actual[0] = has(vm);
 	m->fixed = !vm_at_work(vm) || (vm->d->config.pool && !can_resize(vm));
 	/* The trader alone resizes a VM that trades. */
@@ -126,7 +128,8 @@ static void resize(struct vm *vm)
 	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
 }
 
-void pooling_second(struct hmemd *d)
+/* Decides on what look_at() has found. */
+static void decide(struct hmemd *d)
 {
 	struct pooling *p = &d->pooling;
 	uint64_t all = 0, others = 0;
@@ -135,7 +138,9 @@ void pooling_second(struct hmemd *d)
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
 			continue;
-		look_at(vm);
+		/* A VM in lockstep that has not ticked yet. */
+		if (!vm->pooled.is_known)
+			look_at(vm);
 		all += has(vm);
 	}
 	p->pool.config.capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
@@ -153,10 +158,39 @@ void pooling_second(struct hmemd *d)
 	else
 		p->pool.config.capacity[0] = 0;
 	hmem_pool_decide(&p->pool, SECOND_NS);
+}
+
+static void apply(struct vm *vm)
+{
+	if (vm->d->config.pool && vm->pooled.is_member)
+		resize(vm);
+}
+
+void pooling_second(struct hmemd *d)
+{
+	struct vm *vm;
+
 	TAILQ_FOREACH(vm, &d->vms, link) {
-		if (d->config.pool && vm->pooled.is_member)
-			resize(vm);
+		if (vm_ready(vm))
+			look_at(vm);
 	}
+	decide(d);
+	TAILQ_FOREACH(vm, &d->vms, link)
+		apply(vm);
+}
+
+void pooling_tick(struct vm *vm)
+{
+	struct pooling *p = &vm->d->pooling;
+	uint64_t now = vm_now(vm);
+
+	look_at(vm);
+	/* The clocks of VMs differ: the VM that is the first to reach a second counts. */
+	if (now >= p->decided_ms + SECOND_MS) {
+		p->decided_ms = now;
+		decide(vm->d);
+	}
+	apply(vm);
 }
 
 /* Give the VM these bounds, in frames.  Nothing has changed after an error. */

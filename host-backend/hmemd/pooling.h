@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All VMs share the host's DRAM.  The pool (pool.h) decides once per second how much each VM is
- * to have.  If a pool is configured, hmemd resizes the VMs accordingly; otherwise
+ * to have; with --lockstep, once per second of guest time.  If a pool is configured, hmemd resizes the VMs accordingly; otherwise
  * `hmemctl pool` shows the sizes that the VMs would have.
  */
 #ifndef HMEMD_POOLING_H
@@ -16,6 +16,8 @@ struct vm;
 
 struct pooling {
 	struct hmem_pool pool;
+	/* With --lockstep: vm_now() of the VM with whose tick the pool has last decided. */
+	uint64_t decided_ms;
 	/* The pool's default patience, which holds while a pool is configured. */
 	unsigned int patience;
 };
@@ -25,6 +27,8 @@ struct pooled {
 	struct hmem_pool_member member;
 	struct hmem_worth worth;
 	bool is_member;
+	/* @member tells what the VM has and needs. */
+	bool is_known;
 	/* A client has set the bounds or the weight, so the configuration does not apply. */
 	bool by_hand;
 	/* The pool has refused the VM, and the log says so. */
@@ -46,8 +50,15 @@ void pooling_configure(struct vm *vm, const struct hmem_vm_config *config);
 /* Removes a VM that disconnects. */
 void pooling_remove(struct vm *vm);
 
-/* Runs the pool; called once per second. */
+/* Runs the pool; called once per second, but not with --lockstep. */
 void pooling_second(struct hmemd *d);
+
+/*
+ * With --lockstep: the VM's time stands still until its tick is answered.  Only at its own
+ * ticks, hmemd learns about the VM and requests a size: messages that come and go at other
+ * times arrive at a random guest time.
+ */
+void pooling_tick(struct vm *vm);
 
 /*
  * Sets "guarantee" (a size), "maximum" (a size) or "weight" (1 to 1000) of the VM from text.

@@ -211,6 +211,11 @@ void trading_second(struct hmemd *d)
 	}
 }
 
+void trading_tick(struct vm *vm)
+{
+	second(vm);
+}
+
 void trading_forget(struct vm *vm)
 {
 	if (hmem_trade_leave(&vm->traded.trader, &vm->d->trading.ledger)) {

@@ -68,8 +68,11 @@ void trading_forget(struct vm *vm);
 /* The VM disconnects. */
 void trading_remove(struct vm *vm);
 
-/* Trades; called once per second, after pooling_second(). */
+/* Trades; called once per second, after pooling_second(), but not with --lockstep. */
 void trading_second(struct hmemd *d);
+
+/* With --lockstep: the VM's time stands still; trades if a second has passed. */
+void trading_tick(struct vm *vm);
 
 /*
  * The DRAM that the pool has to leave to a VM that has @frames: a VM that trades may buy back

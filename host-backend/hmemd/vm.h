@@ -100,6 +100,8 @@ struct vm {
 	/* Tracking was started again: a tick from before may still be unanswered. */
 	bool track_restarted;
 	struct lockstep_member lockstep;
+	/* With --lockstep: vm_now() when the last second of guest time ended. */
+	uint64_t second_ms;
 	/* In lockstep, hints may be sent only while this is true. */
 	bool hints_now;
 

@@ -14,7 +14,8 @@
 #define MIB		(UINT64_C(1) << 20)
 
 /* Connects a device whose tiers can be resized if @unit is not 0. */
-static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint64_t unit)
+static void connect_tracked(struct fixture *f, struct peer *p, const char *name, uint64_t unit,
+			    bool lockstep)
 {
 	struct hmem_link_state state = {
 		.flags = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING,
@@ -28,12 +29,21 @@ static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint
 	peer_fill_hello(&hello, name);
 	hello.tiers[0].unit = hello.tiers[1].unit = unit;
 	hello.tiers[0].min = unit ? 4 * MIB : 0;
+	if (lockstep) {
+		hello.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+		hello.track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+	}
 	fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
 	peer_send_hello(p, &hello, &fd, 1);
 	close(fd);
 	peer_send_ranges(p);
 	peer_send(p, HMEM_LINK_STATE, &state, sizeof(state));
 	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint64_t unit)
+{
+	connect_tracked(f, p, name, unit, false);
 }
 
 static void begin(struct fixture **f, const char *pool)
@@ -142,6 +152,45 @@ static void shares_by_weight(void **state)
 	fixture_end(f);
 }
 
+/* Ends a window; all that hmemd sends until its answer must be a request for this size. */
+static void tick(struct peer *p, uint64_t seq, uint64_t bytes)
+{
+	unsigned int requests = 0;
+	struct peer_msg msg;
+
+	peer_send_tick(p, seq);
+	for (peer_read(p, &msg); msg.hdr.type == HMEM_LINK_RESIZE; peer_read(p, &msg)) {
+		assert_int_equal(((struct hmem_link_resize *)msg.payload)->bytes, bytes);
+		requests++;
+	}
+	assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
+	assert_int_equal(requests, bytes ? 1 : 0);
+}
+
+/* In lockstep, a VM gets a request only while its time stands still, and no other VM's tick. */
+static void requests_in_lockstep(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--pool", "48M", "--lockstep", "-p", "observe", NULL
+	});
+	struct peer other = { 0 };
+	struct peer_msg msg;
+
+	(void)state;
+	connect_tracked(f, &f->web, "web", 4096, true);
+	connect_tracked(f, &other, "db", 4096, true);
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	peer_expect(&other, &msg, HMEM_LINK_TRACK);
+	tick(&f->web, 1, 24 * MIB);
+	send_size(&f->web, 24 * MIB);
+	tick(&other, 1, 24 * MIB);
+	send_size(&other, 24 * MIB);
+	tick(&f->web, 2, 0);
+	tick(&other, 2, 0);
+	peer_close(&other);
+	fixture_end(f);
+}
+
 /* VMs that cannot be resized keep their DRAM, and no other VM is promised it. */
 static void cannot_be_resized(void **state)
 {
@@ -195,6 +244,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_says),
 		cmocka_unit_test(shares_by_weight),
+		cmocka_unit_test(requests_in_lockstep),
 		cmocka_unit_test(cannot_be_resized),
 		cmocka_unit_test(usage),
 	};
