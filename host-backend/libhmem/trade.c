@@ -63,7 +63,7 @@ static uint64_t pages_within(const struct hmem_trader *t, unsigned int tier, dou
 
 /* --- means --- */
 
-static void add_stall(struct hmem_trade_mean *m, double v)
+static void add(struct hmem_trade_mean *m, double v)
 {
 	double from = v - m->mean;
 
@@ -78,10 +78,28 @@ static double variance(const struct hmem_trade_mean *m)
 	return m->num > 1 ? m->squares / (m->num - 1) / m->num : 0;
 }
 
-static double stall_of(const struct hmem_trade_window *w)
+/*
+ * A program that always waits for its swap waits for as much of its time after a trade as
+ * before, and does more meanwhile.  So the stall counts per access to memory, and the worth of
+ * all pages is proportional to the number of accesses.  The result is the stall at the number of
+ * accesses that @usual stands for; 0: not known yet.
+ */
+static void add_stall(struct hmem_trade_mean *m, const struct hmem_trade_window *w,
+		      double *usual)
 {
-	return w->faults * w->fault_ns +
-	       hmem_worth_between(w->worth, w->actual[HMEM_DRAM], UINT64_MAX);
+	double stall = w->faults * w->fault_ns +
+		       hmem_worth_between(w->worth, w->actual[HMEM_DRAM], UINT64_MAX);
+	double accesses = hmem_worth_between(w->worth, 0, UINT64_MAX);
+
+	if (!(*usual > 0))
+		*usual = accesses;
+	add(m, accesses > 0 ? stall * *usual / accesses : stall);
+}
+
+static void forget_stall(struct hmem_trader *t)
+{
+	t->stall_before = (struct hmem_trade_mean) { 0 };
+	t->usual = 0;
 }
 
 /* --- offers --- */
@@ -231,7 +249,7 @@ static void finish(struct hmem_trader *t, struct hmem_ledger_entry *e,
 	}
 	t->failures += t->failures < MAX_FAILURES;
 	t->hold_off = 1u << t->failures;
-	t->stall_before = (struct hmem_trade_mean) { 0 };
+	forget_stall(t);
 }
 
 /* Return to the sizes before the trade; the VM first gives up what it took. */
@@ -297,7 +315,7 @@ static void continue_moves(struct hmem_trader *t, const struct hmem_trade_window
 static void measure_effect(struct hmem_trader *t, const struct hmem_trade_window *w,
 			   struct hmem_ledger_entry *e)
 {
-	add_stall(&t->stall_after, stall_of(w));
+	add_stall(&t->stall_after, w, &t->usual);
 	if (t->stall_after.num < t->windows)
 		return;
 	e->measured_ns = t->stall_before.mean - t->stall_after.mean;
@@ -316,7 +334,7 @@ static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 	int toward;
 
 	hmem_trade_look(t, w);
-	add_stall(&t->stall_before, stall_of(w));
+	add_stall(&t->stall_before, w, &t->usual);
 	if (!o->given) {
 		t->missed_ns = 0;
 		return;
@@ -331,7 +349,7 @@ static void consider(struct hmem_trader *t, const struct hmem_trade_window *w,
 		begin(t, w, o, ledger);
 	else if (t->stall_before.num > 2 * t->windows)
 		/* Old measurements say little about the stall without a trade now. */
-		t->stall_before = (struct hmem_trade_mean) { 0 };
+		forget_stall(t);
 }
 
 bool hmem_trade_leave(struct hmem_trader *t, struct hmem_ledger *ledger)

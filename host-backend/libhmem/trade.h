@@ -8,7 +8,8 @@
  * it buys.  A VM with unused NVM exchanges the unused pages for DRAM.
  *
  * As in the pool (pool.h), a trade begins once the stall that an immediate trade would have
- * saved by now is as long as the moves take.  The trader measures the stall before and after.  If
+ * saved by now is as long as the moves take.  The trader measures the stall before and after, for
+ * the same number of accesses to memory, because a VM that waits less does more.  If
  * the trade was a loss, by more than two standard errors, the VM gets its memory back.  The VM
  * gives up memory first, and takes memory afterwards, so what is requested never costs more
  * than its budget.
@@ -88,11 +89,13 @@ struct hmem_trader {
 	 * Internal.  @entry: the ledger's entry for the trade under way; 0: there is none.
 	 * @before: the VM's pages when that trade began.  @toward: the trade that would pay
 	 * gives up (-1) or takes (1) DRAM.  @missed_ns: ns of stall that this trade would have
-	 * saved by now.
+	 * saved by now.  @usual: the worth of all pages in the first window of @stall_before,
+	 * for which both means count; 0: there is none.
 	 */
 	uint64_t entry;
 	uint64_t before[HMEM_TRADED_TIERS];
 	struct hmem_trade_mean stall_before, stall_after;
+	double usual;
 	double missed_ns;
 	int toward;
 	/*

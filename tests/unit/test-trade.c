@@ -170,6 +170,34 @@ static void swapping_ends(void **state)
 	}
 }
 
+/*
+ * After a trade that ends only a part of the swapping, the program waits for the disk as much of
+ * its time as before, and more for NVM, because it does more.  Such a trade is a gain.
+ */
+static void a_part_is_a_gain(void **state)
+{
+	const struct hmem_ledger_entry *e;
+	struct guest g;
+	double before;
+
+	(void)state;
+	begin(&g, 2 * GIB, GIB, 4, 110e3);
+	host_hot_set(&g.load, 9 * GIB / 2, 9 * GIB / 2, 1);
+	g.trader.steps = 8;
+	run(&g);
+	before = g.uses;
+	do
+		window(&g);
+	while (!(e = hmem_ledger_find(&g.ledger, 1)) || e->state < HMEM_TRADE_KEPT);
+	print_message("%.2f times as fast; the trade saved %.0f of 1000 ms\n", g.uses / before,
+		      e->measured_ns / 1e6);
+	assert_true(g.uses > 1.5 * before);
+	assert_int_equal(e->state, HMEM_TRADE_KEPT);
+	assert_true(e->measured_ns > 3 * e->error_ns);
+	windows(&g, 200);
+	assert_true(g.uses > 8 * before);
+}
+
 /* The VM keeps DRAM that saves more time than swapping costs. */
 static void hot_pages_stay_in_dram(void **state)
 {
@@ -433,6 +461,7 @@ int main(void)
 		cmocka_unit_test(swapping_ends),
 		cmocka_unit_test(hot_pages_stay_in_dram),
 		cmocka_unit_test(unused_memory_becomes_dram),
+		cmocka_unit_test(a_part_is_a_gain),
 		cmocka_unit_test(losses_are_undone),
 		cmocka_unit_test(stuck_guests_are_given_up),
 		cmocka_unit_test(parts_are_traded),
