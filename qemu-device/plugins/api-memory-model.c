@@ -10,6 +10,7 @@
 #include "qemu/plugin-tlb.h"
 #include "qemu/rcu.h"
 #include "qemu/seqlock.h"
+#include "qemu/timer.h"
 #include "hw/core/cpu.h"
 #include "hw/virtio/virtio-hmem-compat.h"
 #include "system/cpu-timers.h"
@@ -145,6 +146,34 @@ int qemu_plugin_for_each_ram(qemu_plugin_ram_cb_t cb, void *userdata)
 void qemu_plugin_fix_tlb(size_t entries)
 {
     tlb_fix_size(entries);
+}
+
+static struct {
+    QEMUTimer *timer;
+    uint64_t ns;
+    void (*cb)(uint64_t now_ns);
+} each;
+
+static void each_arm(void)
+{
+    uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    timer_mod(each.timer, (now / each.ns + 1) * each.ns);
+}
+
+static void each_fired(void *opaque)
+{
+    each.cb(qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    each_arm();
+}
+
+void qemu_plugin_each_ns(uint64_t ns, void (*cb)(uint64_t now_ns))
+{
+    g_assert(ns && !each.timer);
+    each.ns = ns;
+    each.cb = cb;
+    each.timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, each_fired, NULL);
+    each_arm();
 }
 
 void qemu_plugin_set_access_log(const struct qemu_plugin_access_log *log)

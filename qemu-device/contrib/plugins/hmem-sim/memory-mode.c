@@ -13,33 +13,39 @@
 #include "frames.h"
 #include "memory-mode.h"
 #include "options.h"
+#include "share.h"
 #include "stats.h"
 
-/* For each line of DRAM: line << 2, and who has made it dirty. */
+/*
+ * For each line of DRAM: the line that it holds, of which member (see share.h),
+ * and who has made it dirty.  0: none.
+ */
 enum {
     DIRTY = 1,
     BY_MIGRATION = 2,
-    FLAGS = 3,
+    HELD = 4,
+    LINE_SHIFT = 3,
+    MEMBER_SHIFT = LINE_SHIFT + 32,
 };
-
-#define NOTHING UINT64_MAX
 
 static uint64_t *lines;
 static uint64_t num_lines;
 static uint64_t reciprocal; /* 2^64 / num_lines, rounded up */
+/* Members begin at different lines, as in memory of one host. */
+static uint64_t first_line;
 
 void sim_memory_mode_init(void)
 {
-    uint64_t i;
-
     num_lines = sim_options.memory_mode / SIM_LINE;
     if (!num_lines) {
         return;
     }
     reciprocal = UINT64_MAX / num_lines + 1;
-    lines = g_new(uint64_t, num_lines);
-    for (i = 0; i < num_lines; i++) {
-        lines[i] = NOTHING;
+    if (sim_options.share) {
+        lines = sim_share_lines();
+        first_line = num_lines * sim_options.member / sim_options.members;
+    } else {
+        lines = g_new0(uint64_t, num_lines);
     }
 }
 
@@ -49,7 +55,25 @@ void sim_memory_mode_init(void)
  */
 static uint64_t index_of(uint64_t line)
 {
-    return (unsigned __int128)(reciprocal * line) * num_lines >> 64;
+    uint64_t index = (unsigned __int128)(reciprocal * line) * num_lines >> 64;
+
+    index += first_line;
+    return index < num_lines ? index : index - num_lines;
+}
+
+/* What a line of DRAM holds when it holds this one, and it is clean. */
+static uint64_t holding(uint64_t line)
+{
+    return sim_options.member << MEMBER_SHIFT | line << LINE_SHIFT | HELD;
+}
+
+/* The tier of the line that was held; another member's has the same as ours. */
+static SimTier victim_tier(uint64_t held, SimTier tier)
+{
+    if (held >> MEMBER_SHIFT != sim_options.member) {
+        return tier;
+    }
+    return sim_line_tier((uint32_t)(held >> LINE_SHIFT));
 }
 
 /* Add a transfer that begins when the earlier ones have ended. */
@@ -72,22 +96,22 @@ uint64_t sim_memory_mode_transfer(uint64_t line, SimTier tier,
 
     /* The tag is stored with the data, so looking it up reads the line. */
     stall = then(SIM_DRAM, SIM_READ, transfer, 0);
-    if (*held != NOTHING && *held >> 2 == line) {
+    if ((*held & ~(DIRTY | BY_MIGRATION)) == holding(line)) {
         sim_counters.memory_mode_hits++;
     } else {
         sim_counters.memory_mode_misses++;
-        if (*held != NOTHING && *held & DIRTY) {
+        if (*held & DIRTY) {
             sim_counters.memory_mode_dirty++;
             victim.cause = *held & BY_MIGRATION ? SIM_MIGRATION : SIM_GUEST;
-            stall = then(sim_line_tier(*held >> 2), SIM_WRITE, &victim, stall);
+            stall = then(victim_tier(*held, tier), SIM_WRITE, &victim, stall);
         }
         stall = then(tier, SIM_READ, transfer, stall);
         stall = then(SIM_DRAM, SIM_WRITE, transfer, stall);
-        *held = line << 2;
+        *held = holding(line);
     }
     if (direction == SIM_WRITE) {
         stall = then(SIM_DRAM, SIM_WRITE, transfer, stall);
-        *held = line << 2 | DIRTY |
+        *held = holding(line) | DIRTY |
             (transfer->cause == SIM_MIGRATION ? BY_MIGRATION : 0);
     }
     return stall;

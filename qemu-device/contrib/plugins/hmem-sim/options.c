@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "share.h"
 
 /*
  * Latencies and bandwidths of DRAM, remote DRAM as a stand-in for CXL memory,
@@ -61,7 +62,8 @@ const char *const sim_tier_name[SIM_TIERS] = { "dram", "nvm", "cxl" };
 /*
  * mlp: one load at a time. walk_ns: reading the last level of the guest's and
  * the host's page tables from DRAM, and a locked update; upper levels are
- * mostly cached. tlb: the second-level TLB of Ice Lake.
+ * mostly cached. tlb: the second-level TLB of Ice Lake. turn_us: much longer
+ * than step_ns, and much shorter than what a policy or a cache needs to adapt.
  */
 SimOptions sim_options = {
     .llc = 2 << 20,
@@ -70,6 +72,7 @@ SimOptions sim_options = {
     .mlp = 1,
     .walk_ns = 200,
     .step_ns = 20000,
+    .turn_us = 100,
     .prefetch = true,
 };
 
@@ -233,6 +236,10 @@ static const struct option {
     OPTION(guest_rearm, parse_switch),
     { "start", parse_start, offsetof(SimOptions, start_at_mark) },
     { "copy", parse_copy, 0 },
+    OPTION(share, parse_text),
+    OPTION(members, parse_whole),
+    OPTION(member, parse_whole),
+    OPTION(turn_us, parse_whole),
     OPTION(out, parse_text),
     OPTION(series, parse_text),
     OPTION(heat, parse_text),
@@ -315,6 +322,14 @@ static bool check(const bool *node_set, SimTier slow)
     }
     if (o->heat && !o->period_ms) {
         return complain("heat=%s needs period_ms=N", o->heat);
+    }
+    if (o->share ? o->members < 2 || o->members > SIM_MAX_MEMBERS ||
+                   o->member >= o->members : o->members || o->member) {
+        return complain("share=FILE, members=N and member=I belong together: "
+                        "N is 2 to %d, and I is 0 to N - 1", SIM_MAX_MEMBERS);
+    }
+    if (!o->turn_us || o->turn_us > 1000) {
+        return complain("turn_us=%" PRIu64 ": not 1 to 1000", o->turn_us);
     }
     if (!o->memory_mode) {
         return true;

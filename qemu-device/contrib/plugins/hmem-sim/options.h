@@ -39,7 +39,11 @@ typedef struct SimOptions {
     bool start_at_mark;
     SimRange copy[SIM_MAX_COPY]; /* the functions that copy pages */
     unsigned int num_copy;
-    const char *out;             /* file names; NULL: none */
+    uint64_t members;            /* see share.h */
+    uint64_t member;             /* the number of this one, from 0 */
+    uint64_t turn_us;
+    const char *share;           /* file names; NULL: none */
+    const char *out;
     const char *series;
     const char *heat;
 } SimOptions;

@@ -21,6 +21,7 @@
 #include "llc.h"
 #include "memory.h"
 #include "options.h"
+#include "share.h"
 #include "stats.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -255,6 +256,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             fix_tlb();
         }
         started = true;
+        sim_share_start();
     }
     if (sim_insn_copies(qemu_plugin_tb_vaddr(tb))) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, copy_enter,
@@ -268,6 +270,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 static void finish(qemu_plugin_id_t id, void *userdata)
 {
     qemu_plugin_set_access_log(NULL);
+    sim_share_leave();
     if (started) {
         sim_stats_finish();
         sim_heat_period(sim_now_ps() / 1000);
@@ -295,7 +298,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
                 info->system.max_vcpus, SIM_MAX_VCPUS);
         return -1;
     }
-    if (!sim_stats_init() || !sim_heat_init()) {
+    if (!sim_stats_init() || !sim_heat_init() || !sim_share_init()) {
         return -1;
     }
     sim_step_ps = sim_options.step_ns * 1000;

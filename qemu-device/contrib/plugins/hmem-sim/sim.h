@@ -8,8 +8,10 @@
  * line belongs to a tier (tier.h), maybe behind a DRAM cache (memory-mode.h).
  * The time that the guest waits goes to the guest's clock (clock.h).
  *
- * There are no locks: with -icount all vCPUs run in one thread, and QEMU calls
- * the access log only while none of them executes.
+ * Several simulators can share the tiers (share.h).
+ *
+ * There are no locks otherwise: with -icount all vCPUs run in one thread, and
+ * QEMU calls the access log only while none of them executes.
  */
 
 #ifndef HMEM_SIM_H

@@ -150,11 +150,13 @@ static void print_model(FILE *f)
             ", \"tlb_entries\": %" PRIu64
             ", \"memory_mode_bytes\": %" PRIu64 ", \"mlp\": %g, "
             "\"prefetch\": %s, \"streams\": %d, \"walk_ns\": %g, "
-            "\"step_ns\": %g, \"tiers\": {", o->preset,
+            "\"step_ns\": %g, \"members\": %" PRIu64
+            ", \"turn_us\": %" PRIu64 ", \"tiers\": {", o->preset,
             qemu_plugin_insn_ns(), SIM_LINE, SIM_L1_LINES * SIM_LINE, o->llc,
             o->ways, o->tlb, o->memory_mode, o->mlp,
             o->prefetch ? "true" : "false",
-            SIM_STREAMS, o->walk_ns, o->step_ns);
+            SIM_STREAMS, o->walk_ns, o->step_ns,
+            o->share ? o->members : 1, o->turn_us);
     for (i = 0; i < SIM_TIERS; i++) {
         const SimTierOptions *tier = &o->tier[i];
 

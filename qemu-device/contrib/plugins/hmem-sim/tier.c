@@ -4,6 +4,7 @@
  */
 
 #include "options.h"
+#include "share.h"
 #include "stats.h"
 #include "tier.h"
 
@@ -33,11 +34,17 @@ uint64_t sim_tier_transfer(SimTier tier, SimDirection direction,
 {
     SimTierCounters *count = &sim_counters.tier[tier][transfer->cause];
     uint64_t *free_ps = &tiers[tier][direction].free_ps;
+    uint64_t line_ps = tiers[tier][direction].line_ps;
     uint64_t now = transfer->now_ps;
-    uint64_t queue = *free_ps > now ? *free_ps - now : 0;
-    uint64_t stall = queue;
+    uint64_t queue, stall;
 
-    *free_ps = now + queue + tiers[tier][direction].line_ps;
+    if (sim_options.share) {
+        queue = sim_share_transfer(tier, direction, line_ps, now);
+    } else {
+        queue = *free_ps > now ? *free_ps - now : 0;
+        *free_ps = now + queue + line_ps;
+    }
+    stall = queue;
     if (direction == SIM_WRITE || !transfer->posted) {
         stall += tiers[tier][direction].latency_ps;
     }
