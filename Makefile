@@ -43,6 +43,8 @@ help:
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
 	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
+	@echo 'make bench-pool           what VMs gain by trades, and by sharing DRAM; OUT=DIR,'
+	@echo '                          WORKLOADS= and CONFIGS= as above'
 	@echo 'make                      qemu, module and host:'
 	@echo '  make qemu               QEMU with the device; QEMU_SRC=DIR for your own'
 	@echo '  make module             virtio_hmem.ko; KDIR=DIR for the kernel to use,'
@@ -94,6 +96,10 @@ bench: packages
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
 		$(if $(CONFIGS),--configs '$(CONFIGS)') $(BENCH_ARGS)
 
+bench-pool: packages
+	@tests/bench/pool --out '$(OUT)' $(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
+		$(if $(CONFIGS),--configs '$(CONFIGS)') $(BENCH_ARGS)
+
 demo: packages
 	@tests/demo/demo $(DEMO_KERNEL)
 
@@ -113,4 +119,4 @@ clean:
 	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all fuzz demo bench install deb check-deb clean
+	check-debug-kernel check-all fuzz demo bench bench-pool install deb check-deb clean

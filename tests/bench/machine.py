@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 One run of the benchmark: a machine whose guest gets no input from boot to power-off, so that
-it depends on the configuration only.
+it depends on the configuration only; or several such machines, served by one hmemd.
 """
 
 import os
@@ -54,10 +54,13 @@ class Machine:
     sim         options of the simulator's plugin; None: -icount without the simulator
     policy      hmemd's policy; "": no device
     timeout     seconds after which a hanging guest is ended
+    name        the machine's name; machines that run together have different names
+    hmem_props  more properties of the device
+    disk        options of a disk of the driver hmem-disk, which becomes /dev/vda; "": none
     """
 
     def __init__(self, directory, kernel, dram, nvm, initrds, append, sim=None,
-                 policy="", timeout=3600, seed=1):
+                 policy="", timeout=3600, seed=1, name=NAME, hmem_props="", disk=""):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm = dram, nvm
@@ -67,13 +70,17 @@ class Machine:
         self.policy = policy
         self.timeout = timeout
         self.seed = seed
+        self.name = name
+        self.hmem_props = hmem_props
+        self.disk = disk
+        self.process = None
         self.console = self.dir / "console.log"
         self.log = self.dir / "qemu.log"
 
     def command_line(self, sockets):
         line = [
             env.qemu(), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
-            "-name", NAME, "-seed", self.seed, "-m", f"{self.dram + self.nvm}M",
+            "-name", self.name, "-seed", self.seed, "-m", f"{self.dram + self.nvm}M",
             "-object", f"memory-backend-ram,id=dram,size={self.dram}M",
             "-object", f"memory-backend-ram,id=nvm,size={self.nvm}M",
             *MACHINE,
@@ -84,64 +91,96 @@ class Machine:
         ]
         if self.sim is not None:
             line += ["-plugin", ",".join([str(env.simulator()), *self.sim])]
+        # ioeventfd=off: a thread of QEMU would handle notifications at a random guest time.
+        if self.disk:
+            line += ["-drive", f"if=none,id=disk,driver=hmem-disk,{self.disk}",
+                     "-device", "virtio-blk-pci,drive=disk,num-queues=1,ioeventfd=off"]
         if self.policy:
-            # The machine is stopped until hmemd serves it.  ioeventfd=off: a thread of QEMU
-            # would handle notifications at a random guest time.
-            line += ["-S", "-qmp", f"unix:{sockets}/qmp,server=on,wait=off",
+            # The machine is stopped until hmemd serves it.
+            line += ["-S", "-qmp", f"unix:{self.monitor(sockets)},server=on,wait=off",
                      "-chardev", f"socket,id=hm,path={sockets}/{daemon.VM_SOCKET}",
-                     "-device", "virtio-hmem-pci,chardev=hm,ioeventfd=off"]
+                     "-device", ",".join(["virtio-hmem-pci,chardev=hm,ioeventfd=off",
+                                          *filter(None, [self.hmem_props])])]
         return [str(word) for word in line]
+
+    def monitor(self, sockets):
+        return f"{sockets}/qmp-{self.name}"
 
     def run(self):
         """Returns the processor time in seconds that QEMU and hmemd took on this host; None
         for hmemd if it did not run."""
+        taken, daemon_taken = run_together([self])
+        return taken[0], daemon_taken
+
+    def start(self, sockets):
         self.dir.mkdir(parents=True, exist_ok=True)
         (self.dir / "initrd").write_bytes(b"".join(f.read_bytes() for f in self.initrds))
-        sockets = guest.short_directory()
-        hmemd = None
-        try:
-            if self.policy:
-                hmemd = daemon.Daemon(sockets, sanitize=False)
-                hmemd.start("--lockstep", "--policy", self.policy)
-            line = self.command_line(sockets)
-            (self.dir / "command").write_text(" \\\n  ".join(line) + "\n")
-            taken = self.boot(line, sockets, hmemd)
-            return taken, cpu_seconds(hmemd.process.pid) if hmemd else None
-        except vm.VMError as e:
-            raise RunError(str(e)) from None
-        finally:
-            if hmemd and hmemd.process:
-                hmemd.process.terminate()
-                hmemd.process.wait()
-                shutil.copy(hmemd.log, self.dir)
-            shutil.rmtree(sockets)
-            (self.dir / "initrd").unlink(missing_ok=True)
-
-    def boot(self, line, sockets, hmemd):
+        line = self.command_line(sockets)
+        (self.dir / "command").write_text(" \\\n  ".join(line) + "\n")
         with open(self.log, "wb") as log:
-            process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=log, preexec_fn=vm.die_with_parent)
-        try:
-            if hmemd:
-                hmemd.wait(lambda: NAME in hmemd.vms() or process.poll() is not None,
-                           "the machine to connect", timeout=60)
-                let_go(f"{sockets}/qmp", process)
-            end = time.monotonic() + self.timeout
-            # The times of an ended process can be read until its parent has waited for it.
-            while not os.waitid(os.P_PID, process.pid,
-                                os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                if time.monotonic() > end:
-                    raise RunError(f"still running after {self.timeout} s: ended")
-                time.sleep(0.1)
-            taken = cpu_seconds(process.pid)
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
+            self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, preexec_fn=vm.die_with_parent)
+
+    def has_ended(self):
+        """The times of an ended process can be read until its parent has waited for it."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+
+    def finish(self):
+        """Returns the processor time in seconds that QEMU took."""
+        taken = cpu_seconds(self.process.pid)
+        status = self.process.wait()
         if status:
             raise RunError(f"QEMU ended with status {status}: "
                            f"{self.log.read_text('utf-8', 'replace').strip()[-500:]}")
         return taken
+
+    def clean_up(self):
+        """End the machine if it still runs."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        (self.dir / "initrd").unlink(missing_ok=True)
+
+
+def run_together(machines, options=(), ended=None):
+    """Run machines at the same time.  If they have a policy, one hmemd serves them all, with
+    these options; ended(hmemd) is called when the machines have ended.  Returns the processor
+    time in seconds that each QEMU and hmemd took; None for hmemd if it did not run."""
+    sockets = guest.short_directory()
+    policy = machines[0].policy
+    hmemd = None
+    try:
+        if policy:
+            hmemd = daemon.Daemon(sockets, sanitize=False)
+            hmemd.start("--lockstep", "--policy", policy, *options)
+        for one in machines:
+            one.start(sockets)
+        if hmemd:
+            hmemd.wait(lambda: all(one.name in hmemd.vms() for one in machines) or
+                       any(one.process.poll() is not None for one in machines),
+                       "the machines to connect", timeout=60)
+            for one in machines:
+                let_go(one.monitor(sockets), one.process)
+        end = time.monotonic() + machines[0].timeout
+        while not all(one.has_ended() for one in machines):
+            if time.monotonic() > end:
+                raise RunError(f"still running after {machines[0].timeout} s: ended")
+            time.sleep(0.1)
+        taken = [one.finish() for one in machines]
+        if hmemd and ended:
+            ended(hmemd)
+        return taken, cpu_seconds(hmemd.process.pid) if hmemd else None
+    except vm.VMError as e:
+        raise RunError(str(e)) from None
+    finally:
+        for one in machines:
+            one.clean_up()
+        if hmemd and hmemd.process:
+            hmemd.process.terminate()
+            hmemd.process.wait()
+            for one in machines:
+                shutil.copy(hmemd.log, one.dir)
+        shutil.rmtree(sockets)
 
 
 def let_go(path, process):

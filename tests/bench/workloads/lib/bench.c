@@ -259,6 +259,16 @@ uint64_t bench_now(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
+static void sleep_until(double seconds)
+{
+	struct timespec t = { .tv_sec = seconds };
+
+	t.tv_nsec = (seconds - t.tv_sec) * 1e9;
+	if (seconds && bench_now() > seconds * 1e9)
+		errx(1, "at=%g is too early: the data was filled only now", seconds);
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 void bench_start(const char *unit_, double scale_)
 {
 	unit = unit_;
@@ -269,6 +279,7 @@ void bench_start(const char *unit_, double scale_)
 		errx(2, "seconds and interval must not be 0");
 	printf("bench: filled ns=%lu\n", bench_now());
 	fflush(stdout);
+	sleep_until(bench_option("at", 0));
 	roi_start();
 	begin = bench_now();
 	next = begin + (uint64_t)(bench_option("warmup", 1) * 1e9);

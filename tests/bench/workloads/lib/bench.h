@@ -22,6 +22,9 @@
  * Options are KEY=VALUE arguments.  All workloads have these options:
  *	seconds=20	guest time to measure
  *	warmup=1	guest time between filling the data and measuring
+ *	at=0		the guest's time since boot, in seconds, at which the simulator
+ *			begins to model memory, so that several VMs begin together;
+ *			0: when the data is filled
  *	interval=0.25	guest time between two lines of output
  *	seed=1		seed of all random numbers
  *	place=first-touch
