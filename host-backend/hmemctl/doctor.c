@@ -42,8 +42,9 @@ static void check_io_uring(void)
 	int ret = io_uring_queue_init(2, &ring, 0);
 
 	if (ret < 0) {
-		check(FAIL, "io_uring", "not available (%s): hmemd needs it, see "
-		      "/proc/sys/kernel/io_uring_disabled and the seccomp filter",
+		check(WARN, "io_uring", "not available (%s): hmemd uses epoll instead, and the "
+		      "tracker damon delays all VMs; see /proc/sys/kernel/io_uring_disabled "
+		      "and the seccomp filter",
 		      strerror(-ret));
 		return;
 	}

@@ -62,26 +62,49 @@ uint64_t loop_now(void)
 
 static void on_timer(struct io *io, enum io_op op, int res);
 
-int loop_init(struct loop *loop, struct hmem_err *err)
+/* Set up io_uring or, if that is not possible, epoll. */
+static int set_up(struct loop *loop, struct hmem_err *err)
 {
 	/* Each request completes once, so as many CQEs as requests under way suffice. */
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
 		.cq_entries = 16 * RING_ENTRIES,
 	};
+	int ret = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
+
+	if (!ret) {
+		log_msg(LOG_INFO, "events come from io_uring");
+		return 0;
+	}
+	log_msg(LOG_INFO, "events come from epoll, because io_uring cannot be set up: %s; see "
+		"/proc/sys/kernel/io_uring_disabled and the seccomp filter of the container",
+		strerror(-ret));
+	loop->without_ring = true;
+	ret = requests_init(&loop->requests);
+	return ret < 0 ? hmem_fail(err, -ret, "cannot set up epoll: %s", strerror(-ret)) : 0;
+}
+
+static void tear_down(struct loop *loop)
+{
+	if (loop->without_ring)
+		requests_exit(&loop->requests);
+	else
+		io_uring_queue_exit(&loop->ring);
+}
+
+int loop_init(struct loop *loop, struct hmem_err *err)
+{
 	int ret;
 
 	memset(loop, 0, sizeof(*loop));
 	TAILQ_INIT(&loop->turns);
 	TAILQ_INIT(&loop->later_turns);
 	loop->timer.complete = on_timer;
-	ret = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
+	ret = set_up(loop, err);
 	if (ret < 0)
-		return hmem_fail(err, -ret, "cannot set up io_uring: %s; see "
-				 "/proc/sys/kernel/io_uring_disabled and the "
-				 "seccomp filter of the container", strerror(-ret));
+		return ret;
 	if (loop_add(loop, &loop->timer) < 0) {
-		io_uring_queue_exit(&loop->ring);
+		tear_down(loop);
 		return hmem_fail(err, ENOMEM, "no memory for the event loop");
 	}
 	return 0;
@@ -89,7 +112,7 @@ int loop_init(struct loop *loop, struct hmem_err *err)
 
 void loop_exit(struct loop *loop)
 {
-	io_uring_queue_exit(&loop->ring);
+	tear_down(loop);
 	free(loop->slots);
 	free(loop->later);
 }
@@ -126,15 +149,15 @@ void loop_remove(struct loop *loop, struct io *io)
 
 struct io_uring_sqe *loop_sqe(struct loop *loop)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+	struct io_uring_sqe *sqe = loop->without_ring ? NULL : io_uring_get_sqe(&loop->ring);
 
-	if (!sqe) {
+	if (!sqe && !loop->without_ring) {
 		io_uring_submit(&loop->ring);
 		sqe = io_uring_get_sqe(&loop->ring);
 	}
 	if (sqe)
 		return sqe;
-	/* The queue is full, and the kernel accepts requests only after its completions. */
+	/* A full queue accepts requests only after the kernel's completions. */
 	if (loop->num_later == loop->size_later) {
 		uint32_t size = loop->size_later ? 2 * loop->size_later : RING_ENTRIES;
 
@@ -238,9 +261,30 @@ static void take_turns(struct loop *loop)
 	loop_forget(&loop->last);
 }
 
-int loop_turn(struct loop *loop, struct hmem_err *err)
+/* Both of the following wait unless @busy, and handle what is completed. */
+static int epoll_turn(struct loop *loop, bool busy, struct hmem_err *err)
 {
-	bool busy = !TAILQ_EMPTY(&loop->turns), any = false;
+	uint64_t data;
+	int ret, res;
+
+	for (uint32_t i = 0; i < loop->num_later; i++) {
+		if (requests_add(&loop->requests, &loop->later[i]) < 0) {
+			log_msg(LOG_ERR, "no memory to ask the kernel for anything");
+			abort();
+		}
+	}
+	loop->num_later = 0;
+	ret = requests_do(&loop->requests, !busy);
+	if (ret < 0)
+		return hmem_fail(err, -ret, "epoll: %s", strerror(-ret));
+	while (requests_next(&loop->requests, &data, &res))
+		deliver(loop, data, res);
+	return 0;
+}
+
+static int ring_turn(struct loop *loop, bool busy, struct hmem_err *err)
+{
+	bool any = false;
 	struct io_uring_cqe *cqe;
 	int ret;
 
@@ -260,6 +304,15 @@ int loop_turn(struct loop *loop, struct hmem_err *err)
 	/* The kernel lacks memory, and hmemd can free none: try again. */
 	if (ret < 0 && !any && !busy)
 		usleep(REFUSED_US);
-	take_turns(loop);
 	return 0;
+}
+
+int loop_turn(struct loop *loop, struct hmem_err *err)
+{
+	bool busy = !TAILQ_EMPTY(&loop->turns);
+	int ret = loop->without_ring ? epoll_turn(loop, busy, err) : ring_turn(loop, busy, err);
+
+	if (!ret)
+		take_turns(loop);
+	return ret;
 }

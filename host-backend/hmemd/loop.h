@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The event loop: one io_uring, one thread, no locks.
+ * The event loop: one io_uring, one thread, no locks.  If io_uring is forbidden, epoll does the
+ * same, see requests.h.
  *
  * Everything that waits for the kernel embeds a struct io, which has a slot in the loop's
  * table.  A request's user_data is its operation, the slot, and the slot's generation.  If
@@ -21,6 +22,7 @@
 #include <liburing.h>
 
 #include "err.h"
+#include "requests.h"
 
 enum io_op {
 	IO_ACCEPT = 1,
@@ -53,13 +55,16 @@ TAILQ_HEAD(turns, turn);
 
 struct loop {
 	struct io_uring ring;
+	/* io_uring is forbidden: @requests does the requests. */
+	bool without_ring;
+	struct requests requests;
 	/* Turns to take, in order; and those to take after a short time. */
 	struct turns turns, later_turns;
 	/* A marker at the end of @turns while turns are taken: later ones wait. */
 	struct turn last;
 	/* Runs while @later_turns is not empty. */
 	struct io timer;
-	/* Requests that the kernel did not accept, to be made again. */
+	/* Requests that the ring did not accept, or that @requests has not got yet. */
 	struct io_uring_sqe *later;
 	uint32_t num_later, size_later;
 	struct loop_slot {
@@ -72,6 +77,7 @@ struct loop {
 	bool stop;
 };
 
+/* Tells in the log whether io_uring or epoll is used. */
 int loop_init(struct loop *loop, struct hmem_err *err);
 void loop_exit(struct loop *loop);
 

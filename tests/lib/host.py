@@ -46,6 +46,15 @@ def jobs(kernels):
                 "HMEMCTL": str(sanitized / "hmemctl"),
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
+    # The same without io_uring, of tests whose subject is the loop and what uses the loop.
+    for u in ("events", "hmemd", "hostile", "loop", "metrics"):
+        yield (f"unit/{u}-epoll", [sanitized / f"test-{u}"], 300,
+               ("build/unit",),
+               {"HMEMD": str(sanitized / "hmemd"),
+                "HMEMCTL": str(sanitized / "hmemctl"),
+                "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
+                "NO_IO_URING": "1",
+                "CMOCKA_MESSAGE_OUTPUT": "TAP"})
 
     yield ("unit/completion", [env.TESTS / "unit" / "completion", sanitized], 300,
            ("build/host-sanitize",), {})

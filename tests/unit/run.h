@@ -26,6 +26,12 @@ struct ctl {
 	unsigned int file_limit;
 };
 
+/*
+ * With NO_IO_URING in the environment, have the kernel forbid io_uring for this process and its
+ * children, as containers do.  Each hmemd does that for itself.
+ */
+void forbid_io_uring(void);
+
 /* Wait for a child.  Returns its exit status, or 128 + N if signal N ended it. */
 int process_wait(pid_t pid);
 

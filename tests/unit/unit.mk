@@ -18,10 +18,10 @@ $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 
 # Parts of hmemd that can be tested alone.
 $(OUT)/obj/unit/test-host.o: CPPFLAGS += -Ihmemd
-$(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o)
+$(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o requests.o)
 $(OUT)/test-host: LDLIBS += -luring -Wl,--wrap=write,--wrap=usleep
 $(OUT)/obj/unit/test-loop.o: CPPFLAGS += -Ihmemd
-$(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o)
+$(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o requests.o)
 $(OUT)/test-loop: LDLIBS += -luring
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=io_uring_submit,--wrap=io_uring_submit_and_wait
 

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "requests.h"
+
+/* Largest number of events that epoll tells at a time; the others come the next time. */
+#define MAX_EVENTS	64
+#define SECOND_NS	UINT64_C(1000000000)
+
+struct request {
+	TAILQ_ENTRY(request) link;
+	struct io_uring_sqe sqe;
+	uint64_t deadline_ns;		/* of a timeout, in CLOCK_MONOTONIC */
+	int res;			/* when it is done */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+int requests_init(struct requests *r)
+{
+	*r = (struct requests) { .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
+	TAILQ_INIT(&r->timeouts);
+	TAILQ_INIT(&r->done);
+	return r->epoll_fd < 0 ? -errno : 0;
+}
+
+static void free_all(struct request_list *list)
+{
+	struct request *q;
+
+	while ((q = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, q, link);
+		free(q);
+	}
+}
+
+void requests_exit(struct requests *r)
+{
+	for (unsigned int i = 0; i < r->num_fds; i++)
+		free_all(&r->fds[i].waiting);
+	free_all(&r->timeouts);
+	free_all(&r->done);
+	free(r->fds);
+	close(r->epoll_fd);
+}
+
+/* --- making requests --- */
+
+static uint32_t events_of(const struct io_uring_sqe *sqe)
+{
+	switch (sqe->opcode) {
+	case IORING_OP_SEND:
+	case IORING_OP_WRITE:
+		return EPOLLOUT;
+	case IORING_OP_POLL_ADD:
+		return sqe->poll32_events;
+	default:
+		return EPOLLIN;
+	}
+}
+
+/* Have epoll wait for all events that requests of the descriptor wait for.  Returns 0 or -errno. */
+static int watch(struct requests *r, int fd)
+{
+	struct requests_of_fd *of = &r->fds[fd];
+	struct epoll_event event = { .data.fd = fd };
+	uint32_t before = of->events;
+	struct request *q;
+	int op;
+
+	TAILQ_FOREACH(q, &of->waiting, link)
+		event.events |= events_of(&q->sqe);
+	if (event.events == before)
+		return 0;
+	if (!event.events)
+		of->events = 0;
+	op = !event.events ? EPOLL_CTL_DEL : before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	if (epoll_ctl(r->epoll_fd, op, fd, &event) < 0)
+		return -errno;
+	of->events = event.events;
+	return 0;
+}
+
+static int grow(struct requests *r, unsigned int num)
+{
+	struct requests_of_fd *fds;
+
+	if (num <= r->num_fds)
+		return 0;
+	num = num * 2;
+	fds = calloc(num, sizeof(*fds));
+	if (!fds)
+		return -ENOMEM;
+	/* An empty list contains its own address, so that lists cannot be copied as a whole. */
+	for (unsigned int i = 0; i < num; i++) {
+		TAILQ_INIT(&fds[i].waiting);
+		if (i >= r->num_fds)
+			continue;
+		TAILQ_CONCAT(&fds[i].waiting, &r->fds[i].waiting, link);
+		fds[i].events = r->fds[i].events;
+	}
+	free(r->fds);
+	r->fds = fds;
+	r->num_fds = num;
+	return 0;
+}
+
+static void finish(struct requests *r, struct request *q, int res)
+{
+	q->res = res;
+	TAILQ_INSERT_TAIL(&r->done, q, link);
+}
+
+/* Do the system call.  -EAGAIN: not now. */
+static int call(const struct io_uring_sqe *sqe)
+{
+	void *addr = (void *)(uintptr_t)sqe->addr;
+	ssize_t ret = -1;
+
+	switch (sqe->opcode) {
+	case IORING_OP_ACCEPT:
+		ret = accept4(sqe->fd, NULL, NULL, sqe->accept_flags);
+		break;
+	case IORING_OP_RECVMSG:
+		ret = recvmsg(sqe->fd, addr, sqe->msg_flags | MSG_DONTWAIT);
+		break;
+	case IORING_OP_SEND:
+		ret = send(sqe->fd, addr, sqe->len, sqe->msg_flags | MSG_DONTWAIT);
+		break;
+	case IORING_OP_READ:
+		ret = read(sqe->fd, addr, sqe->len);
+		break;
+	case IORING_OP_WRITE:
+		ret = pwrite(sqe->fd, addr, sqe->len, sqe->off);
+		break;
+	default:
+		return -EINVAL;
+	}
+	return ret < 0 ? -errno : ret;
+}
+
+int requests_add(struct requests *r, const struct io_uring_sqe *sqe)
+{
+	struct request *q = malloc(sizeof(*q));
+	int ret;
+
+	if (!q)
+		return -ENOMEM;
+	*q = (struct request) { .sqe = *sqe };
+	if (sqe->opcode == IORING_OP_TIMEOUT) {
+		const struct __kernel_timespec *ts = (void *)(uintptr_t)sqe->addr;
+
+		q->deadline_ns = now_ns() + ts->tv_sec * SECOND_NS + ts->tv_nsec;
+		TAILQ_INSERT_TAIL(&r->timeouts, q, link);
+		return 0;
+	}
+	if (sqe->fd < 0) {
+		finish(r, q, -EBADF);
+		return 0;
+	}
+	if (grow(r, sqe->fd + 1) < 0) {
+		free(q);
+		return -ENOMEM;
+	}
+	TAILQ_INSERT_TAIL(&r->fds[sqe->fd].waiting, q, link);
+	ret = watch(r, sqe->fd);
+	if (!ret)
+		return 0;
+	TAILQ_REMOVE(&r->fds[sqe->fd].waiting, q, link);
+	finish(r, q, ret == -EPERM ? call(sqe) : ret);
+	return 0;
+}
+
+/* --- doing requests --- */
+
+/* The result of the request if the descriptor has the events @got; -EAGAIN: none yet. */
+static int try(const struct io_uring_sqe *sqe, uint32_t got)
+{
+	got &= events_of(sqe) | EPOLLERR | EPOLLHUP;
+	if (!got)
+		return -EAGAIN;
+	return sqe->opcode == IORING_OP_POLL_ADD ? (int)got : call(sqe);
+}
+
+static void do_fd(struct requests *r, int fd, uint32_t got)
+{
+	struct requests_of_fd *of = &r->fds[fd];
+	struct request *q, *next;
+
+	for (q = TAILQ_FIRST(&of->waiting); q; q = next) {
+		int res = try(&q->sqe, got);
+
+		next = TAILQ_NEXT(q, link);
+		if (res == -EAGAIN || res == -EINTR)
+			continue;
+		TAILQ_REMOVE(&of->waiting, q, link);
+		finish(r, q, res);
+	}
+	/* This cannot fail for fewer events than before. */
+	watch(r, fd);
+}
+
+static void do_timeouts(struct requests *r)
+{
+	uint64_t now = now_ns();
+	struct request *q, *next;
+
+	for (q = TAILQ_FIRST(&r->timeouts); q; q = next) {
+		next = TAILQ_NEXT(q, link);
+		if (q->deadline_ns > now)
+			continue;
+		TAILQ_REMOVE(&r->timeouts, q, link);
+		finish(r, q, -ETIME);
+	}
+}
+
+/* Milliseconds until the next timeout, rounded up; -1: there is none. */
+static int time_left(const struct requests *r)
+{
+	uint64_t first = UINT64_MAX, now = now_ns();
+	const struct request *q;
+
+	TAILQ_FOREACH(q, &r->timeouts, link)
+		first = q->deadline_ns < first ? q->deadline_ns : first;
+	if (first == UINT64_MAX)
+		return -1;
+	if (first <= now)
+		return 0;
+	return (first - now) / 1000000 < INT_MAX ? (int)((first - now) / 1000000) + 1 : INT_MAX;
+}
+
+int requests_do(struct requests *r, bool wait)
+{
+	struct epoll_event events[MAX_EVENTS];
+	int num;
+
+	num = epoll_wait(r->epoll_fd, events, MAX_EVENTS,
+			 wait && TAILQ_EMPTY(&r->done) ? time_left(r) : 0);
+	if (num < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < num; i++)
+		do_fd(r, events[i].data.fd, events[i].events);
+	do_timeouts(r);
+	return 0;
+}
+
+bool requests_next(struct requests *r, uint64_t *user_data, int *res)
+{
+	struct request *q = TAILQ_FIRST(&r->done);
+
+	if (!q)
+		return false;
+	*user_data = q->sqe.user_data;
+	*res = q->res;
+	TAILQ_REMOVE(&r->done, q, link);
+	free(q);
+	return true;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The loop's requests without io_uring, which a kernel or a container may forbid: epoll waits until
+ * a request can be done, and the system call of the same name does it.  Requests are described by
+ * an io_uring_sqe all the same.
+ *
+ * There is one difference: a file that epoll cannot wait for, such as one in sysfs, is written at
+ * once, and the loop stands still meanwhile.
+ */
+#ifndef HMEMD_REQUESTS_H
+#define HMEMD_REQUESTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <liburing.h>
+
+TAILQ_HEAD(request_list, request);
+
+struct requests {
+	int epoll_fd;
+	/* By descriptor: the requests that wait, and the events that epoll waits for. */
+	struct requests_of_fd {
+		struct request_list waiting;
+		uint32_t events;
+	} *fds;
+	unsigned int num_fds;
+	/* Timeouts, in no order; and requests that are done, with their results. */
+	struct request_list timeouts, done;
+};
+
+/* Returns 0 or -errno. */
+int requests_init(struct requests *r);
+void requests_exit(struct requests *r);
+
+/*
+ * Make a request: an accept, recvmsg, send, read, write, poll or timeout.  Returns 0 or -ENOMEM.
+ * A request that cannot be made ends with an error.
+ */
+int requests_add(struct requests *r, const struct io_uring_sqe *sqe);
+
+/*
+ * Do the requests that can be done.  @wait: wait until there is one, or a signal.  Returns 0 or
+ * -errno.
+ */
+int requests_do(struct requests *r, bool wait);
+
+/* Take the next request that is done.  Returns false if there is none. */
+bool requests_next(struct requests *r, uint64_t *user_data, int *res);
+
+#endif /* HMEMD_REQUESTS_H */
