@@ -19,11 +19,10 @@ static const struct argp argp = {
 int cmd_list(int argc, char **argv)
 {
 	struct table t = {
-		.columns = 8,
+		.columns = 6,
 		.column = {
-			{ "VM", false }, { "DEVICE", false }, { "DRIVER", false },
-			{ "STATE", false }, { "POLICY", false }, { "TIERS", true },
-			{ "MEMORY", true }, { "BATCHES", true },
+			{ "VM", false }, { "UUID", false }, { "DRIVER", false },
+			{ "STATE", false }, { "POLICY", false }, { "MEMORY", true },
 		},
 	};
 	json *o, *vms;
@@ -37,16 +36,12 @@ int cmd_list(int argc, char **argv)
 	vms = field(o, "vms");
 	for (size_t i = 0; i < json_object_array_length(vms); i++) {
 		json *vm = json_object_array_get_idx(vms, i);
-		char tiers[24], size[24], batches[48];
+		char size[24];
 
-		snprintf(batches, sizeof(batches), "%s/%s", text_of(vm, "batches"),
-			 text_of(vm, "max_batches"));
 		table_row(&t, (const char *[]) {
-			text_of(vm, "name"), text_of(vm, "device"),
-			text_of(vm, "driver"),
+			text_of(vm, "name"), text_of(vm, "uuid"), text_of(vm, "driver"),
 			state_of(vm), text_of(vm, "policy"),
-			cell_num(vm, "num_tiers", tiers, sizeof(tiers)),
-			cell_size(vm, "bytes", size, sizeof(size)), batches,
+			cell_size(vm, "bytes", size, sizeof(size)),
 		});
 	}
 	table_print(&t);

@@ -31,27 +31,29 @@ static const char *rate(json *vm, const char *key, char *buf, size_t size)
 static void print_tiers(json *tiers)
 {
 	struct table t = {
-		.columns = 8,
+		.columns = 10,
 		.column = {
 			{ "TIER", true }, { "NODE", true }, { "KIND", false },
-			{ "SIZE", true }, { "PAGES", true }, { "HOT", true },
-			{ "WARM", true }, { "COLD", true },
+			{ "SIZE", true }, { "TARGET", true }, { "TOTAL", true },
+			{ "FREE", true }, { "HOT", true }, { "WARM", true }, { "COLD", true },
 		},
 	};
 
 	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
-		json *tier = json_object_array_get_idx(tiers, i);
-		char b[6][24];
+		json *tier = json_object_array_get_idx(tiers, i), *size = field(tier, "size");
+		char b[8][24];
 
 		table_row(&t, (const char *[]) {
 			cell_num(tier, "tier", b[0], sizeof(b[0])),
 			text_of(tier, "pxm"),
 			text_of(tier, "kind"),
-			cell_size(tier, "bytes", b[1], sizeof(b[1])),
-			cell_num(tier, "pages", b[2], sizeof(b[2])),
-			cell_num(tier, "hot", b[3], sizeof(b[3])),
-			cell_num(tier, "warm", b[4], sizeof(b[4])),
-			cell_num(tier, "cold", b[5], sizeof(b[5])),
+			cell_size(size, "actual_bytes", b[1], sizeof(b[1])),
+			cell_size(size, "requested_bytes", b[2], sizeof(b[2])),
+			cell_size(size, "max_bytes", b[3], sizeof(b[3])),
+			cell_size(size, "free_bytes", b[4], sizeof(b[4])),
+			cell_num(tier, "hot", b[5], sizeof(b[5])),
+			cell_num(tier, "warm", b[6], sizeof(b[6])),
+			cell_num(tier, "cold", b[7], sizeof(b[7])),
 		});
 	}
 	table_print(&t);
@@ -70,23 +72,18 @@ static void print_online(json *tiers)
 	}
 }
 
-/* Print the sizes of tiers that have, or are requested to have, less than all memory. */
-static void print_sizes(json *tiers)
+/* Print why tiers do not have their target yet. */
+static void print_pending(json *tiers)
 {
 	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
 		json *size = field(json_object_array_get_idx(tiers, i), "size");
-		char b[4][24];
+		char pending[24];
 
-		if (num_of(size, "requested_bytes") == num_of(size, "max_bytes") &&
-		    !num_of(size, "pending_bytes"))
-			continue;
-		printf("resize      tier %zu has %s of %s, %s requested, %s free%s%s\n", i,
-		       cell_size(size, "actual_bytes", b[0], sizeof(b[0])),
-		       cell_size(size, "max_bytes", b[1], sizeof(b[1])),
-		       cell_size(size, "requested_bytes", b[2], sizeof(b[2])),
-		       cell_size(size, "free_bytes", b[3], sizeof(b[3])),
-		       known(size, "why") ? ": " : "",
-		       known(size, "why") ? text_of(size, "why") : "");
+		if (num_of(size, "pending_bytes"))
+			printf("resize      tier %zu: %s to %s: %s\n", i,
+			       cell_size(size, "pending_bytes", pending, sizeof(pending)),
+			       num_of(size, "actual_bytes") > num_of(size, "requested_bytes") ?
+			       "give up" : "take back", text_of(size, "why"));
 	}
 }
 
@@ -100,7 +97,7 @@ static void print_vm(json *vm)
 	       state_of(vm), text_of(vm, "policy"));
 	print_tiers(field(vm, "tiers"));
 	print_online(field(vm, "tiers"));
-	print_sizes(field(vm, "tiers"));
+	print_pending(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
 	printf("windows     %s of %s ms", text_of(vm, "windows"),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "numbers.h"
 
 void client_reply(struct client *client, json *o, bool final)
 {
@@ -36,22 +37,38 @@ void client_fail(struct client *client, const char *code, const char *fmt, ...)
 	client_reply(client, o, true);
 }
 
+static bool has_uuid(const struct vm *vm, const char *uuid)
+{
+	char text[37];
+
+	return vm_has_uuid(vm) && !strcasecmp(hmem_format_uuid(vm->hello.uuid, text), uuid);
+}
+
 struct vm *client_find_vm(struct client *client, json *req)
 {
 	const char *name = json_get_str(req, "vm");
 	struct hmemd *d = client->d;
-	struct vm *vm, *only = NULL;
-	unsigned int num = 0;
+	struct vm *vm, *only = NULL, *by_uuid = NULL;
+	unsigned int num = 0, num_by_uuid = 0;
 
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
 			continue;
 		if (name && !strcmp(vm->name, name))
 			return vm;
+		if (name && has_uuid(vm, name)) {
+			by_uuid = vm;
+			num_by_uuid++;
+		}
 		only = vm;
 		num++;
 	}
-	if (name)
+	if (num_by_uuid == 1)
+		return by_uuid;
+	if (num_by_uuid)
+		client_fail(client, "which-vm", "%u devices have the UUID '%.80s': use a name of "
+			    "hmemctl list", num_by_uuid, name);
+	else if (name)
 		client_fail(client, "no-such-vm", "no VM '%.80s' is connected: see "
 			    "hmemctl list", name);
 	else if (!num)

@@ -1808,6 +1808,29 @@ static void golden(struct fixture *f, const char *name, const char *line)
 	golden_check(name, f->ctl.out);
 }
 
+/* VMs of one name have different UUIDs, by which they can be named. */
+static void same_names(void **state)
+{
+	struct fixture *f = *state;
+	struct peer first = { .uuid = 0x11 }, second = { .uuid = 0x22 }, third = { .uuid = 0x22 };
+
+	peer_handshake(&first, f->d.vm_socket, "db");
+	peer_handshake(&second, f->d.vm_socket, "db");
+	golden(f, "list-uuid", "list");
+	ctl(f, 0, "policy 22000000-0000-0000-0000-000000000000 set rate=9");
+	ctl(f, 0, "policy db get");
+	assert_false(out_has(f, "rate            9\n"));
+	ctl(f, 0, "policy db-2 get");
+	assert_true(out_has(f, "rate            9\n"));
+	ctl(f, 1, "status 33000000-0000-0000-0000-000000000000");
+	peer_handshake(&third, f->d.vm_socket, "other");
+	ctl(f, 2, "status 22000000-0000-0000-0000-000000000000");
+	assert_non_null(strstr(f->ctl.err, "2 devices have the UUID"));
+	peer_close(&first);
+	peer_close(&second);
+	peer_close(&third);
+}
+
 static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint *hint)
 {
 	uint64_t gfn = le64toh(hint->gfn);
@@ -1848,6 +1871,25 @@ static void golden_output(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 							   fixture_teardown)
 
+/* hmemd's log says where events come from; epoll comes in if io_uring is forbidden. */
+static void without_io_uring(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = fopen(f->d.log, "r");
+	bool ring = false, epoll = false;
+	char line[512];
+
+	assert_non_null(log);
+	while (fgets(line, sizeof(line), log)) {
+		ring |= strstr(line, "events come from io_uring") != NULL;
+		epoll |= strstr(line, "events come from epoll, because io_uring") != NULL;
+	}
+	fclose(log);
+	assert_true(ring != epoll);
+	if (getenv("NO_IO_URING"))
+		assert_true(epoll);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1855,6 +1897,7 @@ int main(void)
 		TEST(migrate),
 		TEST(usage),
 		TEST(the_loop),
+		TEST(without_io_uring),
 		TEST(trackers),
 		TEST(host_trackers),
 		TEST(guest_tracker),
@@ -1891,6 +1934,7 @@ int main(void)
 		TEST(picture_is_written),
 		TEST(doctor_without_hmemd),
 		TEST(golden_output),
+		TEST(same_names),
 	};
 
 	return cmocka_run_group_tests_name("hmemd", tests, NULL, NULL);
