@@ -11,7 +11,9 @@
 #include "http.h"
 #include "log.h"
 #include "metrics_text.h"
+#include "page.h"
 #include "service.h"
+#include "vms_document.h"
 
 #ifdef HMEM_HTTP
 
@@ -22,7 +24,7 @@
 /* Memory for a request; Prometheus' requests have a few hundred bytes. */
 #define REQUEST_BYTES	8192
 
-static const struct document_kind *const kinds[HTTP_DOCUMENTS] = { &metrics_text };
+static const struct document_kind *const kinds[HTTP_DOCUMENTS] = { &metrics_text, &vms_document };
 
 static enum MHD_Result answer_line(struct MHD_Connection *c, unsigned int status,
 				   const char *line)
@@ -96,6 +98,26 @@ static enum MHD_Result answer(struct http_connection *conn, struct http_document
 
 /* --- requests --- */
 
+static enum MHD_Result answer_file(struct MHD_Connection *c, const struct page_file *file)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(file->end - file->begin,
+								 (void *)file->begin,
+								 MHD_RESPMEM_PERSISTENT);
+	enum MHD_Result ret;
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, "Content-Type", file->type);
+	MHD_add_response_header(r, "Connection", "close");
+	/* The page needs nothing from elsewhere, and runs nothing that a VM's name may contain. */
+	MHD_add_response_header(r, "Content-Security-Policy",
+				"default-src 'self'; frame-ancestors 'none'");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	ret = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return ret;
+}
+
 /* The library calls this function again after a connection was suspended. */
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *url,
 				  const char *method, const char *version, const char *data,
@@ -104,6 +126,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct http_connection *conn = info ? info->socket_context : NULL;
+	const struct page_file *file = page_find(url);
 	struct http *h = user;
 
 	(void)version, (void)data, (void)data_len, (void)state;
@@ -116,7 +139,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 		if (!strcmp(url, kinds[i]->path))
 			return answer(conn, &h->documents[i]);
 	}
-	return answer_line(c, MHD_HTTP_NOT_FOUND, "hmemd has /metrics only\n");
+	if (file)
+		return answer_file(c, file);
+	return answer_line(c, MHD_HTTP_NOT_FOUND, "hmemd has /metrics, /vms.json and a page, /\n");
 }
 
 /* A connection has begun or ended. */

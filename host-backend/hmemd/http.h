@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Answers GET /metrics over HTTP, on sockets of their own.
+ * Answers GET /metrics over HTTP, on sockets of their own, and has a page for browsers there.
  *
  * libmicrohttpd reads the requests and sends the answers, in hmemd's thread: the loop waits
  * for the library's epoll descriptor and calls the library when there is something to do, so
@@ -17,7 +17,7 @@
 /* One Unix socket and one TCP port of the configuration, or what systemd has passed. */
 #define HTTP_LISTENERS		4u
 #define HTTP_CONNECTIONS	32u
-#define HTTP_DOCUMENTS		1u
+#define HTTP_DOCUMENTS		2u
 
 struct hmem_config;
 struct hmemd;

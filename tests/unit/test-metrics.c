@@ -227,6 +227,72 @@ static void a_vm_per_turn(void **state)
 	}
 }
 
+/* The page for browsers, whose files name nothing of other hosts. */
+static void serves_a_page(void **state)
+{
+	static const struct { const char *path, *type, *has; } files[] = {
+		{ "/", "text/html", "<script src=\"page.js\"" },
+		{ "/page.js", "text/javascript", "fetch(\"vms.json\"" },
+		{ "/page.css", "text/css", ".tier {" },
+	};
+	char get_file[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(get_file, sizeof(get_file), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+			 files[i].path);
+		assert_non_null(strstr(request(peer_socket(path), get_file, "200"), files[i].has));
+		assert_non_null(strstr(text, files[i].type));
+		assert_non_null(strstr(text, "Content-Security-Policy: default-src 'self'"));
+		assert_null(strstr(text, "http:"));
+		assert_null(strstr(text, "https:"));
+	}
+}
+
+/* What the page draws: each VM with its tiers and, after a window, its pages by heat. */
+static void tells_the_page(void **state)
+{
+	static const char get_vms[] = "GET /vms.json HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct peer odd = { .uuid = 0xab };
+	struct fixture *f = *state;
+	struct json_object *o, *at;
+	struct peer_msg msg;
+	int64_t pages = 0;
+
+	peer_handshake(&odd, f->d.vm_socket, "<script>\"");
+	expect("hmem_daemon_vms 2\n");
+	o = json_tokener_parse(request(peer_socket(path), get_vms, "200"));
+	assert_non_null(o);
+	assert_non_null(strstr(text, "application/json"));
+	assert_int_equal(json_num_at(o, "version"), 1);
+	assert_true(json_at(o, "vms.1.name", &at));
+	assert_string_equal(json_object_get_string(at), "<script>\"");
+	assert_true(json_at(o, "vms.1.uuid", &at));
+	assert_string_equal(json_object_get_string(at), "ab000000-0000-0000-0000-000000000000");
+	assert_int_equal(json_num_at(o, "vms.0.tiers.1.size.max_bytes"), PEER_TIER * 4096);
+	assert_true(json_at(o, "vms.0.tiers.1.heat", &at));
+	assert_null(at);
+	json_object_put(o);
+	ctl(f, 0, "policy web set name=observe window=2000");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	do {
+		usleep(100000);
+		o = json_tokener_parse(request(peer_socket(path), get_vms, "200"));
+		assert_true(json_at(o, "vms.0.tiers.1.heat", &at));
+		if (at)
+			break;
+		json_object_put(o);
+	} while (true);
+	assert_int_equal(json_object_array_length(at), 32);
+	for (size_t i = 0; i < json_object_array_length(at); i++)
+		pages += json_object_get_int64(json_object_array_get_idx(at, i));
+	assert_int_equal(pages, PEER_TIER);
+	json_object_put(o);
+	peer_close(&odd);
+}
+
 static void names_are_escaped(void **state)
 {
 	struct fixture *f = *state;
@@ -259,7 +325,9 @@ static void tells_wrong_configuration(void **state)
 static void other_requests(void **state)
 {
 	(void)state;
-	request(peer_socket(path), "GET / HTTP/1.1\r\nHost: hmemd\r\n\r\n", "404");
+	request(peer_socket(path), "GET /page HTTP/1.1\r\nHost: hmemd\r\n\r\n", "404");
+	request(peer_socket(path), "POST / HTTP/1.1\r\nHost: hmemd\r\nContent-Length: 0\r\n\r\n",
+		"405");
 	request(peer_socket(path), "GET /metrics/.. HTTP/1.1\r\nHost: hmemd\r\n\r\n", "404");
 	request(peer_socket(path), "POST /metrics HTTP/1.1\r\nHost: hmemd\r\n"
 		"Content-Length: 3\r\n\r\nabc", "405");
@@ -450,6 +518,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
 		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_per_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(serves_a_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_the_page, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_are_escaped, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_wrong_configuration, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
