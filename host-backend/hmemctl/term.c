@@ -136,7 +136,40 @@ static int64_t now_ms(void)
 	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
 }
 
-enum term_event term_wait(int64_t *ms)
+/* Bytes of keys that were read, and not taken yet. */
+static char keys[16];
+static size_t num_keys;
+
+/* Take the first key that was read; 0: there is none that hmemctl knows. */
+static int next_key(void)
+{
+	static const struct { const char *bytes; int key; } sequences[] = {
+		{ "\033[A", TERM_KEY_UP }, { "\033OA", TERM_KEY_UP },
+		{ "\033[B", TERM_KEY_DOWN }, { "\033OB", TERM_KEY_DOWN },
+		{ "\033[5~", TERM_KEY_PAGE_UP }, { "\033[6~", TERM_KEY_PAGE_DOWN },
+	};
+	size_t len = 1;
+	int key = keys[0];
+
+	if (key == '\033' && num_keys > 1) {
+		/* A key that is none of these sequences takes the rest with it. */
+		len = num_keys;
+		key = 0;
+		for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
+			size_t n = strlen(sequences[i].bytes);
+
+			if (num_keys < n || memcmp(keys, sequences[i].bytes, n))
+				continue;
+			len = n;
+			key = sequences[i].key;
+		}
+	}
+	num_keys -= len;
+	memmove(keys, keys + len, num_keys);
+	return key;
+}
+
+enum term_event term_wait(int64_t *ms, int *key)
 {
 	int64_t end = now_ms() + *ms;
 	sigset_t none;
@@ -151,21 +184,29 @@ enum term_event term_wait(int64_t *ms)
 		};
 		struct pollfd pfd = { .fd = have_keys ? STDIN_FILENO : -1,
 				      .events = POLLIN };
-		char key;
+		ssize_t n;
 
+		*ms = left > 0 ? left : 0;
 		if (redraw) {
 			redraw = 0;
-			*ms = left > 0 ? left : 0;
 			return TERM_REDRAW;
+		}
+		while (num_keys) {
+			*key = next_key();
+			if (*key == 'q' || *key == 'Q')
+				return TERM_QUIT;
+			if (*key)
+				return TERM_KEY;
 		}
 		if (left <= 0)
 			return TERM_TIMEOUT;
 		if (ppoll(&pfd, 1, &ts, entered ? &none : NULL) <= 0)
 			continue;
-		if (read(STDIN_FILENO, &key, 1) != 1)
+		n = read(STDIN_FILENO, keys, sizeof(keys));
+		if (n <= 0)
 			have_keys = false;
-		else if (key == 'q' || key == 'Q')
-			return TERM_QUIT;
+		else
+			num_keys = n;
 	}
 }
 

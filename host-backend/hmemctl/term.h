@@ -25,13 +25,16 @@ void term_enter(void);
 /* Restore the terminal, if it was taken over. */
 void term_leave(void);
 
-enum term_event { TERM_TIMEOUT, TERM_QUIT, TERM_REDRAW };
+enum term_event { TERM_TIMEOUT, TERM_QUIT, TERM_REDRAW, TERM_KEY };
+
+/* Keys that are no ASCII characters. */
+enum { TERM_KEY_UP = 256, TERM_KEY_DOWN, TERM_KEY_PAGE_UP, TERM_KEY_PAGE_DOWN };
 
 /*
- * Wait at most @ms, or until the user presses q, or until the size of the screen changes.
- * Then *@ms is the rest of the time.
+ * Wait at most @ms, or until the user presses q or another key, or until the size of the screen
+ * changes.  Then *@ms is the rest of the time, and *@key the key.
  */
-enum term_event term_wait(int64_t *ms);
+enum term_event term_wait(int64_t *ms, int *key);
 
 /*
  * Write the lines of @text, each cut to @cols columns.  The text is ASCII; escape sequences

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A sample is made of two of hmemd's answers.  -o json prints all of it; people see a part
- * of it as text.
+ * -o json prints all of a sample.  People see a line for each VM, and more of VMs that they name
+ * or choose.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,8 +11,9 @@
 
 #include "hmemctl.h"
 #include "link_check.h"
-#include "numbers.h"
 #include "term.h"
+#include "top_list.h"
+#include "top_sample.h"
 
 #define MAX_VMS		64
 /* Number of reasons in the text; JSON has all. */
@@ -24,6 +25,9 @@ struct args {
 	bool batch;
 	unsigned long count;	/* samples; 0: no limit */
 	int interval_ms;
+	/* What the user sees: the list, or the marked VM in detail. */
+	struct top_list list;
+	bool detail;
 };
 
 static const struct argp_option options[] = {
@@ -71,159 +75,10 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse_opt,
 	.args_doc = "[VM...]",
-	.doc = "Show the activity of VMs, the busiest first: live on a terminal, until q or "
-	       "Ctrl-C; otherwise sample after sample.",
+	.doc = "Show the activity of VMs, the busiest first, a line for each, or in detail if they "
+	       "are named: live on a terminal, until q or Ctrl-C; otherwise sample after sample.",
 	.children = global_argp,
 };
-
-/* --- samples --- */
-
-/* A value per second; unknown in the first sample and after a reset of counters. */
-struct rate {
-	double per_s;
-	bool known;
-};
-
-struct vm_sample {
-	/* hmemd's answer about the VM, for values that are shown unchanged. */
-	json *vm;
-	struct rate promoted, demoted, refused;		/* pages */
-	/* By reason; valid if @refused is known. */
-	double refused_for[VIRTIO_HMEM_R_MAX];		/* pages per second */
-	/* hmemd's processor time per window. */
-	double daemon_us;
-	bool daemon_known;
-};
-
-struct sample {
-	/* hmemd's answer, which contains the VMs' objects. */
-	json *answer;
-	uint64_t interval_ms;		/* 0: this is the first sample */
-	struct vm_sample *vms;
-	size_t num;
-};
-
-static json *vm_in(json *answer, json *vm)
-{
-	json *vms = field(answer, "vms");
-
-	for (size_t i = 0; vms && i < json_object_array_length(vms); i++) {
-		json *o = json_object_array_get_idx(vms, i);
-
-		/* A VM that has reconnected since has other counters. */
-		if (!strcmp(text_of(o, "name"), text_of(vm, "name")) &&
-		    num_of(o, "pid") == num_of(vm, "pid") &&
-		    num_of(o, "connected_s") <= num_of(vm, "connected_s"))
-			return o;
-	}
-	return NULL;
-}
-
-/* The growth of a counter.  Returns false if the counter was reset meanwhile. */
-static bool grew(json *now, json *before, const char *key, uint64_t *by)
-{
-	*by = num_of(now, key) - num_of(before, key);
-	return num_of(now, key) >= num_of(before, key);
-}
-
-static struct rate rate_of(uint64_t num, double seconds, bool known)
-{
-	return (struct rate) { .per_s = known ? num / seconds : 0, .known = known };
-}
-
-static struct rate moved(json *now, json *before, const char *key, double seconds)
-{
-	uint64_t pages;
-	bool known = grew(now, before, key, &pages) && seconds > 0;
-
-	return rate_of(pages, seconds, known);
-}
-
-/* Sum of refused pages, and rates by reason. */
-static void take_refused(struct vm_sample *s, json *now, json *before, double seconds)
-{
-	bool known = seconds > 0;
-	uint64_t sum = 0, pages;
-
-	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++) {
-		if (virtio_hmem_status(i) == VIRTIO_HMEM_S_OK)
-			continue;
-		known &= grew(now, before, hmem_reason_name(i), &pages);
-		sum += pages;
-		if (known)
-			s->refused_for[i] = pages / seconds;
-	}
-	s->refused = rate_of(sum, seconds, known);
-}
-
-static struct vm_sample take_vm_sample(json *vm, json *before, double seconds)
-{
-	json *now = field(vm, "stats"), *then = field(before, "stats");
-	json *count = field(now, "counters"), *counted = field(then, "counters");
-	struct vm_sample s = { .vm = vm };
-	uint64_t ns, windows;
-
-	if (!before)
-		seconds = 0;
-	s.daemon_known = before && grew(vm, before, "daemon_ns", &ns) &&
-			 grew(count, counted, "ticks", &windows) && windows;
-	if (s.daemon_known)
-		s.daemon_us = ns / 1000.0 / windows;
-	s.promoted = moved(count, counted, "promoted", seconds);
-	s.demoted = moved(count, counted, "demoted", seconds);
-	take_refused(&s, field(now, "reasons"), field(then, "reasons"), seconds);
-	return s;
-}
-
-static int by_activity(const void *a, const void *b)
-{
-	const struct vm_sample *x = a, *y = b;
-	double d = y->promoted.per_s + y->demoted.per_s -
-		   x->promoted.per_s - x->demoted.per_s;
-
-	if (!d)
-		d = y->refused.per_s - x->refused.per_s;
-	if (!d)
-		return strcmp(text_of(x->vm, "name"), text_of(y->vm, "name"));
-	return d > 0 ? 1 : -1;
-}
-
-static bool wanted(const struct args *args, const char *name)
-{
-	for (unsigned int i = 0; i < args->num_vms; i++) {
-		if (!strcmp(args->vms[i], name))
-			return true;
-	}
-	return !args->num_vms;
-}
-
-/* @before: the answer before @now; NULL: there is none, so rates are unknown. */
-static struct sample take_sample(const struct args *args, json *now, json *before)
-{
-	json *vms = field(now, "vms");
-	size_t num = json_object_array_length(vms);
-	struct sample s = { .answer = json_object_get(now) };
-
-	s.interval_ms = before ? num_of(now, "time_ms") - num_of(before, "time_ms") : 0;
-	s.vms = calloc(num + 1, sizeof(*s.vms));
-	if (!s.vms)
-		die(EXIT_ERROR, "no memory for a sample");
-	for (size_t i = 0; i < num; i++) {
-		json *vm = json_object_array_get_idx(vms, i);
-
-		if (wanted(args, text_of(vm, "name")))
-			s.vms[s.num++] = take_vm_sample(vm, vm_in(before, vm),
-							s.interval_ms / 1000.0);
-	}
-	qsort(s.vms, s.num, sizeof(*s.vms), by_activity);
-	return s;
-}
-
-static void free_sample(struct sample *s)
-{
-	json_object_put(s->answer);
-	free(s->vms);
-}
 
 /* --- as JSON --- */
 
@@ -392,35 +247,65 @@ static void print_titles(FILE *out, int width, bool color)
 		"TRACKER", "WINDOW", "DAEMON", color ? "\033[0m" : "");
 }
 
-static void print_as_text(const struct args *args, const struct sample *s)
+/* Lines of the list on the screen, below its title and the names of its columns. */
+static size_t rows(void)
 {
-	size_t size;
-	bool color = term_color();
-	unsigned int cols, lines;
-	int width = 2;
-	char *text;
-	FILE *out = open_memstream(&text, &size);
+	unsigned int cols, lines, used = globals.quiet ? 1 : 2;
 
-	if (!out)
-		die(EXIT_ERROR, "no memory for a sample");
+	term_size(&cols, &lines);
+	return lines > used ? lines - used : 1;
+}
+
+/* The named VMs in detail; or the marked one, if none is named. */
+static void print_details(FILE *out, const struct args *args, const struct sample *s)
+{
+	bool color = term_color(), any = false;
+	int width = 2;
+
 	for (size_t i = 0; i < s->num; i++) {
 		int len = strlen(text_of(s->vms[i].vm, "name"));
 
 		width = len > width ? len : width;
 	}
-	if (!args->batch)
-		fprintf(out, "hmemctl top: %zu VM%s, every %g s, the busiest first; "
-			"q quits\n", s->num, s->num == 1 ? "" : "s",
-			args->interval_ms / 1000.0);
 	if (!globals.quiet)
 		print_titles(out, width, color);
-	for (size_t i = 0; i < s->num; i++)
+	for (size_t i = 0; i < s->num; i++) {
+		if (!args->num_vms && strcmp(text_of(s->vms[i].vm, "name"), args->list.marked))
+			continue;
 		print_vm(out, &s->vms[i], width, color);
+		any = true;
+	}
+	if (!any && s->num)
+		fputs("this VM is no longer connected\n", out);
+}
+
+static void print_as_text(struct args *args, struct sample *s)
+{
+	bool list = !args->num_vms && !args->detail;
+	unsigned int cols, lines;
+	size_t size;
+	char *text;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		die(EXIT_ERROR, "no memory for a sample");
+	term_size(&cols, &lines);
+	if (s->num && !args->list.marked[0])
+		snprintf(args->list.marked, sizeof(args->list.marked), "%s",
+			 text_of(s->vms[0].vm, "name"));
+	if (!args->batch)
+		fprintf(out, "%zu VM%s, every %g s, %s%s; q quits\n", s->num,
+			s->num == 1 ? "" : "s", args->interval_ms / 1000.0,
+			top_list_order(&args->list), list ? "; Enter shows one, a/n/m/h sort" :
+			args->detail ? "; Enter goes back" : "");
+	if (list)
+		top_list_print(out, &args->list, s, cols, args->batch ? 0 : rows(), term_color());
+	else
+		print_details(out, args, s);
 	if (!s->num)
 		fputs(args->num_vms ? "none of these VMs is connected now\n" :
 		      "no VM is connected: see hmemctl doctor\n", out);
 	fclose(out);
-	term_size(&cols, &lines);
 	if (args->batch)
 		term_write(text, isatty(STDOUT_FILENO) ? cols : -1u, 0);
 	else
@@ -428,8 +313,9 @@ static void print_as_text(const struct args *args, const struct sample *s)
 	free(text);
 }
 
-static void show(const struct args *args, const struct sample *s, bool first)
+static void show(struct args *args, struct sample *s, bool first)
 {
+	top_list_sort(&args->list, s);
 	if (globals.json) {
 		print_as_json(s);
 		return;
@@ -469,25 +355,35 @@ static void check_names(const struct args *args, json *answer)
 }
 
 /* Wait for the next sample.  Returns false if no more is wanted. */
-static bool next(const struct args *args, const struct sample *sample)
+static bool next(struct args *args, struct sample *sample)
 {
 	int64_t left = args->interval_ms;
+	int key;
 
 	for (;;) {
-		switch (term_wait(&left)) {
+		switch (term_wait(&left, &key)) {
 		case TERM_TIMEOUT:
 			return true;
 		case TERM_QUIT:
 			return false;
+		case TERM_KEY:
+			if (key == '\n' || key == '\r')
+				args->detail = !args->detail && !args->num_vms;
+			else if (key == '\033')
+				args->detail = false;
+			else
+				top_list_key(&args->list, sample, key, rows());
+			/* fall through */
 		case TERM_REDRAW:
-			show(args, sample, false);
+			if (!args->batch)
+				show(args, sample, false);
 		}
 	}
 }
 
 int cmd_top(int argc, char **argv)
 {
-	struct args args = { .interval_ms = 1000 };
+	struct args args = { .interval_ms = 1000, .list.order = 'a' };
 	struct sample sample;
 	json *before, *now;
 	unsigned long n = 0;
@@ -499,7 +395,7 @@ int cmd_top(int argc, char **argv)
 		args.vms[args.num_vms++] = globals.vm;
 	before = ask_all();
 	check_names(&args, before);
-	sample = take_sample(&args, before, NULL);
+	sample = take_sample(args.vms, args.num_vms, before, NULL);
 	/* Show the first sample, although its rates are unknown: a person should not wait. */
 	if (!args.batch) {
 		term_enter();
@@ -508,7 +404,7 @@ int cmd_top(int argc, char **argv)
 	while (go_on && (!args.count || n < args.count) && next(&args, &sample)) {
 		now = ask_all();
 		free_sample(&sample);
-		sample = take_sample(&args, now, before);
+		sample = take_sample(args.vms, args.num_vms, now, before);
 		show(&args, &sample, !n++);
 		json_object_put(before);
 		before = now;

@@ -146,6 +146,8 @@ static void top_golden(void **state)
 	peer_handshake(&db, f->d.vm_socket, "db");
 	ctl(f, 0, "top -n 2 -i 0.1");
 	golden_check("top-two", f->ctl.out);
+	ctl(f, 0, "top web db -n 1 -i 0.1");
+	golden_check("top-named", f->ctl.out);
 	ctl(f, 0, "top web -n 1 -i 0.1 -q --raw");
 	golden_check("top-quiet", f->ctl.out);
 	/*
@@ -693,7 +695,7 @@ static void top_live(void **state)
 	struct tty *t = test_malloc(sizeof(*t));
 	struct termios now;
 
-	tty_start(t, f, "", (const char *[]) { "top", "-i", "0.2", NULL });
+	tty_start(t, f, "", (const char *[]) { "top", "web", "-i", "0.2", NULL });
 	/* The first screen has no rates, and the next one has. */
 	tty_expect(t, "refused          - pages/s\033[K");
 	assert_non_null(strstr(t->seen, "\033[?1049h"));
@@ -713,21 +715,21 @@ static void top_live(void **state)
 	assert_return_code(write(t->fd, "q", 1), errno);
 	tty_end(t, 0);
 	/* Ctrl-C ends top.  NO_COLOR switches colors off. */
-	tty_start(t, f, "1", (const char *[]) { "top", NULL });
+	tty_start(t, f, "1", (const char *[]) { "top", "web", NULL });
 	tty_expect(t, "refused");
 	assert_null(strstr(t->seen, "\033[1m"));
 	assert_null(strstr(t->seen, "\033[7m"));
 	assert_return_code(write(t->fd, "\003", 1), errno);
 	tty_end(t, 0);
 	/* A signal ends top. */
-	tty_start(t, f, "1", (const char *[]) { "top", NULL });
+	tty_start(t, f, "1", (const char *[]) { "top", "web", NULL });
 	tty_expect(t, "refused");
 	kill(t->pid, SIGTERM);
 	tty_end(t, 128 + SIGTERM);
 	/* top ends after -n screens.  With -b, it leaves the terminal alone. */
 	tty_start(t, f, "", (const char *[]) { "top", "-n", "1", "-i", "0.1", NULL });
 	tty_end(t, 0);
-	tty_start(t, f, "1", (const char *[]) { "top", "-b", "-n", "1", "-i", "0.1",
+	tty_start(t, f, "1", (const char *[]) { "top", "web", "-b", "-n", "1", "-i", "0.1",
 						NULL });
 	tty_expect(t, "refused");
 	tty_fits(t, 40, 100);
@@ -735,7 +737,7 @@ static void top_live(void **state)
 	waitpid(t->pid, NULL, 0);
 	close(t->fd);
 	/* If hmemd dies, top restores the screen before it says so. */
-	tty_start(t, f, "1", (const char *[]) { "top", "-i", "0.1", NULL });
+	tty_start(t, f, "1", (const char *[]) { "top", "web", "-i", "0.1", NULL });
 	tty_expect(t, "refused");
 	daemon_kill(&f->d);
 	tty_expect(t, "see its log");
@@ -744,6 +746,64 @@ static void top_live(void **state)
 	waitpid(t->pid, NULL, 0);
 	close(t->fd);
 	daemon_restart(&f->d, NULL);
+	test_free(t);
+}
+
+/*
+ * With more VMs than lines, a line for each VM: the user marks one, which stays on the screen, shows
+ * this one in detail, and changes the order.
+ */
+static void top_list(void **state)
+{
+	enum { NUM = 30 };
+	struct fixture *f = *state;
+	struct tty *t = test_malloc(sizeof(*t));
+	struct peer vms[NUM] = { 0 };
+	const char *screen;
+	char name[32];
+
+	for (unsigned int i = 0; i < NUM; i++) {
+		snprintf(name, sizeof(name), "vm%02u", i);
+		peer_handshake(&vms[i], f->d.vm_socket, name);
+	}
+	tty_start(t, f, "1", (const char *[]) { "top", "-i", "3600", NULL });
+	tty_size(t, 80, 12);
+	/* Ten lines of VMs below the title. */
+	tty_expect(t, " vm09 ");
+	assert_non_null(strstr(t->seen, ">vm00 "));
+	tty_fits(t, 80, 12);
+	assert_return_code(write(t->fd, "\033[B", 3), errno);
+	tty_expect(t, ">vm01 ");
+	assert_return_code(write(t->fd, "\033[6~\033[B", 7), errno);
+	tty_expect(t, ">vm12 ");
+	tty_fits(t, 80, 12);
+	assert_return_code(write(t->fd, "\033[5~", 4), errno);
+	tty_expect(t, ">vm02 ");
+	assert_return_code(write(t->fd, "\n", 1), errno);
+	tty_expect(t, "refused");
+	screen = strstr(t->seen, "Enter goes back");
+	assert_non_null(screen);
+	assert_non_null(strstr(screen, "vm02 "));
+	assert_null(strstr(screen, "vm03 "));
+	assert_return_code(write(t->fd, "\033", 1), errno);
+	tty_expect(t, ">vm02 ");
+	/* The marked VM stays marked. */
+	assert_return_code(write(t->fd, "n", 1), errno);
+	tty_expect(t, ">vm02 ");
+	assert_non_null(strstr(t->seen, "by name"));
+	assert_return_code(write(t->fd, "m", 1), errno);
+	tty_expect(t, "by memory of tier 0");
+	assert_return_code(write(t->fd, "h", 1), errno);
+	tty_expect(t, "by hot memory in slow tiers");
+	/* Beyond the last one, the last one. */
+	for (unsigned int i = 0; i < 5; i++)
+		assert_return_code(write(t->fd, "\033[6~", 4), errno);
+	tty_expect(t, ">web ");
+	tty_fits(t, 80, 12);
+	assert_return_code(write(t->fd, "q", 1), errno);
+	tty_end(t, 0);
+	for (unsigned int i = 0; i < NUM; i++)
+		peer_close(&vms[i]);
 	test_free(t);
 }
 
@@ -761,6 +821,7 @@ int main(void)
 		TEST(map_ends_early),
 		TEST(heat_holds_nobody_up),
 		TEST(top_live),
+		TEST(top_list),
 	};
 
 	return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
