@@ -346,8 +346,7 @@ static void check_names(const struct args *args, json *answer)
 		bool found = false;
 
 		for (size_t k = 0; k < json_object_array_length(vms); k++)
-			found |= !strcmp(args->vms[i], text_of(
-				json_object_array_get_idx(vms, k), "name"));
+			found |= is_called(json_object_array_get_idx(vms, k), args->vms[i]);
 		if (!found)
 			die(EXIT_ERROR, "no VM '%s' is connected: see hmemctl list",
 			    args->vms[i]);

@@ -78,10 +78,15 @@ static struct vm_sample take_vm_sample(json *vm, json *before, double seconds)
 	return s;
 }
 
-static bool wanted(const char *const *names, unsigned int num, const char *name)
+bool is_called(json *vm, const char *name)
+{
+	return !strcmp(text_of(vm, "name"), name) || !strcasecmp(text_of(vm, "uuid"), name);
+}
+
+static bool wanted(const char *const *names, unsigned int num, json *vm)
 {
 	for (unsigned int i = 0; i < num; i++) {
-		if (!strcmp(names[i], name))
+		if (is_called(vm, names[i]))
 			return true;
 	}
 	return !num;
@@ -101,7 +106,7 @@ struct sample take_sample(const char *const *names, unsigned int num_names, json
 	for (size_t i = 0; i < num; i++) {
 		json *vm = json_object_array_get_idx(vms, i);
 
-		if (wanted(names, num_names, text_of(vm, "name")))
+		if (wanted(names, num_names, vm))
 			s.vms[s.num++] = take_vm_sample(vm, vm_in(before, vm),
 							s.interval_ms / 1000.0);
 	}

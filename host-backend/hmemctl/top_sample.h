@@ -31,6 +31,9 @@ struct sample {
 	size_t num;
 };
 
+/* Is this the name or the UUID of the VM in an answer? */
+bool is_called(json *vm, const char *name);
+
 /*
  * The sample of the VMs with these names, or of all VMs if there are none.  @before: the answer
  * before @now; NULL: there is none, so rates are unknown.

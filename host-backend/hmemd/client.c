@@ -37,37 +37,53 @@ void client_fail(struct client *client, const char *code, const char *fmt, ...)
 	client_reply(client, o, true);
 }
 
-static bool has_uuid(const struct vm *vm, const char *uuid)
+static bool is_called(const struct vm *vm, const char *name)
 {
 	char text[37];
 
-	return vm_has_uuid(vm) && !strcasecmp(hmem_format_uuid(vm->hello.uuid, text), uuid);
+	return !strcmp(vm->name, name) ||
+	       (vm_has_uuid(vm) && !strcasecmp(hmem_format_uuid(vm->hello.uuid, text), name));
+}
+
+/*
+ * The last VM with this name or UUID (NULL: any VM), and the number of such VMs.  A VM can claim
+ * another one's UUID, also as its name, so there can be more than one.
+ */
+static struct vm *find(struct hmemd *d, const char *name, unsigned int *num)
+{
+	struct vm *vm, *found = NULL;
+
+	*num = 0;
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm_ready(vm) || (name && !is_called(vm, name)))
+			continue;
+		found = vm;
+		++*num;
+	}
+	return found;
+}
+
+const char *client_vm_name(const struct client *client, json *req)
+{
+	const char *name = json_get_str(req, "vm");
+	unsigned int num;
+	struct vm *vm = name ? find(client->d, name, &num) : NULL;
+
+	return vm && num == 1 ? vm->name : name;
 }
 
 struct vm *client_find_vm(struct client *client, json *req)
 {
 	const char *name = json_get_str(req, "vm");
 	struct hmemd *d = client->d;
-	struct vm *vm, *only = NULL, *by_uuid = NULL;
-	unsigned int num = 0, num_by_uuid = 0;
+	unsigned int num;
+	struct vm *vm = find(d, name, &num);
 
-	TAILQ_FOREACH(vm, &d->vms, link) {
-		if (!vm_ready(vm))
-			continue;
-		if (name && !strcmp(vm->name, name))
-			return vm;
-		if (name && has_uuid(vm, name)) {
-			by_uuid = vm;
-			num_by_uuid++;
-		}
-		only = vm;
-		num++;
-	}
-	if (num_by_uuid == 1)
-		return by_uuid;
-	if (num_by_uuid)
-		client_fail(client, "which-vm", "%u devices have the UUID '%.80s': use a name of "
-			    "hmemctl list", num_by_uuid, name);
+	if (num == 1)
+		return vm;
+	if (name && num)
+		client_fail(client, "which-vm", "%u VMs have the name or the UUID '%.80s': use "
+			    "another name of hmemctl list", num, name);
 	else if (name)
 		client_fail(client, "no-such-vm", "no VM '%.80s' is connected: see "
 			    "hmemctl list", name);
@@ -75,10 +91,8 @@ struct vm *client_find_vm(struct client *client, json *req)
 		client_fail(client, "no-such-vm", "no VM is connected: start QEMU with "
 			    "-chardev socket,id=hmem,path=%s,reconnect-ms=1000 -device "
 			    "virtio-hmem,chardev=hmem,...", d->vm_socket);
-	else if (num > 1)
+	else
 		client_fail(client, "which-vm", "%u VMs are connected: name one, see "
 			    "hmemctl list", num);
-	else
-		return only;
 	return NULL;
 }

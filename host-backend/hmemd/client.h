@@ -41,6 +41,12 @@ void client_reply(struct client *client, json *o, bool final);
 __attribute__((format(printf, 3, 4)))
 void client_fail(struct client *client, const char *code, const char *fmt, ...);
 
+/*
+ * The name of the VM that a request names, maybe by its UUID; the request's word if no such VM is
+ * connected; or NULL.
+ */
+const char *client_vm_name(const struct client *client, json *req);
+
 /* The VM that a request names; or, after an error answer, NULL. */
 struct vm *client_find_vm(struct client *client, json *req);
 

@@ -73,7 +73,7 @@ static void feed_all(struct turn *turn)
 void verb_events(struct client *client, json *req)
 {
 	struct events *e = &client->d->events;
-	const char *vm = json_get_str(req, "vm");
+	const char *vm = client_vm_name(client, req);
 	int64_t after;
 	json *o;
 

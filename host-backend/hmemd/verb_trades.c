@@ -111,7 +111,7 @@ static json *prices_json(const double *prices)
 
 void verb_trades(struct client *client, json *req)
 {
-	const char *name = json_get_str(req, "vm");
+	const char *name = client_vm_name(client, req);
 	struct hmemd *d = client->d;
 	json *o, *vms;
 	struct vm *vm;

@@ -1813,6 +1813,7 @@ static void same_names(void **state)
 {
 	struct fixture *f = *state;
 	struct peer first = { .uuid = 0x11 }, second = { .uuid = 0x22 }, third = { .uuid = 0x22 };
+	struct peer fourth = { 0 };
 
 	peer_handshake(&first, f->d.vm_socket, "db");
 	peer_handshake(&second, f->d.vm_socket, "db");
@@ -1822,10 +1823,18 @@ static void same_names(void **state)
 	assert_false(out_has(f, "rate            9\n"));
 	ctl(f, 0, "policy db-2 get");
 	assert_true(out_has(f, "rate            9\n"));
+	ctl(f, 0, "events 22000000-0000-0000-0000-000000000000");
+	assert_true(out_has(f, "vm db-2: policy"));
+	ctl(f, 0, "top 22000000-0000-0000-0000-000000000000 -n 1 -i 0.1");
+	assert_true(out_has(f, "db-2"));
 	ctl(f, 1, "status 33000000-0000-0000-0000-000000000000");
 	peer_handshake(&third, f->d.vm_socket, "other");
 	ctl(f, 2, "status 22000000-0000-0000-0000-000000000000");
-	assert_non_null(strstr(f->ctl.err, "2 devices have the UUID"));
+	assert_non_null(strstr(f->ctl.err, "2 VMs have the name or the UUID"));
+	/* A VM that takes another one's UUID as its name is not taken for that VM. */
+	peer_handshake(&fourth, f->d.vm_socket, "11000000-0000-0000-0000-000000000000");
+	ctl(f, 2, "status 11000000-0000-0000-0000-000000000000");
+	peer_close(&fourth);
 	peer_close(&first);
 	peer_close(&second);
 	peer_close(&third);
