@@ -122,7 +122,7 @@ def trade_swap(name, options):
         (Guest("vm", "gups", {"mib": (dram + nvm) * 3 // 2, "weight": 0, "interval": 1},
                dram, nvm, most=(dram, 640), least=96, disk=f"size=512M,{options}",
                prepare="swap"),),
-        TRADE, seconds=120)
+        TRADE, seconds=50)
 
 
 # GB/s of a core in the preset optane; see docs/system/hmem-sim.rst.
