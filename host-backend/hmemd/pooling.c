@@ -61,8 +61,7 @@ void pooling_init_vm(struct vm *vm)
 	m->guarantee = default_guarantee(vm);
 	m->maximum = default_maximum(vm);
 	m->weight = 1;
-	/* hmemd does not know the number of processors, so the time of all VMs counts the same. */
-	m->processors = 1;
+	m->processors = vm->hello.num_cpus;
 	m->move_ns = vm->placer.bursts.move_ns;
 }
 

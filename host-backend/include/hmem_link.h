@@ -31,12 +31,14 @@
 #include <stdint.h>
 
 #define HMEM_LINK_MAGIC		0x6d656d68u	/* "hmem" */
-#define HMEM_LINK_VERSION	8u
+#define HMEM_LINK_VERSION	9u
 
 /* Largest payload, in bytes. */
 #define HMEM_LINK_MAX_PAYLOAD	(64u * 1024)
 
 #define HMEM_LINK_MAX_TIERS	8u
+/* More virtual processors than any machine of QEMU can have. */
+#define HMEM_LINK_MAX_CPUS	65536u
 /* Maps in the memfd, one after the other: dirty, accessed, rearm, given. */
 #define HMEM_LINK_MAPS		4u
 #define HMEM_LINK_MAX_RANGES	1024u
@@ -164,6 +166,9 @@ struct hmem_link_hello {
 	 * memory that may have to be passed over in each window.
 	 */
 	uint64_t min_window_ns;
+	/* Virtual processors that the VM has now, 1 .. HMEM_LINK_MAX_CPUS. */
+	uint32_t num_cpus;
+	uint32_t padding;
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 };
 

@@ -150,6 +150,11 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				 " ns, not %" PRIu64 " .. %" PRIu64,
 				 hello->min_window_ns, HMEM_LINK_MIN_WINDOW_NS,
 				 HMEM_LINK_MAX_WINDOW_NS);
+	if (!hello->num_cpus || hello->num_cpus > HMEM_LINK_MAX_CPUS)
+		return hmem_fail(err, EPROTO, "HELLO: %" PRIu32 " processors, not 1 .. %u",
+				 hello->num_cpus, HMEM_LINK_MAX_CPUS);
+	if (hello->padding)
+		return hmem_fail(err, EPROTO, "HELLO: padding is not zero");
 	for (uint32_t i = 0; i < hello->num_tiers; i++) {
 		const struct hmem_link_tier *t = &hello->tiers[i];
 

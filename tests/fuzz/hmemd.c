@@ -223,6 +223,7 @@ static void send_hello(struct input *in)
 			HMEM_LINK_TRACKER_GPT,
 		.track_flags = HMEM_LINK_TRACK_REST,
 		.min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
+		.num_cpus = 1,
 		.tiers = {
 			{ .pxm = 0, .read_latency = 80, .size = TIER * 4096ull, .unit = 4096 },
 			{ .pxm = 1, .read_latency = 300, .size = TIER * 4096ull, .unit = 4096 },

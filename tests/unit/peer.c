@@ -75,6 +75,7 @@ void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
 		.map_bytes = PEER_MAP_BYTES,
 		.trackers = HMEM_LINK_TRACKER_DIRTY,
 		.min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
+		.num_cpus = 1,
 		.tiers = {
 			{ .pxm = 0, .kind = VIRTIO_HMEM_KIND_DRAM,
 			  .read_latency = 80, .size = PEER_TIER * 4096ull },

@@ -82,6 +82,9 @@ static void hellos(void **state)
 	BAD(h.track_flags = 8);
 	BAD(h.min_window_ns = HMEM_LINK_MIN_WINDOW_NS - 1);
 	BAD(h.min_window_ns = HMEM_LINK_MAX_WINDOW_NS + 1);
+	BAD(h.num_cpus = 0);
+	BAD(h.num_cpus = HMEM_LINK_MAX_CPUS + 1);
+	BAD(h.padding = 1);
 	BAD(h.map_bytes = 0);
 	BAD(h.map_bytes = 12);
 	BAD(h.map_bytes = HMEM_MAX_GFN / 8 + 8);

@@ -27,6 +27,7 @@
 #include "qapi/visitor.h"
 #include "migration/misc.h"
 #include "migration/vmstate.h"
+#include "hw/core/cpu.h"
 #include "system/runstate.h"
 #include "system/system.h"
 #include "hw/virtio/virtio.h"
@@ -407,7 +408,12 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
         .min_window_ns = hmem_track_min_window(&hmem->track),
     };
     const char *vm = qemu_get_vm_name();
+    CPUState *cpu;
     int i;
+
+    CPU_FOREACH(cpu) {
+        hello.num_cpus++;
+    }
 
     if (vm) {
         g_strlcpy(hello.vm, vm, sizeof(hello.vm));

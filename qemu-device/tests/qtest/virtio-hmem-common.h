@@ -44,11 +44,11 @@
 #define END 0x10000
 
 #define NODES                                                               \
-    " -m 256M -smp 1 -nodefaults"                                           \
+    " -m 256M -smp 3 -nodefaults"                                           \
     " -object memory-backend-memfd,id=m0,size=128M"                         \
     " -object memory-backend-memfd,id=m1,size=128M"
 #define NUMA                                                                \
-    " -numa node,nodeid=0,memdev=m0,cpus=0"                                 \
+    " -numa node,nodeid=0,memdev=m0,cpus=0-2"                               \
     " -numa node,nodeid=1,memdev=m1,initiator=0"
 #define LB(target, type, what)                                              \
     " -numa hmat-lb,initiator=0,target=" #target ",hierarchy=memory,"       \

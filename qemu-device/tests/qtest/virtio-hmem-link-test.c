@@ -172,7 +172,7 @@ static void test_config_order_cpus(void)
 
     check_tiers("-machine pc" NODES
                 " -numa node,nodeid=0,memdev=m0"
-                " -numa node,nodeid=1,memdev=m1,cpus=0"
+                " -numa node,nodeid=1,memdev=m1,cpus=0-2"
                 " -device virtio-hmem,addr=4", pxms, kinds, 2);
 }
 
@@ -394,6 +394,7 @@ static void test_link_hello(void)
     g_assert_cmphex(hello->uuid[15], ==, 0xf0);
     g_assert_cmpint(hello->num_tiers, ==, 2);
     g_assert_cmpint(hello->max_batches, ==, 64);
+    g_assert_cmpint(hello->num_cpus, ==, 3);
     g_assert_cmpint(hello->map_bytes % 8, ==, 0);
     g_assert_cmpint(hello->map_bytes, >=, END / 8);
     /* There is no simulator, and the test can stop guest time. */
@@ -611,7 +612,7 @@ static void setup_hotplug(Test *t)
 {
     t->d = daemon_new();
     t->qs = qtest_pc_boot("-machine pc,hmat=on,nvdimm=on"
-                          " -m 256M,slots=4,maxmem=1G -smp 1 -nodefaults"
+                          " -m 256M,slots=4,maxmem=1G -smp 3 -nodefaults"
                           " -object memory-backend-memfd,id=m0,size=128M"
                           " -object memory-backend-memfd,id=m1,size=128M" NUMA
                           " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"
@@ -791,7 +792,7 @@ static void test_memory_nested(void)
 
     t.d = daemon_new();
     /* So much memory that the first slice of the log is in tier 0. */
-    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 1G -smp 1 -nodefaults"
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 1G -smp 3 -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=896M"
                          " -object memory-backend-memfd,id=m1,size=128M" NUMA
                          " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"

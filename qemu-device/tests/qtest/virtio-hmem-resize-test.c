@@ -370,7 +370,7 @@ static void test_refused_dimm(void)
     Test t = { };
 
     t.d = daemon_new();
-    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M,slots=4,maxmem=1G -smp 1"
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M,slots=4,maxmem=1G -smp 3"
                          " -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=128M"
                          " -object memory-backend-memfd,id=m1,size=128M" NUMA
@@ -398,7 +398,7 @@ static void test_map_plug(void)
     Test t = { };
 
     t.d = daemon_new();
-    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M,slots=4,maxmem=1G -smp 1"
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M,slots=4,maxmem=1G -smp 3"
                          " -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=128M"
                          " -object memory-backend-memfd,id=m1,size=128M" NUMA
@@ -436,7 +436,7 @@ static void test_refused_host(void)
     fd = open(file, O_CREAT | O_RDWR, 0600);
     g_assert_cmpint(ftruncate(fd, TIER_SIZE), ==, 0);
     close(fd);
-    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M -smp 1 -nodefaults"
+    t.qs = qtest_pc_boot("-machine pc,hmat=on -m 256M -smp 3 -nodefaults"
                          " -object memory-backend-memfd,id=m0,size=128M"
                          " -object memory-backend-file,id=m1,size=128M,"
                          "mem-path=%s,readonly=on,rom=off,share=off" NUMA

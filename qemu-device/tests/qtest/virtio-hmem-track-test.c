@@ -62,7 +62,7 @@ static void test_dirty_windows(void)
 static void setup_large(Test *t)
 {
     t->d = daemon_new();
-    t->qs = qtest_pc_boot("-machine pc,hmat=on -m 4608M -smp 1 -nodefaults"
+    t->qs = qtest_pc_boot("-machine pc,hmat=on -m 4608M -smp 3 -nodefaults"
                           " -object memory-backend-memfd,id=m0,size=4G"
                           " -object memory-backend-memfd,id=m1,size=512M" NUMA
                           " -chardev socket,id=hmemd,path=%s,reconnect-ms=20"

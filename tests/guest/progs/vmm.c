@@ -103,6 +103,7 @@ static void introduce(void)
 		.map_bytes = map_bytes,
 		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_HOST,
 		.min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
+		.num_cpus = 1,
 		.tiers = {
 			{ .pxm = 0, .kind = VIRTIO_HMEM_KIND_DRAM, .read_latency = 80,
 			  .write_latency = 80, .size = tier * PAGE },
