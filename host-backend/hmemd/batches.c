@@ -316,8 +316,8 @@ static void note_history(struct vm *vm, const struct job *job,
 		h->policy = hmem_policy_name(vm->placer.policy.kind);
 	}
 	if (is_new && !job) {
-		h->promotions = plan->num_promote;
-		h->demotions = plan->num_demote;
+		h->promotions = plan->promote_frames;
+		h->demotions = plan->demote_frames;
 		h->gain_ns = vm->placer.policy.kind == HMEM_POLICY_AUTO ? plan->gain_ns : 0;
 	}
 	h->promoted += moved.promoted;

@@ -24,6 +24,7 @@ static void begin_window(struct vm *vm)
 		.written = vm->tick.dirty,
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
 		.tells_written = tracking_tells_written(vm),
+		.moves_whole = vm->state.features >> VIRTIO_HMEM_F_LARGE & 1,
 		.busy = vm->num_under_way,
 		.may_move = !vm_blocked(vm),
 		.max_moves = vm_lockstep(vm) ? max_in_lockstep(vm) : UINT32_MAX,

@@ -60,8 +60,8 @@ void hmem_explain(const struct hmem_placer *p, struct hmem_explanation *e)
 	}
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
 		explain_tier(p, tier, &e->tiers[tier]);
-	e->promote = p->plan.num_promote;
-	e->demote = p->plan.num_demote;
+	e->promote = p->plan.promote_frames;
+	e->demote = p->plan.demote_frames;
 	e->gain_ns = p->plan.gain_ns;
 }
 

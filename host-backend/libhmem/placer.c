@@ -4,6 +4,7 @@
 
 #include "placer.h"
 #include "virtio_hmem.h"
+#include "whole.h"
 
 /* Other trackers find the accesses of each window by themselves: nothing to save. */
 static bool by_rates(const struct hmem_placer *p)
@@ -161,6 +162,18 @@ static void end_window(struct hmem_placer *p)
 
 /* --- a plan --- */
 
+/*
+ * Do huge pages move as a whole?  The policy's rate must allow an exchange of two of them in a
+ * window, otherwise none would ever move.
+ */
+static bool moves_whole(const struct hmem_placer *p)
+{
+	uint64_t window_ns = hmem_policy_window_ns(&p->policy);
+
+	return p->tick.moves_whole &&
+	       hmem_plan_budget(p->policy.rate, window_ns) >= 2u << HMEM_WHOLE_ORDER;
+}
+
 /* May pages move now? */
 static bool may_plan(const struct hmem_placer *p)
 {
@@ -203,7 +216,8 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 	}
 	if (l.budget > p->tick.max_moves)
 		l.budget = p->tick.max_moves;
-	l.spare = spare(p);
+	/* Huge pages can need more room than there is, see whole.h. */
+	l.spare = moves_whole(p) ? 0 : spare(p);
 	return l;
 }
 
@@ -242,6 +256,8 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 		ret = hmem_plan_step(&p->plan, &p->pages, slots, err);
 		if (!ret)
 			return HMEM_PLACER_MORE;
+		if (ret > 0 && moves_whole(p))
+			hmem_whole_merge(&p->plan, &p->pages, spare(p));
 		if (ret > 0 && by_rates(p))
 			hmem_bursts_planned(&p->bursts, &p->plan);
 		p->planned = ret > 0 && (p->plan.num_promote || p->plan.num_demote);
@@ -312,8 +328,12 @@ static void answered(struct hmem_placer *p, const struct hmem_answer *a,
 			hmem_pages_unsent(&p->pages, a->gfn, a->order);
 		break;
 	case VIRTIO_HMEM_S_BUSY:
-		/* The page gets a hint again as soon as there is room. */
-		if (a->hint && !a->hint->tier && a->reason == VIRTIO_HMEM_R_NO_MEMORY) {
+		/*
+		 * The page gets a hint again as soon as there is room.  For a huge page, there
+		 * may be room in pieces only: its next hints are for small pages.
+		 */
+		if (a->hint && !a->hint->tier && !a->hint->order &&
+		    a->reason == VIRTIO_HMEM_R_NO_MEMORY) {
 			hmem_pages_unsent(&p->pages, a->gfn, a->order);
 			p->no_room += a->hint->round == p->round ? frames : 0;
 		} else {

@@ -34,6 +34,7 @@ struct hmem_tick {
 	uint64_t written;	/* pages found written */
 	bool incomplete;	/* pages that were not found may have been used, too */
 	bool tells_written;	/* the tracker tells which pages were written */
+	bool moves_whole;	/* the guest moves a huge page as a whole */
 	bool busy;		/* pages are being moved */
 	bool may_move;		/* hints can be sent before the next window ends */
 	uint32_t max_moves;	/* largest number of such hints */

@@ -328,7 +328,9 @@ static int grow(struct hmem_plan *plan, uint32_t need)
 void hmem_plan_clear(struct hmem_plan *plan)
 {
 	plan->num_promote = plan->num_demote = 0;
+	plan->promote_frames = plan->demote_frames = 0;
 	plan->next_promote = plan->next_demote = 0;
+	plan->gone_promote = plan->gone_demote = 0;
 }
 
 /* At least 1, because pages of the same bucket can differ by less than @hysteresis. */
@@ -441,6 +443,19 @@ static bool continue_step(struct hmem_sorter *s, const struct hmem_pages *p, uin
 	return !all || to == end;
 }
 
+/* Sets where the moves go.  A demoted page goes to the tier that its counterpart comes from. */
+static void set_targets(struct hmem_plan *plan)
+{
+	uint32_t more = 0;
+
+	if (plan->num_demote > plan->num_promote)
+		more = plan->num_demote - plan->num_promote;
+	for (uint32_t i = 0; i < plan->num_promote; i++)
+		plan->promote[i].to = 0;
+	for (uint32_t i = 0; i < plan->num_demote; i++)
+		plan->demote[i].to = i < more ? 1 : plan->promote[i - more].tier;
+}
+
 int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 		   struct hmem_err *err)
 {
@@ -464,8 +479,9 @@ int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 		break;
 	}
 	p->cursor = s->last_cold / 64 * 64;
-	plan->num_promote = s->hot.taken;
-	plan->num_demote = s->cold.taken;
+	plan->num_promote = plan->promote_frames = s->hot.taken;
+	plan->num_demote = plan->demote_frames = s->cold.taken;
+	set_targets(plan);
 	return 1;
 }
 
@@ -479,47 +495,80 @@ int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 	return ret < 0 ? ret : 0;
 }
 
-static struct hmem_hint hint_of(const struct hmem_move *m, uint32_t tier)
+static struct hmem_hint hint_of(const struct hmem_move *m)
 {
-	return (struct hmem_hint) { .gfn = m->gfn, .tier = tier };
+	return (struct hmem_hint) { .gfn = m->gfn, .tier = m->to, .order = m->order };
 }
 
 static struct hmem_hint next_promotion(struct hmem_plan *plan)
 {
-	return hint_of(&plan->promote[plan->next_promote++], 0);
+	const struct hmem_move *m = &plan->promote[plan->next_promote++];
+
+	plan->gone_promote += hmem_move_frames(m);
+	return hint_of(m);
 }
 
-/* The demoted page goes to the tier that its counterpart comes from. */
 static struct hmem_hint next_demotion(struct hmem_plan *plan)
 {
-	uint32_t at = plan->next_demote++, more = 0;
+	const struct hmem_move *m = &plan->demote[plan->next_demote++];
 
-	if (plan->num_demote > plan->num_promote)
-		more = plan->num_demote - plan->num_promote;
-	return hint_of(&plan->demote[at], at < more ? 1 : plan->promote[at - more].tier);
+	plan->gone_demote += hmem_move_frames(m);
+	return hint_of(m);
+}
+
+/*
+ * The frames of promotions that are left, less those of demotions: so many frames of tier 0 are
+ * free for promotions.
+ */
+static int64_t surplus(const struct hmem_plan *plan)
+{
+	return (int64_t)(plan->promote_frames - plan->gone_promote) -
+	       (int64_t)(plan->demote_frames - plan->gone_demote);
+}
+
+/* Counts the next demotions and promotions that fit into @max hints, each of these with room. */
+static void count_pairs(const struct hmem_plan *plan, uint32_t max, uint32_t *demotions,
+			uint32_t *promotions)
+{
+	uint32_t d = plan->next_demote, u = plan->next_promote;
+	int64_t room = surplus(plan);
+
+	while (d < plan->num_demote || u < plan->num_promote) {
+		bool down = d < plan->num_demote &&
+			    (u == plan->num_promote ||
+			     room < hmem_move_frames(&plan->promote[u]));
+		uint32_t n = d - plan->next_demote + u - plan->next_promote;
+
+		/* A demotion makes room for a promotion in the same batch. */
+		if (n + 1 + (down && u < plan->num_promote) > max)
+			break;
+		room += down ? hmem_move_frames(&plan->demote[d++]) :
+			       -(int64_t)hmem_move_frames(&plan->promote[u++]);
+	}
+	*demotions = d - plan->next_demote;
+	*promotions = u - plan->next_promote;
 }
 
 uint32_t hmem_plan_batch(struct hmem_plan *plan, struct hmem_hint *hints, uint32_t max)
 {
-	uint32_t promotions = plan->num_promote - plan->next_promote;
-	uint32_t demotions = plan->num_demote - plan->next_demote;
-	uint32_t n = 0, pairs;
+	uint32_t n = 0, demotions, promotions;
 
 	/*
 	 * First promotions for which there is room, or demotions that make room.  These are in
 	 * batches of their own, because the driver takes demotions and promotions in turns.
 	 */
-	for (; n < max && promotions > demotions; promotions--)
+	while (n < max && plan->next_promote < plan->num_promote &&
+	       surplus(plan) >= hmem_move_frames(&plan->promote[plan->next_promote]))
 		hints[n++] = next_promotion(plan);
-	for (; n < max && demotions > promotions; demotions--)
+	while (n < max && surplus(plan) < 0)
 		hints[n++] = next_demotion(plan);
 	if (n)
 		return n;
-	/* Now there is a demotion for each promotion. */
-	pairs = demotions < max / 2 ? demotions : max / 2;
-	for (uint32_t i = 0; i < pairs; i++)
+	/* Now the demotions that are left make room for all promotions. */
+	count_pairs(plan, max, &demotions, &promotions);
+	while (demotions--)
 		hints[n++] = next_demotion(plan);
-	for (uint32_t i = 0; i < pairs; i++)
+	while (promotions--)
 		hints[n++] = next_promotion(plan);
 	return n;
 }

@@ -15,9 +15,16 @@
 
 struct hmem_move {
 	uint64_t gfn;
-	uint32_t tier;		/* the page's present tier */
 	uint16_t heat;
+	uint8_t tier;		/* the page's present tier */
+	uint8_t to;		/* the tier to move to */
+	uint8_t order;
 };
+
+static inline uint32_t hmem_move_frames(const struct hmem_move *m)
+{
+	return UINT32_C(1) << m->order;
+}
 
 /* A request to move the page at @gfn to @tier; in the host's byte order. */
 struct hmem_hint {
@@ -36,8 +43,11 @@ struct hmem_plan {
 	 */
 	struct hmem_move *demote;
 	uint32_t num_promote, num_demote;
-	/* The numbers of moves that hmem_plan_batch() has handed out. */
+	/* The frames of all these moves; of order 0 until huge pages are merged, see whole.h. */
+	uint32_t promote_frames, demote_frames;
+	/* The numbers of moves that hmem_plan_batch() has handed out, and their frames. */
 	uint32_t next_promote, next_demote;
+	uint32_t gone_promote, gone_demote;
 	/* The number of moves for which the arrays have room. */
 	uint32_t cap;
 	/* By rates: the time that the plan saves, less the time that its moves take, in ns. */
@@ -53,7 +63,7 @@ struct hmem_plan {
 
 /* The limits of a plan. */
 struct hmem_plan_limits {
-	/* The largest number of moves. */
+	/* The largest number of frames to move. */
 	uint32_t budget;
 	/*
 	 * By heat: a page is promoted only if it is hotter by this than the page that makes

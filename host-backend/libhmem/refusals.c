@@ -87,6 +87,11 @@ bool hmem_refusals_any(const uint16_t *state)
 	return simd_or(any);
 }
 
+uint64_t hmem_refusals_refused(const uint16_t *state)
+{
+	return SIMD_WHERE(state, l, (l & STATE_LEVEL) != 0);
+}
+
 uint64_t hmem_refusals_unwilling(const uint16_t *state)
 {
 	const uint16_t least = UNWILLING << STATE_LEVEL_SHIFT;

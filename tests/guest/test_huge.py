@@ -12,6 +12,7 @@ ALONE = "numa_balancing=disable"
 GO = "/run/go"
 HUGE = 512
 ORDER = 9
+WINDOW_MS = 100
 
 
 def boot(rig, before="true", **options):
@@ -182,3 +183,25 @@ def exchange_with_pages_kept_by_processors(rig):
     """A frame that a page left is in a list of the processor before it is free.  On a
     machine with much memory, this list is so long that it contains huge pages."""
     exchange(rig, "echo 8 > /proc/sys/vm/percpu_pagelist_high_fraction")
+
+
+@test(kernels=("7.3",), timeout=600)
+def hot_huge_pages_are_promoted_whole(rig):
+    """hmemd names each hot huge page with one hint, so that the kernel splits none."""
+    vm = rig.boot(dram=192, nvm=96, append=ALONE)
+    vm.run("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
+    program = vm.spawn("access 48 /run/stop thp")
+    program.wait_for("end\n")
+    # The program uses three in five of its 24 huge pages.
+    used = sum(1 for line in program.output.splitlines()
+               if line.endswith((" 1", " 2", " 3"))) // HUGE
+    rig.daemon.ctl("migrate", "--all", "--to", 1, "--order", ORDER, "--wait", ok=(0, 3))
+    split = int(vm.run("sed -n 's/^thp_split_page //p' /proc/vmstat"))
+    moved = vm.counter("large_moved")
+    rig.daemon.policy(name="hmmv", window=WINDOW_MS)
+    assert moved >= used, moved
+    rig.daemon.wait(lambda: vm.counter("large_moved") - moved >= used, "promotions")
+    assert int(vm.run("sed -n 's/^thp_split_page //p' /proc/vmstat")) == split
+    print(rig.daemon.stats()["counters"], f"{used} huge pages in use")
+    vm.run("touch /run/stop")
+    program.wait()
