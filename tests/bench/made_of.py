@@ -16,7 +16,7 @@ import env
 
 GUEST = env.TESTS / "bench" / "guest"
 QEMU = env.TOP / "qemu-device"
-SIMULATOR = ("contrib/plugins/hmem-sim", "plugins", "include/qemu", "patches")
+SIMULATOR = ("block", "contrib/plugins/hmem-sim", "plugins", "include/qemu", "patches")
 DEVICE = ("hw", "include")
 
 
