@@ -116,7 +116,7 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	set_name(vm);
 	settings_init_vm(vm, &policy);
 	hmem_placer_init(&vm->placer, &policy, hello->tiers, hello->num_tiers,
-			 hello->min_window_ns);
+			 hello->min_window_ns, hello->num_cpus);
 	vm->placer.given = hmem_given_of(vm->map, hello->map_bytes);
 	pooling_init_vm(vm);
 	settings_apply(vm);

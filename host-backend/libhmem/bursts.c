@@ -7,8 +7,6 @@
 
 /* The operator's limit: looks take at most one part in BUDGET of each processor's time. */
 #define BUDGET		100
-/* hmemd does not know a VM's processors: it assumes one per 64 GiB, at least one. */
-#define FRAMES_PER_CPU	(UINT64_C(1) << 24)
 /*
  * Physical, an estimate: the time, in ns, until a cleared bit is set again.  That is a TLB
  * miss, a walk in two dimensions whose last entries come from memory, and a locked update.
@@ -69,14 +67,15 @@
 #define IN_FLIGHT	10
 
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
-		      uint64_t min_ns, const struct hmem_link_tier *tiers,
-		      uint32_t num_tiers)
+		      uint64_t min_ns, uint32_t num_cpus,
+		      const struct hmem_link_tier *tiers, uint32_t num_tiers)
 {
 	double fast = FAST_NS, slow = SLOW_NS;
 
 	memset(c, 0, sizeof(*c));
 	hmem_rates_init(&c->rates, policy->horizon);
 	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
+	c->num_cpus = num_cpus;
 	c->look_ns = c->min_ns;
 	c->parts = 1;
 	c->due_parts = 1;
@@ -251,27 +250,20 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->look_ns = clamp(ns, least, most);
 }
 
-static uint64_t processors(const struct hmem_pages *p)
-{
-	uint64_t frames = hmem_pages_frames(p);
-
-	return frames < FRAMES_PER_CPU ? 1 : frames / FRAMES_PER_CPU;
-}
-
 /* The guest time that looks may take, of @ns. */
-static int64_t pays(const struct hmem_bursts *c, const struct hmem_pages *p, uint64_t ns)
+static int64_t pays(const struct hmem_bursts *c, uint64_t ns)
 {
-	return ns * processors(p) / (BUDGET << c->idle);
+	return ns * c->num_cpus / (BUDGET << c->idle);
 }
 
 /* Sets the parts of the next burst: as wide as the time that the burst takes pays for. */
-static void set_parts(struct hmem_bursts *c, const struct hmem_pages *p)
+static void set_parts(struct hmem_bursts *c)
 {
 	double cost = used_of_all(c) * FAULT_NS;
 
 	c->due_parts = 1;
 	while (c->due_parts < HMEM_BURSTS_PARTS &&
-	       cost > c->due_parts * (double)c->look_ns * processors(p) / BUDGET)
+	       cost > c->due_parts * (double)c->look_ns * c->num_cpus / BUDGET)
 		c->due_parts *= 2;
 }
 
@@ -331,11 +323,11 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 
 	if (scan_ns && (!c->scan_ns || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
-	account(c, p->faults * FAULT_NS + scan_ns, pays(c, p, window_ns));
+	account(c, p->faults * FAULT_NS + scan_ns, pays(c, window_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);
-		set_parts(c, p);
+		set_parts(c);
 		if ((c->left || c->ahead) && used_of_all(c) > 2 * wanted_of_all(p))
 			restart_burst(c, c->look_ns < length);
 	}
@@ -345,8 +337,8 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	/* Plans are also made in rests, so a rest is at most a window of the policy. */
 	rest = longest(c, policy);
 	debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
-	if (pays(c, p, rest) > debt)
-		rest = debt * (BUDGET << c->idle) / processors(p) + 1;
+	if (pays(c, rest) > debt)
+		rest = debt * (BUDGET << c->idle) / c->num_cpus + 1;
 	return rest < c->min_ns ? c->min_ns : rest;
 }
 

@@ -99,14 +99,19 @@ struct hmem_bursts {
 	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS];
 	/* The time, in ns, since the last of the policy's windows ended. */
 	uint64_t elapsed_ns;
+	/* The VM's processors: looks may take a part of the time of each. */
+	uint32_t num_cpus;
 	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
 	double access_ns, move_ns;
 };
 
-/* @min_ns: the shortest window of the device.  The latencies in @tiers may be 0: unknown. */
+/*
+ * @min_ns: the shortest window of the device.  @num_cpus: the VM's processors, at least 1.  The
+ * latencies in @tiers may be 0: unknown.
+ */
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
-		      uint64_t min_ns, const struct hmem_link_tier *tiers,
-		      uint32_t num_tiers);
+		      uint64_t min_ns, uint32_t num_cpus,
+		      const struct hmem_link_tier *tiers, uint32_t num_tiers);
 
 /*
  * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the

@@ -17,7 +17,8 @@ static bool by_rates(const struct hmem_placer *p)
 
 static void begin_anew(struct hmem_placer *p)
 {
-	hmem_bursts_init(&p->bursts, &p->policy, p->min_window_ns, p->tiers, p->num_tiers);
+	hmem_bursts_init(&p->bursts, &p->policy, p->min_window_ns, p->num_cpus, p->tiers,
+			 p->num_tiers);
 }
 
 static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
@@ -32,13 +33,14 @@ static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
 
 void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers,
-		      uint64_t min_window_ns)
+		      uint64_t min_window_ns, uint32_t num_cpus)
 {
 	memset(p, 0, sizeof(*p));
 	p->policy = *policy;
 	memcpy(p->tiers, tiers, num_tiers * sizeof(*tiers));
 	p->num_tiers = num_tiers;
 	p->min_window_ns = min_window_ns;
+	p->num_cpus = num_cpus;
 	begin_anew(p);
 }
 

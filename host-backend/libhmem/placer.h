@@ -88,6 +88,7 @@ struct hmem_placer {
 	struct hmem_link_tier tiers[HMEM_LINK_MAX_TIERS];
 	uint32_t num_tiers;
 	uint64_t min_window_ns;
+	uint32_t num_cpus;
 	/* NULL: nothing is tracked. */
 	struct hmem_tracker *tracker;
 	/* The device's windows can be rests. */
@@ -124,11 +125,12 @@ struct hmem_placer {
 
 /*
  * Begin with a VM with these tiers, without memory and without a tracker.  @min_window_ns is
- * the shortest window of the device.
+ * the shortest window of the device, and @num_cpus, at least 1, the number of the VM's virtual
+ * processors.
  */
 void hmem_placer_init(struct hmem_placer *p, const struct hmem_policy *policy,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers,
-		      uint64_t min_window_ns);
+		      uint64_t min_window_ns, uint32_t num_cpus);
 
 /* Free the placer; a placer that is all zero is allowed. */
 void hmem_placer_free(struct hmem_placer *p);

@@ -138,7 +138,7 @@ static int setup(void **state)
 	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
 	hmem_tracker_sim_init(&r->sim, r->maps, 8);
 	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
-	hmem_bursts_init(&r->bursts, &r->policy, 0, NULL, 0);
+	hmem_bursts_init(&r->bursts, &r->policy, 0, 1, NULL, 0);
 	r->next = 1000000000;
 	*state = r;
 	return 0;

@@ -49,7 +49,7 @@ static int setup(void **state)
 		.may_move = true,
 		.max_moves = UINT32_MAX,
 	};
-	hmem_placer_init(&f->placer, &f->policy, tiers, 2, SECOND / 1000);
+	hmem_placer_init(&f->placer, &f->policy, tiers, 2, SECOND / 1000, 1);
 	assert_int_equal(hmem_placer_ranges(&f->placer, ranges, 2, FRAMES, NULL), 1);
 	hmem_tracker_sim_init(&f->sim, f->maps, WORDS * 8);
 	hmem_tracker_dirty_init(&f->dirty, f->maps, WORDS * 8);
