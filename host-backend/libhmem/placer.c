@@ -4,7 +4,6 @@
 
 #include "placer.h"
 #include "virtio_hmem.h"
-#include "whole.h"
 
 /* Other trackers find the accesses of each window by themselves: nothing to save. */
 static bool by_rates(const struct hmem_placer *p)
@@ -236,10 +235,21 @@ static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *
 	if (!may_plan(p))
 		return done(p);
 	l = limits(p);
+	if (moves_whole(p))
+		hmem_whole_prepare(&p->pages);
 	if (hmem_plan_begin(&p->plan, &p->pages, &l, err) < 0)
 		return done(p);
 	p->phase = HMEM_PLACER_PLANS;
 	return HMEM_PLACER_COUNTED;
+}
+
+/* The plan is complete. */
+static enum hmem_placer_step planned(struct hmem_placer *p)
+{
+	if (by_rates(p))
+		hmem_bursts_planned(&p->bursts, &p->plan);
+	p->planned = p->plan.num_promote || p->plan.num_demote;
+	return done(p);
 }
 
 enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
@@ -258,12 +268,17 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 		ret = hmem_plan_step(&p->plan, &p->pages, slots, err);
 		if (!ret)
 			return HMEM_PLACER_MORE;
-		if (ret > 0 && moves_whole(p))
-			hmem_whole_merge(&p->plan, &p->pages, spare(p));
-		if (ret > 0 && by_rates(p))
-			hmem_bursts_planned(&p->bursts, &p->plan);
-		p->planned = ret > 0 && (p->plan.num_promote || p->plan.num_demote);
-		break;
+		if (ret < 0)
+			return done(p);
+		if (!moves_whole(p))
+			return planned(p);
+		hmem_whole_begin(&p->whole, &p->plan);
+		p->phase = HMEM_PLACER_MERGES;
+		return HMEM_PLACER_MORE;
+	case HMEM_PLACER_MERGES:
+		if (!hmem_whole_step(&p->whole, &p->plan, &p->pages, spare(p), slots))
+			return HMEM_PLACER_MORE;
+		return planned(p);
 	case HMEM_PLACER_IDLES:
 		break;
 	}

@@ -26,6 +26,7 @@
 #include "plan.h"
 #include "policy.h"
 #include "sample.h"
+#include "whole.h"
 
 /* A window of guest time that has ended, and what may follow. */
 struct hmem_tick {
@@ -96,13 +97,15 @@ struct hmem_placer {
 
 	/* The tick that is processed, and the current phase. */
 	struct hmem_tick tick;
-	enum { HMEM_PLACER_IDLES, HMEM_PLACER_COUNTS, HMEM_PLACER_PLANS } phase;
+	enum { HMEM_PLACER_IDLES, HMEM_PLACER_COUNTS, HMEM_PLACER_PLANS,
+	       HMEM_PLACER_MERGES } phase;
 	/* The tracker observed pages in the window, so there is something to count. */
 	bool looked;
 	/* The last window has led to a plan with moves. */
 	bool planned;
 	struct hmem_window window;
 	struct hmem_plan plan;
+	struct hmem_whole whole;
 	struct hmem_bursts bursts;
 	struct hmem_brake brake;
 	struct hmem_sampler sampler;

@@ -66,31 +66,45 @@ static bool moves_whole(const struct hmem_pages *p, uint64_t gfn)
 	return hmem_pages_walk(p, slot, slot + FRAMES, is_alike, &bucket);
 }
 
-/* Merges moves of one side.  Returns their number; *@frames: their frames. */
-static uint32_t merge(struct hmem_move *moves, uint32_t num, const struct hmem_pages *p,
-		      uint32_t *frames)
+/* Does the move @m name a huge page that moves as a whole?  Remembers the last answer. */
+static bool names_whole(struct hmem_whole *w, const struct hmem_pages *p,
+			const struct hmem_move *m, uint64_t *slots)
 {
-	uint64_t seen = UINT64_MAX;
-	bool whole = false;
-	uint32_t n = 0;
+	if (first_gfn(m->gfn) != w->first) {
+		w->first = first_gfn(m->gfn);
+		w->whole = moves_whole(p, m->gfn);
+		*slots -= *slots < FRAMES ? *slots : FRAMES;
+	}
+	return w->whole;
+}
 
-	*frames = 0;
-	for (uint32_t i = 0; i < num; i++) {
-		struct hmem_move m = moves[i];
+static void begin_side(struct hmem_whole *w, bool demotes)
+{
+	w->demotes = demotes;
+	w->next = w->num = w->frames = 0;
+	w->first = UINT64_MAX;
+}
 
-		if (first_gfn(m.gfn) == seen && whole)
-			continue;
-		if (first_gfn(m.gfn) != seen)
-			whole = moves_whole(p, m.gfn);
-		seen = first_gfn(m.gfn);
-		if (whole) {
-			m.gfn = seen;
+/* Merges the next moves of one side, of @num.  Returns true at their end. */
+static bool merge(struct hmem_whole *w, struct hmem_move *moves, uint32_t num,
+		  const struct hmem_pages *p, uint64_t *slots)
+{
+	for (; w->next < num && *slots; w->next++, --*slots) {
+		struct hmem_move m = moves[w->next];
+		bool again = w->next && first_gfn(m.gfn) == w->first;
+
+		if (names_whole(w, p, &m, slots)) {
+			if (again)
+				continue;
+			m.gfn = w->first;
 			m.order = HMEM_WHOLE_ORDER;
 		}
-		moves[n++] = m;
-		*frames += hmem_move_frames(&m);
+		moves[w->num++] = m;
+		w->frames += hmem_move_frames(&m);
+		if (!*slots)
+			*slots = 1;
 	}
-	return n;
+	return w->next == num;
 }
 
 /* Leaves out the last moves until the others have at most @most frames. */
@@ -101,19 +115,18 @@ static void drop_last(const struct hmem_move *moves, uint32_t *num, uint32_t *fr
 		*frames -= hmem_move_frames(&moves[--*num]);
 }
 
-void hmem_whole_merge(struct hmem_plan *plan, struct hmem_pages *p, uint32_t spare)
+/* All moves are merged: leaves out those for which there is no room, or no need. */
+static void fit(const struct hmem_whole *w, struct hmem_plan *plan, uint32_t spare)
 {
-	uint32_t up = plan->num_promote, down = plan->num_demote;
-	uint32_t more = down > up ? down - up : 0;
-	bool waits;
+	uint32_t all = plan->num_promote;
+	uint32_t more = w->demotions > w->promotions ? w->demotions - w->promotions : 0;
 
-	up = plan->num_promote = merge(plan->promote, up, p, &plan->promote_frames);
-	plan->num_demote = merge(plan->demote, down, p, &plan->demote_frames);
 	drop_last(plan->promote, &plan->num_promote, &plan->promote_frames,
 		  (uint64_t)plan->demote_frames - more + spare);
 	/* If a huge page waits for room, then it needs all of the demotions. */
-	waits = plan->num_promote < up;
-	while (plan->num_demote && !waits) {
+	if (plan->num_promote < all)
+		return;
+	while (plan->num_demote) {
 		uint32_t last = hmem_move_frames(&plan->demote[plan->num_demote - 1]);
 
 		if (plan->demote_frames + spare < (uint64_t)plan->promote_frames + more + last)
@@ -121,6 +134,34 @@ void hmem_whole_merge(struct hmem_plan *plan, struct hmem_pages *p, uint32_t spa
 		plan->demote_frames -= last;
 		plan->num_demote--;
 	}
-	/* The next plan picks the pages of a huge page in a row. */
-	p->cursor = first_slot(p, p->cursor);
+}
+
+void hmem_whole_prepare(struct hmem_pages *p)
+{
+	p->cursor = p->cursor < p->num_slots ? first_slot(p, p->cursor) : 0;
+}
+
+void hmem_whole_begin(struct hmem_whole *w, const struct hmem_plan *plan)
+{
+	w->promotions = plan->num_promote;
+	w->demotions = plan->num_demote;
+	begin_side(w, false);
+}
+
+bool hmem_whole_step(struct hmem_whole *w, struct hmem_plan *plan, const struct hmem_pages *p,
+		     uint32_t spare, uint64_t slots)
+{
+	if (!w->demotes) {
+		if (!merge(w, plan->promote, w->promotions, p, &slots))
+			return false;
+		plan->num_promote = w->num;
+		plan->promote_frames = w->frames;
+		begin_side(w, true);
+	}
+	if (!merge(w, plan->demote, w->demotions, p, &slots))
+		return false;
+	plan->num_demote = w->num;
+	plan->demote_frames = w->frames;
+	fit(w, plan, spare);
+	return true;
 }

@@ -31,9 +31,13 @@ static void heat(struct hmem_pages *p, uint64_t gfn, uint64_t num, unsigned int 
 static void make_whole(struct huge *h, uint32_t budget, uint32_t spare)
 {
 	const struct hmem_plan_limits limits = { .budget = budget };
+	struct hmem_whole w;
 
+	hmem_whole_prepare(&h->pages);
 	assert_int_equal(hmem_plan_make(&h->plan, &h->pages, &limits, NULL), 0);
-	hmem_whole_merge(&h->plan, &h->pages, spare);
+	hmem_whole_begin(&w, &h->plan);
+	while (!hmem_whole_step(&w, &h->plan, &h->pages, spare, 64))
+		;
 }
 
 static void huge_init(struct huge *h)
@@ -154,6 +158,31 @@ static void batches_of_mixed_sizes(void **state)
 	huge_free(&h);
 }
 
+/* Wherever the last plan has ended, a plan names no huge page twice. */
+static void each_page_once(void **state)
+{
+	(void)state;
+	for (uint64_t cursor = 0; cursor < FAST_HUGE; cursor += 64) {
+		bool seen[FAST_HUGE] = { false };
+		struct huge h;
+
+		huge_init(&h);
+		heat(&h.pages, 5 * HUGE, 3 * HUGE, 90);
+		h.pages.cursor = cursor;
+		make_whole(&h, 6 * HUGE, 0);
+		assert_in_range(h.plan.demote_frames, 3 * HUGE, 4 * HUGE - 1);
+		for (uint32_t i = 0; i < h.plan.num_demote; i++) {
+			const struct hmem_move *m = &h.plan.demote[i];
+
+			for (uint32_t k = 0; k < hmem_move_frames(m); k++) {
+				assert_false(seen[m->gfn + k]);
+				seen[m->gfn + k] = true;
+			}
+		}
+		huge_free(&h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +190,7 @@ int main(void)
 		cmocka_unit_test(parts_of_huge_pages),
 		cmocka_unit_test(waits_for_room),
 		cmocka_unit_test(batches_of_mixed_sizes),
+		cmocka_unit_test(each_page_once),
 	};
 
 	return cmocka_run_group_tests_name("whole", tests, NULL, NULL);
