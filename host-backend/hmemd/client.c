@@ -63,13 +63,26 @@ static struct vm *find(struct hmemd *d, const char *name, unsigned int *num)
 	return found;
 }
 
-const char *client_vm_name(const struct client *client, json *req)
+static void fail_which(struct client *client, unsigned int num, const char *name)
 {
-	const char *name = json_get_str(req, "vm");
-	unsigned int num;
-	struct vm *vm = name ? find(client->d, name, &num) : NULL;
+	client_fail(client, "which-vm", "%u VMs have the name or the UUID '%.80s': use another "
+		    "name of hmemctl list", num, name);
+}
 
-	return vm && num == 1 ? vm->name : name;
+bool client_vm_name(struct client *client, json *req, const char **name)
+{
+	unsigned int num = 0;
+	struct vm *vm;
+
+	*name = json_get_str(req, "vm");
+	vm = *name ? find(client->d, *name, &num) : NULL;
+	if (num > 1) {
+		fail_which(client, num, *name);
+		return false;
+	}
+	if (vm)
+		*name = vm->name;
+	return true;
 }
 
 struct vm *client_find_vm(struct client *client, json *req)
@@ -82,8 +95,7 @@ struct vm *client_find_vm(struct client *client, json *req)
 	if (num == 1)
 		return vm;
 	if (name && num)
-		client_fail(client, "which-vm", "%u VMs have the name or the UUID '%.80s': use "
-			    "another name of hmemctl list", num, name);
+		fail_which(client, num, name);
 	else if (name)
 		client_fail(client, "no-such-vm", "no VM '%.80s' is connected: see "
 			    "hmemctl list", name);

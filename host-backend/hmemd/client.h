@@ -42,10 +42,11 @@ __attribute__((format(printf, 3, 4)))
 void client_fail(struct client *client, const char *code, const char *fmt, ...);
 
 /*
- * The name of the VM that a request names, maybe by its UUID; the request's word if no such VM is
- * connected; or NULL.
+ * Sets *@name to the name of the VM that a request names, maybe by its UUID; to the request's word
+ * if no such VM is connected; or to NULL.  Fails the request and returns false if the request
+ * can mean several VMs.
  */
-const char *client_vm_name(const struct client *client, json *req);
+bool client_vm_name(struct client *client, json *req, const char **name);
 
 /* The VM that a request names; or, after an error answer, NULL. */
 struct vm *client_find_vm(struct client *client, json *req);

@@ -114,9 +114,11 @@ static void ticked_in_lockstep(struct lockstep_member *m)
 
 	if (!vm->d->lockstep.min)
 		return;
+	/* A peer that does not read is dropped when it is to get too much. */
 	pooling_tick(vm);
-	trading_tick(vm);
-	if (vm_now(vm) < vm->second_ms + SECOND_MS)
+	if (!vm->conn.closing)
+		trading_tick(vm);
+	if (vm->conn.closing || vm_now(vm) < vm->second_ms + SECOND_MS)
 		return;
 	vm->second_ms = vm_now(vm);
 	room_second(vm);

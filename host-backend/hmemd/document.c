@@ -8,7 +8,7 @@ static const struct vm *next_vm(const struct document *doc)
 	const struct vm *vm;
 
 	TAILQ_FOREACH(vm, &doc->d->vms, link) {
-		if (vm->serial > doc->last_vm && vm_ready(vm))
+		if (vm->serial > doc->last_vm && vm->serial <= doc->end && vm_ready(vm))
 			return vm;
 	}
 	return NULL;
@@ -35,6 +35,7 @@ static void slice(struct turn *turn)
 	doc->slices++;
 	if (!doc->state) {
 		doc->last_vm = 0;
+		doc->end = doc->d->last_serial;
 		doc->state = doc->kind->begin(doc->d);
 		if (doc->state)
 			loop_again(&doc->d->loop, turn);

@@ -2,7 +2,7 @@
 /*
  * A text about hmemd and its VMs, made in slices: hmemd's part, then one VM per turn of the loop,
  * so that the text delays nobody, however many VMs there are.  Each VM is in the text as it is in
- * its turn; a VM that goes before its turn is not there.
+ * its turn.  A VM that goes before its turn, or comes after the text was begun, is not there.
  */
 #ifndef HMEMD_DOCUMENT_H
 #define HMEMD_DOCUMENT_H
@@ -35,8 +35,11 @@ struct document {
 	struct turn turn;
 	/* While the text is made; NULL otherwise. */
 	void *state;
-	/* The serial of the last VM in the text. */
-	uint64_t last_vm;
+	/*
+	 * The serial of the last VM in the text; and of the last VM that had come when the text
+	 * was begun, so that the text has an end, and no VM twice.
+	 */
+	uint64_t last_vm, end;
 	/* Turns that were taken for texts. */
 	uint64_t slices;
 };

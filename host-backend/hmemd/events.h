@@ -15,11 +15,11 @@
 
 #define EVENTS_MAX	512u
 /*
- * Events per minute of one VM; and of all VMs and clients of one user, of which half of the events
- * of others stay in the ring for a minute at least.
+ * Events per minute of one VM; and of all VMs of one user.  Around the end of a minute there can
+ * be twice as many, so half of the events of others stay in the ring for a minute at least.
  */
 #define EVENTS_OF_VM	20u
-#define EVENTS_OF_USER	(EVENTS_MAX / 2)
+#define EVENTS_OF_USER	(EVENTS_MAX / 4)
 
 struct conn;
 

@@ -72,7 +72,8 @@ void lockstep_check(struct lockstep *l)
 				continue;
 			all[i]->waits = false;
 			all[i]->ticked(all[i]);
-			all[i]->answer(all[i]);
+			if (all[i]->joined)
+				all[i]->answer(all[i]);
 		}
 		free(all);
 	} while (num);

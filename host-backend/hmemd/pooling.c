@@ -70,6 +70,8 @@ void pooling_remove(struct vm *vm)
 	if (vm->pooled.is_member)
 		hmem_pool_remove(&vm->d->pooling.pool, &vm->pooled.member);
 	vm->pooled.is_member = false;
+	/* In lockstep, this VM's clock may be ahead of all others. */
+	vm->d->pooling.decided_ms = 0;
 }
 
 /* Tells the pool the VM's size, if the size can change, and what DRAM is worth to the VM. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All VMs share the host's DRAM.  The pool (pool.h) decides once per second how much each VM is
- * to have; with --lockstep, once per second of guest time.  If a pool is configured, hmemd resizes the VMs accordingly; otherwise
- * `hmemctl pool` shows the sizes that the VMs would have.
+ * to have; with --lockstep, once per second of guest time.  If a pool is configured, hmemd
+ * resizes the VMs accordingly; otherwise `hmemctl pool` shows the sizes that the VMs would
+ * have.
  */
 #ifndef HMEMD_POOLING_H
 #define HMEMD_POOLING_H

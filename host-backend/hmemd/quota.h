@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How many events each peer may cause per minute, so that no peer pushes out the events of others.
- * The counts are of users and names, not of connections: a peer that connects again goes on with
- * its count.
+ * How many events each peer may cause per minute, so that one peer does not push out the events of
+ * all others.  The counts are of users and names, not of connections: a peer that connects again
+ * goes on with its count.
  */
 #ifndef HMEMD_QUOTA_H
 #define HMEMD_QUOTA_H

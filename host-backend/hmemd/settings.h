@@ -39,8 +39,9 @@ int settings_listening(struct hmemd *d, struct hmem_err *err);
 void settings_free(struct settings *s);
 
 /*
- * Does the same as settings_load(), and applies the new configuration to all VMs, except to policies that were
- * set by hand.  Logs both success and error.  @by: the client that asked for it, or NULL.
+ * Does the same as settings_load(), and applies the new configuration to all VMs, except to
+ * policies that were set by hand.  Logs both success and error.  @by: the client that asked for
+ * it, or NULL.
  */
 int settings_reload(struct hmemd *d, const struct conn *by, struct hmem_err *err);
 

@@ -73,7 +73,7 @@ static void feed_all(struct turn *turn)
 void verb_events(struct client *client, json *req)
 {
 	struct events *e = &client->d->events;
-	const char *vm = client_vm_name(client, req);
+	const char *vm;
 	int64_t after;
 	json *o;
 
@@ -85,6 +85,8 @@ void verb_events(struct client *client, json *req)
 		client_fail(client, "usage", "events: after is the id of an event");
 		return;
 	}
+	if (!client_vm_name(client, req, &vm))
+		return;
 	client->next_event = after && (uint64_t)after <= e->last ? (uint64_t)after + 1 :
 			     events_first(e);
 	snprintf(client->event_vm, sizeof(client->event_vm), "%s", vm ? vm : "");

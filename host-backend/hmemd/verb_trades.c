@@ -111,11 +111,13 @@ static json *prices_json(const double *prices)
 
 void verb_trades(struct client *client, json *req)
 {
-	const char *name = client_vm_name(client, req);
 	struct hmemd *d = client->d;
+	const char *name;
 	json *o, *vms;
 	struct vm *vm;
 
+	if (!client_vm_name(client, req, &name))
+		return;
 	/* The ledger also has VMs that have gone. */
 	o = json_object_new_object();
 	vms = json_object_new_array();

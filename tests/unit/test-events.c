@@ -18,7 +18,7 @@
 #define EVENTS		512
 #define HISTORY		128
 #define FROM_ONE_VM	20
-#define FROM_ONE_USER	256
+#define FROM_ONE_USER	128
 
 /* The lines of the last `hmemctl -o json events`. */
 static struct json_object *list[EVENTS + 2];

@@ -1834,6 +1834,8 @@ static void same_names(void **state)
 	/* A VM that takes another one's UUID as its name is not taken for that VM. */
 	peer_handshake(&fourth, f->d.vm_socket, "11000000-0000-0000-0000-000000000000");
 	ctl(f, 2, "status 11000000-0000-0000-0000-000000000000");
+	ctl(f, 2, "events 11000000-0000-0000-0000-000000000000");
+	ctl(f, 2, "trades 11000000-0000-0000-0000-000000000000");
 	peer_close(&fourth);
 	peer_close(&first);
 	peer_close(&second);
