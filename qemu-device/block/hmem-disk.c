@@ -162,18 +162,20 @@ static void coroutine_fn hmem_disk_co_wait(HmemDisk *d, int direction,
 {
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
         d->latency_ns[direction];
+    int64_t end = start;
     uint64_t speed = d->bytes_per_s[direction];
     HmemDiskWait w = { .disk = d, .co = qemu_coroutine_self() };
 
     if (!runstate_is_running()) {
         return;
     }
-    d->free_ns = MAX(d->free_ns, start);
     if (speed) {
-        d->free_ns += muldiv64(bytes, NANOSECONDS_PER_SECOND, speed);
+        /* A request has less than 2^31 bytes, so the product fits. */
+        end = MAX(d->free_ns, start) + bytes * NANOSECONDS_PER_SECOND / speed;
+        d->free_ns = end;
     }
     timer_init_ns(&w.timer, QEMU_CLOCK_VIRTUAL, fired, &w);
-    timer_mod_ns(&w.timer, d->free_ns);
+    timer_mod_ns(&w.timer, end);
     QTAILQ_INSERT_TAIL(&d->waits, &w, next);
     qemu_coroutine_yield();
 }

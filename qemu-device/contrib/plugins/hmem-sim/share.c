@@ -216,12 +216,35 @@ static void wake_next(void)
     }
 }
 
+/*
+ * Has the process ended?  A process whose parent has not waited for it yet has ended, too,
+ * though kill() finds it.
+ */
+static bool has_ended(pid_t pid)
+{
+    char path[32], stat[256], *state;
+    ssize_t len;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return kill(pid, 0) < 0 && errno == ESRCH;
+    }
+    len = read(fd, stat, sizeof(stat) - 1);
+    close(fd);
+    stat[MAX(len, 0)] = '\0';
+    /* The state follows the name, which can contain anything. */
+    state = strrchr(stat, ')');
+    return state && (state[2] == 'Z' || state[2] == 'X');
+}
+
 static void bury_crashed(void)
 {
     Member *m = share->member;
 
     for (; m < share->member + share->common.members; m++) {
-        if (m->joined && !m->left && kill(m->pid, 0) < 0 && errno == ESRCH) {
+        if (m->joined && !m->left && has_ended(m->pid)) {
             m->left = true;
         }
     }
