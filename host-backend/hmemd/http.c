@@ -118,6 +118,28 @@ static enum MHD_Result answer_file(struct MHD_Connection *c, const struct page_f
 	return ret;
 }
 
+/*
+ * Has a browser of this host been led here by the name of another host?  That host's pages could
+ * then read what they get from here (DNS rebinding).  Nobody gets to a Unix socket like that.
+ */
+static bool is_misled(struct MHD_Connection *c)
+{
+	static const char *const hosts[] = { "localhost", "127.0.0.1", "[::1]" };
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
+
+	if (!host || (info && info->client_addr && info->client_addr->sa_family == AF_UNIX))
+		return false;
+	for (unsigned int i = 0; i < sizeof(hosts) / sizeof(*hosts); i++) {
+		size_t len = strlen(hosts[i]);
+
+		if (!strncasecmp(host, hosts[i], len) && (!host[len] || host[len] == ':'))
+			return false;
+	}
+	return true;
+}
+
 /* The library calls this function again after a connection was suspended. */
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *url,
 				  const char *method, const char *version, const char *data,
@@ -135,6 +157,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 	h->requests += !conn->asked;
 	if (strcmp(method, "GET") && strcmp(method, "HEAD"))
 		return answer_line(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+	if (is_misled(c))
+		return answer_line(c, MHD_HTTP_FORBIDDEN, "this port is for localhost only: for "
+				   "other hosts, use a tunnel, see hmemd(8)\n");
 	for (unsigned int i = 0; i < HTTP_DOCUMENTS; i++) {
 		if (!strcmp(url, kinds[i]->path))
 			return answer(conn, &h->documents[i]);

@@ -442,6 +442,10 @@ static unsigned int free_port(void)
 
 static void on_loopback(void **state)
 {
+	static const char *const hosts[] = {
+		"localhost:9180", "LOCALHOST", "127.0.0.1:80", "[::1]",
+		"evil.example:9180", "localhost.evil.example", "127.0.0.1.evil.example", "x",
+	};
 	char option[64], line[128];
 	struct sockaddr_in addr = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -457,10 +461,14 @@ static void on_loopback(void **state)
 	snprintf(option, sizeof(option), "--metrics-address=127.0.0.1:%u", port);
 	f = fixture_new(args);
 	addr.sin_port = htons(port);
-	for (unsigned int i = 0; i < 2; i++) {
+	/* A browser that another host has led here names that host. */
+	for (unsigned int i = 0; i < sizeof(hosts) / sizeof(*hosts); i++) {
+		snprintf(line, sizeof(line), "GET /metrics HTTP/1.1\r\nHost: %s\r\n\r\n",
+			 hosts[i]);
 		fd = socket(AF_INET, SOCK_STREAM, 0);
 		assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
-		assert_non_null(strstr(request(fd, get, "200"), "hmem_daemon_vms 0\n"));
+		request(fd, line, i < 4 ? "200" : "403");
+		assert_int_equal(i < 4, !!strstr(text, "hmem_daemon_vms 0\n"));
 	}
 	/* The port is in use, so another hmemd does not start. */
 	second = f->d;
