@@ -217,8 +217,8 @@ static void wake_next(void)
 }
 
 /*
- * Has the process ended?  A process whose parent has not waited for it yet has ended, too,
- * though kill() finds it.
+ * Has the process ended?  A process whose parent has not waited for it yet
+ * has ended, too, though kill() finds it.
  */
 static bool has_ended(pid_t pid)
 {
