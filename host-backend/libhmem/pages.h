@@ -117,7 +117,7 @@ struct hmem_pages {
 	uint64_t rearmed;
 	/*
 	 * With rates: bits that were clear and that the last window found set.  Each cost
-	 * the guest a page walk.  A huge page has one bit.
+	 * the guest a page walk.
 	 */
 	uint64_t faults;
 	/* Buckets are classes of rates.  Otherwise they are heats. */
@@ -152,11 +152,6 @@ struct hmem_window {
 	/* Counts of the slots before; at the end they become the table's. */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	uint64_t rearmed, faults;
-	/*
-	 * The blocks before, from the begin of a range of 2 MiB, all of whose frames were found
-	 * used and were not known to be.
-	 */
-	unsigned int full;
 };
 
 /*

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "window.h"
 
-/* Frames of a huge page. */
-#define HUGE	512u
-
 /*
  * Returns the frames of a block whose bits are to be cleared, if the bits of @accessed were
  * found set.  @late: the tracker clears bits later, so bits that are set until then count, too.
@@ -52,25 +49,6 @@ void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b)
 		hmem_rates_idle(w->heat.rates, frames);
 }
 
-/*
- * A scan of page tables finds a huge page used with all of its frames, though it has one bit:
- * counts one fault for 2 MiB of them.  If they are small pages, then the count is too small, but
- * the scan of so many bits takes about as long as their faults, and counts as well.
- */
-static void take_huge(struct hmem_window *w, uint64_t gfn, uint64_t used)
-{
-	if (used != UINT64_MAX)
-		w->full = 0;
-	else if (gfn % HUGE == 0)
-		w->full = 1;
-	else if (w->full)
-		w->full++;
-	if (w->full == HUGE / 64) {
-		w->faults -= HUGE - 1;
-		w->full = 0;
-	}
-}
-
 void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 		       const struct hmem_block *b, struct hmem_sample s, uint64_t copied)
 {
@@ -81,8 +59,6 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 	bool in_part = hmem_window_part(b, h);
 
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
-	if (t->ops->scans)
-		take_huge(w, b->gfn, used);
 	if (h->look && in_part)
 		take(h->rates, p, b->slot, b->mask & ~except, used);
 	if (b->has_state && used)

@@ -830,43 +830,6 @@ static void classes_add_up(void **state)
 	check_histogram(f);
 }
 
-/*
- * A scan finds a huge page used with all of its frames, which is one page walk of the guest.
- * The other tracker has one bit per frame.
- */
-static void check_huge_page(struct fixture *f, bool scans)
-{
-	struct looker l;
-
-	begin_looks(&l, f, scans);
-	for (uint64_t gfn = 3072; gfn < 3072 + 512; gfn++)
-		use(&l, gfn);
-	/* No huge page is here, because this is not a multiple of 2 MiB. */
-	for (uint64_t gfn = 256; gfn < 256 + 512; gfn++)
-		use(&l, gfn);
-	look(&l, false, false);
-	assert_int_equal(f->pages.faults, 512 + (scans ? 1 : 512));
-	/* Of the huge page that is used again, one frame has gone to another place. */
-	look(&l, false, true);
-	look(&l, false, false);
-	memset(l.bits, 0, sizeof(l.bits));
-	look(&l, false, false);
-	for (uint64_t gfn = 3072; gfn < 3072 + 511; gfn++)
-		use(&l, gfn);
-	look(&l, false, false);
-	assert_int_equal(f->pages.faults, 511);
-}
-
-static void faults_of_huge_pages(void **state)
-{
-	check_huge_page(*state, true);
-}
-
-static void faults_of_frames(void **state)
-{
-	check_huge_page(*state, false);
-}
-
 /* A look observes a page only if the page's bit was clear when the look began. */
 static void check_new_bits(struct fixture *f, bool late)
 {
@@ -1082,8 +1045,6 @@ int main(void)
 		TEST(looks_take_new_bits),
 		TEST(looks_take_new_bits_late),
 		TEST(looks_take_first_bits_late),
-		TEST(faults_of_huge_pages),
-		TEST(faults_of_frames),
 		TEST(looks_are_about_a_part),
 		TEST(looks_leave_given_frames_out),
 		TEST(copies_are_no_accesses),
