@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,4 +131,18 @@ struct json_object *control_read(int fd)
 	if (!o)
 		fail_msg("hmemd answers '%s'", line);
 	return o;
+}
+
+unsigned int fixture_free_port(void)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t len = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, len), errno);
+	assert_return_code(getsockname(fd, (struct sockaddr *)&addr, &len), errno);
+	close(fd);
+	return ntohs(addr.sin_port);
 }

@@ -59,4 +59,7 @@ int64_t json_num_at(struct json_object *o, const char *path);
 void control_send(int fd, const char *request);
 struct json_object *control_read(int fd);
 
+/* A TCP port of this host that is free now. */
+unsigned int fixture_free_port(void);
+
 #endif /* HMEM_UNIT_FIXTURE_H */

@@ -425,21 +425,6 @@ static void many_slow_clients(void **state)
 
 /* --- where hmemd listens --- */
 
-/* A TCP port that is free now. */
-static unsigned int free_port(void)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_return_code(bind(fd, (struct sockaddr *)&addr, len), errno);
-	assert_return_code(getsockname(fd, (struct sockaddr *)&addr, &len), errno);
-	close(fd);
-	return ntohs(addr.sin_port);
-}
-
 static void on_loopback(void **state)
 {
 	static const char *const hosts[] = {
@@ -451,7 +436,7 @@ static void on_loopback(void **state)
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	const char *args[] = { option, NULL };
-	unsigned int port = free_port();
+	unsigned int port = fixture_free_port();
 	struct daemon second = { 0 };
 	struct fixture *f;
 	FILE *file;

@@ -8,12 +8,10 @@
 #include "unit.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -23,20 +21,6 @@
 #define BUDGET		"20000"
 
 static char dom[1 << 20];
-
-static unsigned int free_port(void)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_return_code(bind(fd, (struct sockaddr *)&addr, len), errno);
-	assert_return_code(getsockname(fd, (struct sockaddr *)&addr, &len), errno);
-	close(fd);
-	return ntohs(addr.sin_port);
-}
 
 /* A window in which the VM uses a part of its memory, which wanders. */
 static void window(struct peer *vm, uint64_t seq)
@@ -99,7 +83,7 @@ static void draws_vms(void **state)
 	static const char *const names[NUM_VMS] = { "web", "db", "<b>bold</b>", "batch" };
 	const char *args[] = { "--metrics-address", NULL, NULL };
 	struct peer vms[NUM_VMS] = { 0 };
-	unsigned int port = free_port();
+	unsigned int port = fixture_free_port();
 	struct fixture *f;
 	char address[32];
 	struct peer_msg msg;
