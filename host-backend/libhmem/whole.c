@@ -66,18 +66,6 @@ static bool moves_whole(const struct hmem_pages *p, uint64_t gfn)
 	return hmem_pages_walk(p, slot, slot + FRAMES, is_alike, &bucket);
 }
 
-/* Does the move @m name a huge page that moves as a whole?  Remembers the last answer. */
-static bool names_whole(struct hmem_whole *w, const struct hmem_pages *p,
-			const struct hmem_move *m, uint64_t *slots)
-{
-	if (first_gfn(m->gfn) != w->first) {
-		w->first = first_gfn(m->gfn);
-		w->whole = moves_whole(p, m->gfn);
-		*slots -= *slots < FRAMES ? *slots : FRAMES;
-	}
-	return w->whole;
-}
-
 static void begin_side(struct hmem_whole *w, bool demotes)
 {
 	w->demotes = demotes;
@@ -85,24 +73,31 @@ static void begin_side(struct hmem_whole *w, bool demotes)
 	w->first = UINT64_MAX;
 }
 
-/* Merges the next moves of one side, of @num.  Returns true at their end. */
+/*
+ * Merges the next moves of one side, of @num.  Looks at about *@slots slots, which it counts
+ * down.  Returns true at the end of the moves.
+ */
 static bool merge(struct hmem_whole *w, struct hmem_move *moves, uint32_t num,
 		  const struct hmem_pages *p, uint64_t *slots)
 {
-	for (; w->next < num && *slots; w->next++, --*slots) {
+	for (; w->next < num && *slots; w->next++) {
 		struct hmem_move m = moves[w->next];
-		bool again = w->next && first_gfn(m.gfn) == w->first;
+		bool again = first_gfn(m.gfn) == w->first;
+		uint64_t cost = again ? 1 : FRAMES;
 
-		if (names_whole(w, p, &m, slots)) {
-			if (again)
-				continue;
+		*slots -= *slots < cost ? *slots : cost;
+		if (again && w->whole)
+			continue;
+		if (!again) {
+			w->first = first_gfn(m.gfn);
+			w->whole = moves_whole(p, m.gfn);
+		}
+		if (w->whole) {
 			m.gfn = w->first;
 			m.order = HMEM_WHOLE_ORDER;
 		}
 		moves[w->num++] = m;
 		w->frames += hmem_move_frames(&m);
-		if (!*slots)
-			*slots = 1;
 	}
 	return w->next == num;
 }
