@@ -207,14 +207,11 @@ struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int 
 		gfp |= __GFP_KSWAPD_RECLAIM;
 	/*
 	 * A page that left this node in the batch made room, but may still be in a CPU's
-	 * cache of free pages, which does not count as free memory.  So allow an
-	 * allocation below the watermark, but never of more pages than have left.  For
-	 * a huge page, this is not enough: the allocator does not even look into the
-	 * CPU's cache unless it finds a huge page outside, or ignores the watermarks.
+	 * cache of free pages, which does not count as free memory.  The kernel may also
+	 * have raised the watermarks for a while, because a block of pages was put to
+	 * another use.  So ignore the watermarks for as many pages as have left.
 	 */
-	if (hm->room[tier] > 0)
-		gfp |= __GFP_HIGH;
-	if (order && hm->room[tier] >= 1L << order)
+	if (hm->room[tier] >= 1L << order)
 		gfp = (gfp & ~__GFP_NOMEMALLOC) | __GFP_MEMALLOC;
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
 }
@@ -226,7 +223,8 @@ void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new
 
 	hm->room[item->tier] -= nr;
 	if (item->from_tier < hm->num_tiers)
-		hm->room[item->from_tier] += nr;
+		hm->room[item->from_tier] =
+			min_t(long, hm->room[item->from_tier] + nr, HMEM_CHUNK);
 	item->new_pfn = new_pfn;
 	hmem_scan_page_moved(hm, item->pfn, new_pfn, item->order);
 	item->seq = ++hm->area->nr_moved;

@@ -219,7 +219,11 @@ struct hmem {
 	bool results_lost;
 	/* The CPUs' LRU caches have been drained for this batch. */
 	bool drained;
-	/* Per tier: pages that left the tier in this batch, less pages that came. */
+	/*
+	 * Per tier: pages that left the tier in this batch, less pages that came.  At most
+	 * HMEM_CHUNK, so that the driver takes no more of the kernel's reserve if others
+	 * have taken what those pages left.
+	 */
 	long room[VIRTIO_HMEM_MAX_TIERS];
 	/* hmem_foreign_moves() when the driver started. */
 	unsigned long foreign_base;
