@@ -408,11 +408,17 @@ static void do_writeback(void)
 	check(p, BIG);
 }
 
+static bool is_buddy(uint64_t f)
+{
+	return f >> KPF_BUDDY & 1;
+}
+
 /* Hint frames on node 0 whose flags in /proc/kpageflags match, @max at most. */
 static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY);
 	uint64_t *gfns = calloc(max, sizeof(*gfns));
+	uint64_t free_end = 0;
 	size_t n = 0;
 
 	if (fd < 0 || !gfns)
@@ -421,6 +427,11 @@ static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
 	for (uint64_t pfn = 256; n < max && pfn < (256ul << 20) / HINT_PAGE; pfn++) {
 		uint64_t flags = read_u64(fd, pfn);
 
+		/* Only the first frame of a free block has a flag.  No block is larger. */
+		if (is_buddy(flags))
+			free_end = pfn + (pfn & -pfn);
+		else if (pfn < free_end && !flags)
+			continue;
 		if (!(flags >> KPF_NOPAGE & 1) && match(flags))
 			gfns[n++] = pfn;
 	}
@@ -447,14 +458,8 @@ static bool is_reserved(uint64_t f)
 	return f >> 32 & 1;	/* KPF_RESERVED, which has no name in the header */
 }
 
-static bool is_buddy(uint64_t f)
-{
-	return f >> KPF_BUDDY & 1;
-}
-
 static bool is_kernel(uint64_t f)
 {
-	/* The frame is in use by the kernel, or inside of a free block. */
 	return f == 0;
 }
 
