@@ -78,6 +78,8 @@
 static_assert(HMEM_SCAN_FRAMES >= VIRTIO_HMEM_MIN_SCAN_FRAMES);
 static_assert(sizeof(struct virtio_hmem_scan) ==
 	      sizeof(struct virtio_hmem_access));
+static_assert(sizeof(struct virtio_hmem_look) ==
+	      sizeof(struct virtio_hmem_cost));
 static_assert(BITS_PER_LONG == 64 && PAGES_PER_SECTION % HPAGE_PMD_NR == 0);
 
 /* Huge pages per section. */
@@ -754,10 +756,13 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 {
 	struct hmem_scan *scan = hm->scan;
 	bool through;
+	u64 begin;
 
 	if (!mmap_read_trylock(mm)) {
 		if (++scan->tries < HMEM_SCAN_TRIES) {
+			begin = hmem_running_ns();
 			usleep_range(500, 1000);
+			scan->look.waited += hmem_running_ns() - begin;
 			return false;
 		}
 		hm->stats.scan_skipped++;
@@ -774,10 +779,11 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 static bool hmem_walk(struct hmem *hm)
 {
 	struct hmem_scan *scan = hm->scan;
-	u64 begin = ktime_get_ns();
+	u64 begin = hmem_running_ns();
+	s64 ns;
 
 	scan->look.waited = 0;
-	scan->slice_end = begin + HMEM_SCAN_SLICE_NS;
+	scan->slice_end = ktime_get_ns() + HMEM_SCAN_SLICE_NS;
 	while (scan->mm < scan->nr_mms && ktime_get_ns() < scan->slice_end) {
 		if (!hmem_walk_mm(hm, scan->mms[scan->mm]))
 			break;
@@ -787,7 +793,9 @@ static bool hmem_walk(struct hmem *hm)
 	}
 	if (scan->mm == scan->nr_mms && scan->cleared)
 		on_each_cpu(hmem_flush_cpu, NULL, 1);
-	scan->ns += ktime_get_ns() - begin - scan->look.waited;
+	/* The kernel measures waits by another clock, which may run a little faster. */
+	ns = hmem_running_ns() - begin - scan->look.waited;
+	scan->ns += max_t(s64, ns, 0);
 	return scan->mm == scan->nr_mms;
 }
 
@@ -967,12 +975,21 @@ static bool hmem_request(struct hmem *hm)
  * The report
  */
 
+/* The length of the headers that come before the entries of a report. */
+static size_t hmem_report_head(struct hmem *hm)
+{
+	return sizeof(struct virtio_hmem_access) +
+		(virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_COST) ?
+		 sizeof(struct virtio_hmem_cost) : 0);
+}
+
 /*
  * Put the findings of the kind scan->use into the report, as many as fit.  Returns true
  * if these were the last.
  */
 static bool hmem_report_fill(struct hmem_scan *scan,
-			     struct virtio_hmem_access *report)
+			     struct virtio_hmem_access *report,
+			     struct virtio_hmem_frames *frames)
 {
 	u32 num = 0;
 
@@ -989,9 +1006,8 @@ static bool hmem_report_fill(struct hmem_scan *scan,
 				continue;
 			if (num == HMEM_SCAN_FRAMES)
 				goto out;
-			report->frames[num].gfn =
-				cpu_to_le64(first + scan->word * 64);
-			report->frames[num].mask = cpu_to_le64(mask);
+			frames[num].gfn = cpu_to_le64(first + scan->word * 64);
+			frames[num].mask = cpu_to_le64(mask);
 			scan->found[scan->use] += hweight64(mask);
 			num++;
 		}
@@ -1018,6 +1034,7 @@ static bool hmem_report(struct hmem *hm)
 	struct hmem_scan *scan = hm->scan;
 	struct hmem_out_buf *buf = hmem_out_free(vq, scan->reports,
 						 HMEM_SCAN_BUFS);
+	const size_t head = hmem_report_head(hm);
 	struct virtio_hmem_access *report;
 	const u32 both = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_WRITTEN;
 	enum hmem_use end = (scan->flags & both) == both ? HMEM_WRITTEN : HMEM_ACCESSED;
@@ -1028,7 +1045,7 @@ static bool hmem_report(struct hmem *hm)
 		return false;
 	report = buf->data;
 	report->id = cpu_to_le64(scan->id);
-	while (hmem_report_fill(scan, report)) {
+	while (hmem_report_fill(scan, report, buf->data + head)) {
 		last = scan->use == end;
 		if (last || report->num_frames)
 			break;
@@ -1041,8 +1058,13 @@ static bool hmem_report(struct hmem *hm)
 	    virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_INCOMPLETE))
 		flags |= VIRTIO_HMEM_ACCESS_INCOMPLETE;
 	report->flags = cpu_to_le32(flags);
-	if (hmem_out_post(vq, buf, struct_size(report, frames,
-					       le32_to_cpu(report->num_frames)))) {
+	if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_COST)) {
+		struct virtio_hmem_cost *cost = (void *)(report + 1);
+
+		cost->ns = cpu_to_le64(scan->ns);
+	}
+	if (hmem_out_post(vq, buf, head + le32_to_cpu(report->num_frames) *
+			  sizeof(report->frames[0]))) {
 		hmem_device_broken(hm, "access queue has no room for its buffers");
 		return false;
 	}

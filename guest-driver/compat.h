@@ -8,10 +8,12 @@
 
 #include <linux/highmem.h>
 #include <linux/hrtimer.h>
+#include <linux/ktime.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
 #include <linux/vmstat.h>
@@ -117,6 +119,19 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 #define copy_mc_highpage hmem_copy_mc_highpage
 
 #endif /* < 6.12 */
+
+/*
+ * A clock in ns that stands still while this task waits for a CPU, if the kernel knows for
+ * how long tasks wait.
+ */
+static inline u64 hmem_running_ns(void)
+{
+#ifdef CONFIG_SCHED_INFO
+	return ktime_get_ns() - current->sched_info.run_delay;
+#else
+	return ktime_get_ns();
+#endif
+}
 
 /* Does the kernel have PG_young, which records an access whose bit was cleared? */
 #define HMEM_HAS_YOUNG		IS_ENABLED(CONFIG_PAGE_IDLE_FLAG)

@@ -448,6 +448,7 @@ static int hmem_validate(struct virtio_device *vdev)
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_WRITTEN);
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_INCOMPLETE);
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_LOOK);
+		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_COST);
 	}
 	if (!hmem_paging_possible() || !virtio_has_feature(vdev, VIRTIO_HMEM_F_RESIZE))
 		__virtio_clear_bit(vdev, VIRTIO_HMEM_F_PAGING);
@@ -488,6 +489,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_LOOK,
 	VIRTIO_HMEM_F_RESIZE,
 	VIRTIO_HMEM_F_PAGING,
+	VIRTIO_HMEM_F_COST,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

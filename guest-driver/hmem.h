@@ -126,7 +126,7 @@ struct hmem_stats {
 	u64 scan_looks;			/* looks at huge pages shorter than a window */
 	u64 scan_looks_long;		/* groups of these looks that took too long */
 	u64 scan_incomplete;		/* scans that left something out */
-	u64 scan_ns;			/* time spent on walking and flushing */
+	u64 scan_ns;			/* processor time for walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */
 	u64 foreign_moves;		/* pages, as last reported to the host */
 	/* Pages of 4 KiB, except resize_huge.  Written under the lock of struct hmem_resize. */

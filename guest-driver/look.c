@@ -76,13 +76,13 @@ void hmem_look_clear(struct hmem_look *look)
 
 void hmem_look_wait(struct hmem_look *look)
 {
-	u64 begin = ktime_get_ns();
+	u64 begin = hmem_running_ns();
 
 	reinit_completion(&look->done);
 	hrtimer_start(&look->timer, ns_to_ktime(look->ns),
 		      HRTIMER_MODE_REL_PINNED);
 	wait_for_completion(&look->done);
-	look->waited += ktime_get_ns() - begin;
+	look->waited += hmem_running_ns() - begin;
 }
 
 bool hmem_look_too_long(const struct hmem_look *look)

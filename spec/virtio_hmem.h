@@ -46,6 +46,8 @@
 #define VIRTIO_HMEM_F_RESIZE		7
 /* Reports of sizes tell what the guest reads again.  Needs VIRTIO_HMEM_F_RESIZE. */
 #define VIRTIO_HMEM_F_PAGING		8
+/* Reports tell how much processor time a scan took.  Needs VIRTIO_HMEM_F_ACCESS. */
+#define VIRTIO_HMEM_F_COST		9
 
 /*
  * Virtqueues
@@ -288,7 +290,22 @@ struct virtio_hmem_access {
 	/* 0 only with VIRTIO_HMEM_ACCESS_LAST */
 	__le32 num_frames;
 	__le32 flags;
+	/* Frames.  With VIRTIO_HMEM_F_COST, a virtio_hmem_cost comes before. */
 	struct virtio_hmem_frames frames[];
+};
+
+/*
+ * With VIRTIO_HMEM_F_COST, this is between the header of each report and its
+ * entries.  Only that of the report with VIRTIO_HMEM_ACCESS_LAST has a meaning.
+ */
+struct virtio_hmem_cost {
+	/*
+	 * Processor time in ns that the scan took.  The time in which the driver waited
+	 * for a processor, or for the end of a look, does not count.
+	 */
+	__le64 ns;
+	/* Zero. */
+	__le64 reserved;
 };
 
 /*
@@ -397,6 +414,7 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_scan, 16);			\
 	assert_size(struct virtio_hmem_look, 16);			\
 	assert_size(struct virtio_hmem_access, 16);			\
+	assert_size(struct virtio_hmem_cost, 16);			\
 	assert_size(struct virtio_hmem_run, 16);			\
 	assert_size(struct virtio_hmem_resize, 16);			\
 	assert_size(struct virtio_hmem_paging, 40);			\

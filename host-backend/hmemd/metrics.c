@@ -623,7 +623,7 @@ const struct metric metrics[] = {
 	{ "hmem_windows_incomplete_total", "Windows in which used pages may have been missed.",
 	  true, .vm = incomplete },
 	{ "hmem_windows_seconds_total", "Guest time of all windows.", true, .vm = window_time },
-	{ "hmem_scans_seconds_total", "Guest time of the tracker's scans.", true,
+	{ "hmem_scans_seconds_total", "Processor time of the guest for the tracker's scans.", true,
 	  .vm = scan_time },
 	{ "hmem_scan_late", "1: a scan takes the guest's driver longer than a window.",
 	  .vm = scan_is_late },

@@ -252,7 +252,7 @@ struct hmem_link_tick {
 	uint64_t window_ns;	/* guest virtual time since the last tick */
 	uint64_t dirty;		/* pages found written */
 	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
-	uint64_t scan_ns;	/* part of the window that the guest's scan took; 0: no scan */
+	uint64_t scan_ns;	/* guest time that the scan took, at most the window; 0: no scan */
 	uint32_t flags;		/* HMEM_LINK_TICK_* */
 	uint32_t padding;
 };

@@ -8,7 +8,7 @@ import time
 from daemon import REASONS
 from env import KERNELS
 from guest import test
-from peer import (DRIVER_OK, F_ACCESS, F_LOOK, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE,
+from peer import (DRIVER_OK, F_ACCESS, F_COST, F_LOOK, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE,
                   TRACK_GPT, Peer)
 from vm import VMError
 
@@ -101,6 +101,36 @@ def pages_of_other_kinds(rig):
     vm.run("umount /mnt")
     vm.power_off()
     rig.fsck(disk)
+
+
+def worked_ns(vm):
+    """Processor time of all workers of the guest's kernel."""
+    text = vm.run("cat $(grep -l '^kworker' /proc/[0-9]*/comm | sed s/comm/schedstat/)")
+    return sum(int(line.split()[0]) for line in text.splitlines())
+
+
+@test(check=("6.12",))
+def scans_cost_processor_time(rig):
+    """Beside busy programs on the only processor, a scan waits for longer than it works.  The
+    device tells hmemd for how long the driver worked."""
+    vm, peer = boot(rig, cpus=1)
+    assert peer.features & F_COST
+    vm.run(f"rm -f {STOP}")
+    programs = [vm.spawn(f"access {MIB} {STOP}") for _ in range(3)]
+    for program in programs:
+        program.wait_for("end\n")
+    before = vm.counter("scan_ns"), worked_ns(vm)
+    peer.track(WINDOW_MS, TRACK_GPT)
+    told = 0
+    for _ in range(10):
+        peer.window()
+        told += peer.tick.scan_ns
+    peer.track(0, 0)
+    counted, worked = vm.counter("scan_ns") - before[0], worked_ns(vm) - before[1]
+    print(f"told {told} ns, counted {counted} ns, workers ran for {worked} ns")
+    vm.run(f"touch {STOP}")
+    # The first scan belongs to no window.
+    assert counted / 2 < told <= counted <= worked
 
 
 # The same numbers as in progs/pulse.c.

@@ -274,6 +274,14 @@ static void hmem_access_finish(HmemAccess *access)
     }
 }
 
+/* The length of the headers that come before the entries of a report. */
+static size_t hmem_access_report_head(const HmemAccess *access)
+{
+    return sizeof(struct virtio_hmem_access) +
+        (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_COST) ?
+         sizeof(struct virtio_hmem_cost) : 0);
+}
+
 /* Check a report's header.  Returns NULL, or a text that says what is wrong. */
 static const char *hmem_access_check(const HmemAccess *access,
                                      const VirtQueueElement *elem,
@@ -294,7 +302,8 @@ static const char *hmem_access_check(const HmemAccess *access,
     if (num > HMEM_MAX_REPORT_FRAMES) {
         return "more than 64 KiB";
     }
-    if (sizeof(*header) + num * sizeof(header->frames[0]) > size) {
+    if (hmem_access_report_head(access) +
+        num * sizeof(header->frames[0]) > size) {
         return "more entries than its buffer";
     }
     if (flags & ~known) {
@@ -329,7 +338,10 @@ static const char *hmem_access_check(const HmemAccess *access,
 static size_t hmem_access_handle(HmemAccess *access,
                                  const VirtQueueElement *elem)
 {
+    const size_t head = hmem_access_report_head(access);
     struct virtio_hmem_access header;
+    /* Without VIRTIO_HMEM_F_COST, the cost is not known. */
+    struct virtio_hmem_cost cost = { .ns = cpu_to_le64(UINT64_MAX) };
     g_autofree struct virtio_hmem_frames *frames = NULL;
     const char *wrong;
     uint32_t num, flags;
@@ -339,13 +351,15 @@ static size_t hmem_access_handle(HmemAccess *access,
                      "with device-writable parts");
         return 0;
     }
-    if (iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header)) !=
-        sizeof(header)) {
+    if (iov_size(elem->out_sg, elem->out_num) < head) {
         virtio_error(access->vdev, "virtio-hmem: protocol violation: report "
-                     "of %zu bytes, less than a header",
-                     iov_size(elem->out_sg, elem->out_num));
+                     "of %zu bytes, less than a header of %zu",
+                     iov_size(elem->out_sg, elem->out_num), head);
         return 0;
     }
+    iov_to_buf(elem->out_sg, elem->out_num, 0, &header, sizeof(header));
+    iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), &cost,
+               head - sizeof(header));
     wrong = hmem_access_check(access, elem, &header);
     num = le32_to_cpu(header.num_frames);
     flags = le32_to_cpu(header.flags);
@@ -359,7 +373,7 @@ static size_t hmem_access_handle(HmemAccess *access,
 
     /* From here on, use the copy, which the guest cannot change. */
     frames = g_new(struct virtio_hmem_frames, num);
-    iov_to_buf(elem->out_sg, elem->out_num, sizeof(header), frames,
+    iov_to_buf(elem->out_sg, elem->out_num, head, frames,
                num * sizeof(*frames));
     trace_virtio_hmem_access(access->id, flags, num);
     if (flags & VIRTIO_HMEM_ACCESS_WRITTEN && !access->written) {
@@ -373,9 +387,10 @@ static size_t hmem_access_handle(HmemAccess *access,
         access->found.flags |= HMEM_LINK_TICK_INCOMPLETE;
     }
     if (flags & VIRTIO_HMEM_ACCESS_LAST) {
+        access->found.cost_ns = le64_to_cpu(cost.ns);
         hmem_access_finish(access);
     }
-    return sizeof(header) + num * sizeof(*frames);
+    return head + num * sizeof(*frames);
 }
 
 bool hmem_access_receive(HmemAccess *access)

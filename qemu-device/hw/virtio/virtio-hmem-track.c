@@ -240,6 +240,16 @@ static void hmem_track_rearm(HmemTrack *track)
         track, track->tracker->rearm(track->memory, &track->maps));
 }
 
+/* Guest time that the scan which has ended took: at least 1 for a scan. */
+static uint64_t hmem_track_scan_cost(const HmemTrack *track, uint64_t now)
+{
+    if (!track->tracker->guest) {
+        return 0;
+    }
+    /* The guest can be wrong, but the scan took no longer than this. */
+    return MIN(MAX(track->found.cost_ns, 1), now - track->scan_begin_ns);
+}
+
 static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
 {
     struct hmem_link_tick tick = {
@@ -354,8 +364,7 @@ static void hmem_track_timer(void *opaque)
         break;
     case HMEM_TRACK_COLLECTED:
         track->state = HMEM_TRACK_WINDOW;
-        hmem_track_tick(track, now, track->tracker->guest ?
-                        now - track->scan_begin_ns : 0);
+        hmem_track_tick(track, now, hmem_track_scan_cost(track, now));
         break;
     }
 }

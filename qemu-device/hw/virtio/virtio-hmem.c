@@ -1153,6 +1153,7 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
         virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
         virtio_add_feature(&features, VIRTIO_HMEM_F_INCOMPLETE);
         virtio_add_feature(&features, VIRTIO_HMEM_F_LOOK);
+        virtio_add_feature(&features, VIRTIO_HMEM_F_COST);
     }
     if (VIRTIO_HMEM(vdev)->offer_resize) {
         virtio_add_feature(&features, VIRTIO_HMEM_F_RESIZE);
@@ -1166,7 +1167,8 @@ static int virtio_hmem_validate_features(VirtIODevice *vdev)
     if (!virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ACCESS) &&
         (virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_WRITTEN) ||
          virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_INCOMPLETE) ||
-         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_LOOK))) {
+         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_LOOK) ||
+         virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_COST))) {
         return -EINVAL;
     }
     if (!virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE) &&

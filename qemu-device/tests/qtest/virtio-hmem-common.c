@@ -724,13 +724,24 @@ void set_report(Report *r, uint64_t id, uint32_t num, bool last)
         .num_frames = cpu_to_le32(num),
         .flags = cpu_to_le32(last ? VIRTIO_HMEM_ACCESS_LAST : 0),
     };
+    r->cost = (struct virtio_hmem_cost) { };
 }
 
 void post_report(Test *t, const Report *r)
 {
-    qvirtio_hmem_report(&t->hmem, r, sizeof(r->header) +
-                        le32_to_cpu(r->header.num_frames) *
-                        sizeof(r->frames[0]));
+    const size_t frames = le32_to_cpu(r->header.num_frames) *
+        sizeof(r->frames[0]);
+    struct {
+        struct virtio_hmem_access header;
+        struct virtio_hmem_frames frames[ARRAY_SIZE(r->frames)];
+    } without = { .header = r->header };
+
+    if (t->hmem.refuse & 1ull << VIRTIO_HMEM_F_COST) {
+        memcpy(without.frames, r->frames, frames);
+        qvirtio_hmem_report(&t->hmem, &without, sizeof(r->header) + frames);
+    } else {
+        qvirtio_hmem_report(&t->hmem, r, REPORT_HEAD + frames);
+    }
 }
 
 void send_report(Test *t, const Report *r)

@@ -287,16 +287,21 @@ void daemon_recv_ranges(Daemon *d, uint32_t num);
 #define SCAN_BUFFER(num)                                                    \
     (SCAN_HEAD + (num) * sizeof(struct virtio_hmem_frames))
 
+/* Bytes before the entries of a report with VIRTIO_HMEM_F_COST. */
+#define REPORT_HEAD                                                         \
+    (sizeof(struct virtio_hmem_access) + sizeof(struct virtio_hmem_cost))
+
 #define REPORT_BUFFER(num)                                                  \
-    (sizeof(struct virtio_hmem_access) +                                    \
-     (num) * sizeof(struct virtio_hmem_frames))
+    (REPORT_HEAD + (num) * sizeof(struct virtio_hmem_frames))
 
 #define HINT_BUFFER(num)                                                    \
     (sizeof(struct virtio_hmem_hint_batch) +                                \
      (num) * sizeof(struct virtio_hmem_hint))
 
+/* A report with VIRTIO_HMEM_F_COST. */
 typedef struct Report {
     struct virtio_hmem_access header;
+    struct virtio_hmem_cost cost;
     struct virtio_hmem_frames frames[8];
 } Report;
 
@@ -325,6 +330,7 @@ uint32_t collect_flags(const Test *t);
 
 void set_report(Report *r, uint64_t id, uint32_t num, bool last);
 
+/* Post the report in the form that the driver has negotiated. */
 void post_report(Test *t, const Report *r);
 
 /* The same, and wait until the device has read the report. */

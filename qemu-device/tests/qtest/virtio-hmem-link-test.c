@@ -119,7 +119,8 @@ static void test_config_features(void)
 {
     static const uint64_t extra[] = {
         1ull << VIRTIO_HMEM_F_WRITTEN, 1ull << VIRTIO_HMEM_F_INCOMPLETE,
-        1ull << VIRTIO_HMEM_F_LOOK, 1ull << VIRTIO_HMEM_F_PAGING, 0,
+        1ull << VIRTIO_HMEM_F_LOOK, 1ull << VIRTIO_HMEM_F_COST,
+        1ull << VIRTIO_HMEM_F_PAGING, 0,
     };
     QVirtioDevice *vdev;
     Test t = { };

@@ -1093,13 +1093,56 @@ static void test_gpt_no_look(void)
     recv_gpt_tick(&t, 1, 10 * MS, 0);
     map_set(rearm_map(t.d), FAST);
     /* A buffer of the smallest size suffices. */
-    buffer = post_scan(&t, REPORT_BUFFER(256));
+    buffer = post_scan(&t, SCAN_BUFFER(256) - sizeof(struct virtio_hmem_look));
     gpt_tick_done(&t, 1);
     qtest_clock_step(t.qts, 10 * MS);
     finish_scan(&t, recv_scan(&t, buffer, collect_flags(&t) |
                               VIRTIO_HMEM_SCAN_LAST, &rearm, 1));
     recv_gpt_tick(&t, 2, 10 * MS, 0);
     g_assert_cmpint(t.look_ns, ==, 0);
+    teardown(&t);
+}
+
+/* Receive a request, and report after 5 ms that the scan took this long. */
+static void scan_for(Test *t, uint64_t cost_ns)
+{
+    Report r;
+
+    set_report(&r, collect_scan(t), 0, true);
+    r.cost.ns = cpu_to_le64(cost_ns);
+    qtest_clock_step(t->qts, 5 * MS);
+    send_report(t, &r);
+}
+
+/* A tick tells the cost that the driver reports, if this time has passed. */
+static void test_gpt_cost(void)
+{
+    static const uint64_t costs[][2] = {
+        { 2 * MS, 2 * MS }, { 6 * MS, 5 * MS }, { UINT64_MAX, 5 * MS },
+        /* 0 would mean that there was no scan. */
+        { 0, 1 },
+    };
+    Test t = { };
+    int i;
+
+    setup_gpt(&t, 0);
+    for (i = 0; i < ARRAY_SIZE(costs); i++) {
+        scan_for(&t, costs[i][0]);
+        g_assert_cmpint(daemon_next_tick(t.d, i + 1, 15 * MS).scan_ns, ==,
+                        costs[i][1]);
+        gpt_tick_done(&t, i + 1);
+    }
+    teardown(&t);
+}
+
+/* Without the feature, the whole time from request to report counts. */
+static void test_gpt_no_cost(void)
+{
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_COST };
+
+    setup_gpt(&t, 0);
+    scan_for(&t, 0);
+    g_assert_cmpint(daemon_next_tick(t.d, 1, 15 * MS).scan_ns, ==, 5 * MS);
     teardown(&t);
 }
 
@@ -1374,7 +1417,7 @@ static void bad_report_short(Test *t, uint64_t id)
     Report r;
 
     set_report(&r, id, 0, true);
-    qvirtio_hmem_report(&t->hmem, &r, sizeof(r.header) - 1);
+    qvirtio_hmem_report(&t->hmem, &r, REPORT_HEAD - 1);
 }
 
 static void bad_report_truncated(Test *t, uint64_t id)
@@ -1402,7 +1445,8 @@ static void bad_report_too_many(Test *t, uint64_t id)
 
     set_report(r, id, 4096, true);
     for (i = 0; i < 4096; i++) {
-        ((struct virtio_hmem_access *)r)->frames[i] = frames_of(i * 64, 1);
+        ((struct virtio_hmem_frames *)((char *)r + REPORT_HEAD))[i] =
+            frames_of(i * 64, 1);
     }
     qvirtio_hmem_report(&t->hmem, r, REPORT_BUFFER(4096));
 }
@@ -1688,6 +1732,8 @@ int main(int argc, char **argv)
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/look", test_gpt_look },
         { "gpt/no-look", test_gpt_no_look },
+        { "gpt/cost", test_gpt_cost },
+        { "gpt/no-cost", test_gpt_no_cost },
         { "gpt/parts", test_gpt_parts },
         { "gpt/rest", test_gpt_rest },
         { "gpt/late", test_gpt_late },

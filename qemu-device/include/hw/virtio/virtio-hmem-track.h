@@ -33,6 +33,8 @@ typedef struct HmemScanned {
     uint64_t accessed;
     uint64_t dirty;
     uint64_t rearmed;
+    /* Processor time of the guest that the scan took; UINT64_MAX: not known. */
+    uint64_t cost_ns;
     /* HMEM_LINK_TICK_* */
     uint32_t flags;
 } HmemScanned;

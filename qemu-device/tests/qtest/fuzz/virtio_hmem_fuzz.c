@@ -276,7 +276,8 @@ static void guest_start(uint64_t refuse)
     if (refuse & 1ull << VIRTIO_HMEM_F_ACCESS) {
         /* libqos expects that the device accepts the features. */
         refuse |= 1ull << VIRTIO_HMEM_F_WRITTEN |
-            1ull << VIRTIO_HMEM_F_INCOMPLETE | 1ull << VIRTIO_HMEM_F_LOOK;
+            1ull << VIRTIO_HMEM_F_INCOMPLETE | 1ull << VIRTIO_HMEM_F_LOOK |
+            1ull << VIRTIO_HMEM_F_COST;
     }
     if (refuse & 1ull << VIRTIO_HMEM_F_RESIZE) {
         refuse |= 1ull << VIRTIO_HMEM_F_PAGING;
@@ -375,7 +376,8 @@ static void guest_report(Input *in)
 {
     struct {
         struct virtio_hmem_access b;
-        struct virtio_hmem_frames f[16];
+        struct virtio_hmem_cost c;
+        struct virtio_hmem_frames f[15];
     } m = { };
     const uint8_t what = take(in, 1);
     const uint32_t num = what % 16;
@@ -385,12 +387,14 @@ static void guest_report(Input *in)
     m.b.id = cpu_to_le64(device->access.id);
     m.b.num_frames = cpu_to_le32(num);
     m.b.flags = cpu_to_le32(what >> 4 & 7);
+    m.c.ns = cpu_to_le64(take(in, 1) * 0x0101010101010101ull);
     for (i = 0; i < num; i++) {
         gfn += 64 * take(in, 1);
         m.f[i].gfn = cpu_to_le64(gfn);
         m.f[i].mask = cpu_to_le64(take(in, 1) * 0x0101010101010101ull);
     }
-    guest_post(guest.access_vq, &m, sizeof(m.b) + num * sizeof(m.f[0]), 0,
+    /* If the driver refused VIRTIO_HMEM_F_COST, the cost is a wrong entry. */
+    guest_post(guest.access_vq, &m, offsetof(typeof(m), f[num]), 0,
                what & 0x80);
 }
 
