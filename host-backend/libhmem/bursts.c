@@ -87,6 +87,72 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->move_ns = KERNEL_NS + PAGE_LINES * (fast + slow) / IN_FLIGHT;
 }
 
+void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l)
+{
+	*l = (struct hmem_bursts_learned) {
+		.bursts = c->bursts,
+		.look_ns = c->look_ns,
+		.scan_ns = c->scan_ns,
+		.debt_ns = c->debt_ns,
+		.whole_debt_ns = c->whole_debt_ns,
+		.whole_ns = c->whole_ns,
+		.clock_ns = c->clock_ns,
+		.elapsed_ns = c->elapsed_ns,
+		.due_parts = c->due_parts,
+		.turn = c->turn,
+		.again = c->again,
+		.idle = c->idle,
+	};
+	hmem_rates_save(&c->rates, &l->rates);
+	memcpy(l->part_ns, c->part_ns, sizeof(l->part_ns));
+}
+
+/* Could bursts have led to these numbers? */
+static bool is_possible(const struct hmem_bursts_learned *l, uint64_t away_ns)
+{
+	/* A century, in ns: sums of several such times do not overflow. */
+	const uint64_t most = UINT64_C(3155760000) * 1000000000;
+
+	if (!l->due_parts || l->due_parts > HMEM_BURSTS_PARTS ||
+	    l->due_parts & (l->due_parts - 1) || l->turn >= HMEM_BURSTS_PARTS ||
+	    l->again > 1 || l->idle > MAX_IDLE ||
+	    l->look_ns < HMEM_LINK_MIN_WINDOW_NS || l->look_ns > HMEM_LINK_MAX_WINDOW_NS ||
+	    l->scan_ns > HMEM_LINK_MAX_WINDOW_NS || l->elapsed_ns > HMEM_LINK_MAX_WINDOW_NS ||
+	    l->debt_ns < 0 || l->debt_ns > (int64_t)HMEM_LINK_MAX_WINDOW_NS ||
+	    l->whole_debt_ns < -(int64_t)HMEM_LINK_MAX_WINDOW_NS ||
+	    l->whole_debt_ns > (int64_t)HMEM_LINK_MAX_WINDOW_NS ||
+	    l->whole_ns > HMEM_LINK_MAX_WINDOW_NS || l->clock_ns > most || away_ns > most)
+		return false;
+	for (unsigned int i = 0; i < HMEM_BURSTS_PARTS; i++) {
+		if (l->part_ns[i] > l->clock_ns)
+			return false;
+	}
+	return true;
+}
+
+bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned *l,
+			 uint64_t away_ns, bool stale)
+{
+	if (!is_possible(l, away_ns) || !hmem_rates_restore(&c->rates, &l->rates))
+		return false;
+	c->bursts = l->bursts;
+	c->look_ns = l->look_ns;
+	c->scan_ns = l->scan_ns;
+	c->debt_ns = l->debt_ns;
+	c->whole_debt_ns = l->whole_debt_ns;
+	c->whole_ns = l->whole_ns;
+	c->clock_ns = l->clock_ns + away_ns;
+	c->elapsed_ns = l->elapsed_ns + away_ns;
+	memcpy(c->part_ns, l->part_ns, sizeof(c->part_ns));
+	c->due_parts = l->due_parts;
+	c->turn = l->turn;
+	c->again = l->again;
+	c->idle = l->idle;
+	c->stale = stale;
+	c->urgent = stale;
+	return true;
+}
+
 /*
  * Each part has two bursts in a row.  So the same pages are observed again after a short time
  * and after a long time, which tells how long rates last.
@@ -116,6 +182,7 @@ static void begin_burst(struct hmem_bursts *c)
 	c->wanted = c->left;
 	c->looks = 0;
 	c->urgent = false;
+	c->stale = false;
 	c->spent_ns = 0;
 	c->missed = 0;
 	c->waited = 0;
@@ -313,13 +380,22 @@ static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 		c->debt_ns = 0;
 }
 
+uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy)
+{
+	/* Plans are also made in rests, so a rest is at most a window of the policy. */
+	uint64_t rest = longest(c, policy);
+	int64_t debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
+
+	if (pays(c, rest) > debt)
+		rest = debt * (BUDGET << c->idle) / c->num_cpus + 1;
+	return rest < c->min_ns ? c->min_ns : rest;
+}
+
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t scan_ns)
 {
 	const uint64_t length = c->look_ns;
-	uint64_t rest;
-	int64_t debt;
 
 	if (scan_ns && (!c->scan_ns || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
@@ -334,12 +410,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)
 		return c->look_ns;
-	/* Plans are also made in rests, so a rest is at most a window of the policy. */
-	rest = longest(c, policy);
-	debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
-	if (pays(c, rest) > debt)
-		rest = debt * (BUDGET << c->idle) / c->num_cpus + 1;
-	return rest < c->min_ns ? c->min_ns : rest;
+	return hmem_bursts_rest(c, policy);
 }
 
 void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)

@@ -77,6 +77,8 @@ struct hmem_bursts {
 	bool urgent;
 	/* This burst was urgent, or the first one, so it is paid for later. */
 	bool ahead;
+	/* Pages have moved without their records: there is no plan before the next burst. */
+	bool stale;
 	/* Guest time that this burst has cost, in ns. */
 	uint64_t spent_ns;
 	/* Bursts so far; and the last ones in a row that found nothing to move. */
@@ -113,6 +115,26 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, uint32_t num_cpus,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers);
 
+/* What bursts have taught, and what they have cost; as in struct hmem_bursts. */
+struct hmem_bursts_learned {
+	struct hmem_rates_learned rates;
+	uint64_t bursts, look_ns, scan_ns;
+	int64_t debt_ns, whole_debt_ns;
+	uint64_t whole_ns, clock_ns, elapsed_ns, part_ns[HMEM_BURSTS_PARTS];
+	uint32_t due_parts, turn, again, idle;
+};
+
+void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l);
+
+/*
+ * Continues with @l in @c, which has been initialized.  @away_ns of guest time have passed since
+ * hmem_bursts_save().  @stale: meanwhile pages may have moved without their records.  Then a burst
+ * about all of memory comes first.  Returns false if @l, which can contain anything, is not
+ * possible; @c must then be initialized again.
+ */
+bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned *l,
+			 uint64_t away_ns, bool stale);
+
 /*
  * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
  * window was incomplete, how hmem_pages_update() shall apply the window.  @busy: pages are
@@ -131,6 +153,9 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t scan_ns);
 
+/* Returns the length of the next window, in ns of guest time, if it is part of a rest. */
+uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy);
+
 /* Is the next window part of a rest, so that the tracker need not scan? */
 static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 {
@@ -140,7 +165,7 @@ static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 /* Is it time for a plan?  If so, call hmem_bursts_planned() afterwards. */
 static inline bool hmem_bursts_may_plan(const struct hmem_bursts *c)
 {
-	return !c->left && c->rates.looks && !c->given_up;
+	return !c->left && c->rates.looks && !c->given_up && !c->stale;
 }
 
 /* The limits that the rates set to a plan. */

@@ -190,12 +190,6 @@ uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
 	return r ? p->heat[r->slot + (gfn - r->gfn)] : 0;
 }
 
-/* The record of a page that was never used. */
-static unsigned int idle_bucket(const struct hmem_pages *p)
-{
-	return p->by_class ? HMEM_CLASS_IDLE : 0;
-}
-
 static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
 			 uint64_t slot, const struct hmem_pages *old, uint64_t old_slot,
 			 uint64_t num)
@@ -203,7 +197,7 @@ static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
 	memcpy(&p->heat[slot], &old->heat[old_slot], num * sizeof(*p->heat));
 	memcpy(&p->recent[slot], &old->recent[old_slot], num * sizeof(*p->recent));
 	hmem_block_set(p->live, slot, true);
-	p->hist[r->tier][idle_bucket(p)] -= num;
+	p->hist[r->tier][hmem_pages_idle_bucket(p)] -= num;
 	for (uint64_t i = 0; i < num; i++)
 		p->hist[r->tier][hmem_pages_bucket(p, slot + i)]++;
 }
@@ -240,7 +234,7 @@ int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
 	fresh->by_class = p->by_class;
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
 		fresh->hist[tier][0] = 0;
-		fresh->hist[tier][idle_bucket(fresh)] = fresh->frames[tier];
+		fresh->hist[tier][hmem_pages_idle_bucket(fresh)] = fresh->frames[tier];
 	}
 	return 0;
 }

@@ -354,4 +354,10 @@ static inline unsigned int hmem_pages_bucket(const struct hmem_pages *p, uint64_
 			     HMEM_BUCKET(p->heat[slot]);
 }
 
+/* The bucket of a page that was never used. */
+static inline unsigned int hmem_pages_idle_bucket(const struct hmem_pages *p)
+{
+	return p->by_class ? HMEM_CLASS_IDLE : 0;
+}
+
 #endif /* HMEM_PAGES_H */

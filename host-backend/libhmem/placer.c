@@ -6,7 +6,7 @@
 #include "virtio_hmem.h"
 
 /* Other trackers find the accesses of each window by themselves: nothing to save. */
-static bool by_rates(const struct hmem_placer *p)
+bool hmem_placer_by_rates(const struct hmem_placer *p)
 {
 	const struct hmem_tracker *t = p->tracker;
 
@@ -107,6 +107,23 @@ void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker
 	begin_anew(p);
 }
 
+void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
+		       const struct hmem_bursts *bursts, int64_t spare)
+{
+	struct hmem_pages old = p->pages;
+
+	/* It is not known which bits of the tracker are set: find out in a rest. */
+	pages->rewatch = true;
+	p->pages = *pages;
+	*pages = old;
+	if (bursts) {
+		p->bursts = *bursts;
+		set_next(p, hmem_bursts_rest(bursts, &p->policy), hmem_bursts_rests(bursts));
+	}
+	p->spare = spare;
+	hmem_plan_clear(&p->plan);
+}
+
 void hmem_placer_begin(struct hmem_placer *p)
 {
 	/* Do not switch the log on before its cost is known to be paid for. */
@@ -140,7 +157,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 		return;
 	heat.incomplete = tick->incomplete;
 	heat.given = p->given;
-	if (by_rates(p))
+	if (hmem_placer_by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker, tick->window_ns,
 				   tick->busy, &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
@@ -152,7 +169,7 @@ static void end_window(struct hmem_placer *p)
 	const struct hmem_tick *tick = &p->tick;
 	uint64_t ns;
 
-	if (p->looked && by_rates(p)) {
+	if (p->looked && hmem_placer_by_rates(p)) {
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
 				      tick->scan_ns);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
@@ -183,7 +200,7 @@ static bool may_plan(const struct hmem_placer *p)
 	/* A move writes pages: not during a sample. */
 	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
 		return false;
-	return !by_rates(p) || hmem_bursts_may_plan(&p->bursts);
+	return !hmem_placer_by_rates(p) || hmem_bursts_may_plan(&p->bursts);
 }
 
 /* Leave the headroom for new pages of the guest in tier 0. */
@@ -204,7 +221,7 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 		p->spare = 0;
 		p->round++;
 	}
-	if (by_rates(p)) {
+	if (hmem_placer_by_rates(p)) {
 		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
 		hmem_bursts_limit(&p->bursts, &l);
@@ -246,7 +263,7 @@ static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *
 /* The plan is complete. */
 static enum hmem_placer_step planned(struct hmem_placer *p)
 {
-	if (by_rates(p))
+	if (hmem_placer_by_rates(p))
 		hmem_bursts_planned(&p->bursts, &p->plan);
 	p->planned = p->plan.num_promote || p->plan.num_demote;
 	return done(p);
@@ -391,7 +408,7 @@ enum hmem_placer_idle hmem_placer_why_idle(const struct hmem_placer *p)
 
 const char *hmem_placer_describe(const struct hmem_placer *p, char *buf, size_t size)
 {
-	if (by_rates(p))
+	if (hmem_placer_by_rates(p))
 		hmem_bursts_describe(&p->bursts, &p->pages, &p->plan, buf, size);
 	else
 		snprintf(buf, size, "brake %" PRIu32, p->brake.steps);

@@ -161,6 +161,17 @@ void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *pol
 void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
 			     bool can_rest);
 
+/* Are pages classified by access rates? */
+bool hmem_placer_by_rates(const struct hmem_placer *p);
+
+/*
+ * Continues where another placer for the same pages has ended, see learned.h.  Takes over @pages,
+ * a table of the same ranges; the placer's own table goes to @pages.  @bursts, if not NULL, have
+ * been restored; then @next is new.  @spare is the other placer's.
+ */
+void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
+		       const struct hmem_bursts *bursts, int64_t spare);
+
 /* Tracking begins: set @next. */
 void hmem_placer_begin(struct hmem_placer *p);
 

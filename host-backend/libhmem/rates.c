@@ -312,6 +312,16 @@ static void compare(struct hmem_rates *r)
 	}
 }
 
+/* Computes what follows from the measurements. */
+static void conclude(struct hmem_rates *r)
+{
+	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		smooth(r, c);
+		foresee(r, c);
+	}
+}
+
 void hmem_rates_end(struct hmem_rates *r)
 {
 	if (r->lag_s > 0)
@@ -325,9 +335,59 @@ void hmem_rates_end(struct hmem_rates *r)
 	for (unsigned int level = 0; level < HMEM_LEVELS; level++)
 		measure_level(r, level);
 	r->looks++;
-	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
+	conclude(r);
+}
+
+void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l)
+{
+	*l = (struct hmem_rates_learned) {
+		.looks = r->looks,
+		.look_s = r->look_s,
+		.lasting = r->lasting,
+	};
+	memcpy(l->measured, r->measured, sizeof(l->measured));
+	memcpy(l->levels, r->levels, sizeof(l->levels));
+}
+
+static bool is_rate(const struct hmem_rate *m)
+{
+	return m->uses >= 0 && m->seconds >= 0;
+}
+
+/* Are all rates and expectations numbers?  False for infinities, too. */
+static bool are_finite(const struct hmem_rates *r)
+{
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
-		smooth(r, c);
-		foresee(r, c);
+		if (!isfinite(r->rate[c]) || !isfinite(r->error[c]) ||
+		    !isfinite(hmem_rates_long(r, c)) ||
+		    !isfinite(r->least_now[c]) || !isfinite(r->most_now[c]) ||
+		    !isfinite(r->least[c]) || !isfinite(r->most[c]))
+			return false;
 	}
+	return isfinite(r->lasts_s);
+}
+
+bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l)
+{
+	/* A look lasts at most as long as a window. */
+	if (!(l->look_s >= 0 && l->look_s <= 3600))
+		return false;
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		if (!is_rate(&l->measured[c]))
+			return false;
+	}
+	for (unsigned int level = 0; level < HMEM_LEVELS; level++) {
+		if (!is_rate(&l->levels[level].sum))
+			return false;
+	}
+	r->looks = l->looks;
+	r->look_s = l->look_s;
+	r->lasting = l->lasting;
+	memcpy(r->measured, l->measured, sizeof(r->measured));
+	memcpy(r->levels, l->levels, sizeof(r->levels));
+	if (!r->looks)
+		return true;
+	make_recent_steps(r);
+	conclude(r);
+	return are_finite(r);
 }

@@ -111,7 +111,25 @@ static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 	return level * 8 + (apart < 0 ? 0 : apart > 7 ? 7 : apart);
 }
 
+/* What looks have taught; everything else follows from this and from the horizon. */
+struct hmem_rates_learned {
+	uint64_t looks;
+	double look_s;
+	struct hmem_rate measured[HMEM_CLASSES];
+	struct hmem_long_rate levels[HMEM_LEVELS];
+	struct hmem_lasting lasting;
+};
+
 void hmem_rates_init(struct hmem_rates *r, double horizon_s);
+
+/* Between two looks: copies what @r has learned. */
+void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l);
+
+/*
+ * Continues with @l in @r, which has been initialized and has had no look.  Returns false if @l,
+ * which can contain anything, leads to no finite rates; @r must then be initialized again.
+ */
+bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l);
 
 /*
  * A look of @look_ns has ended: prepare to take its bits.  The last look at the same pages ended

@@ -87,6 +87,11 @@ bool hmem_refusals_any(const uint16_t *state)
 	return simd_or(any);
 }
 
+uint64_t hmem_refusals_in_flight(const uint16_t *state)
+{
+	return SIMD_WHERE(state, l, (l & STATE_IN_FLIGHT) != 0);
+}
+
 uint64_t hmem_refusals_refused(const uint16_t *state)
 {
 	return SIMD_WHERE(state, l, (l & STATE_LEVEL) != 0);

@@ -20,6 +20,9 @@ enum hmem_wait {
 /* Is the @state of any frame of a block not zero? */
 bool hmem_refusals_any(const uint16_t *state);
 
+/* The frames of a block whose pages are in flight, by their @state. */
+uint64_t hmem_refusals_in_flight(const uint16_t *state);
+
 /* The frames of a block whose pages were refused not long ago, by their @state. */
 uint64_t hmem_refusals_refused(const uint16_t *state);
 
