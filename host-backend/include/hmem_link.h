@@ -206,7 +206,12 @@ struct hmem_link_range {
  */
 struct hmem_link_state {
 	uint32_t flags;
-	uint32_t padding;
+	/*
+	 * A number that is new, at random, whenever a driver starts or the device's state is
+	 * loaded: if it is the same in two connections, all pages are where they were, unless
+	 * the daemon has moved them.  0: there is no driver, or the device does not tell.
+	 */
+	uint32_t boot;
 	uint64_t features;	/* negotiated; 0 without a driver */
 	uint64_t vtime_ns;	/* guest virtual time */
 	/*

@@ -205,8 +205,9 @@ int hmem_link_check_ranges(const struct hmem_link_range *ranges, uint32_t num,
 int hmem_link_check_state(const struct hmem_link_state *state,
 			  struct hmem_err *err)
 {
-	if (state->padding)
-		return hmem_fail(err, EPROTO, "STATE: padding is not zero");
+	if (state->boot && !(state->flags & HMEM_LINK_DRIVER_OK))
+		return hmem_fail(err, EPROTO, "STATE: boot is %#" PRIx32 " without a driver",
+				 state->boot);
 	return 0;
 }
 

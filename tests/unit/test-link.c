@@ -226,12 +226,12 @@ static void result_batches(void **state)
 
 static void small_ones(void **state)
 {
-	struct hmem_link_state s = { .padding = 1 };
+	struct hmem_link_state s = { .boot = 1 };
 	struct hmem_link_tick t = { .seq = 0 };
 
 	(void)state;
 	assert_int_equal(hmem_link_check_state(&s, NULL), -EPROTO);
-	s.padding = 0;
+	s.flags = HMEM_LINK_DRIVER_OK;
 	assert_int_equal(hmem_link_check_state(&s, NULL), 0);
 	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
 	t.seq = UINT64_MAX;

@@ -312,6 +312,20 @@ static uint64_t virtio_hmem_online(const VirtIOHMEM *hmem, int tier)
                                current_machine->maxram_size), frame);
 }
 
+/*
+ * A number by which hmemd recognizes the driver.  It must differ between two
+ * runs of a machine with the same -seed, so QEMU's own generator will not do.
+ */
+static uint32_t virtio_hmem_new_boot(void)
+{
+    uint32_t boot;
+
+    do {
+        boot = g_random_int();
+    } while (!boot);
+    return boot;
+}
+
 /* Compute the state.  If it has changed, tell hmemd and act accordingly. */
 static void virtio_hmem_update_state(VirtIOHMEM *hmem)
 {
@@ -326,7 +340,11 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
     hmem_track_hold(&hmem->track, virtio_hmem_is_migrating(hmem));
     if (virtio_hmem_driver_ok(hmem)) {
         flags |= HMEM_LINK_DRIVER_OK;
+        if (!hmem->state.boot) {
+            hmem->state.boot = virtio_hmem_new_boot();
+        }
     } else {
+        hmem->state.boot = 0;
         virtio_hmem_end_sent(hmem);
         hmem_access_reset(&hmem->access);
     }
@@ -361,7 +379,8 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
             hmem->state.online[i] = virtio_hmem_online(hmem, i);
         }
     }
-    if (flags != old.flags || hmem->state.features != old.features ||
+    if (flags != old.flags || hmem->state.boot != old.boot ||
+        hmem->state.features != old.features ||
         memcmp(hmem->state.online, old.online, sizeof(old.online))) {
         trace_virtio_hmem_state(flags, hmem->state.features);
         virtio_hmem_send_state(hmem);
@@ -1451,6 +1470,8 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
         (uint64_t)HMEM_LINK_MAX_HINTS << VIRTIO_HMEM_MAX_ORDER;
     int i, j;
 
+    /* The pages are where they were when the state was saved. */
+    hmem->state.boot = 0;
     if (!hmem_access_id_ok(hmem->next_id)) {
         error_report("virtio-hmem: the next batch cannot have id %" PRIu64,
                      hmem->next_id);

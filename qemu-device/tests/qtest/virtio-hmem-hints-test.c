@@ -784,6 +784,34 @@ static void test_reset(void)
     teardown(&t);
 }
 
+/* hmemd can tell a driver that was started anew from one that it knows. */
+static void test_boot(void)
+{
+    Test t = { };
+    uint32_t boot;
+
+    setup_machine(&t, "");
+    g_assert_cmphex(t.d->state.boot, ==, 0);
+    teardown(&t);
+
+    t = (Test) { };
+    setup_driver(&t);
+    boot = t.d->state.boot;
+    g_assert_cmphex(boot, !=, 0);
+    daemon_close(t.d);
+    daemon_accept(t.d);
+    g_assert_cmphex(t.d->state.boot, ==, boot);
+    daemon_welcome(t.d);
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmphex(t.d->state.boot, ==, 0);
+    qvirtio_start_device(t.hmem.vdev);
+    start_driver(&t);
+    g_assert_cmphex(t.d->state.boot, !=, 0);
+    g_assert_cmphex(t.d->state.boot, !=, boot);
+    teardown(&t);
+}
+
 static void test_system_reset(void)
 {
     Test t = { };
@@ -1294,6 +1322,7 @@ int main(int argc, char **argv)
         { "results/orphan", test_results_orphan },
         { "results/backlog", test_results_backlog },
         { "reset/device", test_reset },
+        { "reset/boot", test_boot },
         { "reset/system", test_system_reset },
         { "unplug", test_unplug },
         { "results/passes", test_passes },
