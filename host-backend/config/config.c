@@ -14,6 +14,10 @@
 /* The INI parser's limit for the length of names of sections and keys. */
 #define MAX_WORD	49u
 
+/* Seconds.  The operator's: as much of what was learned can be lost by a crash. */
+#define DEFAULT_INTERVAL	600u
+#define MAX_INTERVAL		86400u
+
 /* --- the daemon's settings --- */
 
 static int set_text(char **to, const char *value, struct hmem_err *err)
@@ -73,6 +77,21 @@ static int set_metrics_address(struct hmem_config *c, const char *value,
 	int ret = hmem_loopback_parse(value, &addr, &len, err);
 
 	return ret < 0 ? ret : set_text(&c->metrics_address, value, err);
+}
+
+static int set_state_directory(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->state_directory, value, err);
+}
+
+static int set_state_interval(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	uint64_t num;
+
+	if (hmem_parse_num(value, strlen(value), &num, NULL) < 0 || num > MAX_INTERVAL)
+		return hmem_fail(err, EINVAL, "0 to %u seconds, not '%.64s'", MAX_INTERVAL, value);
+	c->state_interval = num;
+	return 0;
 }
 
 static int set_max_vms(struct hmem_config *c, const char *value, struct hmem_err *err)
@@ -157,6 +176,8 @@ static const struct {
 	{ "monitor-socket", set_monitor_socket },
 	{ "metrics-socket", set_metrics_socket },
 	{ "metrics-address", set_metrics_address },
+	{ "state-directory", set_state_directory },
+	{ "state-interval", set_state_interval },
 	{ "log", set_log },
 };
 
@@ -164,7 +185,7 @@ int hmem_config_set(struct hmem_config *c, const char *key, const char *value,
 		    struct hmem_err *err)
 {
 	struct hmem_err why;
-	char known[192];
+	char known[256];
 	size_t len = 0;
 	int ret;
 
@@ -187,6 +208,7 @@ void hmem_config_init(struct hmem_config *c, uint64_t host_memory)
 		.max_user_vms = MAX_NUM_VMS,
 		.max_frames = UINT64_C(1) << 32,
 		.max_tables = host_memory / 32,
+		.state_interval = DEFAULT_INTERVAL,
 	};
 	hmem_policy_init(&c->policy);
 }
@@ -210,6 +232,7 @@ void hmem_config_free(struct hmem_config *c)
 	free(c->monitor_socket);
 	free(c->metrics_socket);
 	free(c->metrics_address);
+	free(c->state_directory);
 }
 
 /* --- the settings of VMs --- */

@@ -9,9 +9,12 @@
 #include "batches.h"
 #include "device.h"
 #include "log.h"
+#include "old_table.h"
 #include "pass.h"
 #include "protocol.h"
+#include "restoring.h"
 #include "room.h"
+#include "saving.h"
 #include "settings.h"
 #include "tracking.h"
 #include "windows.h"
@@ -40,6 +43,8 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 			 vm->name, why);
 	}
 	pass_end(vm);
+	restoring_forget(vm);
+	saving_forget(vm);
 	batches_lose(vm, "the VM disconnected");
 	heat_queries_fail(&vm->heat_queries, "the VM disconnected");
 	if (vm->host_tracker)
@@ -53,34 +58,13 @@ static void vm_closed(struct conn *c, const char *why, bool fault)
 	lockstep_check(&d->lockstep);
 }
 
-/* The page table of a VM that has gone. */
-struct old_table {
-	struct work work;
-	struct hmem_discard discard;
-};
-
-static void discard_slice(struct work *work)
-{
-	struct old_table *t = (struct old_table *)work;
-
-	if (!hmem_discard_step(&t->discard, WORK_SLOTS))
-		return;
-	work_remove(work);
-	free(t);
-}
-
 /* Free the table as work, because a large table takes a while. */
 static void discard_table(struct vm *vm)
 {
-	struct old_table *t = calloc(1, sizeof(*t));
+	struct hmem_discard table;
 
-	if (!t) {
-		hmem_placer_free(&vm->placer);
-		return;
-	}
-	t->work.slice = discard_slice;
-	hmem_placer_discard(&vm->placer, &t->discard);
-	work_add(&vm->d->discards, &t->work);
+	hmem_placer_discard(&vm->placer, &table);
+	old_table_free(&vm->d->discards, &table);
 }
 
 static void vm_release(struct conn *c)
@@ -136,6 +120,7 @@ void device_accept(struct hmemd *d, int fd)
 	vm->d = d;
 	strcpy(vm->name, "?");
 	vm->connected = loop_now();
+	vm->saved_ms = vm->connected;
 	vm->serial = ++d->last_serial;
 	TAILQ_INIT(&vm->jobs);
 	TAILQ_INIT(&vm->waiters);

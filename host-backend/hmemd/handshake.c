@@ -12,6 +12,7 @@
 #include "batches.h"
 #include "handshake.h"
 #include "log.h"
+#include "restoring.h"
 #include "tracking.h"
 
 static void clean_name(char *to, size_t size, const char *from)
@@ -138,5 +139,6 @@ void handshake_finish(struct vm *vm)
 		log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm_order_doubt(vm));
 	vm_send(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));
 	tracking_update(vm);
+	restoring_begin(vm);
 	batches_feed(vm);
 }

@@ -10,6 +10,7 @@ void hmemd_init(struct hmemd *d)
 		.vm_listener.fd = -1,
 		.control_listener.fd = -1,
 		.monitor_listener.fd = -1,
+		.learned_dir.fd = -1,
 		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
 	};
 	TAILQ_INIT(&d->vms);

@@ -9,12 +9,14 @@
 #include "events.h"
 #include "host_tracker.h"
 #include "http.h"
+#include "learned_dir.h"
 #include "listener.h"
 #include "lockstep.h"
 #include "loop.h"
 #include "policy.h"
 #include "policy_store.h"
 #include "pooling.h"
+#include "saving.h"
 #include "settings.h"
 #include "trading.h"
 #include "work.h"
@@ -49,6 +51,10 @@ struct hmemd {
 	struct lockstep lockstep;
 	/* Policies that were set by hand. */
 	struct policy_store policies;
+	struct learned_dir learned_dir;
+	struct saving saving;
+	/* Files with learned state that are being read, also of VMs that have gone. */
+	unsigned int num_restoring;
 	struct pooling pooling;
 	struct trading trading;
 	uint64_t started;		/* loop_now() */

@@ -26,6 +26,7 @@ static const struct {
 	[IO_SEND] = { "send", { ECANCELED, ECONNRESET, EPIPE } },
 	[IO_TIMEOUT] = { "timeout", { ECANCELED, ETIME } },
 	[IO_SIGNAL] = { "signal", { ECANCELED, EINTR } },
+	[IO_READ] = { "read", { ECANCELED } },
 	[IO_WRITE] = { "write", { ECANCELED, EBUSY } },
 	[IO_POLL] = { "poll", { ECANCELED } },
 };

@@ -30,6 +30,7 @@ enum io_op {
 	IO_SEND,
 	IO_TIMEOUT,
 	IO_SIGNAL,
+	IO_READ,
 	IO_WRITE,
 	IO_POLL,
 	IO_OP_MAX

@@ -17,6 +17,7 @@
 #include "link_check.h"
 #include "log.h"
 #include "numbers.h"
+#include "saving.h"
 #include "service.h"
 
 const char *argp_program_version = "hmemd " HMEMD_VERSION;
@@ -24,8 +25,8 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 /* Long options without a letter; those that the configuration has come first. */
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
-	OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS, OPT_CONFIG,
-	OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
+	OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS,
+	OPT_STATE_DIRECTORY, OPT_STATE_INTERVAL, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
 };
 
 static const struct argp_option options[] = {
@@ -56,6 +57,10 @@ static const struct argp_option options[] = {
 	  "Socket for metrics in the format of Prometheus, over HTTP", 0 },
 	{ "metrics-address", OPT_METRICS_ADDRESS, "IP:PORT", 0,
 	  "The same on a TCP port of the loopback interface", 0 },
+	{ "state-directory", OPT_STATE_DIRECTORY, "PATH", 0,
+	  "Keep what is learned about VMs in this directory, for the next hmemd", 0 },
+	{ "state-interval", OPT_STATE_INTERVAL, "SECONDS", 0,
+	  "Save it this often, in case of a crash (600; 0: only when hmemd stops)", 0 },
 	/* For tests: a directory with proc/ and mm/ instead of the kernel's. */
 	{ "host-root", OPT_HOST_ROOT, "DIR", OPTION_HIDDEN, NULL, 0 },
 	{ "late", OPT_LATE, "MS", OPTION_HIDDEN, NULL, 0 },
@@ -78,6 +83,7 @@ static const char *config_key(int key)
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
 		"prices", "monitor-socket", "metrics-socket", "metrics-address",
+		"state-directory", "state-interval",
 	};
 
 	switch (key) {
@@ -88,7 +94,7 @@ static const char *config_key(int key)
 	case 'v':
 		return "log";
 	default:
-		return key >= OPT_VM_SOCKET && key <= OPT_METRICS_ADDRESS ?
+		return key >= OPT_VM_SOCKET && key <= OPT_STATE_INTERVAL ?
 			keys[key - OPT_VM_SOCKET] : NULL;
 	}
 }
@@ -164,6 +170,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 		pooling_second(d);
 		trading_second(d);
 	}
+	saving_second(d);
 	service_alive();
 	http_second(&d->http);
 	listener_resume(&d->vm_listener);
@@ -216,6 +223,7 @@ static int watch_signals(struct signals *s, struct hmemd *d)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	s->d = d;
 	s->io.complete = on_signal;
 	s->fd = signalfd(-1, &set, SFD_CLOEXEC);
@@ -272,13 +280,29 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 	while (!TAILQ_EMPTY(&d->clients))
 		conn_drop((struct conn *)TAILQ_FIRST(&d->clients), false,
 			  "hmemd stops");
+	saving_stop(d);
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while ((d->loop.num_conns || d->host_trackers.damon.used ||
+	while ((d->loop.num_conns || d->num_restoring || d->saving.io.pending || d->host_trackers.damon.used ||
 		!work_queue_is_empty(&d->discards)) &&
 	       !s->at_once &&
 	       loop_turn(&d->loop, &err) >= 0)
 		;
+}
+
+/* Without the directory, hmemd does all the same, but a restart costs what was learned. */
+static void open_learned_dir(struct hmemd *d)
+{
+	const char *path = d->config.state_directory ? d->config.state_directory :
+			   service_state_directory();
+	struct hmem_err err;
+
+	if (!path)
+		return;
+	if (learned_dir_open(&d->learned_dir, path, &err) < 0)
+		log_msg(LOG_WARN, "what is learned is not saved: state-directory %s", err.msg);
+	else if (saving_start(d) < 0)
+		learned_dir_close(&d->learned_dir);
 }
 
 /* The paths of the sockets stay the same when the configuration is read again. */
@@ -357,6 +381,7 @@ int main(int argc, char **argv)
 		ret = http_start(&d.http, &d, &err);
 	if (ret < 0)
 		goto fail;
+	open_learned_dir(&d);
 	arm_second(&d);
 	raise_file_limit();
 	service_ready();
@@ -378,6 +403,7 @@ fail:
 	listener_close(&d.monitor_listener);
 	listener_close(&d.vm_listener);
 	listener_close(&d.control_listener);
+	saving_end(&d);
 	policy_store_free(&d.policies);
 	pooling_free(&d.pooling);
 	settings_free(&d.settings);

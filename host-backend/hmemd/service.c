@@ -6,6 +6,14 @@
 
 #include "service.h"
 
+const char *service_state_directory(void)
+{
+	const char *path = getenv("STATE_DIRECTORY");
+
+	/* A unit can have several, with colons between. */
+	return path && *path == '/' && !strchr(path, ':') ? path : NULL;
+}
+
 #ifdef HMEM_SYSTEMD
 
 #include <systemd/sd-daemon.h>

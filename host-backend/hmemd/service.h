@@ -12,6 +12,9 @@
  */
 int service_socket(const char *name, unsigned int nth);
 
+/* The directory that systemd has made for state that outlasts hmemd; NULL: none. */
+const char *service_state_directory(void);
+
 /* hmemd serves VMs and clients, or has read its configuration again. */
 void service_ready(void);
 /* hmemd begins to read its configuration again. */

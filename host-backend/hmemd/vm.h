@@ -23,6 +23,7 @@
 
 struct batch;
 struct room;
+struct restoring;
 struct pass_waiter;
 
 struct vm_stats {
@@ -86,6 +87,10 @@ struct vm {
 	uint32_t num_new_ranges;
 	/* The largest size that the page table for @ranges can have. */
 	uint64_t table_bytes;
+
+	/* Learned state that is being restored, or NULL; loop_now() when it was saved last. */
+	struct restoring *restoring;
+	uint64_t saved_ms;
 
 	/* Makes the next slice of the current pass, see pass.h; NULL: there is no pass. */
 	void (*pass)(struct vm *vm);

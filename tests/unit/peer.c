@@ -36,6 +36,8 @@ void peer_connect(struct peer *p, const char *path)
 		.track_flags = p->track_flags,
 		.min_window_ns = p->min_window_ns,
 		.uuid = p->uuid,
+		.boot = p->boot,
+		.vtime_ns = p->vtime_ns,
 		.hva = p->hva,
 	};
 	p->fd = peer_socket(path);
@@ -147,7 +149,11 @@ void peer_send_ranges(struct peer *p)
 
 void peer_send_state(struct peer *p, uint32_t flags)
 {
-	struct hmem_link_state state = { .flags = flags };
+	struct hmem_link_state state = {
+		.flags = flags,
+		.boot = flags & HMEM_LINK_DRIVER_OK ? p->boot : 0,
+		.vtime_ns = p->vtime_ns,
+	};
 
 	peer_send(p, HMEM_LINK_STATE, &state, sizeof(state));
 }

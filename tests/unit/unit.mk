@@ -25,6 +25,9 @@ $(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o requests.o)
 $(OUT)/test-loop: LDLIBS += -luring
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=io_uring_submit,--wrap=io_uring_submit_and_wait
 
+$(OUT)/obj/unit/test-restart.o: CPPFLAGS += -Ihmemd
+$(OUT)/test-restart: $(OUT)/obj/hmemd/learned_dir.o
+
 $(OUT)/obj/unit/test-quota.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-quota: $(OUT)/obj/hmemd/quota.o
 
