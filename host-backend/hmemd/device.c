@@ -21,7 +21,6 @@
 
 /* Time that a peer has for HELLO. */
 #define HELLO_MS	10000
-#define SECOND_MS	1000u
 
 static void vm_sent(struct conn *c)
 {

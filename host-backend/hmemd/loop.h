@@ -107,6 +107,9 @@ void loop_forget(struct turn *turn);
 /* Wait for events, unless there are turns to take; then handle both, once. */
 int loop_turn(struct loop *loop, struct hmem_err *err);
 
+/* Milliseconds in a second. */
+#define SECOND_MS	1000u
+
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t loop_now(void);
 

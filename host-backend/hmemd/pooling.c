@@ -9,7 +9,6 @@
 #include "pooling.h"
 #include "vm.h"
 
-#define SECOND_MS	1000u
 #define SECOND_NS	UINT64_C(1000000000)
 
 void pooling_init(struct pooling *p)

@@ -8,7 +8,6 @@
 #include "trading.h"
 #include "vm.h"
 
-#define SECOND_MS	1000u
 #define MS_NS		UINT64_C(1000000)
 #define SECOND_NS	UINT64_C(1000000000)
 #define MIB_FRAMES	(1u << (20 - VIRTIO_HMEM_GFN_SHIFT))
