@@ -282,7 +282,8 @@ void ctl_run(struct ctl *c, struct daemon *d, struct peer *const *peers,
 static void read_golden(const char *name, const char *got, char *want, size_t size)
 {
 	const char *path = getenv("GOLDEN");
-	bool update = getenv("GOLDEN_UPDATE"), in = false;
+	const char *wish = getenv("GOLDEN_UPDATE");
+	bool update = wish && *wish, in = false;
 	FILE *file = fopen(path, update ? "a" : "r");
 	char line[256], title[64];
 
