@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "requests.h"
+#include "worker.h"
 
 /* Largest number of events that epoll tells at a time; the others come the next time. */
 #define MAX_EVENTS	64
@@ -17,6 +19,7 @@
 
 struct request {
 	TAILQ_ENTRY(request) link;
+	struct worker_job job;		/* if the worker makes the call */
 	struct io_uring_sqe sqe;
 	uint64_t deadline_ns;		/* of a timeout, in CLOCK_MONOTONIC */
 	int res;			/* when it is done */
@@ -32,10 +35,20 @@ static uint64_t now_ns(void)
 
 int requests_init(struct requests *r)
 {
+	struct epoll_event event = { .events = EPOLLIN };
+
 	*r = (struct requests) { .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
 	TAILQ_INIT(&r->timeouts);
 	TAILQ_INIT(&r->done);
-	return r->epoll_fd < 0 ? -errno : 0;
+	if (r->epoll_fd < 0)
+		return -errno;
+	r->worker = worker_new();
+	if (!r->worker) {
+		close(r->epoll_fd);
+		return -ENOMEM;
+	}
+	event.data.fd = r->worker->event_fd;
+	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, r->worker->event_fd, &event) < 0 ? -errno : 0;
 }
 
 static void free_all(struct request_list *list)
@@ -55,6 +68,7 @@ void requests_exit(struct requests *r)
 	free_all(&r->timeouts);
 	free_all(&r->done);
 	free(r->fds);
+	worker_end(r->worker);
 	close(r->epoll_fd);
 }
 
@@ -73,26 +87,33 @@ static uint32_t events_of(const struct io_uring_sqe *sqe)
 	}
 }
 
-/* Have epoll wait for all events that requests of the descriptor wait for.  Returns 0 or -errno. */
-static int watch(struct requests *r, int fd)
+/* Have epoll wait for @events of the descriptor, instead of those before.  Returns 0 or -errno. */
+static int watch(struct requests *r, int fd, uint32_t events)
 {
 	struct requests_of_fd *of = &r->fds[fd];
-	struct epoll_event event = { .data.fd = fd };
-	uint32_t before = of->events;
-	struct request *q;
-	int op;
+	struct epoll_event event = { .events = events, .data.fd = fd };
+	int op = !events ? EPOLL_CTL_DEL : of->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	int ret;
 
-	TAILQ_FOREACH(q, &of->waiting, link)
-		event.events |= events_of(&q->sqe);
-	if (event.events == before)
+	if (!events && !of->events)
 		return 0;
-	if (!event.events)
+	ret = epoll_ctl(r->epoll_fd, op, fd, &event) < 0 ? -errno : 0;
+	if (!ret)
+		of->events = events;
+	else if (ret == -ENOENT || ret == -EBADF)
 		of->events = 0;
-	op = !event.events ? EPOLL_CTL_DEL : before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-	if (epoll_ctl(r->epoll_fd, op, fd, &event) < 0)
-		return -errno;
-	of->events = event.events;
-	return 0;
+	return ret;
+}
+
+/* All events that requests of the descriptor wait for. */
+static uint32_t wanted(const struct requests *r, int fd)
+{
+	const struct request *q;
+	uint32_t events = 0;
+
+	TAILQ_FOREACH(q, &r->fds[fd].waiting, link)
+		events |= events_of(&q->sqe);
+	return events;
 }
 
 static int grow(struct requests *r, unsigned int num)
@@ -153,6 +174,48 @@ static int call(const struct io_uring_sqe *sqe)
 	return ret < 0 ? -errno : ret;
 }
 
+static void call_in_worker(struct worker_job *job)
+{
+	struct request *q = (void *)((char *)job - offsetof(struct request, job));
+
+	q->res = call(&q->sqe);
+}
+
+/* epoll cannot wait for the file. */
+static void give_to_worker(struct requests *r, struct request *q)
+{
+	int ret;
+
+	q->job.call = call_in_worker;
+	ret = worker_add(r->worker, &q->job);
+	if (ret < 0)
+		finish(r, q, ret);
+}
+
+static void cancel_waiting(struct requests *r, int fd)
+{
+	struct request *q;
+
+	while ((q = TAILQ_FIRST(&r->fds[fd].waiting))) {
+		TAILQ_REMOVE(&r->fds[fd].waiting, q, link);
+		finish(r, q, -ECANCELED);
+	}
+}
+
+/* Waits for another request of the descriptor, which is not in the list yet. */
+static int wait_for(struct requests *r, const struct request *q)
+{
+	int fd = q->sqe.fd, ret;
+
+	/* Even if the events are the same: only the kernel knows whether the file is. */
+	ret = watch(r, fd, wanted(r, fd) | events_of(&q->sqe));
+	if (ret != -ENOENT && ret != -EBADF)
+		return ret;
+	/* Closing a file removes it from epoll.  Now the number has another file, or none. */
+	cancel_waiting(r, fd);
+	return ret == -EBADF ? ret : watch(r, fd, events_of(&q->sqe));
+}
+
 int requests_add(struct requests *r, const struct io_uring_sqe *sqe)
 {
 	struct request *q = malloc(sizeof(*q));
@@ -176,12 +239,13 @@ int requests_add(struct requests *r, const struct io_uring_sqe *sqe)
 		free(q);
 		return -ENOMEM;
 	}
-	TAILQ_INSERT_TAIL(&r->fds[sqe->fd].waiting, q, link);
-	ret = watch(r, sqe->fd);
+	ret = wait_for(r, q);
 	if (!ret)
-		return 0;
-	TAILQ_REMOVE(&r->fds[sqe->fd].waiting, q, link);
-	finish(r, q, ret == -EPERM ? call(sqe) : ret);
+		TAILQ_INSERT_TAIL(&r->fds[sqe->fd].waiting, q, link);
+	else if (ret == -EPERM)
+		give_to_worker(r, q);
+	else
+		finish(r, q, ret);
 	return 0;
 }
 
@@ -210,8 +274,20 @@ static void do_fd(struct requests *r, int fd, uint32_t got)
 		TAILQ_REMOVE(&of->waiting, q, link);
 		finish(r, q, res);
 	}
-	/* This cannot fail for fewer events than before. */
-	watch(r, fd);
+	/* If this fails, the file was closed: see wait_for(). */
+	if (wanted(r, fd) != of->events)
+		watch(r, fd, wanted(r, fd));
+}
+
+static void do_worker(struct requests *r)
+{
+	struct worker_job *job;
+
+	while ((job = worker_next(r->worker))) {
+		struct request *q = (void *)((char *)job - offsetof(struct request, job));
+
+		finish(r, q, q->res);
+	}
 }
 
 static void do_timeouts(struct requests *r)
@@ -252,8 +328,12 @@ int requests_do(struct requests *r, bool wait)
 			 wait && TAILQ_EMPTY(&r->done) ? time_left(r) : 0);
 	if (num < 0 && errno != EINTR)
 		return -errno;
-	for (int i = 0; i < num; i++)
-		do_fd(r, events[i].data.fd, events[i].events);
+	for (int i = 0; i < num; i++) {
+		if (events[i].data.fd == r->worker->event_fd)
+			do_worker(r);
+		else
+			do_fd(r, events[i].data.fd, events[i].events);
+	}
 	do_timeouts(r);
 	return 0;
 }

@@ -4,8 +4,11 @@
  * a request can be done, and the system call of the same name does it.  Requests are described by
  * an io_uring_sqe all the same.
  *
- * There is one difference: a file that epoll cannot wait for, such as one in sysfs, is written at
- * once, and the loop stands still meanwhile.
+ * epoll cannot wait for some files, such as those in sysfs or on a disk.  A worker's thread reads
+ * and writes these, so that the loop goes on meanwhile, as with io_uring.
+ *
+ * A request keeps no file open.  If a descriptor is closed while a request waits, the request ends
+ * with -ECANCELED at the latest when another request is made for a file with the same number.
  */
 #ifndef HMEMD_REQUESTS_H
 #define HMEMD_REQUESTS_H
@@ -18,8 +21,11 @@
 
 TAILQ_HEAD(request_list, request);
 
+struct worker;
+
 struct requests {
 	int epoll_fd;
+	struct worker *worker;
 	/* By descriptor: the requests that wait, and the events that epoll waits for. */
 	struct requests_of_fd {
 		struct request_list waiting;

@@ -47,7 +47,7 @@ def jobs(kernels):
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
     # The same without io_uring, of tests whose subject is the loop and what uses the loop.
-    for u in ("events", "hmemd", "hostile", "loop", "metrics"):
+    for u in ("events", "hmemd", "hostile", "loop", "metrics", "restart"):
         yield (f"unit/{u}-epoll", [sanitized / f"test-{u}"], 300,
                ("build/unit",),
                {"HMEMD": str(sanitized / "hmemd"),

@@ -18,12 +18,14 @@ $(UNIT) $(BENCH): $(OUT)/%: $(OUT)/obj/unit/%.o $(HELPERS) $(LIB)
 
 # Parts of hmemd that can be tested alone.
 $(OUT)/obj/unit/test-host.o: CPPFLAGS += -Ihmemd
-$(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o requests.o)
+$(OUT)/test-host: $(addprefix $(OUT)/obj/hmemd/,damon.o idle.o log.o loop.o requests.o \
+	worker.o)
 $(OUT)/test-host: LDLIBS += -luring -Wl,--wrap=write,--wrap=usleep
 $(OUT)/obj/unit/test-loop.o: CPPFLAGS += -Ihmemd
-$(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o requests.o)
+$(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o requests.o worker.o)
 $(OUT)/test-loop: LDLIBS += -luring
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=io_uring_submit,--wrap=io_uring_submit_and_wait
+$(OUT)/test-loop: LDLIBS += -Wl,--wrap=pwrite
 
 $(OUT)/obj/unit/test-restart.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-restart: $(OUT)/obj/hmemd/learned_dir.o
