@@ -15,10 +15,11 @@
  * tagged (by PCID) for address spaces that the processor does not run now, because they
  * are valid again when it runs these spaces next.  Writing CR3 flushes the current tag
  * only.  The kernel's own functions are not exported (one was, until 7.2), hence
- * hmem_flush_cpu().  A scan that cleared any bit flushes each CPU once, whatever the number
- * of pages and processes.  The scan can miss an access between the clearing of a bit and
- * the flush.  Such an access comes before the end of the scan, and so before the window
- * that the scan opens.
+ * hmem_flush_cpu().  A scan flushes once each CPU that runs a process of which it cleared
+ * bits, whatever the number of pages and processes.  Other CPUs flush by themselves before
+ * they run such a process: see hmem_flush_cpus().  The scan can miss an access between the
+ * clearing of a bit and the flush.  Such an access comes before the end of the scan, and so
+ * before the window that the scan opens.
  *
  * A bit of a huge page stands for 512 base pages.  If all are used alike, it is set 512
  * times as fast as the bit of a base page.  A look at a base page lasts from scan to scan,
@@ -29,7 +30,7 @@
  * notes which huge pages a look has found used, until they are rearmed.
  *
  * A dirty bit is more than an observation: before the kernel takes such a page away, it
- * must write the page to swap.  hmem_move_dirty_bit() and hmem_flush_mm() tell how a dirty
+ * must write the page to swap.  hmem_move_dirty_bit() and hmem_scan_flush_mm() tell how a dirty
  * bit is cleared, and why the TLBs are then flushed at once.
  *
  * The guest's reclaim uses the accessed bits, too: see hmem_note_access().
@@ -50,9 +51,6 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
-
-#include <asm/invpcid.h>
-#include <asm/special_insns.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -142,6 +140,8 @@ struct hmem_scan {
 	unsigned int tries;
 	unsigned long addr;
 	u64 slice_end;
+	/* CPUs to flush at the end of the walk. */
+	struct cpumask flush;
 	u64 ns;
 	u64 entries;
 	u64 cleared;
@@ -391,7 +391,7 @@ static bool hmem_move_dirty_bit(struct folio *folio)
 /*
  * The scan is about to clear @bits of an entry that maps @pfn.  Tell the kernel what they
  * say, and return the bits that may be cleared.  If a dirty bit is among them, the caller
- * must call hmem_flush_mm() before it releases the lock of the page table.
+ * must call hmem_scan_flush_mm() before it releases the lock of the page table.
  */
 static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 			  u64 bits, unsigned long pfn)
@@ -427,24 +427,6 @@ static bool hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section
 }
 
 /*
- * Flush all translations of this CPU, whatever their tag.  Called by an interrupt.  The
- * instruction INVPCID spares the kernel's translations.  Without it, switching global
- * pages off and on flushes these as well.
- */
-static void hmem_flush_cpu(void *unused)
-{
-	unsigned long cr4;
-
-	if (boot_cpu_has(X86_FEATURE_INVPCID)) {
-		invpcid_flush_all_nonglobals();
-		return;
-	}
-	cr4 = native_read_cr4();
-	asm volatile("mov %0, %%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
-	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
-}
-
-/*
  * Flush translations of @mm, after bits were cleared in one of its page tables, whose lock
  * is held.  Used if the CPUs must set the bits again from now on: dirty bits, and bits of
  * huge pages under a look.
@@ -457,26 +439,12 @@ static void hmem_flush_cpu(void *unused)
  * reclaim can use the page table, which is when its lock is released.  Until then, the
  * folio is dirty and mapped.
  *
- * This function works like flush_tlb_mm_range().  It interrupts each CPU that runs the
- * address space, or keeps it for a kernel thread.  A CPU that runs another one has left
- * mm_cpumask() and compares the generation when it comes back.  Incrementing the
- * generation is also the barrier between clearing bits and reading the mask.  Where the
- * kernel has the processor broadcast flushes, CPUs do not compare the generation, so all
- * CPUs are interrupted.  Interrupts are on, as they are wherever the kernel flushes with
- * this lock held.
+ * Interrupts are on, as they are wherever the kernel flushes with this lock held.
  */
-static void hmem_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
+static void hmem_scan_flush_mm(struct hmem_scan *scan, struct mm_struct *mm)
 {
-	const struct cpumask *cpus = hmem_tlb_broadcast() ? cpu_online_mask :
-							    mm_cpumask(mm);
-	unsigned int here = smp_processor_id(), cpu;
-
-	atomic64_inc_return(&mm->context.tlb_gen);
 	scan->hm->stats.scan_flushes++;
-	/* The mask can change meanwhile, so ask for each CPU once. */
-	for_each_cpu(cpu, cpus)
-		scan->hm->stats.scan_ipis += cpu != here;
-	on_each_cpu_mask(cpus, hmem_flush_cpu, NULL, true);
+	scan->hm->stats.scan_ipis += hmem_flush_mm(mm);
 }
 
 /*
@@ -589,7 +557,7 @@ next:
 	added = scan->look.nr;
 	hmem_look_clear(&scan->look);
 	if (cleaned || added)
-		hmem_flush_mm(scan, mm);
+		hmem_scan_flush_mm(scan, mm);
 	spin_unlock(ptl);
 	if (!added) {
 		scan->look_tries = 0;
@@ -606,50 +574,25 @@ next:
 	return addr;
 }
 
-/*
- * Walk one page table, or a part of it.
- *
- * The page table must not be freed before its bits have been cleared.  The mmap lock is
- * held for reading and the VMA is attached, so free_pgtables() cannot run, nor can that of
- * exit_mmap(): see hmem_walk_mm().  Other code that frees tables of ptes:
- *
- * - Linux 6.1: khugepaged and MADV_COLLAPSE, for anonymous memory and for files
- *   (retract_page_tables(), collapse_pte_mapped_thp()).  They hold the mmap lock for
- *   writing, so they cannot run.
- * - Linux 6.12 (since 6.5): for files, they no longer hold the mmap lock.  They clear the
- *   pmd with the page table's lock held, and free the table by RCU (pte_free_defer()).
- * - Linux 7.3 (since 6.14, CONFIG_PT_RECLAIM): zap_pte_range() frees empty tables with the
- *   mmap lock held for reading, in the same way: it clears the pmd with both locks held,
- *   and frees the table and its lock by RCU (tlb_remove_table_free(),
- *   __tlb_remove_table_one()).
- *
- * So do as pte_offset_map_lock() does, which is not exported: read the pmd in an RCU
- * section, which keeps the table and its lock in memory; take the lock; check that the pmd
- * still points to the table.  It does so until the lock is released.  Only
- * free_pgtables() frees tables of pmds.
- */
-static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
-			    pmd_t *pmdp, unsigned long addr, unsigned long end)
+/* A part of one page table. */
+struct hmem_walk {
+	struct hmem_scan *scan;
+	struct mm_struct *mm;
+	unsigned long nr;	/* number of entries */
+};
+
+static void hmem_walk_entries(pte_t *ptep, void *data)
 {
+	const struct hmem_walk *walk = data;
+	struct hmem_scan *scan = walk->scan;
 	struct hmem_section *section = NULL;
 	unsigned long nr = ULONG_MAX;	/* number of that section */
+	const pte_t *end = ptep + walk->nr;
 	bool cleaned = false;
-	spinlock_t *ptl;		/* lock of the page table */
-	pte_t *ptep;
-	pmd_t pmd;
 
-	rcu_read_lock();
-	pmd = READ_ONCE(*pmdp);
-	if (!pmd_present(pmd) || pmd_leaf(pmd) || pmd_bad(pmd))
-		goto out;
-	ptl = pte_lockptr(mm, &pmd);
-	spin_lock(ptl);
-	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
-		goto unlock;
-	ptep = pte_offset_kernel(&pmd, addr);
-	scan->entries += (end - addr) >> PAGE_SHIFT;
+	scan->entries += walk->nr;
 	/* A scan of base pages spends most of its time in this loop. */
-	for (; addr < end; addr += PAGE_SIZE, ptep++) {
+	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
 		u64 bits = pte_val(pte) & scan->bits;
 		unsigned long pfn;
@@ -675,11 +618,7 @@ static void hmem_walk_table(struct hmem_scan *scan, struct mm_struct *mm,
 			cleaned |= hmem_clear_bits(scan, section, ptep, bits, pfn);
 	}
 	if (cleaned)
-		hmem_flush_mm(scan, mm);
-unlock:
-	spin_unlock(ptl);
-out:
-	rcu_read_unlock();
+		hmem_scan_flush_mm(scan, walk->mm);
 }
 
 /* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
@@ -687,6 +626,7 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 				    struct mm_struct *mm, unsigned long addr,
 				    unsigned long end)
 {
+	struct hmem_walk walk = { .scan = scan, .mm = mm };
 	unsigned long next;
 	pgd_t *pgd;
 	p4d_t *p4d;
@@ -712,7 +652,8 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 		/* The huge page has been split: walk the page table. */
 	}
 	next = pmd_addr_end(addr, end);
-	hmem_walk_table(scan, mm, pmdp, addr, next);
+	walk.nr = (next - addr) >> PAGE_SHIFT;
+	hmem_table_visit(mm, pmdp, addr, hmem_walk_entries, &walk);
 	return next;
 }
 
@@ -756,7 +697,7 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 {
 	struct hmem_scan *scan = hm->scan;
 	bool through;
-	u64 begin;
+	u64 begin, cleared;
 
 	if (!mmap_read_trylock(mm)) {
 		if (++scan->tries < HMEM_SCAN_TRIES) {
@@ -770,7 +711,10 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 		return true;
 	}
 	scan->tries = 0;
+	cleared = scan->cleared;
 	through = hmem_mm_exited(mm) || hmem_walk_locked(scan, mm);
+	if (scan->cleared != cleared)
+		hmem_flush_later(mm, &scan->flush);
 	mmap_read_unlock(mm);
 	return through;
 }
@@ -791,8 +735,8 @@ static bool hmem_walk(struct hmem *hm)
 		scan->addr = 0;
 		scan->tries = 0;
 	}
-	if (scan->mm == scan->nr_mms && scan->cleared)
-		on_each_cpu(hmem_flush_cpu, NULL, 1);
+	if (scan->mm == scan->nr_mms)
+		hm->stats.scan_ipis += hmem_flush_now(&scan->flush);
 	/* The kernel measures waits by another clock, which may run a little faster. */
 	ns = hmem_running_ns() - begin - scan->look.waited;
 	scan->ns += max_t(s64, ns, 0);
@@ -826,6 +770,7 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	unsigned int max = 0;
 	struct task_struct *p;
 
+	cpumask_clear(&scan->flush);
 	scan->mm = 0;
 	scan->nr_mms = 0;
 	scan->tries = 0;
@@ -1169,8 +1114,7 @@ void hmem_scan_stop(struct hmem *hm)
 
 bool hmem_scan_possible(void)
 {
-	/* A Xen PV guest controls neither its CR4 nor its TLB. */
-	return boot_cpu_has(X86_FEATURE_PGE) && !boot_cpu_has(X86_FEATURE_XENPV);
+	return hmem_flush_possible();
 }
 
 int hmem_scan_alloc(struct hmem *hm)

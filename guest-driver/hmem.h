@@ -15,6 +15,7 @@
  *   restrict.c  tells on which nodes a page may be
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
+ *   table.c     finds and locks page tables, and flushes their translations
  *   resize.c    gives up memory of a tier, and takes it back
  *   paging.c    counts what the guest reads because it has too little memory
  *   queue.c     buffers of the queues
@@ -122,7 +123,7 @@ struct hmem_stats {
 	u64 scan_cleared;		/* accessed bits that were cleared */
 	u64 scan_cleaned;		/* dirty bits that were cleared */
 	u64 scan_flushes;		/* page tables that needed an immediate flush */
-	u64 scan_ipis;			/* other CPUs that these flushes interrupted */
+	u64 scan_ipis;			/* other CPUs that these and final flushes interrupted */
 	u64 scan_looks;			/* looks at huge pages shorter than a window */
 	u64 scan_looks_long;		/* groups of these looks that took too long */
 	u64 scan_incomplete;		/* scans that left something out */
@@ -421,6 +422,41 @@ void hmem_look_clear(struct hmem_look *look);
 void hmem_look_wait(struct hmem_look *look);
 /* Did the look last so long that a set bit means nothing? */
 bool hmem_look_too_long(const struct hmem_look *look);
+
+/* table.c */
+
+/* Can the driver flush TLBs on this machine? */
+bool hmem_flush_possible(void);
+/*
+ * Flush all translations of this CPU, whatever their tag.  Interrupts of on_each_cpu() call
+ * this function.  The instruction INVPCID spares the kernel's translations.  Without it,
+ * switching global pages off and on flushes these as well.
+ */
+void hmem_flush_cpu(void *unused);
+/*
+ * Flush the translations of @mm on all CPUs, and wait for them.  Returns the number of other
+ * CPUs that this has interrupted.  Interrupts are on.
+ */
+unsigned int hmem_flush_mm(struct mm_struct *mm);
+/*
+ * Add to @cpus the CPUs that must be flushed before the translations of @mm are gone; all
+ * others flush them before they run @mm.
+ */
+void hmem_flush_later(struct mm_struct *mm, struct cpumask *cpus);
+/*
+ * Flush the TLBs of @cpus, which hmem_flush_later() has collected, and wait for them.  Returns
+ * the number of other CPUs that this has interrupted.  Interrupts are on.
+ */
+unsigned int hmem_flush_now(const struct cpumask *cpus);
+/* The pmd entry for @addr, or NULL.  The mmap lock keeps the entry in place. */
+pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr);
+/*
+ * Lock the table of base pages to which *@pmdp points, and call @visit with the entry of
+ * @addr and with @arg.  Returns false if *@pmdp points to no such table.  The caller holds the
+ * mmap lock.  @visit must not sleep.
+ */
+bool hmem_table_visit(struct mm_struct *mm, pmd_t *pmdp, unsigned long addr,
+		      void (*visit)(pte_t *ptep, void *arg), void *arg);
 
 /* resize.c */
 

@@ -162,24 +162,6 @@ struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 	return vma;
 }
 
-/* The pmd entry for @addr, or NULL.  The mmap lock keeps the entry in place. */
-static pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr)
-{
-	pgd_t *pgd = pgd_offset(mm, addr);
-	p4d_t *p4d;
-	pud_t *pud;
-
-	if (!pgd_present(READ_ONCE(*pgd)))
-		return NULL;
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(READ_ONCE(*p4d)))
-		return NULL;
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
-		return NULL;
-	return pmd_offset(pud, addr);
-}
-
 /* Check a base page, or the head of a huge page, that the locked page table maps. */
 static u8 hmem_mapped_page(struct page *head, bool *alone)
 {
@@ -208,36 +190,40 @@ static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
 	return reason;
 }
 
-/* Locks as pte_offset_map_lock() does, which is not exported: see hmem_walk_table(). */
+struct hmem_mapped_args {
+	const struct hmem_item *item;
+	bool *alone;
+	u8 reason;
+};
+
+static void hmem_mapped_entry(pte_t *ptep, void *data)
+{
+	struct hmem_mapped_args *args = data;
+	unsigned long pfn = args->item->pfn;
+	pte_t pte = ptep_get(ptep);
+	struct page *page;
+
+	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != pfn)
+		return;
+	page = pfn_to_page(pfn);
+	/* Newer kernels would wait for the folio's lock, in order to split it. */
+	if (PageCompound(page))
+		args->reason = VIRTIO_HMEM_R_LARGE;
+	else
+		args->reason = hmem_mapped_page(page, args->alone);
+}
+
 static u8 hmem_mapped_base(struct mm_struct *mm, const struct hmem_item *item,
 			   pmd_t *pmdp, bool *alone)
 {
-	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
-	spinlock_t *ptl;	/* lock of the page table */
-	struct page *page;
-	pmd_t pmd;
-	pte_t pte;
+	struct hmem_mapped_args args = {
+		.item = item,
+		.alone = alone,
+		.reason = VIRTIO_HMEM_R_UNMAPPED,
+	};
 
-	rcu_read_lock();
-	pmd = READ_ONCE(*pmdp);
-	if (!pmd_present(pmd) || pmd_leaf(pmd) || pmd_bad(pmd))
-		goto out;
-	ptl = pte_lockptr(mm, &pmd);
-	spin_lock(ptl);
-	if (!pmd_same(pmd, READ_ONCE(*pmdp)))
-		goto unlock;
-	pte = ptep_get(pte_offset_kernel(&pmd, item->addr));
-	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != item->pfn)
-		goto unlock;
-	page = pfn_to_page(item->pfn);
-	/* Newer kernels would wait for the folio's lock, in order to split it. */
-	reason = PageCompound(page) ? VIRTIO_HMEM_R_LARGE :
-				      hmem_mapped_page(page, alone);
-unlock:
-	spin_unlock(ptl);
-out:
-	rcu_read_unlock();
-	return reason;
+	hmem_table_visit(mm, pmdp, item->addr, hmem_mapped_entry, &args);
+	return args.reason;
 }
 
 static u8 hmem_mapped(struct mm_struct *mm, const struct hmem_item *item,
