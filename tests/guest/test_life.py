@@ -70,7 +70,12 @@ def driver_comes_and_goes(rig):
 @test(check=("7.3",), timeout=600, debug=True)
 def device_comes_and_goes(rig):
     """The device is unplugged in the middle of moves, and plugged in again."""
-    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    append, args = "numa_balancing=disable", []
+    if rig.kernel == "debug":
+        # This kernel unplugs PCI devices by PCI Express only, not by ACPI.
+        append += " pcie_ports=native"
+        args = ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    vm = rig.boot(**SMALL, append=append, args=args)
     work = Work(rig, vm)
     for _ in range(2 * rig.rounds):
         work.wait_jobs(1)
