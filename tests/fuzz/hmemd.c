@@ -19,6 +19,7 @@
 
 #include "control.h"
 #include "device.h"
+#include "learned.h"
 #include "log.h"
 
 /* Frames of a tier; and bytes in each map, which has room for four times as many. */
@@ -352,6 +353,49 @@ static void send_sizes(struct input *in)
 	send_message(in, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
 }
 
+/* The bytes of @data change; mostly few, or hardly anything would ever fit. */
+static void change(struct input *in, void *data, size_t len)
+{
+	for (uint8_t changes = take(in, 1) % 4; changes && len; changes--) {
+		uint32_t at = take(in, 3) % len;
+
+		((uint8_t *)data)[at] ^= take(in, 1);
+	}
+}
+
+/* What was learned about the VM is saved, changed, and restored with right checksums. */
+static void restore_learned(struct input *in)
+{
+	static uint8_t buf[HMEM_LEARNED_MAX_PART];
+	const struct hmem_learned_owner owner = { .boot = 1 };
+	struct vm *vm = (struct vm *)the_vm();
+	struct hmem_learned_part *part = (void *)buf;
+	struct hmem_learned_entry *entries = (void *)(part + 1);
+	struct hmem_learned_head head;
+	struct hmem_discard table;
+	struct hmem_relearn r;
+	size_t len;
+
+	if (!vm || !vm_ready(vm) || vm->pass || !vm->placer.tracker)
+		return;
+	hmem_learned_head(&vm->placer, &owner, vm_vtime(vm), take(in, 1) & 1, &head);
+	len = hmem_learned_part(&vm->placer.pages, 0, part);
+	change(in, &head, sizeof(head));
+	change(in, entries, len - sizeof(*part));
+	hmem_learned_seal_head(&head);
+	hmem_learned_seal_part(part, entries);
+	if (hmem_relearn_begin(&r, &head, &vm->placer, &owner, vm_vtime(vm), NULL) < 0)
+		return;
+	if (hmem_relearn_length(&r, part, NULL) == (int64_t)(len - sizeof(*part)) &&
+	    !hmem_relearn_part(&r, part, entries, NULL)) {
+		heat_queries_stop(&vm->heat_queries);
+		hmem_relearn_finish(&r, &vm->placer, vm_vtime(vm), NULL);
+		heat_queries_restart(&vm->heat_queries, vm_vtime(vm));
+	}
+	hmem_relearn_end(&r, &table);
+	hmem_pages_free(&table.pages);
+}
+
 static void send_bytes(struct input *in, int fd)
 {
 	size_t n = take(in, 1);
@@ -429,6 +473,8 @@ static void second(void)
 
 static void step(struct input *in)
 {
+	uint8_t what;
+
 	switch (take(in, 1) % 16) {
 	case 0:
 	case 1:
@@ -472,7 +518,10 @@ static void step(struct input *in)
 		second();
 		break;
 	case 15:
-		if (take(in, 1) & 1)
+		what = take(in, 1);
+		if (what & 2)
+			restore_learned(in);
+		else if (what & 1)
 			hang_up(&client);
 		else
 			connect_device();
