@@ -134,7 +134,7 @@ static int bound_tcp(uint32_t ip, struct sockaddr_in *addr)
 /* Sends a request for metrics, and returns the beginning of the answer. */
 static char *ask_metrics(int fd)
 {
-	static const char get[] = "GET /metrics HTTP/1.1\r\nHost: hmemd\r\n\r\n";
+	static const char get[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 	static char text[64];
 
 	assert_int_equal(send(fd, get, sizeof(get) - 1, 0), sizeof(get) - 1);
