@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -22,7 +23,7 @@ int learned_dir_open(struct learned_dir *dir, const char *path, struct hmem_err 
 	struct stat st;
 	int ret = 0;
 
-	*dir = (struct learned_dir) { .fd = -1, .path = path };
+	*dir = (struct learned_dir) { .fd = -1 };
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return hmem_fail(err, errno, "%.150s: cannot be made: %s", path, strerror(errno));
 	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -35,6 +36,10 @@ int learned_dir_open(struct learned_dir *dir, const char *path, struct hmem_err 
 		ret = hmem_fail(err, EPERM, "%.150s: others may write there: run chmod 700", path);
 	else if (faccessat(dir->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
 		ret = hmem_fail(err, errno, "%.150s: cannot be written: %s", path, strerror(errno));
+	/* A copy, because the configuration can be read again. */
+	dir->path = strdup(path);
+	if (!ret && !dir->path)
+		ret = hmem_fail(err, ENOMEM, "%.150s: no memory", path);
 	if (ret < 0)
 		learned_dir_close(dir);
 	return ret;
@@ -45,6 +50,8 @@ void learned_dir_close(struct learned_dir *dir)
 	if (dir->fd >= 0)
 		close(dir->fd);
 	dir->fd = -1;
+	free(dir->path);
+	dir->path = NULL;
 }
 
 void learned_dir_name(const uint8_t uuid[16], const char *device, learned_name name)

@@ -17,7 +17,7 @@
 
 struct learned_dir {
 	int fd;				/* -1: there is none */
-	const char *path;
+	char *path;
 };
 
 /* UUID, dash, device, ending. */

@@ -283,7 +283,8 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 	saving_stop(d);
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
-	while ((d->loop.num_conns || d->num_restoring || d->saving.io.pending || d->host_trackers.damon.used ||
+	while ((d->loop.num_conns || d->num_restoring || d->saving.io.pending ||
+		d->host_trackers.damon.used ||
 		!work_queue_is_empty(&d->discards)) &&
 	       !s->at_once &&
 	       loop_turn(&d->loop, &err) >= 0)

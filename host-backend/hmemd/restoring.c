@@ -106,6 +106,11 @@ static void next_part(struct restoring *r)
 		read_next(r, READ_PART, &r->part, sizeof(r->part));
 		return;
 	}
+	/* A tracker of the host can fail meanwhile. */
+	if (!vm->placer.tracker) {
+		fail(r, -ESTALE, "of a tracker that does not work any more");
+		return;
+	}
 	ret = hmem_relearn_finish(&r->relearn, &vm->placer, vm->state.vtime_ns, &err);
 	if (ret < 0) {
 		fail(r, ret, err.msg);
@@ -114,9 +119,13 @@ static void next_part(struct restoring *r)
 	vm_tell(vm, LOG_INFO, "restored", NULL, "goes on with what was learned before: %" PRIu64
 		" pages, saved %.1f s ago%s", r->relearn.pages,
 		(vm->state.vtime_ns - r->head.vtime_ns) / 1e9,
-		r->head.exact ? "" : ", before a crash");
+		r->head.exact ? "" : ", not at an orderly stop");
 	tracking_next_window(vm);
-	go_on(r);
+	/* Sending can have dropped the VM. */
+	if (r->vm)
+		go_on(r);
+	else
+		release(r);
 }
 
 /* Processes the bytes that were read. */
@@ -193,7 +202,8 @@ void restoring_begin(struct vm *vm)
 	learned_name name;
 	int fd;
 
-	if (!saving_name(vm, name))
+	/* Sending can have dropped the VM. */
+	if (vm->conn.closing || !saving_name(vm, name))
 		return;
 	fd = learned_dir_take(&vm->d->learned_dir, name, max_size(vm), &err);
 	if (fd < 0 && fd != -ENOENT)

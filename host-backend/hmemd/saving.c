@@ -160,7 +160,8 @@ void saving_second(struct hmemd *d)
 {
 	uint64_t now = loop_now(), ms = d->config.state_interval * UINT64_C(1000);
 	struct saving *s = &d->saving;
-	struct vm *vm;
+	struct vm *vm, *first = NULL;
+	learned_name name;
 
 	if (!learned_dir_exists(&d->learned_dir))
 		return;
@@ -170,13 +171,17 @@ void saving_second(struct hmemd *d)
 	}
 	if (s->is_busy || !ms)
 		return;
+	/* The VM whose state is the oldest has its turn. */
 	TAILQ_FOREACH(vm, &d->vms, link) {
-		if (now < vm->saved_ms + ms || vm->pass || !vm_ready(vm) ||
-		    !saving_name(vm, s->name))
-			continue;
-		vm->saved_ms = now;
-		begin(s, vm);
-		return;
+		if (now >= vm->saved_ms + ms && !vm->pass && vm_ready(vm) &&
+		    saving_name(vm, name) && (!first || vm->saved_ms < first->saved_ms)) {
+			first = vm;
+			strcpy(s->name, name);
+		}
+	}
+	if (first) {
+		first->saved_ms = now;
+		begin(s, first);
 	}
 }
 
@@ -194,6 +199,12 @@ void saving_forget(struct vm *vm)
 }
 
 /* --- when hmemd stops --- */
+
+/* Is a window counted in part only?  hmemd answers its tick when all is counted. */
+static bool is_counting(const struct vm *vm)
+{
+	return vm->tick.seq;
+}
 
 static int write_all(int fd, const char *data, size_t len)
 {
@@ -216,7 +227,7 @@ static int write_state(const struct vm *vm, int fd, char *part)
 	struct hmem_learned_head head;
 	int ret;
 
-	make_head(vm, true, &head);
+	make_head(vm, !is_counting(vm), &head);
 	ret = write_all(fd, (const char *)&head, sizeof(head));
 	for (uint64_t slot = 0; !ret && slot < pages->num_slots; slot += HMEM_LEARNED_SLOTS)
 		ret = write_all(fd, part, hmem_learned_part(pages, slot, part));
@@ -258,10 +269,12 @@ void saving_stop(struct hmemd *d)
 		if (!vm_ready(vm) || vm->restoring || vm->placer.resizing ||
 		    !saving_name(vm, name))
 			continue;
-		if (part)
-			save_now(vm, name, part);
-		else
+		if (!part)
 			failed(vm, "no memory");
+		else if (is_counting(vm) && !hmem_placer_by_rates(&vm->placer))
+			failed(vm, "hmemd was counting a window's accesses");
+		else
+			save_now(vm, name, part);
 	}
 	free(part);
 }

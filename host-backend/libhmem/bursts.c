@@ -135,7 +135,8 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 {
 	if (!is_possible(l, away_ns) || !hmem_rates_restore(&c->rates, &l->rates))
 		return false;
-	c->bursts = l->bursts;
+	/* If the first burst was cut short, it has to begin anew. */
+	c->bursts = l->rates.looks < FIRST_BURST ? 0 : l->bursts;
 	c->look_ns = l->look_ns;
 	c->scan_ns = l->scan_ns;
 	c->debt_ns = l->debt_ns;
@@ -143,13 +144,15 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 	c->whole_ns = l->whole_ns;
 	c->clock_ns = l->clock_ns + away_ns;
 	c->elapsed_ns = l->elapsed_ns + away_ns;
+	if (c->elapsed_ns > HMEM_LINK_MAX_WINDOW_NS)
+		c->elapsed_ns = HMEM_LINK_MAX_WINDOW_NS;
 	memcpy(c->part_ns, l->part_ns, sizeof(c->part_ns));
 	c->due_parts = l->due_parts;
 	c->turn = l->turn;
 	c->again = l->again;
 	c->idle = l->idle;
-	c->stale = stale;
-	c->urgent = stale;
+	c->stale = stale || !c->bursts;
+	c->urgent = c->stale;
 	return true;
 }
 

@@ -162,10 +162,16 @@ static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 	return c->scans && !c->left;
 }
 
+/* Has a burst begun that has not observed all of its pages yet? */
+static inline bool hmem_bursts_under_way(const struct hmem_bursts *c)
+{
+	return c->left || c->given_up;
+}
+
 /* Is it time for a plan?  If so, call hmem_bursts_planned() afterwards. */
 static inline bool hmem_bursts_may_plan(const struct hmem_bursts *c)
 {
-	return !c->left && c->rates.looks && !c->given_up && !c->stale;
+	return !hmem_bursts_under_way(c) && c->rates.looks && !c->stale;
 }
 
 /* The limits that the rates set to a plan. */

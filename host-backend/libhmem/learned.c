@@ -82,8 +82,9 @@ void hmem_learned_head(const struct hmem_placer *p, const struct hmem_learned_ow
 	head->version = HMEM_LEARNED_VERSION;
 	head->size = sizeof(*head);
 	head->owner = *owner;
-	head->exact = exact;
 	head->by_rates = hmem_placer_by_rates(p);
+	/* Half a burst tells little about the pages that it has not yet observed. */
+	head->exact = exact && !(head->by_rates && hmem_bursts_under_way(&p->bursts));
 	head->vtime_ns = vtime_ns;
 	head->num_slots = pages->num_slots;
 	head->ranges = sum_of_ranges(pages);
@@ -145,6 +146,13 @@ static int damaged(struct hmem_err *err, const char *what)
 	return hmem_fail(err, EINVAL, "damaged: %s", what);
 }
 
+/* Nobody expects pages to be used alike for so long. */
+static bool is_old(const struct hmem_learned_head *h, const struct hmem_placer *p,
+		   uint64_t vtime_ns)
+{
+	return vtime_ns - h->vtime_ns > p->policy.horizon * UINT64_C(1000000000);
+}
+
 static int check_fit(const struct hmem_learned_head *h, const struct hmem_placer *p,
 		     const struct hmem_learned_owner *owner, uint64_t vtime_ns,
 		     struct hmem_err *err)
@@ -163,7 +171,9 @@ static int check_fit(const struct hmem_learned_head *h, const struct hmem_placer
 	else if (memcmp(&h->policy, &p->policy, sizeof(h->policy)))
 		why = "of another policy";
 	else if (!h->exact && !h->by_rates)
-		why = "from before a crash, and pages have moved since";
+		why = "not from an orderly stop, and pages have moved since";
+	else if (!h->by_rates && is_old(h, p, vtime_ns))
+		why = "older than the policy's horizon";
 	return why ? hmem_fail(err, ESTALE, "%s", why) : 0;
 }
 
@@ -288,7 +298,7 @@ int hmem_relearn_finish(struct hmem_relearn *r, struct hmem_placer *p, uint64_t 
 	    h->spare > (int64_t)h->num_slots || h->spare < -(int64_t)h->num_slots)
 		return damaged(err, "a position");
 	if (h->by_rates && !hmem_bursts_restore(&bursts, &h->bursts, vtime_ns - h->vtime_ns,
-						!h->exact))
+						!h->exact || is_old(h, p, vtime_ns)))
 		return damaged(err, "the rates");
 	r->fresh.windows = p->pages.windows;
 	r->fresh.clock = h->clock;

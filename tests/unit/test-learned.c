@@ -216,6 +216,32 @@ static void looks_before_it_moves(void **state)
 	free(m);
 }
 
+/* hmemd stops in the middle of the first burst, which has to be as long as without the stop. */
+static void first_burst_begins_anew(void **state)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	const struct hmem_bursts *c = &m->placer.bursts;
+	uint32_t wanted;
+
+	(void)state;
+	start(m, &skewed, false);
+	while (c->rates.looks < 3)
+		model_run(m, 0.001);
+	assert_int_equal(c->bursts, 1);
+	assert_in_range(c->left, 1, 100);
+	wanted = c->wanted;
+	restart(m, true);
+	assert_false(hmem_bursts_may_plan(c));
+	while (!c->bursts) {
+		model_run(m, m->window.ns / 1e9);
+		assert_int_equal(m->queued, 0);
+	}
+	assert_int_equal(c->wanted, wanted);
+	run_to_a_plan(m);
+	model_free(m);
+	free(m);
+}
+
 struct fixture {
 	struct model m;
 	struct saved s;
@@ -452,6 +478,7 @@ int main(void)
 		cmocka_unit_test(first_plan_is_the_same_with_gpt),
 		cmocka_unit_test(restart_costs_little),
 		cmocka_unit_test(looks_before_it_moves),
+		cmocka_unit_test(first_burst_begins_anew),
 		cmocka_unit_test(what_does_not_fit),
 		cmocka_unit_test(heat_must_be_exact),
 		cmocka_unit_test(each_bit_counts),

@@ -63,7 +63,7 @@ static void connect_web(struct restart *r, uint32_t boot)
 	web->trackers = HMEM_LINK_TRACKER_SIM;
 	web->uuid = 7;
 	web->boot = boot;
-	web->vtime_ns = 100000000000;
+	web->vtime_ns = 10000000000;
 	peer_handshake(web, r->f->d.vm_socket, "web");
 	r->f->seq = 0;
 }
@@ -173,6 +173,41 @@ static void four_windows_are_enough(void **state)
 	end(r);
 }
 
+/* hmemd was away for longer than pages are used alike: heat is out of date. */
+static void old_heat_is_not_used(void **state)
+{
+	struct restart *r = start("hmmv", NULL);
+
+	(void)state;
+	connect_web(r, 5);
+	learn(r);
+	stop(r);
+	restart(r);
+	/* The last window ended at 3 s, and the horizon is 20 s. */
+	r->f->web.vtime_ns = 24000000000;
+	peer_handshake(&r->f->web, r->f->d.vm_socket, "web");
+	r->f->seq = 0;
+	assert_knows(r, false);
+	assert_log(r, "older than the policy's horizon");
+	end(r);
+}
+
+/* The state directory's name outlasts the configuration in which it stood. */
+static void reload_keeps_the_directory(void **state)
+{
+	struct restart *r = start("hmmv", NULL);
+
+	(void)state;
+	ctl(r->f, 0, "reload");
+	connect_web(r, 5);
+	/* There is no file yet, which needs the directory's name. */
+	learn(r);
+	stop(r);
+	assert_return_code(access(r->file, R_OK), errno);
+	restart(r);
+	end(r);
+}
+
 /* A guest that was started anew, another VM, or one without UUID has nothing to restore. */
 static void another_boot_learns_anew(void **state)
 {
@@ -191,7 +226,7 @@ static void another_boot_learns_anew(void **state)
 		r->f->web = (struct peer) {
 			.fd = -1, .map_fd = -1, .trackers = HMEM_LINK_TRACKER_SIM,
 			.uuid = others[i].uuid, .boot = others[i].boot,
-			.vtime_ns = 100000000000,
+			.vtime_ns = 10000000000,
 		};
 		peer_handshake(&r->f->web, r->f->d.vm_socket, "web");
 		r->f->seq = 0;
@@ -411,9 +446,9 @@ static void no_room_on_disk(void **state)
 	end(r);
 }
 
-static void wait_for_file(const struct restart *r)
+static void wait_for(const char *file)
 {
-	for (unsigned int i = 0; access(r->file, F_OK); i++) {
+	for (unsigned int i = 0; access(file, F_OK); i++) {
 		assert_in_range(i, 0, 6000);
 		usleep(10000);
 	}
@@ -428,18 +463,41 @@ static void crash_keeps_what_was_saved(void **state)
 
 		connect_web(r, 5);
 		window(r, false);
-		wait_for_file(r);
+		wait_for(r->file);
 		/* A copy of the file is the same as a crash at this moment. */
 		daemon_kill(&r->f->d);
 		peer_close(&r->f->web);
 		restart(r);
 		connect_web(r, 5);
 		window(r, false);
-		assert_log(r, by_rates ? "before a crash" :
-			   "from before a crash, and pages have moved since");
+		assert_log(r, by_rates ? "not at an orderly stop" :
+			   "not from an orderly stop, and pages have moved since");
 		assert_int_equal(log_has(r, "goes on with what was learned"), by_rates);
 		end(r);
 	}
+}
+
+/* Each VM has its turn, although the first is due again at once. */
+static void all_vms_are_saved(void **state)
+{
+	struct restart *r = start("hmmv", "--state-interval=1");
+	struct peer other = {
+		.fd = -1, .map_fd = -1, .trackers = HMEM_LINK_TRACKER_SIM, .uuid = 8, .boot = 5,
+		.vtime_ns = 10000000000,
+	};
+	char file[160];
+
+	(void)state;
+	connect_web(r, 5);
+	peer_handshake(&other, r->f->d.vm_socket, "db");
+	wait_for(r->file);
+	snprintf(file, sizeof(file), "%s/08%s", r->dir, FILE_NAME + 2);
+	wait_for(file);
+	stop(r);
+	peer_close(&other);
+	unlink(file);
+	restart(r);
+	end(r);
 }
 
 /* A VM that goes while its state is being saved or restored disturbs nobody. */
@@ -511,6 +569,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(four_windows_are_enough),
+		cmocka_unit_test(old_heat_is_not_used),
+		cmocka_unit_test(reload_keeps_the_directory),
 		cmocka_unit_test(restart_keeps_what_was_learned),
 		cmocka_unit_test(another_boot_learns_anew),
 		cmocka_unit_test(no_directory_no_file),
@@ -519,6 +579,7 @@ int main(void)
 		cmocka_unit_test(directory_is_made),
 		cmocka_unit_test(no_room_on_disk),
 		cmocka_unit_test(crash_keeps_what_was_saved),
+		cmocka_unit_test(all_vms_are_saved),
 		cmocka_unit_test(goes_meanwhile),
 		cmocka_unit_test(sweep),
 		cmocka_unit_test(names),
