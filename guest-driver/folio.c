@@ -202,17 +202,20 @@ struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int 
 	 */
 	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOMEMALLOC |
 		    __GFP_NOWARN | __GFP_THISNODE;
+	struct folio *folio;
 
 	if (tier == hm->num_tiers - 1)
 		gfp |= __GFP_KSWAPD_RECLAIM;
+	folio = __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
+	if (folio || hm->room[tier] < 1L << order)
+		return folio;
 	/*
 	 * A page that left this node in the batch made room, but may still be in a CPU's
 	 * cache of free pages, which does not count as free memory.  The kernel may also
 	 * have raised the watermarks for a while, because a block of pages was put to
 	 * another use.  So ignore the watermarks for as many pages as have left.
 	 */
-	if (hm->room[tier] >= 1L << order)
-		gfp = (gfp & ~__GFP_NOMEMALLOC) | __GFP_MEMALLOC;
+	gfp = (gfp & ~__GFP_NOMEMALLOC) | __GFP_MEMALLOC;
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
 }
 
