@@ -158,14 +158,14 @@ int saving_start(struct hmemd *d)
 
 void saving_second(struct hmemd *d)
 {
-	uint64_t now = loop_now(), ms = d->config.state_interval * UINT64_C(1000);
+	uint64_t now = loop_now(), ms = d->config.state_interval * (uint64_t)SECOND_MS;
 	struct saving *s = &d->saving;
 	struct vm *vm, *first = NULL;
 	learned_name name;
 
 	if (!learned_dir_exists(&d->learned_dir))
 		return;
-	if (now >= s->swept_ms + GONE_S * 1000) {
+	if (now >= s->swept_ms + GONE_S * SECOND_MS) {
 		learned_dir_sweep(&d->learned_dir, GONE_S, is_connected, d);
 		s->swept_ms = now;
 	}

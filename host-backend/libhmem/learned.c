@@ -212,11 +212,7 @@ int hmem_relearn_begin(struct hmem_relearn *r, const struct hmem_learned_head *h
 	free(ranges);
 	if (ret < 0)
 		return ret;
-	r->fresh.by_class = head->by_rates;
-	for (uint32_t tier = 0; tier < pages->num_tiers; tier++) {
-		r->fresh.hist[tier][0] = 0;
-		r->fresh.hist[tier][hmem_pages_idle_bucket(&r->fresh)] = r->fresh.frames[tier];
-	}
+	hmem_pages_all_idle(&r->fresh, head->by_rates);
 	return 0;
 }
 

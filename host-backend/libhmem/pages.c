@@ -190,6 +190,12 @@ uint16_t hmem_pages_heat(const struct hmem_pages *p, uint64_t gfn)
 	return r ? p->heat[r->slot + (gfn - r->gfn)] : 0;
 }
 
+/* The record of a page that was never used. */
+static unsigned int idle_bucket(const struct hmem_pages *p)
+{
+	return p->by_class ? HMEM_CLASS_IDLE : 0;
+}
+
 static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
 			 uint64_t slot, const struct hmem_pages *old, uint64_t old_slot,
 			 uint64_t num)
@@ -197,7 +203,7 @@ static void keep_records(struct hmem_pages *p, const struct hmem_pages_range *r,
 	memcpy(&p->heat[slot], &old->heat[old_slot], num * sizeof(*p->heat));
 	memcpy(&p->recent[slot], &old->recent[old_slot], num * sizeof(*p->recent));
 	hmem_block_set(p->live, slot, true);
-	p->hist[r->tier][hmem_pages_idle_bucket(p)] -= num;
+	p->hist[r->tier][idle_bucket(p)] -= num;
 	for (uint64_t i = 0; i < num; i++)
 		p->hist[r->tier][hmem_pages_bucket(p, slot + i)]++;
 }
@@ -220,6 +226,15 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 		p->quota[ns / 64] = old->quota[os / 64];
 }
 
+void hmem_pages_all_idle(struct hmem_pages *p, bool by_class)
+{
+	p->by_class = by_class;
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
+		p->hist[tier][0] = 0;
+		p->hist[tier][idle_bucket(p)] = p->frames[tier];
+	}
+}
+
 int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
 		      const struct hmem_link_range *ranges, uint32_t num_ranges,
 		      uint64_t max_frames, struct hmem_err *err)
@@ -231,11 +246,7 @@ int hmem_resize_begin(struct hmem_resize *r, const struct hmem_pages *p,
 	ret = hmem_pages_init(fresh, ranges, num_ranges, p->num_tiers, max_frames, err);
 	if (ret < 0)
 		return ret;
-	fresh->by_class = p->by_class;
-	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
-		fresh->hist[tier][0] = 0;
-		fresh->hist[tier][hmem_pages_idle_bucket(fresh)] = fresh->frames[tier];
-	}
+	hmem_pages_all_idle(fresh, p->by_class);
 	return 0;
 }
 

@@ -184,6 +184,9 @@ int hmem_pages_init(struct hmem_pages *p, const struct hmem_link_range *ranges,
 		    uint32_t num_ranges, uint32_t num_tiers,
 		    uint64_t max_frames, struct hmem_err *err);
 
+/* A new table's pages were never used.  @by_class: they are counted by classes of rates. */
+void hmem_pages_all_idle(struct hmem_pages *p, bool by_class);
+
 /*
  * Change the ranges.  Frames that stay keep their records, even in another tier.  On failure
  * @p is unchanged.
@@ -352,12 +355,6 @@ static inline unsigned int hmem_pages_bucket(const struct hmem_pages *p, uint64_
 {
 	return p->by_class ? hmem_class(p->heat[slot], p->recent[slot]) :
 			     HMEM_BUCKET(p->heat[slot]);
-}
-
-/* The bucket of a page that was never used. */
-static inline unsigned int hmem_pages_idle_bucket(const struct hmem_pages *p)
-{
-	return p->by_class ? HMEM_CLASS_IDLE : 0;
 }
 
 #endif /* HMEM_PAGES_H */
