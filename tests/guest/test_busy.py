@@ -7,7 +7,7 @@ from guest import test
 
 # Off, because the guest's own placement would move pages back.
 ALONE = "numa_balancing=disable"
-FILE = "/run/busy"
+STOP = "/run/stop"
 TRACING = "/sys/kernel/tracing"
 
 
@@ -23,7 +23,7 @@ def scans_leave_idle_processors_alone(rig):
     cpus = 4
     # No process of the guest's own runs on the last two processors.
     vm = rig.boot(cpus=cpus, append=f"{ALONE} isolcpus=2,3")
-    program = vm.spawn(f"busy run 1 16 {FILE} 0")
+    program = vm.spawn(f"busy 1 16 {STOP}")
     program.wait_for("start")
     vm.run(f"echo hmem_flush_cpu > {TRACING}/set_ftrace_filter; "
            f"echo function > {TRACING}/current_tracer")
@@ -43,5 +43,5 @@ def scans_leave_idle_processors_alone(rig):
     print(f"{scans} scans, interrupts of each processor per scan: {each}")
     assert each[1] > 0.3, each
     assert each[2] + each[3] < 0.1, each
-    vm.run(f"touch {FILE}.stop")
+    vm.run(f"touch {STOP}")
     program.wait()
