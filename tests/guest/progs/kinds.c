@@ -413,18 +413,22 @@ static bool is_buddy(uint64_t f)
 	return f >> KPF_BUDDY & 1;
 }
 
-/* Hint frames on node 0 whose flags in /proc/kpageflags match, @max at most. */
+/*
+ * Hint frames whose flags in /proc/kpageflags match, @max at most, evenly from all of node 0:
+ * neighbours are often parts of one block, and then all of one kind.
+ */
 static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
 {
+	/* Node 0 has the lowest 256 MiB. */
+	const uint64_t end = (256ul << 20) / HINT_PAGE;
 	int fd = open("/proc/kpageflags", O_RDONLY);
-	uint64_t *gfns = calloc(max, sizeof(*gfns));
+	uint64_t *gfns = calloc(end, sizeof(*gfns));
 	uint64_t free_end = 0;
-	size_t n = 0;
+	size_t found = 0, n;
 
 	if (fd < 0 || !gfns)
 		err(1, "kpageflags");
-	/* Node 0 has the lowest 256 MiB. */
-	for (uint64_t pfn = 256; n < max && pfn < (256ul << 20) / HINT_PAGE; pfn++) {
+	for (uint64_t pfn = 256; pfn < end; pfn++) {
 		uint64_t flags = read_u64(fd, pfn);
 
 		/* Only the first frame of a free block has a flag.  No block is larger. */
@@ -433,11 +437,14 @@ static void hint_flagged(bool (*match)(uint64_t flags), size_t max)
 		else if (pfn < free_end && !flags)
 			continue;
 		if (!(flags >> KPF_NOPAGE & 1) && match(flags))
-			gfns[n++] = pfn;
+			gfns[found++] = pfn;
 	}
 	close(fd);
-	if (n < 8)
-		errx(SKIP, "only %zu such pages", n);
+	if (found < 8)
+		errx(SKIP, "only %zu such pages", found);
+	n = found < max ? found : max;
+	for (size_t i = 0; i < n; i++)
+		gfns[i] = gfns[i * found / n];
 	hint_gfns_to(gfns, n, 1);
 	printf("found=%zu ", n);
 	free(gfns);
