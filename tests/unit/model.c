@@ -288,7 +288,7 @@ static void begin(struct model *m)
 		{ .gfn = m->fast, .num = m->slow, .tier = 1 },
 	};
 
-	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, 1);
+	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, m->processors);
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL),
 			 1);
 	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker : &m->sim.tracker,

@@ -57,7 +57,7 @@ static void replace_placer(struct model *m)
 	struct hmem_tracker *t = m->placer.tracker;
 
 	hmem_placer_free(&m->placer);
-	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, 1);
+	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, m->processors);
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL), 1);
 	hmem_placer_set_tracker(&m->placer, t, true);
 	hmem_placer_begin(&m->placer);
