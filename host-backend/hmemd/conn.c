@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -82,6 +83,13 @@ static void release(struct conn *c)
 	free(c->out);
 	free(c->sending);
 	c->ops->release(c);
+}
+
+bool conn_has_ended(const struct conn *c)
+{
+	struct pollfd pfd = { .fd = c->fd };
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & POLLHUP;
 }
 
 void conn_drop(struct conn *c, bool fault, const char *why)

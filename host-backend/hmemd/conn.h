@@ -105,6 +105,9 @@ void conn_send(struct conn *c, const void *data, size_t len);
 /* Number of queued bytes that the kernel has not taken. */
 size_t conn_queued(const struct conn *c);
 
+/* Has the peer closed the connection?  Bytes that it sent before may still be unread. */
+bool conn_has_ended(const struct conn *c);
+
 /* Close the connection for the reason @why.  @fault: somebody made an error. */
 void conn_drop(struct conn *c, bool fault, const char *why);
 

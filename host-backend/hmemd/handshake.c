@@ -35,6 +35,18 @@ static struct vm *named(struct hmemd *d, const char *name)
 	return NULL;
 }
 
+/*
+ * If a VM was started again at once, messages of the old QEMU can still wait to be read.  Its
+ * connection has ended all the same, and the VM shall have the same name as before.
+ */
+static void drop_ended(struct hmemd *d, const char *name)
+{
+	struct vm *old = named(d, name);
+
+	if (old && conn_has_ended(&old->conn))
+		conn_drop(&old->conn, false, "closed by the peer, which is back");
+}
+
 /* Name the VM "web"; the next VM with that name becomes "web-2". */
 static void set_name(struct vm *vm)
 {
@@ -43,6 +55,7 @@ static void set_name(struct vm *vm)
 	clean_name(base, sizeof(base), vm->hello.vm);
 	if (!base[0])
 		strcpy(base, "vm");
+	drop_ended(vm->d, base);
 	strcpy(name, base);
 	for (unsigned int i = 2; named(vm->d, name); i++)
 		snprintf(name, sizeof(name), "%s-%u", base, i);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,29 @@
 /* Long enough for any machine; only a failing test waits this long. */
 #define PATIENCE_MS	60000
 
-int peer_socket(const char *path)
+/* Returns a connected socket, or -1. */
+static int try_socket(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	strcpy(addr.sun_path, path);
-	assert_return_code(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+int peer_socket(const char *path)
+{
+	int fd = try_socket(path);
+
+	if (fd < 0)
+		fail_msg("cannot connect to %s: %s", path, strerror(errno));
 	return fd;
 }
 
-void peer_connect(struct peer *p, const char *path)
+bool peer_try_connect(struct peer *p, const char *path)
 {
 	*p = (struct peer) {
 		.map_fd = -1,
@@ -39,8 +52,18 @@ void peer_connect(struct peer *p, const char *path)
 		.boot = p->boot,
 		.vtime_ns = p->vtime_ns,
 		.hva = p->hva,
+		.batches_at_once = p->batches_at_once,
+		.chunk = p->chunk,
+		.dies_after = p->dies_after,
 	};
-	p->fd = peer_socket(path);
+	p->fd = try_socket(path);
+	return p->fd >= 0;
+}
+
+void peer_connect(struct peer *p, const char *path)
+{
+	if (!peer_try_connect(p, path))
+		fail_msg("cannot connect to %s: %s", path, strerror(errno));
 }
 
 void peer_close(struct peer *p)
@@ -88,20 +111,46 @@ void peer_fill_hello(struct hmem_link_hello *hello, const char *name)
 	snprintf(hello->vm, sizeof(hello->vm), "%s", name);
 }
 
-/* Send bytes.  If hmemd has closed the connection, the next read reports that. */
-void peer_send_raw(struct peer *p, const void *data, size_t len)
+/* How many of @len bytes the peer sends or receives at a time. */
+static size_t piece(const struct peer *p, size_t len)
+{
+	return p->chunk && p->chunk < len ? p->chunk : len;
+}
+
+/*
+ * Sends bytes, with a message's ancillary data @control.  If hmemd has closed the connection, the
+ * next read reports that.
+ */
+static void send_all(struct peer *p, const void *data, size_t len, void *control,
+		     size_t control_len)
 {
 	const char *at = data;
 
 	while (len) {
-		ssize_t n = send(p->fd, at, len, MSG_NOSIGNAL);
+		bool last = p->dies_after && p->dies_after <= len;
+		struct iovec iov = { (void *)at, piece(p, last ? p->dies_after : len) };
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1,
+			.msg_control = control, .msg_controllen = control_len,
+		};
+		ssize_t n = sendmsg(p->fd, &msg, MSG_NOSIGNAL);
 
 		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 			return;
 		assert_true(n > 0);
+		if (p->dies_after && p->dies_after <= (size_t)n)
+			raise(SIGKILL);
+		p->dies_after -= p->dies_after ? n : 0;
 		at += n;
 		len -= n;
+		control = NULL;
+		control_len = 0;
 	}
+}
+
+void peer_send_raw(struct peer *p, const void *data, size_t len)
+{
+	send_all(p, data, len, NULL, 0);
 }
 
 void peer_send(struct peer *p, uint32_t type, const void *payload, uint32_t len)
@@ -115,25 +164,21 @@ void peer_send(struct peer *p, uint32_t type, const void *payload, uint32_t len)
 void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
 		     const int *fds, unsigned int num_fds)
 {
-	struct hmem_link_header hdr = { HMEM_LINK_HELLO, sizeof(*hello) };
+	struct {
+		struct hmem_link_header hdr;
+		struct hmem_link_hello hello;
+	} msg = { { HMEM_LINK_HELLO, sizeof(*hello) }, *hello };
 	_Alignas(size_t) char control[CMSG_SPACE(8 * sizeof(int))] = { 0 };
-	struct iovec iov[2] = {
-		{ &hdr, sizeof(hdr) }, { (void *)hello, sizeof(*hello) },
-	};
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	struct cmsghdr *cmsg;
+	struct cmsghdr *cmsg = (void *)control;
 
 	if (num_fds) {
-		msg.msg_control = control;
-		msg.msg_controllen = CMSG_SPACE(num_fds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&msg);
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(num_fds * sizeof(int));
 		memcpy(CMSG_DATA(cmsg), fds, num_fds * sizeof(int));
 	}
-	assert_int_equal(sendmsg(p->fd, &msg, MSG_NOSIGNAL),
-			 sizeof(hdr) + sizeof(*hello));
+	send_all(p, &msg, sizeof(msg), num_fds ? control : NULL,
+		 num_fds ? CMSG_SPACE(num_fds * sizeof(int)) : 0);
 }
 
 void peer_send_ranges(struct peer *p)
@@ -171,13 +216,10 @@ void peer_send_tick(struct peer *p, uint64_t seq)
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
 }
 
-void peer_handshake(struct peer *p, const char *path, const char *name)
+void peer_introduce(struct peer *p, const char *name)
 {
-	struct hmem_link_welcome *welcome;
 	struct hmem_link_hello hello;
-	struct peer_msg msg;
 
-	peer_connect(p, path);
 	p->map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK | F_SEAL_GROW);
 	p->map = mmap(NULL, PEER_MAPS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 		      p->map_fd, 0);
@@ -188,10 +230,21 @@ void peer_handshake(struct peer *p, const char *path, const char *name)
 	hello.track_flags = p->track_flags;
 	if (p->min_window_ns)
 		hello.min_window_ns = p->min_window_ns;
+	if (p->batches_at_once)
+		hello.max_batches = p->batches_at_once;
 	hello.uuid[0] = p->uuid;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);
 	peer_send_state(p, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+}
+
+void peer_handshake(struct peer *p, const char *path, const char *name)
+{
+	struct hmem_link_welcome *welcome;
+	struct peer_msg msg;
+
+	peer_connect(p, path);
+	peer_introduce(p, name);
 	peer_read(p, &msg);
 	assert_int_equal(msg.hdr.type, HMEM_LINK_WELCOME);
 	assert_int_equal(msg.hdr.len, sizeof(*welcome));
@@ -211,7 +264,7 @@ static bool read_all(struct peer *p, void *data, size_t len)
 
 		if (poll(&pfd, 1, PATIENCE_MS) != 1)
 			fail_msg("hmemd neither says anything nor closes");
-		n = recv(p->fd, at, len, 0);
+		n = recv(p->fd, at, piece(p, len), 0);
 		if (n <= 0)
 			return false;
 		at += n;
@@ -220,7 +273,7 @@ static bool read_all(struct peer *p, void *data, size_t len)
 	return true;
 }
 
-static bool read_msg(struct peer *p, struct peer_msg *msg)
+bool peer_try_read(struct peer *p, struct peer_msg *msg)
 {
 	if (!read_all(p, &msg->hdr, sizeof(msg->hdr)))
 		return false;
@@ -230,7 +283,7 @@ static bool read_msg(struct peer *p, struct peer_msg *msg)
 
 void peer_read(struct peer *p, struct peer_msg *msg)
 {
-	if (!read_msg(p, msg))
+	if (!peer_try_read(p, msg))
 		fail_msg("hmemd closed the connection");
 }
 
@@ -245,7 +298,7 @@ void peer_expect_drop(struct peer *p)
 {
 	struct peer_msg msg;
 
-	while (read_msg(p, &msg))
+	while (peer_try_read(p, &msg))
 		;
 	peer_close(p);
 }

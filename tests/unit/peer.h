@@ -33,6 +33,12 @@ struct peer {
 	uint64_t vtime_ns;
 	/* The address of guest memory in a process; zero: unknown. */
 	uint64_t hva;
+	/* Batches that may be under way; zero: PEER_BATCHES. */
+	uint32_t batches_at_once;
+	/* Most bytes that are read or written at a time; zero: no limit. */
+	size_t chunk;
+	/* The process kills itself when it has sent so many bytes; zero: it does not. */
+	uint64_t dies_after;
 	/* Number of answered hints, and of batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;
@@ -52,8 +58,10 @@ struct peer_msg {
 
 /* A socket, connected to @path. */
 int peer_socket(const char *path);
-/* Resets @p, except the offers. */
+/* Resets @p, except the offers, and connects. */
 void peer_connect(struct peer *p, const char *path);
+/* The same.  Returns false if nobody listens. */
+bool peer_try_connect(struct peer *p, const char *path);
 void peer_close(struct peer *p);
 
 /* A memfd of @bytes with @seals. */
@@ -69,10 +77,14 @@ void peer_send_ranges(struct peer *p);
 void peer_send_state(struct peer *p, uint32_t flags);
 void peer_send_tick(struct peer *p, uint64_t seq);
 
-/* Do the handshake up to WELCOME, with the driver at work. */
+/* Sends HELLO, RANGES and STATE, with the driver at work. */
+void peer_introduce(struct peer *p, const char *name);
+/* Connects, and does the handshake up to WELCOME. */
 void peer_handshake(struct peer *p, const char *path, const char *name);
 
 void peer_read(struct peer *p, struct peer_msg *msg);
+/* The same.  Returns false if hmemd has closed the connection. */
+bool peer_try_read(struct peer *p, struct peer_msg *msg);
 /* Read until a message of this type comes. */
 void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type);
 /* Read until hmemd has closed the connection. */
