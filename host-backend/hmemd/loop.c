@@ -10,6 +10,8 @@
 #include "log.h"
 
 #define RING_ENTRIES	256
+/* Most requests of an io that are under way at a time: a connection's two. */
+#define REQUESTS_OF_IO	2u
 #define MAX_SLOTS	(1u << 24)
 /* Time after which a kernel that accepts no requests is tried again. */
 #define REFUSED_US	10000
@@ -118,24 +120,48 @@ void loop_exit(struct loop *loop)
 	free(loop->later);
 }
 
+static int grow_later(struct loop *loop, uint32_t size)
+{
+	struct io_uring_sqe *later;
+
+	if (size <= loop->size_later)
+		return 0;
+	later = realloc(loop->later, size * sizeof(*later));
+	if (!later)
+		return -ENOMEM;
+	loop->later = later;
+	loop->size_later = size;
+	return 0;
+}
+
+/* Adds slots, and room for their requests, so that no memory is needed when one is made. */
+static int grow(struct loop *loop, uint32_t num)
+{
+	uint32_t requests = num * REQUESTS_OF_IO;
+	struct loop_slot *slots;
+
+	if (grow_later(loop, requests) < 0 ||
+	    (loop->without_ring && requests_reserve(&loop->requests, requests) < 0))
+		return -ENOMEM;
+	slots = realloc(loop->slots, num * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	memset(slots + loop->num_slots, 0, (num - loop->num_slots) * sizeof(*slots));
+	loop->slots = slots;
+	loop->num_slots = num;
+	return 0;
+}
+
 int loop_add(struct loop *loop, struct io *io)
 {
-	struct loop_slot *slots;
 	uint32_t i;
 
 	for (i = 0; i < loop->num_slots; i++) {
 		if (!loop->slots[i].io)
-			goto found;
+			break;
 	}
-	if (i >= MAX_SLOTS)
+	if (i >= MAX_SLOTS || (i == loop->num_slots && grow(loop, i + 16) < 0))
 		return -ENOMEM;
-	slots = realloc(loop->slots, (i + 16) * sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	memset(slots + i, 0, 16 * sizeof(*slots));
-	loop->slots = slots;
-	loop->num_slots = i + 16;
-found:
 	loop->slots[i].io = io;
 	loop->slots[i].gen++;
 	io->slot = i;
@@ -159,16 +185,10 @@ struct io_uring_sqe *loop_sqe(struct loop *loop)
 	if (sqe)
 		return sqe;
 	/* A full queue accepts requests only after the kernel's completions. */
-	if (loop->num_later == loop->size_later) {
-		uint32_t size = loop->size_later ? 2 * loop->size_later : RING_ENTRIES;
-
-		sqe = realloc(loop->later, size * sizeof(*sqe));
-		if (!sqe) {
-			log_msg(LOG_ERR, "no memory to ask the kernel for anything");
-			abort();
-		}
-		loop->later = sqe;
-		loop->size_later = size;
+	if (loop->num_later == loop->size_later &&
+	    grow_later(loop, 2 * loop->size_later + RING_ENTRIES) < 0) {
+		log_msg(LOG_ERR, "no memory to ask the kernel for anything");
+		abort();
 	}
 	return memset(&loop->later[loop->num_later++], 0, sizeof(*sqe));
 }
@@ -313,6 +333,7 @@ int loop_turn(struct loop *loop, struct hmem_err *err)
 	bool busy = !TAILQ_EMPTY(&loop->turns);
 	int ret = loop->without_ring ? epoll_turn(loop, busy, err) : ring_turn(loop, busy, err);
 
+	loop->num_turns++;
 	if (!ret)
 		take_turns(loop);
 	return ret;

@@ -75,6 +75,8 @@ struct loop {
 	uint32_t num_slots;
 	/* Number of connections that are not released yet. */
 	uint32_t num_conns;
+	/* Number of turns so far: an idle hmemd makes one or two per second. */
+	uint64_t num_turns;
 	bool stop;
 };
 

@@ -40,6 +40,7 @@ int requests_init(struct requests *r)
 	*r = (struct requests) { .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
 	TAILQ_INIT(&r->timeouts);
 	TAILQ_INIT(&r->done);
+	TAILQ_INIT(&r->spare);
 	if (r->epoll_fd < 0)
 		return -errno;
 	r->worker = worker_new();
@@ -67,9 +68,23 @@ void requests_exit(struct requests *r)
 		free_all(&r->fds[i].waiting);
 	free_all(&r->timeouts);
 	free_all(&r->done);
+	free_all(&r->spare);
 	free(r->fds);
 	worker_end(r->worker);
 	close(r->epoll_fd);
+}
+
+int requests_reserve(struct requests *r, unsigned int num)
+{
+	struct request *q;
+
+	for (; r->num < num; r->num++) {
+		q = malloc(sizeof(*q));
+		if (!q)
+			return -ENOMEM;
+		TAILQ_INSERT_TAIL(&r->spare, q, link);
+	}
+	return 0;
 }
 
 /* --- making requests --- */
@@ -218,11 +233,13 @@ static int wait_for(struct requests *r, const struct request *q)
 
 int requests_add(struct requests *r, const struct io_uring_sqe *sqe)
 {
-	struct request *q = malloc(sizeof(*q));
+	struct request *q;
 	int ret;
 
-	if (!q)
+	if (TAILQ_EMPTY(&r->spare) && requests_reserve(r, r->num + 1) < 0)
 		return -ENOMEM;
+	q = TAILQ_FIRST(&r->spare);
+	TAILQ_REMOVE(&r->spare, q, link);
 	*q = (struct request) { .sqe = *sqe };
 	if (sqe->opcode == IORING_OP_TIMEOUT) {
 		const struct __kernel_timespec *ts = (void *)(uintptr_t)sqe->addr;
@@ -235,11 +252,9 @@ int requests_add(struct requests *r, const struct io_uring_sqe *sqe)
 		finish(r, q, -EBADF);
 		return 0;
 	}
-	if (grow(r, sqe->fd + 1) < 0) {
-		free(q);
-		return -ENOMEM;
-	}
-	ret = wait_for(r, q);
+	ret = grow(r, sqe->fd + 1);
+	if (!ret)
+		ret = wait_for(r, q);
 	if (!ret)
 		TAILQ_INSERT_TAIL(&r->fds[sqe->fd].waiting, q, link);
 	else if (ret == -EPERM)
@@ -347,6 +362,6 @@ bool requests_next(struct requests *r, uint64_t *user_data, int *res)
 	*user_data = q->sqe.user_data;
 	*res = q->res;
 	TAILQ_REMOVE(&r->done, q, link);
-	free(q);
+	TAILQ_INSERT_TAIL(&r->spare, q, link);
 	return true;
 }

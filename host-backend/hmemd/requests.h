@@ -34,11 +34,17 @@ struct requests {
 	unsigned int num_fds;
 	/* Timeouts, in no order; and requests that are done, with their results. */
 	struct request_list timeouts, done;
+	/* Memory for further requests; and the number of all, in whatever list. */
+	struct request_list spare;
+	unsigned int num;
 };
 
 /* Returns 0 or -errno. */
 int requests_init(struct requests *r);
 void requests_exit(struct requests *r);
+
+/* From now on, @num requests can be under way without more memory.  Returns 0 or -ENOMEM. */
+int requests_reserve(struct requests *r, unsigned int num);
 
 /*
  * Make a request: an accept, recvmsg, send, read, write, poll or timeout.  Returns 0 or -ENOMEM.
