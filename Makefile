@@ -16,6 +16,9 @@ TESTS ?=
 # of make fuzz
 RUNS ?= 10000
 FUZZ_QEMU ?= 10.0
+# of make soak
+CYCLES ?= 1000
+SEED ?=
 # of make bench
 OUT ?= $(HMEM_CACHE)/bench/out
 WORKLOADS ?=
@@ -40,6 +43,8 @@ help:
 	@echo 'make check-all            all of these'
 	@echo 'make fuzz                 fuzz the device and hmemd: RUNS=10000 executions each;'
 	@echo '                          TESTS="hmemd..." for some, FUZZ_QEMU=10.0|10.2'
+	@echo 'make soak                 kill, stop and starve hmemd and its peers: CYCLES=1000;'
+	@echo '                          SEED=N repeats what has failed'
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
 	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
@@ -91,6 +96,9 @@ check-all: check check-kernels check-kvm check-debug-kernel
 fuzz: packages
 	@tests/fuzz/run --qemu $(FUZZ_QEMU) --runs $(RUNS) $(TESTS)
 
+soak: packages
+	@tests/soak $(CYCLES) $(SEED)
+
 bench: packages
 	@tests/bench/bench --out '$(OUT)' $(if $(QUICK),--quick) \
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
@@ -119,4 +127,4 @@ clean:
 	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all fuzz demo bench bench-pool install deb check-deb clean
+	check-debug-kernel check-all fuzz soak demo bench bench-pool install deb check-deb clean

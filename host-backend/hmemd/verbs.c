@@ -45,6 +45,7 @@ static void do_info(struct client *client, json *req)
 	json_put_u64(h, "max_clients", HMEM_MAX_CLIENTS);
 	json_put_u64(h, "max_tables_bytes", d->config.max_tables);
 	json_put_u64(h, "log_lines_lost", log_lost());
+	json_put_u64(h, "turns", d->loop.num_turns);
 	json_object_object_add(o, "hmemd", h);
 	client_reply(client, o, true);
 }

@@ -40,12 +40,19 @@ def jobs(kernels):
            build("host-sanitize", "SANITIZE=1", *(f"@/{u}" for u in unit)),
            600, ("build/host-sanitize",), {})
     for u in unit:
+        if u == "test-faults":
+            continue
         yield (f"unit/{u.removeprefix('test-')}", [sanitized / u], 300,
                ("build/unit",),
                {"HMEMD": str(sanitized / "hmemd"),
                 "HMEMCTL": str(sanitized / "hmemctl"),
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
+    # The test of faults also runs a plain hmemd, to measure and to limit its memory.
+    yield ("unit/faults", [sanitized / "test-faults"], 300, ("build/unit", "build/host"),
+           {"HMEMD": str(sanitized / "hmemd"),
+            "HMEMD_PLAIN": str(env.CACHE / "build" / "host" / "hmemd"),
+            "HMEMCTL": str(sanitized / "hmemctl")})
     # The same without io_uring, of tests whose subject is the loop and what uses the loop.
     for u in ("events", "hmemd", "hostile", "loop", "metrics", "restart"):
         yield (f"unit/{u}-epoll", [sanitized / f"test-{u}"], 300,

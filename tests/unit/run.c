@@ -74,6 +74,8 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 		dup2(log, STDERR_FILENO);
 		if (d->listen_fds[0])
 			pass_sockets(d);
+		if (getenv("HMEMD_PRELOAD"))
+			setenv("LD_PRELOAD", getenv("HMEMD_PRELOAD"), 1);
 		execv(argv[0], (char **)argv);
 		_exit(127);
 	}

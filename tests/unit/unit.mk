@@ -3,7 +3,8 @@
 # The unit tests and benchmarks; host-backend/Makefile includes this file.  Each
 # test-*.c and bench-*.c is a program of its own.
 
-HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture hosts loads model peer run)
+HELPERS := $(patsubst %,$(OUT)/obj/unit/%.o,fixture hosts loads model peer process \
+	qemus run)
 UNIT := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/test-*.c)))
 BENCH := $(patsubst $(UNIT_DIR)/%.c,$(OUT)/%,$(sort $(wildcard $(UNIT_DIR)/bench-*.c)))
 
@@ -26,6 +27,12 @@ $(OUT)/test-loop: $(addprefix $(OUT)/obj/hmemd/,log.o loop.o requests.o worker.o
 $(OUT)/test-loop: LDLIBS += -luring
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=io_uring_submit,--wrap=io_uring_submit_and_wait
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=pwrite
+
+# What test-faults loads into an hmemd without sanitizers.
+$(OUT)/preload-faults.so: $(UNIT_DIR)/preload-faults.c $(UNIT_DIR)/preload-faults.h
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $<
+$(OUT)/test-faults: | $(OUT)/preload-faults.so
 
 $(OUT)/obj/unit/test-restart.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-restart: $(OUT)/obj/hmemd/learned_dir.o
