@@ -21,11 +21,11 @@ REASONS = re.findall(r'"(.*?)"', (env.TOP / "spec/virtio_hmem.h")
 
 class Daemon:
     """hmemd with its sockets in the directory.  Without a policy it moves nothing by
-    itself."""
+    itself.  tools is the directory of another hmemd and hmemctl than those of the tests."""
 
-    def __init__(self, directory, name="hmemd", sanitize=True):
+    def __init__(self, directory, name="hmemd", sanitize=True, tools=None):
         self.dir = pathlib.Path(directory)
-        self.tools = env.host_tools(sanitize)
+        self.tools = tools or env.host_tools(sanitize)
         self.name = name
         self.log = self.dir / f"{name}.log"
         # A second hmemd has another name and its own sockets.

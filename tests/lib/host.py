@@ -93,6 +93,11 @@ def jobs(kernels):
         yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
             (qemu(), "build/host", "build/guest@6.12"), {}
 
+    # libvirt's own daemon starts a machine.
+    if env.KERNEL in kernels:
+        yield "libvirt/domain", [env.TESTS / "libvirt" / "domain"], 900, \
+            (qemu(), "build/host-sanitize", f"build/guest@{env.KERNEL}"), {}
+
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):
         name = f"style/{path.name}"
