@@ -25,7 +25,7 @@ WORKLOADS ?=
 CONFIGS ?=
 QUICK ?=
 BENCH_ARGS ?=
-# of make deb
+# of make deb and make deb-qemu
 DEB_SUITES ?= bookworm trixie
 host := $(HMEM_CACHE)/build/host
 
@@ -57,7 +57,9 @@ help:
 	@echo '  make host               hmemd and hmemctl'
 	@echo 'make install              hmemd, hmemctl and manual pages into $$(PREFIX)'
 	@echo 'make deb                  Debian packages: DEB_SUITES="bookworm trixie"; needs root'
-	@echo 'make check-deb            build, install, use and remove them in fresh roots'
+	@echo 'make deb-qemu             packages of QEMU with the device, and of the simulator'
+	@echo 'make check-deb            build, install, use and remove the packages of make deb'
+	@echo '                          in fresh roots; check-deb-qemu: those of both, with libvirt'
 	@echo 'make clean                remove builds, keep downloads'
 	@echo
 	@echo 'HMEM_CACHE=$(HMEM_CACHE)'
@@ -120,11 +122,18 @@ deb:
 check-deb:
 	@for s in $(DEB_SUITES); do tests/env/deb $$s --check || exit; done
 
+deb-qemu: packages
+	@for s in $(DEB_SUITES); do tests/env/deb-qemu $$s || exit; done
+
+check-deb-qemu: packages
+	@for s in $(DEB_SUITES); do tests/env/deb-qemu $$s --check || exit; done
+
 clean:
 	rm -rf $(HMEM_CACHE)/build $(HMEM_CACHE)/initramfs $(HMEM_CACHE)/logs
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/qemu/*/fuzz
 	rm -rf $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
-	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build
+	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build $(HMEM_CACHE)/deb/*/qemu*
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all fuzz soak demo bench bench-pool install deb check-deb clean
+	check-debug-kernel check-all fuzz soak demo bench bench-pool install deb check-deb \
+	deb-qemu check-deb-qemu clean

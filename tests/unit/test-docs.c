@@ -15,7 +15,7 @@
 
 /* Other programs, which the test does not run. */
 static const char *const others[] = {
-	"make", "sudo", "cd", "qemu-system-x86_64", "-object", "-numa", "-chardev", "-device",
+	"make", "sudo", "cd", "qemu-system-x86_64-hmem", "-object", "-numa", "-chardev", "-device",
 	"-name", "-accel", "-plugin", "systemctl", "systemd-analyze", "hmemd", "echo", "virsh",
 };
 
