@@ -98,6 +98,9 @@ def jobs(kernels):
         yield "libvirt/domain", [env.TESTS / "libvirt" / "domain"], 900, \
             (qemu(), "build/host-sanitize", f"build/guest@{env.KERNEL}"), {}
 
+    yield "docs/commands", [env.TESTS / "docs" / "commands"], 600, \
+        (qemu(), "build/host-sanitize"), {}
+
     yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):
         name = f"style/{path.name}"
