@@ -93,7 +93,8 @@ def jobs(kernels):
         yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
             (qemu(), "build/host", "build/guest@6.12"), {}
 
-    # libvirt's own daemon starts a machine.
+    # libvirt's own daemon starts a machine, and its schema allows what KubeVirt would start.
+    yield "libvirt/kubevirt", [env.TESTS / "libvirt" / "kubevirt"], 300, (), {}
     if env.KERNEL in kernels:
         yield "libvirt/domain", [env.TESTS / "libvirt" / "domain"], 900, \
             (qemu(), "build/host-sanitize", f"build/guest@{env.KERNEL}"), {}
