@@ -48,6 +48,24 @@ static const struct model_load loads[] = {
 	  .hot = DATA, .sweep = true },
 	{ .name = "idle", .costs = &model_pages, .pages = DATA,
 	  .hot = 150 * MIB, .weight = 100 },
+	/* The hot set is a little larger than tier 0 without the kernel. */
+	{ .name = "overflow", .costs = &model_updates, .pages = DATA,
+	  .hot = 130 * MIB, .weight = 90 },
+	{ .name = "mild", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 50 },
+	{ .name = "phases-0.5", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .move = 0.5 },
+	{ .name = "phases-60", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .move = 60 },
+	{ .name = "idle-99", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .busy = 1 },
+	/* 3 ms: the least time that Linux lets a process run if others wait. */
+	{ .name = "turns", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .processes = 4, .turn = 0.003 },
+	{ .name = "short-lived", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .processes = 32, .life = 0.5 },
+	{ .name = "stream", .costs = &model_updates, .pages = DATA,
+	  .hot = 64 * MIB, .weight = 90, .cache = 192 * MIB, .streams = 1 },
 };
 
 /* By how much the machine and the data are larger than those of the benchmark. */
@@ -121,21 +139,22 @@ static void run(const struct model_load *one, const char *config, double seconds
 
 	larger.pages *= times;
 	larger.hot *= times;
-	boot = larger;
-	boot.move = 0;
-	boot.hot = boot.pages / 100;
-	boot.weight = 100;
-	boot.zipf = boot.sweep = false;
+	larger.cache *= times;
+	boot = (struct model_load) {
+		.costs = larger.costs,
+		.pages = larger.pages,
+		.cache = larger.cache,
+		.hot = larger.pages / 100,
+		.weight = 100,
+	};
 	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW);
 	m.processors = times;
 	configure(&m, config);
 	/* A machine boots before the program begins, and hmemd looks at that, too. */
-	m.load = &boot;
+	model_load(&m, &boot);
 	m.hot_from = 0;
 	model_run(&m, 5);
-	m.load = load;
-	m.hot_from = load->pages - load->hot;
-	m.hot_at_hand = m.ns / 1e9 + load->move;
+	model_load(&m, load);
 	warm = late = m;
 	/* model_run() ends with a window, so it can run for longer than 0.1 s. */
 	for (double at; (at = (m.ns - warm.ns) / 1e9) < seconds;) {

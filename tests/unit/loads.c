@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "loads.h"
 
-const struct model_costs quarter_updates = { 4 * 97, 4 * 300, 4 * 21000, 200, 75 };
-const struct model_costs quarter_pages = { 4 * 4500, 4 * 15000, 4 * 21000, 200, 75 };
+const struct model_costs quarter_updates = { 4 * 97, 4 * 300, 4 * 21000, 200, 75, 2500 };
+const struct model_costs quarter_pages = { 4 * 4500, 4 * 15000, 4 * 21000, 200, 75, 2500 };
 
 const struct model_load hot_set = {
 	.costs = &quarter_updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,

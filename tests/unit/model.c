@@ -16,14 +16,25 @@
  * Measured in the simulator with the preset optane.  gups does 10.3 million updates per
  * second in DRAM, and 3.4 million in NVM, limited by the write bandwidth.  Reading and
  * writing whole pages runs at 0.9 and 0.25 GB/s.  A move takes the guest 21 us, each first
- * read and write of a rearmed page 200 ns, and a page of a scan 75 ns.
+ * read and write of a rearmed page 200 ns, and a page of a scan 75 ns.  An estimate: a fault
+ * of the dirty log leaves the guest, and takes 2.5 us.
  */
-const struct model_costs model_updates = { 97, 300, 21000, 200, 75 };
-const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75 };
+const struct model_costs model_updates = { 97, 300, 21000, 200, 75, 2500 };
+const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75, 2500 };
 
 static double now(const struct model *m)
 {
 	return m->ns / 1e9;
+}
+
+static unsigned int all_pages(const struct model_load *l)
+{
+	return l->pages + l->cache;
+}
+
+static unsigned int processes(const struct model_load *l)
+{
+	return l->processes ? l->processes : 1;
 }
 
 void model_init(struct model *m, const struct model_load *load,
@@ -33,7 +44,7 @@ void model_init(struct model *m, const struct model_load *load,
 
 	memset(m, 0, sizeof(*m));
 	assert_true(frames % 64 == 0 && kernel <= fast &&
-		    load->pages <= frames - kernel);
+		    all_pages(load) <= frames - kernel);
 	m->load = load;
 	m->fast = fast;
 	m->kernel = kernel;
@@ -44,21 +55,30 @@ void model_init(struct model *m, const struct model_load *load,
 	m->page_of = calloc(frames, sizeof(*m->page_of));
 	m->bits = calloc(frames, sizeof(*m->bits));
 	m->queue = calloc(frames, sizeof(*m->queue));
-	m->frame_of = calloc(load->pages, sizeof(*m->frame_of));
-	m->weight = calloc(load->pages, sizeof(*m->weight));
+	m->frame_of = calloc(all_pages(load), sizeof(*m->frame_of));
+	m->weight = calloc(all_pages(load), sizeof(*m->weight));
 	assert_true(m->maps && m->page_of && m->bits && m->queue && m->frame_of && m->weight);
 	hmem_tracker_sim_init(&m->sim, m->maps, words * 8);
 	hmem_tracker_gpt_init(&m->gpt, m->maps, words * 8);
+	hmem_tracker_dirty_init(&m->dirty, m->maps, words * 8);
 	for (unsigned int i = 0; i < frames; i++)
 		m->page_of[i] = -1;
 	/* First touch fills tier 0 first. */
-	for (unsigned int i = 0; i < load->pages; i++) {
+	for (unsigned int i = 0; i < all_pages(load); i++) {
 		m->frame_of[i] = kernel + i;
 		m->page_of[kernel + i] = i;
 	}
 	m->rnd = 42;
+	model_load(m, load);
+}
+
+void model_load(struct model *m, const struct model_load *load)
+{
+	m->load = load;
 	m->hot_from = load->pages - load->hot;
-	m->hot_at_hand = load->move;
+	m->hot_at_hand = now(m) + load->move;
+	m->turn_left = load->turn * 1e9;
+	m->ends_at = now(m) + load->life;
 }
 
 void model_free(struct model *m)
@@ -74,6 +94,11 @@ void model_free(struct model *m)
 
 static bool is_hot(const struct model *m, unsigned int page)
 {
+	unsigned int n = processes(m->load);
+
+	/* The hot pages of a process are its last ones. */
+	if (n > 1)
+		return page % (m->load->pages / n) >= (m->load->pages - m->load->hot) / n;
 	return page - m->hot_from < m->load->hot;
 }
 
@@ -90,19 +115,39 @@ static void weigh(struct model *m)
 		sum += m->weight[i];
 	}
 	for (unsigned int i = 0; i < l->pages; i++)
-		m->weight[i] /= sum;
+		m->weight[i] *= (1 - l->streams / 100) / sum;
+	for (unsigned int i = l->pages; i < all_pages(l); i++)
+		m->weight[i] = l->streams / 100 / l->cache;
+}
+
+/* The share of the accesses to pages @from .. @to - 1 that goes to tier 0. */
+static double fast_share(const struct model *m, unsigned int from, unsigned int to)
+{
+	double fast = 0, all = 0;
+
+	for (unsigned int i = from; i < to; i++) {
+		all += m->weight[i];
+		if (m->frame_of[i] < m->fast)
+			fast += m->weight[i];
+	}
+	return fast / all;
 }
 
 double model_fast_share(const struct model *m)
 {
-	double share = 0;
-
 	weigh((struct model *)m);
-	for (unsigned int i = 0; i < m->load->pages; i++) {
-		if (m->frame_of[i] < m->fast)
-			share += m->weight[i];
-	}
-	return share;
+	return fast_share(m, 0, all_pages(m->load));
+}
+
+static bool scans(const struct model *m)
+{
+	return m->policy.track == HMEM_TRACK_GPT;
+}
+
+/* Does the dirty log track pages? */
+static bool logs(const struct model *m)
+{
+	return m->policy.track == HMEM_TRACK_DIRTY;
 }
 
 static double random_unit(struct model *m)
@@ -110,33 +155,71 @@ static double random_unit(struct model *m)
 	return (unit_random(&m->rnd) >> 11) * 0x1p-53;
 }
 
-/* Access a page.  Returns the number of its bits that were clear, and are now set. */
-static unsigned int touch(struct model *m, unsigned int page, bool write)
+/* Access a page.  Returns the time, in ns, that tracking adds to the access. */
+static double touch(struct model *m, unsigned int page, bool write)
 {
+	const struct model_costs *c = m->load->costs;
 	uint8_t *bits = &m->bits[m->frame_of[page]], was = *bits;
 
+	if (logs(m)) {
+		*bits |= write ? DIRTY : 0;
+		return *bits != was && !m->window.rest ? c->fault : 0;
+	}
 	/* As with HMEM_LINK_TRACK_ACCESSED, the dirty bits are left alone if nobody asks. */
 	if (!hmem_policy_needs_written(&m->policy))
 		write = false;
 	*bits |= ACCESSED | (write ? DIRTY : 0);
-	return __builtin_popcount(*bits & ~was);
+	return __builtin_popcount(*bits & ~was) * c->rearm;
 }
 
-/* Run the program for @ns. */
+/* Run processes that share pages @from .. @to - 1, and a reader of a file, for @ns. */
+static void run_pages(struct model *m, double ns, unsigned int from, unsigned int to)
+{
+	const struct model_load *l = m->load;
+	double share = fast_share(m, from, to);
+	double ops = ns / (share * l->costs->fast + (1 - share) * l->costs->slow);
+	/* The pages of other processes are not accessed. */
+	double each = ops * l->pages / (to < l->pages ? to - from : l->pages), stalled = 0;
+
+	for (unsigned int i = from; i < to && i < l->pages; i++) {
+		if (random_unit(m) < 1 - exp(-each * m->weight[i]))
+			stalled += touch(m, i, !l->reads);
+	}
+	if (l->cache && to > l->pages) {
+		double end = m->at_cache + ops * l->streams / 100;
+
+		/* More than once around finds the same pages again. */
+		if (end - m->at_cache > l->cache)
+			m->at_cache = end - l->cache;
+		for (; m->at_cache < end; m->at_cache++)
+			stalled += touch(m, l->pages + (uint64_t)m->at_cache % l->cache, false);
+	}
+	m->stalled += stalled;
+	m->ops += ops * (stalled < ns ? 1 - stalled / ns : 0);
+}
+
+/* Run the program for @ns of its processors' time. */
 static void run_random(struct model *m, double ns)
 {
-	const struct model_costs *c = m->load->costs;
-	double share = model_fast_share(m);
-	double ops = ns / (share * c->fast + (1 - share) * c->slow);
-	unsigned int faults = 0;
+	const struct model_load *l = m->load;
+	unsigned int width = l->pages / processes(l);
 
-	for (unsigned int i = 0; i < m->load->pages; i++) {
-		if (random_unit(m) < 1 - exp(-ops * m->weight[i]))
-			faults += touch(m, i, !m->load->reads);
+	weigh(m);
+	if (!l->turn) {
+		run_pages(m, ns, 0, all_pages(l));
+		return;
 	}
-	/* First accesses took time from the program. */
-	m->stalled += faults * c->rearm;
-	m->ops += ops * (faults * c->rearm < ns ? 1 - faults * c->rearm / ns : 0);
+	while (ns > 0) {
+		double all = m->turn_left * m->processors, part = all < ns ? all : ns;
+
+		run_pages(m, part, m->running * width, (m->running + 1) * width);
+		ns -= part;
+		m->turn_left -= part / m->processors;
+		if (m->turn_left >= 1)
+			continue;
+		m->running = (m->running + 1) % processes(l);
+		m->turn_left = l->turn * 1e9;
+	}
 }
 
 static void run_sweep(struct model *m, double ns)
@@ -145,7 +228,7 @@ static void run_sweep(struct model *m, double ns)
 
 	while (ns > 0) {
 		unsigned int n = (uint64_t)m->ops % CHUNK, page;
-		double walks;
+		double late;
 		bool write;
 
 		if (n) {
@@ -155,9 +238,9 @@ static void run_sweep(struct model *m, double ns)
 			page = m->at_all++ % l->pages;
 			write = (m->at_all / l->pages + m->at_all) & 1;
 		}
-		walks = touch(m, page, write && !l->reads) * l->costs->rearm;
-		ns -= walks;
-		m->stalled += walks;
+		late = touch(m, page, write && !l->reads);
+		ns -= late;
+		m->stalled += late;
 		ns -= m->frame_of[page] < m->fast ? l->costs->fast : l->costs->slow;
 		m->ops++;
 	}
@@ -174,14 +257,34 @@ static void move_on(struct model *m)
 							 l->pages - l->hot;
 }
 
-static bool scans(const struct model *m)
+/* The oldest process ends, and a new one gets its pages, in tier 0 if there is room. */
+static void replace_process(struct model *m)
 {
-	return m->policy.track == HMEM_TRACK_GPT;
+	const struct model_load *l = m->load;
+	unsigned int width = l->pages / processes(l), page = m->oldest * width, end = page + width;
+
+	if (!l->life || now(m) < m->ends_at)
+		return;
+	m->ends_at += l->life;
+	m->oldest = (m->oldest + 1) % processes(l);
+	for (unsigned int i = page; i < end; i++)
+		m->page_of[m->frame_of[i]] = -1;
+	for (unsigned int frame = m->kernel; page < end; frame++) {
+		if (m->page_of[frame] >= 0)
+			continue;
+		m->page_of[frame] = page;
+		m->frame_of[page++] = frame;
+		m->bits[frame] = ACCESSED | DIRTY;
+	}
 }
 
 static void collect(struct model *m)
 {
+	m->written = 0;
+	if ((scans(m) || logs(m)) && m->window.rest)
+		return;
 	for (unsigned int i = 0; i < m->fast + m->slow; i++) {
+		m->written += !!(m->bits[i] & DIRTY);
 		m->sim.accessed[i / 64] |= (uint64_t)(m->bits[i] & ACCESSED) << (i % 64);
 		m->sim.dirty[i / 64] |= (uint64_t)!!(m->bits[i] & DIRTY) << (i % 64);
 	}
@@ -189,6 +292,12 @@ static void collect(struct model *m)
 
 static void rearm(struct model *m)
 {
+	/* The dirty log finds the pages written in each window anew. */
+	if (logs(m)) {
+		for (unsigned int i = 0; i < m->fast + m->slow; i++)
+			m->bits[i] = 0;
+		return;
+	}
 	for (unsigned int i = 0; i < (m->fast + m->slow) / 64; i++) {
 		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1)
 			m->bits[i * 64 + __builtin_ctzll(w)] = 0;
@@ -276,7 +385,7 @@ static double move(struct model *m, double ns)
 /* The time that the window's scan has taken. */
 static uint64_t scan_ns(const struct model *m)
 {
-	return scans(m) && !m->window.rest ? m->load->pages * m->load->costs->scan : 0;
+	return scans(m) && !m->window.rest ? all_pages(m->load) * m->load->costs->scan : 0;
 }
 
 static void begin(struct model *m)
@@ -288,11 +397,12 @@ static void begin(struct model *m)
 		{ .gfn = m->fast, .num = m->slow, .tier = 1 },
 	};
 
-	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, m->processors);
+	hmem_placer_init(&m->placer, &m->policy, tiers, 2, HMEM_LINK_MIN_WINDOW_NS,
+			 m->processors);
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL),
 			 1);
-	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker : &m->sim.tracker,
-				true);
+	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker :
+				logs(m) ? &m->dirty.tracker : &m->sim.tracker, true);
 	hmem_placer_begin(&m->placer);
 	m->window = m->placer.next;
 }
@@ -303,6 +413,7 @@ static void decide(struct model *m)
 	const struct hmem_tick tick = {
 		.window_ns = m->window.ns,
 		.scan_ns = scan_ns(m),
+		.written = m->written,
 		.tells_written = true,
 		.busy = m->queued,
 		.may_move = true,
@@ -310,6 +421,9 @@ static void decide(struct model *m)
 	};
 	struct hmem_err err;
 
+	/* Then hmemd does not track. */
+	if (m->policy.kind == HMEM_POLICY_OFF)
+		return;
 	hmem_placer_window(&m->placer, &tick);
 	while (hmem_placer_step(&m->placer, UINT64_MAX, &err) != HMEM_PLACER_DONE)
 		;
@@ -329,19 +443,25 @@ void model_run(struct model *m, double seconds)
 	while (m->ns < end) {
 		/* While there are moves, they get half of a processor's time. */
 		double half = m->window.ns / 2.0;
-		double left = m->processors * (double)m->window.ns - half + move(m, half);
+		double all = m->processors * (double)m->window.ns;
+		double left = all - half + move(m, half);
 		uint64_t scan = scan_ns(m);
 
 		left -= scan;
 		m->stalled += scan;
+		m->busy_ns = all;
+		if (m->load->busy) {
+			m->busy_ns -= left * (1 - m->load->busy / 100);
+			left *= m->load->busy / 100;
+		}
 		if (left > 0 && m->load->sweep)
 			run_sweep(m, left);
 		else if (left > 0)
 			run_random(m, left);
 		m->ns += m->window.ns;
 		move_on(m);
-		if (scan || !scans(m))
-			collect(m);
+		replace_process(m);
+		collect(m);
 		/* A scan rearms the frames that were requested before it began. */
 		if (scan)
 			rearm(m);
@@ -351,24 +471,33 @@ void model_run(struct model *m, double seconds)
 	}
 }
 
+struct ranked {
+	double weight;
+	unsigned int page;
+};
+
+static int by_weight(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	return x->weight != y->weight ? (x->weight < y->weight ? 1 : -1) :
+	       x->page < y->page ? 1 : -1;
+}
+
 void model_place_best(struct model *m)
 {
 	unsigned int at = m->kernel;
-	bool *taken = calloc(m->load->pages, sizeof(*taken));
+	unsigned int pages = all_pages(m->load);
+	struct ranked *order = calloc(pages, sizeof(*order));
 
-	assert_non_null(taken);
+	assert_non_null(order);
 	weigh(m);
-	/* The last pages are the hottest. */
-	for (unsigned int i = m->load->pages; i-- && at < m->fast; at++) {
-		m->frame_of[i] = at;
-		m->page_of[at] = i;
-		taken[i] = true;
+	for (unsigned int i = 0; i < pages; i++)
+		order[i] = (struct ranked) { .weight = m->weight[i], .page = i };
+	qsort(order, pages, sizeof(*order), by_weight);
+	for (unsigned int i = 0; i < pages; i++, at++) {
+		m->frame_of[order[i].page] = at;
+		m->page_of[at] = order[i].page;
 	}
-	for (unsigned int i = 0; i < m->load->pages; i++) {
-		if (taken[i])
-			continue;
-		m->frame_of[i] = at;
-		m->page_of[at++] = i;
-	}
-	free(taken);
+	free(order);
 }

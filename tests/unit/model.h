@@ -20,6 +20,7 @@ struct model_costs {
 	double move;		/* the move of a page, one way */
 	double rearm;		/* the access that sets a bit which was cleared */
 	double scan;		/* a page in a scan of gpt */
+	double fault;		/* the first write of a page while the dirty log is on */
 };
 
 /* Costs of updates of random words; and of reading or writing a whole page. */
@@ -40,6 +41,21 @@ struct model_load {
 	bool sweep;
 	/* The program only reads. */
 	bool reads;
+	/*
+	 * So many processes share the pages and the hot pages evenly; 0: one.  The processors run
+	 * one process after the other, each for @turn s, or all together if @turn is 0.  Every
+	 * @life s a process ends, and another takes its place; 0: none ends.
+	 */
+	unsigned int processes;
+	double turn, life;
+	/*
+	 * Besides, a file is read through the page cache: so many pages, one after the other and
+	 * then anew, by this percentage of the accesses.
+	 */
+	unsigned int cache;
+	double streams;
+	/* The program runs for this percentage of the time; 0: always. */
+	double busy;
 };
 
 struct model {
@@ -52,7 +68,7 @@ struct model {
 	struct hmem_policy policy;
 	struct hmem_placer placer;
 	/* Trackers over the same maps; the policy's track= selects one. */
-	struct hmem_tracker_maps sim, gpt;
+	struct hmem_tracker_maps sim, gpt, dirty;
 	uint64_t *maps;
 
 	/* By frame: the page in the frame or -1, and the frame's bits. */
@@ -63,18 +79,25 @@ struct model {
 	double *weight;
 	unsigned int hot_from;
 	double hot_at_hand;		/* seconds until the hot set changes */
-	unsigned int at_hot, at_all, round;	/* positions of the sweeps */
+	unsigned int at_hot, at_all;	/* positions of the sweeps */
+	double at_cache;		/* position of the reader of the file */
+	unsigned int running;		/* the process that runs, if they take turns */
+	double turn_left;		/* ns of that process's turn */
+	unsigned int oldest;		/* the process that ends next, at @ends_at s */
+	double ends_at;
 
 	uint64_t rnd;
 	/* Pairs of frames to exchange: cold, hot. */
 	struct hmem_hint (*queue)[2];
 	unsigned int queued, done;
-	/* The current window; gpt does not scan at the end of a rest. */
+	/* The current window; in a rest, gpt does not scan, and the dirty log is off. */
 	struct hmem_next_window window;
 
 	/* Counted so far. */
 	double ns, ops, moving, stalled;
 	uint64_t moved, rearmed;
+	/* Pages written in the last window, and the time for which processors were busy. */
+	uint64_t written, busy_ns;
 };
 
 /*
@@ -84,6 +107,9 @@ struct model {
 void model_init(struct model *m, const struct model_load *load,
 		unsigned int fast, unsigned int kernel, unsigned int slow);
 void model_free(struct model *m);
+
+/* Let the program do something else from now on, with the same number of pages. */
+void model_load(struct model *m, const struct model_load *load);
 
 /* Run windows until this time has passed. */
 void model_run(struct model *m, double seconds);
