@@ -262,6 +262,11 @@ static double window_time(const struct vm *vm)
 	return vm->stats.window_ns / 1e9;
 }
 
+static double busy_time(const struct vm *vm)
+{
+	return vm->track.flags & HMEM_LINK_TRACK_BUSY ? vm->stats.busy_ns / 1e9 : NAN;
+}
+
 static double scan_time(const struct vm *vm)
 {
 	return vm->stats.scan_ns / 1e9;
@@ -623,6 +628,9 @@ const struct metric metrics[] = {
 	{ "hmem_windows_incomplete_total", "Windows in which used pages may have been missed.",
 	  true, .vm = incomplete },
 	{ "hmem_windows_seconds_total", "Guest time of all windows.", true, .vm = window_time },
+	{ "hmem_processors_seconds_total",
+	  "Time that the guest's processors ran in the windows, if QEMU can tell.", true,
+	  .vm = busy_time },
 	{ "hmem_scans_seconds_total", "Processor time of the guest for the tracker's scans.", true,
 	  .vm = scan_time },
 	{ "hmem_scan_late", "1: a scan takes the guest's driver longer than a window.",

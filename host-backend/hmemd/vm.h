@@ -41,6 +41,7 @@ struct vm_stats {
 	uint64_t log_samples, log_faults;	/* the sampler's counts at the last reset */
 	uint64_t plans;			/* windows with something to move */
 	uint64_t window_ns, scan_ns;	/* guest time of ticks, and of the scans in them */
+	uint64_t busy_ns;		/* time that the processors ran in them */
 	uint64_t daemon_ns;		/* hmemd's processor time for the windows */
 };
 

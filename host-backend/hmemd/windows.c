@@ -15,11 +15,29 @@ static uint32_t max_in_lockstep(const struct vm *vm)
 	return (vm->num_batches - vm->num_under_way) * HMEM_LINK_MAX_HINTS;
 }
 
+/*
+ * The time, in ns, for which the VM's processors ran in the window: all of them, and all of the
+ * time, if the device does not tell.
+ */
+static uint64_t busy_ns(const struct vm *vm)
+{
+	uint64_t window_ns = vm->tick.window_ns, most;
+
+	/* Bound the device's numbers. */
+	if (window_ns > HMEM_LINK_MAX_WINDOW_NS)
+		window_ns = HMEM_LINK_MAX_WINDOW_NS;
+	most = window_ns * vm->hello.num_cpus;
+	if (!(vm->track.flags & HMEM_LINK_TRACK_BUSY) || vm->tick.busy_us > most / 1000)
+		return most;
+	return vm->tick.busy_us * UINT64_C(1000);
+}
+
 /* Process vm->tick. */
 static void begin_window(struct vm *vm)
 {
 	struct hmem_tick tick = {
 		.window_ns = vm->tick.window_ns,
+		.busy_ns = busy_ns(vm),
 		.scan_ns = vm->tick.scan_ns,
 		.written = vm->tick.dirty,
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
@@ -35,6 +53,7 @@ static void begin_window(struct vm *vm)
 	vm->stats.accessed += vm->tick.accessed;
 	vm->stats.incomplete += tick.incomplete;
 	vm->stats.window_ns += tick.window_ns;
+	vm->stats.busy_ns += tick.busy_ns;
 	vm->stats.scan_ns += tick.scan_ns;
 	hmem_placer_window(&vm->placer, &tick);
 	/* Counting takes time: switch the dirty log off before, if the next is a rest. */

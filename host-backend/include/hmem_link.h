@@ -84,10 +84,14 @@
  * ACCESSED: the daemon need not know which pages were written.  SIM and GPT then find no
  * written pages, and leave dirty bits alone: a page that is written again costs the guest
  * one page walk less, and GPT need not interrupt processors because of dirty bits.
+ *
+ * BUSY: TICK tells for how long the virtual processors ran.  Not offered where guest time
+ * counts instructions, because the time of a processor's thread is then no guest time.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
 #define HMEM_LINK_TRACK_ACCESSED	(1u << 2)
+#define HMEM_LINK_TRACK_BUSY		(1u << 3)
 
 /* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
 #define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)
@@ -259,7 +263,11 @@ struct hmem_link_tick {
 	uint64_t accessed;	/* pages found accessed; 0 if not tracked */
 	uint64_t scan_ns;	/* guest time that the scan took, at most the window; 0: no scan */
 	uint32_t flags;		/* HMEM_LINK_TICK_* */
-	uint32_t padding;
+	/*
+	 * BUSY: the time in us, summed over all virtual processors, for which they ran since
+	 * the last tick; at most UINT32_MAX.  Otherwise 0.
+	 */
+	uint32_t busy_us;
 };
 
 struct hmem_link_tick_done {

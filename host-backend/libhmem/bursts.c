@@ -76,6 +76,7 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	hmem_rates_init(&c->rates, policy->horizon);
 	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
 	c->num_cpus = num_cpus;
+	c->busy_cpus = num_cpus;
 	c->look_ns = c->min_ns;
 	c->parts = 1;
 	c->due_parts = 1;
@@ -320,10 +321,19 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->look_ns = clamp(ns, least, most);
 }
 
-/* The guest time that looks may take, of @ns. */
+/*
+ * The guest time that the last window has cost programs.  A scan takes time from them only if a
+ * program would have run instead: that is as likely as a processor is busy.
+ */
+static int64_t cost_ns(const struct hmem_bursts *c, uint64_t faults, uint64_t scan_ns)
+{
+	return faults * FAULT_NS + scan_ns * c->busy_cpus / c->num_cpus;
+}
+
+/* The guest time that looks may take, of the @ns for which processors were busy. */
 static int64_t pays(const struct hmem_bursts *c, uint64_t ns)
 {
-	return ns * c->num_cpus / (BUDGET << c->idle);
+	return ns / (BUDGET << c->idle);
 }
 
 /* Sets the parts of the next burst: as wide as the time that the burst takes pays for. */
@@ -333,7 +343,7 @@ static void set_parts(struct hmem_bursts *c)
 
 	c->due_parts = 1;
 	while (c->due_parts < HMEM_BURSTS_PARTS &&
-	       cost > c->due_parts * (double)c->look_ns * c->num_cpus / BUDGET)
+	       cost > c->due_parts * (double)c->look_ns * c->busy_cpus / BUDGET)
 		c->due_parts *= 2;
 }
 
@@ -389,20 +399,23 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 	uint64_t rest = longest(c, policy);
 	int64_t debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
 
-	if (pays(c, rest) > debt)
-		rest = debt * (BUDGET << c->idle) / c->num_cpus + 1;
+	/* If the guest stays as busy. */
+	if (pays(c, rest * c->busy_cpus) > debt)
+		rest = debt * (BUDGET << c->idle) / c->busy_cpus + 1;
 	return rest < c->min_ns ? c->min_ns : rest;
 }
 
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t scan_ns)
+			  uint64_t busy_ns, uint64_t scan_ns)
 {
 	const uint64_t length = c->look_ns;
 
 	if (scan_ns && (!c->scan_ns || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
-	account(c, p->faults * FAULT_NS + scan_ns, pays(c, window_ns));
+	if (window_ns)
+		c->busy_cpus = (double)busy_ns / window_ns;
+	account(c, cost_ns(c, p->faults, scan_ns), pays(c, busy_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);

@@ -12,8 +12,8 @@
  * lasts until the number of used pages is a third of the pages of tier 0.
  *
  * A look costs guest time: a bit that was cleared and is set again means a page walk, and some
- * trackers scan all page tables.  A hundredth of guest time pays for looks, so each rest is as
- * long as the burst before it requires.  After a burst that found nothing to move, the rest is
+ * trackers scan all page tables.  A hundredth of the time for which the guest's processors run
+ * pays for looks, so each rest is as long as the burst before it requires.  After a burst that found nothing to move, the rest is
  * twice as long.
  *
  * A burst observes as much of memory as the time that it takes pays for: all of memory if the
@@ -101,8 +101,9 @@ struct hmem_bursts {
 	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS];
 	/* The time, in ns, since the last of the policy's windows ended. */
 	uint64_t elapsed_ns;
-	/* The VM's processors: looks may take a part of the time of each. */
+	/* The VM's processors; and how many of them ran in the last window, on average. */
 	uint32_t num_cpus;
+	double busy_cpus;
 	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
 	double access_ns, move_ns;
 };
@@ -145,13 +146,13 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			struct hmem_heat *h);
 
 /*
- * hmem_pages_update() has applied the window, whose scan took @scan_ns.  Returns the length of
- * the next window, in ns of guest time: from the least that the device offers to the policy's
- * window.
+ * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns.  All
+ * processors together ran for @busy_ns of it.  Returns the length of the next window, in
+ * ns of guest time: from the least that the device offers to the policy's window.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t scan_ns);
+			  uint64_t busy_ns, uint64_t scan_ns);
 
 /* Returns the length of the next window, in ns of guest time, if it is part of a rest. */
 uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy);

@@ -141,7 +141,7 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);
 	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
-				   HMEM_LINK_TRACK_ACCESSED))
+				   HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
 	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||
@@ -289,9 +289,8 @@ int hmem_link_check_tick(const struct hmem_link_tick *tick,
 {
 	if (!tick->seq)
 		return hmem_fail(err, EPROTO, "TICK: seq is 0");
-	if (tick->flags & ~HMEM_LINK_TICK_INCOMPLETE || tick->padding)
-		return hmem_fail(err, EPROTO, "TICK: flags are %#" PRIx32
-				 ", padding %#" PRIx32, tick->flags, tick->padding);
+	if (tick->flags & ~HMEM_LINK_TICK_INCOMPLETE)
+		return hmem_fail(err, EPROTO, "TICK: flags are %#" PRIx32, tick->flags);
 	if (tick->scan_ns > tick->window_ns)
 		return hmem_fail(err, EPROTO, "TICK: a scan of %" PRIu64
 				 " ns in a window of %" PRIu64, tick->scan_ns,

@@ -171,7 +171,7 @@ static void end_window(struct hmem_placer *p)
 
 	if (p->looked && hmem_placer_by_rates(p)) {
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
-				      tick->scan_ns);
+				      tick->busy_ns, tick->scan_ns);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
 	} else if (p->looked) {
 		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);

@@ -31,6 +31,7 @@
 /* A window of guest time that has ended, and what may follow. */
 struct hmem_tick {
 	uint64_t window_ns;
+	uint64_t busy_ns;	/* for which processors were busy, summed over all of them */
 	uint64_t scan_ns;	/* part of the window that the tracker's scan took; 0: no scan */
 	uint64_t written;	/* pages found written */
 	bool incomplete;	/* pages that were not found may have been used, too */

@@ -9,7 +9,7 @@ from daemon import REASONS
 from env import KERNELS
 from guest import test
 from peer import (DRIVER_OK, F_ACCESS, F_COST, F_LOOK, F_ONLINE, F_WRITTEN, TICK_INCOMPLETE,
-                  TRACK_GPT, Peer)
+                  TRACK_BUSY, TRACK_GPT, Peer)
 from vm import VMError
 
 ALONE = "numa_balancing=disable"
@@ -131,6 +131,32 @@ def scans_cost_processor_time(rig):
     vm.run(f"touch {STOP}")
     # The first scan belongs to no window.
     assert counted / 2 < told <= counted <= worked
+
+
+def busy_part(peer, flags):
+    """The time that the processors run in ten windows, as a part of the windows."""
+    peer.track(WINDOW_MS, TRACK_GPT, flags)
+    busy = window = 0
+    for _ in range(10):
+        peer.window()
+        busy += peer.tick.busy_us * 1000
+        window += peer.tick.window_ns
+    peer.track(0, 0)
+    return busy / window
+
+
+@test(check=("6.12",))
+def processors_are_idle_or_busy(rig):
+    """The device tells hmemd for how long the guest's processors run, if hmemd asks for that."""
+    vm, peer = boot(rig, cpus=2)
+    idle = busy_part(peer, TRACK_BUSY)
+    program = vm.spawn("while :; do :; done")
+    busy = busy_part(peer, TRACK_BUSY)
+    print(f"processors run for {idle:.2f} of the time, and with a busy program for {busy:.2f}")
+    assert busy_part(peer, 0) == 0
+    program.kill()
+    # On a busy host, the program runs for a part of the time only.
+    assert 0 < 2 * idle < busy <= 2.1, (idle, busy)
 
 
 # The same numbers as in progs/pulse.c.

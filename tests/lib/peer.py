@@ -29,6 +29,7 @@ MAX_BATCHES = 8         # batches that migrate() keeps under way
 
 DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN, SCAN_LATE = 1, 2, 4, 8, 16
 TRACK_DIRTY, TRACK_SIM, TRACK_GPT = 1, 2, 4     # trackers
+TRACK_BUSY = 8                                  # a flag of TRACK
 F_ACCESS, F_WRITTEN, F_INCOMPLETE = 1 << 1, 1 << 3, 1 << 4  # features
 F_ONLINE, F_LOOK, F_COST = 1 << 5, 1 << 6, 1 << 9
 TICK_INCOMPLETE = 1
@@ -40,11 +41,11 @@ BATCH = struct.Struct("<QII")
 HINT = struct.Struct("<QBB6x")
 RESULT_BATCH = struct.Struct("<QIIQ")
 RESULT = struct.Struct("<QQBBB5x")
-TICK_MESSAGE = struct.Struct("<QQQQQQI4x")
+TICK_MESSAGE = struct.Struct("<QQQQQQII")
 MAP_BYTES_AT = 160      # in HELLO
 
 
-Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed scan_ns flags")
+Tick = collections.namedtuple("Tick", "seq vtime_ns window_ns dirty accessed scan_ns flags busy_us")
 
 
 class Batch:

@@ -412,6 +412,7 @@ static void decide(struct model *m)
 {
 	const struct hmem_tick tick = {
 		.window_ns = m->window.ns,
+		.busy_ns = m->busy_ns,
 		.scan_ns = scan_ns(m),
 		.written = m->written,
 		.tells_written = true,

@@ -47,6 +47,7 @@ bool peer_try_connect(struct peer *p, const char *path)
 		.map_fd = -1,
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
+		.busy_us = p->busy_us,
 		.min_window_ns = p->min_window_ns,
 		.uuid = p->uuid,
 		.boot = p->boot,
@@ -211,6 +212,7 @@ void peer_send_tick(struct peer *p, uint64_t seq)
 		.window_ns = 1000000000,
 		.dirty = 1,
 		.accessed = p->trackers & HMEM_LINK_TRACKER_SIM ? 2 : 0,
+		.busy_us = p->busy_us,
 	};
 
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));

@@ -24,6 +24,8 @@ struct peer {
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;
+	/* With HMEM_LINK_TRACK_BUSY: the processors' time in each window. */
+	uint32_t busy_us;
 	/* The shortest window; zero: that of the link. */
 	uint64_t min_window_ns;
 	/* First byte of the UUID; zero: no UUID. */

@@ -121,6 +121,7 @@ struct rules {
 	uint64_t maps[HMEM_LINK_MAPS], next, scan_ns;
 	struct hmem_heat heat;
 	bool scans;
+	double busy;	/* processors that run programs */
 };
 
 #define TIER0	4096u
@@ -135,6 +136,7 @@ static int setup(void **state)
 
 	hmem_policy_init(&r->policy);
 	r->policy.kind = HMEM_POLICY_AUTO;
+	r->busy = 1;
 	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
 	hmem_tracker_sim_init(&r->sim, r->maps, 8);
 	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
@@ -168,7 +170,7 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 		r->bursts.rates.used[100] = used;
 	}
 	r->pages.faults = faults;
-	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns,
+	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, ns * r->busy,
 				 r->scans && !rest ? r->scan_ns : 0);
 }
 
@@ -262,25 +264,50 @@ static void looks_outlast_scans(void **state)
 	assert_int_equal(r->bursts.look_ns, 80000000);
 }
 
-/* All that looking costs is at most a hundredth of guest time; half of that if no page moves. */
+/* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
+static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
+{
+	double busy = 0, cost = 0;
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		uint64_t faults = r->bursts.left ? 5000 : 10;
+		bool scan = r->scans && !hmem_bursts_rests(&r->bursts);
+
+		busy += r->next * r->busy;
+		/* More than a third of tier 0: looks become so short that rests must pay. */
+		window(r, r->scans ? 2000 : 1000, faults);
+		cost += faults * 200 + (scan ? r->scan_ns * scan_costs : 0);
+		if (hmem_bursts_may_plan(&r->bursts))
+			plan(r, !idle, 0);
+	}
+	return busy / cost;
+}
+
+/*
+ * All that looks cost is at most a hundredth of the time for which the processors run; half of
+ * that if no page moves.  A quarter of one processor, or four of them, can be busy.
+ */
 static void budget(void **state)
 {
 	struct rules *r = *state;
 
-	for (unsigned int idle = 0; idle < 2; idle++) {
-		uint64_t ns = 0, cost = 0;
-
-		for (unsigned int i = 0; i < 2000; i++) {
-			uint64_t faults = r->bursts.left ? 5000 : 10;
-
-			window(r, 1000, faults);
-			ns += r->next;
-			cost += faults * 200;
-			if (hmem_bursts_may_plan(&r->bursts))
-				plan(r, !idle, 0);
-		}
-		assert_in_range(ns / cost, idle ? 190 : 95, idle ? 210 : 105);
+	for (r->busy = 0.25; r->busy <= 4; r->busy *= 4) {
+		for (unsigned int idle = 0; idle < 2; idle++)
+			assert_in_range(busy_per_cost(r, idle, 0), idle ? 190 : 95,
+					idle ? 210 : 105);
 	}
+}
+
+/* A scan costs programs as much of its time as the processors are busy. */
+static void scans_of_idle_guests(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	r->scan_ns = 5000000;
+	r->bursts.num_cpus = 4;
+	for (r->busy = 0.25; r->busy <= 4; r->busy *= 4)
+		assert_in_range(busy_per_cost(r, false, r->busy / 4), 90, 110);
 }
 
 /* If a look at a part finds much to gain, a look at all memory follows at once. */
@@ -649,6 +676,7 @@ int main(void)
 		RULE(length_of_looks),
 		RULE(looks_outlast_scans),
 		RULE(budget),
+		RULE(scans_of_idle_guests),
 		RULE(gains_are_looked_for),
 		RULE(moves_come_first),
 		RULE(parts_follow_the_cost),

@@ -174,6 +174,30 @@ static void tells_access_rates(void **state)
 	check();
 }
 
+/* hmemd asks for how long the processors ran, if the device can tell. */
+static void tells_processor_time(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	peer_close(&f->web);
+	f->web.track_flags = HMEM_LINK_TRACK_BUSY;
+	f->web.busy_us = 250000;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	ctl(f, 0, "policy web set name=observe");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	assert_int_equal(((struct hmem_link_track *)msg.payload)->flags, HMEM_LINK_TRACK_BUSY);
+	peer_send_tick(&f->web, 1);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	expect("hmem_processors_seconds_total{vm=\"web\"} 0.25\n");
+	/* The VM's only processor cannot run for longer than the window. */
+	f->web.busy_us = UINT32_MAX;
+	peer_send_tick(&f->web, 2);
+	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);
+	expect("hmem_processors_seconds_total{vm=\"web\"} 1.25\n");
+	check();
+}
+
 /* A scrape sends the VM nothing. */
 static void costs_the_guest_nothing(void **state)
 {
@@ -509,6 +533,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(tells_what_happened, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_processor_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_per_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(serves_a_page, setup, teardown),

@@ -126,6 +126,7 @@ static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
 uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
+        (hmem_busy_available() ? HMEM_LINK_TRACK_BUSY : 0) |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
 
@@ -250,6 +251,20 @@ static uint64_t hmem_track_scan_cost(const HmemTrack *track, uint64_t now)
     return MIN(MAX(track->found.cost_ns, 1), now - track->scan_begin_ns);
 }
 
+/* The processors' time since the last call, in us. */
+static uint32_t hmem_track_busy(HmemTrack *track)
+{
+    uint64_t was = track->busy_ns;
+
+    if (!(track->flags & HMEM_LINK_TRACK_BUSY)) {
+        return 0;
+    }
+    track->busy_ns = hmem_busy_ns();
+    /* A processor that was unplugged takes its time along. */
+    return track->busy_ns < was ? 0 :
+        MIN((track->busy_ns - was) / SCALE_US, UINT32_MAX);
+}
+
 static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
 {
     struct hmem_link_tick tick = {
@@ -260,6 +275,7 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
         .accessed = track->found.accessed,
         .scan_ns = scan_ns,
         .flags = track->found.flags,
+        .busy_us = hmem_track_busy(track),
     };
 
     track->found = (HmemScanned) { };
@@ -294,6 +310,7 @@ static void hmem_track_begin_window(HmemTrack *track, uint64_t now)
 {
     track->state = HMEM_TRACK_WINDOW;
     track->tick_ns = now;
+    hmem_track_busy(track);
     hmem_track_arm(track);
 }
 
@@ -406,6 +423,7 @@ static void hmem_track_clear_state(HmemTrack *track, HmemTrackState state)
 static void hmem_track_begin(HmemTrack *track)
 {
     track->tick_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    hmem_track_busy(track);
     if (!hmem_track_has_driver(track)) {
         track->state = HMEM_TRACK_NO_DRIVER;
     } else if (track->tracker->clear || track->tracker->scan) {

@@ -85,6 +85,14 @@ typedef struct HmemTracker {
 
 extern const HmemTracker hmem_tracker_sim;
 
+/* Can the time of virtual processors be measured, in units of guest time? */
+bool hmem_busy_available(void);
+/*
+ * The time, in ns, for which the threads of all virtual processors have run.
+ * The caller holds the BQL.
+ */
+uint64_t hmem_busy_ns(void);
+
 /* The state of tracking.  HmemAnswer tells what the last tick waits for. */
 typedef enum HmemTrackState {
     /* Nothing is tracked. */
@@ -158,6 +166,8 @@ struct HmemTrack {
     /* Number and time of the last tick, counted from the start of tracking. */
     uint64_t seq;
     uint64_t tick_ns;
+    /* hmem_busy_ns() at that time. */
+    uint64_t busy_ns;
     /* Time at which the next tick is due. */
     uint64_t due_ns;
     /* The highest seq that hmemd may answer. */
