@@ -19,7 +19,7 @@ void doorman_notes(struct hmemd *d, uint64_t *counter, uid_t uid, const char *fm
 	va_start(ap, fmt);
 	vsnprintf(t->last, sizeof(t->last), fmt, ap);
 	va_end(ap);
-	if (!events_allow(&d->events, uid, TURNED_AWAY)) {
+	if (!events_allow(&d->events, LOG_WARN, uid, TURNED_AWAY)) {
 		t->quiet++;
 		return;
 	}

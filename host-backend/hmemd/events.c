@@ -70,9 +70,11 @@ void events_add(struct events *e, enum log_level level, const char *what, const 
 		loop_again(e->loop, &e->turn);
 }
 
-bool events_allow(struct events *e, uid_t uid, const char *name)
+bool events_allow(struct events *e, enum log_level level, uid_t uid, const char *name)
 {
-	return quota_take(&e->quota, loop_now(), uid, name, EVENTS_OF_VM, EVENTS_OF_USER);
+	unsigned int max = level <= LOG_WARN ? EVENTS_OF_USER : ORDINARY_OF_USER;
+
+	return quota_take(&e->quota, loop_now(), uid, name, EVENTS_OF_VM, max);
 }
 
 void events_tell(struct events *e, enum log_level level, const char *what, const char *vm,

@@ -20,6 +20,11 @@
  */
 #define EVENTS_OF_VM	20u
 #define EVENTS_OF_USER	(EVENTS_MAX / 4)
+/*
+ * As many of these are for events that are no problems.  When all VMs of a user connect again,
+ * because hmemd was restarted, there is still room to tell what goes wrong with them.
+ */
+#define ORDINARY_OF_USER	(EVENTS_OF_USER / 2)
 
 struct conn;
 
@@ -59,7 +64,7 @@ void events_tell(struct events *e, enum log_level level, const char *what, const
 		 const struct conn *by, const char *fmt, ...);
 
 /* May the peer @name of user @uid, such as a VM, cause an event now?  If so, the event counts. */
-bool events_allow(struct events *e, uid_t uid, const char *name);
+bool events_allow(struct events *e, enum log_level level, uid_t uid, const char *name);
 
 /* The event with this id; NULL: it is lost, or not there yet. */
 const struct event *events_find(const struct events *e, uint64_t id);

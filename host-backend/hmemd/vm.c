@@ -20,7 +20,7 @@ void vm_tell(struct vm *vm, enum log_level level, const char *what, const struct
 {
 	va_list ap;
 
-	if (!by && what && !events_allow(&vm->d->events, vm->conn.uid, vm->name))
+	if (!by && what && !events_allow(&vm->d->events, level, vm->conn.uid, vm->name))
 		what = NULL;
 	va_start(ap, fmt);
 	events_add(&vm->d->events, level, what, vm->name, by, fmt, ap);

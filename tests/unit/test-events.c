@@ -367,6 +367,26 @@ static void bounded_over_connections(void **state)
 	forget();
 }
 
+/* When all VMs of a user connect again, there is room to tell what goes wrong with one of them. */
+static void reconnects_leave_room(void **state)
+{
+	const struct hmem_link_header bad = { .type = 99 };
+	struct fixture *f = *state;
+	struct peer wrong = { 0 };
+	uint64_t began;
+
+	do {
+		began = minute();
+		connect_often(f, "many%u", 256);
+		peer_handshake(&wrong, f->d.vm_socket, "wrong");
+		peer_send_raw(&wrong, &bad, sizeof(bad));
+		peer_expect_drop(&wrong);
+		events(f, "");
+	} while (minute() != began);
+	find("dropped", "wrong", "");
+	forget();
+}
+
 /* Peers that are turned away have a quota, too. */
 static void bounded_turned_away(void **state)
 {
@@ -533,6 +553,7 @@ int main(void)
 		TEST(slow_follower),
 		TEST(bounded),
 		TEST(bounded_over_connections),
+		TEST(reconnects_leave_room),
 		cmocka_unit_test(bounded_turned_away),
 		TEST(history),
 		TEST(for_people),
