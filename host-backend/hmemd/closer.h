@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Closes file descriptors that came from other processes.  The last close of a file can
- * take long: for a FUSE file its server must answer, and a socket may linger.  So other
+ * Closes file descriptors that came from other processes, and those of large files that have no
+ * name any more.  The last close of a file can take long: for a FUSE file its server must answer, a
+ * socket may linger, and a disk has to free what the file has.  So other
  * processes do the closing.  They share hmemd's descriptors and nothing else, and may wait
  * forever, while hmemd continues and can exit.
  *

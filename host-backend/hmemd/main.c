@@ -213,6 +213,14 @@ static void on_signal(struct io *io, enum io_op op, int res)
 	next_signal(s);
 }
 
+/* While hmemd stops: has somebody asked again, so that it is to stop at once? */
+static bool is_asked_again(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM));
+}
+
 static int watch_signals(struct signals *s, struct hmemd *d)
 {
 	sigset_t set;
@@ -280,7 +288,7 @@ static void drop_all(struct hmemd *d, const struct signals *s)
 	while (!TAILQ_EMPTY(&d->clients))
 		conn_drop((struct conn *)TAILQ_FIRST(&d->clients), false,
 			  "hmemd stops");
-	saving_stop(d);
+	saving_stop(d, is_asked_again);
 	while (!TAILQ_EMPTY(&d->vms))
 		conn_drop(&TAILQ_FIRST(&d->vms)->conn, false, "hmemd stops");
 	while ((d->loop.num_conns || d->num_restoring || d->saving.io.pending ||
@@ -300,7 +308,7 @@ static void open_learned_dir(struct hmemd *d)
 
 	if (!path)
 		return;
-	if (learned_dir_open(&d->learned_dir, path, &err) < 0)
+	if (learned_dir_open(&d->learned_dir, path, &d->closer, &err) < 0)
 		log_msg(LOG_WARN, "what is learned is not saved: state-directory %s", err.msg);
 	else if (saving_start(d) < 0)
 		learned_dir_close(&d->learned_dir);

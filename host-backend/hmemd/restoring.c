@@ -57,16 +57,22 @@ static void release(struct restoring *r)
 	old_table_free(&r->d->discards, &table);
 	loop_remove(&r->d->loop, &r->io);
 	r->d->num_restoring--;
-	close(r->fd);
+	if (r->fd >= 0)
+		close(r->fd);
 	free(r->entries);
 	free(r);
 }
 
-/* The VM goes on, with the state or without. */
+/*
+ * The VM goes on, with the state or without.  From now on pages can move, and the file is out of
+ * date.  Before, it is not: if hmemd or the VM goes while the file is read, the next one reads it.
+ */
 static void go_on(struct restoring *r)
 {
 	struct vm *vm = r->vm;
 
+	learned_dir_remove(&r->d->learned_dir, r->name, r->fd);
+	r->fd = -1;
 	vm->restoring = NULL;
 	release(r);
 	heat_queries_restart(&vm->heat_queries, vm_vtime(vm));
@@ -81,7 +87,7 @@ static void ignore(const struct vm *vm, int error, const char *why)
 
 static void fail(struct restoring *r, int error, const char *why)
 {
-	char text[300];
+	char text[400];
 
 	snprintf(text, sizeof(text), "%s is %s", r->name, why);
 	ignore(r->vm, error, text);
@@ -187,14 +193,6 @@ static void wait_for_file(struct vm *vm)
 	work_remove(&vm->pass_work);
 }
 
-/* The largest size that a file of the VM can have. */
-static uint64_t max_size(const struct vm *vm)
-{
-	uint64_t parts = vm->placer.pages.num_slots / HMEM_LEARNED_SLOTS + 1;
-
-	return sizeof(struct hmem_learned_head) + parts * HMEM_LEARNED_MAX_PART;
-}
-
 void restoring_begin(struct vm *vm)
 {
 	struct restoring *r;
@@ -205,7 +203,8 @@ void restoring_begin(struct vm *vm)
 	/* Sending can have dropped the VM. */
 	if (vm->conn.closing || !saving_name(vm, name))
 		return;
-	fd = learned_dir_take(&vm->d->learned_dir, name, max_size(vm), &err);
+	fd = learned_dir_find(&vm->d->learned_dir, name,
+			      hmem_learned_max(vm->placer.pages.num_slots), &err);
 	if (fd < 0 && fd != -ENOENT)
 		ignore(vm, fd, err.msg);
 	if (fd < 0)

@@ -10,15 +10,17 @@
 #include "pass.h"
 #include "saving.h"
 
-/* A QEMU that has not connected again for so long, in seconds, has ended: it tries each second. */
+/* From one sweep to the next, in seconds.  A QEMU that is gone for so long has ended. */
 #define GONE_S		600u
+
+#define URGENT		"a second signal asked hmemd to stop at once"
 
 bool saving_name(const struct vm *vm, learned_name name)
 {
 	if (!learned_dir_exists(&vm->d->learned_dir) || !vm_has_uuid(vm) || !vm->state.boot ||
 	    !(vm->state.flags & HMEM_LINK_DRIVER_OK) || !vm->placer.tracker)
 		return false;
-	learned_dir_name(vm->hello.uuid, vm->hello.device, name);
+	learned_dir_name(vm->hello.uuid, vm->hello.device, vm->state.boot, name);
 	return true;
 }
 
@@ -28,6 +30,34 @@ static void make_head(const struct vm *vm, bool exact, struct hmem_learned_head 
 
 	memcpy(owner.uuid, vm->hello.uuid, sizeof(owner.uuid));
 	hmem_learned_head(&vm->placer, &owner, vm_vtime(vm), exact, head);
+}
+
+/* Is it the name of the file of a VM that is connected?  Until STATE, its boot is not known. */
+static bool is_connected(void *user, const char *name)
+{
+	struct hmemd *d = user;
+	const struct vm *vm;
+	learned_name theirs;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		learned_dir_name(vm->hello.uuid, vm->hello.device, vm->state.boot, theirs);
+		if (vm->have_hello && !strncmp(name, theirs, strlen(theirs)))
+			return true;
+	}
+	return false;
+}
+
+/* Returns a descriptor of a new file for the VM; or an error. */
+static int create(const struct vm *vm, const char *name, struct hmem_err *err)
+{
+	/* A file needs no more than the table and a head, so there is room for all VMs twice. */
+	uint64_t max = 2 * (vm->d->config.max_tables +
+			    vm->d->config.max_vms * sizeof(struct hmem_learned_head));
+	int ret = learned_dir_make_room(&vm->d->learned_dir,
+					hmem_learned_max(vm->placer.pages.num_slots), max,
+					is_connected, vm->d, err);
+
+	return ret < 0 ? ret : learned_dir_create(&vm->d->learned_dir, name, err);
 }
 
 static void failed(const struct vm *vm, const char *why)
@@ -40,8 +70,6 @@ static void failed(const struct vm *vm, const char *why)
 
 static void end(struct saving *s)
 {
-	if (s->fd >= 0)
-		close(s->fd);
 	s->fd = -1;
 	s->vm = NULL;
 	s->is_busy = false;
@@ -49,11 +77,9 @@ static void end(struct saving *s)
 	s->part = NULL;
 }
 
-static void give_up(struct saving *s, const char *why)
+static void give_up(struct saving *s)
 {
-	if (s->vm)
-		failed(s->vm, why);
-	learned_dir_abandon(&s->d->learned_dir, s->name);
+	learned_dir_abandon(&s->d->learned_dir, s->name, s->fd);
 	end(s);
 }
 
@@ -85,7 +111,7 @@ static void next_part(struct turn *turn)
 		write_rest(s);
 		return;
 	}
-	if (learned_dir_commit(&s->d->learned_dir, s->name, &err) < 0)
+	if (learned_dir_commit(&s->d->learned_dir, s->name, s->fd, &err) < 0)
 		failed(s->vm, err.msg);
 	else
 		log_msg(LOG_DEBUG, "vm '%s': what was learned is saved", s->vm->name);
@@ -98,7 +124,9 @@ static void on_written(struct io *io, enum io_op op, int res)
 
 	(void)op;
 	if (!s->vm || res <= 0) {
-		give_up(s, res < 0 ? strerror(-res) : "nothing can be written");
+		if (s->vm)
+			failed(s->vm, res < 0 ? strerror(-res) : "nothing can be written");
+		give_up(s);
 		return;
 	}
 	s->at += res;
@@ -114,7 +142,7 @@ static void begin(struct saving *s, struct vm *vm)
 	struct hmem_err err = { "no memory" };
 
 	s->part = malloc(HMEM_LEARNED_MAX_PART);
-	s->fd = s->part ? learned_dir_create(&s->d->learned_dir, s->name, &err) : -ENOMEM;
+	s->fd = s->part ? create(vm, s->name, &err) : -ENOMEM;
 	if (s->fd < 0) {
 		failed(vm, err.msg);
 		end(s);
@@ -126,21 +154,6 @@ static void begin(struct saving *s, struct vm *vm)
 	s->len = sizeof(struct hmem_learned_head);
 	s->at = s->slot = s->offset = 0;
 	write_rest(s);
-}
-
-/* Is it the name of the file of a VM that is connected?  Then the file is not old. */
-static bool is_connected(void *user, const char *name)
-{
-	struct hmemd *d = user;
-	const struct vm *vm;
-	learned_name theirs;
-
-	TAILQ_FOREACH(vm, &d->vms, link) {
-		learned_dir_name(vm->hello.uuid, vm->hello.device, theirs);
-		if (vm->have_hello && !strncmp(name, theirs, strlen(theirs)))
-			return true;
-	}
-	return false;
 }
 
 int saving_start(struct hmemd *d)
@@ -166,7 +179,7 @@ void saving_second(struct hmemd *d)
 	if (!learned_dir_exists(&d->learned_dir))
 		return;
 	if (now >= s->swept_ms + GONE_S * SECOND_MS) {
-		learned_dir_sweep(&d->learned_dir, GONE_S, is_connected, d);
+		learned_dir_sweep(&d->learned_dir, is_connected, d);
 		s->swept_ms = now;
 	}
 	if (s->is_busy || !ms)
@@ -195,7 +208,7 @@ void saving_forget(struct vm *vm)
 	loop_forget(&s->turn);
 	/* Otherwise on_written() does this. */
 	if (!s->io.pending)
-		give_up(s, NULL);
+		give_up(s);
 }
 
 /* --- when hmemd stops --- */
@@ -221,7 +234,7 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int write_state(const struct vm *vm, int fd, char *part)
+static int write_state(const struct vm *vm, int fd, char *part, bool (*urgent)(void))
 {
 	const struct hmem_pages *pages = &vm->placer.pages;
 	struct hmem_learned_head head;
@@ -230,33 +243,33 @@ static int write_state(const struct vm *vm, int fd, char *part)
 	make_head(vm, !is_counting(vm), &head);
 	ret = write_all(fd, (const char *)&head, sizeof(head));
 	for (uint64_t slot = 0; !ret && slot < pages->num_slots; slot += HMEM_LEARNED_SLOTS)
-		ret = write_all(fd, part, hmem_learned_part(pages, slot, part));
+		ret = urgent() ? -EINTR :
+		      write_all(fd, part, hmem_learned_part(pages, slot, part));
 	return ret;
 }
 
-static void save_now(struct vm *vm, const char *name, char *part)
+static void save_now(struct vm *vm, const char *name, char *part, bool (*urgent)(void))
 {
 	const struct learned_dir *dir = &vm->d->learned_dir;
 	struct hmem_err err;
-	int fd = learned_dir_create(dir, name, &err), ret;
+	int fd = create(vm, name, &err), ret;
 
 	if (fd < 0) {
 		failed(vm, err.msg);
 		return;
 	}
-	ret = write_state(vm, fd, part);
-	close(fd);
+	ret = write_state(vm, fd, part, urgent);
 	if (ret < 0) {
-		learned_dir_abandon(dir, name);
-		failed(vm, strerror(-ret));
-	} else if (learned_dir_commit(dir, name, &err) < 0) {
+		learned_dir_abandon(dir, name, fd);
+		failed(vm, ret == -EINTR ? URGENT : strerror(-ret));
+	} else if (learned_dir_commit(dir, name, fd, &err) < 0) {
 		failed(vm, err.msg);
 	} else {
 		log_msg(LOG_INFO, "vm '%s': what was learned is saved", vm->name);
 	}
 }
 
-void saving_stop(struct hmemd *d)
+void saving_stop(struct hmemd *d, bool (*urgent)(void))
 {
 	char *part = malloc(HMEM_LEARNED_MAX_PART);
 	learned_name name;
@@ -269,12 +282,14 @@ void saving_stop(struct hmemd *d)
 		if (!vm_ready(vm) || vm->restoring || vm->placer.resizing ||
 		    !saving_name(vm, name))
 			continue;
-		if (!part)
+		if (urgent())
+			failed(vm, URGENT);
+		else if (!part)
 			failed(vm, "no memory");
 		else if (is_counting(vm) && !hmem_placer_by_rates(&vm->placer))
 			failed(vm, "hmemd was counting a window's accesses");
 		else
-			save_now(vm, name, part);
+			save_now(vm, name, part, urgent);
 	}
 	free(part);
 }

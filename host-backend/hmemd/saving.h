@@ -42,10 +42,10 @@ void saving_second(struct hmemd *d);
 void saving_forget(struct vm *vm);
 
 /*
- * hmemd stops: saves the state of all VMs at once, and waits for the disk.  No message of a VM may
- * be handled afterwards.
+ * hmemd stops: saves the state of all VMs, and waits for the disk.  No message of a VM may be
+ * handled afterwards.  Ends early, without the state of the VMs that are left, when @urgent() returns true.
  */
-void saving_stop(struct hmemd *d);
+void saving_stop(struct hmemd *d, bool (*urgent)(void));
 
 /* When saving.io is not pending any more. */
 void saving_end(struct hmemd *d);

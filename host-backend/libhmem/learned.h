@@ -65,6 +65,14 @@ struct hmem_learned_entry {
 #define HMEM_LEARNED_MAX_PART	(sizeof(struct hmem_learned_part) + \
 				 HMEM_LEARNED_SLOTS / 64 * sizeof(struct hmem_learned_entry))
 
+/* The largest size of the state of a page table. */
+static inline uint64_t hmem_learned_max(uint64_t num_slots)
+{
+	return sizeof(struct hmem_learned_head) +
+	       (num_slots / HMEM_LEARNED_SLOTS + 1) * sizeof(struct hmem_learned_part) +
+	       (num_slots / 64 + 1) * sizeof(struct hmem_learned_entry);
+}
+
 /* --- saving --- */
 
 /*

@@ -17,7 +17,7 @@
 #include "fixture.h"
 #include "learned_dir.h"
 
-#define FILE_NAME	"07000000-0000-0000-0000-000000000000-hmem0.learned"
+#define FILE_NAME	"07000000-0000-0000-0000-000000000000-hmem0-00000005.learned"
 
 struct restart {
 	struct fixture *f;
@@ -106,12 +106,17 @@ static void learn(struct restart *r)
 		assert_int_equal(window(r, false), 0);
 }
 
+static void expect_end(struct restart *r)
+{
+	assert_int_equal(process_wait(r->f->d.pid), 0);
+	peer_close(&r->f->web);
+}
+
 /* Stops hmemd in order. */
 static void stop(struct restart *r)
 {
 	kill(r->f->d.pid, SIGTERM);
-	assert_int_equal(process_wait(r->f->d.pid), 0);
-	peer_close(&r->f->web);
+	expect_end(r);
 }
 
 static void restart(struct restart *r)
@@ -208,7 +213,10 @@ static void reload_keeps_the_directory(void **state)
 	end(r);
 }
 
-/* A guest that was started anew, another VM, or one without UUID has nothing to restore. */
+/*
+ * A guest that was started anew, another VM, or one without UUID has nothing to restore.  Whoever
+ * claims the UUID, but does not know the number of the boot, does no harm: the VM finds its file.
+ */
 static void another_boot_learns_anew(void **state)
 {
 	static const struct { uint32_t boot; uint8_t uuid; } others[] = {
@@ -218,7 +226,10 @@ static void another_boot_learns_anew(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		struct restart *r = start("hmmv", NULL);
+		char other[160];
 
+		snprintf(other, sizeof(other), "%s/%02x%.*s%08x.learned", r->dir, others[i].uuid,
+			 (int)strlen(FILE_NAME) - 2 - 16, FILE_NAME + 2, others[i].boot);
 		connect_web(r, 5);
 		learn(r);
 		stop(r);
@@ -231,17 +242,65 @@ static void another_boot_learns_anew(void **state)
 		peer_handshake(&r->f->web, r->f->d.vm_socket, "web");
 		r->f->seq = 0;
 		assert_knows(r, false);
-		if (others[i].boot == 6)
-			assert_log(r, "from before the guest was started anew");
-		peer_close(&r->f->web);
-		kill(r->f->d.pid, SIGTERM);
-		assert_int_equal(process_wait(r->f->d.pid), 0);
+		stop(r);
+		unlink(other);
 		restart(r);
-		unlink(r->file);
-		*strstr(r->file, "07000000") = '\0';
-		strcat(r->file, "08000000-0000-0000-0000-000000000000-hmem0.learned");
+		connect_web(r, 5);
+		assert_knows(r, true);
 		end(r);
 	}
+}
+
+/* A VM that goes before its file is read finds the file when it comes back. */
+static void the_file_stays_until_it_is_read(void **state)
+{
+	struct restart *r = start("hmmv", NULL);
+
+	(void)state;
+	connect_web(r, 5);
+	learn(r);
+	stop(r);
+	for (unsigned int i = 0; i < 10; i++) {
+		assert_return_code(truncate(r->f->d.log, 0), errno);
+		restart(r);
+		kill(r->f->d.pid, SIGSTOP);
+		peer_connect(&r->f->web, r->f->d.vm_socket);
+		peer_introduce(&r->f->web, "web");
+		peer_close(&r->f->web);
+		kill(r->f->d.pid, SIGCONT);
+		while (!log_has(r, "disconnected"))
+			usleep(1000);
+		assert_false(log_has(r, "goes on with what was learned"));
+		stop(r);
+	}
+	restart(r);
+	connect_web(r, 5);
+	assert_knows(r, true);
+	end(r);
+}
+
+/* A second signal while hmemd stops: hmemd saves no more, and ends. */
+static void a_second_signal_is_urgent(void **state)
+{
+	struct restart *r;
+
+	(void)state;
+	/* It does not wait until the kernel needs the memory of connections no more. */
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	r = start("hmmv", NULL);
+	connect_web(r, 5);
+	learn(r);
+	/* Two signals of one kind that wait are one. */
+	kill(r->f->d.pid, SIGSTOP);
+	kill(r->f->d.pid, SIGINT);
+	kill(r->f->d.pid, SIGTERM);
+	kill(r->f->d.pid, SIGCONT);
+	expect_end(r);
+	assert_log(r, "is not saved: a second signal asked hmemd to stop at once");
+	assert_int_not_equal(access(r->file, F_OK), 0);
+	unsetenv("ASAN_OPTIONS");
+	restart(r);
+	end(r);
 }
 
 /* Without a directory, everything is as if there were no such thing. */
@@ -525,33 +584,129 @@ static bool keeps(void *user, const char *name)
 	return !strncmp(name, "kept", 4);
 }
 
-/* Old files of VMs that have gone are removed; nothing else is. */
+static void dir_open(struct learned_dir *dir, char *top)
+{
+	static struct closer closer = { .pipe = -1 };
+
+	assert_non_null(mkdtemp(top));
+	assert_int_equal(learned_dir_open(dir, top, &closer, NULL), 0);
+}
+
+static void dir_close(struct learned_dir *dir)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s", dir->path);
+	learned_dir_close(dir);
+	assert_return_code(rmdir(path), errno);
+}
+
+/* Makes a file with @bytes that was written at @seconds of the clock. */
+static void make_file(const struct learned_dir *dir, const char *name, off_t bytes, time_t seconds)
+{
+	const struct timespec times[2] = { { .tv_sec = seconds }, { .tv_sec = seconds } };
+	int fd = openat(dir->fd, name, O_CREAT | O_WRONLY, 0600);
+
+	assert_return_code(ftruncate(fd, bytes), errno);
+	close(fd);
+	assert_return_code(utimensat(dir->fd, name, times, 0), errno);
+}
+
+static bool dir_has(const struct learned_dir *dir, const char *name)
+{
+	return !faccessat(dir->fd, name, F_OK, 0);
+}
+
+/* The second sweep removes files of VMs that have gone, whatever the time; and nothing else. */
 static void sweep(void **state)
 {
-	static const struct { const char *name; bool old, goes; } files[] = {
-		{ "gone.learned", true, true }, { "gone.learned.new", true, true },
-		{ "kept.learned", true, false }, { "young.learned", false, false },
-		{ "other", true, false }, { ".learned", true, false },
+	static const struct { const char *name; bool goes; } files[] = {
+		{ "gone.learned", true }, { "gone.learned.new", true }, { "kept.learned", false },
+		{ "other", false }, { ".learned", false },
 	};
-	const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	/* Long ago; and when the clock was wrong. */
+	static const time_t times[] = { 1000, INT32_MAX };
 	char top[] = "/tmp/hmem-state-XXXXXX";
 	struct learned_dir dir;
 
 	(void)state;
-	assert_non_null(mkdtemp(top));
-	assert_int_equal(learned_dir_open(&dir, top, NULL), 0);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		close(openat(dir.fd, files[i].name, O_CREAT | O_WRONLY, 0600));
-		if (files[i].old)
-			assert_return_code(utimensat(dir.fd, files[i].name, old, 0), errno);
+	dir_open(&dir, top);
+	for (size_t k = 0; k < 2; k++) {
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+			make_file(&dir, files[i].name, 0, times[k]);
+		learned_dir_sweep(&dir, keeps, NULL);
+		/* Since then, the VM was there again. */
+		make_file(&dir, "back.learned", 0, times[k]);
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+			assert_true(dir_has(&dir, files[i].name));
+		learned_dir_sweep(&dir, keeps, NULL);
+		assert_true(dir_has(&dir, "back.learned"));
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+			assert_int_equal(dir_has(&dir, files[i].name), !files[i].goes);
+			unlinkat(dir.fd, files[i].name, 0);
+		}
+		unlinkat(dir.fd, "back.learned", 0);
 	}
-	learned_dir_sweep(&dir, 600, keeps, NULL);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		assert_int_equal(faccessat(dir.fd, files[i].name, F_OK, 0) != 0, files[i].goes);
-		unlinkat(dir.fd, files[i].name, 0);
+	dir_close(&dir);
+}
+
+/* All files together have their bound: the oldest ones go, but none of a VM that is connected. */
+static void room(void **state)
+{
+	char top[] = "/tmp/hmem-state-XXXXXX";
+	struct hmem_err err;
+	struct learned_dir dir;
+
+	(void)state;
+	dir_open(&dir, top);
+	make_file(&dir, "kept.learned", 100, 1000);
+	make_file(&dir, "old.learned", 100, 2000);
+	make_file(&dir, "older.learned", 100, 1500);
+	make_file(&dir, "young.learned", 100, 3000);
+	make_file(&dir, "other", 10000, 1);
+	assert_int_equal(learned_dir_make_room(&dir, 50, 450, keeps, NULL, &err), 0);
+	assert_true(dir_has(&dir, "older.learned"));
+	assert_int_equal(learned_dir_make_room(&dir, 150, 450, keeps, NULL, &err), 0);
+	assert_false(dir_has(&dir, "older.learned"));
+	assert_true(dir_has(&dir, "old.learned"));
+	assert_int_equal(learned_dir_make_room(&dir, 350, 450, keeps, NULL, &err), 0);
+	assert_false(dir_has(&dir, "young.learned"));
+	assert_int_equal(learned_dir_make_room(&dir, 351, 450, keeps, NULL, &err), -ENOSPC);
+	assert_true(dir_has(&dir, "kept.learned"));
+	assert_true(dir_has(&dir, "other"));
+	unlinkat(dir.fd, "kept.learned", 0);
+	unlinkat(dir.fd, "other", 0);
+	dir_close(&dir);
+}
+
+/* A VM whose guest starts again and again does not fill the disk. */
+static void boots_do_not_fill_the_disk(void **state)
+{
+	/* Room for two tables of 64 MiB, and so for about four files. */
+	const char *const tables = "--max-tables=240K";
+	struct restart *r = start("hmmv", tables);
+	char command[128], names[4096];
+	unsigned int files = 0;
+	FILE *list;
+
+	(void)state;
+	r->args[3] = "--max-vms=2";
+	for (uint32_t boot = 1; boot <= 12; boot++) {
+		connect_web(r, boot);
+		window(r, true);
+		stop(r);
+		restart(r);
 	}
-	learned_dir_close(&dir);
-	assert_return_code(rmdir(top), errno);
+	assert_false(log_has(r, "is not saved"));
+	snprintf(command, sizeof(command), "ls %s", r->dir);
+	list = popen(command, "r");
+	while (fgets(names, sizeof(names), list))
+		files++;
+	pclose(list);
+	assert_in_range(files, 1, 6);
+	snprintf(command, sizeof(command), "rm -f %s/*.learned", r->dir);
+	assert_int_equal(system(command), 0);
+	end(r);
 }
 
 /* A device can have any name, but a file's name has only harmless characters. */
@@ -561,8 +716,12 @@ static void names(void **state)
 	learned_name name;
 
 	(void)state;
-	learned_dir_name(uuid, "../../etc/x y", name);
-	assert_string_equal(name, "ab000000-0000-0000-0000-0000000000cd-.._.._etc_x_y.learned");
+	learned_dir_name(uuid, "../../etc/x y", 0x12ab, name);
+	assert_string_equal(name,
+			    "ab000000-0000-0000-0000-0000000000cd-.._.._etc_x_y-000012ab.learned");
+	/* A connected VM keeps its files, whatever the boot, but not those of a longer name. */
+	learned_dir_name(uuid, "x", 0, name);
+	assert_string_equal(name, "ab000000-0000-0000-0000-0000000000cd-x-");
 }
 
 int main(void)
@@ -582,6 +741,10 @@ int main(void)
 		cmocka_unit_test(all_vms_are_saved),
 		cmocka_unit_test(goes_meanwhile),
 		cmocka_unit_test(sweep),
+		cmocka_unit_test(room),
+		cmocka_unit_test(boots_do_not_fill_the_disk),
+		cmocka_unit_test(the_file_stays_until_it_is_read),
+		cmocka_unit_test(a_second_signal_is_urgent),
 		cmocka_unit_test(names),
 	};
 

@@ -35,7 +35,7 @@ $(OUT)/preload-faults.so: $(UNIT_DIR)/preload-faults.c $(UNIT_DIR)/preload-fault
 $(OUT)/test-faults: | $(OUT)/preload-faults.so
 
 $(OUT)/obj/unit/test-restart.o: CPPFLAGS += -Ihmemd
-$(OUT)/test-restart: $(OUT)/obj/hmemd/learned_dir.o
+$(OUT)/test-restart: $(addprefix $(OUT)/obj/hmemd/,closer.o learned_dir.o)
 
 $(OUT)/obj/unit/test-quota.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-quota: $(OUT)/obj/hmemd/quota.o
