@@ -40,7 +40,7 @@ def jobs(kernels):
            build("host-sanitize", "SANITIZE=1", *(f"@/{u}" for u in unit)),
            600, ("build/host-sanitize",), {})
     for u in unit:
-        if u == "test-faults":
+        if u in ("test-faults", "test-scale"):
             continue
         yield (f"unit/{u.removeprefix('test-')}", [sanitized / u], 300,
                ("build/unit",),
@@ -48,11 +48,13 @@ def jobs(kernels):
                 "HMEMCTL": str(sanitized / "hmemctl"),
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
-    # The test of faults also runs a plain hmemd, to measure and to limit its memory.
-    yield ("unit/faults", [sanitized / "test-faults"], 300, ("build/unit", "build/host"),
-           {"HMEMD": str(sanitized / "hmemd"),
-            "HMEMD_PLAIN": str(env.CACHE / "build" / "host" / "hmemd"),
-            "HMEMCTL": str(sanitized / "hmemctl")})
+    # These also run a plain hmemd, to measure or to limit its memory.
+    for u in ("faults", "scale"):
+        yield (f"unit/{u}", [sanitized / f"test-{u}"], 300, ("build/unit", "build/host"),
+               {"HMEMD": str(sanitized / "hmemd"),
+                "HMEMD_PLAIN": str(env.CACHE / "build" / "host" / "hmemd"),
+                "HMEMCTL": str(sanitized / "hmemctl"),
+                "CMOCKA_MESSAGE_OUTPUT": "TAP"})
     # The same without io_uring, of tests whose subject is the loop and what uses the loop.
     for u in ("events", "hmemd", "hostile", "loop", "metrics", "restart"):
         yield (f"unit/{u}-epoll", [sanitized / f"test-{u}"], 300,

@@ -311,7 +311,8 @@ static void restart_hmemd(struct world *w)
 	daemon_restart(&w->f->d, w->args);
 	first_figures(w);
 	restored = lines_with(w, "goes on with what was learned before");
-	if (restored != saved)
+	/* What was saved in an interval can be of use to VMs whose state found no room now. */
+	if (restored < saved)
 		fail_msg("%u VMs go on with what was learned, but that of %u was saved",
 			 restored, saved);
 }
