@@ -40,6 +40,7 @@ help:
 	@echo 'make check-kernels        each test in a guest on all of its kernels'
 	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
 	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
+	@echo 'make check-matrix         each supported kernel with each supported QEMU'
 	@echo 'make check-all            all of these'
 	@echo 'make fuzz                 fuzz the device and hmemd: RUNS=10000 executions each;'
 	@echo '                          TESTS="hmemd..." for some, FUZZ_QEMU=10.0|10.2'
@@ -93,6 +94,10 @@ check-kvm: packages
 check-debug-kernel: packages
 	@tests/run --debug-kernel $(TESTS)
 
+check-matrix: packages
+	@tests/matrix
+
+# check-kernels has all that check-matrix has.
 check-all: check check-kernels check-kvm check-debug-kernel
 
 fuzz: packages
@@ -135,5 +140,5 @@ clean:
 	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build $(HMEM_CACHE)/deb/*/qemu*
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-all fuzz soak demo bench bench-pool install deb check-deb \
+	check-debug-kernel check-matrix check-all fuzz soak demo bench bench-pool install deb check-deb \
 	deb-qemu check-deb-qemu clean

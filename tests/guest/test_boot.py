@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest finds its tiers and its driver, as an unmodified system does."""
 
-import env
 from env import KERNELS
 from guest import test
-from work import Work, moved
 
 
 def sees_two_nodes(vm):
@@ -57,19 +55,3 @@ def unloads_and_reloads(rig):
                         "the driver to go")
         vm.run("modprobe virtio_hmem")
         rig.daemon.wait_ready()
-
-
-@test(kernels=("6.12",), qemus=env.QEMUS)
-def newer_qemus(rig):
-    """A guest boots, is tracked and moves pages with each other supported QEMU."""
-    for base in env.QEMUS[1:]:
-        vm = rig.boot(qemu=base, append="numa_balancing=disable")
-        version = vm.qmp("query-version")["qemu"]
-        assert f"{version['major']}.{version['minor']}" == base, version
-        work = Work(rig, vm)
-        rig.daemon.policy(vm.name, name="observe", window=100)
-        rig.daemon.wait(lambda: vm.qom("stats")["accessed-pages"] > 1000,
-                        "what was accessed to be seen")
-        work.wait_jobs()
-        assert moved(vm) > 4096
-        work.finish()
