@@ -50,7 +50,7 @@
 #define CHANGE		4
 /* The debt of bursts ahead may be this many times the cost of one. */
 #define AHEAD		4
-/* When bursts find no page to move, rests become up to 2^MAX_IDLE times as long. */
+/* When bursts lead to no move, rests become up to 2^MAX_IDLE times as long. */
 #define MAX_IDLE	1u
 /*
  * Cache lines per access.  A look tells that a page was used, not if one of its lines was
@@ -431,12 +431,11 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 
 void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
 {
-	if (plan->num_promote)
-		c->idle = 0;
-	else if (c->looked && c->idle < MAX_IDLE)
-		c->idle++;
 	if (!c->looked)
 		return;
+	if (!c->moved && c->idle < MAX_IDLE)
+		c->idle++;
+	c->moved = false;
 	/* Expect to gain as much from each other part. */
 	c->urgent = c->parts > 1 && may_be_ahead(c) &&
 		    plan->gain_ns * (c->parts - 1) > (double)BUDGET * c->spent_ns * c->parts;

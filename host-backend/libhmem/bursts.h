@@ -13,8 +13,8 @@
  *
  * A look costs guest time: a bit that was cleared and is set again means a page walk, and some
  * trackers scan all page tables.  A hundredth of the time for which the guest's processors run
- * pays for looks, so each rest is as long as the burst before it requires.  After a burst that found nothing to move, the rest is
- * twice as long.
+ * pays for looks, so each rest is as long as the burst before it requires.  If no page moves between two bursts, the rest
+ * is twice as long.
  *
  * A burst observes as much of memory as the time that it takes pays for: all of memory if the
  * pages in use are few or are used rarely, and otherwise a part, a sixteenth at the least.  If
@@ -81,9 +81,11 @@ struct hmem_bursts {
 	bool stale;
 	/* Guest time that this burst has cost, in ns. */
 	uint64_t spent_ns;
-	/* Bursts so far; and the last ones in a row that found nothing to move. */
+	/* Bursts so far; and the last ones in a row that led to no move. */
 	uint64_t bursts;
 	uint32_t idle;
+	/* A page has moved since the last burst. */
+	bool moved;
 	/* The length of the next look, and the least length that the device offers; ns. */
 	uint64_t look_ns, min_ns;
 	/* Does the tracker clear bits late, see above? */
@@ -186,6 +188,16 @@ static inline void hmem_bursts_limit(const struct hmem_bursts *c,
 
 /* Tells the plan after a window: if moves save much, the next burst comes at once. */
 void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan);
+
+/*
+ * A page has moved to a faster tier, as planned.  A plan alone is not enough: the guest can refuse
+ * all of its moves.
+ */
+static inline void hmem_bursts_moved(struct hmem_bursts *c)
+{
+	c->moved = true;
+	c->idle = 0;
+}
 
 /* For the log: describes the last window, and what the plan after it saves, in one line. */
 void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *p,

@@ -342,6 +342,8 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 		sum->demoted += frames;
 	if (!a->hint)
 		return;
+	if (to >= 0 && from > to)
+		hmem_bursts_moved(&p->bursts);
 	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->record.heat, to == 0, p->messages);
 	if (from == 0 && to > 0)
 		p->spare += frames;

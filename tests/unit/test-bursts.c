@@ -181,6 +181,8 @@ static void window(struct rules *r, uint64_t used, uint64_t faults)
 
 static void plan(struct rules *r, uint32_t moves, double gain_ns)
 {
+	if (moves)
+		hmem_bursts_moved(&r->bursts);
 	hmem_bursts_planned(&r->bursts, &(struct hmem_plan) {
 		.num_promote = moves, .gain_ns = gain_ns,
 	});
@@ -269,6 +271,11 @@ static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
 {
 	double busy = 0, cost = 0;
 
+	/* The burst before can have led to moves. */
+	until_burst(r);
+	while (r->bursts.left)
+		window(r, 1000, 0);
+	plan(r, !idle, 0);
 	for (unsigned int i = 0; i < 2000; i++) {
 		uint64_t faults = r->bursts.left ? 5000 : 10;
 		bool scan = r->scans && !hmem_bursts_rests(&r->bursts);
@@ -651,7 +658,7 @@ static void worth_is_what_accesses_say(void **state)
 			double share = hmem_worth_between(&worth, page, UINT64_MAX) /
 				       (m.placer.bursts.access_ns * ops);
 
-			if (page >= DATA / 16 && fabs(share - left) > 0.08)
+			if (page >= DATA / 16 && fabs(share - left) > 0.1)
 				fail_msg("load %u: pages from %u are worth %.3f, not %.3f", i,
 					 page, share, left);
 		}
