@@ -9,11 +9,11 @@ void client_reply(struct client *client, json *o, bool final)
 {
 	const char *text;
 
-	json_object_object_add(o, "version", json_object_new_int(1));
+	json_put_u64(o, "version", 1);
 	if (final)
 		json_put_bool(o, "final", true);
-	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-	if (text) {
+	text = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
+	if (json_is_complete() && text) {
 		conn_send(&client->conn, text, strlen(text));
 		conn_send(&client->conn, "\n", 1);
 	} else {
@@ -24,7 +24,7 @@ void client_reply(struct client *client, json *o, bool final)
 
 void client_fail(struct client *client, const char *code, const char *fmt, ...)
 {
-	json *o = json_object_new_object(), *e = json_object_new_object();
+	json *o = json_new_object(), *e = json_new_object();
 	char msg[512];
 	va_list ap;
 
@@ -33,7 +33,7 @@ void client_fail(struct client *client, const char *code, const char *fmt, ...)
 	va_end(ap);
 	json_put_str(e, "code", code);
 	json_put_str(e, "message", msg);
-	json_object_object_add(o, "error", e);
+	json_add(o, "error", e);
 	client_reply(client, o, true);
 }
 

@@ -2,9 +2,62 @@
 #include "jsonio.h"
 #include "utf8.h"
 
+/* There was no memory for something since json_is_complete() was asked last. */
+static bool lacked;
+
+bool json_is_complete(void)
+{
+	bool complete = !lacked;
+
+	lacked = false;
+	return complete;
+}
+
+static json *made(json *v)
+{
+	lacked |= !v;
+	return v;
+}
+
+json *json_new_object(void)
+{
+	return made(json_object_new_object());
+}
+
+json *json_new_array(void)
+{
+	return made(json_object_new_array());
+}
+
+json *json_new_u64(uint64_t v)
+{
+	return made(json_object_new_uint64(v));
+}
+
+json *json_new_double(double v)
+{
+	return made(json_object_new_double(v));
+}
+
+void json_add(json *o, const char *key, json *v)
+{
+	if (o && !json_object_object_add(o, key, v))
+		return;
+	lacked = true;
+	json_object_put(v);
+}
+
+void json_append(json *a, json *v)
+{
+	if (a && !json_object_array_add(a, v))
+		return;
+	lacked = true;
+	json_object_put(v);
+}
+
 void json_put_u64(json *o, const char *key, uint64_t v)
 {
-	json_object_object_add(o, key, json_object_new_uint64(v));
+	json_add(o, key, json_new_u64(v));
 }
 
 void json_put_str(json *o, const char *key, const char *v)
@@ -13,17 +66,17 @@ void json_put_str(json *o, const char *key, const char *v)
 
 	if (v)
 		hmem_utf8(v, text, sizeof(text));
-	json_object_object_add(o, key, v && *v ? json_object_new_string(text) : NULL);
+	json_add(o, key, v && *v ? made(json_object_new_string(text)) : NULL);
 }
 
 void json_put_bool(json *o, const char *key, bool v)
 {
-	json_object_object_add(o, key, json_object_new_boolean(v));
+	json_add(o, key, made(json_object_new_boolean(v)));
 }
 
 void json_put_rate(json *o, const char *key, double v, bool known)
 {
-	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+	json_add(o, key, known ? json_new_double(v) : NULL);
 }
 
 json *json_get(json *req, const char *key, enum json_type type)

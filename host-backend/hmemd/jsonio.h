@@ -10,6 +10,20 @@
 
 typedef struct json_object json;
 
+/*
+ * These make an answer.  Without memory, they leave something out, and json_is_complete() returns
+ * false: whoever has made the answer asks once, and does not send it.  json-c would abort hmemd.
+ */
+bool json_is_complete(void);
+
+json *json_new_object(void);
+json *json_new_array(void);
+json *json_new_u64(uint64_t v);
+json *json_new_double(double v);
+/* @o and @a own @v from now on; NULL becomes null. */
+void json_add(json *o, const char *key, json *v);
+void json_append(json *a, json *v);
+
 void json_put_u64(json *o, const char *key, uint64_t v);
 /* NULL and "" become null.  Replaces bytes that are not UTF-8, since names may have any. */
 void json_put_str(json *o, const char *key, const char *v);

@@ -11,7 +11,7 @@
 
 static json *event_json(const struct event *e)
 {
-	json *o = json_object_new_object(), *by = NULL;
+	json *o = json_new_object(), *by = NULL;
 	char time[32];
 
 	json_put_u64(o, "id", e->id);
@@ -21,11 +21,11 @@ static json *event_json(const struct event *e)
 	json_put_str(o, "vm", e->vm);
 	json_put_str(o, "text", e->text);
 	if (e->pid) {
-		by = json_object_new_object();
+		by = json_new_object();
 		json_put_u64(by, "pid", e->pid);
 		json_put_u64(by, "uid", e->uid);
 	}
-	json_object_object_add(o, "by", by);
+	json_add(o, "by", by);
 	return o;
 }
 
@@ -35,8 +35,8 @@ static void send_event(struct client *client, const struct event *e)
 
 	if (client->event_vm[0] && strcmp(client->event_vm, e->vm))
 		return;
-	o = json_object_new_object();
-	json_object_object_add(o, "event", event_json(e));
+	o = json_new_object();
+	json_add(o, "event", event_json(e));
 	client_reply(client, o, false);
 }
 
@@ -46,7 +46,7 @@ static void feed(struct client *client)
 	const struct events *e = &client->d->events;
 
 	if (client->next_event < events_first(e)) {
-		json *o = json_object_new_object();
+		json *o = json_new_object();
 
 		json_put_u64(o, "lost", events_first(e) - client->next_event);
 		client->next_event = events_first(e);
@@ -99,7 +99,7 @@ void verb_events(struct client *client, json *req)
 		return;
 	}
 	feed(client);
-	o = json_object_new_object();
+	o = json_new_object();
 	json_put_u64(o, "last", e->last);
 	client_reply(client, o, true);
 }
@@ -122,7 +122,7 @@ static json *entry_json(const struct history_entry *h)
 	static const char *const whys[] = {
 		[HISTORY_PLAN] = "plan", [HISTORY_JOB] = "job", [HISTORY_ROOM] = "room",
 	};
-	json *o = json_object_new_object(), *reasons = json_object_new_object();
+	json *o = json_new_object(), *reasons = json_new_object();
 	uint64_t stayed = 0;
 	char time[32];
 
@@ -140,11 +140,11 @@ static json *entry_json(const struct history_entry *h)
 	json_put_u64(o, "promoted", h->promoted);
 	json_put_u64(o, "demoted", h->demoted);
 	json_put_u64(o, "stayed", stayed);
-	json_object_object_add(o, "reasons", reasons);
-	json_object_object_add(o, "planned_promotions", h->why != HISTORY_PLAN ? NULL :
-			       json_object_new_uint64(h->promotions));
-	json_object_object_add(o, "planned_demotions", h->why != HISTORY_PLAN ? NULL :
-			       json_object_new_uint64(h->demotions));
+	json_add(o, "reasons", reasons);
+	json_add(o, "planned_promotions", h->why != HISTORY_PLAN ? NULL :
+		 json_new_u64(h->promotions));
+	json_add(o, "planned_demotions", h->why != HISTORY_PLAN ? NULL :
+		 json_new_u64(h->demotions));
 	json_put_rate(o, "gain_ns", h->gain_ns, h->gain_ns > 0);
 	return o;
 }
@@ -157,11 +157,11 @@ void verb_history(struct client *client, json *req)
 
 	if (!vm)
 		return;
-	o = json_object_new_object();
-	all = json_object_new_array();
+	o = json_new_object();
+	all = json_new_array();
 	for (unsigned int i = 0; (h = history_get(&vm->history, i)); i++)
-		json_object_array_add(all, entry_json(h));
+		json_append(all, entry_json(h));
 	json_put_str(o, "vm", vm->name);
-	json_object_object_add(o, "history", all);
+	json_add(o, "history", all);
 	client_reply(client, o, true);
 }

@@ -9,7 +9,7 @@
 
 static json *rate_json(const struct hmem_known_rate *r)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_rate(o, "per_s", r->rate, true);
 	json_put_rate(o, "factor", r->factor, true);
@@ -18,12 +18,12 @@ static json *rate_json(const struct hmem_known_rate *r)
 
 static void put_rate(json *o, const char *key, const struct hmem_known_rate *r)
 {
-	json_object_object_add(o, key, r->factor ? rate_json(r) : NULL);
+	json_add(o, key, r->factor ? rate_json(r) : NULL);
 }
 
 static json *tier_json(const struct hmem_explained_tier *t, uint32_t tier)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_u64(o, "tier", tier);
 	json_put_u64(o, "pages", t->pages);
@@ -36,7 +36,7 @@ static json *tier_json(const struct hmem_explained_tier *t, uint32_t tier)
 
 static json *page_json(const struct hmem_explained_page *p, uint64_t gfn)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_u64(o, "gfn", gfn);
 	json_put_u64(o, "tier", p->tier);
@@ -49,7 +49,7 @@ static json *page_json(const struct hmem_explained_page *p, uint64_t gfn)
 
 static json *measured_json(const struct hmem_explanation *e, uint32_t num_tiers)
 {
-	json *o = json_object_new_object(), *tiers = json_object_new_array();
+	json *o = json_new_object(), *tiers = json_new_array();
 
 	json_put_u64(o, "bursts", e->bursts);
 	json_put_u64(o, "looks", e->looks);
@@ -65,8 +65,8 @@ static json *measured_json(const struct hmem_explanation *e, uint32_t num_tiers)
 	json_put_u64(o, "demote", e->demote);
 	json_put_rate(o, "saves_ns", e->gain_ns, true);
 	for (uint32_t i = 0; i < num_tiers; i++)
-		json_object_array_add(tiers, tier_json(&e->tiers[i], i));
-	json_object_object_add(o, "tiers", tiers);
+		json_append(tiers, tier_json(&e->tiers[i], i));
+	json_add(o, "tiers", tiers);
 	return o;
 }
 
@@ -91,18 +91,18 @@ void verb_explain(struct client *client, json *req)
 		return;
 	}
 	hmem_explain(&vm->placer, &e);
-	o = json_object_new_object();
-	explain = json_object_new_object();
+	o = json_new_object();
+	explain = json_new_object();
 	json_put_str(explain, "vm", vm->name);
 	json_put_str(explain, "policy", hmem_policy_name(vm->placer.policy.kind));
 	json_put_str(explain, "tracker", tracking_name(vm));
 	json_put_str(explain, "activity", vm_activity(vm));
-	json_object_object_add(explain, "measured", e.known ?
-			       measured_json(&e, vm->hello.num_tiers) : NULL);
-	json_object_object_add(explain, "page", names_page &&
-			       hmem_explain_page(&vm->placer, gfn, &page) ?
-			       page_json(&page, gfn) : NULL);
-	json_object_object_add(explain, "trading", trader_json(vm));
-	json_object_object_add(o, "explain", explain);
+	json_add(explain, "measured", e.known ?
+		 measured_json(&e, vm->hello.num_tiers) : NULL);
+	json_add(explain, "page", names_page &&
+		 hmem_explain_page(&vm->placer, gfn, &page) ?
+		 page_json(&page, gfn) : NULL);
+	json_add(explain, "trading", trader_json(vm));
+	json_add(o, "explain", explain);
 	client_reply(client, o, true);
 }

@@ -25,7 +25,7 @@ static json *heat_tier_json(const struct query *q, uint32_t tier)
 {
 	const struct hmem_link_tier *t = &q->vm->hello.tiers[tier];
 	uint64_t pages = 0, sum = 0;
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 	uint16_t max = 0;
 
 	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
@@ -58,20 +58,20 @@ static void query_done(struct heat_query *heat)
 	struct query *q = (struct query *)heat;
 	struct client *client = q->client;
 	const struct vm *vm = q->vm;
-	json *o = json_object_new_object(), *tiers = json_object_new_array();
-	json *bins = json_object_new_array();
+	json *o = json_new_object(), *tiers = json_new_array();
+	json *bins = json_new_array();
 
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		json_object_array_add(tiers, heat_tier_json(q, i));
+		json_append(tiers, heat_tier_json(q, i));
 	for (uint32_t i = 0; i < q->heat.bins.num; i++) {
 		const struct hmem_heat_bin *b = &q->heat.bins.bins[i];
-		json *bin = json_object_new_object();
+		json *bin = json_new_object();
 
 		json_put_u64(bin, "gfn", b->gfn);
 		json_put_u64(bin, "last", b->last);
 		json_put_u64(bin, "tier", b->tier);
 		put_heat(bin, b->pages, b->sum, b->max);
-		json_object_array_add(bins, bin);
+		json_append(bins, bin);
 	}
 	json_put_str(o, "vm", vm->name);
 	json_put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
@@ -82,8 +82,8 @@ static void query_done(struct heat_query *heat)
 	json_put_u64(o, "vtime_ns", heat->vtime_ns);
 	json_put_u64(o, "heat_max", HMEM_HEAT_MAX);
 	json_put_u64(o, "pages_per_bin", q->heat.bins.per);
-	json_object_object_add(o, "tiers", tiers);
-	json_object_object_add(o, "bins", bins);
+	json_add(o, "tiers", tiers);
+	json_add(o, "bins", bins);
 	verb_heat_end(client);
 	/* The answer can drop the client if it does not read. */
 	client_reply(client, o, true);

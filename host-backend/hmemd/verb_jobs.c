@@ -70,7 +70,7 @@ static struct span *read_spans(json *ranges, size_t *num, struct hmem_err *err)
 
 static json *job_json(const struct job *job)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_str(o, "vm", job->vm->name);
 	json_put_u64(o, "job", job->id);
@@ -113,15 +113,15 @@ void verb_jobs(struct client *client, json *req)
 		if (!only)
 			return;
 	}
-	jobs = json_object_new_array();
+	jobs = json_new_array();
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		if (only && vm != only)
 			continue;
 		TAILQ_FOREACH(job, &vm->jobs, link)
-			json_object_array_add(jobs, job_entry_json(job));
+			json_append(jobs, job_entry_json(job));
 	}
-	o = json_object_new_object();
-	json_object_object_add(o, "jobs", jobs);
+	o = json_new_object();
+	json_add(o, "jobs", jobs);
 	client_reply(client, o, true);
 }
 
@@ -157,8 +157,8 @@ void verb_cancel(struct client *client, json *req)
 	}
 	job_cancel(job);
 	vm_tell(job->vm, LOG_INFO, "cancel", &client->conn, "job %" PRIu64 " is cancelled", job->id);
-	o = json_object_new_object();
-	json_object_object_add(o, "cancel", job_entry_json(job));
+	o = json_new_object();
+	json_add(o, "cancel", job_entry_json(job));
 	client_reply(client, o, true);
 	/* A job with nothing under way is finished now. */
 	batches_feed_soon(job->vm);
@@ -166,17 +166,17 @@ void verb_cancel(struct client *client, json *req)
 
 static void dry_run(struct client *client, struct job *job)
 {
-	json *o = json_object_new_object(), *m = job_json(job);
-	json *tiers = json_object_new_array();
+	json *o = json_new_object(), *m = job_json(job);
+	json *tiers = json_new_array();
 	uint64_t from[HMEM_LINK_MAX_TIERS], hints = job_count(job, from);
 	const struct vm *vm = job->vm;
 
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
-		json_object_array_add(tiers, json_object_new_uint64(from[i]));
+		json_append(tiers, json_new_u64(from[i]));
 	json_put_u64(m, "hints", hints);
-	json_object_object_add(m, "from_tiers", tiers);
+	json_add(m, "from_tiers", tiers);
 	json_put_bool(m, "dry_run", true);
-	json_object_object_add(o, "migrate", m);
+	json_add(o, "migrate", m);
 	client_reply(client, o, true);
 }
 
@@ -195,41 +195,41 @@ static void job_progress(struct job *job)
 	if (loop_now() < job->reported + PROGRESS_MS || job_is_full(job))
 		return;
 	job->reported = loop_now();
-	o = json_object_new_object();
-	p = json_object_new_object();
+	o = json_new_object();
+	p = json_new_object();
 	json_put_u64(p, "job", job->id);
 	json_put_u64(p, "pages", job->total);
 	json_put_u64(p, "done", job->done);
-	json_object_object_add(o, "progress", p);
+	json_add(o, "progress", p);
 	client_reply(job->waiter, o, false);
 }
 
 static void job_results(struct job *job, const struct virtio_hmem_result_batch *batch)
 {
-	json *o = json_object_new_object(), *a = json_object_new_array();
+	json *o = json_new_object(), *a = json_new_array();
 
 	for (uint32_t i = 0; i < le32toh(batch->num_results); i++) {
 		const struct virtio_hmem_result *res = &batch->results[i];
-		json *r = json_object_new_object();
+		json *r = json_new_object();
 
 		json_put_u64(r, "gfn", le64toh(res->gfn));
 		json_put_u64(r, "new_gfn", le64toh(res->new_gfn));
 		json_put_u64(r, "order", res->order);
 		json_put_str(r, "reason", hmem_reason_name(res->reason));
-		json_object_array_add(a, r);
+		json_append(a, r);
 	}
-	json_object_object_add(o, "results", a);
+	json_add(o, "results", a);
 	client_reply(job->waiter, o, false);
 }
 
 static void job_done(struct job *job)
 {
-	json *o = json_object_new_object(), *m = job_json(job);
+	json *o = json_new_object(), *m = job_json(job);
 
-	json_object_object_add(m, "reasons", reasons_json(job->reasons));
+	json_add(m, "reasons", reasons_json(job->reasons));
 	json_put_str(m, "failed", job->failed);
 	json_put_bool(m, "cancelled", job->cancelled);
-	json_object_object_add(o, "migrate", m);
+	json_add(o, "migrate", m);
 	client_reply(job->waiter, o, true);
 }
 
@@ -310,9 +310,9 @@ void verb_migrate(struct client *client, json *req)
 		/* Send the job's number, so that the user can cancel it. */
 		job->ops->progress(job);
 	} else {
-		json *o = json_object_new_object();
+		json *o = json_new_object();
 
-		json_object_object_add(o, "migrate", job_json(job));
+		json_add(o, "migrate", job_json(job));
 		client_reply(client, o, true);
 	}
 	batches_feed(vm);

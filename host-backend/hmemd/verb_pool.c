@@ -13,7 +13,7 @@ static void put_frames(json *o, const char *key, uint64_t frames)
 static json *member_json(const struct vm *vm)
 {
 	const struct hmem_pool_member *m = &vm->pooled.member;
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 	bool in = vm->pooled.is_member;
 
 	json_put_str(o, "vm", vm->name);
@@ -73,17 +73,17 @@ void verb_pool(struct client *client, json *req)
 
 	if (pairs && !set(client, req, pairs))
 		return;
-	o = json_object_new_object();
-	pool = json_object_new_object();
-	vms = json_object_new_array();
+	o = json_new_object();
+	pool = json_new_object();
+	vms = json_new_array();
 	json_put_bool(pool, "acts", client->d->config.pool);
 	put_frames(pool, "bytes", p->pool.config.capacity[0]);
 	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		if (vm_ready(vm))
-			json_object_array_add(vms, member_json(vm));
+			json_append(vms, member_json(vm));
 	}
-	json_object_object_add(pool, "vms", vms);
-	json_object_object_add(o, "pool", pool);
+	json_add(pool, "vms", vms);
+	json_add(o, "pool", pool);
 	client_reply(client, o, true);
 }

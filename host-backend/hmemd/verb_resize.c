@@ -66,12 +66,12 @@ void verb_resize(struct client *client, json *req)
 		vm->sizes.tiers[tier].requested = bytes;
 		vm_send(vm, HMEM_LINK_RESIZE, &resize, sizeof(resize));
 	}
-	o = json_object_new_object();
+	o = json_new_object();
 	r = vm_size_json(vm, tier);
 	json_put_str(r, "vm", vm->name);
 	json_put_u64(r, "tier", tier);
 	json_put_u64(r, "bytes", bytes);
 	json_put_bool(r, "dry_run", json_get_flag(req, "dry_run"));
-	json_object_object_add(o, "resize", r);
+	json_add(o, "resize", r);
 	client_reply(client, o, true);
 }

@@ -12,17 +12,17 @@ static void put_frames(json *o, const char *key, uint64_t frames)
 /* Bytes of tier 0 and of tier 1. */
 static void put_sizes(json *o, const char *key, const uint64_t frames[HMEM_TRADED_TIERS])
 {
-	json *sizes = json_object_new_array();
+	json *sizes = json_new_array();
 
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
-		json_object_array_add(sizes, json_object_new_uint64(frames[i] <<
-								    VIRTIO_HMEM_GFN_SHIFT));
-	json_object_object_add(o, key, sizes);
+		json_append(sizes, json_new_u64(frames[i] <<
+						VIRTIO_HMEM_GFN_SHIFT));
+	json_add(o, key, sizes);
 }
 
 static json *offer_json(const struct hmem_trade_offer *offer)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_u64(o, "from_tier", offer->from);
 	json_put_u64(o, "to_tier", offer->to);
@@ -38,7 +38,7 @@ json *trader_json(const struct vm *vm)
 	const struct hmem_trader *trader = &t->trader;
 	const struct hmem_trade_window *w = &t->window;
 	bool begun = t->begun, looked = begun && w->ns;
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_str(o, "vm", vm->name);
 	json_put_bool(o, "trades", t->wanted);
@@ -52,15 +52,15 @@ json *trader_json(const struct vm *vm)
 		put_frames(o, "missing_bytes", w->missing);
 		put_frames(o, "unused_bytes", w->unused);
 	}
-	json_object_object_add(o, "best", begun && trader->best.given ?
-			       offer_json(&trader->best) : NULL);
+	json_add(o, "best", begun && trader->best.given ?
+		 offer_json(&trader->best) : NULL);
 	return o;
 }
 
 static json *entry_json(const struct hmem_ledger_entry *e)
 {
 	bool measured = e->state == HMEM_TRADE_KEPT || e->state == HMEM_TRADE_UNDONE;
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 	uint64_t after[HMEM_TRADED_TIERS];
 
 	memcpy(after, e->before, sizeof(after));
@@ -89,23 +89,23 @@ static json *entry_json(const struct hmem_ledger_entry *e)
 static json *ledger_json(struct hmem_ledger *l, const char *vm)
 {
 	uint64_t id = l->last > HMEM_LEDGER_ENTRIES ? l->last - HMEM_LEDGER_ENTRIES : 0;
-	json *all = json_object_new_array();
+	json *all = json_new_array();
 
 	while (++id <= l->last) {
 		const struct hmem_ledger_entry *e = hmem_ledger_find(l, id);
 
 		if (e && (!vm || !strcmp(vm, e->vm)))
-			json_object_array_add(all, entry_json(e));
+			json_append(all, entry_json(e));
 	}
 	return all;
 }
 
 static json *prices_json(const double *prices)
 {
-	json *o = json_object_new_array();
+	json *o = json_new_array();
 
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
-		json_object_array_add(o, json_object_new_double(prices[i]));
+		json_append(o, json_new_double(prices[i]));
 	return o;
 }
 
@@ -119,15 +119,15 @@ void verb_trades(struct client *client, json *req)
 	if (!client_vm_name(client, req, &name))
 		return;
 	/* The ledger also has VMs that have gone. */
-	o = json_object_new_object();
-	vms = json_object_new_array();
+	o = json_new_object();
+	vms = json_new_array();
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (vm_ready(vm) && (!name || !strcmp(name, vm->name)))
-			json_object_array_add(vms, trader_json(vm));
+			json_append(vms, trader_json(vm));
 	}
-	json_object_object_add(o, "prices", d->config.prices[HMEM_NVM] > 0 ?
-			       prices_json(d->config.prices) : NULL);
-	json_object_object_add(o, "vms", vms);
-	json_object_object_add(o, "trades", ledger_json(&d->trading.ledger, name));
+	json_add(o, "prices", d->config.prices[HMEM_NVM] > 0 ?
+		 prices_json(d->config.prices) : NULL);
+	json_add(o, "vms", vms);
+	json_add(o, "trades", ledger_json(&d->trading.ledger, name));
 	client_reply(client, o, true);
 }

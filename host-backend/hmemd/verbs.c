@@ -22,7 +22,7 @@
 
 static void do_info(struct client *client, json *req)
 {
-	json *o = json_object_new_object(), *h = json_object_new_object();
+	json *o = json_new_object(), *h = json_new_object();
 	struct hmemd *d = client->d;
 
 	(void)req;
@@ -46,7 +46,7 @@ static void do_info(struct client *client, json *req)
 	json_put_u64(h, "max_tables_bytes", d->config.max_tables);
 	json_put_u64(h, "log_lines_lost", log_lost());
 	json_put_u64(h, "turns", d->loop.num_turns);
-	json_object_object_add(o, "hmemd", h);
+	json_add(o, "hmemd", h);
 	client_reply(client, o, true);
 }
 
@@ -61,18 +61,18 @@ static void do_vms(struct client *client, json *req,
 		vm = client_find_vm(client, req);
 		if (!vm)
 			return;
-		vms = json_object_new_array();
-		json_object_array_add(vms, json_of(vm));
+		vms = json_new_array();
+		json_append(vms, json_of(vm));
 	} else {
-		vms = json_object_new_array();
+		vms = json_new_array();
 		TAILQ_FOREACH(vm, &client->d->vms, link) {
 			if (vm_ready(vm))
-				json_object_array_add(vms, json_of(vm));
+				json_append(vms, json_of(vm));
 		}
 	}
-	o = json_object_new_object();
+	o = json_new_object();
 	json_put_u64(o, "time_ms", loop_now());
-	json_object_object_add(o, "vms", vms);
+	json_add(o, "vms", vms);
 	client_reply(client, o, true);
 }
 
@@ -172,7 +172,7 @@ static void do_reload(struct client *client, json *req)
 		client_fail(client, "usage", "the configuration stays as it was: %s", err.msg);
 		return;
 	}
-	client_reply(client, json_object_new_object(), true);
+	client_reply(client, json_new_object(), true);
 }
 
 static const struct {

@@ -56,7 +56,7 @@ static const char *driver_name(const struct vm *vm)
 
 json *vm_json(const struct vm *vm)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 	char uuid[37];
 	json_put_str(o, "name", vm->name);
 	json_put_str(o, "device", vm->hello.device);
@@ -73,8 +73,8 @@ json *vm_json(const struct vm *vm)
 	json_put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
 	json_put_u64(o, "batches", vm->num_under_way);
 	json_put_u64(o, "max_batches", vm->num_batches);
-	json_object_object_add(o, "oldest_batch_s", vm->num_under_way ?
-			       json_object_new_uint64(batches_oldest_ms(vm) / 1000) : NULL);
+	json_add(o, "oldest_batch_s", vm->num_under_way ?
+		 json_new_u64(batches_oldest_ms(vm) / 1000) : NULL);
 	json_put_bool(o, "late", batches_are_late(vm));
 	json_put_u64(o, "jobs", vm->num_jobs);
 	json_put_str(o, "activity", vm_activity(vm));
@@ -90,7 +90,7 @@ static json *online_json(const struct vm *vm, unsigned int tier)
 	if (!(vm->state.features >> VIRTIO_HMEM_F_ONLINE & 1))
 		return NULL;
 	/* Bound the guest's number. */
-	return json_object_new_uint64(online < bytes ? online : bytes);
+	return json_new_u64(online < bytes ? online : bytes);
 }
 
 json *vm_size_json(const struct vm *vm, unsigned int tier)
@@ -98,14 +98,14 @@ json *vm_size_json(const struct vm *vm, unsigned int tier)
 	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
 	bool told = vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_u64(o, "requested_bytes", s->requested);
 	json_put_u64(o, "actual_bytes", s->actual);
 	json_put_u64(o, "pending_bytes", s->actual > s->requested ?
 		     s->actual - s->requested : s->requested - s->actual);
-	json_object_object_add(o, "free_bytes", told && s->free ?
-			       json_object_new_uint64(s->free) : NULL);
+	json_add(o, "free_bytes", told && s->free ?
+		 json_new_u64(s->free) : NULL);
 	json_put_str(o, "why", s->actual == s->requested ? NULL :
 		     told ? hmem_why_name(s->why) : "no-driver");
 	json_put_u64(o, "min_bytes", t->min);
@@ -122,7 +122,7 @@ static json *paging_json(const struct vm *vm)
 
 	if (!(vm->state.features >> VIRTIO_HMEM_F_PAGING & 1))
 		return NULL;
-	o = json_object_new_object();
+	o = json_new_object();
 	json_put_u64(o, "swapped_in", p->swapped_in);
 	json_put_u64(o, "refaulted", p->refaulted);
 	json_put_u64(o, "swapped", p->swapped);
@@ -138,7 +138,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 					      VM_HOT_BUCKET, HMEM_BUCKETS };
 	static const char *const names[] = { "cold", "warm", "hot" };
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	json_put_u64(o, "tier", tier);
 	json_put_u64(o, "pxm", t->pxm);
@@ -146,19 +146,19 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	json_put_u64(o, "start_bytes", t->size);
 	json_put_u64(o, "bytes", vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	json_put_u64(o, "pages", vm->placer.pages.frames[tier]);
-	json_object_object_add(o, "online_bytes", online_json(vm, tier));
-	json_object_object_add(o, "size", vm_size_json(vm, tier));
-	json_object_object_add(o, "used", vm->placer.pages.windows ?
-			       json_object_new_uint64(hmem_pages_present(&vm->placer.pages, tier) -
-						      vm->placer.pages.hist[tier][0]) :
-			       NULL);
+	json_add(o, "online_bytes", online_json(vm, tier));
+	json_add(o, "size", vm_size_json(vm, tier));
+	json_add(o, "used", vm->placer.pages.windows ?
+		 json_new_u64(hmem_pages_present(&vm->placer.pages, tier) -
+			      vm->placer.pages.hist[tier][0]) :
+		 NULL);
 	for (unsigned int i = 0; i < 3; i++) {
 		uint64_t sum = 0;
 
 		for (unsigned int b = bands[i]; b < bands[i + 1]; b++)
 			sum += vm->placer.pages.hist[tier][b];
-		json_object_object_add(o, names[i], vm->placer.pages.windows ?
-				       json_object_new_uint64(sum) : NULL);
+		json_add(o, names[i], vm->placer.pages.windows ?
+			 json_new_u64(sum) : NULL);
 	}
 	json_put_u64(o, "read_latency_ns", t->read_latency);
 	json_put_u64(o, "write_latency_ns", t->write_latency);
@@ -189,7 +189,7 @@ static json *dirty_log_json(const struct vm *vm)
 
 	if (!hmem_placer_is_sampled(&vm->placer))
 		return NULL;
-	o = json_object_new_object();
+	o = json_new_object();
 	json_put_bool(o, "on", !s->rests);
 	json_put_u64(o, "sample_us", s->sample_ns / 1000);
 	json_put_u64(o, "faults_per_s", s->per_second);
@@ -199,12 +199,12 @@ static json *dirty_log_json(const struct vm *vm)
 
 json *vm_status_json(const struct vm *vm)
 {
-	json *o = vm_json(vm), *tiers = json_object_new_array();
+	json *o = vm_json(vm), *tiers = json_new_array();
 
 	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
-		json_object_array_add(tiers, tier_json(vm, i));
-	json_object_object_add(o, "tiers", tiers);
-	json_object_object_add(o, "paging", paging_json(vm));
+		json_append(tiers, tier_json(vm, i));
+	json_add(o, "tiers", tiers);
+	json_add(o, "paging", paging_json(vm));
 	json_put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
 	json_put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
 	json_put_str(o, "tracker", tracking_name(vm));
@@ -213,7 +213,7 @@ json *vm_status_json(const struct vm *vm)
 	json_put_u64(o, "asked_window_ms", vm->placer.policy.window);
 	json_put_u64(o, "min_window_ms", min_window_ms(vm));
 	json_put_u64(o, "windows", vm->placer.pages.windows);
-	json_object_object_add(o, "dirty_log", dirty_log_json(vm));
+	json_add(o, "dirty_log", dirty_log_json(vm));
 	json_put_u64(o, "vtime_ns", vm_vtime(vm));
 	json_put_u64(o, "table_bytes", hmem_pages_bytes(&vm->placer.pages));
 	json_put_u64(o, "daemon_ns", vm->stats.daemon_ns);
@@ -226,7 +226,7 @@ json *vm_status_json(const struct vm *vm)
 
 json *reasons_json(const uint64_t *reasons)
 {
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	for (unsigned int i = 0; i < VIRTIO_HMEM_R_MAX; i++)
 		json_put_u64(o, hmem_reason_name(i), reasons[i]);
@@ -236,8 +236,8 @@ json *reasons_json(const uint64_t *reasons)
 json *vm_stats_json(const struct vm *vm)
 {
 	const struct vm_stats *s = &vm->stats;
-	json *o = json_object_new_object(), *c = json_object_new_object();
-	json *r = json_object_new_object();
+	json *o = json_new_object(), *c = json_new_object();
+	json *r = json_new_object();
 
 	json_put_u64(c, "ticks", s->ticks);
 	json_put_u64(c, "incomplete_ticks", s->incomplete);
@@ -262,9 +262,9 @@ json *vm_stats_json(const struct vm *vm)
 	for (unsigned int i = 1; i <= HMEM_LINK_REJECT_INVALID; i++)
 		json_put_u64(r, hmem_reject_name(i), s->rejects[i]);
 	json_put_str(o, "vm", vm->name);
-	json_object_object_add(o, "counters", c);
-	json_object_object_add(o, "reasons", reasons_json(s->reasons));
-	json_object_object_add(o, "rejects", r);
+	json_add(o, "counters", c);
+	json_add(o, "reasons", reasons_json(s->reasons));
+	json_add(o, "rejects", r);
 	return o;
 }
 
@@ -272,13 +272,13 @@ json *vm_sample_json(const struct vm *vm)
 {
 	json *o = vm_status_json(vm);
 
-	json_object_object_add(o, "stats", vm_stats_json(vm));
+	json_add(o, "stats", vm_stats_json(vm));
 	return o;
 }
 
 json *vm_policy_json(struct vm *vm)
 {
-	json *o = json_object_new_object(), *p = json_object_new_object();
+	json *o = json_new_object(), *p = json_new_object();
 
 	json_put_str(p, "name", hmem_policy_name(vm->placer.policy.kind));
 	for (size_t i = 0; i < hmem_num_tunables; i++) {
@@ -291,7 +291,7 @@ json *vm_policy_json(struct vm *vm)
 			json_put_u64(p, t->name, v);
 	}
 	json_put_str(o, "vm", vm->name);
-	json_object_object_add(o, "policy", p);
+	json_add(o, "policy", p);
 	json_put_str(o, "from", vm->policy_from);
 	return o;
 }

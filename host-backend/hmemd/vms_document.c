@@ -52,13 +52,13 @@ static json *heat_json(const struct vm *vm, unsigned int tier)
 
 	if (!vm->placer.pages.windows)
 		return NULL;
-	all = json_object_new_array();
+	all = json_new_array();
 	for (unsigned int i = 0; i < HEATS; i++) {
 		uint64_t sum = 0;
 
 		for (unsigned int b = i * FOLD; b < (i + 1) * FOLD; b++)
 			sum += vm->placer.pages.hist[tier][b];
-		json_object_array_add(all, json_object_new_uint64(sum));
+		json_append(all, json_new_u64(sum));
 	}
 	return all;
 }
@@ -70,10 +70,10 @@ static void add_vm(void *opaque, const struct vm *vm)
 	const char *text;
 
 	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
-		json_object_object_add(json_object_array_get_idx(tiers, i), "heat",
-				       heat_json(vm, i));
-	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-	s->failed |= !text;
+		json_add(tiers ? json_object_array_get_idx(tiers, i) : NULL, "heat",
+			 heat_json(vm, i));
+	text = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
+	s->failed |= !json_is_complete() || !text;
 	if (text)
 		fprintf(s->f, "%s%s", s->num++ ? "," : "", text);
 	json_object_put(o);

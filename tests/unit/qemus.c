@@ -100,6 +100,8 @@ void qemu_start(struct qemu *q, const char *vm_socket)
 	assert_return_code(q->pid, errno);
 	if (!q->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Otherwise it would hold the test's connections open. */
+		close_range(3, ~0u, 0);
 		run(q, vm_socket);
 	}
 }

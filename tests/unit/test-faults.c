@@ -435,12 +435,27 @@ static void disk_full(struct world *w)
 	unlink(w->disk_full);
 }
 
-/* Many of hmemd's calls for memory fail for a while, in which VMs come and go. */
+/*
+ * A client that gets answers while there is no memory: events.  Its request is read before, because
+ * the library that parses requests does not survive a lack of memory.
+ */
+static int follow(struct world *w)
+{
+	int fd = peer_socket(w->f->d.control_socket);
+
+	control_send(fd, "{\"verb\":\"events\",\"follow\":true}");
+	json_object_put(control_read(fd));
+	return fd;
+}
+
+/* Many of hmemd's calls for memory fail for a while, in which VMs and clients come and go. */
 static void no_memory(struct world *w)
 {
 	struct qemu *q = &w->qemus[pick(w, VMS)];
 	uint32_t before = w->faults->no_memory;
+	int fd = follow(w);
 
+	move_all(w);
 	for (unsigned int i = 0; w->plain && w->faults->no_memory < before + FAILED_CALLS; i++) {
 		assert_in_range(i, 0, PATIENCE);
 		__atomic_store_n(&w->faults->memory_fails, 1 + pick(w, 10), __ATOMIC_RELAXED);
@@ -450,6 +465,7 @@ static void no_memory(struct world *w)
 		some_time(w);
 	}
 	__atomic_store_n(&w->faults->memory_fails, 0, __ATOMIC_RELAXED);
+	close(fd);
 }
 
 /* The time of day jumps by up to ten years, back or forth. */
