@@ -322,12 +322,17 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 }
 
 /*
- * The guest time that the last window has cost programs.  A scan takes time from them only if a
- * program would have run instead: that is as likely as a processor is busy.
+ * The guest time that a window has cost programs.  A scan takes time from them only if a program
+ * would have run instead.  That is as likely as a processor was busy in the time without the scan,
+ * whose own time is part of @busy_ns.
  */
-static int64_t cost_ns(const struct hmem_bursts *c, uint64_t faults, uint64_t scan_ns)
+static int64_t cost_ns(const struct hmem_bursts *c, uint64_t faults, uint64_t window_ns,
+		       uint64_t busy_ns, uint64_t scan_ns)
 {
-	return faults * FAULT_NS + scan_ns * c->busy_cpus / c->num_cpus;
+	double without = (double)window_ns * c->num_cpus - scan_ns;
+	double busy = busy_ns > scan_ns ? busy_ns - scan_ns : 0;
+
+	return faults * FAULT_NS + scan_ns * (busy < without ? busy / without : 1);
 }
 
 /* The guest time that looks may take, of the @ns for which processors were busy. */
@@ -415,7 +420,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		c->scan_ns = scan_ns;
 	if (window_ns)
 		c->busy_cpus = (double)busy_ns / window_ns;
-	account(c, cost_ns(c, p->faults, scan_ns), pays(c, busy_ns));
+	account(c, cost_ns(c, p->faults, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
 		set_look(c, policy, p);

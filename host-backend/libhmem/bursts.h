@@ -13,8 +13,8 @@
  *
  * A look costs guest time: a bit that was cleared and is set again means a page walk, and some
  * trackers scan all page tables.  A hundredth of the time for which the guest's processors run
- * pays for looks, so each rest is as long as the burst before it requires.  If no page moves between two bursts, the rest
- * is twice as long.
+ * pays for looks, so each rest is as long as the burst before it requires.  If no page moves
+ * between two bursts, the rest is twice as long.
  *
  * A burst observes as much of memory as the time that it takes pays for: all of memory if the
  * pages in use are few or are used rarely, and otherwise a part, a sixteenth at the least.  If

@@ -122,6 +122,7 @@ struct rules {
 	struct hmem_heat heat;
 	bool scans;
 	double busy;	/* processors that run programs */
+	uint64_t busy_ns;	/* time that processors ran in the last window */
 };
 
 #define TIER0	4096u
@@ -160,8 +161,9 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 {
 	const struct hmem_tracker *t = r->scans ? &r->gpt.tracker : &r->sim.tracker;
 	uint64_t ns = r->next;
-	bool rest = hmem_bursts_rests(&r->bursts);
+	uint64_t scan_ns = r->scans && !hmem_bursts_rests(&r->bursts) ? r->scan_ns : 0;
 	struct hmem_heat heat = { .incomplete = r->heat.incomplete };
+	uint32_t cpus = r->bursts.num_cpus;
 
 	hmem_bursts_window(&r->bursts, &r->policy, t, ns, busy, &heat);
 	r->heat = heat;
@@ -170,8 +172,9 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 		r->bursts.rates.used[100] = used;
 	}
 	r->pages.faults = faults;
-	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, ns * r->busy,
-				 r->scans && !rest ? r->scan_ns : 0);
+	/* Programs run in the time that the scan leaves. */
+	r->busy_ns = (ns * cpus - scan_ns) * (r->busy / cpus) + scan_ns;
+	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, r->busy_ns, scan_ns);
 }
 
 static void window(struct rules *r, uint64_t used, uint64_t faults)
@@ -280,9 +283,9 @@ static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
 		uint64_t faults = r->bursts.left ? 5000 : 10;
 		bool scan = r->scans && !hmem_bursts_rests(&r->bursts);
 
-		busy += r->next * r->busy;
 		/* More than a third of tier 0: looks become so short that rests must pay. */
 		window(r, r->scans ? 2000 : 1000, faults);
+		busy += r->busy_ns;
 		cost += faults * 200 + (scan ? r->scan_ns * scan_costs : 0);
 		if (hmem_bursts_may_plan(&r->bursts))
 			plan(r, !idle, 0);

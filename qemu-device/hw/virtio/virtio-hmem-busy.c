@@ -3,7 +3,8 @@
  * virtio-hmem: for how long the virtual processors have run.
  *
  * The processors' threads sleep while the guest is idle, so the host's kernel
- * knows this.
+ * knows this.  A processor that waits for work without leaving the guest counts
+ * as running: with cpu-pm=on, or while KVM polls.
  */
 
 #include "qemu/osdep.h"
