@@ -82,13 +82,14 @@ static int fail(const struct learned_dir *dir, const char *name, int error, stru
 }
 
 /* Removes the name of a file.  Freeing what the file has is the closer's business. */
-static void remove_name(const struct learned_dir *dir, const char *name)
+static int remove_name(const struct learned_dir *dir, const char *name, struct hmem_err *err)
 {
 	int fd = openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int ret = unlinkat(dir->fd, name, 0) < 0 ? fail(dir, name, errno, err) : 0;
 
-	unlinkat(dir->fd, name, 0);
 	if (fd >= 0)
 		closer_close(dir->closer, &fd, 1);
+	return ret;
 }
 
 int learned_dir_find(const struct learned_dir *dir, const char *name, uint64_t max,
@@ -107,10 +108,14 @@ int learned_dir_find(const struct learned_dir *dir, const char *name, uint64_t m
 		why = "is no regular file";
 	else if (st.st_uid != geteuid())
 		why = "belongs to another user than hmemd's";
-	else if ((uint64_t)st.st_size > max)
-		why = "is larger than the VM's state can be";
-	if (!why)
+	if (!why && (uint64_t)st.st_size <= max)
 		return fd;
+	if (!why) {
+		/* The VM goes on without the file, so the file is out of date. */
+		learned_dir_remove(dir, name, fd);
+		return hmem_fail(err, EINVAL, "%.100s/%.100s: was larger than the VM's state can "
+				 "be", dir->path, name);
+	}
 	close(fd);
 	return hmem_fail(err, EINVAL, "%.100s/%.100s: %s", dir->path, name, why);
 }
@@ -128,7 +133,7 @@ int learned_dir_create(const struct learned_dir *dir, const char *name, struct h
 
 	make_new(name, new);
 	/* One that was left by a crash. */
-	remove_name(dir, new);
+	remove_name(dir, new, NULL);
 	fd = openat(dir->fd, new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	return fd < 0 ? fail(dir, new, errno, err) : fd;
 }
@@ -219,6 +224,7 @@ int learned_dir_make_room(const struct learned_dir *dir, uint64_t size, uint64_t
 {
 	for (;;) {
 		struct search s = { .dir = dir, .keep = keep, .user = user };
+		int ret;
 
 		each_file(dir, &s, measure);
 		if (s.bytes + size <= max)
@@ -227,7 +233,9 @@ int learned_dir_make_room(const struct learned_dir *dir, uint64_t size, uint64_t
 			return hmem_fail(err, ENOSPC, "%.100s: the files of connected VMs have "
 					 "%" PRIu64 " MiB: increase max-tables", dir->path,
 					 s.bytes >> 20);
-		remove_name(dir, s.name);
+		ret = remove_name(dir, s.name, err);
+		if (ret < 0)
+			return ret;
 	}
 }
 
@@ -242,7 +250,7 @@ static void sweep_file(void *user, const char *name, const struct stat *st)
 	if (st->st_mtim.tv_sec)
 		utimensat(s->dir->fd, name, never, AT_SYMLINK_NOFOLLOW);
 	else
-		remove_name(s->dir, name);
+		remove_name(s->dir, name, NULL);
 }
 
 void learned_dir_sweep(const struct learned_dir *dir, learned_dir_keep *keep, void *user)

@@ -50,7 +50,7 @@ void learned_dir_name(const uint8_t uuid[16], const char *device, uint32_t boot,
 
 /*
  * Returns a descriptor to read the file.  -ENOENT: there is none; or another error, with @err: it
- * is no file of hmemd's, or has more than @max bytes, or cannot be read.
+ * is no file of hmemd's, or cannot be read, or had more than @max bytes and was removed.
  */
 int learned_dir_find(const struct learned_dir *dir, const char *name, uint64_t max,
 		     struct hmem_err *err);
@@ -67,7 +67,7 @@ void learned_dir_abandon(const struct learned_dir *dir, const char *name, int fd
 
 /*
  * Makes room for a file with @size bytes, if all files together may have @max: removes the oldest
- * ones that @keep does not want.  Returns 0, or -ENOSPC.
+ * ones that @keep does not want.  Returns 0, -ENOSPC, or why a file cannot be removed.
  */
 int learned_dir_make_room(const struct learned_dir *dir, uint64_t size, uint64_t max,
 			  learned_dir_keep *keep, void *user, struct hmem_err *err);

@@ -216,7 +216,8 @@ void restoring_begin(struct vm *vm)
 	}
 	if (!r || !r->entries || loop_add(&vm->d->loop, &r->io) < 0) {
 		ignore(vm, -ENOMEM, "no memory");
-		close(fd);
+		/* From now on pages can move, and the file is out of date. */
+		learned_dir_remove(&vm->d->learned_dir, name, fd);
 		if (r)
 			free(r->entries);
 		free(r);

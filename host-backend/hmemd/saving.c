@@ -32,7 +32,10 @@ static void make_head(const struct vm *vm, bool exact, struct hmem_learned_head 
 	hmem_learned_head(&vm->placer, &owner, vm_vtime(vm), exact, head);
 }
 
-/* Is it the name of the file of a VM that is connected?  Until STATE, its boot is not known. */
+/*
+ * Is it the name of the file of a VM that is connected?  Until the first STATE, the VM's boot is not
+ * known, so any boot's file may be its.
+ */
 static bool is_connected(void *user, const char *name)
 {
 	struct hmemd *d = user;
@@ -40,8 +43,10 @@ static bool is_connected(void *user, const char *name)
 	learned_name theirs;
 
 	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm->have_hello || (vm_ready(vm) && !vm->state.boot))
+			continue;
 		learned_dir_name(vm->hello.uuid, vm->hello.device, vm->state.boot, theirs);
-		if (vm->have_hello && !strncmp(name, theirs, strlen(theirs)))
+		if (!strncmp(name, theirs, strlen(theirs)))
 			return true;
 	}
 	return false;

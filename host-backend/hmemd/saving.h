@@ -43,7 +43,8 @@ void saving_forget(struct vm *vm);
 
 /*
  * hmemd stops: saves the state of all VMs, and waits for the disk.  No message of a VM may be
- * handled afterwards.  Ends early, without the state of the VMs that are left, when @urgent() returns true.
+ * handled afterwards.  Ends early, without the state of the VMs that are left, when @urgent()
+ * returns true.
  */
 void saving_stop(struct hmemd *d, bool (*urgent)(void));
 

@@ -354,7 +354,7 @@ static void bad_files_are_ignored(void **state)
 		"is damaged: the head",			/* a byte of the rates */
 		"is damaged: no learned state",		/* the magic number */
 		"is of version",
-		"is larger than the VM's state can be",
+		"was larger than the VM's state can be",
 		"is a symbolic link",
 		"is no regular file",			/* a directory */
 		"is no regular file",			/* a pipe without a writer */
@@ -650,6 +650,18 @@ static void sweep(void **state)
 	dir_close(&dir);
 }
 
+/* If not 0, no name can be removed, for this reason. */
+static int unlinkat_error;
+
+int __real_unlinkat(int fd, const char *name, int flags);
+int __wrap_unlinkat(int fd, const char *name, int flags);
+
+int __wrap_unlinkat(int fd, const char *name, int flags)
+{
+	errno = unlinkat_error;
+	return unlinkat_error ? -1 : __real_unlinkat(fd, name, flags);
+}
+
 /* All files together have their bound: the oldest ones go, but none of a VM that is connected. */
 static void room(void **state)
 {
@@ -666,6 +678,10 @@ static void room(void **state)
 	make_file(&dir, "other", 10000, 1);
 	assert_int_equal(learned_dir_make_room(&dir, 50, 450, keeps, NULL, &err), 0);
 	assert_true(dir_has(&dir, "older.learned"));
+	unlinkat_error = EROFS;
+	assert_int_equal(learned_dir_make_room(&dir, 150, 450, keeps, NULL, &err), -EROFS);
+	assert_non_null(strstr(err.msg, "older.learned: Read-only file system"));
+	unlinkat_error = 0;
 	assert_int_equal(learned_dir_make_room(&dir, 150, 450, keeps, NULL, &err), 0);
 	assert_false(dir_has(&dir, "older.learned"));
 	assert_true(dir_has(&dir, "old.learned"));

@@ -36,6 +36,7 @@ $(OUT)/test-faults: | $(OUT)/preload-faults.so
 
 $(OUT)/obj/unit/test-restart.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-restart: $(addprefix $(OUT)/obj/hmemd/,closer.o learned_dir.o)
+$(OUT)/test-restart: LDLIBS += -Wl,--wrap=unlinkat
 
 $(OUT)/obj/unit/test-quota.o: CPPFLAGS += -Ihmemd
 $(OUT)/test-quota: $(OUT)/obj/hmemd/quota.o
