@@ -55,10 +55,12 @@ static void set_name(struct vm *vm)
 	clean_name(base, sizeof(base), vm->hello.vm);
 	if (!base[0])
 		strcpy(base, "vm");
-	drop_ended(vm->d, base);
 	strcpy(name, base);
-	for (unsigned int i = 2; named(vm->d, name); i++)
+	drop_ended(vm->d, name);
+	for (unsigned int i = 2; named(vm->d, name); i++) {
 		snprintf(name, sizeof(name), "%s-%u", base, i);
+		drop_ended(vm->d, name);
+	}
 	strcpy(vm->name, name);
 	clean_name(vm->hello.device, sizeof(vm->hello.device), vm->hello.device);
 }
