@@ -93,7 +93,7 @@ static void wait_for_vm(struct world *w, const struct qemu *q)
 	for (unsigned int i = 0; ask_num(w, request, "vms.0.pid") != q->pid; i++) {
 		if (i == PATIENCE)
 			fail_msg("%s does not come back", q->name);
-		usleep(PAUSE_US / 10);
+		usleep(PAUSE_US);
 	}
 }
 
@@ -195,7 +195,7 @@ static void keeps_nothing(struct world *w)
 		if (i == PATIENCE)
 			fail_msg("hmemd has %u files open, not %u",
 				 process_files(w->f->d.pid), w->files);
-		usleep(PAUSE_US / 10);
+		usleep(PAUSE_US);
 	}
 	kib = process_kib(w->f->d.pid, "VmHWM");
 	if (w->plain && kib > w->kib + MORE_KIB)
@@ -498,14 +498,29 @@ static const struct {
 /* --- the world --- */
 
 /* A small disk for the state, and a clock that the test controls. */
+/* In a new user namespace, only users that are mapped can own files. */
+static bool map_user(uid_t user)
+{
+	char text[32];
+	int fd = open("/proc/self/uid_map", O_WRONLY), len;
+	bool done;
+
+	len = snprintf(text, sizeof(text), "0 %u 1", user);
+	done = fd >= 0 && write(fd, text, len) == len;
+	close(fd);
+	return done;
+}
+
 static void make_world(struct world *w)
 {
+	uid_t user = geteuid();		/* 0: root needs no user namespace */
 	char path[64];
 	int fd;
 
 	strcpy(w->dir, "/tmp/hmem-faults-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
-	if (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) < 0 ||
+	if (unshare(CLONE_NEWNS | (user ? CLONE_NEWUSER : 0)) < 0 ||
+	    (user && !map_user(user)) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("hmem", w->dir, "tmpfs", 0, DISK_BYTES) < 0) {
 		printf("no namespace of its own: %s\n", strerror(errno));
