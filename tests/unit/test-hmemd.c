@@ -1850,11 +1850,14 @@ static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint 
 	return gfn % 4 ? VIRTIO_HMEM_R_MOVED : gfn / 4 % VIRTIO_HMEM_R_MAX;
 }
 
-/* A VM that is started again has its name, though messages of the old QEMU are still unread. */
+/*
+ * A VM that is started again has its name, though messages of the old QEMU are still unread; so does
+ * the second one of a name.
+ */
 static void same_name_again(void **state)
 {
 	struct fixture *f = *state;
-	struct peer again = { .fd = -1 };
+	struct peer second = { .fd = -1 }, again = { .fd = -1 };
 	struct {
 		struct hmem_link_header hdr;
 		struct hmem_link_state state;
@@ -1864,16 +1867,21 @@ static void same_name_again(void **state)
 		many[i].hdr = (struct hmem_link_header) { HMEM_LINK_STATE, sizeof(many[i].state) };
 		many[i].state = (struct hmem_link_state) { .flags = HMEM_LINK_VM_RUNNING };
 	}
-	kill(f->d.pid, SIGSTOP);
-	peer_send_raw(&f->web, many, sizeof(many));
-	peer_close(&f->web);
-	peer_connect(&again, f->d.vm_socket);
-	peer_introduce(&again, "web");
-	kill(f->d.pid, SIGCONT);
-	peer_expect(&again, &(struct peer_msg) { 0 }, HMEM_LINK_WELCOME);
-	ctl(f, 0, "list -q");
-	assert_false(out_has(f, "web-2"));
-	peer_close(&again);
+	peer_handshake(&second, f->d.vm_socket, "web");
+	for (unsigned int i = 0; i < 2; i++) {
+		struct peer *old = i ? &f->web : &second;
+
+		kill(f->d.pid, SIGSTOP);
+		peer_send_raw(old, many, sizeof(many));
+		peer_close(old);
+		peer_connect(&again, f->d.vm_socket);
+		peer_introduce(&again, "web");
+		kill(f->d.pid, SIGCONT);
+		peer_expect(&again, &(struct peer_msg) { 0 }, HMEM_LINK_WELCOME);
+		ctl(f, 0, "list -q");
+		assert_false(out_has(f, i ? "web-2" : "web-3"));
+		peer_close(&again);
+	}
 }
 
 static void golden_output(void **state)
