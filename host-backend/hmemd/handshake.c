@@ -36,15 +36,16 @@ static struct vm *named(struct hmemd *d, const char *name)
 }
 
 /*
- * If a VM was started again at once, messages of the old QEMU can still wait to be read.  Its
- * connection has ended all the same, and the VM shall have the same name as before.
+ * Does another VM have this name?  If a VM was started again at once, messages of the old QEMU can
+ * still wait to be read.  Its connection has ended all the same, so it gives up the name.
  */
-static void drop_ended(struct hmemd *d, const char *name)
+static bool is_taken(struct hmemd *d, const char *name)
 {
 	struct vm *old = named(d, name);
 
 	if (old && conn_has_ended(&old->conn))
 		conn_drop(&old->conn, false, "closed by the peer, which is back");
+	return named(d, name);
 }
 
 /* Name the VM "web"; the next VM with that name becomes "web-2". */
@@ -56,11 +57,8 @@ static void set_name(struct vm *vm)
 	if (!base[0])
 		strcpy(base, "vm");
 	strcpy(name, base);
-	drop_ended(vm->d, name);
-	for (unsigned int i = 2; named(vm->d, name); i++) {
+	for (unsigned int i = 2; is_taken(vm->d, name); i++)
 		snprintf(name, sizeof(name), "%s-%u", base, i);
-		drop_ended(vm->d, name);
-	}
 	strcpy(vm->name, name);
 	clean_name(vm->hello.device, sizeof(vm->hello.device), vm->hello.device);
 }
