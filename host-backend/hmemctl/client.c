@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "json_read.h"
+#include "json_text.h"
 #include "numbers.h"
 #include "options.h"
 #include "output.h"
@@ -106,14 +108,14 @@ static bool connect_hmemd(void)
 
 json *new_request(const char *verb, const char *vm)
 {
-	json *req = json_object_new_object();
+	json *req = json_new_object();
 
-	json_object_object_add(req, "version", json_object_new_int(1));
-	json_object_object_add(req, "verb", json_object_new_string(verb));
+	json_add(req, "version", json_new_i64(1));
+	json_add(req, "verb", json_new_text(verb));
 	if (!vm)
 		vm = globals.vm;
 	if (vm)
-		json_object_object_add(req, "vm", json_object_new_string(vm));
+		json_add(req, "vm", json_new_text(vm));
 	return req;
 }
 
@@ -142,14 +144,15 @@ static bool send_all(const char *data, size_t len)
 /* Connect if necessary, send @req, and free it. */
 static bool try_send(json *req)
 {
-	const char *text = json_object_to_json_string_ext(req, JSON_C_TO_STRING_PLAIN);
+	size_t len;
+	char *text = json_text(req, &len);
 	bool sent;
 
+	json_object_put(req);
 	if (!text)
 		return fail("no memory for the request");
-	sent = (conn.fd >= 0 || connect_hmemd()) && send_all(text, strlen(text)) &&
-	       send_all("\n", 1);
-	json_object_put(req);
+	sent = (conn.fd >= 0 || connect_hmemd()) && send_all(text, len) && send_all("\n", 1);
+	free(text);
 	return sent;
 }
 
@@ -209,14 +212,18 @@ static json *try_next(int *status)
 	/* Static, so that it is no leak if the error ends the program. */
 	static json *o;
 	const char *line = next_line();
+	struct hmem_err err;
 	json *error;
 
 	*status = EXIT_ERROR;
 	if (!line)
 		return NULL;
-	o = json_tokener_parse(line);
-	if (!o || !json_object_is_type(o, json_type_object) ||
-	    num_of(o, "version") != 1) {
+	o = json_read(line, strlen(line), &err);
+	if (!o) {
+		fail("hmemd's answer cannot be read: %s", err.msg);
+		return NULL;
+	}
+	if (num_of(o, "version") != 1) {
 		*status = EXIT_UNSUPPORTED;
 		fail("hmemd does not speak version 1: use hmemctl and hmemd of one "
 		     "release");
@@ -280,23 +287,33 @@ json *try_ask(json *req, const char **why)
 
 void print_json(json *o)
 {
-	json *out = json_object_new_object();
+	json *out = json_new_object();
+	const char *text;
 
-	json_object_object_add(out, "version", json_object_new_int(1));
+	json_add(out, "version", json_new_i64(1));
 	json_object_object_foreach(o, key, value) {
 		if (strcmp(key, "version") && strcmp(key, "final"))
-			json_object_object_add(out, key, json_object_get(value));
+			json_add(out, key, json_object_get(value));
 	}
-	puts(json_object_to_json_string_ext(out, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	text = json_object_to_json_string_ext(out, JSON_C_TO_STRING_PRETTY |
+					      JSON_C_TO_STRING_SPACED |
+					      JSON_C_TO_STRING_NOSLASHESCAPE);
+	if (!json_is_complete() || !text)
+		die(EXIT_ERROR, "no memory for the answer");
+	puts(text);
 	json_object_put(out);
 	json_object_put(o);
 }
 
 void print_json_line(json *o)
 {
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	size_t len;
+	char *text = json_text(o, &len);
+
+	if (!text)
+		die(EXIT_ERROR, "no memory for the answer");
+	puts(text);
+	free(text);
 	flush_output();
 }
 
@@ -311,7 +328,7 @@ const char *text_of(json *o, const char *key)
 {
 	json *v = field(o, key);
 
-	return v ? json_object_get_string(v) : "-";
+	return v ? json_word(v) : "-";
 }
 
 uint64_t num_of(json *o, const char *key)

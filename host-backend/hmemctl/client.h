@@ -6,9 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <json-c/json.h>
-
-typedef struct json_object json;
+#include "jsonio.h"
 
 /* A request for @verb about VM @vm, or the VM of -d, or no VM. */
 json *new_request(const char *verb, const char *vm);

@@ -57,11 +57,11 @@ static int check(const char *named)
 	if (ret < 0)
 		die(EXIT_ERROR, "%s", err.msg);
 	if (globals.json) {
-		json *o = json_object_new_object();
+		json *o = json_new_object();
 
-		json_object_object_add(o, "file", json_object_new_string(file));
-		json_object_object_add(o, "vm_sections",
-				       json_object_new_int64(config.num_vms));
+		json_add(o, "file", json_new_text(file));
+		json_add(o, "vm_sections",
+				       json_new_i64(config.num_vms));
 		print_json(o);
 	} else if (!globals.quiet) {
 		printf("%s: no errors; %u %s about VMs\n", file, config.num_vms,
@@ -82,7 +82,7 @@ static void show_vm(json *vm)
 		printf("# %s\n[vm %s]\n", name, has_uuid ? text_of(vm, "uuid") : name);
 		json_object_object_foreach(field(o, "policy"), key, value) {
 			printf("%s = %s\n", strcmp(key, "name") ? key : "policy",
-			       json_object_get_string(value));
+			       json_word(value));
 		}
 		putchar('\n');
 	}

@@ -22,17 +22,17 @@ static bool failed;
 __attribute__((format(printf, 3, 4)))
 static void check(enum verdict v, const char *what, const char *fmt, ...)
 {
-	json *c = json_object_new_object();
+	json *c = json_new_object();
 	char text[512];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	json_object_object_add(c, "check", json_object_new_string(what));
-	json_object_object_add(c, "verdict", json_object_new_string(words[v]));
-	json_object_object_add(c, "text", json_object_new_string(text));
-	json_object_array_add(checks, c);
+	json_add(c, "check", json_new_text(what));
+	json_add(c, "verdict", json_new_text(words[v]));
+	json_add(c, "text", json_new_text(text));
+	json_append(checks, c);
 	failed |= v == FAIL;
 }
 
@@ -193,15 +193,15 @@ int cmd_doctor(int argc, char **argv)
 	};
 
 	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	checks = json_object_new_array();
+	checks = json_new_array();
 	check_io_uring();
 	check_memfd();
 	check_kvm();
 	check_hmemd();
 	if (globals.json) {
-		json *o = json_object_new_object();
+		json *o = json_new_object();
 
-		json_object_object_add(o, "checks", checks);
+		json_add(o, "checks", checks);
 		print_json(o);
 		return failed ? EXIT_ERROR : EXIT_OK;
 	}

@@ -84,7 +84,7 @@ int cmd_events(int argc, char **argv)
 	argp_parse(&events_argp, argc, argv, 0, NULL, &args);
 	req = new_request("events", args.vm);
 	if (args.follow) {
-		json_object_object_add(req, "follow", json_object_new_boolean(true));
+		json_add(req, "follow", json_new_bool(true));
 		/* The next event can take any time. */
 		if (!globals.timeout_set)
 			globals.timeout_ms = -1;

@@ -117,7 +117,7 @@ int cmd_explain(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	req = new_request("explain", args.vm);
 	if (args.page)
-		json_object_object_add(req, "gfn", json_object_new_uint64(args.gpa / 4096));
+		json_add(req, "gfn", json_new_u64(args.gpa / 4096));
 	o = ask(req);
 	if (globals.json) {
 		print_json(o);

@@ -313,10 +313,10 @@ static json *ask_heat(const struct args *args, uint64_t bins, bool per_tier,
 {
 	json *req = new_request("heat", args->vm), *o;
 
-	json_object_object_add(req, "bins", json_object_new_uint64(bins));
-	json_object_object_add(req, "per_tier", json_object_new_boolean(per_tier));
+	json_add(req, "bins", json_new_u64(bins));
+	json_add(req, "per_tier", json_new_bool(per_tier));
 	if (after)
-		json_object_object_add(req, "after", json_object_new_uint64(*after));
+		json_add(req, "after", json_new_u64(*after));
 	o = ask(req);
 	json_object_object_del(o, "final");
 	return o;

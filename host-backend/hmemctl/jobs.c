@@ -83,7 +83,7 @@ int cmd_cancel(int argc, char **argv)
 
 	argp_parse(&cancel_argp, argc, argv, 0, NULL, &job);
 	req = new_request("cancel", NULL);
-	json_object_object_add(req, "job", json_object_new_uint64(job));
+	json_add(req, "job", json_new_u64(job));
 	o = ask(req);
 	c = field(o, "cancel");
 	if (!globals.json && !globals.quiet)

@@ -38,11 +38,11 @@ static const struct argp_option options[] = {
 
 static void add_range(struct args *args, uint64_t first, uint64_t num)
 {
-	json *r = json_object_new_array();
+	json *r = json_new_array();
 
-	json_object_array_add(r, json_object_new_uint64(first));
-	json_object_array_add(r, json_object_new_uint64(num));
-	json_object_array_add(args->ranges, r);
+	json_append(r, json_new_u64(first));
+	json_append(r, json_new_u64(num));
+	json_append(args->ranges, r);
 }
 
 static void parse_gpa(struct args *args, const char *s)
@@ -240,7 +240,7 @@ static json *wait_for_end(json *results, const char *vm)
 			show_progress(field(o, "progress"));
 		}
 		for (size_t i = 0; r && i < json_object_array_length(r); i++)
-			json_object_array_add(results, json_object_get(
+			json_append(results, json_object_get(
 					      json_object_array_get_idx(r, i)));
 		json_object_put(o);
 	}
@@ -276,7 +276,7 @@ static void print_reasons(json *m)
 		snprintf(share, sizeof(share), "%.1f %%",
 			 pages ? 100.0 * n / pages : 0.0);
 		table_row(&t, (const char *[]) {
-			key, json_object_get_string(value), share,
+			key, json_word(value), share,
 		});
 	}
 	table_row(&t, (const char *[]) { "total", text_of(m, "pages"), "" });
@@ -296,8 +296,7 @@ static void print_dry_run(json *m)
 
 		snprintf(from, sizeof(from), "%zu", i);
 		table_row(&t, (const char *[]) {
-			from, text_of(m, "to"), json_object_get_string(
-				json_object_array_get_idx(tiers, i)),
+			from, text_of(m, "to"), json_word(json_object_array_get_idx(tiers, i)),
 		});
 	}
 	table_print(&t);
@@ -309,23 +308,23 @@ static void print_dry_run(json *m)
 int cmd_migrate(int argc, char **argv)
 {
 	struct args args = { .retries = 3 };
-	json *req, *o, *m, *results = json_object_new_array();
+	json *req, *o, *m, *results = json_new_array();
 	int status = EXIT_OK;
 
-	args.ranges = json_object_new_array();
+	args.ranges = json_new_array();
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	req = new_request("migrate", args.vm);
-	json_object_object_add(req, "to", json_object_new_uint64(
+	json_add(req, "to", json_new_u64(
 			       find_tier(args.vm, "--to", args.to)));
 	if (args.all)
-		json_object_object_add(req, "all", json_object_new_boolean(true));
-	json_object_object_add(req, "ranges", args.ranges);
-	json_object_object_add(req, "strict", json_object_new_boolean(args.gfn));
-	json_object_object_add(req, "order", json_object_new_int(args.order));
-	json_object_object_add(req, "retries", json_object_new_int(args.retries));
-	json_object_object_add(req, "wait", json_object_new_boolean(args.wait));
-	json_object_object_add(req, "results", json_object_new_boolean(args.results));
-	json_object_object_add(req, "dry_run", json_object_new_boolean(args.dry_run));
+		json_add(req, "all", json_new_bool(true));
+	json_add(req, "ranges", args.ranges);
+	json_add(req, "strict", json_new_bool(args.gfn));
+	json_add(req, "order", json_new_i64(args.order));
+	json_add(req, "retries", json_new_i64(args.retries));
+	json_add(req, "wait", json_new_bool(args.wait));
+	json_add(req, "results", json_new_bool(args.results));
+	json_add(req, "dry_run", json_new_bool(args.dry_run));
 	send_request(req);
 	/* A job can take any time, so wait forever unless the user says otherwise. */
 	if (args.wait && !globals.timeout_set)
@@ -346,7 +345,7 @@ int cmd_migrate(int argc, char **argv)
 			text_of(m, "done"), text_of(m, "pages"));
 	if (globals.json) {
 		if (args.results)
-			json_object_object_add(o, "results", json_object_get(results));
+			json_add(o, "results", json_object_get(results));
 		print_json(o);
 	} else {
 		if (args.dry_run)

@@ -69,9 +69,9 @@ int cmd_policy(int argc, char **argv)
 		    "policy: nothing more is expected after get or reset");
 	req = new_request("policy", vm);
 	if (reset)
-		json_object_object_add(req, "reset", json_object_new_boolean(true));
+		json_add(req, "reset", json_new_bool(true));
 	if (set) {
-		json *pairs = json_object_new_object();
+		json *pairs = json_new_object();
 
 		for (; at < args.num; at++) {
 			char *value = strchr(args.words[at], '=');
@@ -80,10 +80,10 @@ int cmd_policy(int argc, char **argv)
 				die(EXIT_USAGE, "policy set: '%s' is not KEY=VALUE",
 				    args.words[at]);
 			*value++ = '\0';
-			json_object_object_add(pairs, args.words[at],
-					       json_object_new_string(value));
+			json_add(pairs, args.words[at],
+					       json_new_text(value));
 		}
-		json_object_object_add(req, "set", pairs);
+		json_add(req, "set", pairs);
 	}
 	o = ask(req);
 	if (globals.json) {
@@ -91,7 +91,7 @@ int cmd_policy(int argc, char **argv)
 		return EXIT_OK;
 	}
 	json_object_object_foreach(field(o, "policy"), key, value) {
-		table_row(&t, (const char *[]) { key, json_object_get_string(value) });
+		table_row(&t, (const char *[]) { key, json_word(value) });
 	}
 	if (!set || !globals.quiet)
 		table_print(&t);

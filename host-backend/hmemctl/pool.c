@@ -24,8 +24,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	}
 	*value++ = '\0';
 	if (!args->set)
-		args->set = json_object_new_object();
-	json_object_object_add(args->set, arg, json_object_new_string(value));
+		args->set = json_new_object();
+	json_add(args->set, arg, json_new_text(value));
 	return 0;
 }
 
@@ -67,7 +67,7 @@ int cmd_pool(int argc, char **argv)
 		    "maximum=SIZE or weight=NUMBER", args.vm);
 	req = new_request("pool", args.vm);
 	if (args.set)
-		json_object_object_add(req, "set", args.set);
+		json_add(req, "set", args.set);
 	o = ask(req);
 	if (globals.json) {
 		print_json(o);

@@ -108,15 +108,15 @@ int cmd_resize(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	req = new_request("resize", args.vm);
 	tier = find_tier(args.vm, "--tier", args.tier);
-	json_object_object_add(req, "tier", json_object_new_uint64(tier));
-	json_object_object_add(req, "bytes", json_object_new_uint64(args.bytes));
-	json_object_object_add(req, "dry_run", json_object_new_boolean(args.dry_run));
+	json_add(req, "tier", json_new_u64(tier));
+	json_add(req, "bytes", json_new_u64(args.bytes));
+	json_add(req, "dry_run", json_new_bool(args.dry_run));
 	o = ask(req);
 	r = field(o, "resize");
 	if (args.wait && !args.dry_run) {
 		size = wait_for_size(text_of(r, "vm"), tier);
 		json_object_object_foreach(size, key, value) {
-			json_object_object_add(r, key, json_object_get(value));
+			json_add(r, key, json_object_get(value));
 		}
 		json_object_put(size);
 		if (num_of(r, "pending_bytes"))

@@ -49,7 +49,7 @@ static void add(struct table *t, json *counters, const char *group, bool zeros)
 			continue;
 		snprintf(name, sizeof(name), "%s%s", group, key);
 		table_row(t, (const char *[]) {
-			name, json_object_get_string(value),
+			name, json_word(value),
 		});
 	}
 }
@@ -65,7 +65,7 @@ int cmd_stats(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
 	req = new_request("stats", args.vm);
-	json_object_object_add(req, "reset", json_object_new_boolean(args.reset));
+	json_add(req, "reset", json_new_bool(args.reset));
 	o = ask(req);
 	if (globals.json) {
 		print_json(o);

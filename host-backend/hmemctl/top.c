@@ -84,12 +84,12 @@ static const struct argp argp = {
 
 static void copy(json *to, json *from, const char *key)
 {
-	json_object_object_add(to, key, json_object_get(field(from, key)));
+	json_add(to, key, json_object_get(field(from, key)));
 }
 
 static void put_double(json *o, const char *key, double v, bool known)
 {
-	json_object_object_add(o, key, known ? json_object_new_double(v) : NULL);
+	json_add(o, key, known ? json_new_double(v) : NULL);
 }
 
 static void put_moved(json *o, const char *name, struct rate rate)
@@ -104,21 +104,21 @@ static void put_moved(json *o, const char *name, struct rate rate)
 
 static void put_refused(json *o, const struct vm_sample *s)
 {
-	json *refused = s->refused.known ? json_object_new_object() : NULL;
+	json *refused = s->refused.known ? json_new_object() : NULL;
 
 	for (unsigned int i = 0; refused && i < VIRTIO_HMEM_R_MAX; i++) {
 		if (s->refused_for[i] > 0)
 			put_double(refused, hmem_reason_name(i), s->refused_for[i], true);
 	}
 	put_double(o, "refused_per_s", s->refused.per_s, s->refused.known);
-	json_object_object_add(o, "refused", refused);
+	json_add(o, "refused", refused);
 }
 
 static json *tier_json(json *tier)
 {
 	static const char *const keys[] = { "tier", "kind", "bytes", "online_bytes", "pages",
 					    "used", "hot" };
-	json *o = json_object_new_object();
+	json *o = json_new_object();
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		copy(o, tier, keys[i]);
@@ -127,12 +127,12 @@ static json *tier_json(json *tier)
 
 static json *vm_json(const struct vm_sample *s)
 {
-	json *o = json_object_new_object(), *tiers = json_object_new_array();
+	json *o = json_new_object(), *tiers = json_new_array();
 	json *from = field(s->vm, "tiers");
 
 	copy(o, s->vm, "name");
 	copy(o, s->vm, "device");
-	json_object_object_add(o, "state", json_object_new_string(state_of(s->vm)));
+	json_add(o, "state", json_new_text(state_of(s->vm)));
 	copy(o, s->vm, "driver");
 	copy(o, s->vm, "policy");
 	copy(o, s->vm, "tracker");
@@ -143,22 +143,22 @@ static json *vm_json(const struct vm_sample *s)
 	put_moved(o, "demoted", s->demoted);
 	put_refused(o, s);
 	for (size_t i = 0; i < json_object_array_length(from); i++)
-		json_object_array_add(tiers, tier_json(json_object_array_get_idx(from, i)));
-	json_object_object_add(o, "tiers", tiers);
+		json_append(tiers, tier_json(json_object_array_get_idx(from, i)));
+	json_add(o, "tiers", tiers);
 	return o;
 }
 
 static void print_as_json(const struct sample *s)
 {
-	json *o = json_object_new_object(), *vms = json_object_new_array();
+	json *o = json_new_object(), *vms = json_new_array();
 
 	for (size_t i = 0; i < s->num; i++)
-		json_object_array_add(vms, vm_json(&s->vms[i]));
-	json_object_object_add(o, "version", json_object_new_int(1));
+		json_append(vms, vm_json(&s->vms[i]));
+	json_add(o, "version", json_new_i64(1));
 	copy(o, s->answer, "time_ms");
-	json_object_object_add(o, "interval_ms", s->interval_ms ?
-			       json_object_new_uint64(s->interval_ms) : NULL);
-	json_object_object_add(o, "vms", vms);
+	json_add(o, "interval_ms", s->interval_ms ?
+			       json_new_u64(s->interval_ms) : NULL);
+	json_add(o, "vms", vms);
 	print_json_line(o);
 	json_object_put(o);
 }
@@ -333,7 +333,7 @@ static json *ask_all(void)
 
 	/* -d names one of the VMs to show. */
 	json_object_object_del(req, "vm");
-	json_object_object_add(req, "stats", json_object_new_boolean(true));
+	json_add(req, "stats", json_new_bool(true));
 	return ask(req);
 }
 

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client.h"
+#include "json_text.h"
 #include "numbers.h"
 
 void client_reply(struct client *client, json *o, bool final)
 {
-	const char *text;
+	size_t len;
+	char *text;
 
 	json_put_u64(o, "version", 1);
 	if (final)
 		json_put_bool(o, "final", true);
-	text = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
-	if (json_is_complete() && text) {
-		conn_send(&client->conn, text, strlen(text));
+	text = json_text(o, &len);
+	if (text) {
+		conn_send(&client->conn, text, len);
 		conn_send(&client->conn, "\n", 1);
 	} else {
 		conn_drop(&client->conn, true, "no memory for an answer");
 	}
+	free(text);
 	json_object_put(o);
 }
 

@@ -13,6 +13,7 @@
 #include "client.h"
 #include "control.h"
 #include "doorman.h"
+#include "json_read.h"
 #include "log.h"
 #include "verb_events.h"
 #include "verb_heat.h"
@@ -20,23 +21,20 @@
 #include "verbs.h"
 
 #define MAX_REQUEST	(8u * 1024 * 1024)
-#define MAX_DEPTH	8
 
 /* Run a request.  Returns false if it must wait. */
 static bool request(struct client *client, const char *line, size_t len)
 {
-	struct json_tokener *tok = json_tokener_new_ex(MAX_DEPTH);
-	json *req = tok ? json_tokener_parse_ex(tok, line, len) : NULL;
 	const char *verb = NULL;
-	json *version;
+	struct hmem_err err;
+	json *req, *version;
 
 	client->later = false;
-	if (!tok || !req || !json_object_is_type(req, json_type_object) ||
-	    json_tokener_get_parse_end(tok) != len) {
+	req = json_read(line, len, &err);
+	if (!req) {
 		client_fail(client, "protocol", "a request is one JSON object on one "
-			    "line: %s", !tok ? "no memory" : req ? "this is more or less" :
-			    json_tokener_error_desc(json_tokener_get_error(tok)));
-		goto out;
+			    "line: %s", err.msg);
+		return true;
 	}
 	if (json_object_object_get_ex(req, "version", &version) &&
 	    json_object_get_int(version) != 1) {
@@ -51,8 +49,6 @@ static bool request(struct client *client, const char *line, size_t len)
 		    verb ? verb : "");
 out:
 	json_object_put(req);
-	if (tok)
-		json_tokener_free(tok);
 	return !client->later;
 }
 

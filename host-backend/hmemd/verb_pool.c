@@ -47,9 +47,7 @@ static bool set(struct client *client, json *req, json *pairs)
 	m = &vm->pooled.member;
 	old = *m;
 	json_object_object_foreach(pairs, key, value) {
-		const char *text = json_object_get_string(value);
-
-		if (pooling_set(vm, key, text ? text : "", &err) < 0) {
+		if (pooling_set(vm, key, json_word(value), &err) < 0) {
 			/* Take back the pairs before this one. */
 			m->guarantee = old.guarantee;
 			m->maximum = old.maximum;
@@ -60,7 +58,7 @@ static bool set(struct client *client, json *req, json *pairs)
 	}
 	json_object_object_foreach(pairs, set_key, set_value) {
 		vm_tell(vm, LOG_INFO, "pool", &client->conn, "pool: %s %s", set_key,
-			json_object_get_string(set_value));
+			json_word(set_value));
 	}
 	return true;
 }

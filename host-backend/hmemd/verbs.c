@@ -106,7 +106,7 @@ static const char *describe_set(json *set, char *buf, size_t size)
 	json_object_object_foreach(set, key, value) {
 		if (strcmp(key, "name") && len < size)
 			len += snprintf(buf + len, size - len, ", %s %s", key,
-					json_object_get_string(value));
+					json_word(value));
 	}
 	return buf;
 }
@@ -137,9 +137,7 @@ static void do_policy(struct client *client, json *req)
 	if (set) {
 		policy = vm->placer.policy;
 		json_object_object_foreach(set, key, value) {
-			const char *word = json_object_get_string(value);
-
-			if (hmem_policy_set(&policy, key, word ? word : "", &err) < 0) {
+			if (hmem_policy_set(&policy, key, json_word(value), &err) < 0) {
 				client_fail(client, "usage", "%s", err.msg);
 				return;
 			}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "vm_json.h"
 #include "vms_document.h"
 
@@ -67,15 +68,17 @@ static void add_vm(void *opaque, const struct vm *vm)
 {
 	json *o = vm_status_json(vm), *tiers = json_object_object_get(o, "tiers");
 	struct state *s = opaque;
-	const char *text;
+	size_t len;
+	char *text;
 
 	for (unsigned int i = 0; i < vm->hello.num_tiers; i++)
 		json_add(tiers ? json_object_array_get_idx(tiers, i) : NULL, "heat",
 			 heat_json(vm, i));
-	text = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
-	s->failed |= !json_is_complete() || !text;
+	text = json_text(o, &len);
+	s->failed |= !text;
 	if (text)
 		fprintf(s->f, "%s%s", s->num++ ? "," : "", text);
+	free(text);
 	json_object_put(o);
 }
 

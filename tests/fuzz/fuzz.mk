@@ -10,6 +10,7 @@ $(OUT)/obj/fuzz/hmemd.o: $(FUZZ_DIR)/hmemd.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HMEM_CFLAGS) -Ihmemd -MMD -MP -c -o $@ $<
 
 $(OUT)/fuzz-hmemd: $(OUT)/obj/fuzz/hmemd.o \
-		$(filter-out %/main.o,$(call objs,hmemd)) $(call objs,config) $(LIB)
+		$(filter-out %/main.o,$(call objs,hmemd)) $(call objs,config) \
+		$(call objs,json) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)

@@ -435,10 +435,7 @@ static void disk_full(struct world *w)
 	unlink(w->disk_full);
 }
 
-/*
- * A client that gets answers while there is no memory: events.  Its request is read before, because
- * the library that parses requests does not survive a lack of memory.
- */
+/* A client that gets answers while there is no memory: events. */
 static int follow(struct world *w)
 {
 	int fd = peer_socket(w->f->d.control_socket);
@@ -446,6 +443,26 @@ static int follow(struct world *w)
 	control_send(fd, "{\"verb\":\"events\",\"follow\":true}");
 	json_object_put(control_read(fd));
 	return fd;
+}
+
+/*
+ * A client that asks while there is no memory.  hmemd drops it, says that there is no memory, or
+ * answers what it was asked: that a word of the request was not kept must not change its meaning.
+ */
+static void ask_without_memory(struct world *w)
+{
+	static const char request[] = "{\"verb\": \"explain\", \"version\": 1, \"vm\": "
+		"\"no such\", \"gfn\": 1, \"more\": [[[2.5, true, false, null]]]}\n";
+	int fd = peer_socket(w->f->d.control_socket);
+	char line[1024] = "";
+	size_t n = 0;
+
+	(void)!send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
+	while (n < sizeof(line) - 1 && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
+		n++;
+	close(fd);
+	if (n && !strstr(line, "no VM 'no such' is connected") && !strstr(line, "no memory"))
+		fail_msg("hmemd answers '%s'", line);
 }
 
 /* Many of hmemd's calls for memory fail for a while, in which VMs and clients come and go. */
@@ -462,6 +479,8 @@ static void no_memory(struct world *w)
 		qemu_kill(q);
 		q->boot++;
 		qemu_start(q, w->f->d.vm_socket);
+		for (unsigned int k = 0; k < 8; k++)
+			ask_without_memory(w);
 		some_time(w);
 	}
 	__atomic_store_n(&w->faults->memory_fails, 0, __ATOMIC_RELAXED);

@@ -28,6 +28,10 @@ $(OUT)/test-loop: LDLIBS += -luring
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=io_uring_submit,--wrap=io_uring_submit_and_wait
 $(OUT)/test-loop: LDLIBS += -Wl,--wrap=pwrite
 
+$(OUT)/test-json: $(patsubst %,$(OUT)/obj/json/%.o,json_read json_text jsonio)
+# After these objects, which need it.
+$(OUT)/test-json: LDLIBS += $(LIB)
+
 # What test-faults loads into an hmemd without sanitizers.
 $(OUT)/preload-faults.so: $(UNIT_DIR)/preload-faults.c $(UNIT_DIR)/preload-faults.h
 	$(call say,LD)

@@ -34,6 +34,21 @@ json *json_new_u64(uint64_t v)
 	return made(json_object_new_uint64(v));
 }
 
+json *json_new_i64(int64_t v)
+{
+	return made(json_object_new_int64(v));
+}
+
+json *json_new_bool(bool v)
+{
+	return made(json_object_new_boolean(v));
+}
+
+json *json_new_text(const char *v)
+{
+	return made(json_object_new_string(v));
+}
+
 json *json_new_double(double v)
 {
 	return made(json_object_new_double(v));
@@ -66,12 +81,12 @@ void json_put_str(json *o, const char *key, const char *v)
 
 	if (v)
 		hmem_utf8(v, text, sizeof(text));
-	json_add(o, key, v && *v ? made(json_object_new_string(text)) : NULL);
+	json_add(o, key, v && *v ? json_new_text(text) : NULL);
 }
 
 void json_put_bool(json *o, const char *key, bool v)
 {
-	json_add(o, key, made(json_object_new_boolean(v)));
+	json_add(o, key, json_new_bool(v));
 }
 
 void json_put_rate(json *o, const char *key, double v, bool known)
@@ -94,6 +109,13 @@ const char *json_get_str(json *req, const char *key)
 	json *v = json_get(req, key, json_type_string);
 
 	return v ? json_object_get_string(v) : NULL;
+}
+
+const char *json_word(json *v)
+{
+	const char *text = json_object_get_string(v);
+
+	return text ? text : "";
 }
 
 bool json_get_flag(json *req, const char *key)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reads JSON (RFC 8259).  json-c has a reader, but that of json-c 0.16 looks at no result of a call
+ * for memory: without memory it crashes, or leaves out a value, and so changes what was said.
+ */
+#ifndef HMEM_JSON_READ_H
+#define HMEM_JSON_READ_H
+
+#include "err.h"
+#include "jsonio.h"
+
+/* Objects and arrays in each other, at most. */
+#define JSON_MAX_DEPTH	16u
+
+/*
+ * Read @text, which is one object, and white space.  Returns the object; or NULL, and @err says
+ * why.  Of two values with the same key, the last one counts.
+ */
+json *json_read(const char *text, size_t len, struct hmem_err *err);
+
+#endif /* HMEM_JSON_READ_H */

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hmemd's own reader and writer of JSON. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_read.h"
+#include "json_text.h"
+
+static char *read_and_write(const char *text)
+{
+	struct hmem_err err = { "" };
+	/* A copy of its own, so that the sanitizer notices a read behind its end. */
+	size_t len = strlen(text);
+	char *copy = malloc(len), *written;
+	json *o;
+
+	memcpy(copy, text, len);
+	o = json_read(copy, len, &err);
+	free(copy);
+	if (!o)
+		return strdup(err.msg);
+	written = json_text(o, &len);
+	assert_non_null(written);
+	assert_int_equal(strlen(written), len);
+	json_object_put(o);
+	return written;
+}
+
+static void becomes(const char *text, const char *wanted)
+{
+	char *got = read_and_write(text);
+
+	assert_string_equal(got, wanted);
+	free(got);
+}
+
+static void values(void **state)
+{
+	(void)state;
+	becomes("{}", "{}");
+	becomes(" {\t} \r\n", "{}");
+	becomes("{\"a\":[],\"b\":{}}", "{\"a\":[],\"b\":{}}");
+	becomes("{ \"a\" : [ 1 , true , false , null , \"x\" ] }",
+		"{\"a\":[1,true,false,null,\"x\"]}");
+	/* The last one counts. */
+	becomes("{\"a\":1,\"a\":2}", "{\"a\":2}");
+}
+
+static void numbers(void **state)
+{
+	(void)state;
+	becomes("{\"a\":[0,-0,10,-9223372036854775808,18446744073709551615]}",
+		"{\"a\":[0,0,10,-9223372036854775808,18446744073709551615]}");
+	becomes("{\"a\":[0.5,-1e2,2E+1,25e-1]}", "{\"a\":[0.5,-100.0,20.0,2.5]}");
+	becomes("{\"a\":18446744073709551616}", "a number out of range at byte 5");
+	becomes("{\"a\":-9223372036854775809}", "a number out of range at byte 5");
+	becomes("{\"a\":1e999}", "a number out of range at byte 5");
+}
+
+static void strings(void **state)
+{
+	(void)state;
+	becomes("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}",
+		"{\"a\":\"\\\"\\\\/\\u0008\\u000c\\u000a\\u000d\\u0009\"}");
+	becomes("{\"\\u0041\":\"\\u00e4\\u20AC\\ud83d\\ude00\"}",
+		"{\"A\":\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"}");
+	becomes("{\"a\":\"\xff\"}", "{\"a\":\"\xff\"}");
+}
+
+static void refused(const char *text)
+{
+	char *got = read_and_write(text);
+
+	if (*got == '{')
+		fail_msg("'%s' is read as '%s'", text, got);
+	free(got);
+}
+
+static void what_is_no_json(void **state)
+{
+	static const char *const texts[] = {
+		"", " ", "[]", "1", "\"a\"", "null", "{", "{\"", "{\"a", "{\"a\"", "{\"a\":",
+		"{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{,}", "{1:1}", "{a:1}", "{'a':1}",
+		"{\"a\" 1}", "{\"a\":1 \"b\":2}", "{\"a\":[1,]}", "{\"a\":[1 2]}", "{\"a\":[}",
+		"{\"a\":1]", "{}{}", "{} x", "{\"a\":tru}", "{\"a\":True}", "{\"a\":nul",
+		"{\"a\":01}", "{\"a\":-}", "{\"a\":+1}", "{\"a\":.5}", "{\"a\":1.}", "{\"a\":1e}",
+		"{\"a\":0x10}", "{\"a\":NaN}", "{\"a\":\"\\x\"}", "{\"a\":\"\\", "{\"a\":\"\\u12\"}",
+		"{\"a\":\"\\u12g4\"}", "{\"a\":\"\\u0000\"}", "{\"a\":\"\\ud83d\"}",
+		"{\"a\":\"\\ude00\"}", "{\"a\":\"\\ud83d\\u0041\"}", "{\"a\":\"\n\"}",
+		"{\"a\":1111111111111111111111111111111111111111111111111111111111111111111}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		refused(texts[i]);
+}
+
+/* Whatever the brackets are, the reader needs only so much of the stack. */
+static void depth(void **state)
+{
+	char text[2 * JSON_MAX_DEPTH + 16] = "{\"a\":";
+	size_t n = strlen(text);
+
+	(void)state;
+	memset(text + n, '[', JSON_MAX_DEPTH - 1);
+	memset(text + n + JSON_MAX_DEPTH - 1, ']', JSON_MAX_DEPTH - 1);
+	strcpy(text + n + 2 * (JSON_MAX_DEPTH - 1), "}");
+	becomes(text, text);
+	memset(text + n, '[', JSON_MAX_DEPTH);
+	refused(text);
+}
+
+/* Each beginning of a text is refused, and so are most texts with another byte somewhere. */
+static void parts(void **state)
+{
+	static const char text[] = "{\"verb\":\"x\\u0041\",\"n\":[-1.5e3,true,{\"k\":null}]}";
+	char part[sizeof(text)];
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(text) - 1; len++) {
+		snprintf(part, sizeof(part), "%.*s", (int)len, text);
+		refused(part);
+		for (int c = 1; c < 256; c++) {
+			memcpy(part, text, sizeof(text));
+			part[len] = c;
+			free(read_and_write(part));
+		}
+	}
+}
+
+/* Without memory for a part, there is no text. */
+static void parts_that_are_missing(void **state)
+{
+	json *o = json_new_object();
+	size_t len;
+
+	(void)state;
+	json_add(NULL, "a", json_new_u64(1));
+	assert_null(json_text(o, &len));
+	json_object_put(o);
+	assert_null(json_text(NULL, &len));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(strings),
+		cmocka_unit_test(what_is_no_json),
+		cmocka_unit_test(depth),
+		cmocka_unit_test(parts),
+		cmocka_unit_test(parts_that_are_missing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
