@@ -104,7 +104,7 @@ def jobs(kernels):
     yield "docs/commands", [env.TESTS / "docs" / "commands"], 600, \
         (qemu(), "build/host-sanitize"), {}
 
-    yield "spec/check", [env.TESTS / "spec" / "check"], 300, (), {}
+    yield "spec/check", [env.TESTS / "spec" / "check", "--self-test"], 300, (), {}
     for path in sorted((env.TESTS / "style").iterdir()):
         name = f"style/{path.name}"
         if path.name == "checkpatch-qemu":
