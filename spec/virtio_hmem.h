@@ -48,6 +48,8 @@
 #define VIRTIO_HMEM_F_PAGING		8
 /* Reports tell how much processor time a scan took.  Needs VIRTIO_HMEM_F_ACCESS. */
 #define VIRTIO_HMEM_F_COST		9
+/* Results tell for how long the guest's software could not use pages that moved. */
+#define VIRTIO_HMEM_F_PAUSE		10
 
 /*
  * Virtqueues
@@ -200,6 +202,8 @@ struct virtio_hmem_result {
 
 /* virtio_hmem_result_batch.flags */
 #define VIRTIO_HMEM_RESULT_LAST		(1u << 0)	/* finishes the batch */
+/* With VIRTIO_HMEM_F_PAUSE: a virtio_hmem_pauses follows the results. */
+#define VIRTIO_HMEM_RESULT_PAUSES	(1u << 1)
 
 struct virtio_hmem_result_batch {
 	/* The id of the hint batch. */
@@ -212,6 +216,23 @@ struct virtio_hmem_result_batch {
 	 */
 	__le64 foreign_moves;
 	struct virtio_hmem_result results[];
+};
+
+#define VIRTIO_HMEM_PAUSE_BUCKETS	32
+
+/*
+ * Access pauses since the driver started.  The access pause of a frame is the time for
+ * which the guest's software cannot use the frame because the driver moves it, or tries
+ * to.
+ */
+struct virtio_hmem_pauses {
+	/* The sum of the pauses of all frames, ns. */
+	__le64 sum_ns;
+	/*
+	 * pauses[n] counts frames with a pause of at most 2^n ns that is longer than
+	 * 2^(n-1) ns if n > 0.  The last element also counts all longer pauses.
+	 */
+	__le64 pauses[VIRTIO_HMEM_PAUSE_BUCKETS];
 };
 
 /*
@@ -410,6 +431,7 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_hint_batch, 16);			\
 	assert_size(struct virtio_hmem_result, 24);			\
 	assert_size(struct virtio_hmem_result_batch, 24);			\
+	assert_size(struct virtio_hmem_pauses, 264);			\
 	assert_size(struct virtio_hmem_frames, 16);			\
 	assert_size(struct virtio_hmem_scan, 16);			\
 	assert_size(struct virtio_hmem_look, 16);			\

@@ -87,6 +87,14 @@ static void print_pending(json *tiers)
 	}
 }
 
+static void print_pauses(json *pauses)
+{
+	if (pauses && num_of(pauses, "pages"))
+		printf("pauses      %s pages: half of them up to %.4g us, 99 %% up to %.4g us\n",
+		       text_of(pauses, "pages"), num_of(pauses, "p50_ns") / 1e3,
+		       num_of(pauses, "p99_ns") / 1e3);
+}
+
 static void print_vm(json *vm)
 {
 	json *log = field(vm, "dirty_log");
@@ -100,6 +108,7 @@ static void print_vm(json *vm)
 	print_pending(field(vm, "tiers"));
 	printf("promoted    %s\n", rate(vm, "promoted_per_s", up, sizeof(up)));
 	printf("demoted     %s\n", rate(vm, "demoted_per_s", down, sizeof(down)));
+	print_pauses(field(vm, "pauses"));
 	printf("windows     %s of %s ms", text_of(vm, "windows"),
 	       num_of(vm, "window_ms") ? text_of(vm, "window_ms") : "-");
 	if (num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))

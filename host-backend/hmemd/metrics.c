@@ -12,6 +12,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "numbers.h"
+#include "pauses.h"
 #include "tracking.h"
 #include "vm.h"
 #include "vm_json.h"
@@ -238,6 +239,28 @@ static double demoted(const struct vm *vm)
 static double foreign(const struct vm *vm)
 {
 	return vm->foreign_moves - vm->foreign_base;
+}
+
+/* Bounds from 1 us to 1 s: no page moves in less, and few take longer. */
+#define FIRST_PAUSE	10u
+#define LAST_PAUSE	30u
+
+static bool pauses(const struct vm *vm, struct metric_histogram *h)
+{
+	const struct hmem_link_pauses *p = &vm->pauses;
+
+	_Static_assert(LAST_PAUSE - FIRST_PAUSE < METRIC_MAX_BUCKETS &&
+		       LAST_PAUSE < HMEM_LINK_PAUSE_BUCKETS - 1, "each bound fits into both");
+	if (!vm->have_pauses)
+		return false;
+	h->num = LAST_PAUSE - FIRST_PAUSE + 1;
+	for (unsigned int i = 0; i < h->num; i++) {
+		h->buckets[i].bound = hmem_pause_bound(FIRST_PAUSE + i) / 1e9;
+		h->buckets[i].count = hmem_pauses_up_to(p, FIRST_PAUSE + i);
+	}
+	h->count = hmem_pauses_all(p);
+	h->sum = p->sum_ns / 1e9;
+	return true;
 }
 
 /* --- windows, and what tracking costs --- */
@@ -606,6 +629,9 @@ const struct metric metrics[] = {
 	{ "hmem_foreign_moves_total",
 	  "Pages that the guest moved on its own, for example by NUMA balancing.", true,
 	  .vm = foreign },
+	{ "hmem_pause_seconds",
+	  "For how long the guest's programs could not use a page that moved, if known.",
+	  .histogram = pauses },
 	{ "hmem_jobs", "Jobs that move pages, by hand or to make room in a tier.", .vm = jobs },
 
 	{ "hmem_batches_total", "Batches of hints that were sent.", true, .vm = batches },

@@ -29,6 +29,17 @@ struct metric_label {
 
 #define METRIC_MAX_LABELS	5
 
+#define METRIC_MAX_BUCKETS	32
+
+/* How many values there are, and how many of them are at most @bound. */
+struct metric_histogram {
+	unsigned int num;		/* buckets */
+	struct metric_bucket {
+		double bound, count;
+	} buckets[METRIC_MAX_BUCKETS];
+	double count, sum;
+};
+
 /* The functions return NAN for a value that is not known. */
 struct metric {
 	const char *name, *help;
@@ -42,6 +53,8 @@ struct metric {
 	const struct metric_by *by;
 	/* a value of each tier, by the VM's access rates, */
 	double (*rates)(const struct hmem_explanation *e, unsigned int tier);
+	/* a histogram of each VM, for which the function returns false if it is not known, */
+	bool (*histogram)(const struct vm *vm, struct metric_histogram *h);
 	/* or labels of hmemd or of each VM, with the value 1. */
 	void (*info)(struct metric_label labels[METRIC_MAX_LABELS]);
 	void (*vm_info)(const struct vm *vm, struct metric_label labels[METRIC_MAX_LABELS]);

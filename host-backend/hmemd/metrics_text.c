@@ -71,6 +71,35 @@ static void put_vm(FILE *f, const struct metric *m, const struct vm *vm, double 
 	put_number(f, v);
 }
 
+static void put_line_of_histogram(FILE *f, const struct metric *m, const struct vm *vm,
+				  const char *part, const char *bound, double v)
+{
+	fprintf(f, "%s_%s{vm=", m->name, part);
+	put_value(f, vm->name);
+	if (bound)
+		put_label(f, "le", bound);
+	fputc('}', f);
+	put_number(f, v);
+}
+
+static void put_histogram(FILE *f, const struct metric *m, const struct vm *vm)
+{
+	struct metric_histogram h;
+
+	if (!m->histogram(vm, &h))
+		return;
+	for (unsigned int i = 0; i < h.num; i++) {
+		char bound[32];
+
+		/* More digits would show that powers of ten have no exact double. */
+		snprintf(bound, sizeof(bound), "%.10g", h.buckets[i].bound);
+		put_line_of_histogram(f, m, vm, "bucket", bound, h.buckets[i].count);
+	}
+	put_line_of_histogram(f, m, vm, "bucket", "+Inf", h.count);
+	put_line_of_histogram(f, m, vm, "sum", NULL, h.sum);
+	put_line_of_histogram(f, m, vm, "count", NULL, h.count);
+}
+
 static void put_lines(FILE *f, const struct metric *m, const struct vm *vm,
 		      const struct hmem_explanation *e)
 {
@@ -82,6 +111,8 @@ static void put_lines(FILE *f, const struct metric *m, const struct vm *vm,
 		put_vm(f, m, vm, m->vm_by(vm, i), m->by, i);
 	for (unsigned int i = 0; m->rates && i < vm->hello.num_tiers; i++)
 		put_vm(f, m, vm, m->rates(e, i), &metric_by_tier, i);
+	if (m->histogram)
+		put_histogram(f, m, vm);
 }
 
 /* The beginning of the metric's lines, with the value of hmemd, if the metric is hmemd's. */
@@ -90,7 +121,7 @@ static void put_head(FILE *f, const struct metric *m, const struct hmemd *d)
 	struct metric_label label[METRIC_MAX_LABELS] = { 0 };
 
 	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-		m->counts ? "counter" : "gauge");
+		m->histogram ? "histogram" : m->counts ? "counter" : "gauge");
 	if (m->info) {
 		m->info(label);
 		fprintf(f, "%s{%s=", m->name, label[0].name);

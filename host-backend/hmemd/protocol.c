@@ -47,6 +47,9 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 
 	if (ret < 0)
 		return ret;
+	/* Another driver, or another state of the VM: its pauses are not those that were told. */
+	if (state->boot != vm->state.boot || !(state->features >> VIRTIO_HMEM_F_PAUSE & 1))
+		vm->have_pauses = false;
 	vm->state = *state;
 	vm->have_state = true;
 	log_state(vm, old, was_ready);
@@ -91,6 +94,17 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 	return 0;
 }
 
+static int on_pauses(struct vm *vm, const struct hmem_link_pauses *pauses, struct hmem_err *err)
+{
+	int ret = hmem_link_check_pauses(vm->state.features, err);
+
+	if (ret < 0)
+		return ret;
+	vm->pauses = *pauses;
+	vm->have_pauses = true;
+	return 0;
+}
+
 static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 		    struct hmem_err *err)
 {
@@ -122,6 +136,8 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			return batches_reject(vm, payload, err);
 		case HMEM_LINK_SIZES:
 			return on_sizes(vm, payload, err);
+		case HMEM_LINK_PAUSES:
+			return on_pauses(vm, payload, err);
 		default:
 			return windows_tick(vm, payload, err);
 		}

@@ -58,6 +58,9 @@ struct vm {
 	struct hmem_link_state state;
 	/* The last SIZES, or until then all of each tier; @requested is hmemd's last request. */
 	struct hmem_link_sizes sizes;
+	/* The last PAUSES since the guest's driver started; without one, @have_pauses is false. */
+	bool have_pauses;
+	struct hmem_link_pauses pauses;
 	/*
 	 * The search for cold pages that is under way, or NULL; and the slot where the next
 	 * search begins: see room.c.

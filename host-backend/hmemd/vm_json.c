@@ -4,6 +4,7 @@
 
 #include "batches.h"
 #include "numbers.h"
+#include "pauses.h"
 #include "tracking.h"
 #include "vm_json.h"
 
@@ -131,6 +132,24 @@ static json *paging_json(const struct vm *vm)
 	return o;
 }
 
+/* For how long programs could not use pages that moved; NULL: the guest's driver has not told. */
+static json *pauses_json(const struct vm *vm)
+{
+	uint64_t pages = hmem_pauses_all(&vm->pauses);
+	json *o;
+
+	if (!vm->have_pauses)
+		return NULL;
+	o = json_new_object();
+	json_put_u64(o, "pages", pages);
+	json_put_u64(o, "sum_ns", vm->pauses.sum_ns);
+	json_add(o, "p50_ns", pages ?
+		 json_new_u64(hmem_pauses_percentile(&vm->pauses, 50)) : NULL);
+	json_add(o, "p99_ns", pages ?
+		 json_new_u64(hmem_pauses_percentile(&vm->pauses, 99)) : NULL);
+	return o;
+}
+
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 /* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
@@ -205,6 +224,7 @@ json *vm_status_json(const struct vm *vm)
 		json_append(tiers, tier_json(vm, i));
 	json_add(o, "tiers", tiers);
 	json_add(o, "paging", paging_json(vm));
+	json_add(o, "pauses", pauses_json(vm));
 	json_put_rate(o, "promoted_per_s", vm->promote_rate, vm->have_rates);
 	json_put_rate(o, "demoted_per_s", vm->demote_rate, vm->have_rates);
 	json_put_str(o, "tracker", tracking_name(vm));

@@ -17,6 +17,7 @@
  *   REJECT   a batch is not accepted  RESIZE     ask for another size of a tier
  *   SIZES    whenever they change
  *   TICK     a window has ended
+ *   PAUSES   before RESULTS, and if they are known when the link is new
  *
  * RANGES come before messages that depend on them (RESULTS, REJECT, TICK).  Otherwise
  * they come at most once in hmem_link_hello.min_window_ns of guest time.
@@ -106,6 +107,7 @@ enum hmem_link_type {
 	HMEM_LINK_REJECT = 5,		/* struct hmem_link_reject */
 	HMEM_LINK_TICK = 6,		/* struct hmem_link_tick */
 	HMEM_LINK_SIZES = 7,		/* struct hmem_link_sizes */
+	HMEM_LINK_PAUSES = 8,		/* struct hmem_link_pauses */
 	/* daemon to device */
 	HMEM_LINK_WELCOME = 0x81,	/* struct hmem_link_welcome */
 	HMEM_LINK_HINTS = 0x82,		/* struct virtio_hmem_hint_batch */
@@ -304,6 +306,18 @@ struct hmem_link_paging {
 struct hmem_link_sizes {
 	struct hmem_link_size tiers[HMEM_LINK_MAX_TIERS];	/* zero from num_tiers on */
 	struct hmem_link_paging paging;
+};
+
+#define HMEM_LINK_PAUSE_BUCKETS	32u
+
+/*
+ * For how long the guest's software could not use frames that moved, by its driver's last
+ * report: like struct virtio_hmem_pauses, in host byte order.  The device sends PAUSES only with
+ * VIRTIO_HMEM_F_PAUSE in hmem_link_state.features.  A guest can report any numbers.
+ */
+struct hmem_link_pauses {
+	uint64_t sum_ns;
+	uint64_t pauses[HMEM_LINK_PAUSE_BUCKETS];
 };
 
 /* Requests a size of a tier.  The actual size follows in SIZES. */

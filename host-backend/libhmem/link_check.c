@@ -9,6 +9,8 @@
 #define ASSERT_SIZE(type, size) \
 	_Static_assert(sizeof(type) == (size), #type " has holes")
 VIRTIO_HMEM_ASSERT_LAYOUT(ASSERT_SIZE);
+_Static_assert(HMEM_LINK_PAUSE_BUCKETS == VIRTIO_HMEM_PAUSE_BUCKETS,
+	       "the link passes on all counts of pauses");
 
 /* Payload lengths of a type: smallest, largest, and the step between lengths. */
 static const struct msg_form {
@@ -31,6 +33,8 @@ static const struct msg_form {
 			     sizeof(struct hmem_link_tick), 8 },
 	[HMEM_LINK_SIZES] = { "SIZES", sizeof(struct hmem_link_sizes),
 			      sizeof(struct hmem_link_sizes), 8 },
+	[HMEM_LINK_PAUSES] = { "PAUSES", sizeof(struct hmem_link_pauses),
+			       sizeof(struct hmem_link_pauses), 8 },
 };
 #define NUM_FORMS	(sizeof(forms) / sizeof(forms[0]))
 
@@ -272,6 +276,13 @@ int hmem_link_check_sizes(const struct hmem_link_sizes *sizes,
 					 " there, %" PRIu64 " free", i, tiers[i].size,
 					 s->requested, s->actual, s->free);
 	}
+	return 0;
+}
+
+int hmem_link_check_pauses(uint64_t features, struct hmem_err *err)
+{
+	if (!(features >> VIRTIO_HMEM_F_PAUSE & 1))
+		return hmem_fail(err, EPROTO, "PAUSES without VIRTIO_HMEM_F_PAUSE");
 	return 0;
 }
 

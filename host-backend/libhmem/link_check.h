@@ -50,6 +50,9 @@ int hmem_link_check_sizes(const struct hmem_link_sizes *sizes,
 			  const struct hmem_link_tier *tiers, uint32_t num_tiers,
 			  struct hmem_err *err);
 
+/* @features are those of the last STATE. */
+int hmem_link_check_pauses(uint64_t features, struct hmem_err *err);
+
 int hmem_link_check_tick(const struct hmem_link_tick *tick,
 			 struct hmem_err *err);
 

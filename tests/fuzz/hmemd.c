@@ -353,6 +353,15 @@ static void send_sizes(struct input *in)
 	send_message(in, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
 }
 
+static void send_pauses(struct input *in)
+{
+	struct hmem_link_pauses pauses;
+
+	/* A guest can report any counts. */
+	memset(&pauses, take(in, 1), sizeof(pauses));
+	send_message(in, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+}
+
 /* The bytes of @data change; mostly few, or hardly anything would ever fit. */
 static void change(struct input *in, void *data, size_t len)
 {
@@ -485,8 +494,10 @@ static void step(struct input *in)
 		set_bits(in);
 		return;
 	case 4:
-	case 5:
 		send_results(in);
+		break;
+	case 5:
+		send_pauses(in);
 		break;
 	case 6:
 		send_reject(in);

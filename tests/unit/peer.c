@@ -198,6 +198,7 @@ void peer_send_state(struct peer *p, uint32_t flags)
 	struct hmem_link_state state = {
 		.flags = flags,
 		.boot = flags & HMEM_LINK_DRIVER_OK ? p->boot : 0,
+		.features = flags & HMEM_LINK_DRIVER_OK ? p->features : 0,
 		.vtime_ns = p->vtime_ns,
 	};
 

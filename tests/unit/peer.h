@@ -30,8 +30,9 @@ struct peer {
 	uint64_t min_window_ns;
 	/* First byte of the UUID; zero: no UUID. */
 	uint8_t uuid;
-	/* hmem_link_state.boot while there is a driver; and the guest's time. */
+	/* hmem_link_state.boot and features while there is a driver; and the guest's time. */
 	uint32_t boot;
+	uint64_t features;
 	uint64_t vtime_ns;
 	/* The address of guest memory in a process; zero: unknown. */
 	uint64_t hva;

@@ -1886,6 +1886,9 @@ static void same_name_again(void **state)
 
 static void golden_output(void **state)
 {
+	const struct hmem_link_pauses pauses = {
+		.sum_ns = 2500000, .pauses = { [14] = 12000, [21] = 345 },
+	};
 	struct fixture *f = *state;
 	struct peer_msg msg;
 
@@ -1901,7 +1904,10 @@ static void golden_output(void **state)
 	golden(f, "stats-verbose", "stats -v");
 	golden(f, "policy-set", "policy set name=observe window=250");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	/* Tiers without moves. */
+	/* Tiers without moves, and pauses. */
+	f->web.features = UINT64_C(1) << VIRTIO_HMEM_F_PAUSE;
+	peer_send_state(&f->web, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
 	f->web.map[4096 / 64] = 0xff;
 	peer_send_tick(&f->web, 1);
 	peer_expect(&f->web, &msg, HMEM_LINK_TICK_DONE);

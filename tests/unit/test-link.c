@@ -37,7 +37,9 @@ static void headers(void **state)
 		{ HMEM_LINK_TICK, 56, true }, { HMEM_LINK_TICK, 48, false },
 		{ HMEM_LINK_TICK, 0, false },
 		{ HMEM_LINK_SIZES, 296, true }, { HMEM_LINK_SIZES, 256, false },
-		{ 0, 0, false }, { 8, 16, false },
+		{ HMEM_LINK_PAUSES, 264, true }, { HMEM_LINK_PAUSES, 256, false },
+		{ HMEM_LINK_PAUSES, 272, false },
+		{ 0, 0, false }, { 9, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
 		{ UINT32_MAX, UINT32_MAX, false },
 		{ HMEM_LINK_RESULTS, UINT32_MAX, false },
@@ -244,6 +246,9 @@ static void small_ones(void **state)
 	assert_int_equal(hmem_link_check_tick(&t, NULL), 0);
 	t.flags <<= 1;
 	assert_int_equal(hmem_link_check_tick(&t, NULL), -EPROTO);
+	assert_int_equal(hmem_link_check_pauses(UINT64_C(1) << VIRTIO_HMEM_F_PAUSE, NULL), 0);
+	assert_int_equal(hmem_link_check_pauses(~(UINT64_C(1) << VIRTIO_HMEM_F_PAUSE), NULL),
+			 -EPROTO);
 	for (uint32_t code = 0; code < 10; code++) {
 		struct hmem_link_reject r = { .code = code };
 

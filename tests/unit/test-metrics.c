@@ -198,6 +198,87 @@ static void tells_processor_time(void **state)
 	check();
 }
 
+/* Scrape until hmemd knows no pauses of the VM. */
+static void expect_no_pauses(void)
+{
+	for (unsigned int i = 0; i < PATIENCE_MS / 100; i++) {
+		scrape();
+		if (!strstr(text, "\nhmem_pause_seconds_"))
+			return;
+		usleep(100000);
+	}
+	fail_msg("there are still pauses in:\n%s", text);
+}
+
+/* A number about pauses that hmemctl status tells; -1: it does not. */
+static int64_t pauses_in_status(struct fixture *f, const char *key)
+{
+	struct json_object *o;
+	char at[64];
+	int64_t n;
+
+	ctl(f, 0, "-o json status web");
+	o = json_tokener_parse(f->ctl.out);
+	assert_non_null(o);
+	snprintf(at, sizeof(at), "vms.0.pauses.%s", key);
+	n = json_num_at(o, at);
+	json_object_put(o);
+	return n;
+}
+
+/* The histogram of access pauses, if the guest's driver tells them. */
+static void tells_pauses(void **state)
+{
+	const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+	struct hmem_link_pauses pauses = {
+		.sum_ns = 2500000,
+		.pauses = { [0] = 1, [14] = 90, [17] = 7, [30] = 1, [31] = 1 },
+	};
+	struct fixture *f = *state;
+
+	expect("hmem_vm_driver_up{vm=\"web\"} 1\n");
+	expect("# TYPE hmem_pause_seconds histogram\n");
+	assert_null(strstr(text, "\nhmem_pause_seconds_"));
+	f->web.features = UINT64_C(1) << VIRTIO_HMEM_F_PAUSE;
+	f->web.boot = 7;
+	peer_send_state(&f->web, running);
+	assert_int_equal(pauses_in_status(f, "pages"), -1);
+	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"1.024e-06\"} 1\n");
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"8.192e-06\"} 1\n");
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"1.6384e-05\"} 91\n");
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"0.000131072\"} 98\n");
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"1.073741824\"} 99\n");
+	expect("hmem_pause_seconds_bucket{vm=\"web\",le=\"+Inf\"} 100\n");
+	expect("hmem_pause_seconds_sum{vm=\"web\"} 0.0025\n");
+	expect("hmem_pause_seconds_count{vm=\"web\"} 100\n");
+	check();
+	assert_int_equal(pauses_in_status(f, "p50_ns"), 1 << 14);
+	assert_int_equal(pauses_in_status(f, "p99_ns"), 1 << 30);
+	/* A guest's lies are bounded, and stay in order. */
+	memset(&pauses, 0xff, sizeof(pauses));
+	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+	expect("hmem_pause_seconds_count{vm=\"web\"} 1.844674407370955e+19\n");
+	check();
+	/* Another driver begins anew, as does one that has seen a snapshot being loaded. */
+	f->web.boot = 8;
+	peer_send_state(&f->web, running);
+	expect_no_pauses();
+	memset(&pauses, 0, sizeof(pauses));
+	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+	expect("hmem_pause_seconds_count{vm=\"web\"} 0\n");
+	expect("hmem_pause_seconds_sum{vm=\"web\"} 0\n");
+	assert_int_equal(pauses_in_status(f, "pages"), 0);
+	assert_int_equal(pauses_in_status(f, "p99_ns"), -1);
+	peer_send_state(&f->web, HMEM_LINK_VM_RUNNING);
+	expect_no_pauses();
+	/* QEMU passes pauses on only if the driver tells them. */
+	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+	peer_expect_drop(&f->web);
+	ctl(f, 0, "doctor");
+	assert_non_null(strstr(f->ctl.out, "PAUSES without VIRTIO_HMEM_F_PAUSE"));
+}
+
 /* A scrape sends the VM nothing. */
 static void costs_the_guest_nothing(void **state)
 {
@@ -534,6 +615,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_what_happened, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_processor_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_pauses, setup, teardown),
 		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_per_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(serves_a_page, setup, teardown),
