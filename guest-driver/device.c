@@ -490,6 +490,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_RESIZE,
 	VIRTIO_HMEM_F_PAGING,
 	VIRTIO_HMEM_F_COST,
+	VIRTIO_HMEM_F_PAUSE,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

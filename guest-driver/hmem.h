@@ -53,12 +53,13 @@
 #define HMEM_HINT_BUFS		16
 /* Hints in one buffer: 8 KiB with the header. */
 #define HMEM_HINTS_PER_BUF	511
-/* Results in one buffer: just under 8 KiB with the header. */
+/* Results in one buffer: just under 8 KiB with the header and the pauses. */
 #define HMEM_RESULT_BUFS	8
-#define HMEM_RESULTS_PER_BUF	340
+#define HMEM_RESULTS_PER_BUF	329
 #define HMEM_RESULT_BUF_SIZE						\
 	(sizeof(struct virtio_hmem_result_batch) +			\
-	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result))
+	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result) +	\
+	 sizeof(struct virtio_hmem_pauses))
 
 /* Items of a chunk: at least HPAGE_PMD_NR, the base pages of a large folio. */
 #define HMEM_CHUNK		512
@@ -100,9 +101,6 @@ struct hmem_item {
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
 };
 
-/* Histogram of access pauses: bucket n counts pages of 2^(n-1) .. 2^n - 1 ns. */
-#define HMEM_PAUSE_BUCKETS	32
-
 enum hmem_kind {
 	HMEM_KIND_ANON,
 	HMEM_KIND_LARGE,
@@ -135,7 +133,9 @@ struct hmem_stats {
 	u64 resize_taken;		/* taken back */
 	u64 resize_oom;			/* taken back because the guest was short of memory */
 	u64 resize_huge;		/* huge pages that were given up */
-	u64 pause[HMEM_KINDS][HMEM_PAUSE_BUCKETS];
+	/* Access pauses, as in struct virtio_hmem_pauses. */
+	u64 pause_ns;
+	u64 pause[HMEM_KINDS][VIRTIO_HMEM_PAUSE_BUCKETS];
 };
 
 /* Address spaces whose mmap locks are held for reading, and whose mm by mmgrab(). */
@@ -514,6 +514,8 @@ void hmem_stats_exit(void);
 /* Count @nr pages that programs could not use for @ns. */
 void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
 		      unsigned int nr);
+/* Tell the counts of pages of all kinds. */
+void hmem_stats_pauses(struct hmem *hm, struct virtio_hmem_pauses *pauses);
 /* Pages that the guest itself has moved between nodes since boot. */
 unsigned long hmem_foreign_moves(struct hmem *hm);
 

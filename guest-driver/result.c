@@ -5,6 +5,7 @@
  */
 #include <linux/jiffies.h>
 #include <linux/virtio.h>
+#include <linux/virtio_config.h>
 #include <linux/wait.h>
 
 #include "hmem.h"
@@ -30,13 +31,20 @@ void hmem_result_send(struct hmem *hm, bool last)
 	struct hmem_out_buf *buf = hm->result_buf;
 	struct virtio_hmem_result_batch *batch = buf->data;
 	unsigned long foreign = hmem_foreign_moves(hm) - hm->foreign_base;
+	u32 flags = last ? VIRTIO_HMEM_RESULT_LAST : 0;
+	u32 num = le32_to_cpu(batch->num_results);
+	size_t len = struct_size(batch, results, num);
 
+	if (last && virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_PAUSE)) {
+		flags |= VIRTIO_HMEM_RESULT_PAUSES;
+		hmem_stats_pauses(hm, (void *)&batch->results[num]);
+		len += sizeof(struct virtio_hmem_pauses);
+	}
 	hm->stats.foreign_moves = foreign;
 	batch->foreign_moves = cpu_to_le64(foreign);
-	batch->flags = cpu_to_le32(last ? VIRTIO_HMEM_RESULT_LAST : 0);
+	batch->flags = cpu_to_le32(flags);
 	hm->result_buf = NULL;
-	if (hmem_out_post(vq, buf, struct_size(batch, results,
-					       le32_to_cpu(batch->num_results)))) {
+	if (hmem_out_post(vq, buf, len)) {
 		hmem_device_broken(hm, "result queue has no room for its buffers");
 		return;
 	}

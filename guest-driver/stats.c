@@ -40,6 +40,7 @@ HMEM_COUNTER(promoted);
 HMEM_COUNTER(demoted);
 HMEM_COUNTER(large_moved);
 HMEM_COUNTER(foreign_moves);
+HMEM_COUNTER(pause_ns);
 HMEM_COUNTER(resize_given);
 HMEM_COUNTER(resize_huge);
 HMEM_COUNTER(resize_oom);
@@ -63,6 +64,7 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_demoted.attr,
 	&dev_attr_large_moved.attr,
 	&dev_attr_foreign_moves.attr,
+	&dev_attr_pause_ns.attr,
 	&dev_attr_resize_given.attr,
 	&dev_attr_resize_huge.attr,
 	&dev_attr_resize_oom.attr,
@@ -99,7 +101,7 @@ static int reasons_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(reasons);
 
-/* Prints "kind below-ns pages" for each bucket of the histogram that is not empty. */
+/* Prints "kind at-most-ns pages" for each bucket of the histogram that is not empty. */
 static int pause_show(struct seq_file *m, void *unused)
 {
 	struct hmem *hm = m->private;
@@ -107,7 +109,7 @@ static int pause_show(struct seq_file *m, void *unused)
 	u64 nr;
 
 	for (kind = 0; kind < HMEM_KINDS; kind++) {
-		for (i = 0; i < HMEM_PAUSE_BUCKETS; i++) {
+		for (i = 0; i < VIRTIO_HMEM_PAUSE_BUCKETS; i++) {
 			nr = READ_ONCE(hm->stats.pause[kind][i]);
 			if (nr)
 				seq_printf(m, "%s %llu %llu\n",
@@ -122,10 +124,25 @@ DEFINE_SHOW_ATTRIBUTE(pause);
 void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
 		      unsigned int nr)
 {
-	unsigned int bucket = ns ? ilog2(ns) + 1 : 0;
+	unsigned int bucket = order_base_2(ns);
 
-	bucket = min_t(unsigned int, bucket, HMEM_PAUSE_BUCKETS - 1);
+	bucket = min_t(unsigned int, bucket, VIRTIO_HMEM_PAUSE_BUCKETS - 1);
 	hm->stats.pause[kind][bucket] += nr;
+	hm->stats.pause_ns += ns * nr;
+}
+
+void hmem_stats_pauses(struct hmem *hm, struct virtio_hmem_pauses *pauses)
+{
+	unsigned int kind, i;
+
+	pauses->sum_ns = cpu_to_le64(hm->stats.pause_ns);
+	for (i = 0; i < VIRTIO_HMEM_PAUSE_BUCKETS; i++) {
+		u64 nr = 0;
+
+		for (kind = 0; kind < HMEM_KINDS; kind++)
+			nr += hm->stats.pause[kind][i];
+		pauses->pauses[i] = cpu_to_le64(nr);
+	}
 }
 
 unsigned long hmem_foreign_moves(struct hmem *hm)

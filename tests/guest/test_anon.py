@@ -36,14 +36,22 @@ def torture(rig, *how, rounds=2, before="true"):
     assert promoted >= share * least, (promoted, demoted)
     assert hints == vm.qom("stats")["hints"], hints
     # Each moved page has a pause, and few other pages have one.
-    pause = [(kind, int(pages)) for kind, _, pages in re.findall(
+    pause = [(kind, int(ns), int(pages)) for kind, ns, pages in re.findall(
         r"(\w+) (\d+) (\d+)", vm.run("cat /sys/kernel/debug/virtio_hmem/*/pause"))]
-    away = sum(pages for _, pages in pause)
+    away = sum(pages for _, _, pages in pause)
     assert moved <= away, (moved, pause)
     if "calm" in how:
         assert away < 1.2 * moved, (moved, pause)
-        whole = sum(pages for kind, pages in pause if kind == "large")
+        whole = sum(pages for kind, _, pages in pause if kind == "large")
         assert whole == 512 * vm.counter("large_moved"), pause
+    # hmemd knows the same pauses.
+    told = rig.daemon.status()["pauses"]
+    assert told["pages"] == away, (told, pause)
+    assert told["sum_ns"] == vm.counter("pause_ns"), (told, pause)
+    for percent in 50, 99:
+        bound = told[f"p{percent}_ns"]
+        assert sum(n for _, ns, n in pause if ns < bound) < percent / 100 * away, (told, pause)
+        assert sum(n for _, ns, n in pause if ns <= bound) >= percent / 100 * away, (told, pause)
     return vm, end
 
 

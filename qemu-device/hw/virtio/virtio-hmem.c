@@ -37,6 +37,7 @@
 #define HMEM_ASSERT_SIZE(type, size) QEMU_BUILD_BUG_ON(sizeof(type) != (size))
 VIRTIO_HMEM_ASSERT_LAYOUT(HMEM_ASSERT_SIZE);
 QEMU_BUILD_BUG_ON(HMEM_LINK_MAX_TIERS != VIRTIO_HMEM_MAX_TIERS);
+QEMU_BUILD_BUG_ON(HMEM_LINK_PAUSE_BUCKETS != VIRTIO_HMEM_PAUSE_BUCKETS);
 
 #define VIRTIO_HMEM_QUEUE_SIZE 128
 
@@ -293,6 +294,14 @@ static void virtio_hmem_sizes_changed(void *opaque)
     }
 }
 
+static void virtio_hmem_send_pauses(VirtIOHMEM *hmem)
+{
+    if (hmem->have_pauses) {
+        hmem_link_send(&hmem->link, HMEM_LINK_PAUSES, &hmem->pauses,
+                       sizeof(hmem->pauses));
+    }
+}
+
 static void virtio_hmem_send_state(VirtIOHMEM *hmem)
 {
     hmem->state.vtime_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
@@ -345,6 +354,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
         }
     } else {
         hmem->state.boot = 0;
+        hmem->have_pauses = false;
         virtio_hmem_end_sent(hmem);
         hmem_access_reset(&hmem->access);
     }
@@ -766,13 +776,28 @@ static bool virtio_hmem_check_results(VirtIOHMEM *hmem,
     return true;
 }
 
+/* Pass on what the driver tells about pauses; it can tell anything. */
+static void virtio_hmem_accept_pauses(VirtIOHMEM *hmem,
+                                      const struct virtio_hmem_pauses *from)
+{
+    int i;
+
+    hmem->pauses.sum_ns = le64_to_cpu(from->sum_ns);
+    for (i = 0; i < VIRTIO_HMEM_PAUSE_BUCKETS; i++) {
+        hmem->pauses.pauses[i] = le64_to_cpu(from->pauses[i]);
+    }
+    hmem->have_pauses = true;
+    virtio_hmem_send_pauses(hmem);
+}
+
 /* Account for checked results and pass them on with hmemd's batch id. */
 static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMSent *sent,
                                        struct virtio_hmem_result_batch *b,
                                        uint64_t frames)
 {
     const uint32_t num = le32_to_cpu(b->num_results);
-    const bool last = le32_to_cpu(b->flags) & VIRTIO_HMEM_RESULT_LAST;
+    const uint32_t flags = le32_to_cpu(b->flags);
+    const bool last = flags & VIRTIO_HMEM_RESULT_LAST;
     VirtIOHMEMBatch *batch = sent->batch;
     uint32_t i;
 
@@ -796,6 +821,11 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMSent *sent,
     }
     hmem->stats.results += num;
     hmem->stats.foreign_moves = le64_to_cpu(b->foreign_moves);
+    /* Before the results: hmemd then has the pauses of all moves it knows. */
+    if (flags & VIRTIO_HMEM_RESULT_PAUSES) {
+        virtio_hmem_accept_pauses(hmem, (const void *)&b->results[num]);
+        b->flags &= ~cpu_to_le32(VIRTIO_HMEM_RESULT_PAUSES);
+    }
 
     sent->answered += frames;
     if (last) {
@@ -828,6 +858,7 @@ static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
     const size_t size = iov_size(elem->out_sg, elem->out_num);
     g_autofree struct virtio_hmem_result_batch *b = NULL;
     struct virtio_hmem_result_batch header;
+    uint32_t known = VIRTIO_HMEM_RESULT_LAST;
     VirtIOHMEMSent *sent;
     uint32_t num, flags;
     uint64_t frames;
@@ -855,12 +886,19 @@ static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
                               VIRTIO_HMEM_MAX_RESULTS);
         return 0;
     }
-    if (len > size) {
-        virtio_hmem_violation(hmem, "%u results in %zu bytes", num, size);
+    if (virtio_vdev_has_feature(VIRTIO_DEVICE(hmem), VIRTIO_HMEM_F_PAUSE)) {
+        known |= VIRTIO_HMEM_RESULT_PAUSES;
+    }
+    if (flags & ~known) {
+        virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
         return 0;
     }
-    if (flags & ~VIRTIO_HMEM_RESULT_LAST) {
-        virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
+    if (flags & VIRTIO_HMEM_RESULT_PAUSES) {
+        len += sizeof(struct virtio_hmem_pauses);
+    }
+    if (len > size) {
+        virtio_hmem_violation(hmem, "%u results with flags 0x%x in %zu bytes",
+                              num, flags, size);
         return 0;
     }
     sent = header.id ? virtio_hmem_find_sent(hmem, le64_to_cpu(header.id)) :
@@ -989,6 +1027,7 @@ static void virtio_hmem_link_opened(void *opaque)
     virtio_hmem_send_hello(hmem);
     virtio_hmem_send_ranges(hmem);
     virtio_hmem_send_state(hmem);
+    virtio_hmem_send_pauses(hmem);
     virtio_hmem_assume_sizes(hmem);
     virtio_hmem_sizes_changed(hmem);
 }
@@ -1167,6 +1206,7 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
     virtio_add_feature(&features, VIRTIO_HMEM_F_LARGE);
     virtio_add_feature(&features, VIRTIO_HMEM_F_RESTRICTED);
     virtio_add_feature(&features, VIRTIO_HMEM_F_ONLINE);
+    virtio_add_feature(&features, VIRTIO_HMEM_F_PAUSE);
     if (VIRTIO_HMEM(vdev)->offer_access) {
         virtio_add_feature(&features, VIRTIO_HMEM_F_ACCESS);
         virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
@@ -1472,6 +1512,8 @@ static int virtio_hmem_post_load(void *opaque, int version_id)
 
     /* The pages are where they were when the state was saved. */
     hmem->state.boot = 0;
+    /* The driver tells its pauses again with its next results. */
+    hmem->have_pauses = false;
     if (!hmem_access_id_ok(hmem->next_id)) {
         error_report("virtio-hmem: the next batch cannot have id %" PRIu64,
                      hmem->next_id);

@@ -373,6 +373,97 @@ static void test_results_backlog(void)
     teardown(&t);
 }
 
+/* Post the results with so many bytes of the pauses behind them. */
+static void post_pauses(Test *t, const Results *m,
+                        const struct virtio_hmem_pauses *pauses, uint32_t len)
+{
+    const uint32_t before = results_len(m);
+    g_autofree Results *buf = g_malloc(before + len);
+
+    memcpy(buf, m, before);
+    memcpy((char *)buf + before, pauses, len);
+    buf->b.flags |= cpu_to_le32(VIRTIO_HMEM_RESULT_PAUSES);
+    qvirtio_hmem_result(&t->hmem, buf, before + len);
+}
+
+/* The same, all of the pauses; and wait until the device has read them. */
+static void send_pauses(Test *t, const Results *m,
+                        const struct virtio_hmem_pauses *pauses)
+{
+    uint32_t index = t->hmem.result_vq->free_head;
+
+    post_pauses(t, m, pauses, sizeof(*pauses));
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.result_vq, index,
+                           NULL, DEADLINE_US);
+}
+
+/* Check that hmemd is told these pauses. */
+static void daemon_recv_pauses(Daemon *d, const struct virtio_hmem_pauses *sent)
+{
+    struct hmem_link_pauses got;
+    int i;
+
+    daemon_recv_to(d, HMEM_LINK_PAUSES, &got, sizeof(got));
+    g_assert_cmpuint(got.sum_ns, ==, le64_to_cpu(sent->sum_ns));
+    for (i = 0; i < VIRTIO_HMEM_PAUSE_BUCKETS; i++) {
+        g_assert_cmpuint(got.pauses[i], ==, le64_to_cpu(sent->pauses[i]));
+    }
+}
+
+/* The guest's counts of pauses reach hmemd, whatever they are. */
+static void test_results_pauses(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    struct virtio_hmem_pauses pauses = { .sum_ns = cpu_to_le64(12345678) };
+    Test t = { };
+    Results m;
+    int i;
+
+    for (i = 0; i < VIRTIO_HMEM_PAUSE_BUCKETS; i++) {
+        pauses.pauses[i] = cpu_to_le64(i ? 1ull << (2 * i) : UINT64_MAX);
+    }
+    setup_driver(&t);
+    g_assert_true(t.d->state.features & 1ull << VIRTIO_HMEM_F_PAUSE);
+
+    /* They come before the results; more results can follow. */
+    set_batch(&m, pass_hint(&t, 5, SLOW, 1, 0), 1, false);
+    set_result(&m, 0, SLOW, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    send_pauses(&t, &m, &pauses);
+    daemon_recv_pauses(t.d, &pauses);
+    daemon_recv_results(t.d, &m, 5, false);
+    m.b.flags = cpu_to_le32(VIRTIO_HMEM_RESULT_LAST);
+    set_result(&m, 0, SLOW + 1, FAST + 1, 0, VIRTIO_HMEM_R_MOVED);
+    pauses.sum_ns = 0;
+    send_pauses(&t, &m, &pauses);
+    daemon_recv_pauses(t.d, &pauses);
+    daemon_recv_results(t.d, &m, 5, true);
+    g_assert_cmpint(get_stat(t.qts, "frames-by-reason.moved"), ==, 2);
+
+    /* A driver need not tell them each time. */
+    set_batch(&m, pass_hint(&t, 6, SLOW, 0, 0), 1, true);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    send_results(&t, &m);
+    daemon_recv_results(t.d, &m, 6, true);
+
+    /* An hmemd that is new is told what the last one knew. */
+    daemon_close(t.d);
+    daemon_accept(t.d);
+    daemon_recv_pauses(t.d, &pauses);
+    daemon_welcome(t.d);
+
+    /* The pauses of a driver that has gone are not those of the next one. */
+    qvirtio_hmem_stop(&t.hmem);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    qvirtio_start_device(t.hmem.vdev);
+    start_driver(&t);
+    daemon_close(t.d);
+    daemon_accept(t.d);
+    g_assert_cmphex(t.d->state.flags, ==, running);
+    daemon_welcome(t.d);
+    daemon_barrier(t.d);
+    teardown(&t);
+}
+
 /*
  * Faults of a guest.  Each function sends wrong results, given the id of an
  * unfinished batch with a page of order 2 at SLOW.
@@ -467,8 +558,29 @@ static void bad_flags(Test *t, uint64_t id)
 
     set_batch(&m, id, 1, false);
     set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
-    m.b.flags = cpu_to_le32(2);
+    m.b.flags = cpu_to_le32(4);
     bad_send(t, &m);
+}
+
+/* A flag that a driver may set that has negotiated VIRTIO_HMEM_F_PAUSE. */
+static void bad_pauses(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_pauses pauses = { };
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_pauses(t, &m, &pauses, sizeof(pauses));
+}
+
+static void bad_pauses_truncated(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_pauses pauses = { };
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_pauses(t, &m, &pauses, sizeof(pauses) - 1);
 }
 
 static void bad_id(Test *t, uint64_t id)
@@ -706,6 +818,8 @@ static const struct BadGuest bad_guests[] = {
     { "num-wraps", bad_num_wraps },
     { "too-many", bad_too_many },
     { "flags", bad_flags },
+    { "pauses", bad_pauses, VIRTIO_HMEM_F_PAUSE },
+    { "pauses-truncated", bad_pauses_truncated },
     { "id", bad_id },
     { "id-zero", bad_id_zero },
     { "id-finished", bad_id_finished },
@@ -1321,6 +1435,7 @@ int main(int argc, char **argv)
         { "results/scattered", test_results_scattered },
         { "results/orphan", test_results_orphan },
         { "results/backlog", test_results_backlog },
+        { "results/pauses", test_results_pauses },
         { "reset/device", test_reset },
         { "reset/boot", test_boot },
         { "reset/system", test_system_reset },

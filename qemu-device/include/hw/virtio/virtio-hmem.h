@@ -146,6 +146,10 @@ struct VirtIOHMEM {
     struct hmem_link_state state;
     struct hmem_link_sizes sizes;
 
+    /* What the driver told last; it has not if @have_pauses is false. */
+    bool have_pauses;
+    struct hmem_link_pauses pauses;
+
     VirtIOHMEMStats stats;
 };
 

@@ -346,11 +346,14 @@ static void guest_results(Input *in)
     struct {
         struct virtio_hmem_result_batch b;
         struct virtio_hmem_result r[16];
+        /* Room for pauses behind any number of results. */
+        struct virtio_hmem_pauses p;
     } m = { };
     const VirtIOHMEMSent *sent =
         &device->sent[take(in, 1) % VIRTIO_HMEM_MAX_SENT];
     const uint8_t what = take(in, 1);
     const uint32_t num = what % 16;
+    size_t len;
     uint32_t i;
 
     m.b.id = cpu_to_le64(sent->id);
@@ -368,8 +371,12 @@ static void guest_results(Input *in)
         m.r[i].new_gfn = reason & 0x40 ? cpu_to_le64(take_gfn(in)) :
             m.r[i].gfn;
     }
-    guest_post(guest.result_vq, &m, sizeof(m.b) + num * sizeof(m.r[0]), 0,
-               what & 0x80);
+    len = sizeof(m.b) + num * sizeof(m.r[0]);
+    if (what >> 4 & VIRTIO_HMEM_RESULT_PAUSES) {
+        memset((char *)&m + len, what, sizeof(m.p));
+        len += sizeof(m.p);
+    }
+    guest_post(guest.result_vq, &m, len, 0, what & 0x80);
 }
 
 static void guest_report(Input *in)
