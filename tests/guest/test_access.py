@@ -39,7 +39,7 @@ COUNTED = ("scans", "scan_entries", "scan_cleared", "scan_cleaned", "scan_ns",
 
 def accuracy(vm, peer, *how):
     assert peer.features & F_WRITTEN
-    before = counters(vm, *COUNTED), vm.qom("stats")["accessed-pages"]
+    before = counters(vm, *COUNTED), vm.info()["stats"]["accessed-pages"]
     vm.run(f"rm -f {STOP}")
     program = vm.spawn(f"access {MIB} {STOP} {' '.join(how)}")
     program.wait_for("end\n")
@@ -78,7 +78,7 @@ def accuracy(vm, peer, *how):
     assert scans >= 5 and 0 < cleaned <= cleared < entries and ns
     # There is one other processor, to be interrupted for a page table, and after a scan.
     assert 0 < flushes <= cleaned and ipis <= flushes + scans
-    assert vm.qom("stats")["accessed-pages"] - before[1] > 3 * len(uses) // 2
+    assert vm.info()["stats"]["accessed-pages"] - before[1] > 3 * len(uses) // 2
     peer.track(0, 0)
 
 

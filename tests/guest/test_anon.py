@@ -34,7 +34,7 @@ def torture(rig, *how, rounds=2, before="true"):
     assert demoted >= 0.98 * least, (promoted, demoted)
     share = 0.98 if "calm" in how else 0 if "thp" in how else 0.1
     assert promoted >= share * least, (promoted, demoted)
-    assert hints == vm.qom("stats")["hints"], hints
+    assert hints == vm.info()["stats"]["hints"], hints
     # Each moved page has a pause, and few other pages have one.
     pause = [(kind, int(ns), int(pages)) for kind, ns, pages in re.findall(
         r"(\w+) (\d+) (\d+)", vm.run("cat /sys/kernel/debug/virtio_hmem/*/pause"))]

@@ -55,18 +55,18 @@ def breaks_every_rule(rig):
         vm.run(f"insmod /tmp/evil.ko mode={mode}")
         hint(rig)
         if mode in ODD:
-            rig.daemon.wait(lambda: vm.qom("outstanding") == 0, f"{mode} to answer")
-            assert vm.qom("driver-state") == "ok", mode
+            rig.daemon.wait(lambda: vm.info()["outstanding"] == 0, f"{mode} to answer")
+            assert vm.info()["driver-state"] == "ok", mode
         else:
-            rig.daemon.wait(lambda m=mode: vm.qom("driver-state") == "broken",
+            rig.daemon.wait(lambda m=mode: vm.info()["driver-state"] == "broken",
                             f"{mode} to break the device", 60)
             rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] == "broken",
                             "hmemd to know", 60)
             said = vm.qemu_log.read_bytes()[log:].decode()
             assert said.strip() and BROKEN[mode] in said, (mode, said)
         vm.run("rmmod evil")
-        assert vm.qom("driver-state") == "none", mode
-        assert vm.qom("outstanding") == 0, mode
+        assert vm.info()["driver-state"] == "none", mode
+        assert vm.info()["outstanding"] == 0, mode
     # Then a driver that obeys the rules works.
     vm.run("modprobe virtio_hmem")
     rig.daemon.wait_ready()

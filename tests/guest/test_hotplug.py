@@ -47,10 +47,10 @@ def check_plugged(rig, vm, checksum):
     """Pages move to memory that came later, and back."""
     moved, there = move(rig, 16 * MIB, DRAM * MIB, 1)
     assert moved >= DATA * 256 and there >= DATA * 256 // 2, (moved, there)
-    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
     moved, there = move(rig, DEVICES, DEVICES + SIZE, 0)
     assert moved > 1000 and not there, (moved, there)
-    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
     assert vm.run("md5sum /tmp/data") == checksum
 
 
@@ -75,7 +75,7 @@ def dimm(rig):
     vm.qmp("object-del", id="m2")
     wait_node(rig, vm, before)
     move(rig, 16 * MIB, DRAM * MIB, 1)
-    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
     assert vm.run("md5sum /tmp/data") == checksum
 
 
@@ -96,5 +96,5 @@ def virtio_mem(rig):
     rig.daemon.wait(lambda: vm.qom("size", "v2") == 0, "the memory to be unplugged")
     # Unplugged memory belongs to the tier, but the guest does not have it.
     move(rig, DEVICES, DEVICES + SIZE, 0)
-    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
     assert vm.run("md5sum /tmp/data") == checksum

@@ -40,7 +40,7 @@ def kind(rig, vm, name, reason, args="", share=1.0, within="true"):
     # The driver itself counted the reasons.  Merged pages count as one.
     least = 1 if reason == "ksm" else found[reason]
     assert after[reason] - before[reason] >= least, (name, before, after)
-    device = vm.qom("stats")["frames-by-reason"]
+    device = vm.info()["stats"]["frames-by-reason"]
     assert device == after, (name, device, after)
     daemon = rig.daemon.stats()["reasons"]
     assert daemon == after, (name, daemon, after)

@@ -20,7 +20,7 @@ def daemon_comes_and_goes(rig):
     """hmemd is killed in the middle of moves, and started again while the machine runs.
     The policy continues by itself."""
     vm = rig.boot(**SMALL, ready=False, append="numa_balancing=disable")
-    assert vm.qom("connected") is False
+    assert vm.info()["connected"] is False
     rig.daemon.wait_ready()
     work = Work(rig, vm)
     for _ in range(2 * rig.rounds):
@@ -42,11 +42,11 @@ def daemon_comes_and_goes(rig):
     rig.daemon.wait(lambda: rig.daemon.stats()["counters"]["promoted"] > 1000,
                     "the policy to promote pages")
     work.finish()
-    assert vm.qom("stats")["connections"] == 2 * rig.rounds + 2
-    assert vm.qom("driver-state") == "ok"
+    assert vm.info()["stats"]["connections"] == 2 * rig.rounds + 2
+    assert vm.info()["driver-state"] == "ok"
     # Batches of the killed hmemd have ended as well.
     rig.daemon.policy(name="off")
-    rig.daemon.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
+    rig.daemon.wait(lambda: vm.info()["outstanding"] == 0, "the guest to finish")
 
 
 @test(check=("6.1",), timeout=600, debug=True)
@@ -57,13 +57,13 @@ def driver_comes_and_goes(rig):
     for _ in range(3 * rig.rounds):
         work.wait_jobs(1)
         vm.run("rmmod virtio_hmem")
-        assert vm.qom("driver-state") == "none"
-        assert vm.qom("outstanding") == 0
+        assert vm.info()["driver-state"] == "none"
+        assert vm.info()["outstanding"] == 0
         vm.run("modprobe virtio_hmem")
     work.wait_jobs()
     work.finish()
     # The driver was removed properly each time.
-    assert vm.qom("stats")["connections"] == 1, rig.daemon.tail()
+    assert vm.info()["stats"]["connections"] == 1, rig.daemon.tail()
     assert "violation" not in vm.qemu_log.read_text()
 
 
@@ -151,7 +151,7 @@ def guest_sleeps(rig):
     vm = rig.boot(**SMALL, append="numa_balancing=disable mem_sleep_default=deep")
     # The driver also scans.
     rig.daemon.policy(name="observe", window=50)
-    rig.daemon.wait(lambda: vm.qom("stats")["scans"] > 10, "scans")
+    rig.daemon.wait(lambda: vm.info()["stats"]["scans"] > 10, "scans")
     work = Work(rig, vm, output="/dev/console")
     vm.spawn("cd /sys/kernel/debug/virtio_hmem/*;"
              "until grep -q '^moved  *[0-9]\\{4\\}' reasons; do sleep 0.1; done;"
@@ -163,14 +163,14 @@ def guest_sleeps(rig):
     vm.qmp("system_wakeup")
     rig.daemon.wait(lambda: rig.daemon.status()["running"], "hmemd to see it go on")
     rig.daemon.wait(lambda: moved(vm) > before + 1000, "moves after the sleep")
-    scans = vm.qom("stats")["scans"]
-    rig.daemon.wait(lambda: vm.qom("stats")["scans"] > scans + 2, "scans after it")
+    scans = vm.info()["stats"]["scans"]
+    rig.daemon.wait(lambda: vm.info()["stats"]["scans"] > scans + 2, "scans after it")
     assert rig.daemon.status()["tracker"] == "gpt"
     rig.daemon.wait(lambda: "\nanon: " in vm.logs(), "the program to end")
     work.done.set()
     log = vm.logs()
     assert "\nslept 0\n" in log and "\nanon: 0\n" in log, log
-    assert vm.qom("driver-state") == "ok" and vm.qom("connected")
+    assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
 
 
 def sleep_and_wake(vm, when="true"):

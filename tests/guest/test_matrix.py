@@ -15,7 +15,7 @@ def works(rig, base):
     assert vm.run("uname -r").startswith(f"{rig.kernel}."), vm.run("uname -r")
     work = Work(rig, vm)
     rig.daemon.policy(vm.name, name="observe", window=100)
-    rig.daemon.wait(lambda: vm.qom("stats")["accessed-pages"] > 1000,
+    rig.daemon.wait(lambda: vm.info()["stats"]["accessed-pages"] > 1000,
                     "what was accessed to be seen")
     work.wait_jobs()
     assert moved(vm) > 4096

@@ -17,8 +17,8 @@ POLICY = {"name": "auto", "window": 200}
 
 def scanned(vm):
     """Wait until the policy's tracker is at work."""
-    before = vm.qom("stats")["ticks"]
-    return lambda: vm.qom("tracker") == "gpt" and vm.qom("stats")["ticks"] > before + 1
+    before = vm.info()["stats"]["ticks"]
+    return lambda: vm.info()["tracker"] == "gpt" and vm.info()["stats"]["ticks"] > before + 1
 
 
 def boot(rig, **options):
@@ -38,14 +38,14 @@ def migrating(host, *names):
 def stands_still(host, vm):
     """Moves that the guest had begun end, and no new ones begin."""
     host.wait(lambda: migrating(host, vm.name), "migration to be seen")
-    assert vm.qom("tracker") == "none"
-    host.wait(lambda: vm.qom("outstanding") == 0, "the guest to finish")
+    assert vm.info()["tracker"] == "none"
+    host.wait(lambda: vm.info()["outstanding"] == 0, "the guest to finish")
     before = moved(vm)
     # A change of tracking waits as well.
     host.policy(vm.name, **{**POLICY, "track": "dirty", "window": 100})
-    assert vm.qom("tracker") == "none"
+    assert vm.info()["tracker"] == "none"
     assert moved(vm) == before
-    rejected = vm.qom("stats")["rejected"]
+    rejected = vm.info()["stats"]["rejected"]
     assert rejected["invalid"] == rejected["busy"] == 0, rejected
 
 
@@ -148,7 +148,7 @@ def cancel(rig):
     stands_still(rig.daemon, vm)
     vm.qmp("migrate_cancel")
     vm.wait_migration("cancelled")
-    rig.daemon.wait(lambda: vm.qom("tracker") == "dirty",
+    rig.daemon.wait(lambda: vm.info()["tracker"] == "dirty",
                     "the requested tracking to begin")
     goes_on(rig.daemon, vm, work)
     work.finish()

@@ -43,14 +43,14 @@ def storm(rig, vm, commands=("true",)):
 
 def nowhere(rig):
     """hmemd refuses frames that do not exist before the guest gets hints."""
-    before = rig.vms[0].qom("stats")["hints"]
+    before = rig.vms[0].info()["stats"]["hints"]
     for start, end in HOLES:
         try:
             reasons = rig.daemon.migrate_range(start, end, 1)
             assert not any(v for k, v in reasons.items() if k != "bad-gfn"), reasons
         except VMError as e:
             assert "no guest memory" in str(e), e
-    assert rig.vms[0].qom("stats")["hints"] == before
+    assert rig.vms[0].info()["stats"]["hints"] == before
 
 
 @test(check=("6.1",), debug=True, timeout=600, parallel=True)
@@ -105,7 +105,7 @@ def alike(rig, vm):
     """Check that driver, device and hmemd have counted the same results."""
     text = vm.run("cat /sys/kernel/debug/virtio_hmem/*/reasons")
     driver = {k: int(v) for k, v in re.findall(r"(\S+) +(\d+)", text)}
-    device = vm.qom("stats")["frames-by-reason"]
+    device = vm.info()["stats"]["frames-by-reason"]
     daemon = rig.daemon.stats()["reasons"]
     assert driver == device == daemon, (driver, device, daemon)
-    assert vm.qom("outstanding") == 0
+    assert vm.info()["outstanding"] == 0

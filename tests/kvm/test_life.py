@@ -65,7 +65,7 @@ def migration(rig):
     host.hmemd.wait_ready("target")
     work.moves()
     work.finish()
-    assert target.qom("driver-state") == "ok"
+    assert target.info()["driver-state"] == "ok"
 
 
 @test(kernels=("6.12",), timeout=1500, parallel=True, by_name=True)

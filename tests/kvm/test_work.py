@@ -37,7 +37,7 @@ def work(rig, policy, accel="kvm"):
         assert counts["pages_2m"] > 0, counts
     vm.run(f"touch {STOP}")
     print(program.wait())
-    assert vm.qom("driver-state") == "ok"
+    assert vm.info()["driver-state"] == "ok"
     assert "violation" not in vm.logs()
 
 

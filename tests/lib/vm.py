@@ -479,7 +479,11 @@ class VM:
                               "before") from error
             return found()[0]
 
-    def qom(self, name, device="hmem0"):
+    def info(self):
+        """The state of the virtio-hmem device, as the monitor shows it."""
+        return self.qmp("query-virtio-hmem")[0]
+
+    def qom(self, name, device):
         """A property of the device, by its id."""
         path = device if device.startswith("/") else f"/machine/peripheral/{device}"
         return self.qmp("qom-get", path=path, property=name)

@@ -62,4 +62,4 @@ class Work:
 
 
 def moved(vm):
-    return vm.qom("stats")["frames-by-reason"]["moved"]
+    return vm.info()["stats"]["frames-by-reason"]["moved"]

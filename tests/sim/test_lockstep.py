@@ -52,8 +52,8 @@ def launch(path, hmemd, name):
     qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         monitor = qmp.Monitor(path / f"{name}.qmp", qemu, PATIENCE)
-        retry(lambda: monitor.run("qom-get", path="/machine/peripheral/hmem0",
-                                  property="tracker") == "sim", "tracking to begin")
+        retry(lambda: monitor.run("query-virtio-hmem")[0]["tracker"] == "sim",
+              "tracking to begin")
     except BaseException:
         qemu.kill()
         raise

@@ -67,6 +67,7 @@ static void hmem_link_receive(HmemLink *link)
                            HMEM_LINK_VERSION);
         } else {
             link->welcome = true;
+            link->ops->welcome(link->opaque);
         }
         return;
     }

@@ -142,43 +142,31 @@ static bool hmem_tier_faster(const MachineState *ms, const HmemTier *a,
     return a->info.pxm < b->info.pxm;
 }
 
-static bool hmem_memory_set_kinds(HmemMemory *memory, const char *kinds,
-                                  Error **errp)
+static bool hmem_memory_set_kinds(HmemMemory *memory,
+                                  const VirtioHmemTierKind *kinds,
+                                  uint32_t num_kinds, Error **errp)
 {
-    static const char *const names[] = {
-        [VIRTIO_HMEM_KIND_DRAM] = "dram",
-        [VIRTIO_HMEM_KIND_NVM] = "nvm",
-        [VIRTIO_HMEM_KIND_CXL] = "cxl",
-    };
-    g_auto(GStrv) words = kinds ? g_strsplit(kinds, ":", -1) : NULL;
-    uint32_t i, kind;
+    int i;
 
-    if (words && g_strv_length(words) != memory->num_tiers) {
+    if (num_kinds && num_kinds != memory->num_tiers) {
         error_setg(errp, "'kinds' names %u tiers, but the machine has %u NUMA "
-                   "nodes with a memory backend", g_strv_length(words),
+                   "nodes with a memory backend", num_kinds,
                    memory->num_tiers);
         return false;
     }
     for (i = 0; i < memory->num_tiers; i++) {
-        kind = i ? VIRTIO_HMEM_KIND_NVM : VIRTIO_HMEM_KIND_DRAM;
-        if (words) {
-            for (kind = 0; kind < ARRAY_SIZE(names); kind++) {
-                if (!strcmp(words[i], names[kind])) {
-                    break;
-                }
-            }
-            if (kind == ARRAY_SIZE(names)) {
-                error_setg(errp, "'kinds' has '%s', which is not dram, nvm "
-                           "or cxl", words[i]);
-                return false;
-            }
+        if (num_kinds) {
+            memory->tiers[i].info.kind = kinds[i];
+        } else {
+            memory->tiers[i].info.kind = i ? VIRTIO_HMEM_KIND_NVM :
+                VIRTIO_HMEM_KIND_DRAM;
         }
-        memory->tiers[i].info.kind = kind;
     }
     return true;
 }
 
-bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
+bool hmem_memory_realize(HmemMemory *memory, const VirtioHmemTierKind *kinds,
+                         uint32_t num_kinds, Error **errp)
 {
     const MachineState *ms = MACHINE(qdev_get_machine());
     const NumaState *numa = ms->numa_state;
@@ -222,7 +210,7 @@ bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp)
         }
         memory->tiers[j] = tier;
     }
-    return hmem_memory_set_kinds(memory, kinds, errp);
+    return hmem_memory_set_kinds(memory, kinds, num_kinds, errp);
 }
 
 /*

@@ -161,7 +161,7 @@ static void hmem_sim_clear(const HmemMemory *memory)
 
 const HmemTracker hmem_tracker_sim = {
     .id = HMEM_LINK_TRACKER_SIM,
-    .name = "sim",
+    .shown = VIRTIO_HMEM_TRACKER_SIM,
     .available = hmem_sim_available,
     .clear = hmem_sim_clear,
     .collect = hmem_sim_collect,

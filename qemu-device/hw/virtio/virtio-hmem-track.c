@@ -59,7 +59,7 @@ static bool hmem_track_sees_memory(void)
 
 static const HmemTracker hmem_tracker_dirty = {
     .id = HMEM_LINK_TRACKER_DIRTY,
-    .name = "dirty",
+    .shown = VIRTIO_HMEM_TRACKER_DIRTY,
     .available = hmem_track_sees_memory,
     .needs_driver = true,
     .scan = hmem_dirty_scan,
@@ -68,7 +68,7 @@ static const HmemTracker hmem_tracker_dirty = {
 
 static const HmemTracker hmem_tracker_gpt = {
     .id = HMEM_LINK_TRACKER_GPT,
-    .name = "gpt",
+    .shown = VIRTIO_HMEM_TRACKER_GPT,
     .needs_driver = true,
     .guest = true,
     .scan = hmem_guest_scan,
@@ -77,7 +77,7 @@ static const HmemTracker hmem_tracker_gpt = {
 /* hmemd finds the used pages itself. */
 static const HmemTracker hmem_tracker_host = {
     .id = HMEM_LINK_TRACKER_HOST,
-    .name = "host",
+    .shown = VIRTIO_HMEM_TRACKER_HOST,
     .available = hmem_track_sees_memory,
 };
 

@@ -24,7 +24,8 @@
 #include "qemu/module.h"
 #include "qemu/uuid.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
+#include "qapi/qapi-visit-virtio-hmem.h"
+#include "qapi/util.h"
 #include "migration/misc.h"
 #include "migration/vmstate.h"
 #include "hw/core/cpu.h"
@@ -32,6 +33,7 @@
 #include "system/system.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem.h"
+#include "hw/virtio/virtio-hmem-qmp.h"
 #include "trace.h"
 
 #define HMEM_ASSERT_SIZE(type, size) QEMU_BUILD_BUG_ON(sizeof(type) != (size))
@@ -62,24 +64,6 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_PAUSE_BUCKETS != VIRTIO_HMEM_PAUSE_BUCKETS);
 #define VIRTIO_HMEM_ONLINE_DELAY_NS (10 * SCALE_MS)
 /* The same for the sizes of tiers, which change with each of many messages. */
 #define VIRTIO_HMEM_SIZES_DELAY_NS VIRTIO_HMEM_ONLINE_DELAY_NS
-
-static const char *const virtio_hmem_reject_names[] = {
-    [HMEM_LINK_REJECT_NO_DRIVER] = "no-driver",
-    [HMEM_LINK_REJECT_MIGRATING] = "migrating",
-    [HMEM_LINK_REJECT_BUSY] = "busy",
-    [HMEM_LINK_REJECT_INVALID] = "invalid",
-};
-
-static const char *const virtio_hmem_status_names[] = {
-    [VIRTIO_HMEM_S_OK] = "ok",
-    [VIRTIO_HMEM_S_NACK] = "nack",
-    [VIRTIO_HMEM_S_BUSY] = "busy",
-    [VIRTIO_HMEM_S_ERROR] = "error",
-};
-
-static const char *const virtio_hmem_reason_names[VIRTIO_HMEM_R_MAX] = {
-    VIRTIO_HMEM_REASON_NAMES
-};
 
 static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
 {
@@ -166,17 +150,6 @@ static VirtIOHMEMSent *virtio_hmem_find_sent(VirtIOHMEM *hmem, uint64_t id)
         }
     }
     return NULL;
-}
-
-static uint32_t virtio_hmem_outstanding(VirtIOHMEM *hmem)
-{
-    uint32_t num = 0;
-    int i;
-
-    for (i = 0; i < VIRTIO_HMEM_MAX_SENT; i++) {
-        num += hmem->sent[i].id != 0;
-    }
-    return num;
 }
 
 /*
@@ -395,6 +368,7 @@ static void virtio_hmem_update_state(VirtIOHMEM *hmem)
         trace_virtio_hmem_state(flags, hmem->state.features);
         virtio_hmem_send_state(hmem);
     }
+    virtio_hmem_report_driver(hmem);
 }
 
 static void G_GNUC_PRINTF(2, 3)
@@ -1038,6 +1012,12 @@ static void virtio_hmem_link_closed(void *opaque)
 
     virtio_hmem_end_batches(hmem);
     hmem_track_stop(&hmem->track);
+    virtio_hmem_report_connection(hmem);
+}
+
+static void virtio_hmem_link_welcome(void *opaque)
+{
+    virtio_hmem_report_connection(opaque);
 }
 
 static void virtio_hmem_link_message(void *opaque, uint32_t type,
@@ -1087,6 +1067,7 @@ static void virtio_hmem_link_message(void *opaque, uint32_t type,
 
 static const HmemLinkOps virtio_hmem_link_ops = {
     .opened = virtio_hmem_link_opened,
+    .welcome = virtio_hmem_link_welcome,
     .closed = virtio_hmem_link_closed,
     .message = virtio_hmem_link_message,
 };
@@ -1316,7 +1297,8 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
     int i;
 
     if (!virtio_hmem_check_machine(hmem, errp) ||
-        !hmem_memory_realize(&hmem->memory, hmem->kinds, errp) ||
+        !hmem_memory_realize(&hmem->memory, hmem->kinds, hmem->num_kinds,
+                             errp) ||
         !hmem_link_realize(&hmem->link, virtio_hmem_name(dev),
                            &virtio_hmem_link_ops, hmem, errp)) {
         return;
@@ -1396,6 +1378,7 @@ static void virtio_hmem_unrealize(DeviceState *dev)
     qemu_bh_delete(hmem->sleep_bh);
     migration_remove_notifier(&hmem->migration_notifier);
     hmem_link_unrealize(&hmem->link);
+    virtio_hmem_report_connection(hmem);
     /* This writes to the maps, so it comes before they are freed. */
     hmem_resize_unrealize(&hmem->resize);
     /* This ends a scan, which calls virtio_hmem_kick(). */
@@ -1645,117 +1628,41 @@ static const VMStateDescription vmstate_virtio_hmem = {
  * Properties
  */
 
-static bool virtio_hmem_get_connected(Object *obj, Error **errp)
+static void virtio_hmem_get_kind(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
 {
-    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+    VirtioHmemTierKind *kind = object_field_prop_ptr(obj, opaque);
 
-    return hmem->link.up && hmem->link.welcome;
+    visit_type_VirtioHmemTierKind(v, name, kind, errp);
 }
 
-static char *virtio_hmem_get_driver(Object *obj, Error **errp)
+static void virtio_hmem_set_kind(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
 {
-    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
+    VirtioHmemTierKind *kind = object_field_prop_ptr(obj, opaque);
+    g_autofree char *word = NULL;
+    int parsed;
 
-    if (VIRTIO_DEVICE(obj)->broken) {
-        return g_strdup("broken");
-    }
-    return g_strdup(virtio_hmem_driver_ok(hmem) ? "ok" : "none");
-}
-
-static char *virtio_hmem_get_tracker(Object *obj, Error **errp)
-{
-    const HmemTracker *tracker = VIRTIO_HMEM(obj)->track.tracker;
-
-    return g_strdup(tracker ? tracker->name : "none");
-}
-
-static bool virtio_hmem_get_log(Object *obj, Error **errp)
-{
-    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
-
-    return hmem->track.log && hmem_log_is_on(hmem->track.log);
-}
-
-static void virtio_hmem_get_outstanding(Object *obj, Visitor *v,
-                                        const char *name, void *opaque,
-                                        Error **errp)
-{
-    uint32_t num = virtio_hmem_outstanding(VIRTIO_HMEM(obj));
-
-    visit_type_uint32(v, name, &num, errp);
-}
-
-/* Visit a struct with one counter for each of @names that is not NULL. */
-static bool virtio_hmem_visit_counters(Visitor *v, const char *name,
-                                       const char *const *names, int num,
-                                       uint64_t *counters, Error **errp)
-{
-    bool ok = true;
-    int i;
-
-    if (!visit_start_struct(v, name, NULL, 0, errp)) {
-        return false;
-    }
-    for (i = 0; ok && i < num; i++) {
-        ok = !names[i] || visit_type_uint64(v, names[i], &counters[i], errp);
-    }
-    ok = ok && visit_check_struct(v, errp);
-    visit_end_struct(v, NULL);
-    return ok;
-}
-
-static void virtio_hmem_get_stats(Object *obj, Visitor *v, const char *name,
-                                  void *opaque, Error **errp)
-{
-    VirtIOHMEM *hmem = VIRTIO_HMEM(obj);
-    VirtIOHMEMStats stats = hmem->stats;
-    const HmemLogStats log = hmem->track.log ?
-        hmem_log_stats(hmem->track.log) : (HmemLogStats) { };
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
-        { "connections", hmem->link.num_opened },
-        { "connections-dropped", hmem->link.num_dropped },
-        { "batches", stats.batches },
-        { "hints", stats.hints },
-        { "results", stats.results },
-        { "foreign-moves", stats.foreign_moves },
-        { "ticks", hmem->track.num_ticks },
-        { "dirty-pages", hmem->track.num_dirty },
-        { "log-on", log.on },
-        { "log-pages", log.pages },
-        { "log-slices", log.slices },
-        { "accessed-pages", hmem->track.num_accessed },
-        { "rearmed-pages", hmem->track.num_rearmed },
-        { "scans", hmem->track.num_scans },
-        { "scans-late", hmem->track.num_late },
-    };
-    bool ok = true;
-    int i;
-
-    if (!visit_start_struct(v, name, NULL, 0, errp)) {
+    /* The enum's own visitor does not tell which property is wrong. */
+    if (!visit_type_str(v, name, &word, errp)) {
         return;
     }
-    for (i = 0; ok && i < ARRAY_SIZE(counters); i++) {
-        uint64_t value = counters[i].value;
-
-        ok = visit_type_uint64(v, counters[i].name, &value, errp);
+    parsed = qapi_enum_parse(&VirtioHmemTierKind_lookup, word, -1, NULL);
+    if (parsed < 0) {
+        error_setg(errp, "'kinds' has '%s', which is not dram, nvm or cxl",
+                   word);
+        return;
     }
-    ok = ok && virtio_hmem_visit_counters(
-        v, "rejected", virtio_hmem_reject_names,
-        ARRAY_SIZE(virtio_hmem_reject_names), stats.rejected, errp);
-    ok = ok && virtio_hmem_visit_counters(
-        v, "frames-by-status", virtio_hmem_status_names,
-        ARRAY_SIZE(virtio_hmem_status_names), stats.frames_by_status, errp);
-    ok = ok && virtio_hmem_visit_counters(
-        v, "frames-by-reason", virtio_hmem_reason_names,
-        ARRAY_SIZE(virtio_hmem_reason_names), stats.frames_by_reason, errp);
-    if (ok) {
-        visit_check_struct(v, errp);
-    }
-    visit_end_struct(v, NULL);
+    *kind = parsed;
 }
+
+/* An element of the property "kinds". */
+static const PropertyInfo virtio_hmem_kind_info = {
+    .type = "VirtioHmemTierKind",
+    .enum_table = &VirtioHmemTierKind_lookup,
+    .get = virtio_hmem_get_kind,
+    .set = virtio_hmem_set_kind,
+};
 
 static void virtio_hmem_instance_init(Object *obj)
 {
@@ -1767,7 +1674,8 @@ static void virtio_hmem_instance_init(Object *obj)
 
 static const Property virtio_hmem_properties[] = {
     DEFINE_PROP_CHR(VIRTIO_HMEM_CHARDEV_PROP, VirtIOHMEM, link.chr),
-    DEFINE_PROP_STRING(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, kinds),
+    DEFINE_PROP_ARRAY(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, num_kinds, kinds,
+                      virtio_hmem_kind_info, VirtioHmemTierKind),
     DEFINE_PROP_BOOL(VIRTIO_HMEM_ACCESS_PROP, VirtIOHMEM, offer_access, true),
     DEFINE_PROP_BOOL(VIRTIO_HMEM_RESIZE_PROP, VirtIOHMEM, offer_resize, true),
     DEFINE_PROP_STRING(VIRTIO_HMEM_INITIAL_PROP, VirtIOHMEM, initial),
@@ -1796,7 +1704,7 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                           "unix socket of hmemd");
     object_class_property_set_description(klass, VIRTIO_HMEM_KINDS_PROP,
                                           "what the tiers are, fastest first: "
-                                          "dram, nvm or cxl, with ':' between "
+                                          "a list of dram, nvm and cxl "
                                           "(default: dram, then nvm)");
     object_class_property_set_description(klass, VIRTIO_HMEM_ACCESS_PROP,
                                           "let the guest's driver find out "
@@ -1813,36 +1721,6 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                           "how much of each tier hmemd has to "
                                           "leave the guest, in the same form "
                                           "(default: nothing)");
-    object_class_property_add_bool(klass, VIRTIO_HMEM_CONNECTED_PROP,
-                                   virtio_hmem_get_connected, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_CONNECTED_PROP,
-                                          "whether hmemd is connected");
-    object_class_property_add_str(klass, VIRTIO_HMEM_DRIVER_PROP,
-                                  virtio_hmem_get_driver, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_DRIVER_PROP,
-                                          "the guest's driver: none, ok or "
-                                          "broken");
-    object_class_property_add_str(klass, VIRTIO_HMEM_TRACKER_PROP,
-                                  virtio_hmem_get_tracker, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_TRACKER_PROP,
-                                          "how used pages are found now: "
-                                          "none, dirty, gpt, host or sim");
-    object_class_property_add_bool(klass, VIRTIO_HMEM_LOG_PROP,
-                                   virtio_hmem_get_log, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_LOG_PROP,
-                                          "whether the dirty log is on, which "
-                                          "costs huge mappings and a fault "
-                                          "for each page that is written");
-    object_class_property_add(klass, VIRTIO_HMEM_OUTSTANDING_PROP, "uint32",
-                              virtio_hmem_get_outstanding, NULL, NULL, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_OUTSTANDING_PROP,
-                                          "hint batches that the guest is "
-                                          "working on");
-    object_class_property_add(klass, VIRTIO_HMEM_STATS_PROP, "struct",
-                              virtio_hmem_get_stats, NULL, NULL, NULL);
-    object_class_property_set_description(klass, VIRTIO_HMEM_STATS_PROP,
-                                          "counters since the device was "
-                                          "created");
 }
 
 static const TypeInfo virtio_hmem_info = {

@@ -438,55 +438,72 @@ void teardown(Test *t)
     daemon_free(t->d);
 }
 
-static QDict *get_stats(QTestState *qts)
+/* The state of the device; the caller drops the reference. */
+static QDict *get_info(QTestState *qts)
 {
-    return qtest_qmp_assert_success_ref(
-        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
-        " 'property': 'stats' } }", DEVICE_PATH);
+    QDict *response = qtest_qmp(qts, "{ 'execute': 'query-virtio-hmem' }");
+    QList *list = qdict_get_qlist(response, "return");
+    QDict *info;
+
+    g_assert_nonnull(list);
+    g_assert_cmpint(qlist_size(list), ==, 1);
+    info = qobject_ref(qobject_to(QDict, qlist_peek(list)));
+    qobject_unref(response);
+    return info;
 }
 
 uint64_t get_stat(QTestState *qts, const char *path)
 {
     g_auto(GStrv) names = g_strsplit(path, ".", 2);
-    QDict *stats = get_stats(qts);
+    QDict *info = get_info(qts);
+    QDict *stats = qdict_get_qdict(info, "stats");
     QDict *dict = names[1] ? qdict_get_qdict(stats, names[0]) : stats;
     uint64_t value;
 
     g_assert_nonnull(dict);
     value = qdict_get_int(dict, names[1] ?: names[0]);
-    qobject_unref(stats);
+    qobject_unref(info);
     return value;
 }
 
-void assert_property(QTestState *qts, const char *name,
-                     const char *value)
+void assert_connected(QTestState *qts, bool connected)
 {
-    QDict *response = qtest_qmp(
-        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
-        " 'property': %s } }", DEVICE_PATH, name);
+    QDict *info = get_info(qts);
 
-    g_assert_cmpstr(qdict_get_try_str(response, "return"), ==, value);
-    qobject_unref(response);
+    g_assert_cmpint(qdict_get_bool(info, "connected"), ==, connected);
+    qobject_unref(info);
+}
+
+void assert_driver(QTestState *qts, const char *state)
+{
+    QDict *info = get_info(qts);
+
+    g_assert_cmpstr(qdict_get_str(info, "driver-state"), ==, state);
+    qobject_unref(info);
+}
+
+void assert_tracker(QTestState *qts, const char *tracker)
+{
+    QDict *info = get_info(qts);
+
+    g_assert_cmpstr(qdict_get_str(info, "tracker"), ==, tracker);
+    qobject_unref(info);
 }
 
 void assert_log(Test *t, bool on)
 {
-    QDict *response = qtest_qmp(
-        t->qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
-        " 'property': 'dirty-log' } }", DEVICE_PATH);
+    QDict *info = get_info(t->qts);
 
-    g_assert_cmpint(qdict_get_bool(response, "return"), ==, on);
-    qobject_unref(response);
+    g_assert_cmpint(qdict_get_bool(info, "dirty-log"), ==, on);
+    qobject_unref(info);
 }
 
 uint64_t get_outstanding(QTestState *qts)
 {
-    QDict *response = qtest_qmp(
-        qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
-        " 'property': 'outstanding' } }", DEVICE_PATH);
-    uint64_t value = qdict_get_int(response, "return");
+    QDict *info = get_info(qts);
+    uint64_t value = qdict_get_int(info, "outstanding");
 
-    qobject_unref(response);
+    qobject_unref(info);
     return value;
 }
 
@@ -578,7 +595,7 @@ void daemon_recv_results(Daemon *d, const Results *sent,
 void expect_broken(Test *t)
 {
     daemon_recv_state(t->d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
-    assert_property(t->qts, "driver-state", "broken");
+    assert_driver(t->qts, "broken");
     g_assert_cmphex(t->hmem.vdev->bus->get_status(t->hmem.vdev) &
                     VIRTIO_CONFIG_S_NEEDS_RESET, !=, 0);
     g_assert_cmpint(get_outstanding(t->qts), ==, 0);

@@ -194,8 +194,13 @@ void teardown(Test *t);
 /* A counter, by its path such as "ticks" or "rejected.busy". */
 uint64_t get_stat(QTestState *qts, const char *path);
 
-void assert_property(QTestState *qts, const char *name,
-                     const char *value);
+/* Is hmemd connected? */
+void assert_connected(QTestState *qts, bool connected);
+
+/* The state of the driver. */
+void assert_driver(QTestState *qts, const char *state);
+
+void assert_tracker(QTestState *qts, const char *tracker);
 
 /* Does QEMU log writes for the device? */
 void assert_log(Test *t, bool on);

@@ -1017,7 +1017,7 @@ static void check_untouched(Test *t)
     g_assert_cmphex(t->hmem.vdev->bus->get_status(t->hmem.vdev), ==,
                     VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
                     VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
-    assert_property(t->qts, "driver-state", "ok");
+    assert_driver(t->qts, "ok");
     daemon_hint(t->d, UINT64_MAX, END, 0, 0);
     daemon_recv_reject(t->d, UINT64_MAX, HMEM_LINK_REJECT_INVALID, 0);
 }
@@ -1309,7 +1309,7 @@ static void test_dma_config_reset(void)
     g_assert_cmphex(PCI_EXP_DEVCTL_BCR_FLR, ==, SLOW);
     hint_config(&t, express_addr(t.pci->pdev, PCI_EXP_DEVCTL), SLOW);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
-    assert_property(t.qts, "driver-state", "none");
+    assert_driver(t.qts, "none");
     g_assert_cmpint(get_outstanding(t.qts), ==, 0);
     daemon_barrier(t.d);
     g_free(port);
@@ -1415,7 +1415,7 @@ static void test_passes(void)
         }
     }
     g_assert_true(between);
-    assert_property(t.qts, "driver-state", "ok");
+    assert_driver(t.qts, "ok");
     teardown(&t);
 }
 

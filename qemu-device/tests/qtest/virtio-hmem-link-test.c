@@ -43,7 +43,7 @@ static void test_config(void)
     g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[1].size)), ==,
                     128 * MiB);
     g_assert_cmpint(qvirtio_config_readq(vdev, CONFIG(tiers[2].size)), ==, 0);
-    assert_property(t.qts, "driver-state", "none");
+    assert_driver(t.qts, "none");
     teardown(&t);
 }
 
@@ -194,7 +194,8 @@ static void test_config_order_latency(void)
                 LB(0, "access-latency", "latency=80")
                 LB(1, "access-latency", "latency=300")
                 LB(2, "access-latency", "latency=60")
-                " -device virtio-hmem,addr=4,kinds=dram:cxl:nvm",
+                " -device '{\"driver\":\"virtio-hmem\",\"addr\":\"4\","
+                "\"kinds\":[\"dram\",\"cxl\",\"nvm\"]}'",
                 pxms, kinds, 3);
 }
 
@@ -274,10 +275,10 @@ static const RealizeError realize_errors[] = {
         "heterogeneous memory needs at least two NUMA nodes with a memory "
         "backend, the machine has 1: use '-numa node,memdev=...'",
     }, {
-        "kinds-unknown", MACHINE, "{ 'kinds': 'dram:tape' }",
+        "kinds-unknown", MACHINE, "{ 'kinds': [ 'dram', 'tape' ] }",
         "'kinds' has 'tape', which is not dram, nvm or cxl",
     }, {
-        "kinds-number", MACHINE, "{ 'kinds': 'dram' }",
+        "kinds-number", MACHINE, "{ 'kinds': [ 'dram' ] }",
         "'kinds' names 1 tiers, but the machine has 2 NUMA nodes with a "
         "memory backend",
     }, {
@@ -344,7 +345,9 @@ static void test_help(void)
     static const char *const types[] = {
         "virtio-hmem-device", "virtio-hmem-pci",
     };
-    static const char *const names[] = { "chardev", "kinds", "access" };
+    static const char *const names[] = {
+        "chardev", "kinds", "access", "resize", "initial", "minimum",
+    };
     QTestState *qts = qtest_init("-machine none");
     int i, j;
 
@@ -437,7 +440,7 @@ static void test_link_reconnect(void)
     daemon_barrier(t.d);
     g_assert_cmpint(get_stat(t.qts, "connections"), ==, 2);
     g_assert_cmpint(get_stat(t.qts, "connections-dropped"), ==, 0);
-    g_assert_true(qtest_qom_get_bool(t.qts, DEVICE_PATH, "connected"));
+    assert_connected(t.qts, true);
     teardown(&t);
 }
 
@@ -451,7 +454,7 @@ static void test_link_late(void)
     g_assert_cmpint(rename(d->path, elsewhere), ==, 0);
     qs = qtest_pc_boot(MACHINE " -chardev socket,id=c,path=%s,reconnect-ms=20"
                        " -device virtio-hmem,id=hmem0,chardev=c", d->path);
-    g_assert_false(qtest_qom_get_bool(qs->qts, DEVICE_PATH, "connected"));
+    assert_connected(qs->qts, false);
     g_assert_cmpint(rename(elsewhere, d->path), ==, 0);
     daemon_accept(d);
     g_assert_cmpint(strncmp(d->hello.vm, "qemu-", 5), ==, 0);

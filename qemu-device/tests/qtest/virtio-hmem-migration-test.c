@@ -283,7 +283,7 @@ static void test_migration_track(void)
     set_bandwidth(from.qts, 4096);
     start_migration(&from, uri);
     daemon_recv_state(from.d, running | HMEM_LINK_MIGRATING);
-    assert_property(from.qts, "tracker", "none");
+    assert_tracker(from.qts, "none");
     wait_migration(from.qts, "active");
 
     /* No window ends or begins. */
@@ -292,7 +292,7 @@ static void test_migration_track(void)
     daemon_track(from.d, 2 * MS);
     daemon_hint(from.d, 1, FAST, 0, 1);
     daemon_recv_reject(from.d, 1, HMEM_LINK_REJECT_MIGRATING, 0);
-    assert_property(from.qts, "tracker", "none");
+    assert_tracker(from.qts, "none");
     qtest_clock_step(from.qts, 2 * MS);
 
     /* All of memory has been sent once, and nothing is left to send. */
@@ -314,7 +314,7 @@ static void test_migration_track(void)
     g_assert_cmphex(qtest_readq(to.qts, gfns[1] << VIRTIO_HMEM_GFN_SHIFT), ==,
                     0x66778899aa);
     daemon_recv_state(from.d, HMEM_LINK_DRIVER_OK);
-    assert_property(from.qts, "tracker", "dirty");
+    assert_tracker(from.qts, "dirty");
     teardown(&to);
     teardown(&from);
 }

@@ -560,7 +560,7 @@ static void test_lies(const void *data)
     }
     qvirtio_hmem_resize(&t.hmem, &m, message_len(&m) - bad->less, 0, room);
     daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING | HMEM_LINK_BROKEN);
-    assert_property(t.qts, "driver-state", "broken");
+    assert_driver(t.qts, "broken");
 
     /* After a reset the guest has all memory again, and can give it up. */
     qvirtio_hmem_stop(&t.hmem);
@@ -592,7 +592,7 @@ static void test_reentry(void)
                             sizeof(struct virtio_hmem_resized));
     }
     daemon_barrier(t.d);
-    assert_property(t.qts, "driver-state", "ok");
+    assert_driver(t.qts, "ok");
     check_actual(&t, 1, TIER_SIZE - 3 * FRAME);
     teardown(&t);
 }

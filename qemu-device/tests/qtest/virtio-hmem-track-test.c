@@ -303,7 +303,7 @@ static void test_host(void)
     setup(&t);
     daemon_track_with(t.d, MS, HMEM_LINK_TRACKER_HOST, 0);
     daemon_barrier(t.d);
-    assert_property(t.qts, "tracker", "host");
+    assert_tracker(t.qts, "host");
     for (i = 0; i < ARRAY_SIZE(gfns); i++) {
         const struct hmem_link_range *range = t.d->ranges;
         uint64_t wrote = 0x1234567890abcdef + i, found = 0;
@@ -333,7 +333,7 @@ static void test_host(void)
     daemon_tick_done(t.d, 2);
     daemon_track(t.d, 0);
     daemon_barrier(t.d);
-    assert_property(t.qts, "tracker", "none");
+    assert_tracker(t.qts, "none");
     teardown(&t);
 }
 
@@ -406,10 +406,10 @@ static void test_dirty_change(void)
     touch(&t, SLOW);
     qtest_clock_step(t.qts, 20 * MS);
     daemon_recv_tick(t.d, 1, 20 * MS, 1);
-    assert_property(t.qts, "tracker", "dirty");
+    assert_tracker(t.qts, "dirty");
     daemon_track(t.d, 0);
     daemon_barrier(t.d);
-    assert_property(t.qts, "tracker", "none");
+    assert_tracker(t.qts, "none");
     teardown(&t);
 }
 
@@ -788,7 +788,7 @@ static void test_sim_lockstep(void)
         return;
     }
     track_log(&t, &log, HMEM_LINK_TRACK_LOCKSTEP);
-    assert_property(t.qts, "tracker", "sim");
+    assert_tracker(t.qts, "sim");
     map_set(log.accessed, FAST);
     map_set(log.accessed, SLOW);
     thread = g_thread_new("step", step_thread, &t);

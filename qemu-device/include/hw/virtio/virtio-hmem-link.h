@@ -25,6 +25,8 @@
 typedef struct HmemLinkOps {
     /* The link is connected: send HELLO, RANGES and STATE. */
     void (*opened)(void *opaque);
+    /* hmemd has answered HELLO. */
+    void (*welcome)(void *opaque);
     /* The link is disconnected, for whatever reason. */
     void (*closed)(void *opaque);
     /*

@@ -10,6 +10,7 @@
 #ifndef HW_VIRTIO_HMEM_MEMORY_H
 #define HW_VIRTIO_HMEM_MEMORY_H
 
+#include "qapi/qapi-types-virtio-hmem.h"
 #include "hw/virtio/hmem_link.h"
 #include "hw/virtio/virtio-hmem-compat.h"
 
@@ -64,10 +65,11 @@ typedef struct HmemMemory {
 } HmemMemory;
 
 /*
- * Learn the tiers from the machine's NUMA nodes.  @kinds overrides the kinds of
- * the tiers, fastest first ("dram:cxl"); NULL means DRAM first, then NVM.
+ * Learn the tiers from the machine's NUMA nodes.  @kinds has the kinds of all
+ * tiers, fastest first; if @num_kinds is 0, they are DRAM first, then NVM.
  */
-bool hmem_memory_realize(HmemMemory *memory, const char *kinds, Error **errp);
+bool hmem_memory_realize(HmemMemory *memory, const VirtioHmemTierKind *kinds,
+                         uint32_t num_kinds, Error **errp);
 
 /* Follow the ranges, and call @changed whenever they have changed. */
 void hmem_memory_start(HmemMemory *memory, void (*changed)(void *opaque),

@@ -53,7 +53,8 @@ typedef struct HmemTrack HmemTrack;
 typedef struct HmemTracker {
     /* One HMEM_LINK_TRACKER_* */
     uint32_t id;
-    const char *name;
+    /* As the monitor shows it. */
+    VirtioHmemTracker shown;
     /* Windows end only while there is a driver. */
     bool needs_driver;
     /* The guest's driver scans, so the driver must be able to. */

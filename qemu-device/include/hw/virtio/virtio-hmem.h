@@ -6,6 +6,7 @@
 #define HW_VIRTIO_HMEM_H
 
 #include "standard-headers/linux/virtio_hmem.h"
+#include "qapi/qapi-types-virtio-hmem.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem-access.h"
 #include "hw/virtio/virtio-hmem-link.h"
@@ -24,12 +25,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOHMEM, VIRTIO_HMEM)
 #define VIRTIO_HMEM_RESIZE_PROP "resize"
 #define VIRTIO_HMEM_INITIAL_PROP "initial"
 #define VIRTIO_HMEM_MINIMUM_PROP "minimum"
-#define VIRTIO_HMEM_CONNECTED_PROP "connected"
-#define VIRTIO_HMEM_DRIVER_PROP "driver-state"
-#define VIRTIO_HMEM_LOG_PROP "dirty-log"
-#define VIRTIO_HMEM_OUTSTANDING_PROP "outstanding"
-#define VIRTIO_HMEM_STATS_PROP "stats"
-#define VIRTIO_HMEM_TRACKER_PROP "tracker"
 
 /* Largest number of unfinished batches from hmemd. */
 #define VIRTIO_HMEM_MAX_BATCHES 64
@@ -97,7 +92,9 @@ struct VirtIOHMEM {
     QEMUBH *work_bh;
     QEMUTimer *work_timer;
 
-    char *kinds;
+    /* The user's kinds of tiers, if there are any. */
+    uint32_t num_kinds;
+    VirtioHmemTierKind *kinds;
     HmemMemory memory;
     HmemLink link;
     HmemTrack track;
@@ -151,6 +148,10 @@ struct VirtIOHMEM {
     struct hmem_link_pauses pauses;
 
     VirtIOHMEMStats stats;
+
+    /* What the monitor was told last; virtio-hmem-qmp.c changes it. */
+    bool reported_connected;
+    VirtioHmemDriverState reported_driver;
 };
 
 #endif
