@@ -11,7 +11,7 @@ from guest import test
 # The rule that is broken, and the device's message.
 BROKEN = {
     "short": "less than a header",
-    "cut": "results in",
+    "cut": "results with flags",
     "huge": "results at once",
     "many": "results at once",
     "unknown": "not under way",
