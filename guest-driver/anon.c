@@ -9,7 +9,7 @@
  * VMA then cannot go away, and neither can any anon_vma that it is linked to.  owner.c
  * tells what else must be held.
  *
- * Pages that are neighbours in an address space can move together: see hmem_range_pages.
+ * Base pages of a process that runs on several processors move in groups: see hide.c.
  */
 #include <linux/delay.h>
 #include <linux/ktime.h>
@@ -23,15 +23,13 @@
 #include "hmem.h"
 #include "trace.h"
 
-/*
- * Moving 16 pages together takes a tenth fewer instructions per page than moving them
- * one by one.  But the kernel flushes the TLB for most pages one by one anyway, and each
- * page is unavailable eight times as long.
- */
-static unsigned int hmem_range_pages = 1;
-module_param_named(range_pages, hmem_range_pages, uint, 0644);
-MODULE_PARM_DESC(range_pages,
-		 "Neighbours unmapped together, 1..64 (default 1): more are moved faster, but are out of reach longer");
+static unsigned int hmem_pause_us = 50;
+module_param_named(pause_us, hmem_pause_us, uint, 0644);
+MODULE_PARM_DESC(pause_us,
+		 "Microseconds for which pages that move together may be out of reach (default 50): more pages then share the interrupts that a move costs other processors; 0: each page moves alone");
+
+/* The time per page before the first measurement. */
+#define HMEM_FIRST_PAGE_NS	3000
 
 /* Makes tests hit a race in which chance alone would take hours. */
 static unsigned int hmem_race_delay_us;
@@ -78,52 +76,93 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 }
 
 /*
- * Move items[0 .. nr) into folios[].  The items are neighbours in the address space that
- * the caller has locked.  A large folio comes alone.
+ * Follow the median of values that come one by one.  A mean would follow the few values that
+ * are very large because the processor has done something else.
  */
-static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
-			     struct hmem_item **items, struct folio **folios,
-			     unsigned int nr)
+static void hmem_median_add(u64 *median, u64 value)
+{
+	u64 step = *median / 16 + 1;
+
+	if (!*median)
+		*median = value;
+	else if (value > *median)
+		*median += step;
+	else if (value < *median)
+		*median -= step;
+}
+
+/*
+ * How many base pages of @mm move together?  As many as move in hmem_pause_us, together with
+ * two flushes.  But a page that moves alone is out of reach for two flushes as well.  If these
+ * take long, because the other processors answer late, pages are out of reach for twice as
+ * long as that.
+ */
+static unsigned int hmem_group_max(const struct hmem *hm, struct mm_struct *mm)
+{
+	s64 flushes = 2 * hm->pace.flush_ns;
+	s64 ns = READ_ONCE(hmem_pause_us) * (s64)NSEC_PER_USEC;
+
+	if (!ns || !hmem_hide_pays(mm))
+		return 1;
+	ns = max(ns - flushes, flushes);
+	/* With two, the driver still measures. */
+	return clamp_t(s64, div64_s64(ns, hm->pace.page_ns ?: HMEM_FIRST_PAGE_NS), 2,
+		       HMEM_CHUNK);
+}
+
+/*
+ * Move items[0 .. nr) into folios[], or as many of the first ones as can move together.
+ * Returns their number.  The items are in one page table of @vma, sorted by address; the
+ * caller has locked the address space.  A large folio comes alone.
+ */
+static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
+				     struct hmem_item **items, struct folio **folios,
+				     unsigned int nr)
 {
 	struct hmem_work_area *area = hm->area;
 	bool large = items[0]->order;
 	enum hmem_kind kind = large ? HMEM_KIND_LARGE : HMEM_KIND_ANON;
-	unsigned int i, moved = 0, unmapped = 0;
-	unsigned long pages = large ? HPAGE_PMD_NR : nr;
+	unsigned int i, k, moved = 0, unmapped = 0;
 	struct migrate_vma args = {
 		.vma = vma,
 		.start = items[0]->addr,
-		.end = items[0]->addr + pages * PAGE_SIZE,
 		.src = area->src,
 		.dst = area->dst,
 		.flags = MIGRATE_VMA_SELECT_SYSTEM,
 	};
-	u64 ns;
+	u64 ns, running;
+	int rc;
 
 	if (large)
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
-	memset(area->dst, 0, pages * sizeof(*area->dst));
-
 	if (unlikely(READ_ONCE(hmem_race_delay_us)))
 		fsleep(READ_ONCE(hmem_race_delay_us));
 	ns = ktime_get_ns();
-	if (migrate_vma_setup(&args)) {
+	running = hmem_running_ns();
+	nr = hmem_hide(&area->hidden, vma->vm_mm, items, nr);
+	args.end = items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE;
+	memset(area->dst, 0, (args.end - args.start) / PAGE_SIZE * sizeof(*area->dst));
+	rc = migrate_vma_setup(&args);
+	hmem_show(&area->hidden);
+	if (rc) {
 		/* Pages cannot be moved out of this kind of VMA. */
 		for (i = 0; i < nr; i++)
 			items[i]->reason = VIRTIO_HMEM_R_UNSUPPORTED;
-		return;
+		return nr;
 	}
 	for (i = 0; i < nr; i++) {
-		if (area->src[i] & MIGRATE_PFN_MIGRATE)
+		k = (items[i]->addr - args.start) / PAGE_SIZE;
+		if (area->src[k] & MIGRATE_PFN_MIGRATE)
 			unmapped += hmem_item_pages(items[i]);
-		hmem_fill_destination(items[i], folios[i], &area->src[i],
-				      &area->dst[i]);
+		hmem_fill_destination(items[i], folios[i], &area->src[k],
+				      &area->dst[k]);
 	}
 	migrate_vma_pages(&args);
 	for (i = 0; i < nr; i++) {
-		if (!area->dst[i])
+		k = (items[i]->addr - args.start) / PAGE_SIZE;
+		if (!area->dst[k])
 			continue;
-		if (area->src[i] & MIGRATE_PFN_MIGRATE) {
+		if (area->src[k] & MIGRATE_PFN_MIGRATE) {
 			hmem_record_move(hm, items[i], folio_pfn(folios[i]),
 					 kind);
 			moved += hmem_item_pages(items[i]);
@@ -133,12 +172,21 @@ static void hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 	}
 	migrate_vma_finalize(&args);
 	ns = ktime_get_ns() - ns;
+	running = hmem_running_ns() - running;
 
+	if (nr > 1) {
+		/* The kernel's flush takes about as long as the driver's. */
+		u64 flushes = min(2 * area->hidden.flush_ns, running);
+
+		hmem_median_add(&hm->pace.flush_ns, area->hidden.flush_ns);
+		hmem_median_add(&hm->pace.page_ns, (running - flushes) / nr);
+	}
 	hmem_stats_pause(hm, kind, ns, unmapped);
 	trace_hmem_pause(kind, items[0]->pfn, unmapped, moved, ns);
 	for (i = 0; i < nr; i++)
 		if (items[i]->reason == HMEM_PENDING)
 			items[i]->reason = hmem_failure_reason(items[i]);
+	return nr;
 }
 
 /* Move a page that other address spaces than that of @vma can map as well. */
@@ -168,76 +216,102 @@ static void hmem_move_shared(struct hmem *hm, struct vm_area_struct *vma,
 	hmem_sharers_unlock(sharers);
 }
 
-/* Move items[0 .. nr), neighbours in the locked @vma, into folios[], as far as possible. */
-static void hmem_move_locked_range(struct hmem *hm, struct vm_area_struct *vma,
-				   struct hmem_item **items,
-				   struct folio **folios, unsigned int nr)
+/*
+ * Move items[0 .. nr), which are in one page table of the locked @vma and sorted by address,
+ * into folios[], as far as possible.
+ */
+static void hmem_move_in_vma(struct hmem *hm, struct vm_area_struct *vma,
+			     struct hmem_item **items, struct folio **folios,
+			     unsigned int nr)
 {
 	int nid = hm->tier_nid[items[0]->tier];
-	unsigned int i, first = 0;	/* begin of the current group of neighbours */
+	unsigned int i, lone = 0;
 	bool alone;
 
 	for (i = 0; i < nr; i++) {
 		items[i]->reason = hmem_owner_check(vma, items[i], nid, &alone);
-		if (items[i]->reason == HMEM_PENDING && alone)
+		if (items[i]->reason != HMEM_PENDING)
 			continue;
-		if (first < i)
-			hmem_move_mapped(hm, vma, items + first, folios + first,
-					 i - first);
-		first = i + 1;
-		if (items[i]->reason == HMEM_PENDING)
+		if (!alone) {
 			hmem_move_shared(hm, vma, items[i], folios + i);
+			continue;
+		}
+		swap(items[lone], items[i]);
+		swap(folios[lone], folios[i]);
+		lone++;
 	}
-	if (first < nr)
-		hmem_move_mapped(hm, vma, items + first, folios + first,
-				 nr - first);
+	for (i = 0; i < lone; )
+		i += hmem_move_mapped(hm, vma, items + i, folios + i, lone - i);
 }
 
-/* Move neighbours: items of the same mm and tier at consecutive addresses. */
-static void hmem_move_range(struct hmem *hm, struct hmem_item **items,
-			    unsigned int nr)
+/* Move items[0 .. nr), which are in one page table and sorted by address, into folios[]. */
+static void hmem_move_filled(struct hmem *hm, struct hmem_item **items,
+			     struct folio **folios, unsigned int nr)
 {
-	struct folio **folios = hm->area->folios;
 	struct mm_struct *mm = items[0]->mm;
 	struct vm_area_struct *vma;
 	unsigned int i, n;
 	u8 reason;
 
-	/* Allocate before unmapping anything, so that no access waits for it. */
-	for (n = 0; n < nr; n++) {
-		folios[n] = hmem_alloc_folio(hm, items[n]->tier, items[n]->order);
-		if (!folios[n]) {
-			items[n]->reason = VIRTIO_HMEM_R_NO_MEMORY;
-			break;
-		}
-		if (items[n]->order)
-			continue;
-		items[n]->reason = hmem_copy_ahead(hm, items[n], folios[n]);
-		if (items[n]->reason != HMEM_PENDING) {
-			folio_put(folios[n]);
-			break;
-		}
-	}
-	/* The items behind the failed one are not its neighbours: try them again. */
-	for (i = n + 1; i < nr; i++)
-		items[i]->reason = items[n]->reason == VIRTIO_HMEM_R_NO_MEMORY ?
-				   VIRTIO_HMEM_R_NO_MEMORY : VIRTIO_HMEM_R_UNMAPPED;
-	if (!n)
+	vma = hmem_owner_lock(mm, items[0]->addr, &reason);
+	if (!vma) {
+		for (i = 0; i < nr; i++)
+			items[i]->reason = reason;
 		return;
+	}
+	for (i = 0; i < nr; i += n) {
+		n = 1;
+		vma = vma_lookup(mm, items[i]->addr);
+		if (!vma) {
+			items[i]->reason = VIRTIO_HMEM_R_UNMAPPED;
+			continue;
+		}
+		while (i + n < nr && items[i + n]->addr < vma->vm_end)
+			n++;
+		hmem_move_in_vma(hm, vma, items + i, folios + i, n);
+	}
+	mmap_read_unlock(mm);
+}
 
+/*
+ * Move the group items[0 .. nr), or as many of the first ones as there is memory for, but at
+ * least try one.  Returns their number.
+ */
+static unsigned int hmem_move_group(struct hmem *hm, struct hmem_item **items,
+				    unsigned int nr)
+{
+	struct folio **folios = hm->area->folios;
+	unsigned int i, filled = 0;
+
+	/* Allocate before unmapping anything, so that no access waits for it. */
+	for (i = 0; i < nr; i++) {
+		struct hmem_item *item = items[i];
+		struct folio *folio = hmem_alloc_folio(hm, item->tier, item->order);
+
+		if (!folio) {
+			if (i)
+				break;
+			item->reason = VIRTIO_HMEM_R_NO_MEMORY;
+			return 1;
+		}
+		if (!item->order)
+			item->reason = hmem_copy_ahead(hm, item, folio);
+		if (item->reason != HMEM_PENDING) {
+			folio_put(folio);
+			continue;
+		}
+		swap(items[filled], items[i]);
+		folios[filled++] = folio;
+	}
+	nr = i;
 	/* Let other tasks run now, not while pages are unmapped. */
 	cond_resched();
-	vma = hmem_owner_lock(mm, items[0]->addr, &reason);
-	if (vma) {
-		hmem_move_locked_range(hm, vma, items, folios, n);
-		mmap_read_unlock(mm);
-	} else {
-		for (i = 0; i < n; i++)
-			items[i]->reason = reason;
-	}
-	while (n--)
-		if (folios[n])
-			folio_put(folios[n]);
+	if (filled)
+		hmem_move_filled(hm, items, folios, filled);
+	for (i = 0; i < filled; i++)
+		if (folios[i])
+			folio_put(folios[i]);
+	return nr;
 }
 
 static int hmem_item_cmp(const void *a, const void *b)
@@ -245,35 +319,53 @@ static int hmem_item_cmp(const void *a, const void *b)
 	const struct hmem_item *x = *(const struct hmem_item **)a;
 	const struct hmem_item *y = *(const struct hmem_item **)b;
 
-	/* Moves to slower tiers come first, because they make room. */
-	if (x->tier != y->tier)
-		return x->tier > y->tier ? -1 : 1;
-	if (x->mm != y->mm)
-		return x->mm < y->mm ? -1 : 1;
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
-void hmem_move_anon(struct hmem *hm, unsigned int nr)
+/*
+ * Take the first item from the list, and others that can move together with it.  Returns
+ * their number; they are in area->order.
+ */
+static unsigned int hmem_gather(struct hmem *hm)
 {
-	struct hmem_item **items = hm->area->order;
-	unsigned int max = clamp(READ_ONCE(hmem_range_pages), 1U,
-				 (unsigned int)HMEM_MAX_RANGE);
-	unsigned int i, n;
+	struct hmem_work_area *area = hm->area;
+	struct hmem_item *item, *next;
+	struct hmem_item *first = list_first_entry(&area->anon, struct hmem_item, node);
+	unsigned int nr = 0, max = first->order ? 1 : hmem_group_max(hm, first->mm);
 
-	if (max > 1)
-		sort(items, nr, sizeof(*items), hmem_item_cmp, NULL);
-	for (i = 0; i < nr; i += n) {
-		for (n = 1; i + n < nr && n < max; n++)
-			if (items[i]->order || items[i + n]->order ||
-			    items[i + n]->mm != items[i]->mm ||
-			    items[i + n]->tier != items[i]->tier ||
-			    items[i + n]->addr !=
-			    items[i]->addr + n * PAGE_SIZE)
-				break;
-		hmem_move_range(hm, items + i, n);
+	list_for_each_entry_safe(item, next, &area->anon, node) {
+		if (nr == max)
+			break;
+		if (item->mm != first->mm || item->tier != first->tier ||
+		    item->order != first->order ||
+		    (item->addr ^ first->addr) & PMD_MASK)
+			continue;
+		list_del(&item->node);
+		area->order[nr++] = item;
 	}
-	for (i = 0; i < nr; i++) {
-		mmdrop(items[i]->mm);
-		items[i]->mm = NULL;
+	if (nr > 1)
+		sort(area->order, nr, sizeof(*area->order), hmem_item_cmp, NULL);
+	return nr;
+}
+
+/*
+ * The items come in the order in which they make room for each other.  A group keeps to that:
+ * it begins with the first item.  If memory does not suffice for all of a group, the others
+ * move after the groups that make room.
+ */
+void hmem_move_anon(struct hmem *hm)
+{
+	struct hmem_work_area *area = hm->area;
+
+	while (!list_empty(&area->anon)) {
+		unsigned int i, nr = hmem_gather(hm), tried;
+
+		tried = hmem_move_group(hm, area->order, nr);
+		for (i = 0; i < tried; i++) {
+			mmdrop(area->order[i]->mm);
+			area->order[i]->mm = NULL;
+		}
+		for (; i < nr; i++)
+			list_add_tail(&area->order[i]->node, &area->anon);
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Runs a batch of hints: demotions and promotions in turns.  Each demotion makes room
- * for a promotion.  Each promotion takes the frame that the last demotion left: that
+ * for a promotion.  Each promotion takes a frame that the last demotions left: that
  * frame is in the processor's cache, so writing to it reads no memory first.
  */
 #include <linux/bitmap.h>
@@ -105,11 +105,11 @@ static bool hmem_worth_retry(struct hmem *hm, const struct hmem_item *item)
 static void hmem_chunk_run(struct hmem *hm)
 {
 	struct hmem_work_area *area = hm->area;
-	unsigned int i, nr, try;
+	unsigned int i, try;
 	bool again;
 
 	for (try = 0; try < HMEM_TRIES; try++) {
-		nr = 0;
+		INIT_LIST_HEAD(&area->anon);
 		for (i = 0; i < area->nr_items; i++) {
 			struct hmem_item *item = &area->items[i];
 
@@ -123,12 +123,12 @@ static void hmem_chunk_run(struct hmem *hm)
 			if (item->reason != HMEM_PENDING)
 				continue;
 			if (item->mm)
-				area->order[nr++] = item;
+				list_add_tail(&item->node, &area->anon);
 			else
 				hmem_move_file(hm, item, try);
 			cond_resched();
 		}
-		hmem_move_anon(hm, nr);
+		hmem_move_anon(hm);
 
 		again = false;
 		for (i = 0; i < area->nr_items && !again; i++)

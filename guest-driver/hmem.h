@@ -11,6 +11,7 @@
  *   anon.c      moves anonymous pages, through their owner's address space
  *   file.c      moves page cache and shmem, by page frame
  *   folio.c     tells kinds of pages apart, and why a page did not move
+ *   hide.c      hides a group of base pages from the processors while they move
  *   owner.c     finds and locks the address spaces that map an anonymous page
  *   restrict.c  tells on which nodes a page may be
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
@@ -26,7 +27,7 @@
  *   hint    a request of the host: move the pages at these frames to that tier
  *   item    one page of a hint: a base page, or a large folio as a whole
  *   chunk   up to HMEM_CHUNK items, which the driver finds and moves together
- *   range   items that are neighbours in an address space and are unmapped together
+ *   group   base pages of one page table that move together
  *   pause   the time that a page is unmapped, so that programs wait for it
  *   scan    one pass over the page tables of all processes
  *   look    a time at whose end each page is found used or unused
@@ -39,6 +40,7 @@
 #include <linux/completion.h>
 #include <linux/hrtimer.h>
 #include <linux/huge_mm.h>
+#include <linux/list.h>
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
@@ -63,8 +65,6 @@
 
 /* Items of a chunk: at least HPAGE_PMD_NR, the base pages of a large folio. */
 #define HMEM_CHUNK		512
-/* Largest number of pages that are unmapped together; see hmem_range_pages. */
-#define HMEM_MAX_RANGE		64
 /* Attempts to move a page before the host is told why the page did not move. */
 #define HMEM_TRIES		4
 
@@ -93,6 +93,7 @@ struct hmem_item {
 	 */
 	struct mm_struct *mm;
 	unsigned long addr;
+	struct list_head node;	/* among the anonymous pages that remain to be moved */
 	u32 seq;		/* n-th move of the chunk, from 1; 0: not moved */
 	u16 hint;		/* index of the hint in the batch */
 	u8 order;		/* 0 or HPAGE_PMD_ORDER */
@@ -144,17 +145,35 @@ struct hmem_sharers {
 	struct mm_struct *mms[HMEM_MAX_SHARERS];
 };
 
+/* A group of base pages that hmem_hide() has hidden. */
+struct hmem_hidden {
+	struct mm_struct *mm;
+	struct hmem_item **items;
+	unsigned int nr;			/* number of items */
+	unsigned int nr_held;
+	struct folio *held[HMEM_CHUNK];		/* locked pages that stay */
+	u64 flush_ns;				/* how long the flush took */
+};
+
+/* Measured medians, which decide how many pages move together: see hmem_group_max(). */
+struct hmem_pace {
+	u64 page_ns;		/* to move a page of a group, without the flushes */
+	u64 flush_ns;		/* for a flush */
+};
+
 /* Memory that the worker uses while it moves one chunk; too large for the stack. */
 struct hmem_work_area {
 	/* A copy of the batch's hints, which the device cannot change. */
 	struct virtio_hmem_hint hints[HMEM_HINTS_PER_BUF];
 	struct hmem_item items[HMEM_CHUNK];
 	struct hmem_item *order[HMEM_CHUNK];	/* items, sorted as a step needs them */
+	struct list_head anon;			/* items that hmem_move_anon() is to move */
 	unsigned int nr_items;
 	u32 nr_moved;				/* items of the chunk that have moved */
 	unsigned long src[HMEM_CHUNK];		/* for migrate_vma_*() */
 	unsigned long dst[HMEM_CHUNK];
-	struct folio *folios[HMEM_MAX_RANGE];	/* destinations */
+	struct folio *folios[HMEM_CHUNK];	/* destinations */
+	struct hmem_hidden hidden;
 	struct hmem_sharers sharers;
 	unsigned long events[NR_VM_EVENT_ITEMS];
 };
@@ -226,6 +245,7 @@ struct hmem {
 	 * have taken what those pages left.
 	 */
 	long room[VIRTIO_HMEM_MAX_TIERS];
+	struct hmem_pace pace;
 	/* hmem_foreign_moves() when the driver started. */
 	unsigned long foreign_base;
 
@@ -304,10 +324,26 @@ void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new
 /* anon.c */
 
 /*
- * Move the items in area->order[0 .. nr), for which hmem_find_page() found owners, and
- * release the owners.  Sets each item's reason.  Sleeps.
+ * Move the items of area->anon, for which hmem_find_page() found owners, and release the
+ * owners.  Empties the list, and sets each item's reason.  Sleeps.
  */
-void hmem_move_anon(struct hmem *hm, unsigned int nr);
+void hmem_move_anon(struct hmem *hm);
+
+/* hide.c */
+
+/* Do pages of @mm move faster in groups? */
+bool hmem_hide_pays(struct mm_struct *mm);
+/*
+ * Hide items[0 .. nr) from the processors, as far as they can move together.  The items are
+ * in one page table of @mm, sorted by address, and each page passed hmem_owner_check() as
+ * alone.  Returns the number of items that one call of migrate_vma_setup() may cover, with all
+ * addresses between them: at least 1.  A single item is not hidden.  The caller holds the
+ * mmap lock, and calls hmem_show() next after migrate_vma_setup().
+ */
+unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
+		       struct hmem_item **items, unsigned int nr);
+/* Show pages that are still hidden, and unlock those that stay. */
+void hmem_show(struct hmem_hidden *hidden);
 
 /* owner.c */
 

@@ -3,6 +3,7 @@
 
 import re
 
+from daemon import REASONS
 from guest import test
 
 # Off, because the guest's own placement would move pages back.
@@ -45,3 +46,39 @@ def scans_leave_idle_processors_alone(rig):
     assert each[2] + each[3] < 0.1, each
     vm.run(f"touch {STOP}")
     program.wait()
+
+
+def interrupts(vm):
+    """How often processors were interrupted by others so far to call a function, for example
+    to flush their TLBs."""
+    out = vm.run("grep '^ *CAL:' /proc/interrupts")
+    return sum(int(n) for line in out.splitlines() for n in re.findall(r"\b\d+\b", line))
+
+
+@test(check=("6.1", "7.3"), debug=True, timeout=600)
+def pages_move_with_few_interrupts(rig):
+    """Base pages of a program that runs on many processors move in groups, with other pages
+    between them, and no update of theirs is lost."""
+    cpus, mib = 4, 16
+    vm = rig.boot(cpus=cpus, append=ALONE)
+    # As long as this, groups do not depend on the time that the host takes.
+    vm.run("echo 1000000 > /sys/module/virtio_hmem/parameters/pause_us")
+    # A page that is touched at the wrong moment costs an interrupt.  Processors that run in
+    # turns stretch that moment, so the threads touch pages less often.
+    program = vm.spawn(f"busy {cpus - 1} {mib} {STOP} 100000")
+    program.wait_for("start")
+    gfns = [int(g, 0) for g in re.findall(r"^0x\w+$", program.output, re.M)]
+    assert len(gfns) == mib * 256
+    # Three of four pages, irregularly.
+    gfns = [g for g in gfns if g * 2654435761 // 65536 % 4]
+    moved, before = 0, interrupts(vm)
+    for tier in (1, 0, 1):
+        results = rig.daemon.migrate(gfns, tier)
+        moved += [REASONS[reason] for *_, reason in results].count("moved")
+        gfns = [new for _, new, _ in results]
+    count = interrupts(vm) - before
+    print(f"{moved} pages moved, {count} interrupts")
+    assert moved > 0.9 * 3 * len(gfns), moved
+    assert count <= moved / 8, (count, moved)
+    vm.run(f"touch {STOP}")
+    print(program.wait())

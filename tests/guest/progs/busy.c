@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A program that is busy with memory while its page tables are scanned:
+ * A program that is busy with memory while its page tables are scanned, or its pages move:
  *
- *   busy THREADS MIB FILE	update MIB of memory at random, in a thread on each of the
- *				processors 1 .. THREADS, until FILE exists
+ *   busy THREADS MIB FILE [SPINS]
+ *				update MIB of memory at random, in a thread on each of the
+ *				processors 1 .. THREADS, until FILE exists; spin SPINS times
+ *				after each update.  Prints the frames of the memory, then
+ *				"start".
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -16,10 +19,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hint.h"
+
 #define MAX_THREADS	64
 
 static uint64_t *memory;
 static size_t words;
+static unsigned int spins;
 static int stop;
 
 /* Each counter has a cache line. */
@@ -49,8 +55,22 @@ static void *update(void *arg)
 		x = x * 6364136223846793005u + 1442695040888963407u;
 		__atomic_fetch_add(&memory[(x >> 20) % words], 1, __ATOMIC_RELAXED);
 		worker->ops++;
+		for (unsigned int i = 0; i < spins; i++)
+			__asm__ volatile("");
 	}
 	return NULL;
+}
+
+static void print_frames(const void *pages, size_t n)
+{
+	uint64_t *gfns = calloc(n, sizeof(*gfns));
+
+	if (!gfns)
+		err(1, "memory");
+	hint_gfns(pages, n, gfns);
+	for (size_t i = 0; i < n; i++)
+		printf("%#lx\n", gfns[i]);
+	free(gfns);
 }
 
 int main(int argc, char **argv)
@@ -60,8 +80,9 @@ int main(int argc, char **argv)
 	unsigned int threads;
 	size_t len;
 
-	if (argc != 4)
-		errx(2, "usage: busy THREADS MIB FILE");
+	if (argc != 4 && argc != 5)
+		errx(2, "usage: busy THREADS MIB FILE [SPINS]");
+	spins = argc > 4 ? atoi(argv[4]) : 0;
 	threads = atoi(argv[1]);
 	len = strtoul(argv[2], NULL, 0) << 20;
 	words = len / sizeof(*memory);
@@ -73,24 +94,29 @@ int main(int argc, char **argv)
 	if (memory == MAP_FAILED)
 		err(1, "memory");
 	madvise(memory, len, MADV_NOHUGEPAGE);
-	memset(memory, 0, len);
+	for (size_t i = 0; i < words; i++)
+		memory[i] = i;
 	for (unsigned int i = 0; i < threads; i++) {
 		workers[i].number = i + 1;
 		if (pthread_create(&workers[i].thread, NULL, update, &workers[i]))
 			errx(1, "no thread");
 	}
+	print_frames(memory, len / HINT_PAGE);
 	printf("start\n");
 	fflush(stdout);
 	while (access(argv[3], F_OK))
 		usleep(100000);
-	/* No update is lost: the memory has as many as the threads have made. */
+	/* No update is lost: the memory has as many as the threads have made, and nothing else. */
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < threads; i++) {
 		pthread_join(workers[i].thread, NULL);
 		ops += workers[i].ops;
 	}
-	for (size_t i = 0; i < words; i++)
-		sum += memory[i];
+	for (size_t i = 0; i < words; i++) {
+		if (memory[i] - i > ops)
+			errx(1, "word %zu is %#lx", i, memory[i]);
+		sum += memory[i] - i;
+	}
 	printf("ops=%lu sum=%lu\n", ops, sum);
 	if (sum != ops)
 		errx(1, "updates are lost");

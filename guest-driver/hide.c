@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Hides base pages from the processors, so that a group of them can move with few flushes.
+ *
+ * migrate_vma_setup() flushes the TLBs for each page that a process has alone, and then once
+ * for all pages of a page table.  A flush interrupts each processor that runs the address
+ * space.  The flush for a page is left out if no processor can have a translation of it: the
+ * entry then is not present for the processor, and is marked as inaccessible (PROT_NONE), as
+ * NUMA balancing marks entries.  So the driver marks the entries of the group, and flushes
+ * once; the kernel's flush at the end is the second one.
+ *
+ * The driver holds the lock of the page table until its flush has ended, so no other holder
+ * of that lock finds an entry that is marked but not flushed.  That is why the driver does
+ * not count as a pending flush (mm->tlb_flush_pending).  Meanwhile the hardware cannot set
+ * bits of the entry.  All other bits keep their values: NUMA balancing takes away the right
+ * to write and the bit "user" as well, which would cost a fault later.  Also, this tells the
+ * driver's marks from others:
+ *
+ * - A program that touches a hidden page faults, and the kernel maps the page again
+ *   (do_numa_page()).  Then migrate_vma_setup() flushes for this page.
+ * - Forks, mprotect() and merging by KSM need the mmap lock, which the driver holds: see
+ *   owner.c.  userfaultfd's write protection only needs the lock of the page table.  It
+ *   replaces all bits for access, so the page is no longer hidden.
+ * - get_user_pages_fast() leaves the entry alone.  The flush has waited for calls that have
+ *   seen the entry before, because they run with interrupts off.
+ * - Reclaim, other migrations, and MADV_DONTNEED treat the entry as that of a present page.
+ * - Devices with page tables of their own learn of the move by migrate_vma_setup().
+ *
+ * A range of addresses can contain pages that are not to move.  The driver locks them, so
+ * that migrate_vma_setup(), which only tries to lock pages, leaves them mapped.  Such a page
+ * must be one that could be unmapped without harm: it can still be exchanged for another
+ * one, as owner.c tells.
+ */
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+
+#include "compat.h"
+#include "hmem.h"
+
+/*
+ * Passing over a page takes about a thirtieth of the time for moving one.  So a gap between
+ * two pages that move is worth passing over if it is not longer than this.
+ */
+#define HMEM_HIDE_GAP	32
+
+bool hmem_hide_pays(struct mm_struct *mm)
+{
+	/* Where the processor broadcasts flushes, they interrupt nobody. */
+	return IS_ENABLED(CONFIG_NUMA_BALANCING) && hmem_flush_possible() &&
+	       !hmem_tlb_broadcast() &&
+	       cpumask_any_but(mm_cpumask(mm), raw_smp_processor_id()) < nr_cpu_ids;
+}
+
+/* Hide a present entry, or show a hidden one.  The frame of a hidden one is inverted. */
+static pte_t hmem_flip(pte_t pte)
+{
+	pteval_t old = pte_val(pte);
+
+	return __pte(flip_protnone_guard(old, old ^ (_PAGE_PRESENT | _PAGE_PROTNONE),
+					 PTE_PFN_MASK));
+}
+
+static bool hmem_is_hidden(pte_t pte)
+{
+	return (pte_flags(pte) & (_PAGE_PRESENT | _PAGE_PROTNONE | _PAGE_USER)) ==
+	       (_PAGE_PROTNONE | _PAGE_USER);
+}
+
+static void hmem_flip_entry(struct mm_struct *mm, unsigned long addr, pte_t *ptep)
+{
+	/* The processor may set bits until the entry is clear. */
+	pte_t pte = ptep_get_and_clear(mm, addr, ptep);
+
+	set_pte_at(mm, addr, ptep, hmem_flip(pte));
+}
+
+/* The base page that this address space has alone, or NULL. */
+static struct page *hmem_lone_page(pte_t pte)
+{
+	struct page *page;
+
+	if (!pte_present(pte) || pte_special(pte))
+		return NULL;
+	page = pfn_to_page(pte_pfn(pte));
+	if (PageCompound(page) || !PageAnon(page) || folio_test_ksm(page_folio(page)))
+		return NULL;
+	return PageAnonExclusive(page) || page_ref_count(page) == 1 ? page : NULL;
+}
+
+/* Can the item move together with others? */
+static bool hmem_can_join(pte_t pte, const struct hmem_item *item)
+{
+	struct page *page = hmem_lone_page(pte);
+
+	/* While the kernel puts a page on an LRU list, the others would wait. */
+	return page && page_to_pfn(page) == item->pfn && folio_test_lru(page_folio(page));
+}
+
+/* Pass over an entry whose page stays.  Returns false if that is not possible. */
+static bool hmem_pass_over(struct hmem_hidden *hidden, pte_t pte)
+{
+	struct page *page;
+
+	if (pte_none(pte))
+		return true;
+	page = hmem_lone_page(pte);
+	if (!page)
+		return false;
+	/* A page that somebody else has locked is left alone, too. */
+	if (folio_trylock(page_folio(page))) {
+		folio_get(page_folio(page));
+		hidden->held[hidden->nr_held++] = page_folio(page);
+	}
+	return true;
+}
+
+static pte_t *hmem_entry_of(const struct hmem_hidden *hidden, pte_t *ptep, unsigned int i)
+{
+	return ptep + ((hidden->items[i]->addr - hidden->items[0]->addr) >> PAGE_SHIFT);
+}
+
+/* The number of items from the first one on that can move together.  @ptep: of the first. */
+static unsigned int hmem_span(struct hmem_hidden *hidden, pte_t *ptep)
+{
+	unsigned int i;
+
+	for (i = 0; i < hidden->nr; i++) {
+		pte_t *end = hmem_entry_of(hidden, ptep, i);
+		pte_t *gap = i ? hmem_entry_of(hidden, ptep, i - 1) + 1 : end;
+
+		/* The same page can be hinted twice. */
+		if (gap > end || end - gap > HMEM_HIDE_GAP ||
+		    !hmem_can_join(ptep_get(end), hidden->items[i]))
+			break;
+		while (gap < end && hmem_pass_over(hidden, ptep_get(gap)))
+			gap++;
+		if (gap < end)
+			break;
+	}
+	return i;
+}
+
+static void hmem_hide_entries(pte_t *ptep, void *data)
+{
+	struct hmem_hidden *hidden = data;
+	u64 begin;
+	unsigned int i;
+
+	hidden->nr = hmem_span(hidden, ptep);
+	if (hidden->nr < 2)
+		return;
+	for (i = 0; i < hidden->nr; i++) {
+		pte_t *entry = hmem_entry_of(hidden, ptep, i);
+		pte_t pte = ptep_get(entry);
+
+		/* Other entries need no flush of their own. */
+		if (pte_flags(pte) & _PAGE_PRESENT &&
+		    PageAnonExclusive(pfn_to_page(pte_pfn(pte))))
+			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry);
+	}
+	begin = ktime_get_ns();
+	hmem_flush_mm(hidden->mm);
+	hidden->flush_ns = ktime_get_ns() - begin;
+}
+
+static void hmem_show_entries(pte_t *ptep, void *data)
+{
+	struct hmem_hidden *hidden = data;
+	unsigned int i;
+
+	for (i = 0; i < hidden->nr; i++) {
+		pte_t *entry = hmem_entry_of(hidden, ptep, i);
+
+		if (hmem_is_hidden(ptep_get(entry)))
+			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry);
+	}
+}
+
+static bool hmem_hidden_visit(struct hmem_hidden *hidden,
+			      void (*visit)(pte_t *ptep, void *data))
+{
+	unsigned long addr = hidden->items[0]->addr;
+	pmd_t *pmdp = hmem_pmd_of(hidden->mm, addr);
+
+	return pmdp && hmem_table_visit(hidden->mm, pmdp, addr, visit, hidden);
+}
+
+unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
+		       struct hmem_item **items, unsigned int nr)
+{
+	hidden->mm = mm;
+	hidden->items = items;
+	hidden->nr = nr;
+	hidden->nr_held = 0;
+	if (nr < 2 || !hmem_hidden_visit(hidden, hmem_hide_entries))
+		hidden->nr = 0;
+	return max(hidden->nr, 1U);
+}
+
+void hmem_show(struct hmem_hidden *hidden)
+{
+	/* If the page table has gone, so have the entries. */
+	if (hidden->nr > 1)
+		hmem_hidden_visit(hidden, hmem_show_entries);
+	while (hidden->nr_held) {
+		struct folio *folio = hidden->held[--hidden->nr_held];
+
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+}
