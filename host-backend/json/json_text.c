@@ -6,11 +6,8 @@
 
 #include "json_text.h"
 
-static void put_string(FILE *f, json *v)
+static void put_string(FILE *f, const char *text, size_t len)
 {
-	const char *text = json_object_get_string(v);
-	size_t len = json_object_get_string_len(v);
-
 	putc('"', f);
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = text[i];
@@ -66,7 +63,7 @@ static void put(FILE *f, json *v)
 		put_int(f, v);
 		break;
 	case json_type_string:
-		put_string(f, v);
+		put_string(f, json_object_get_string(v), json_object_get_string_len(v));
 		break;
 	case json_type_array:
 		putc('[', f);
@@ -80,7 +77,9 @@ static void put(FILE *f, json *v)
 	case json_type_object:
 		putc('{', f);
 		json_object_object_foreach(v, key, value) {
-			fprintf(f, "%s\"%s\":", comma, key);
+			fputs(comma, f);
+			put_string(f, key, strlen(key));
+			putc(':', f);
 			put(f, value);
 			comma = ",";
 		}

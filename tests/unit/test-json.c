@@ -68,6 +68,7 @@ static void strings(void **state)
 	becomes("{\"\\u0041\":\"\\u00e4\\u20AC\\ud83d\\ude00\"}",
 		"{\"A\":\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"}");
 	becomes("{\"a\":\"\xff\"}", "{\"a\":\"\xff\"}");
+	becomes("{\"\\\"\\n\":1}", "{\"\\\"\\u000a\":1}");
 }
 
 static void refused(const char *text)
