@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# hmemd as a libFuzzer program; host-backend/Makefile includes this file.
+# hmemd, and what reads texts and messages, as libFuzzer programs; host-backend/Makefile
+# includes this file.
 
 FUZZ_DIR := ../tests/fuzz
 
-$(OUT)/obj/fuzz/hmemd.o: $(FUZZ_DIR)/hmemd.c
+$(OUT)/obj/fuzz/%.o: $(FUZZ_DIR)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(HMEM_CFLAGS) -Ihmemd -MMD -MP -c -o $@ $<
@@ -12,5 +13,9 @@ $(OUT)/obj/fuzz/hmemd.o: $(FUZZ_DIR)/hmemd.c
 $(OUT)/fuzz-hmemd: $(OUT)/obj/fuzz/hmemd.o \
 		$(filter-out %/main.o,$(call objs,hmemd)) $(call objs,config) \
 		$(call objs,json) $(LIB)
+
+$(OUT)/fuzz-parsers: $(OUT)/obj/fuzz/parsers.o $(call objs,config) $(call objs,json) $(LIB)
+
+$(OUT)/fuzz-hmemd $(OUT)/fuzz-parsers:
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)

@@ -70,11 +70,18 @@ def jobs(kernels):
     # Some inputs for all of hmemd; `make fuzz` tries many more.
     fuzz = env.CACHE / "build" / "host-fuzz"
     yield ("build/fuzz",
-           build("host-fuzz", "CC=clang", "SANITIZE=1", "FUZZ=1", "@/fuzz-hmemd"), 600,
+           build("host-fuzz", "CC=clang", "SANITIZE=1", "FUZZ=1", "@/fuzz-hmemd",
+                 "@/fuzz-parsers"), 600,
            (), {})
     yield ("unit/fuzz-hmemd",
            [fuzz / "fuzz-hmemd", "-seed=1", "-runs=3000", "-max_len=512",
             "-len_control=0", "-timeout=250", f"-artifact_prefix={fuzz}/"], 300,
+           ("build/fuzz",), {})
+
+    yield ("unit/fuzz-parsers",
+           [fuzz / "fuzz-parsers", "-seed=1", "-runs=100000", "-max_len=512",
+            "-len_control=0", "-timeout=250", f"-artifact_prefix={fuzz}/",
+            f"-dict={env.TESTS / 'fuzz' / 'parsers.dict'}"], 300,
            ("build/fuzz",), {})
 
     for script in "builds", "runner":
