@@ -27,6 +27,7 @@
 #include "qapi/qapi-visit-virtio-hmem.h"
 #include "qapi/util.h"
 #include "migration/misc.h"
+#include "migration/options.h"
 #include "migration/vmstate.h"
 #include "hw/core/cpu.h"
 #include "system/runstate.h"
@@ -1081,6 +1082,12 @@ static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
 {
     VirtIOHMEM *hmem = container_of(notifier, VirtIOHMEM, migration_notifier);
 
+    /* Pages would rest as long as the secondary machine is there: for good. */
+    if (event->type == MIG_EVENT_PRECOPY_SETUP && migrate_colo()) {
+        error_setg(errp, "virtio-hmem does not support COLO: unplug the device "
+                   "first, or migrate without x-colo");
+        return -1;
+    }
     /* When postcopy takes over, precopy has ended, but migration has not. */
     hmem->migrating = event->type == MIG_EVENT_PRECOPY_SETUP ||
         migration_is_running();
@@ -1435,13 +1442,27 @@ static int virtio_hmem_mig_checks_pre_save(void *opaque)
     return 0;
 }
 
+/* The numbers of a tier that the guest has read, and does not read again. */
+static const char *virtio_hmem_tier_differs(const struct virtio_hmem_tier *a,
+                                            const struct virtio_hmem_tier *b)
+{
+    return a->kind != b->kind ? "kind" :
+        a->read_latency != b->read_latency ? "read latency" :
+        a->write_latency != b->write_latency ? "write latency" :
+        a->read_bandwidth != b->read_bandwidth ? "read bandwidth" :
+        a->write_bandwidth != b->write_bandwidth ? "write bandwidth" : NULL;
+}
+
 /*
  * The guest does not read its configuration space again, so it must not change.
+ * Virtio has loaded the source's into @config, before this.
  */
 static int virtio_hmem_mig_checks_post_load(void *opaque, int version_id)
 {
     VirtIOHMEMMigChecks *tmp = opaque;
     const HmemMemory *memory = &tmp->parent->memory;
+    const struct virtio_hmem_config *from =
+        VIRTIO_DEVICE(tmp->parent)->config;
     int i;
 
     if (tmp->num_tiers != memory->num_tiers) {
@@ -1451,11 +1472,20 @@ static int virtio_hmem_mig_checks_post_load(void *opaque, int version_id)
     }
     for (i = 0; i < memory->num_tiers; i++) {
         const struct hmem_link_tier *info = &memory->tiers[i].info;
+        const char *differs =
+            virtio_hmem_tier_differs(&from->tiers[i],
+                                     &tmp->parent->config.tiers[i]);
 
         if (tmp->pxm[i] != info->pxm || tmp->size[i] != info->size) {
             error_report("virtio-hmem: tier %d changed from 0x%" PRIx64
                          " bytes on node %u to 0x%" PRIx64 " bytes on node %u",
                          i, tmp->size[i], tmp->pxm[i], info->size, info->pxm);
+            return -EINVAL;
+        }
+        if (differs) {
+            error_report("virtio-hmem: the %s of tier %d differs from the "
+                         "source's: use the same 'kinds' and -numa hmat-lb",
+                         differs, i);
             return -EINVAL;
         }
     }
@@ -1473,6 +1503,39 @@ static const VMStateDescription vmstate_virtio_hmem_mig_checks = {
         VMSTATE_END_OF_LIST()
     },
 };
+
+/* A later version may have room for more batches than this one. */
+static bool virtio_hmem_num_sent_ok(void *opaque, int version_id)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    if (hmem->num_saved > VIRTIO_HMEM_MAX_SENT) {
+        error_report("virtio-hmem: %u batches are under way, and this QEMU has "
+                     "room for %u: migrate when the guest is idle",
+                     hmem->num_saved, VIRTIO_HMEM_MAX_SENT);
+        return false;
+    }
+    return true;
+}
+
+static int virtio_hmem_pre_save(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem->num_saved = VIRTIO_HMEM_MAX_SENT;
+    while (hmem->num_saved && !hmem->sent[hmem->num_saved - 1].id) {
+        hmem->num_saved--;
+    }
+    return 0;
+}
+
+static int virtio_hmem_pre_load(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    memset(hmem->sent, 0, sizeof(hmem->sent));
+    return 0;
+}
 
 static const VMStateDescription vmstate_virtio_hmem_sent = {
     .name = "virtio-hmem-device/part",
@@ -1595,15 +1658,19 @@ static const VMStateDescription vmstate_virtio_hmem_resize = {
 
 static const VMStateDescription vmstate_virtio_hmem_device = {
     .name = "virtio-hmem-device",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
+    .pre_save = virtio_hmem_pre_save,
+    .pre_load = virtio_hmem_pre_load,
     .post_load = virtio_hmem_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_WITH_TMP(VirtIOHMEM, VirtIOHMEMMigChecks,
                          vmstate_virtio_hmem_mig_checks),
         VMSTATE_UINT64(next_id, VirtIOHMEM),
-        VMSTATE_STRUCT_ARRAY(sent, VirtIOHMEM, VIRTIO_HMEM_MAX_SENT, 1,
-                             vmstate_virtio_hmem_sent, VirtIOHMEMSent),
+        VMSTATE_UINT32(num_saved, VirtIOHMEM),
+        VMSTATE_VALIDATE("num_saved", virtio_hmem_num_sent_ok),
+        VMSTATE_STRUCT_VARRAY_UINT32(sent, VirtIOHMEM, num_saved, 1,
+                                     vmstate_virtio_hmem_sent, VirtIOHMEMSent),
         VMSTATE_END_OF_LIST()
     },
     .subsections = (const VMStateDescription * const []) {
@@ -1614,10 +1681,11 @@ static const VMStateDescription vmstate_virtio_hmem_device = {
     },
 };
 
+/* Virtio loads vmstate_virtio_hmem_device as if it had this version. */
 static const VMStateDescription vmstate_virtio_hmem = {
     .name = "virtio-hmem",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .fields = (const VMStateField[]) {
         VMSTATE_VIRTIO_DEVICE,
         VMSTATE_END_OF_LIST()

@@ -53,6 +53,13 @@ static void start_migration(Test *from, const char *uri)
                              " 'arguments': { 'uri': %s } }", uri);
 }
 
+static void load_migration(QTestState *to, const char *uri)
+{
+    qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s,"
+                             " 'exit-on-error': false } }", uri);
+}
+
 static void test_migration(void)
 {
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
@@ -226,24 +233,69 @@ static void test_migration_cancel(void)
     teardown(&from);
 }
 
-/* If the tiers' order differs, QEMU must refuse: the guest would not notice. */
-static void test_migration_tiers(void)
-{
-    g_autofree char *uri = NULL;
-    QTestState *to;
-    Test from = { };
+/* HMAT, with these numbers for tier 0 (read and write) and tier 1 (read). */
+#define TIERS(latency0, latency1, bandwidth0, bandwidth1)                   \
+    "-machine pc,hmat=on" NODES NUMA                                        \
+    LB(0, "access-latency", "latency=" latency0)                            \
+    LB(1, "read-latency", "latency=" latency1)                              \
+    LB(1, "write-latency", "latency=500")                                   \
+    LB(0, "access-bandwidth", "bandwidth=" bandwidth0)                      \
+    LB(1, "read-bandwidth", "bandwidth=" bandwidth1)                        \
+    LB(1, "write-bandwidth", "bandwidth=2G")
 
-    setup(&from);
-    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
-    to = qtest_initf("-machine pc,hmat=on" NODES NUMA
-                     LB(0, "access-latency", "latency=300")
-                     LB(1, "access-latency", "latency=80")
-                     " -device virtio-hmem,id=hmem0,addr=%d -incoming %s",
-                     SLOT, uri);
+/*
+ * The guest would not notice that its device has become another one, so QEMU
+ * must refuse, and say what differs.
+ */
+static const struct Mismatch {
+    const char *name, *machine, *device, *says;
+} mismatches[] = {
+    { "order", TIERS("600", "300", "20G", "6G"), "",
+      "tier 0 changed from" },
+    { "kinds", MACHINE, ",\"kinds\":[\"dram\",\"cxl\"]",
+      "the kind of tier 1 differs" },
+    { "latency", TIERS("80", "310", "20G", "6G"), "",
+      "the read latency of tier 1 differs" },
+    { "bandwidth", TIERS("80", "300", "21G", "6G"), "",
+      "the read bandwidth of tier 0 differs" },
+    { "access", MACHINE, ",\"access\":false", "Features 0x" },
+    { "resize", MACHINE, ",\"resize\":false",
+      "sizes of a device with resize=on" },
+};
+
+static void test_migration_mismatch(void)
+{
+    Test from = { };
+    g_autofree char *path = NULL, *uri = NULL, *log = NULL;
+    int i;
+
+    setup_driver(&from);
+    path = g_strdup_printf("%s/migration", from.d->dir);
+    log = g_strdup_printf("%s/log", from.d->dir);
+    uri = g_strdup_printf("file:%s", path);
+    set_bandwidth(from.qts, 1ull << 40);
     start_migration(&from, uri);
-    qtest_set_expected_status(to, EXIT_FAILURE);
-    qtest_wait_qemu(to);
-    qtest_quit(to);
+    wait_migration(from.qts, "completed");
+    for (i = 0; i < ARRAY_SIZE(mismatches); i++) {
+        const struct Mismatch *m = &mismatches[i];
+        g_autofree char *said = NULL;
+        QTestState *to;
+
+        g_test_message("%s", m->name);
+        to = qtest_initf("%s -device '{\"driver\":\"virtio-hmem\","
+                         "\"id\":\"hmem0\",\"addr\":\"%d\"%s}'"
+                         " -incoming defer 2>%s", m->machine, SLOT, m->device,
+                         log);
+        load_migration(to, uri);
+        wait_migration(to, "failed");
+        qtest_quit(to);
+        g_assert_true(g_file_get_contents(log, &said, NULL, NULL));
+        if (!strstr(said, m->says)) {
+            g_error("%s: expected '%s': %s", m->name, m->says, said);
+        }
+    }
+    unlink(log);
+    unlink(path);
     teardown(&from);
 }
 
@@ -324,6 +376,9 @@ static void test_migration_track(void)
  * is unique in the stream, then the batches.  All numbers are big-endian.
  */
 #define STREAM_TIERS (4 + VIRTIO_HMEM_MAX_TIERS * (4 + 8))
+#define STREAM_NEXT STREAM_TIERS
+#define STREAM_NUM (STREAM_NEXT + 8)
+#define STREAM_PARTS (STREAM_NUM + 4)
 #define STREAM_PART (3 * 8)
 
 static uint8_t *find_stream(uint8_t *stream, size_t len)
@@ -368,15 +423,17 @@ static const struct BadStream {
     { "tiers-many", false, 0, 4, UINT32_MAX },
     { "pxm", false, 8, 4, 2 },
     { "size", false, 4 + 4 * VIRTIO_HMEM_MAX_TIERS, 8, 4096 },
-    { "next-zero", false, STREAM_TIERS, 8, 0 },
-    { "next-last", false, STREAM_TIERS, 8, UINT64_MAX },
-    { "next-early", false, STREAM_TIERS, 8, 2 },
-    { "batch-late", false, STREAM_TIERS + 8, 8, 1000 },
-    { "batch-free", false, STREAM_TIERS + 8, 8, 0 },
-    { "batch-twice", false, STREAM_TIERS + 8 + STREAM_PART, 8, 1 },
-    { "frames-none", false, STREAM_TIERS + 16, 8, 0 },
-    { "frames-many", false, STREAM_TIERS + 16, 8, UINT64_MAX },
-    { "answered", false, STREAM_TIERS + 24, 8, 2 },
+    { "next-zero", false, STREAM_NEXT, 8, 0 },
+    { "next-last", false, STREAM_NEXT, 8, UINT64_MAX },
+    { "next-early", false, STREAM_NEXT, 8, 2 },
+    { "batches-many", false, STREAM_NUM, 4, UINT32_MAX },
+    { "batches-less", false, STREAM_NUM, 4, 1 },
+    { "batch-late", false, STREAM_PARTS, 8, 1000 },
+    { "batch-free", false, STREAM_PARTS, 8, 0 },
+    { "batch-twice", false, STREAM_PARTS + STREAM_PART, 8, 1 },
+    { "frames-none", false, STREAM_PARTS + 8, 8, 0 },
+    { "frames-many", false, STREAM_PARTS + 8, 8, UINT64_MAX },
+    { "answered", false, STREAM_PARTS + 16, 8, 2 },
     { "scan-next-zero", true, 0, 8, 0 },
     { "scan-next-last", true, 0, 8, UINT64_MAX },
     { "scan-next-early", true, 0, 8, 2 },
@@ -429,9 +486,7 @@ static void test_migration_stream(void)
         g_test_message("%s", bad->name);
         to = qtest_initf(MACHINE " -device virtio-hmem,id=hmem0,addr=%d"
                          " -incoming defer", SLOT);
-        qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
-                                 " 'arguments': { 'uri': %s,"
-                                 " 'exit-on-error': false } }", uri);
+        load_migration(to, uri);
         wait_migration(to, bad->len ? "failed" : "completed");
         qtest_quit(to);
     }
@@ -447,7 +502,7 @@ int main(int argc, char **argv)
         { "migration/written", test_migration_written },
         { "migration/online", test_migration_online },
         { "migration/cancel", test_migration_cancel },
-        { "migration/tiers", test_migration_tiers },
+        { "migration/mismatch", test_migration_mismatch },
         { "migration/track", test_migration_track },
         { "migration/stream", test_migration_stream },
     };

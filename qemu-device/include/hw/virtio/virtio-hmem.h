@@ -128,6 +128,8 @@ struct VirtIOHMEM {
     QTAILQ_HEAD(, VirtIOHMEMBatch) batches;
     uint32_t num_batches;
     VirtIOHMEMSent sent[VIRTIO_HMEM_MAX_SENT];
+    /* In a migration stream: how many of them follow. */
+    uint32_t num_saved;
     uint64_t next_id;
 
     /* Outgoing live migration is under way. */
