@@ -4,6 +4,11 @@ no page moves and no page is tracked.  Afterwards both continue on the target, a
 guest's program has lost no write.  The tests do the same with every kernel, so each test
 runs with one kernel."""
 
+import json
+import subprocess
+import threading
+import time
+
 import daemon
 import env
 from guest import test
@@ -82,31 +87,122 @@ def precopy(rig):
     work.finish()
 
 
+def resize(host, vm, mib):
+    """Ask for a size of tier 1, and do not wait."""
+    host.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{mib}M", ok=(0, 3))
+
+
+def has_size(host, vm, mib):
+    def actual():
+        return host.status(vm.name)["tiers"][1]["size"]["actual_bytes"]
+    host.wait(lambda: actual() == mib << 20, f"tier 1 to have {mib} MiB")
+
+
+def postcopy_to(rig, vm, to, uri):
+    for side in vm, to:
+        side.qmp("migrate-set-capabilities", capabilities=[
+            {"capability": "postcopy-ram", "state": True}])
+    to.qmp("migrate-incoming", uri=uri)
+    vm.migrate(uri, max_bandwidth=SLOW, max_postcopy_bandwidth=SLOW)
+    stands_still(rig.daemon, vm)
+
+
 @test(kernels=("6.12",), timeout=600, qemus=env.QEMUS)
 def upgrade(rig):
-    """Migrate from the oldest supported QEMU to the newest."""
+    """Migrate from the oldest supported QEMU to the newest, while the guest gives up
+    memory; and back by postcopy, while it takes the memory back."""
     old, new = env.QEMUS[0], env.QEMUS[-1]
     vm, work = boot(rig, qemu=old, machine=f"pc-q35-{old}")
     uri = f"unix:{rig.dir}/migration"
+    resize(rig.daemon, vm, 104)
+    has_size(rig.daemon, vm, 104)
     to = rig.twin(vm, uri, qemu=new)
+    resize(rig.daemon, vm, 96)
     vm.migrate(uri, max_bandwidth=FAST)
     to.take_over(vm)
     leave(vm)
     goes_on(rig.daemon, to, work)
+    has_size(rig.daemon, to, 96)
+
+    vm, to = to, rig.twin(to, "defer", qemu=old)
+    postcopy_to(rig, vm, to, uri)
+    resize(rig.daemon, vm, 112)
+    vm.qmp("migrate-start-postcopy")
+    to.take_over(vm)
+    vm.qmp("migrate-set-parameters", max_postcopy_bandwidth=FAST)
+    leave(vm)
+    goes_on(rig.daemon, to, work)
+    has_size(rig.daemon, to, 112)
+    work.finish()
+
+
+@test(kernels=("6.12",), check=(), timeout=600)
+def transfer(rig):
+    """A new QEMU takes over the guest's memory from the old one (cpr-transfer)."""
+    vm, work = boot(rig, machine="q35,aux-ram-share=on")
+    resize(rig.daemon, vm, 96)
+    has_size(rig.daemon, vm, 96)
+
+    def channel(kind):
+        return {"channel-type": kind, "addr": {
+            "transport": "socket", "type": "unix", "path": f"{rig.dir}/{kind}"}}
+
+    def send():
+        while not (rig.dir / "cpr").exists():
+            time.sleep(0.02)
+        vm.qmp("migrate", channels=[channel("main"), channel("cpr")])
+    vm.qmp("migrate-set-parameters", mode="cpr-transfer")
+    # The new QEMU answers its monitor only when it has the memory.
+    threading.Thread(target=send, daemon=True).start()
+    to = rig.twin(vm, f"unix:{rig.dir}/main",
+                  args=["-incoming", json.dumps(channel("cpr"))])
+    to.take_over(vm)
+    leave(vm)
+    goes_on(rig.daemon, to, work)
+    has_size(rig.daemon, to, 96)
+    work.finish()
+
+
+@test(kernels=("6.12",), check=(), timeout=600)
+def snapshot(rig):
+    """A machine goes back to what it was (savevm, loadvm): hmemd has other pages then, and
+    memory that had been given up, and was taken back since, is given up again."""
+    image = rig.dir / "snapshots.qcow2"
+    subprocess.run([env.qemu().with_name("qemu-img"), "create", "-q", "-f", "qcow2", image,
+                    "1M"], check=True)
+    vm, work = boot(rig, args=["-drive", f"if=none,id=snap,format=qcow2,file={image}",
+                               "-device", "virtio-blk-pci,drive=snap"])
+
+    def monitor(line):
+        said = vm.qmp("human-monitor-command", command_line=line)
+        assert not said, said
+    resize(rig.daemon, vm, 96)
+    has_size(rig.daemon, vm, 96)
+    monitor("savevm here")
+    goes_on(rig.daemon, vm, work)
+    resize(rig.daemon, vm, 128)
+    has_size(rig.daemon, vm, 128)
+    monitor("loadvm here")
+    rig.daemon.wait_ready(vm.name)
+    has_size(rig.daemon, vm, 96)
+    goes_on(rig.daemon, vm, work)
     work.finish()
 
 
 @test(kernels=("7.3",), timeout=600)
 def file_and_back(rig):
-    """Migrate to a file, from there to a QEMU with another hmemd, and back."""
+    """Migrate to a file, from there to a QEMU with another hmemd, and back as for a reboot
+    of the host (cpr-reboot)."""
     vm, work = boot(rig)
     other = daemon.Daemon(rig.dir, name="other")
     other.start()
-    for host in other, rig.daemon:
-        path = rig.dir / "migration.img"
-        vm.migrate(f"file:{path}", max_bandwidth=FAST)
+    uri = f"file:{rig.dir}/migration.img"
+    for host, mode in (other, "normal"), (rig.daemon, "cpr-reboot"):
+        vm.migrate(uri, max_bandwidth=FAST, mode=mode)
         leave(vm)
-        to = rig.twin(vm, f"file:{path}", hmem=str(host.vm_socket))
+        to = rig.twin(vm, "defer", hmem=str(host.vm_socket))
+        to.qmp("migrate-set-parameters", mode=mode)
+        to.qmp("migrate-incoming", uri=uri)
         to.take_over(vm)
         goes_on(host, to, work)
         vm = to
@@ -121,12 +217,7 @@ def postcopy(rig):
     vm, work = boot(rig)
     uri = f"unix:{rig.dir}/migration"
     to = rig.twin(vm, "defer")
-    for side in vm, to:
-        side.qmp("migrate-set-capabilities", capabilities=[
-            {"capability": "postcopy-ram", "state": True}])
-    to.qmp("migrate-incoming", uri=uri)
-    vm.migrate(uri, max_bandwidth=SLOW, max_postcopy_bandwidth=SLOW)
-    stands_still(rig.daemon, vm)
+    postcopy_to(rig, vm, to, uri)
     vm.qmp("migrate-start-postcopy")
     to.take_over(vm)
     vm.wait_migration("postcopy-active")
