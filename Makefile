@@ -27,6 +27,8 @@ QUICK ?=
 BENCH_ARGS ?=
 # of make deb and make deb-qemu
 DEB_SUITES ?= bookworm trixie
+# of make check-upgrade
+UPGRADE_FROM ?=
 host := $(HMEM_CACHE)/build/host
 
 # Downloads and builds take turns by themselves.
@@ -61,6 +63,8 @@ help:
 	@echo 'make deb-qemu             packages of QEMU with the device, and of the simulator'
 	@echo 'make check-deb            build, install, use and remove the packages of make deb'
 	@echo '                          in fresh roots; check-deb-qemu: those of both, with libvirt'
+	@echo 'make check-upgrade        upgrade hmemd from the package of an older commit while a'
+	@echo '                          virtual machine is connected: UPGRADE_FROM=COMMIT'
 	@echo 'make clean                remove builds, keep downloads'
 	@echo
 	@echo 'HMEM_CACHE=$(HMEM_CACHE)'
@@ -127,6 +131,9 @@ deb:
 check-deb:
 	@for s in $(DEB_SUITES); do tests/env/deb $$s --check || exit; done
 
+check-upgrade:
+	@for s in $(DEB_SUITES); do tests/env/deb-upgrade $$s $(UPGRADE_FROM) || exit; done
+
 deb-qemu: packages
 	@for s in $(DEB_SUITES); do tests/env/deb-qemu $$s || exit; done
 
@@ -138,7 +145,8 @@ clean:
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/qemu/*/fuzz
 	rm -rf $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
 	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build $(HMEM_CACHE)/deb/*/qemu*
+	rm -rf $(HMEM_CACHE)/upgrade $(HMEM_CACHE)/deb/*/from-*
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
 	check-debug-kernel check-matrix check-all fuzz soak demo bench bench-pool install deb check-deb \
-	deb-qemu check-deb-qemu clean
+	check-upgrade deb-qemu check-deb-qemu clean
