@@ -3,10 +3,12 @@
 is broken until it is reset, and hmemd and other guests are not affected."""
 
 import base64
+import re
 import subprocess
 
 import env
 from guest import test
+from vm import MIB
 
 # The rule that is broken, and the device's message.
 BROKEN = {
@@ -35,20 +37,20 @@ ODD = ("honest", "liar")
 START, END = 0x1000000, 0x1100000       # the hinted addresses
 
 
-def install(vm):
-    module = subprocess.run([env.TESTS / "guest" / "evil" / "build", vm.kernel],
-                            check=True, stdout=subprocess.PIPE,
-                            text=True).stdout.splitlines()[-1]
-    with open(module, "rb") as f:
+def install(vm, name):
+    directory = subprocess.run([env.TESTS / "guest" / "evil" / "build", vm.kernel],
+                               check=True, stdout=subprocess.PIPE,
+                               text=True).stdout.splitlines()[-1]
+    with open(f"{directory}/{name}.ko", "rb") as f:
         data = base64.b64encode(f.read()).decode()
     for i in range(0, len(data), 1 << 16):
-        vm.run(f"echo {data[i:i + (1 << 16)]} | base64 -d >> /tmp/evil.ko")
+        vm.run(f"echo {data[i:i + (1 << 16)]} | base64 -d >> /tmp/{name}.ko")
 
 
 @test(timeout=600)
 def breaks_every_rule(rig):
     vm = rig.boot(append="numa_balancing=disable")
-    install(vm)
+    install(vm, "evil")
     vm.run("rmmod virtio_hmem")
     for mode in (*ODD, *BROKEN):
         log = vm.qemu_log.stat().st_size
@@ -80,3 +82,57 @@ def hint(rig):
     rig.daemon.wait(lambda: rig.daemon.vms()["vm0"]["driver"] != "none", "a driver")
     rig.daemon.ctl("-d", "vm0", "migrate", "--gpa", f"{START:#x}:{END:#x}", "--to", 1,
                    ok=(0, 1, 3))
+
+
+POOL, GUARANTEE, HOT = 192, 72, 24
+
+
+def in_dram(vm):
+    """The part of the program's memory that is in node 0."""
+    pages = [0, 0]
+    maps = vm.run("cat /proc/$(pidof keep)/numa_maps")
+    for node, num in re.findall(r" N([01])=(\d+)", maps):
+        pages[int(node)] += int(num)
+    return pages[0] / sum(pages)
+
+
+@test(kernels=("6.12",), timeout=900)
+def lies_about_everything(rig):
+    """A guest that lies, as fast as it can, has no more than a guest without a driver: its own
+    memory.  The other guest of the pool has its guarantee, its hot pages stay in DRAM, and
+    hmemd moves its pages.  Later, the liar can be honest again."""
+    rig.daemon.stop()
+    rig.daemon.start("--pool", f"{POOL}M", "--policy", "auto,window=100")
+    machine = {"dram": 128, "nvm": 160, "append": "numa_balancing=disable",
+               "hmem_props": f"initial={POOL // 2}M:,minimum={GUARANTEE}M:"}
+    honest, liar = rig.boot(**machine), rig.boot(**machine)
+
+    def sizes():
+        pool = rig.daemon.ctl("pool")["pool"]["vms"]
+        return {vm["vm"]: vm["bytes"] // MIB for vm in pool}
+
+    def fits():
+        return sum(sizes().values()) <= POOL
+    rig.daemon.wait(fits, "the machines to give up what the pool does not have")
+    program = honest.spawn(f"rm -f /run/stop; keep {HOT} /run/stop 20")
+    program.wait_for("filled")
+    rig.daemon.wait(lambda: in_dram(honest) > 0.95, "the hot pages to be in DRAM")
+    install(liar, "liar")
+    liar.run("rmmod virtio_hmem")
+    for options in "", "reset=5":
+        scans = liar.info()["stats"]["scans"]
+        liar.run(f"insmod /tmp/liar.ko {options}")
+        for _ in range(20):
+            reasons = rig.daemon.migrate_range(START, END, 1, vm=honest.name)
+            assert sum(reasons.values()) == (END - START) >> 12, reasons
+            assert sizes()[honest.name] >= GUARANTEE, sizes()
+            assert in_dram(honest) > 0.9
+        assert liar.info()["driver-state"] == "ok"
+        assert liar.info()["stats"]["connections"] == 1
+        assert options or liar.info()["stats"]["scans"] > scans
+        liar.run("rmmod liar")
+    liar.run("modprobe virtio_hmem")
+    rig.daemon.wait_ready(liar.name)
+    rig.daemon.wait(fits, "the machines to give up what the pool does not have")
+    honest.run("touch /run/stop")
+    assert "all " in program.wait()
