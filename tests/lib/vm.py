@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A virtual machine under test: boot it, run commands in it, judge its log."""
 
+import contextlib
 import ctypes
 import itertools
 import json
@@ -437,7 +438,9 @@ class VM:
     # QMP
 
     def read_qmp(self):
-        with self.qmp_socket.makefile("rb") as stream:
+        # A machine that is killed resets its connections.
+        with contextlib.suppress(ConnectionResetError), \
+                self.qmp_socket.makefile("rb") as stream:
             for line in stream:
                 message = json.loads(line)
                 with self.changed:
@@ -554,7 +557,8 @@ class VM:
         return process.status
 
     def read_agent(self):
-        with self.agent_socket.makefile("rb") as stream:
+        with contextlib.suppress(ConnectionResetError), \
+                self.agent_socket.makefile("rb") as stream:
             while True:
                 head = stream.read(HEADER.size)
                 if len(head) < HEADER.size:
