@@ -76,26 +76,32 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 }
 
 /*
- * Follow the median of values that come one by one.  A mean would follow the few values that
- * are very large because the processor has done something else.
+ * A mean would follow the few values that are very large because the processor has done
+ * something else meanwhile, so follow the median.
  */
-static void hmem_median_add(u64 *median, u64 value)
+static void hmem_page_pace(struct hmem_pace *pace, u64 ns)
 {
-	u64 step = *median / 16 + 1;
+	u64 step = pace->page_ns / 16 + 1;
 
-	if (!*median)
-		*median = value;
-	else if (value > *median)
-		*median += step;
-	else if (value < *median)
-		*median -= step;
+	if (!pace->page_ns)
+		pace->page_ns = ns;
+	else if (ns > pace->page_ns)
+		pace->page_ns += step;
+	else if (ns < pace->page_ns)
+		pace->page_ns -= step;
+}
+
+/* Flushes that take very long count in full: they are what larger groups save. */
+static void hmem_flush_pace(struct hmem_pace *pace, u64 ns)
+{
+	pace->flush_ns = (pace->flush_ns * 15 + ns) / 16;
 }
 
 /*
  * How many base pages of @mm move together?  As many as move in hmem_pause_us, together with
  * two flushes.  But a page that moves alone is out of reach for two flushes as well.  If these
  * take long, because the other processors answer late, pages are out of reach for twice as
- * long as that.
+ * long as that, and at most half of the time is lost for flushes.
  */
 static unsigned int hmem_group_max(const struct hmem *hm, struct mm_struct *mm)
 {
@@ -178,8 +184,8 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 		/* The kernel's flush takes about as long as the driver's. */
 		u64 flushes = min(2 * area->hidden.flush_ns, running);
 
-		hmem_median_add(&hm->pace.flush_ns, area->hidden.flush_ns);
-		hmem_median_add(&hm->pace.page_ns, (running - flushes) / nr);
+		hmem_flush_pace(&hm->pace, area->hidden.flush_ns);
+		hmem_page_pace(&hm->pace, (running - flushes) / nr);
 	}
 	hmem_stats_pause(hm, kind, ns, unmapped);
 	trace_hmem_pause(kind, items[0]->pfn, unmapped, moved, ns);
