@@ -108,6 +108,9 @@ static void hmem_chunk_run(struct hmem *hm)
 	unsigned int i, try;
 	bool again;
 
+	if (!area->nr_items)
+		return;
+	hmem_share_begin(hm);
 	for (try = 0; try < HMEM_TRIES; try++) {
 		INIT_LIST_HEAD(&area->anon);
 		for (i = 0; i < area->nr_items; i++) {
@@ -137,6 +140,7 @@ static void hmem_chunk_run(struct hmem *hm)
 			break;
 		usleep_range(20, 100);
 	}
+	hmem_share_end(hm);
 	hmem_chunk_report(hm);
 }
 

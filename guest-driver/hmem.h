@@ -17,6 +17,7 @@
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
  *   table.c     finds and locks page tables, and flushes their translations
+ *   share.c     keeps moves within a share of a processor
  *   resize.c    gives up memory of a tier, and takes it back
  *   paging.c    counts what the guest reads because it has too little memory
  *   queue.c     buffers of the queues
@@ -155,10 +156,10 @@ struct hmem_hidden {
 	u64 flush_ns;				/* how long the flush took */
 };
 
-/* Measured medians, which decide how many pages move together: see hmem_group_max(). */
+/* Measured times, which decide how many pages move together: see hmem_group_max(). */
 struct hmem_pace {
-	u64 page_ns;		/* to move a page of a group, without the flushes */
-	u64 flush_ns;		/* for a flush */
+	u64 page_ns;		/* to move a page of a group, without the flushes: the median */
+	u64 flush_ns;		/* for a flush: the mean */
 };
 
 /* Memory that the worker uses while it moves one chunk; too large for the stack. */
@@ -246,6 +247,9 @@ struct hmem {
 	 */
 	long room[VIRTIO_HMEM_MAX_TIERS];
 	struct hmem_pace pace;
+	/* The clocks of share.c: when this chunk began, and until when the worker is to rest. */
+	u64 chunk_begin;
+	u64 rest_until;
 	/* hmem_foreign_moves() when the driver started. */
 	unsigned long foreign_base;
 
@@ -493,6 +497,16 @@ pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr);
  */
 bool hmem_table_visit(struct mm_struct *mm, pmd_t *pmdp, unsigned long addr,
 		      void (*visit)(pte_t *ptep, void *arg), void *arg);
+
+/* share.c */
+
+/*
+ * A chunk begins: rest for as long as the last one has left to others, or until the driver is
+ * to stop.  The caller holds hm->moving.  This function releases the mutex while it sleeps.
+ */
+void hmem_share_begin(struct hmem *hm);
+/* A chunk has ended. */
+void hmem_share_end(struct hmem *hm);
 
 /* resize.c */
 

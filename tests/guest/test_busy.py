@@ -5,6 +5,7 @@ import re
 
 from daemon import REASONS
 from guest import test
+from peer import Peer
 
 # Off, because the guest's own placement would move pages back.
 ALONE = "numa_balancing=disable"
@@ -82,3 +83,42 @@ def pages_move_with_few_interrupts(rig):
     assert count <= moved / 8, (count, moved)
     vm.run(f"touch {STOP}")
     print(program.wait())
+
+
+def workers_seconds(vm):
+    """Processor time of the kernel's workers."""
+    out = vm.run("cd /proc; for p in $(grep -l '^kworker' [0-9]*/comm); do "
+                 "cat ${p%comm}schedstat; done")
+    return sum(int(line.split()[0]) for line in out.splitlines()) / 1e9
+
+
+@test(check=("6.12",))
+def moves_keep_within_their_share(rig):
+    """Moving takes no more of a processor than the guest's administrator allows."""
+    peer = Peer(rig.dir)
+    # The guest's time is that of its instructions.
+    vm = rig.boot(ready=False, icount=True, cpus=1, dram=256, nvm=256, append=ALONE)
+    peer.wait_ready()
+    parameter = "/sys/module/virtio_hmem/parameters/cpu_percent"
+    frames = 254 << 8
+
+    def move(percent, first, tier):
+        """Move a node's memory in one batch.  Returns the part of the time, from the first
+        move to the last, for which the kernel's workers have run."""
+        vm.run(f"echo {percent} > {parameter}; "
+               f"echo 1 > {TRACING}/events/virtio_hmem/hmem_pause/enable; echo > {TRACING}/trace")
+        before = workers_seconds(vm)
+        results = peer.hint([(gfn, 9, tier) for gfn in range(first, first + frames, 512)])
+        ran = workers_seconds(vm) - before
+        moved = sum(1 << order for _, _, order, reason in results if REASONS[reason] == "moved")
+        times = [float(t) for t in re.findall(r" ([\d.]+): hmem_pause:",
+                                              vm.run(f"cat {TRACING}/trace"))]
+        took = times[-1] - times[0]
+        print(f"{percent} %: {moved} pages moved, {ran:.3f} s of {took:.3f} s")
+        assert moved > 1000, moved
+        return ran / took
+
+    assert move(100, 512, 1) > 0.5
+    assert move(10, 65536, 0) < 0.15
+    for value in 0, 101:
+        assert vm.status(f"echo {value} > {parameter}") != 0, value
