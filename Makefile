@@ -63,6 +63,7 @@ help:
 	@echo 'make deb-qemu             packages of QEMU with the device, and of the simulator'
 	@echo 'make check-deb            build, install, use and remove the packages of make deb'
 	@echo '                          in fresh roots; check-deb-qemu: those of both, with libvirt'
+	@echo 'make check-ubuntu         build the driver for the kernels of Ubuntu; needs root'
 	@echo 'make check-upgrade        upgrade hmemd from the package of an older commit while a'
 	@echo '                          virtual machine is connected: UPGRADE_FROM=COMMIT'
 	@echo 'make clean                remove builds, keep downloads'
@@ -131,6 +132,9 @@ deb:
 check-deb:
 	@for s in $(DEB_SUITES); do tests/env/deb $$s --check || exit; done
 
+check-ubuntu:
+	@tests/env/module-ubuntu
+
 check-upgrade:
 	@for s in $(DEB_SUITES); do tests/env/deb-upgrade $$s $(UPGRADE_FROM) || exit; done
 
@@ -145,8 +149,8 @@ clean:
 	rm -rf $(HMEM_CACHE)/qemu/*/build $(HMEM_CACHE)/qemu/*/fuzz
 	rm -rf $(HMEM_CACHE)/demo $(HMEM_CACHE)/bench
 	rm -rf $(HMEM_CACHE)/kvm $(HMEM_CACHE)/deb/*/build $(HMEM_CACHE)/deb/*/qemu*
-	rm -rf $(HMEM_CACHE)/upgrade $(HMEM_CACHE)/deb/*/from-*
+	rm -rf $(HMEM_CACHE)/upgrade $(HMEM_CACHE)/deb/*/from-* $(HMEM_CACHE)/deb/*/ubuntu
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
 	check-debug-kernel check-matrix check-all fuzz soak demo bench bench-pool install deb check-deb \
-	check-upgrade deb-qemu check-deb-qemu clean
+	check-ubuntu check-upgrade deb-qemu check-deb-qemu clean

@@ -62,8 +62,8 @@ static inline pgoff_t hmem_vma_anon_pgoff(struct vm_area_struct *vma)
 #endif
 }
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-
+/* Before 6.11, the names and callbacks of queues were arrays of their own. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
 struct virtqueue_info {
 	const char *name;
 	vq_callback_t *callback;
@@ -90,12 +90,13 @@ static inline int hmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 }
 
 #define virtio_find_vqs hmem_find_vqs
+#endif
 
 /*
- * 6.1 does not export folio_mapcount().  Of a large folio, count all references as
- * mappings: the driver refuses large folios on these kernels anyway.
+ * Before 6.10, folio_mapcount() called what was not exported.  Of a large folio, count all
+ * references as mappings: the driver refuses large folios on these kernels anyway.
  */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
 static inline int hmem_folio_mapcount(struct folio *folio)
 {
 	return folio_test_large(folio) ? folio_ref_count(folio) :
@@ -105,11 +106,19 @@ static inline int hmem_folio_mapcount(struct folio *folio)
 #define folio_mapcount hmem_folio_mapcount
 #endif
 
+/* Before 6.11, inaccessible memory was one kind of unmovable memory; there is such since 6.7. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
 static inline bool mapping_inaccessible(struct address_space *mapping)
 {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return mapping_unmovable(mapping);
+#else
 	return false;
+#endif
 }
+#endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 /* The kernel's mapping contains both pages, on the machines that the driver supports. */
 static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 {
@@ -117,8 +126,7 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 }
 
 #define copy_mc_highpage hmem_copy_mc_highpage
-
-#endif /* < 6.12 */
+#endif
 
 /*
  * A clock in ns that stands still while this task waits for a CPU, if the kernel knows for
@@ -192,10 +200,10 @@ static inline void hmem_hrtimer_setup(struct hrtimer *timer,
 #define VM_SHADOW_STACK		VM_NONE
 #endif
 
-/* The number of pages that reclaim demoted.  It was a VM event before 6.12. */
+/* The number of pages that reclaim demoted.  It was a VM event before 6.8. */
 static inline unsigned long hmem_nr_demoted(unsigned long *events)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 	return global_node_page_state(PGDEMOTE_KSWAPD) +
 	       global_node_page_state(PGDEMOTE_DIRECT);
 #else
