@@ -9,18 +9,15 @@
 
 #include <liburing.h>
 
+#include "doctor.h"
 #include "hmemctl.h"
 #include "numbers.h"
-
-enum verdict { OK, WARN, FAIL };
 
 static const char *const words[] = { "ok", "warn", "fail" };
 static json *checks;
 static bool failed;
 
-/* Print a finding; @fmt says what was found and, unless it is OK, what to do. */
-__attribute__((format(printf, 3, 4)))
-static void check(enum verdict v, const char *what, const char *fmt, ...)
+void check(enum verdict v, const char *what, const char *fmt, ...)
 {
 	json *c = json_new_object();
 	char text[512];
@@ -161,6 +158,7 @@ static void check_hmemd(void)
 		json_object_put(info);
 		return;
 	}
+	check_vm_socket(text_of(h, "vm_socket"));
 	vms = field(status, "vms");
 	if (!json_object_array_length(vms))
 		check(WARN, "vms", "none is connected: start QEMU with -chardev "
@@ -197,6 +195,7 @@ int cmd_doctor(int argc, char **argv)
 	check_io_uring();
 	check_memfd();
 	check_kvm();
+	check_host();
 	check_hmemd();
 	if (globals.json) {
 		json *o = json_new_object();

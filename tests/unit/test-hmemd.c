@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1787,6 +1788,23 @@ static void doctor_without_hmemd(void **state)
 	unlink(addr.sun_path);
 }
 
+/* doctor tells who may connect a VM, and looks at the host. */
+static void doctor_looks_at_the_host(void **state)
+{
+	struct fixture *f = *state;
+
+	ctl(f, 0, "doctor");
+	assert_non_null(strstr(f->ctl.out, "kernel"));
+	assert_non_null(strstr(f->ctl.out, "host"));
+	assert_return_code(chmod(f->d.vm_socket, 0600), errno);
+	ctl(f, 0, "doctor");
+	assert_non_null(strstr(f->ctl.out, "only its owner may connect"));
+	assert_return_code(chmod(f->d.vm_socket, 0660), errno);
+	ctl(f, 0, "doctor");
+	assert_non_null(strstr(f->ctl.out, "members of the group"));
+	assert_null(strstr(f->ctl.out, "only its owner may connect"));
+}
+
 /* --- output for people --- */
 
 /* hmemctl's output, compared with the golden file. */
@@ -1984,6 +2002,7 @@ int main(void)
 		TEST(output_is_written),
 		TEST(picture_is_written),
 		TEST(doctor_without_hmemd),
+		TEST(doctor_looks_at_the_host),
 		TEST(golden_output),
 		TEST(same_names),
 		TEST(same_name_again),

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the checks of hmemctl doctor share. */
+#ifndef HMEMCTL_DOCTOR_H
+#define HMEMCTL_DOCTOR_H
+
+enum verdict { OK, WARN, FAIL };
+
+/* Print a finding; @fmt says what was found and, unless it is OK, what to do. */
+__attribute__((format(printf, 3, 4)))
+void check(enum verdict v, const char *what, const char *fmt, ...);
+
+/* The host without hmemd: its kernel, and what moves pages there. */
+void check_host(void);
+
+/* May QEMU connect to the socket at @path? */
+void check_vm_socket(const char *path);
+
+#endif /* HMEMCTL_DOCTOR_H */
