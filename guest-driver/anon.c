@@ -94,7 +94,7 @@ static void hmem_page_pace(struct hmem_pace *pace, u64 ns)
 /* Flushes that take very long count in full: they are what larger groups save. */
 static void hmem_flush_pace(struct hmem_pace *pace, u64 ns)
 {
-	pace->flush_ns = (pace->flush_ns * 15 + ns) / 16;
+	pace->flush_ns = pace->flush_ns ? (pace->flush_ns * 7 + ns) / 8 : ns;
 }
 
 /*
