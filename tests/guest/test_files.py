@@ -36,16 +36,21 @@ def tmpfs(rig):
     vm.run("files /dev/shm/t check")
 
 
-def ext4(rig, block):
-    disk = rig.disk("files.img", 64, "-b", str(block))
+def on_disk(rig, kind, disk):
     vm = rig.boot(append="numa_balancing=disable", disks=[disk])
-    vm.run("modprobe ext4; mount -t ext4 /dev/vda /mnt")
+    vm.run(f"modprobe {kind}; mount -t {kind} /dev/vda /mnt")
     settled, busy = torture(rig, vm, "/mnt")
     # The contents in the guest's view, and on the disk.
     vm.run("echo 3 > /proc/sys/vm/drop_caches; files /mnt check")
-    vm.run("umount /mnt && mount -t ext4 -o ro /dev/vda /mnt && files /mnt check && "
+    vm.run(f"umount /mnt && mount -t {kind} -o ro /dev/vda /mnt && files /mnt check && "
            "umount /mnt")
     vm.power_off()
+    return settled, busy
+
+
+def ext4(rig, block):
+    disk = rig.disk("files.img", 64, "-b", str(block))
+    settled, busy = on_disk(rig, "ext4", disk)
     rig.fsck(disk)
     return settled, busy
 
@@ -61,11 +66,21 @@ def ext4_blocks_of_a_page(rig):
     assert_moved(*ext4(rig, 4096))
 
 
-@test(kernels=("7.3",), timeout=600)
-def ext4_large_folios(rig):
+def mostly_large(settled, busy):
     """Newer kernels cache much of a file in large folios.  The driver refuses these as
     large, and moves the rest."""
-    settled, busy = ext4(rig, 4096)
     assert busy > 0, busy
     for counts in settled.values():
         assert counts["there"] + counts.get("large", 0) > counts["cached"] * 0.9, counts
+
+
+@test(kernels=("6.1", "6.12"), check=(), timeout=600)
+def xfs(rig):
+    disk = rig.disk("files.img", 320, mkfs=("mkfs.xfs",))
+    mostly_large(*on_disk(rig, "xfs", disk))
+    rig.fsck(disk, ("xfs_repair", "-n"))
+
+
+@test(kernels=("7.3",), timeout=600)
+def ext4_large_folios(rig):
+    mostly_large(*ext4(rig, 4096))

@@ -136,19 +136,19 @@ class Rig:
         """An overlay for a machine that contains hmemd and hmemctl."""
         return env.host_overlay()
 
-    def disk(self, name, size, *options):
-        """An image file of this size in MiB with an empty ext4 file system, made
-        with additional options of mkfs.ext4."""
+    def disk(self, name, size, *options, mkfs=("mkfs.ext4", "-F")):
+        """An image file of this size in MiB with an empty file system, made with additional
+        options of mkfs."""
         path = self.dir / name
         with open(path, "wb") as f:
             f.truncate(size * vm.MIB)
-        subprocess.run([env.program("mkfs.ext4"), "-q", "-F", *options, path], check=True,
+        subprocess.run([env.program(mkfs[0]), "-q", *mkfs[1:], *options, path], check=True,
                        stdin=subprocess.DEVNULL)
         return path
 
-    def fsck(self, path):
+    def fsck(self, path, command=("e2fsck", "-f", "-n")):
         """Check an image file's file system.  Its machine must be powered off."""
-        done = subprocess.run([env.program("e2fsck"), "-f", "-n", path],
+        done = subprocess.run([env.program(command[0]), *command[1:], path],
                               stdin=subprocess.DEVNULL, capture_output=True,
                               text=True)
         assert done.returncode == 0, f"{path}:\n{done.stdout}{done.stderr}"
