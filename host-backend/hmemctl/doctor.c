@@ -14,8 +14,9 @@
 #include "numbers.h"
 
 static const char *const words[] = { "ok", "warn", "fail" };
+static const int status_of[] = { EXIT_OK, EXIT_WARNED, EXIT_ERROR };
 static json *checks;
-static bool failed;
+static enum verdict worst;
 
 void check(enum verdict v, const char *what, const char *fmt, ...)
 {
@@ -30,7 +31,8 @@ void check(enum verdict v, const char *what, const char *fmt, ...)
 	json_add(c, "verdict", json_new_text(words[v]));
 	json_add(c, "text", json_new_text(text));
 	json_append(checks, c);
-	failed |= v == FAIL;
+	if (v > worst)
+		worst = v;
 }
 
 static void check_io_uring(void)
@@ -202,7 +204,7 @@ int cmd_doctor(int argc, char **argv)
 
 		json_add(o, "checks", checks);
 		print_json(o);
-		return failed ? EXIT_ERROR : EXIT_OK;
+		return status_of[worst];
 	}
 	for (size_t i = 0; i < json_object_array_length(checks); i++) {
 		json *c = json_object_array_get_idx(checks, i);
@@ -213,5 +215,5 @@ int cmd_doctor(int argc, char **argv)
 	}
 	table_print(&t);
 	json_object_put(checks);
-	return failed ? EXIT_ERROR : EXIT_OK;
+	return status_of[worst];
 }

@@ -79,6 +79,18 @@ void ctl(struct fixture *f, int status, const char *line)
 			 status, f->ctl.out, f->ctl.err);
 }
 
+void doctor(struct fixture *f)
+{
+	struct peer *peers[] = { f->web.fd >= 0 && f->serve ? &f->web : NULL, NULL };
+	int status;
+
+	ctl_run(&f->ctl, &f->d, peers, "doctor");
+	status = strstr(f->ctl.out, "  fail  ") ? 1 : strstr(f->ctl.out, "  warn  ") ? 4 : 0;
+	if (f->ctl.status != status || status == 1)
+		fail_msg("hmemctl doctor: status %d\n%s%s", f->ctl.status, f->ctl.out,
+			 f->ctl.err);
+}
+
 void usage_check(struct fixture *f, const struct usage *cases, size_t num)
 {
 	for (size_t i = 0; i < num; i++) {

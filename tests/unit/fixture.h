@@ -37,6 +37,8 @@ int fixture_teardown(void **state);
 
 /* Run hmemctl, which must exit with @status; web answers hints meanwhile. */
 void ctl(struct fixture *f, int status, const char *line);
+/* Run hmemctl doctor, where nothing may fail; its status must be that of the worst finding. */
+void doctor(struct fixture *f);
 
 /* Run hmemctl, which must exit with @status and print only the reason. */
 struct usage {

@@ -856,7 +856,7 @@ static void driver_goes(void **state)
 	assert_true(out_has(f, "disconnected"));
 	/* doctor and status also work without a VM. */
 	ctl(f, 0, "status");
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "start QEMU"));
 }
 
@@ -987,7 +987,7 @@ static void bad_hellos(void **state)
 	dropped(f, &p);
 	close(fds[0]);
 	/* The log and doctor say why. */
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "connections were dropped"));
 }
 
@@ -1297,7 +1297,7 @@ static void tier_order(void **state)
 		assert_int_equal(out_has(f, "tier order"), !!cases[i].says);
 		if (cases[i].says)
 			assert_true(out_has(f, cases[i].says));
-		ctl(f, 0, "doctor");
+		doctor(f);
 		if (cases[i].says)
 			assert_true(out_has(f, cases[i].says));
 		ctl(f, 2, "migrate three --all --to nvm --dry-run");
@@ -1336,13 +1336,13 @@ static void lately(void **state)
 	hmem_lately_add(&l, 1000000 + HMEM_LATELY_MS, 3);
 	assert_int_equal(hmem_lately(l, 1000000 + HMEM_LATELY_MS), 10);
 	assert_int_equal(hmem_lately(l, 1000000 + 2 * HMEM_LATELY_MS), 3);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_false(out_has(f, "numa_balancing"));
 	assert_true(out_has(f, "driver at work, policy is off"));
 	f->web.foreign_moves = 12;
 	web_is_well(f);
 	assert_int_equal(ask(f, "status", "vms.0.foreign_moves_lately"), 12);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "moved 12 pages by itself in the last two minutes"));
 	assert_true(out_has(f, "gone two minutes after"));
 	/* A driver that was loaded again. */
@@ -1382,7 +1382,7 @@ static void offline_memory(void **state)
 	ctl(f, 0, "status half");
 	assert_true(out_has(f, "online      256 MiB of 512 MiB of tier 1"));
 	assert_false(out_has(f, "of tier 0"));
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "256 MiB of 512 MiB of tier 1 are offline in the guest"));
 	/* The guest reports more than there is; or nothing. */
 	st.online[1] = UINT64_MAX;
@@ -1571,7 +1571,7 @@ static void limits(void **state)
 	peer_handshake(&f->web, f->d.vm_socket, "web");
 	peer_connect(&b, f->d.vm_socket);
 	peer_expect_drop(&b);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "--max-vms"));
 	all_gone(f, &f->web, 1);
 	/* Both tiers together have one page too many. */
@@ -1582,7 +1582,7 @@ static void limits(void **state)
 	peer_send_hello(&a, &hello, &a.map_fd, 1);
 	peer_send(&a, HMEM_LINK_RANGES, ranges, sizeof(ranges));
 	peer_expect_drop(&a);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "--max-guest"));
 	fixture_end(f);
 }
@@ -1793,14 +1793,14 @@ static void doctor_looks_at_the_host(void **state)
 {
 	struct fixture *f = *state;
 
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_non_null(strstr(f->ctl.out, "kernel"));
 	assert_non_null(strstr(f->ctl.out, "host"));
 	assert_return_code(chmod(f->d.vm_socket, 0600), errno);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_non_null(strstr(f->ctl.out, "only its owner may connect"));
 	assert_return_code(chmod(f->d.vm_socket, 0660), errno);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_non_null(strstr(f->ctl.out, "members of the group"));
 	assert_null(strstr(f->ctl.out, "only its owner may connect"));
 }
@@ -1933,7 +1933,7 @@ static void golden_output(void **state)
 	golden(f, "status-raw", "status web --raw");
 	golden(f, "list-quiet", "list -q");
 	golden(f, "policy-json", "-o json policy get");
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "numa_balancing=0"));
 }
 

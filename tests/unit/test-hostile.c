@@ -169,7 +169,7 @@ static void a_tick_before_the_answer(void **state)
 			continue;
 		}
 		peer_expect_drop(&p);
-		ctl(f, 0, "doctor");
+		doctor(f);
 		assert_true(out_has(f, "TICK before the answer"));
 	}
 	web_is_well(f);
@@ -193,7 +193,7 @@ static void a_tick_before_the_others(void **state)
 	peer_send_tick(&p, 1);
 	peer_send_tick(&p, 2);
 	peer_expect_drop(&p);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "before the answer to 1"));
 	fixture_end(f);
 }
@@ -248,7 +248,7 @@ static void claims_are_bounded(void **state)
 	large_ranges(ranges, 64);
 	peer_send(&q, HMEM_LINK_RANGES, ranges, sizeof(ranges));
 	peer_expect_drop(&q);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "--max-tables"));
 	/* A VM cannot grow beyond the limit either. */
 	large_ranges(ranges, 64);
@@ -444,7 +444,7 @@ static void a_file_that_hangs(void **state)
 		stuck_end(&s);
 		peer_close(&p);
 	}
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "memfd"));
 }
 
@@ -506,7 +506,7 @@ static void silent_connections(void **state)
 		peer_connect(&silent[i], f->d.vm_socket);
 	peer_handshake(&f->web, f->d.vm_socket, "web");
 	web_is_well(f);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "turned away, the last one: a connection of process"));
 	assert_true(out_has(f, "have not introduced themselves"));
 	for (unsigned int i = 0; i < SILENT; i++)
@@ -527,7 +527,7 @@ static void one_user_too_many(void **state)
 	peer_handshake(&p[0], f->d.vm_socket, "second");
 	peer_connect(&p[1], f->d.vm_socket);
 	peer_expect_drop(&p[1]);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "2 of that user are connected, see --max-user-vms"));
 	web_is_well(f);
 	peer_close(&p[0]);
@@ -552,7 +552,7 @@ static void one_client_too_many(void **state)
 	close(fds[0]);
 	do
 		ctl_run(&f->ctl, &f->d, NULL, "doctor");
-	while (f->ctl.status);
+	while (f->ctl.status == 1);
 	assert_true(out_has(f, "of control clients were turned away"));
 	for (unsigned int i = 1; i < CLIENTS; i++)
 		close(fds[i]);
@@ -642,7 +642,7 @@ static void nobody_reads_the_log(void **state)
 		send_nonsense(f);
 	peer_handshake(&f->web, f->d.vm_socket, "web");
 	web_is_well(f);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_true(out_has(f, "lines of hmemd's log are lost"));
 	/* hmemd logs the number with its next line, which may come before this peer is dropped. */
 	for (int i = 0; i < 3; i++) {

@@ -275,7 +275,7 @@ static void tells_pauses(void **state)
 	/* QEMU passes pauses on only if the driver tells them. */
 	peer_send(&f->web, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
 	peer_expect_drop(&f->web);
-	ctl(f, 0, "doctor");
+	doctor(f);
 	assert_non_null(strstr(f->ctl.out, "PAUSES without VIRTIO_HMEM_F_PAUSE"));
 }
 
