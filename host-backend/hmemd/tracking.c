@@ -175,8 +175,10 @@ static void send_track(struct vm *vm)
 static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
 {
 	track->window_ns = vm->placer.next.ns;
-	track->flags &= ~HMEM_LINK_TRACK_REST;
+	track->flags &= ~HMEM_LINK_TRACK_BY_WINDOW;
 	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
+	track->flags |= vm->placer.next.long_looks ?
+			vm->hello.track_flags & HMEM_LINK_TRACK_LONG : 0;
 }
 
 /* Send @track to the device. */
@@ -196,7 +198,7 @@ static void apply(struct vm *vm, const struct hmem_link_track *track)
 	vm->last_seq = 0;
 	/* The tick is answered by the new request. */
 	if (old.tracker != track->tracker ||
-	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_REST) {
+	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_BY_WINDOW) {
 		vm->tick.seq = 0;
 		vm->track_restarted = true;
 	}

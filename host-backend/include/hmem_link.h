@@ -88,11 +88,18 @@
  *
  * BUSY: TICK tells for how long the virtual processors ran.  Not offered where guest time
  * counts instructions, because the time of a processor's thread is then no guest time.
+ *
+ * LONG: a look of GPT at a huge page lasts for the whole window, like a look at a base page.
+ * Without this flag, it lasts a 512th of the window.
+ *
+ * REST and LONG apply to single windows.  A change of another flag begins the tracking anew.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
 #define HMEM_LINK_TRACK_ACCESSED	(1u << 2)
 #define HMEM_LINK_TRACK_BUSY		(1u << 3)
+#define HMEM_LINK_TRACK_LONG		(1u << 4)
+#define HMEM_LINK_TRACK_BY_WINDOW	(HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_LONG)
 
 /* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
 #define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)

@@ -50,6 +50,8 @@
 #define CHANGE		4
 /* The debt of bursts ahead may be this many times the cost of one. */
 #define AHEAD		4
+/* After each failed attempt with long looks, twice as many bursts pass, up to 2^MAX_FAILED. */
+#define MAX_FAILED	6u
 /* When bursts lead to no move, rests become up to 2^MAX_IDLE times as long. */
 #define MAX_IDLE	1u
 /*
@@ -322,6 +324,29 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 }
 
 /*
+ * Decides how long looks at huge pages last.  The last look was of @length, and all are at most
+ * the policy's window.
+ */
+static void set_long_looks(struct hmem_bursts *c, const struct hmem_policy *policy,
+			   const struct hmem_pages *p, uint64_t length)
+{
+	const double used = used_of_all(c), wanted = wanted_of_all(p);
+
+	if (!c->long_looks) {
+		/* Only the page tables' tracker is late, and only it knows huge pages. */
+		c->long_looks = c->late && length >= longest(c, policy) &&
+				used * CHANGE < wanted && c->bursts >= c->long_looks_from;
+	} else if (used <= 2 * wanted) {
+		c->long_looks_failed = 0;
+	} else {
+		c->long_looks = false;
+		c->long_looks_from = c->bursts + (UINT64_C(1) << c->long_looks_failed);
+		if (c->long_looks_failed < MAX_FAILED)
+			c->long_looks_failed++;
+	}
+}
+
+/*
  * The guest time that a window has cost programs.  A scan takes time from them only if a program
  * would have run instead.  That is as likely as a processor was busy in the time without the scan,
  * whose own time is part of @busy_ns.
@@ -423,6 +448,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	account(c, cost_ns(c, p->faults, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
+		set_long_looks(c, policy, p, length);
 		set_look(c, policy, p);
 		set_parts(c);
 		if ((c->left || c->ahead) && used_of_all(c) > 2 * wanted_of_all(p))
@@ -449,9 +475,10 @@ void hmem_bursts_planned(struct hmem_bursts *c, const struct hmem_plan *plan)
 void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *p,
 			  const struct hmem_plan *plan, char *buf, size_t size)
 {
-	snprintf(buf, size, "%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
+	snprintf(buf, size, "%s%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
 		 " bits set anew, %" PRIu64 " bursts, next look %" PRIu64
 		 " us, rates last %.2f s, moves save %.3f s", c->looked ? "look" : "no look",
+		 c->long_looks ? " (long)" : "",
 		 c->part + 1, c->parts, p->faults, c->bursts, c->look_ns / 1000,
 		 c->rates.lasts_s, plan->gain_ns / 1e9);
 }

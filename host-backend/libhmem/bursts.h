@@ -28,6 +28,13 @@
  * ahead of its budget like the first one.  Otherwise a burst of scans goes on as it is, because
  * shorter scans cost as much.
  *
+ * A huge page has one accessed bit for 512 base pages, so the driver looks at a huge page for a
+ * 512th of the time.  The bit then says about each base page what a bit of its own would say, if
+ * programs use the base pages of a huge page in no particular order.  A program that reads all
+ * of them one after the other uses the huge page for one short time, which such a look misses.
+ * So if even the longest looks find much too few used pages, then looks at huge pages last as
+ * long as those at base pages, until these looks find too many.
+ *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
  * the window after it is no look either.  A burst with too many of these windows is given up.
@@ -88,6 +95,13 @@ struct hmem_bursts {
 	bool moved;
 	/* The length of the next look, and the least length that the device offers; ns. */
 	uint64_t look_ns, min_ns;
+	/*
+	 * Looks at huge pages last as long as those at base pages, see above.  The first burst
+	 * that may try that again, and the number of attempts that have failed in a row.
+	 */
+	bool long_looks;
+	uint64_t long_looks_from;
+	unsigned int long_looks_failed;
 	/* Does the tracker clear bits late, see above? */
 	bool late;
 	/* Does the tracker scan?  The time of its shortest scan so far, in ns; 0: none yet. */

@@ -145,7 +145,8 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);
 	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
-				   HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY))
+				   HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY |
+				   HMEM_LINK_TRACK_LONG))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
 	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||

@@ -173,6 +173,7 @@ static void end_window(struct hmem_placer *p)
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
 				      tick->busy_ns, tick->scan_ns);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
+		p->next.long_looks = p->bursts.long_looks;
 	} else if (p->looked) {
 		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);
 	}

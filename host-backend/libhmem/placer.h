@@ -46,6 +46,7 @@ struct hmem_tick {
 struct hmem_next_window {
 	uint64_t ns;		/* guest time; at least the device's shortest window */
 	bool rest;		/* the tracker need not observe pages */
+	bool long_looks;	/* looks at huge pages last as long as those at base pages */
 };
 
 /* The result of a hint. */

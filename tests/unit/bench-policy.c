@@ -3,9 +3,10 @@
  * Measures in seconds how fast known workloads run under a policy, in a model of
  * a guest.  This shows what a tunable does, and what to try in the simulator.
  *
- *   bench-policy [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
+ *   bench-policy [-H] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
  *
- * The guest has TIMES as much memory as that of the benchmark, with as many processors.
+ * With -H, the guest's pages are in huge pages.  The guest has TIMES as much memory as that of
+ * the benchmark, with as many processors.
  * POLICY can also be static (no page moves) and oracle (the best placement that
  * does not change).  Prints millions of accesses per second, over the whole time
  * without its first second, and over the last 40 % of that; the number of moved
@@ -70,10 +71,12 @@ static const struct model_load loads[] = {
 
 /* By how much the machine and the data are larger than those of the benchmark. */
 static unsigned int times = 1;
+/* Are the pages in huge pages? */
+static bool huge;
 
 static __attribute__((noreturn)) void usage(void)
 {
-	fprintf(stderr, "usage: bench-policy [-l LOAD] [-m TIMES] [-s SECONDS] [-v] "
+	fprintf(stderr, "usage: bench-policy [-H] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] "
 		"POLICY[,KEY=VALUE...]...\nloads:");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		fprintf(stderr, " %s", loads[i].name);
@@ -149,6 +152,7 @@ static void run(const struct model_load *one, const char *config, double seconds
 	};
 	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW);
 	m.processors = times;
+	m.huge = huge;
 	configure(&m, config);
 	/* A machine boots before the program begins, and hmemd looks at that, too. */
 	model_load(&m, &boot);
@@ -184,8 +188,10 @@ int main(int argc, char **argv)
 	bool verbose = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "l:m:s:v")) != -1) {
-		if (opt == 'l')
+	while ((opt = getopt(argc, argv, "Hl:m:s:v")) != -1) {
+		if (opt == 'H')
+			huge = true;
+		else if (opt == 'l')
 			only = optarg;
 		else if (opt == 'm')
 			times = atoi(optarg);

@@ -10,6 +10,7 @@
 
 #define ACCESSED	1u
 #define DIRTY		2u
+#define HUGE		512u	/* frames of a huge page */
 #define CHUNK		10u	/* a sweep reads so many pages, one of them from all memory */
 
 /*
@@ -54,10 +55,14 @@ void model_init(struct model *m, const struct model_load *load,
 	m->maps = calloc(HMEM_LINK_MAPS * words, sizeof(*m->maps));
 	m->page_of = calloc(frames, sizeof(*m->page_of));
 	m->bits = calloc(frames, sizeof(*m->bits));
+	m->split = calloc(frames / HUGE + 1, sizeof(*m->split));
+	m->found = calloc(frames / HUGE + 1, sizeof(*m->found));
+	m->huge_bits = calloc(frames / HUGE + 1, sizeof(*m->huge_bits));
 	m->queue = calloc(frames, sizeof(*m->queue));
 	m->frame_of = calloc(all_pages(load), sizeof(*m->frame_of));
 	m->weight = calloc(all_pages(load), sizeof(*m->weight));
-	assert_true(m->maps && m->page_of && m->bits && m->queue && m->frame_of && m->weight);
+	assert_true(m->maps && m->page_of && m->bits && m->split && m->found &&
+		    m->huge_bits && m->queue && m->frame_of && m->weight);
 	hmem_tracker_sim_init(&m->sim, m->maps, words * 8);
 	hmem_tracker_gpt_init(&m->gpt, m->maps, words * 8);
 	hmem_tracker_dirty_init(&m->dirty, m->maps, words * 8);
@@ -87,6 +92,9 @@ void model_free(struct model *m)
 	free(m->maps);
 	free(m->page_of);
 	free(m->bits);
+	free(m->split);
+	free(m->found);
+	free(m->huge_bits);
 	free(m->queue);
 	free(m->frame_of);
 	free(m->weight);
@@ -155,11 +163,32 @@ static double random_unit(struct model *m)
 	return (unit_random(&m->rnd) >> 11) * 0x1p-53;
 }
 
+static bool is_huge(const struct model *m, unsigned int frame)
+{
+	return m->huge && !m->split[frame / HUGE];
+}
+
+static uint8_t *bits_of(struct model *m, unsigned int frame)
+{
+	return is_huge(m, frame) ? &m->huge_bits[frame / HUGE] : &m->bits[frame];
+}
+
+/* Each part of a split huge page has the bits of the huge page. */
+static void split(struct model *m, unsigned int frame)
+{
+	unsigned int first = frame / HUGE * HUGE;
+
+	if (!is_huge(m, frame))
+		return;
+	memset(&m->bits[first], m->huge_bits[frame / HUGE], HUGE);
+	m->split[frame / HUGE] = true;
+}
+
 /* Access a page.  Returns the time, in ns, that tracking adds to the access. */
 static double touch(struct model *m, unsigned int page, bool write)
 {
 	const struct model_costs *c = m->load->costs;
-	uint8_t *bits = &m->bits[m->frame_of[page]], was = *bits;
+	uint8_t *bits = bits_of(m, m->frame_of[page]), was = *bits;
 
 	if (logs(m)) {
 		*bits |= write ? DIRTY : 0;
@@ -170,6 +199,27 @@ static double touch(struct model *m, unsigned int page, bool write)
 		write = false;
 	*bits |= ACCESSED | (write ? DIRTY : 0);
 	return __builtin_popcount(*bits & ~was) * c->rearm;
+}
+
+/* The short looks of a driver at huge pages, if the program has run for @at ns of the window. */
+static void look(struct model *m, unsigned int page, double at)
+{
+	if (at >= m->look_begin && at < m->look_end)
+		m->found[m->frame_of[page] / HUGE] = true;
+}
+
+/* The same for random accesses, @each times a page's weight in the whole window. */
+static void look_at_random(struct model *m, double each, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i < to;) {
+		unsigned int huge = m->frame_of[i] / HUGE;
+		double weight = 0;
+
+		for (; i < to && m->frame_of[i] / HUGE == huge; i++)
+			weight += m->weight[i];
+		if (random_unit(m) < 1 - exp(-each * weight / HUGE))
+			m->found[huge] = true;
+	}
 }
 
 /* Run processes that share pages @from .. @to - 1, and a reader of a file, for @ns. */
@@ -185,6 +235,8 @@ static void run_pages(struct model *m, double ns, unsigned int from, unsigned in
 		if (random_unit(m) < 1 - exp(-each * m->weight[i]))
 			stalled += touch(m, i, !l->reads);
 	}
+	if (m->huge)
+		look_at_random(m, each, from, to < l->pages ? to : l->pages);
 	if (l->cache && to > l->pages) {
 		double end = m->at_cache + ops * l->streams / 100;
 
@@ -225,7 +277,10 @@ static void run_random(struct model *m, double ns)
 static void run_sweep(struct model *m, double ns)
 {
 	const struct model_load *l = m->load;
+	const double all = ns;
 
+	m->look_begin = random_unit(m) * all * (HUGE - 1) / HUGE;
+	m->look_end = m->look_begin + all / HUGE;
 	while (ns > 0) {
 		unsigned int n = (uint64_t)m->ops % CHUNK, page;
 		double late;
@@ -239,6 +294,7 @@ static void run_sweep(struct model *m, double ns)
 			write = (m->at_all / l->pages + m->at_all) & 1;
 		}
 		late = touch(m, page, write && !l->reads);
+		look(m, page, all - ns);
 		ns -= late;
 		m->stalled += late;
 		ns -= m->frame_of[page] < m->fast ? l->costs->fast : l->costs->slow;
@@ -278,15 +334,25 @@ static void replace_process(struct model *m)
 	}
 }
 
+/* The accessed bit of a frame, as the tracker finds it. */
+static bool is_accessed(struct model *m, unsigned int frame)
+{
+	bool set = *bits_of(m, frame) & ACCESSED;
+
+	return set && (!is_huge(m, frame) || m->window.long_looks || m->found[frame / HUGE]);
+}
+
 static void collect(struct model *m)
 {
 	m->written = 0;
 	if ((scans(m) || logs(m)) && m->window.rest)
 		return;
 	for (unsigned int i = 0; i < m->fast + m->slow; i++) {
-		m->written += !!(m->bits[i] & DIRTY);
-		m->sim.accessed[i / 64] |= (uint64_t)(m->bits[i] & ACCESSED) << (i % 64);
-		m->sim.dirty[i / 64] |= (uint64_t)!!(m->bits[i] & DIRTY) << (i % 64);
+		bool written = *bits_of(m, i) & DIRTY;
+
+		m->written += written;
+		m->sim.accessed[i / 64] |= (uint64_t)is_accessed(m, i) << (i % 64);
+		m->sim.dirty[i / 64] |= (uint64_t)written << (i % 64);
 	}
 }
 
@@ -299,8 +365,12 @@ static void rearm(struct model *m)
 		return;
 	}
 	for (unsigned int i = 0; i < (m->fast + m->slow) / 64; i++) {
-		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1)
-			m->bits[i * 64 + __builtin_ctzll(w)] = 0;
+		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1) {
+			unsigned int frame = i * 64 + __builtin_ctzll(w);
+
+			*bits_of(m, frame) = 0;
+			m->found[frame / HUGE] = false;
+		}
 		m->sim.rearm[i] = 0;
 	}
 }
@@ -310,6 +380,8 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 {
 	int page = m->page_of[cold];
 
+	split(m, cold);
+	split(m, hot);
 	m->page_of[cold] = m->page_of[hot];
 	m->frame_of[m->page_of[hot]] = cold;
 	m->page_of[hot] = page;

@@ -64,6 +64,11 @@ struct model {
 	unsigned int fast, kernel, slow;
 	/* The program runs on all of them.  One scan or move at a time takes one of them. */
 	unsigned int processors;
+	/*
+	 * The pages are in huge pages, each of which has one bit.  A huge page is split when a
+	 * part of it moves.
+	 */
+	bool huge;
 
 	struct hmem_policy policy;
 	struct hmem_placer placer;
@@ -74,6 +79,11 @@ struct model {
 	/* By frame: the page in the frame or -1, and the frame's bits. */
 	int *page_of;
 	uint8_t *bits;
+	/* By huge page of frames: whether it was split, its bits, and what short looks found. */
+	bool *split, *found;
+	uint8_t *huge_bits;
+	/* The begin and the end of this window's short look, in ns since the window's begin. */
+	double look_begin, look_end;
 	/* By page: the page's frame, and its share of the accesses. */
 	unsigned int *frame_of;
 	double *weight;

@@ -62,6 +62,47 @@ static void stays(const struct model_load *load, double least)
 	}
 }
 
+/*
+ * A sweep uses a huge page for a short time, again and again: short looks miss it, so looks at
+ * huge pages must become long.
+ */
+static void huge_pages_are_swept(void **state)
+{
+	(void)state;
+	for (unsigned int window = 100; window <= 1000; window *= 10) {
+		struct model m;
+		double share;
+
+		loads_begin(&m, &hot_sweep, HMEM_POLICY_AUTO);
+		m.policy.window = window;
+		m.policy.track = HMEM_TRACK_GPT;
+		m.huge = true;
+		model_run(&m, 40);
+		share = loads_speed(&m, 4) / loads_best(&hot_sweep);
+		if (share < 0.95)
+			fail_msg("window %u ms: %.3f", window, share);
+		model_free(&m);
+	}
+}
+
+/* Random accesses use all huge pages in each long look: only short looks tell them apart. */
+static void huge_pages_are_used_at_random(void **state)
+{
+	struct model m;
+	double share;
+
+	(void)state;
+	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	m.policy.track = HMEM_TRACK_GPT;
+	m.huge = true;
+	model_run(&m, 20);
+	share = loads_speed(&m, 4) / loads_best(&hot_set);
+	if (share < 0.8)
+		fail_msg("%.3f", share);
+	assert_false(m.placer.bursts.long_looks);
+	model_free(&m);
+}
+
 static void uniform_stays(void **state)
 {
 	(void)state;
@@ -195,6 +236,41 @@ static void until_burst(struct rules *r)
 {
 	while (!r->bursts.left)
 		window(r, 0, 0);
+}
+
+/*
+ * Looks at huge pages become long if the longest looks find too few used pages.  If long looks
+ * find too many, then twice as many bursts pass before each further attempt.
+ */
+static void long_looks(void **state)
+{
+	struct rules *r = *state;
+	uint64_t failed = 0, passed = 0;
+
+	r->scans = true;
+	while (!r->bursts.long_looks)
+		window(r, 1, 0);
+	assert_int_equal(r->bursts.look_ns, 1000000000);
+	for (unsigned int i = 0; i < 3; i++) {
+		while (r->bursts.long_looks)
+			window(r, TIER0, 0);
+		failed = r->bursts.bursts;
+		while (!r->bursts.long_looks)
+			window(r, 1, 0);
+		if (i)
+			assert_int_equal(r->bursts.bursts - failed, 2 * passed);
+		passed = r->bursts.bursts - failed;
+	}
+	/* After a success, the next attempt comes soon. */
+	do
+		window(r, TIER0 / 3, 0);
+	while (!r->heat.look);
+	for (failed = r->bursts.bursts; r->bursts.long_looks;)
+		window(r, TIER0, 0);
+	failed = r->bursts.bursts;
+	while (!r->bursts.long_looks)
+		window(r, 1, 0);
+	assert_int_equal(r->bursts.bursts - failed, 1);
 }
 
 /* Bits are cleared at the beginning of a burst and between looks, but not at its end. */
@@ -677,11 +753,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(windows_make_no_difference),
 		cmocka_unit_test(trackers_make_no_difference),
+		cmocka_unit_test(huge_pages_are_swept),
+		cmocka_unit_test(huge_pages_are_used_at_random),
 		cmocka_unit_test(uniform_stays),
 		cmocka_unit_test(sweep_stays),
 		cmocka_unit_test(moving_gains),
 		cmocka_unit_test(looking_is_cheap),
 		cmocka_unit_test(worth_is_what_accesses_say),
+		RULE(long_looks),
 		RULE(a_burst),
 		RULE(a_burst_of_scans),
 		RULE(length_of_looks),

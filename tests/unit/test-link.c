@@ -81,7 +81,7 @@ static void hellos(void **state)
 	BAD(h.max_batches = 0);
 	BAD(h.trackers = 0);
 	BAD(h.trackers = 16);
-	BAD(h.track_flags = 16);
+	BAD(h.track_flags = 32);
 	BAD(h.min_window_ns = HMEM_LINK_MIN_WINDOW_NS - 1);
 	BAD(h.min_window_ns = HMEM_LINK_MAX_WINDOW_NS + 1);
 	BAD(h.num_cpus = 0);

@@ -179,7 +179,8 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
         access->look_ns = 0;
     } else {
         access->flags = VIRTIO_HMEM_SCAN_REPORT;
-        access->look_ns = hmem_track_window_so_far(access->track);
+        access->look_ns = access->track->flags & HMEM_LINK_TRACK_LONG ? 0 :
+            hmem_track_window_so_far(access->track);
     }
     if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN) &&
         access->track->maps.want_written) {

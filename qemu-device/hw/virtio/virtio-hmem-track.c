@@ -126,6 +126,7 @@ static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
 uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
+        HMEM_LINK_TRACK_LONG |
         (hmem_busy_available() ? HMEM_LINK_TRACK_BUSY : 0) |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
@@ -559,7 +560,7 @@ static void hmem_track_apply_request(HmemTrack *track)
         hmem_track_find_tracker(track, request->tracker);
 
     if (track->tracker != tracker ||
-        (track->flags ^ request->flags) & ~HMEM_LINK_TRACK_REST) {
+        (track->flags ^ request->flags) & ~HMEM_LINK_TRACK_BY_WINDOW) {
         hmem_track_halt(track);
     }
     /* Switching the log off can have unplugged the device. */

@@ -1081,6 +1081,28 @@ static void test_gpt_look(void)
     teardown(&t);
 }
 
+/* If hmemd wants long looks, they last from scan to scan; the tracking goes on. */
+static void test_gpt_long_look(void)
+{
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    daemon_track_gpt(t.d, HMEM_LINK_TRACK_LONG);
+    gpt_tick_done(&t, 1);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(t.look_ns, ==, 0);
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    daemon_track_gpt(t.d, 0);
+    gpt_tick_done(&t, 2);
+    finish_scan(&t, collect_scan(&t));
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    recv_gpt_tick(&t, 3, 10 * MS, 0);
+    teardown(&t);
+}
+
 /* A driver without the feature gets requests without the length of a look. */
 static void test_gpt_no_look(void)
 {
@@ -1731,6 +1753,7 @@ int main(int argc, char **argv)
         { "gpt/accessed", test_gpt_accessed },
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/look", test_gpt_look },
+        { "gpt/long-look", test_gpt_long_look },
         { "gpt/no-look", test_gpt_no_look },
         { "gpt/cost", test_gpt_cost },
         { "gpt/no-cost", test_gpt_no_cost },
