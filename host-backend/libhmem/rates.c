@@ -109,6 +109,7 @@ void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 {
 	memset(r, 0, sizeof(*r));
 	r->horizon_s = horizon_s;
+	hmem_clusters_init(&r->clusters);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
 		r->rate[c] = rate_of_class(c);
 		r->error[c] = sqrt(UNKNOWN_VARIANCE);
@@ -137,6 +138,7 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 		make_long_steps(r, variance, apart);
 	memset(r->looked, 0, sizeof(r->looked));
 	memset(r->used, 0, sizeof(r->used));
+	hmem_clusters_begin(&r->clusters);
 }
 
 /* The mean of a rate whose uses were counted: half a use more, so that it is never 0. */
@@ -146,12 +148,12 @@ static double mean_of(const struct hmem_rate *m)
 }
 
 /*
- * Add a look of @look_s to @m, in which @used of @looked pages were used; earlier looks count
- * @keep times as much as before.  A page may have been used more than once in the look.  So
+ * Add a look of @look_s to @m, in which @used of @looked independent pages were used; earlier
+ * looks count @keep times as much as before.  A page may have been used more than once in the look.  So
  * the rate is that of a Poisson process, and the look counts as much as a count of all uses in
  * a shorter time, by Fisher's information.
  */
-static void measure(struct hmem_rate *m, uint64_t looked, uint64_t used, double look_s,
+static void measure(struct hmem_rate *m, double looked, double used, double look_s,
 		    double keep)
 {
 	double seconds = looked * look_s, uses = used, unused = looked - used, x;
@@ -171,6 +173,15 @@ static void measure(struct hmem_rate *m, uint64_t looked, uint64_t used, double 
 	}
 	m->uses = m->uses * keep + uses;
 	m->seconds = m->seconds * keep + seconds;
+}
+
+/* Add what the look has found of a class. */
+static void measure_class(struct hmem_rate *m, const struct hmem_rates *r, unsigned int class,
+			  double keep)
+{
+	double alike = r->clusters.alike[class];
+
+	measure(m, r->looked[class] / alike, r->used[class] / alike, r->look_s, keep);
 }
 
 static void forget(struct hmem_rate *m, double look_s)
@@ -230,11 +241,11 @@ static void measure_level(struct hmem_rates *r, unsigned int level)
 {
 	struct hmem_long_rate *l = &r->levels[level];
 	struct hmem_rate now = { 0 };
-	uint64_t looked = 0, used = 0;
+	double looked = 0, used = 0;
 
 	for (unsigned int c = level * 8; c < level * 8 + 8; c++) {
-		looked += r->looked[c];
-		used += r->used[c];
+		looked += r->looked[c] / r->clusters.alike[c];
+		used += r->used[c] / r->clusters.alike[c];
 	}
 	if (!looked)
 		return;
@@ -305,7 +316,7 @@ static void compare(struct hmem_rates *r)
 		 */
 		if (!r->looked[c] || (was < later * factor && was > later / factor))
 			continue;
-		measure(&now, r->looked[c], r->used[c], r->look_s, 0);
+		measure_class(&now, r, c, 0);
 		if (now.seconds > 0)
 			hmem_lasting_add(&r->lasting, r->lag_s, was - later,
 					 now.uses / now.seconds - later, now.seconds);
@@ -324,11 +335,12 @@ static void conclude(struct hmem_rates *r)
 
 void hmem_rates_end(struct hmem_rates *r)
 {
+	hmem_clusters_end(&r->clusters, r->looked, r->used, KEEP_LONG);
 	if (r->lag_s > 0)
 		compare(r);
 	for (unsigned int c = 0; c < HMEM_CLASSES && !r->lag_s; c++) {
 		if (r->looked[c])
-			measure(&r->measured[c], r->looked[c], r->used[c], r->look_s, KEEP);
+			measure_class(&r->measured[c], r, c, KEEP);
 		else
 			forget(&r->measured[c], r->look_s);
 	}
@@ -344,6 +356,7 @@ void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l)
 		.looks = r->looks,
 		.look_s = r->look_s,
 		.lasting = r->lasting,
+		.clusters = r->clusters.learned,
 	};
 	memcpy(l->measured, r->measured, sizeof(l->measured));
 	memcpy(l->levels, r->levels, sizeof(l->levels));
@@ -372,6 +385,9 @@ bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l
 	/* A look lasts at most as long as a window. */
 	if (!(l->look_s >= 0 && l->look_s <= 3600))
 		return false;
+	if (!(l->clusters.found >= 0 && isfinite(l->clusters.found) &&
+	      l->clusters.chance >= 0 && isfinite(l->clusters.chance)))
+		return false;
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
 		if (!is_rate(&l->measured[c]))
 			return false;
@@ -383,6 +399,7 @@ bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l
 	r->looks = l->looks;
 	r->look_s = l->look_s;
 	r->lasting = l->lasting;
+	r->clusters.learned = l->clusters;
 	memcpy(r->measured, l->measured, sizeof(r->measured));
 	memcpy(r->levels, l->levels, sizeof(r->levels));
 	if (!r->looks)

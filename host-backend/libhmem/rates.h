@@ -20,10 +20,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "clusters.h"
 #include "lasting.h"
 
-/* 32 steps of the long estimate by 8 of the difference between both estimates. */
-#define HMEM_CLASSES	256u
+/* HMEM_CLASSES: 32 steps of the long estimate by 8 of the difference between both estimates. */
 #define HMEM_LEVELS		32u
 /* The class of a page that no look has found used. */
 #define HMEM_CLASS_IDLE	4u
@@ -40,7 +40,8 @@
 
 /*
  * A measured rate: the uses of all pages in their seconds.  If pages may have been used more
- * than once in a look, both numbers are smaller than the counts, because the look tells less.
+ * than once in a look, or if neighbouring pages are alike (see clusters.h), both numbers are
+ * smaller than the counts, because the look tells less.
  */
 struct hmem_rate {
 	double uses, seconds;
@@ -71,6 +72,7 @@ struct hmem_rates {
 	int shift;
 	/* Pages that the look observed, and found used, by their class before the look. */
 	uint64_t looked[HMEM_CLASSES], used[HMEM_CLASSES];
+	struct hmem_clusters clusters;
 	/* The length of the current look, in seconds. */
 	double look_s;
 	/* Number of looks so far. */
@@ -118,6 +120,7 @@ struct hmem_rates_learned {
 	struct hmem_rate measured[HMEM_CLASSES];
 	struct hmem_long_rate levels[HMEM_LEVELS];
 	struct hmem_lasting lasting;
+	struct hmem_clusters_learned clusters;
 };
 
 void hmem_rates_init(struct hmem_rates *r, double horizon_s);
@@ -137,6 +140,12 @@ bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l
  */
 void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns);
 
+/* The pages that are taken from now on are neighbours of @gfn.  Take pages by rising addresses. */
+static inline void hmem_rates_go(struct hmem_rates *r, uint64_t gfn)
+{
+	hmem_clusters_go(&r->clusters, gfn);
+}
+
 /* Take the bit of a page in the look: was the page @used? */
 static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 				   uint8_t *recent, bool used)
@@ -147,6 +156,7 @@ static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 
 	r->looked[class]++;
 	r->used[class] += used;
+	hmem_clusters_take(&r->clusters, class, used);
 	*recent = recently < 0 ? 0 : recently > UINT8_MAX ? UINT8_MAX : recently;
 	/* So far away is no chance: the page is used in another way than before. */
 	if (to < (*recent - HMEM_RATE_APART) * 256)
@@ -160,6 +170,7 @@ static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 {
 	r->looked[HMEM_CLASS_IDLE] += frames;
+	hmem_clusters_unused(&r->clusters, HMEM_CLASS_IDLE, frames);
 }
 
 /* All bits of the look are taken: measure the classes. */

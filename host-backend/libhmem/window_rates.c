@@ -16,13 +16,15 @@ static uint64_t rearm(struct hmem_mlq_block *mlq, uint64_t accessed, bool wanted
 }
 
 /* Updates the records of the frames @looked, of which the look has found @used. */
-static void take(struct hmem_rates *r, const struct hmem_pages *p, uint64_t slot,
+static void take(struct hmem_rates *r, const struct hmem_pages *p, const struct hmem_block *b,
 		 uint64_t looked, uint64_t used)
 {
+	hmem_rates_go(r, b->gfn);
 	for (; looked; looked &= looked - 1) {
 		unsigned int i = __builtin_ctzll(looked);
+		uint64_t slot = b->slot + i;
 
-		hmem_rates_take(r, &p->heat[slot + i], &p->recent[slot + i], used >> i & 1);
+		hmem_rates_take(r, &p->heat[slot], &p->recent[slot], used >> i & 1);
 	}
 }
 
@@ -60,7 +62,7 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
 	if (h->look && in_part)
-		take(h->rates, p, b->slot, b->mask & ~except, used);
+		take(h->rates, p, b, b->mask & ~except, used);
 	if (b->has_state && used)
 		hmem_refusals_forget_free(&p->state[b->slot], used);
 	if (t->ops->rearm)

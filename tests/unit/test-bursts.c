@@ -77,10 +77,28 @@ static void huge_pages_are_swept(void **state)
 		m.policy.window = window;
 		m.policy.track = HMEM_TRACK_GPT;
 		m.huge = true;
-		model_run(&m, 40);
+		model_run(&m, 60);
 		share = loads_speed(&m, 4) / loads_best(&hot_sweep);
 		if (share < 0.95)
 			fail_msg("window %u ms: %.3f", window, share);
+		model_free(&m);
+	}
+}
+
+/* All huge pages are used alike: few bits tell that, and no page moves. */
+static void huge_pages_stay(void **state)
+{
+	(void)state;
+	for (unsigned int window = 100; window <= 1000; window *= 10) {
+		struct model m;
+
+		loads_begin(&m, &uniform, HMEM_POLICY_AUTO);
+		m.policy.window = window;
+		m.policy.track = HMEM_TRACK_GPT;
+		m.huge = true;
+		model_run(&m, 20);
+		if (m.moved > DATA / 8)
+			fail_msg("window %u ms: %lu pages moved", window, (unsigned long)m.moved);
 		model_free(&m);
 	}
 }
@@ -755,6 +773,7 @@ int main(void)
 		cmocka_unit_test(trackers_make_no_difference),
 		cmocka_unit_test(huge_pages_are_swept),
 		cmocka_unit_test(huge_pages_are_used_at_random),
+		cmocka_unit_test(huge_pages_stay),
 		cmocka_unit_test(uniform_stays),
 		cmocka_unit_test(sweep_stays),
 		cmocka_unit_test(moving_gains),

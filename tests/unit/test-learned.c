@@ -33,7 +33,7 @@ static void start(struct model *m, const struct model_load *load, bool scans)
 /* Runs until some hundred pages have moved, a burst has ended, and no page is under way. */
 static void run_to_the_middle(struct model *m)
 {
-	while (m->moved < 800 || m->queued || m->placer.bursts.left || m->placer.bursts.looked)
+	while (m->moved < 400 || m->queued || m->placer.bursts.left || m->placer.bursts.looked)
 		model_run(m, 0.001);
 }
 

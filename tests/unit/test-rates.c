@@ -13,6 +13,8 @@
 struct world {
 	struct hmem_rates rates;
 	double rate[PAGES];
+	/* So many neighbours share an accessed bit. */
+	unsigned int shared;
 	uint16_t heat[PAGES];
 	uint8_t recent[PAGES];
 	uint64_t rnd;
@@ -24,6 +26,7 @@ static struct world *world_new(void)
 
 	assert_non_null(w);
 	w->rnd = 42;
+	w->shared = 1;
 	hmem_rates_init(&w->rates, 20);
 	return w;
 }
@@ -31,10 +34,13 @@ static struct world *world_new(void)
 /* Looks at all pages for @seconds, @lag seconds after the last look. */
 static void look_after(struct world *w, double seconds, double lag)
 {
+	double chance = 0;
+
 	hmem_rates_begin(&w->rates, seconds * 1e9, lag * 1e9);
 	for (unsigned int i = 0; i < PAGES; i++) {
-		double chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
-
+		if (i % w->shared == 0)
+			chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
+		hmem_rates_go(&w->rates, i);
 		hmem_rates_take(&w->rates, &w->heat[i], &w->recent[i],
 				chance < 1 - exp(-w->rate[i] * seconds));
 	}
@@ -80,23 +86,56 @@ static void rates_are_measured(void **state)
 	}
 }
 
-/* If all pages have the same rate, two standard errors hardly ever tell two classes apart. */
+/*
+ * If all pages have the same rate, two standard errors hardly ever tell two classes apart, even if
+ * neighbours are used together.
+ */
 static void chance_is_not_believed(void **state)
 {
-	struct world *w = world_new();
-	uint64_t pairs = 0, believed = 0;
-
 	(void)state;
-	for (unsigned int i = 0; i < PAGES; i++)
-		w->rate[i] = 50;
-	for (unsigned int i = 0; i < 100; i++) {
-		look(w, 0.01);
-		for (unsigned int k = 0; i > 8 && k < PAGES; k += 2, pairs++)
-			believed += w->rates.least[class_of(w, k)] >
-				    w->rates.most[class_of(w, k + 1)];
+	for (unsigned int shared = 1; shared <= 64; shared *= 64) {
+		struct world *w = world_new();
+		uint64_t pairs = 0, believed = 0;
+
+		w->shared = shared;
+		for (unsigned int i = 0; i < PAGES; i++)
+			w->rate[i] = 50;
+		for (unsigned int i = 0; i < 100; i++) {
+			look(w, 0.01);
+			for (unsigned int k = 0; i > 8 && k < PAGES - shared; k++, pairs++)
+				believed += w->rates.least[class_of(w, k)] >
+					    w->rates.most[class_of(w, k + shared)];
+		}
+		if (believed >= pairs / 100)
+			fail_msg("%u pages share a bit: %.4f of the pairs", shared,
+				 (double)believed / pairs);
+		free(w);
 	}
-	assert_true(believed < pairs / 100);
-	free(w);
+}
+
+/* So many neighbours tell as much as one page, whatever their rates are. */
+static void neighbours_are_alike(void **state)
+{
+	(void)state;
+	for (unsigned int shared = 1; shared <= 64; shared *= 8) {
+		struct world *w = world_new();
+		double found = 0, chance = 0;
+
+		w->shared = shared;
+		for (unsigned int i = 0; i < PAGES; i++)
+			w->rate[i] = i < PAGES / 2 ? 100 : 10;
+		for (unsigned int i = 0; i < 200; i++) {
+			look(w, 0.01);
+			/* At first, pages of both rates are in one class. */
+			if (i < 100)
+				continue;
+			found += w->rates.clusters.learned.found;
+			chance += w->rates.clusters.learned.chance;
+		}
+		if (fabs(log(found / chance / shared)) > log(1.25))
+			fail_msg("%u pages share a bit: alike are %.2f", shared, found / chance);
+		free(w);
+	}
 }
 
 /* A few looks find pages whose rates have changed. */
@@ -183,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rates_are_measured),
 		cmocka_unit_test(chance_is_not_believed),
+		cmocka_unit_test(neighbours_are_alike),
 		cmocka_unit_test(changes_are_seen),
 		cmocka_unit_test(long_looks_tell_nothing),
 		cmocka_unit_test(idle_pages),
