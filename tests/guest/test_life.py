@@ -211,6 +211,53 @@ def sleep_does_not_wait_for_a_batch(rig):
     assert "stopped" not in [REASONS[reason] for _, _, _, reason in answers]
 
 
+@test(check=(), debug=True, timeout=600, parallel=True)
+def processors_come_and_go(rig):
+    """A processor goes offline and comes back while pages move and are scanned."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    rig.daemon.policy(name="auto", window=200, track="gpt")
+    work = Work(rig, vm)
+    for _ in range(5 * rig.rounds):
+        vm.run("echo 0 > /sys/devices/system/cpu/cpu1/online")
+        work.wait_jobs(1)
+        vm.run("echo 1 > /sys/devices/system/cpu/cpu1/online")
+        work.wait_jobs(1)
+    ticks = vm.info()["stats"]["ticks"]
+    rig.daemon.wait(lambda: vm.info()["stats"]["ticks"] > ticks, "a scan")
+    work.finish()
+
+
+TIMES = 1000000
+# What fails a part of the driver's own calls for memory, and no others.
+FAIL = ("text=$(cat /sys/module/virtio_hmem/sections/.text); "
+        "for kind in failslab fail_page_alloc; do cd /sys/kernel/debug/$kind; "
+        "echo $text > require-start; printf '%#x\\n' $((text + 0x20000)) > require-end; "
+        "echo N > ignore-gfp-wait; echo 0 > verbose; echo {} > times; "
+        "echo {} > probability; done; echo 0 > min-order; echo N > ignore-gfp-highmem")
+
+
+@test(kernels=(), debug=True, timeout=600)
+def moves_without_memory(rig):
+    """A tenth of the calls for memory by the driver, and by what it calls, fails while pages
+    move, are scanned and are given up.  No page is lost, and all goes on afterwards."""
+    vm = rig.boot(**SMALL, append="numa_balancing=disable")
+    rig.daemon.policy(name="auto", window=200, track="gpt")
+    work = Work(rig, vm)
+    work.wait_jobs(1)
+    vm.run(FAIL.format(TIMES, 10))
+    for size in "48M", "64M":
+        rig.daemon.ctl("resize", "--tier", 1, "--size", size, ok=(0, 3))
+        work.wait_jobs(2)
+    # The kernel counts down.
+    left = vm.run("cd /sys/kernel/debug; cat failslab/times fail_page_alloc/times").split()
+    assert all(int(times) < TIMES for times in left), left
+    vm.run(FAIL.format(0, 0))
+    before = moved(vm)
+    work.wait_jobs(2)
+    assert moved(vm) > before
+    work.finish()
+
+
 @test(kernels=(), debug=True, timeout=600)
 def wakes_without_memory(rig):
     """There is no memory for the queues when the system wakes up.  The device is useless
