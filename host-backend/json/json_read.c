@@ -136,6 +136,7 @@ static const char *find_quote(const struct reader *r)
 static char *read_text(struct reader *r)
 {
 	const char *quote = find_quote(r);
+	bool ok = true;
 	char *text, *to;
 
 	if (!quote) {
@@ -147,20 +148,20 @@ static char *read_text(struct reader *r)
 		no_memory(r);
 		return NULL;
 	}
-	for (to = text; r->at < quote; ) {
+	for (to = text; ok && r->at < quote; ) {
 		char c = *r->at;
 
 		if ((unsigned char)c < ' ') {
-			fail(r, "a control character");
-			break;
+			ok = fail(r, "a control character");
+			continue;
 		}
 		r->at++;
-		if (c != '\\')
+		if (c == '\\')
+			ok = read_escape(r, &to);
+		else
 			*to++ = c;
-		else if (!read_escape(r, &to))
-			break;
 	}
-	if (r->at != quote) {
+	if (!ok) {
 		free(text);
 		return NULL;
 	}
