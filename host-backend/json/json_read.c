@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,27 +217,45 @@ static size_t number_length(const char *s, bool *is_double)
 	return len;
 }
 
+/* The number of @text.  NULL: no memory.  *@fits: it is in range. */
+static json *new_number(const char *text, bool is_double, bool *fits)
+{
+	uint64_t u;
+	int64_t i;
+	double v;
+
+	errno = 0;
+	if (is_double) {
+		v = strtod(text, NULL);
+		/* ERANGE would also tell that a number near 0 was rounded. */
+		*fits = isfinite(v);
+		return json_new_double(v);
+	}
+	if (*text == '-') {
+		i = strtoll(text, NULL, 10);
+		*fits = !errno;
+		return json_new_i64(i);
+	}
+	u = strtoull(text, NULL, 10);
+	*fits = !errno;
+	return json_new_u64(u);
+}
+
 static bool read_number(struct reader *r, json **value)
 {
 	size_t left = r->end - r->at, len;
 	char text[MAX_NUMBER] = "";
-	bool is_double;
+	bool is_double, fits;
 
 	memcpy(text, r->at, left < MAX_NUMBER ? left : MAX_NUMBER - 1);
 	len = number_length(text, &is_double);
 	if (!len || len == MAX_NUMBER - 1)
 		return fail(r, "what is no value, or a number that is too long, is");
 	text[len] = '\0';
-	errno = 0;
-	if (is_double)
-		*value = json_new_double(strtod(text, NULL));
-	else if (*text == '-')
-		*value = json_new_i64(strtoll(text, NULL, 10));
-	else
-		*value = json_new_u64(strtoull(text, NULL, 10));
+	*value = new_number(text, is_double, &fits);
 	if (!*value)
 		return no_memory(r);
-	if (errno == ERANGE) {
+	if (!fits) {
 		json_object_put(*value);
 		return fail(r, "a number out of range");
 	}

@@ -55,9 +55,13 @@ static void numbers(void **state)
 	becomes("{\"a\":[0,-0,10,-9223372036854775808,18446744073709551615]}",
 		"{\"a\":[0,0,10,-9223372036854775808,18446744073709551615]}");
 	becomes("{\"a\":[0.5,-1e2,2E+1,25e-1]}", "{\"a\":[0.5,-100.0,20.0,2.5]}");
+	/* Near 0, numbers have fewer digits, but are numbers. */
+	becomes("{\"a\":[1e-310,-4.9406564584124654e-324,1e-999]}",
+		"{\"a\":[9.9999999999999694e-311,-4.9406564584124654e-324,0.0]}");
 	becomes("{\"a\":18446744073709551616}", "a number out of range at byte 5");
 	becomes("{\"a\":-9223372036854775809}", "a number out of range at byte 5");
 	becomes("{\"a\":1e999}", "a number out of range at byte 5");
+	becomes("{\"a\":-1e999}", "a number out of range at byte 5");
 }
 
 static void strings(void **state)
