@@ -310,12 +310,13 @@ int cmd_migrate(int argc, char **argv)
 	struct args args = { .retries = 3 };
 	json *req, *o, *m, *results = json_new_array();
 	int status = EXIT_OK;
+	uint64_t to;
 
 	args.ranges = json_new_array();
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	to = find_tier(args.vm, "--to", args.to);
 	req = new_request("migrate", args.vm);
-	json_add(req, "to", json_new_u64(
-			       find_tier(args.vm, "--to", args.to)));
+	json_add(req, "to", json_new_u64(to));
 	if (args.all)
 		json_add(req, "all", json_new_bool(true));
 	json_add(req, "ranges", args.ranges);

@@ -106,8 +106,8 @@ int cmd_resize(int argc, char **argv)
 	uint64_t tier;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
-	req = new_request("resize", args.vm);
 	tier = find_tier(args.vm, "--tier", args.tier);
+	req = new_request("resize", args.vm);
 	json_add(req, "tier", json_new_u64(tier));
 	json_add(req, "bytes", json_new_u64(args.bytes));
 	json_add(req, "dry_run", json_new_bool(args.dry_run));

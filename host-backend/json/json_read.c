@@ -177,7 +177,7 @@ static bool read_string(struct reader *r, json **value)
 
 	if (!text)
 		return false;
-	*value = json_new_text(text);
+	*value = json_object_new_string(text);
 	free(text);
 	return *value || no_memory(r);
 }
@@ -229,16 +229,16 @@ static json *new_number(const char *text, bool is_double, bool *fits)
 		v = strtod(text, NULL);
 		/* ERANGE would also tell that a number near 0 was rounded. */
 		*fits = isfinite(v);
-		return json_new_double(v);
+		return json_object_new_double(v);
 	}
 	if (*text == '-') {
 		i = strtoll(text, NULL, 10);
 		*fits = !errno;
-		return json_new_i64(i);
+		return json_object_new_int64(i);
 	}
 	u = strtoull(text, NULL, 10);
 	*fits = !errno;
-	return json_new_u64(u);
+	return json_object_new_uint64(u);
 }
 
 static bool read_number(struct reader *r, json **value)
@@ -275,10 +275,17 @@ static bool read_word(struct reader *r, const char *word)
 	return true;
 }
 
+static bool not_added(struct reader *r, json *value)
+{
+	json_object_put(value);
+	return no_memory(r);
+}
+
 static bool read_member(struct reader *r, json *o)
 {
 	json *value;
 	char *key;
+	bool ok;
 
 	if (!skip(r, '"'))
 		return fail(r, "no key");
@@ -293,9 +300,9 @@ static bool read_member(struct reader *r, json *o)
 		free(key);
 		return false;
 	}
-	json_add(o, key, value);
+	ok = !json_object_object_add(o, key, value);
 	free(key);
-	return true;
+	return ok || not_added(r, value);
 }
 
 static bool read_element(struct reader *r, json *a)
@@ -304,8 +311,7 @@ static bool read_element(struct reader *r, json *a)
 
 	if (!read_value(r, &value))
 		return false;
-	json_append(a, value);
-	return true;
+	return !json_object_array_add(a, value) || not_added(r, value);
 }
 
 /* Read what an object or an array contains, after the first bracket. */
@@ -330,7 +336,7 @@ static bool read_nested(struct reader *r, json **value)
 	if (r->depth == JSON_MAX_DEPTH)
 		return fail(r, "too many brackets in each other");
 	r->depth++;
-	*value = object ? json_new_object() : json_new_array();
+	*value = object ? json_object_new_object() : json_object_new_array();
 	ok = read_all(r, *value, object ? '}' : ']', object ? read_member : read_element);
 	r->depth--;
 	if (!ok)
@@ -353,7 +359,7 @@ static bool read_value(struct reader *r, json **value)
 	if (read_word(r, "null"))
 		return true;
 	if (c == 't' ? read_word(r, "true") : read_word(r, "false")) {
-		*value = json_new_bool(c == 't');
+		*value = json_object_new_boolean(c == 't');
 		return *value || no_memory(r);
 	}
 	return read_number(r, value);
@@ -364,20 +370,15 @@ json *json_read(const char *text, size_t len, struct hmem_err *err)
 	struct reader r = { .start = text, .at = text, .end = text + len, .err = err };
 	json *o;
 
-	json_is_complete();
 	if (next(&r) != '{') {
 		fail(&r, "no '{'");
 		return NULL;
 	}
 	if (!read_nested(&r, &o))
 		return NULL;
-	/* A value that could not be added. */
-	if (!json_is_complete())
-		no_memory(&r);
-	else if (next(&r) || r.at < r.end)
-		fail(&r, "more than one object");
-	else
+	if (!next(&r) && r.at == r.end)
 		return o;
+	fail(&r, "more than one object");
 	json_object_put(o);
 	return NULL;
 }

@@ -14,7 +14,8 @@
 
 /*
  * Read @text, which is one object, and white space.  Returns the object; or NULL, and @err says
- * why.  Of two values with the same key, the last one counts.
+ * why.  Of two values with the same key, the last one counts.  What json_is_complete() says of
+ * another object that is being made stays as it is.
  */
 json *json_read(const char *text, size_t len, struct hmem_err *err);
 

@@ -2,12 +2,50 @@
 /* hmemd's own reader and writer of JSON. */
 #include "unit.h"
 
+#include <errno.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json_read.h"
 #include "json_text.h"
+
+/* --- no memory --- */
+
+/* This call for memory fails, of those that the reader makes; 0: none does. */
+static unsigned int fails_at;
+static unsigned int calls;
+
+static bool fails(void)
+{
+	if (!fails_at || ++calls != fails_at)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+/* The linker puts these in the place of the functions that the reader and jsonio.c call. */
+#define MAY_FAIL(type, failure, name, params, args)	\
+	type __real_##name params;			\
+	type __wrap_##name params;			\
+	type __wrap_##name params			\
+	{						\
+		return fails() ? (failure) : __real_##name args;	\
+	}
+
+MAY_FAIL(void *, NULL, malloc, (size_t size), (size))
+MAY_FAIL(json *, NULL, json_object_new_object, (void), ())
+MAY_FAIL(json *, NULL, json_object_new_array, (void), ())
+MAY_FAIL(json *, NULL, json_object_new_uint64, (uint64_t v), (v))
+MAY_FAIL(json *, NULL, json_object_new_int64, (int64_t v), (v))
+MAY_FAIL(json *, NULL, json_object_new_double, (double v), (v))
+MAY_FAIL(json *, NULL, json_object_new_boolean, (json_bool v), (v))
+MAY_FAIL(json *, NULL, json_object_new_string, (const char *v), (v))
+MAY_FAIL(int, -1, json_object_object_add, (json *o, const char *key, json *v), (o, key, v))
+MAY_FAIL(int, -1, json_object_array_add, (json *a, json *v), (a, v))
+
+/* --- reading and writing --- */
 
 static char *read_and_write(const char *text)
 {
@@ -154,6 +192,53 @@ static void parts_that_are_missing(void **state)
 	assert_null(json_text(NULL, &len));
 }
 
+/* Whichever call fails, nothing is left out of what is read, and the error can be written. */
+static void reading_without_memory(void **state)
+{
+	static const char text[] = "{\"k\":[1,-1,0.5,true,null,\"x\",{}],\"l\":null}";
+	struct hmem_err err = { "" };
+	json *o = NULL, *error = json_new_object();
+	size_t len;
+
+	(void)state;
+	for (unsigned int n = 1; !o; n++) {
+		calls = 0;
+		fails_at = n;
+		o = json_read(text, strlen(text), &err);
+		fails_at = 0;
+		if (!o) {
+			char *written = json_text(error, &len);
+
+			assert_non_null(strstr(err.msg, "no memory"));
+			assert_non_null(written);
+			free(written);
+		}
+	}
+	/* For two keys, one text, and eight values that are not null; and nine additions. */
+	assert_int_equal(calls, 2 + 1 + 8 + 9);
+	json_object_put(error);
+	json_object_put(o);
+}
+
+/* An answer that is read meanwhile does not make a request complete. */
+static void reading_while_a_part_is_missing(void **state)
+{
+	json *req = json_new_object(), *answer;
+	struct hmem_err err;
+	size_t len;
+
+	(void)state;
+	fails_at = 1;
+	calls = 0;
+	json_put_u64(req, "tier", 1);
+	fails_at = 0;
+	answer = json_read("{\"a\":1}", 7, &err);
+	assert_non_null(answer);
+	json_object_put(answer);
+	assert_null(json_text(req, &len));
+	json_object_put(req);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -164,6 +249,8 @@ int main(void)
 		cmocka_unit_test(depth),
 		cmocka_unit_test(parts),
 		cmocka_unit_test(parts_that_are_missing),
+		cmocka_unit_test(reading_without_memory),
+		cmocka_unit_test(reading_while_a_part_is_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
