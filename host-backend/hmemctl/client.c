@@ -288,19 +288,19 @@ json *try_ask(json *req, const char **why)
 void print_json(json *o)
 {
 	json *out = json_new_object();
-	const char *text;
+	size_t len;
+	char *text;
 
 	json_add(out, "version", json_new_i64(1));
 	json_object_object_foreach(o, key, value) {
 		if (strcmp(key, "version") && strcmp(key, "final"))
 			json_add(out, key, json_object_get(value));
 	}
-	text = json_object_to_json_string_ext(out, JSON_C_TO_STRING_PRETTY |
-					      JSON_C_TO_STRING_SPACED |
-					      JSON_C_TO_STRING_NOSLASHESCAPE);
-	if (!json_is_complete() || !text)
+	text = json_lines(out, &len);
+	if (!text)
 		die(EXIT_ERROR, "no memory for the answer");
 	puts(text);
+	free(text);
 	json_object_put(out);
 	json_object_put(o);
 }

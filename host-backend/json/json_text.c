@@ -45,62 +45,112 @@ static void put_int(FILE *f, json *v)
 		fprintf(f, "%" PRIu64, json_object_get_uint64(v));
 }
 
-static void put(FILE *f, json *v)
+struct writer {
+	FILE *f;
+	/* Each value is on a line of its own. */
+	bool lines;
+	unsigned int depth;
+};
+
+static void begin_line(const struct writer *w)
+{
+	if (w->lines)
+		fprintf(w->f, "\n%*s", (int)(2 * w->depth), "");
+}
+
+static void put(struct writer *w, json *v);
+
+static void put_array(struct writer *w, json *a)
+{
+	size_t num = json_object_array_length(a);
+
+	putc('[', w->f);
+	w->depth++;
+	for (size_t i = 0; i < num; i++) {
+		if (i)
+			putc(',', w->f);
+		begin_line(w);
+		put(w, json_object_array_get_idx(a, i));
+	}
+	w->depth--;
+	if (num)
+		begin_line(w);
+	putc(']', w->f);
+}
+
+static void put_object(struct writer *w, json *o)
 {
 	const char *comma = "";
 
+	putc('{', w->f);
+	w->depth++;
+	json_object_object_foreach(o, key, value) {
+		fputs(comma, w->f);
+		begin_line(w);
+		put_string(w->f, key, strlen(key));
+		fputs(w->lines ? ": " : ":", w->f);
+		put(w, value);
+		comma = ",";
+	}
+	w->depth--;
+	if (*comma)
+		begin_line(w);
+	putc('}', w->f);
+}
+
+static void put(struct writer *w, json *v)
+{
 	switch (json_object_get_type(v)) {
 	case json_type_null:
-		fputs("null", f);
+		fputs("null", w->f);
 		break;
 	case json_type_boolean:
-		fputs(json_object_get_boolean(v) ? "true" : "false", f);
+		fputs(json_object_get_boolean(v) ? "true" : "false", w->f);
 		break;
 	case json_type_double:
-		put_double(f, json_object_get_double(v));
+		put_double(w->f, json_object_get_double(v));
 		break;
 	case json_type_int:
-		put_int(f, v);
+		put_int(w->f, v);
 		break;
 	case json_type_string:
-		put_string(f, json_object_get_string(v), json_object_get_string_len(v));
+		put_string(w->f, json_object_get_string(v), json_object_get_string_len(v));
 		break;
 	case json_type_array:
-		putc('[', f);
-		for (size_t i = 0; i < json_object_array_length(v); i++) {
-			fputs(comma, f);
-			put(f, json_object_array_get_idx(v, i));
-			comma = ",";
-		}
-		putc(']', f);
+		put_array(w, v);
 		break;
 	case json_type_object:
-		putc('{', f);
-		json_object_object_foreach(v, key, value) {
-			fputs(comma, f);
-			put_string(f, key, strlen(key));
-			putc(':', f);
-			put(f, value);
-			comma = ",";
-		}
-		putc('}', f);
+		put_object(w, v);
 		break;
 	}
 }
 
-char *json_text(json *o, size_t *len)
+static char *make_text(json *o, bool lines, size_t *len)
 {
 	char *text = NULL;
-	FILE *f = json_is_complete() && o ? open_memstream(&text, len) : NULL;
+	struct writer w = {
+		.f = json_is_complete() && o ? open_memstream(&text, len) : NULL,
+		.lines = lines,
+	};
 	bool ok;
 
-	if (!f)
+	if (!w.f)
 		return NULL;
-	put(f, o);
-	ok = !ferror(f);
-	if (fclose(f) || !ok) {
+	put(&w, o);
+	ok = !ferror(w.f);
+	if (fclose(w.f) || !ok) {
 		free(text);
 		return NULL;
 	}
 	return text;
+}
+
+char *json_text(json *o, size_t *len)
+{
+	return make_text(o, false, len);
+}
+
+char *json_lines(json *o, size_t *len)
+{
+	return make_text(o, true, len);
 }

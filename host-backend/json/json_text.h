@@ -13,4 +13,7 @@
  */
 char *json_text(json *o, size_t *len);
 
+/* The same for people: each value is on a line of its own, indented. */
+char *json_lines(json *o, size_t *len);
+
 #endif /* HMEM_JSON_TEXT_H */

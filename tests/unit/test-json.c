@@ -161,6 +161,34 @@ static void depth(void **state)
 	refused(text);
 }
 
+static void lines(void **state)
+{
+	static const char text[] = "{\"a\":[1,[],{}],\"b\":{\"c\":\"/\",\"d\":null}}";
+	struct hmem_err err;
+	json *o = json_read(text, strlen(text), &err);
+	size_t len;
+	char *got;
+
+	(void)state;
+	assert_non_null(o);
+	got = json_lines(o, &len);
+	assert_string_equal(got,
+			    "{\n"
+			    "  \"a\": [\n"
+			    "    1,\n"
+			    "    [],\n"
+			    "    {}\n"
+			    "  ],\n"
+			    "  \"b\": {\n"
+			    "    \"c\": \"/\",\n"
+			    "    \"d\": null\n"
+			    "  }\n"
+			    "}");
+	assert_int_equal(strlen(got), len);
+	free(got);
+	json_object_put(o);
+}
+
 /* Each beginning of a text is refused, and so are most texts with another byte somewhere. */
 static void parts(void **state)
 {
@@ -190,6 +218,10 @@ static void parts_that_are_missing(void **state)
 	assert_null(json_text(o, &len));
 	json_object_put(o);
 	assert_null(json_text(NULL, &len));
+	json_add(NULL, "a", json_new_u64(1));
+	o = json_new_object();
+	assert_null(json_lines(o, &len));
+	json_object_put(o);
 }
 
 /* Whichever call fails, nothing is left out of what is read, and the error can be written. */
@@ -247,6 +279,7 @@ int main(void)
 		cmocka_unit_test(strings),
 		cmocka_unit_test(what_is_no_json),
 		cmocka_unit_test(depth),
+		cmocka_unit_test(lines),
 		cmocka_unit_test(parts),
 		cmocka_unit_test(parts_that_are_missing),
 		cmocka_unit_test(reading_without_memory),
