@@ -87,19 +87,14 @@ static void copy(json *to, json *from, const char *key)
 	json_add(to, key, json_object_get(field(from, key)));
 }
 
-static void put_double(json *o, const char *key, double v, bool known)
-{
-	json_add(o, key, known ? json_new_double(v) : NULL);
-}
-
 static void put_moved(json *o, const char *name, struct rate rate)
 {
 	char key[40];
 
 	snprintf(key, sizeof(key), "%s_per_s", name);
-	put_double(o, key, rate.per_s, rate.known);
+	json_put_rate(o, key, rate.per_s, rate.known);
 	snprintf(key, sizeof(key), "%s_mib_per_s", name);
-	put_double(o, key, rate.per_s / 256, rate.known);
+	json_put_rate(o, key, rate.per_s / 256, rate.known);
 }
 
 static void put_refused(json *o, const struct vm_sample *s)
@@ -108,9 +103,9 @@ static void put_refused(json *o, const struct vm_sample *s)
 
 	for (unsigned int i = 0; refused && i < VIRTIO_HMEM_R_MAX; i++) {
 		if (s->refused_for[i] > 0)
-			put_double(refused, hmem_reason_name(i), s->refused_for[i], true);
+			json_put_rate(refused, hmem_reason_name(i), s->refused_for[i], true);
 	}
-	put_double(o, "refused_per_s", s->refused.per_s, s->refused.known);
+	json_put_rate(o, "refused_per_s", s->refused.per_s, s->refused.known);
 	json_add(o, "refused", refused);
 }
 
@@ -138,7 +133,7 @@ static json *vm_json(const struct vm_sample *s)
 	copy(o, s->vm, "tracker");
 	copy(o, s->vm, "window_ms");
 	copy(o, s->vm, "dirty_log");
-	put_double(o, "daemon_us_per_window", s->daemon_us, s->daemon_known);
+	json_put_rate(o, "daemon_us_per_window", s->daemon_us, s->daemon_known);
 	put_moved(o, "promoted", s->promoted);
 	put_moved(o, "demoted", s->demoted);
 	put_refused(o, s);
