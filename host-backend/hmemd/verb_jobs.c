@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "batches.h"
+#include "json_read.h"
 #include "verb_jobs.h"
 #include "vm_json.h"
 
@@ -26,6 +27,9 @@ static struct span *all_spans(const struct vm *vm, uint32_t tier, size_t *num)
 	}
 	return spans;
 }
+
+/* A request can have so many ranges. */
+_Static_assert(JSON_MAX_VALUES > 3 * JOB_MAX_SPANS, "a range is an array of two numbers");
 
 static struct span *read_spans(json *ranges, size_t *num, struct hmem_err *err)
 {

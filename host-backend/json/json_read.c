@@ -11,7 +11,7 @@
 
 struct reader {
 	const char *start, *at, *end;
-	unsigned int depth;
+	unsigned int depth, values;
 	struct hmem_err *err;
 };
 
@@ -329,6 +329,14 @@ static bool read_all(struct reader *r, json *o, char end,
 	return skip(r, end) || fail(r, end == '}' ? "no ',' or '}'" : "no ',' or ']'");
 }
 
+static bool count_value(struct reader *r)
+{
+	if (r->values++ < JSON_MAX_VALUES)
+		return true;
+	hmem_fail(r->err, E2BIG, "more than %u values", JSON_MAX_VALUES);
+	return false;
+}
+
 static bool read_nested(struct reader *r, json **value)
 {
 	bool object = *r->at++ == '{', ok;
@@ -336,7 +344,8 @@ static bool read_nested(struct reader *r, json **value)
 	if (r->depth == JSON_MAX_DEPTH)
 		return fail(r, "too many brackets in each other");
 	r->depth++;
-	*value = object ? json_object_new_object() : json_object_new_array();
+	/* Most arrays are ranges.  By default, json-c would make room for 32 values. */
+	*value = object ? json_object_new_object() : json_object_new_array_ext(2);
 	ok = read_all(r, *value, object ? '}' : ']', object ? read_member : read_element);
 	r->depth--;
 	if (!ok)
@@ -350,6 +359,8 @@ static bool read_value(struct reader *r, json **value)
 	char c = next(r);
 
 	*value = NULL;
+	if (!count_value(r))
+		return false;
 	if (c == '{' || c == '[')
 		return read_nested(r, value);
 	if (c == '"') {

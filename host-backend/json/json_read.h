@@ -13,6 +13,14 @@
 #define JSON_MAX_DEPTH	16u
 
 /*
+ * Values in one text, at most: two characters of text can take hundreds of bytes of memory.  The
+ * largest request is that of "hmemctl migrate" with the most ranges of frames that hmemd takes,
+ * which are 2^18 arrays of two numbers; a request has fewer than 64 other values.  Answers have
+ * far fewer: that about heat has 4096 objects of six numbers.
+ */
+#define JSON_MAX_VALUES	(3u * (1u << 18) + 64)
+
+/*
  * Read @text, which is one object, and white space.  Returns the object; or NULL, and @err says
  * why.  Of two values with the same key, the last one counts.  What json_is_complete() says of
  * another object that is being made stays as it is.

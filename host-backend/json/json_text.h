@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Writes JSON.  json-c's own writer does not tell whether something is missing for want of memory. */
+/* Writes JSON.  json-c's own writer does not tell that something is missing for want of memory. */
 #ifndef HMEM_JSON_TEXT_H
 #define HMEM_JSON_TEXT_H
 

@@ -36,7 +36,7 @@ static bool fails(void)
 
 MAY_FAIL(void *, NULL, malloc, (size_t size), (size))
 MAY_FAIL(json *, NULL, json_object_new_object, (void), ())
-MAY_FAIL(json *, NULL, json_object_new_array, (void), ())
+MAY_FAIL(json *, NULL, json_object_new_array_ext, (int size), (size))
 MAY_FAIL(json *, NULL, json_object_new_uint64, (uint64_t v), (v))
 MAY_FAIL(json *, NULL, json_object_new_int64, (int64_t v), (v))
 MAY_FAIL(json *, NULL, json_object_new_double, (double v), (v))
@@ -189,6 +189,38 @@ static void lines(void **state)
 	json_object_put(o);
 }
 
+/* A text of @num values in an array. */
+static char *many(unsigned int num)
+{
+	static const char begin[] = "{\"a\":[";
+	size_t n = strlen(begin);
+	char *text = malloc(n + 2 * num + 2);
+
+	assert_non_null(text);
+	memcpy(text, begin, n);
+	for (unsigned int i = 0; i < num; i++) {
+		text[n++] = '0';
+		text[n++] = ',';
+	}
+	/* The last comma's place is that of the bracket. */
+	strcpy(text + n - 1, "]}");
+	return text;
+}
+
+/* A client cannot have hmemd take any amount of memory. */
+static void number_of_values(void **state)
+{
+	char *text = many(JSON_MAX_VALUES - 1), wanted[64];
+
+	(void)state;
+	becomes(text, text);
+	free(text);
+	text = many(JSON_MAX_VALUES);
+	snprintf(wanted, sizeof(wanted), "more than %u values", JSON_MAX_VALUES);
+	becomes(text, wanted);
+	free(text);
+}
+
 /* Each beginning of a text is refused, and so are most texts with another byte somewhere. */
 static void parts(void **state)
 {
@@ -279,6 +311,7 @@ int main(void)
 		cmocka_unit_test(strings),
 		cmocka_unit_test(what_is_no_json),
 		cmocka_unit_test(depth),
+		cmocka_unit_test(number_of_values),
 		cmocka_unit_test(lines),
 		cmocka_unit_test(parts),
 		cmocka_unit_test(parts_that_are_missing),

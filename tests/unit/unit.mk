@@ -31,7 +31,7 @@ $(OUT)/test-loop: LDLIBS += -Wl,--wrap=pwrite
 $(OUT)/test-json: $(patsubst %,$(OUT)/obj/json/%.o,json_read json_text jsonio)
 # After these objects, which need it.
 $(OUT)/test-json: LDLIBS += $(LIB) -Wl,--wrap=malloc
-$(OUT)/test-json: LDLIBS += $(foreach f,new_object new_array new_uint64 new_int64 new_double \
+$(OUT)/test-json: LDLIBS += $(foreach f,new_object new_array_ext new_uint64 new_int64 new_double \
 	new_boolean new_string object_add array_add,-Wl,--wrap=json_object_$(f))
 
 # What test-faults loads into an hmemd without sanitizers.
