@@ -291,6 +291,8 @@ void print_json(json *o)
 	size_t len;
 	char *text;
 
+	if (!o)
+		die(EXIT_ERROR, "no memory for the answer");
 	json_add(out, "version", json_new_i64(1));
 	json_object_object_foreach(o, key, value) {
 		if (strcmp(key, "version") && strcmp(key, "final"))

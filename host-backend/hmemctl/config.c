@@ -108,7 +108,7 @@ int cmd_config(int argc, char **argv)
 {
 	struct args args = { .file = NULL };
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	if (!strcmp(args.verb, "show"))
 		return show();
 	return check(args.file);

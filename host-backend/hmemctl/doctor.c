@@ -192,13 +192,15 @@ int cmd_doctor(int argc, char **argv)
 		.column = { { "CHECK", false }, { "IS", false }, { "WHY", false } },
 	};
 
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	parse_args(&argp, argc, argv, 0, NULL);
 	checks = json_new_array();
 	check_io_uring();
 	check_memfd();
 	check_kvm();
 	check_host();
 	check_hmemd();
+	if (!json_is_complete())
+		die(EXIT_ERROR, "no memory for the checks");
 	if (globals.json) {
 		json *o = json_new_object();
 

@@ -81,7 +81,7 @@ int cmd_events(int argc, char **argv)
 	struct events_args args = { .vm = NULL };
 	json *req;
 
-	argp_parse(&events_argp, argc, argv, 0, NULL, &args);
+	parse_args(&events_argp, argc, argv, 0, &args);
 	req = new_request("events", args.vm);
 	if (args.follow) {
 		json_add(req, "follow", json_new_bool(true));
@@ -147,7 +147,7 @@ int cmd_history(int argc, char **argv)
 	const char *vm = NULL;
 	json *o, *all;
 
-	argp_parse(&history_argp, argc, argv, 0, NULL, &vm);
+	parse_args(&history_argp, argc, argv, 0, &vm);
 	o = ask(new_request("history", vm));
 	if (globals.json) {
 		print_json(o);

@@ -114,7 +114,7 @@ int cmd_explain(int argc, char **argv)
 	struct args args = { 0 };
 	json *req, *o, *e;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	req = new_request("explain", args.vm);
 	if (args.page)
 		json_add(req, "gfn", json_new_u64(args.gpa / 4096));

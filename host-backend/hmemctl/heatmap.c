@@ -491,7 +491,7 @@ int cmd_heatmap(int argc, char **argv)
 	struct heatmap m = { 0 };
 	int status;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	m.scale = args.scale;
 	if (args.svg)
 		open_picture(args.svg);

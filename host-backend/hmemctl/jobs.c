@@ -26,7 +26,7 @@ int cmd_jobs(int argc, char **argv)
 	const char *vm = NULL;
 	json *o, *jobs;
 
-	argp_parse(&jobs_argp, argc, argv, 0, NULL, &vm);
+	parse_args(&jobs_argp, argc, argv, 0, &vm);
 	o = ask(new_request("jobs", vm));
 	if (globals.json) {
 		print_json(o);
@@ -81,7 +81,7 @@ int cmd_cancel(int argc, char **argv)
 	uint64_t job = 0;
 	json *req, *o, *c;
 
-	argp_parse(&cancel_argp, argc, argv, 0, NULL, &job);
+	parse_args(&cancel_argp, argc, argv, 0, &job);
 	req = new_request("cancel", NULL);
 	json_add(req, "job", json_new_u64(job));
 	o = ask(req);

@@ -27,7 +27,7 @@ int cmd_list(int argc, char **argv)
 	};
 	json *o, *vms;
 
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	parse_args(&argp, argc, argv, 0, NULL);
 	o = ask(new_request("list", NULL));
 	if (globals.json) {
 		print_json(o);

@@ -95,7 +95,7 @@ int main(int argc, char **argv)
 	argp_err_exit_status = EXIT_USAGE;
 	/* Runs at any exit: argp exits by itself after --help. */
 	atexit(flush_output);
-	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &cmd);
+	parse_args(&argp, argc, argv, ARGP_IN_ORDER, &cmd);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(cmd.argv[0], commands[i].name))
 			continue;

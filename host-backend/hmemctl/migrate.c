@@ -313,7 +313,7 @@ int cmd_migrate(int argc, char **argv)
 	uint64_t to;
 
 	args.ranges = json_new_array();
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	to = find_tier(args.vm, "--to", args.to);
 	req = new_request("migrate", args.vm);
 	json_add(req, "to", json_new_u64(to));

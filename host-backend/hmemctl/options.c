@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "output.h"
 
 struct globals globals = { .timeout_ms = 10000 };
 
@@ -18,6 +19,13 @@ static const struct argp_option options[] = {
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "Give up after that long", -2 },
 	{ 0 }
 };
+
+void parse_args(const struct argp *argp, int argc, char **argv, unsigned int flags, void *input)
+{
+	/* argp itself exits if the user made an error. */
+	if (argp_parse(argp, argc, argv, flags, NULL, input))
+		die(EXIT_ERROR, "no memory for the command line");
+}
 
 void take_vm(struct argp_state *state, const char **vm, char *arg)
 {

@@ -21,6 +21,8 @@ extern struct globals globals;
 /* A child parser for each subcommand, so that global options may be anywhere. */
 extern const struct argp_child global_argp[];
 
+/* Have @argp parse the command line, with @flags of argp_parse(3).  Exits on an error. */
+void parse_args(const struct argp *argp, int argc, char **argv, unsigned int flags, void *input);
 /* Take the argument @arg as the VM; a second one is a usage error. */
 void take_vm(struct argp_state *state, const char **vm, char *arg);
 /* The parser of a command whose only argument is a VM; its input is @vm. */

@@ -54,7 +54,7 @@ int cmd_policy(int argc, char **argv)
 	const char *from;
 	json *req, *o;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	if (at < args.num && !is_verb(args.words[at]))
 		vm = args.words[at++];
 	if (at < args.num) {

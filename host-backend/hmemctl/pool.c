@@ -61,7 +61,7 @@ int cmd_pool(int argc, char **argv)
 	json *req, *o, *pool, *vms;
 	char size[32];
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	if (args.vm && !args.set)
 		die(EXIT_USAGE, "pool: give what to set for vm '%s': guarantee=SIZE, "
 		    "maximum=SIZE or weight=NUMBER", args.vm);

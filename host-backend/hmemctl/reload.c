@@ -21,7 +21,7 @@ int cmd_reload(int argc, char **argv)
 {
 	json *o;
 
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	parse_args(&argp, argc, argv, 0, NULL);
 	o = ask(new_request("reload", NULL));
 	if (globals.json) {
 		print_json(o);

@@ -105,7 +105,7 @@ int cmd_resize(int argc, char **argv)
 	int status = EXIT_OK;
 	uint64_t tier;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	tier = find_tier(args.vm, "--tier", args.tier);
 	req = new_request("resize", args.vm);
 	json_add(req, "tier", json_new_u64(tier));

@@ -63,7 +63,7 @@ int cmd_stats(int argc, char **argv)
 	struct args args = { 0 };
 	json *req, *o;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	req = new_request("stats", args.vm);
 	json_add(req, "reset", json_new_bool(args.reset));
 	o = ask(req);

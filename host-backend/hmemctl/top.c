@@ -383,7 +383,7 @@ int cmd_top(int argc, char **argv)
 	unsigned long n = 0;
 	bool go_on = true;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	parse_args(&argp, argc, argv, 0, &args);
 	args.batch |= globals.json || !isatty(STDOUT_FILENO);
 	if (globals.vm && args.num_vms < MAX_VMS)
 		args.vms[args.num_vms++] = globals.vm;

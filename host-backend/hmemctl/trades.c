@@ -85,7 +85,7 @@ int cmd_trades(int argc, char **argv)
 	const char *vm = NULL;
 	json *o, *vms;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &vm);
+	parse_args(&argp, argc, argv, 0, &vm);
 	o = ask(new_request("trades", vm));
 	if (globals.json) {
 		print_json(o);

@@ -360,7 +360,11 @@ int main(int argc, char **argv)
 	d.vm_socket = vm_path;
 	d.control_socket = control_path;
 	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, &d);
+	/* argp itself exits if the user made an error. */
+	if (argp_parse(&argp, argc, argv, 0, NULL, &d)) {
+		log_msg(LOG_ERR, "no memory for the command line");
+		return 1;
+	}
 	ret = settings_load(&d, &err);
 	policy_store_init(&d.policies, d.config.max_vms);
 	if (ret < 0)

@@ -48,11 +48,12 @@ def jobs(kernels):
                 "HMEMCTL": str(sanitized / "hmemctl"),
                 "GOLDEN": str(env.TESTS / "unit" / "golden.txt"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
-    # These also run a plain hmemd, to measure or to limit its memory.
+    # These also run plain programs, to measure or to limit their memory.
     for u in ("faults", "scale"):
         yield (f"unit/{u}", [sanitized / f"test-{u}"], 300, ("build/unit", "build/host"),
                {"HMEMD": str(sanitized / "hmemd"),
                 "HMEMD_PLAIN": str(env.CACHE / "build" / "host" / "hmemd"),
+                "HMEMCTL_PLAIN": str(env.CACHE / "build" / "host" / "hmemctl"),
                 "HMEMCTL": str(sanitized / "hmemctl"),
                 "CMOCKA_MESSAGE_OUTPUT": "TAP"})
     # The same without io_uring, of tests whose subject is the loop and what uses the loop.

@@ -6,6 +6,7 @@
  *
  * CYCLES is the number of faults, SEED makes the same choices again.  HMEMD_PLAIN is an hmemd
  * without sanitizers, whose memory can be measured and limited; half of the cycles use it.
+ * HMEMCTL_PLAIN is such an hmemctl.
  */
 #include "unit.h"
 
@@ -41,6 +42,7 @@
 #define PATIENCE	3000u
 /* Calls for memory that fail in a cycle, at least. */
 #define FAILED_CALLS	8u
+#define RUNS_OF_HMEMCTL	100u
 /* What hmemd may need in addition: a client that does not read is kept 32 MiB of answers. */
 #define MORE_KIB	(48u * 1024)
 
@@ -48,7 +50,9 @@ struct world {
 	struct fixture *f;
 	struct qemu qemus[VMS];
 	uint64_t rnd;
-	struct preload_faults *faults;
+	/* The faults of hmemd and of hmemctl, and their files. */
+	struct preload_faults *faults, *ctl_faults;
+	char path[64], ctl_path[64];
 	char dir[32], state[64], disk_full[64], preload[256];
 	/* How the present hmemd was started. */
 	const char *args[5];
@@ -487,6 +491,30 @@ static void no_memory(struct world *w)
 	close(fd);
 }
 
+/* hmemctl prints as much as with memory, or says that there is none. */
+static void no_memory_for_hmemctl(struct world *w)
+{
+	struct ctl *ctl = &w->f->ctl;
+	char *all;
+
+	ctl_run(ctl, &w->f->d, NULL, "-o json policy vm0");
+	assert_int_equal(ctl->status, 0);
+	all = strdup(ctl->out);
+	setenv("FAULTS", w->ctl_path, 1);
+	setenv("LD_PRELOAD", w->preload, 1);
+	for (unsigned int i = 1; i <= RUNS_OF_HMEMCTL; i++) {
+		w->ctl_faults->memory_fails = i;
+		ctl_run(ctl, &w->f->d, NULL, "-o json policy vm0");
+		if (ctl->status ? ctl->status != 1 || !strstr(ctl->err, "no memory") :
+		    strcmp(ctl->out, all))
+			fail_msg("hmemctl without memory for one call in %u: status %d, '%s%s'",
+				 i, ctl->status, ctl->out, ctl->err);
+	}
+	unsetenv("LD_PRELOAD");
+	setenv("FAULTS", w->path, 1);
+	free(all);
+}
+
 /* The time of day jumps by up to ten years, back or forth. */
 static void clock_jump(struct world *w)
 {
@@ -509,6 +537,7 @@ static const struct {
 	{ "deaf client", deaf_client },
 	{ "disk full", disk_full },
 	{ "no memory", no_memory },
+	{ "no memory for hmemctl", no_memory_for_hmemctl },
 	{ "clock jump", clock_jump },
 };
 
@@ -530,11 +559,21 @@ static bool map_user(uid_t user)
 	return done;
 }
 
+static struct preload_faults *make_faults(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT, 0600);
+	void *map;
+
+	assert_return_code(ftruncate(fd, sizeof(struct preload_faults)), errno);
+	map = mmap(NULL, sizeof(struct preload_faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(map != MAP_FAILED);
+	close(fd);
+	return map;
+}
+
 static void make_world(struct world *w)
 {
 	uid_t user = geteuid();		/* 0: root needs no user namespace */
-	char path[64];
-	int fd;
 
 	strcpy(w->dir, "/tmp/hmem-faults-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
@@ -548,13 +587,12 @@ static void make_world(struct world *w)
 	}
 	snprintf(w->state, sizeof(w->state), "%s/state", w->dir);
 	snprintf(w->disk_full, sizeof(w->disk_full), "%s/full", w->dir);
-	snprintf(path, sizeof(path), "%s/faults", w->dir);
-	fd = open(path, O_RDWR | O_CREAT, 0600);
-	assert_return_code(ftruncate(fd, sizeof(*w->faults)), errno);
-	w->faults = mmap(NULL, sizeof(*w->faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(w->faults != MAP_FAILED);
-	close(fd);
-	setenv("FAULTS", path, 1);
+	snprintf(w->path, sizeof(w->path), "%s/faults", w->dir);
+	w->faults = make_faults(w->path);
+	snprintf(w->ctl_path, sizeof(w->ctl_path), "%s/hmemctl-faults", w->dir);
+	w->ctl_faults = make_faults(w->ctl_path);
+	setenv("FAULTS", w->path, 1);
+	setenv("HMEMCTL", getenv("HMEMCTL_PLAIN"), 1);
 	setenv("HMEMD_SANITIZED", getenv("HMEMD"), 1);
 	snprintf(w->preload, sizeof(w->preload), "%.*s/preload-faults.so",
 		 (int)(strrchr(getenv("HMEMD"), '/') - getenv("HMEMD")), getenv("HMEMD"));
