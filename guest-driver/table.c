@@ -105,8 +105,9 @@ pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr)
  *
  * So do as pte_offset_map_lock() does, which is not exported: read the pmd in an RCU
  * section, which keeps the table and its lock in memory; take the lock; check that the pmd
- * still points to the table.  It does so until the lock is released.  Only
- * free_pgtables() frees tables of pmds.
+ * still points to the table.  It does so until the lock is released.  If the pmd is another
+ * one, read it again: a processor can have set its accessed bit.  Only free_pgtables() frees
+ * tables of pmds.
  */
 bool hmem_table_visit(struct mm_struct *mm, pmd_t *pmdp, unsigned long addr,
 		      void (*visit)(pte_t *ptep, void *arg), void *arg)
@@ -116,17 +117,17 @@ bool hmem_table_visit(struct mm_struct *mm, pmd_t *pmdp, unsigned long addr,
 	pmd_t pmd;
 
 	rcu_read_lock();
-	pmd = READ_ONCE(*pmdp);
-	if (!pmd_present(pmd) || pmd_leaf(pmd) || pmd_bad(pmd))
-		goto out;
-	ptl = pte_lockptr(mm, &pmd);
-	spin_lock(ptl);
-	if (pmd_same(pmd, READ_ONCE(*pmdp))) {
-		visit(pte_offset_kernel(&pmd, addr), arg);
-		found = true;
+	while (!found) {
+		pmd = READ_ONCE(*pmdp);
+		if (!pmd_present(pmd) || pmd_leaf(pmd) || pmd_bad(pmd))
+			break;
+		ptl = pte_lockptr(mm, &pmd);
+		spin_lock(ptl);
+		found = pmd_same(pmd, READ_ONCE(*pmdp));
+		if (found)
+			visit(pte_offset_kernel(&pmd, addr), arg);
+		spin_unlock(ptl);
 	}
-	spin_unlock(ptl);
-out:
 	rcu_read_unlock();
 	return found;
 }
