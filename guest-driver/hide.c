@@ -24,7 +24,9 @@
  * - get_user_pages_fast() leaves the entry alone.  The flush has waited for calls that have
  *   seen the entry before, because they run with interrupts off.
  * - Reclaim, other migrations, and MADV_DONTNEED treat the entry as that of a present page.
- * - Devices with page tables of their own learn of the move by migrate_vma_setup().
+ * - Devices can use the page tables of a process, or copy entries to tables of their own.
+ *   They learn of flushes by MMU notifiers, which the driver's flush does not call.  So the
+ *   driver hides no page of an address space that has notifiers.
  *
  * A range of addresses can contain pages that are not to move.  The driver locks them, so
  * that migrate_vma_setup(), which only tries to lock pages, leaves them mapped.  Such a page
@@ -32,6 +34,7 @@
  * one, as owner.c tells.
  */
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 
@@ -48,7 +51,7 @@ bool hmem_hide_pays(struct mm_struct *mm)
 {
 	/* Where the processor broadcasts flushes, they interrupt nobody. */
 	return IS_ENABLED(CONFIG_NUMA_BALANCING) && hmem_flush_possible() &&
-	       !hmem_tlb_broadcast() &&
+	       !hmem_tlb_broadcast() && !mm_has_notifiers(mm) &&
 	       cpumask_any_but(mm_cpumask(mm), raw_smp_processor_id()) < nr_cpu_ids;
 }
 
@@ -193,7 +196,8 @@ unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
 	hidden->items = items;
 	hidden->nr = nr;
 	hidden->nr_held = 0;
-	if (nr < 2 || !hmem_hidden_visit(hidden, hmem_hide_entries))
+	/* Ask again: from now on, the mmap lock keeps others from adding MMU notifiers. */
+	if (nr < 2 || !hmem_hide_pays(mm) || !hmem_hidden_visit(hidden, hmem_hide_entries))
 		hidden->nr = 0;
 	return max(hidden->nr, 1U);
 }

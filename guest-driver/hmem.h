@@ -335,7 +335,7 @@ void hmem_move_anon(struct hmem *hm);
 
 /* hide.c */
 
-/* Do pages of @mm move faster in groups? */
+/* Do pages of @mm move faster in groups?  The answer can change at any time. */
 bool hmem_hide_pays(struct mm_struct *mm);
 /*
  * Hide items[0 .. nr) from the processors, as far as they can move together.  The items are
