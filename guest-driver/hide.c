@@ -100,21 +100,21 @@ static bool hmem_can_join(pte_t pte, const struct hmem_item *item)
 	return page && page_to_pfn(page) == item->pfn && folio_test_lru(page_folio(page));
 }
 
-/* Pass over an entry whose page stays.  Returns false if that is not possible. */
+/*
+ * Pass over an entry whose page stays.  Returns false if that is not possible.  An empty entry
+ * could get a new page before migrate_vma_setup() reads it, and a page that somebody else has
+ * locked can become unlocked.  If such a page is not on an LRU list, migrate_vma_setup() waits
+ * for all processors (lru_add_drain_all()), and the group would be out of reach meanwhile.
+ */
 static bool hmem_pass_over(struct hmem_hidden *hidden, pte_t pte)
 {
 	struct page *page;
 
-	if (pte_none(pte))
-		return true;
 	page = hmem_lone_page(pte);
-	if (!page)
+	if (!page || !folio_trylock(page_folio(page)))
 		return false;
-	/* A page that somebody else has locked is left alone, too. */
-	if (folio_trylock(page_folio(page))) {
-		folio_get(page_folio(page));
-		hidden->held[hidden->nr_held++] = page_folio(page);
-	}
+	folio_get(page_folio(page));
+	hidden->held[hidden->nr_held++] = page_folio(page);
 	return true;
 }
 
