@@ -136,7 +136,8 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 		.dst = area->dst,
 		.flags = MIGRATE_VMA_SELECT_SYSTEM,
 	};
-	u64 ns, running;
+	s64 running;
+	u64 ns;
 	int rc;
 
 	if (large)
@@ -182,10 +183,12 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 
 	if (nr > 1) {
 		/* The kernel's flush takes about as long as the driver's. */
-		u64 flushes = min(2 * area->hidden.flush_ns, running);
+		s64 flushes = 2 * area->hidden.flush_ns;
 
 		hmem_flush_pace(&hm->pace, area->hidden.flush_ns);
-		hmem_page_pace(&hm->pace, (running - flushes) / nr);
+		/* What remains of a time that nearly all went for flushes would tell nothing. */
+		if (flushes <= running / 4 * 3)
+			hmem_page_pace(&hm->pace, (running - flushes) / nr);
 	}
 	hmem_stats_pause(hm, kind, ns, unmapped);
 	trace_hmem_pause(kind, items[0]->pfn, unmapped, moved, ns);
