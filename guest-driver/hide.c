@@ -47,12 +47,28 @@
  */
 #define HMEM_HIDE_GAP	32
 
+/*
+ * Has the host taken the processor from a CPU that runs @mm?  That CPU answers an interrupt
+ * only when it runs again.  The kernel's own flush does not wait for it, if the hypervisor
+ * promises to flush then; the driver's would, with the page table locked.
+ */
+static bool hmem_cpu_away(struct mm_struct *mm)
+{
+	unsigned int cpu;
+
+	for_each_cpu(cpu, mm_cpumask(mm))
+		if (vcpu_is_preempted(cpu))
+			return true;
+	return false;
+}
+
 bool hmem_hide_pays(struct mm_struct *mm)
 {
 	/* Where the processor broadcasts flushes, they interrupt nobody. */
 	return IS_ENABLED(CONFIG_NUMA_BALANCING) && hmem_flush_possible() &&
 	       !hmem_tlb_broadcast() && !mm_has_notifiers(mm) &&
-	       cpumask_any_but(mm_cpumask(mm), raw_smp_processor_id()) < nr_cpu_ids;
+	       cpumask_any_but(mm_cpumask(mm), raw_smp_processor_id()) < nr_cpu_ids &&
+	       !hmem_cpu_away(mm);
 }
 
 /* Hide a present entry, or show a hidden one.  The frame of a hidden one is inverted. */
@@ -196,7 +212,7 @@ unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
 	hidden->items = items;
 	hidden->nr = nr;
 	hidden->nr_held = 0;
-	/* Ask again: from now on, the mmap lock keeps others from adding MMU notifiers. */
+	/* Ask again: now the mmap lock keeps others from adding MMU notifiers. */
 	if (nr < 2 || !hmem_hide_pays(mm) || !hmem_hidden_visit(hidden, hmem_hide_entries))
 		hidden->nr = 0;
 	return max(hidden->nr, 1U);
