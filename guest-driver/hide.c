@@ -16,11 +16,15 @@
  * to write and the bit "user" as well, which would cost a fault later.  Also, this tells the
  * driver's marks from others:
  *
- * - A program that touches a hidden page faults, and the kernel maps the page again
- *   (do_numa_page()).  Then migrate_vma_setup() flushes for this page.
- * - Forks, mprotect() and merging by KSM need the mmap lock, which the driver holds: see
- *   owner.c.  userfaultfd's write protection only needs the lock of the page table.  It
- *   replaces all bits for access, so the page is no longer hidden.
+ * - A program that touches a hidden page faults (do_numa_page()).  The kernel maps the page
+ *   again, and migrate_vma_setup() then flushes for this page.  Or the kernel moves the page
+ *   to the node of the processor that touched it, even if kernel.numa_balancing is 0, because
+ *   only the scans that mark entries obey that setting.  The driver cannot prevent this.
+ * - Forks and mprotect() need the mmap lock for writing, and the driver holds it for reading.
+ *   KSM merges with the lock held for reading, but only in VMAs that are marked for merging,
+ *   and hmem_owner_check() refuses those: see owner.c.  userfaultfd's write protection only
+ *   needs the lock of the page table.  It replaces all bits for access, so the page is no
+ *   longer hidden.
  * - get_user_pages_fast() leaves the entry alone.  The flush has waited for calls that have
  *   seen the entry before, because they run with interrupts off.
  * - Reclaim, other migrations, and MADV_DONTNEED treat the entry as that of a present page.
