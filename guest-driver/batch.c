@@ -110,8 +110,8 @@ static void hmem_chunk_run(struct hmem *hm)
 
 	if (!area->nr_items)
 		return;
-	hmem_share_begin(hm);
 	for (try = 0; try < HMEM_TRIES; try++) {
+		hmem_share_begin(hm);
 		INIT_LIST_HEAD(&area->anon);
 		for (i = 0; i < area->nr_items; i++) {
 			struct hmem_item *item = &area->items[i];
@@ -132,6 +132,7 @@ static void hmem_chunk_run(struct hmem *hm)
 			cond_resched();
 		}
 		hmem_move_anon(hm);
+		hmem_share_end(hm);
 
 		again = false;
 		for (i = 0; i < area->nr_items && !again; i++)
@@ -140,7 +141,6 @@ static void hmem_chunk_run(struct hmem *hm)
 			break;
 		usleep_range(20, 100);
 	}
-	hmem_share_end(hm);
 	hmem_chunk_report(hm);
 }
 

@@ -6,6 +6,7 @@
  *
  *   device.c    the virtio device: queues, tiers, life cycle
  *   batch.c     runs one batch of hints and reports its results
+ *   share.c     keeps moves within a share of a processor
  *   result.c    sends results
  *   find.c      finds the page at a frame, and an owner of that page
  *   anon.c      moves anonymous pages, through their owner's address space
@@ -17,7 +18,6 @@
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
  *   table.c     finds and locks page tables, and flushes their translations
- *   share.c     keeps moves within a share of a processor
  *   resize.c    gives up memory of a tier, and takes it back
  *   paging.c    counts what the guest reads because it has too little memory
  *   queue.c     buffers of the queues
@@ -247,9 +247,13 @@ struct hmem {
 	 */
 	long room[VIRTIO_HMEM_MAX_TIERS];
 	struct hmem_pace pace;
-	/* The clocks of share.c: when this chunk began, and until when the worker is to rest. */
-	u64 chunk_begin;
-	u64 rest_until;
+	/*
+	 * The clocks of share.c: when this try of a chunk began, when the last one ended, and
+	 * for how many ns the worker is to rest from then on.  Negative: it has rested longer.
+	 */
+	u64 try_begin;
+	u64 try_end;
+	s64 rest_ns;
 	/* hmem_foreign_moves() when the driver started. */
 	unsigned long foreign_base;
 
@@ -267,6 +271,17 @@ struct hmem {
  * frame exactly once.  Never fails: a result tells why a page did not move.
  */
 void hmem_batch_run(struct hmem *hm, unsigned int num);
+
+/* share.c */
+
+/*
+ * A try to move a chunk begins: rest for as long as the last one has left to others, or until
+ * the driver is to stop.  The caller holds hm->moving and uses no page.  This function releases
+ * the mutex while it sleeps.
+ */
+void hmem_share_begin(struct hmem *hm);
+/* A try has ended. */
+void hmem_share_end(struct hmem *hm);
 
 /* result.c */
 
@@ -497,16 +512,6 @@ pmd_t *hmem_pmd_of(struct mm_struct *mm, unsigned long addr);
  */
 bool hmem_table_visit(struct mm_struct *mm, pmd_t *pmdp, unsigned long addr,
 		      void (*visit)(pte_t *ptep, void *arg), void *arg);
-
-/* share.c */
-
-/*
- * A chunk begins: rest for as long as the last one has left to others, or until the driver is
- * to stop.  The caller holds hm->moving.  This function releases the mutex while it sleeps.
- */
-void hmem_share_begin(struct hmem *hm);
-/* A chunk has ended. */
-void hmem_share_end(struct hmem *hm);
 
 /* resize.c */
 
