@@ -25,15 +25,18 @@ def torture(rig, *how, rounds=2, before="true"):
     end = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output[output.index("\nend"):])}
     # The driver moved all memory there and back.  But copies that writers make after a
     # fork are in DRAM from the start; the program itself checks where all pages are.  A huge
-    # page that processes map in parts cannot move, so all of it may come by such copies.
+    # page that processes map in parts cannot move, and as many of them are torn as the forks
+    # find time for, so how many of their pages move is left to chance.
     moved = rig.daemon.stats()["reasons"]["moved"]
     promoted, demoted, hints = (vm.counter(name)
                                 for name in ("promoted", "demoted", "hints"))
     assert promoted + demoted == moved, (promoted, demoted, moved)
     least = rounds // 2 * pages
-    assert demoted >= 0.98 * least, (promoted, demoted)
-    share = 0.98 if "calm" in how else 0 if "thp" in how else 0.1
-    assert promoted >= share * least, (promoted, demoted)
+    if "calm" not in how and "thp" in how:
+        assert demoted, (promoted, demoted)
+    else:
+        assert demoted >= 0.98 * least, (promoted, demoted)
+        assert promoted >= (0.98 if "calm" in how else 0.1) * least, (promoted, demoted)
     assert hints == vm.info()["stats"]["hints"], hints
     # Each moved page has a pause, and few other pages have one.
     pause = [(kind, int(ns), int(pages)) for kind, ns, pages in re.findall(
