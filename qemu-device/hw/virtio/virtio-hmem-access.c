@@ -19,6 +19,7 @@
 #include "migration/vmstate.h"
 #include "standard-headers/linux/virtio_hmem.h"
 #include "hw/virtio/virtio-hmem-access.h"
+#include "hw/virtio/virtio-hmem-driver.h"
 #include "trace.h"
 
 #define HMEM_QUEUE_SIZE 128
@@ -35,8 +36,7 @@ static bool hmem_access_ready(const HmemAccess *access)
 {
     VirtIODevice *vdev = access->vdev;
 
-    return access->scan_vq && vdev->vm_running && !vdev->broken &&
-           vdev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+    return access->scan_vq && vdev->vm_running && hmem_driver_ok(vdev) &&
            virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_ACCESS);
 }
 

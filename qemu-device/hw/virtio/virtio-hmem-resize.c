@@ -24,6 +24,7 @@
 #include "migration/vmstate.h"
 #include "standard-headers/linux/virtio_hmem.h"
 #include "hw/virtio/virtio-hmem-access.h"
+#include "hw/virtio/virtio-hmem-driver.h"
 #include "hw/virtio/virtio-hmem-resize.h"
 #include "trace.h"
 
@@ -393,8 +394,7 @@ static bool hmem_resize_ready(const HmemResize *resize)
 {
     VirtIODevice *vdev = resize->vdev;
 
-    return resize->vq && vdev->vm_running && !vdev->broken &&
-           vdev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
+    return resize->vq && vdev->vm_running && hmem_driver_ok(vdev) &&
            virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE) &&
            !migration_in_incoming_postcopy();
 }

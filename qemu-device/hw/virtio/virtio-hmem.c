@@ -34,6 +34,7 @@
 #include "system/system.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem.h"
+#include "hw/virtio/virtio-hmem-driver.h"
 #include "hw/virtio/virtio-hmem-qmp.h"
 #include "trace.h"
 
@@ -68,9 +69,7 @@ QEMU_BUILD_BUG_ON(HMEM_LINK_PAUSE_BUCKETS != VIRTIO_HMEM_PAUSE_BUCKETS);
 
 static bool virtio_hmem_driver_ok(VirtIOHMEM *hmem)
 {
-    VirtIODevice *vdev = VIRTIO_DEVICE(hmem);
-
-    return vdev->status & VIRTIO_CONFIG_S_DRIVER_OK && !vdev->broken;
+    return hmem_driver_ok(VIRTIO_DEVICE(hmem));
 }
 
 /* The driver is ready and the VM runs, so the queues can be used. */

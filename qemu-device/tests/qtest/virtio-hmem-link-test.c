@@ -143,6 +143,37 @@ static void test_config_features(void)
     teardown(&t);
 }
 
+/*
+ * Only a driver that has set FEATURES_OK is at work, because until then it can
+ * change its features, which hmemd must know.
+ */
+static void test_config_features_late(void)
+{
+    const uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE |
+        VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK;
+    const uint64_t late = 1ull << VIRTIO_HMEM_F_PAUSE;
+    Test t = { .hmem.refuse = late };
+    QVirtioDevice *vdev;
+    uint64_t features;
+
+    setup_driver(&t);
+    vdev = t.hmem.vdev;
+    features = t.d->state.features;
+    pass_hint(&t, 1, SLOW, 0, 0);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 1);
+
+    vdev->bus->set_status(vdev, status);
+    daemon_recv_state(t.d, HMEM_LINK_VM_RUNNING);
+    g_assert_cmpint(get_outstanding(t.qts), ==, 0);
+    vdev->bus->set_features(vdev, features | late);
+    daemon_barrier(t.d);
+
+    vdev->bus->set_status(vdev, status | VIRTIO_CONFIG_S_FEATURES_OK);
+    daemon_recv_state(t.d, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+    g_assert_cmphex(t.d->state.features, ==, features | late);
+    teardown(&t);
+}
+
 /* Nodes and kinds of the tiers for a command line. */
 static void check_tiers(const char *cmdline, const uint32_t *pxms,
                         const uint8_t *kinds, int num)
@@ -1097,6 +1128,7 @@ int main(int argc, char **argv)
         { "config/online", test_config_online },
         { "config/online/refused", test_config_online_refused },
         { "config/features", test_config_features },
+        { "config/features-late", test_config_features_late },
         { "config/order/cpus", test_config_order_cpus },
         { "config/order/latency", test_config_order_latency },
         { "config/order/bandwidth", test_config_order_bandwidth },
