@@ -20,6 +20,8 @@ struct client {
 	bool monitor;
 	/* Bytes of an incomplete request that were searched for the end of the line. */
 	size_t seen;
+	/* The incomplete request is too long, and has its answer. */
+	bool refused;
 	/* Run the request again later: when a pass has ended, or soon. */
 	bool later;
 	struct pass_waiter waiter;

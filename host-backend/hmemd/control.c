@@ -20,7 +20,13 @@
 #include "verb_jobs.h"
 #include "verbs.h"
 
-#define MAX_REQUEST	(8u * 1024 * 1024)
+/*
+ * Largest requests in bytes.  A parsed request can take a hundred times as much memory.  The only
+ * large request is a list of frames to move, which the monitor socket does not take.  JOB_MAX_SPANS
+ * frames of any guest below 3.8 TB fit: "[999999999,1]," is 14 bytes long.
+ */
+#define MAX_REQUEST		(4u * 1024 * 1024)
+#define MAX_MONITOR_REQUEST	(64u * 1024)
 
 /* Run a request.  Returns false if it must wait. */
 static bool request(struct client *client, const char *line, size_t len)
@@ -52,6 +58,20 @@ out:
 	return !client->later;
 }
 
+/* The request is longer than any may be: answer it, and pass over the rest of the line. */
+static void refuse(struct client *client)
+{
+	unsigned int kib = client->conn.in_max / 1024;
+
+	client->refused = true;
+	if (client->monitor)
+		client_fail(client, "usage", "a request to the monitor socket has at most %u KiB: "
+			    "use the control socket, %s", kib, client->d->control_socket);
+	else
+		client_fail(client, "usage", "a request has at most %u KiB: split it, for "
+			    "example a list of frames", kib);
+}
+
 static int client_received(struct conn *c, struct hmem_err *err)
 {
 	struct client *client = (struct client *)c;
@@ -61,13 +81,18 @@ static int client_received(struct conn *c, struct hmem_err *err)
 
 	(void)err;
 	if (!end) {
+		if (conn_len(c) == c->in_max && !client->refused)
+			refuse(client);
+		if (client->refused)
+			conn_consume(c, conn_len(c));
 		client->seen = conn_len(c);
 		return CONN_MORE;
 	}
 	client->seen = 0;
 	len = end - line;
-	if (len && !request(client, line, len))
+	if (len && !client->refused && !request(client, line, len))
 		return CONN_LATER;
+	client->refused = false;
 	conn_consume(c, len + 1);
 	return CONN_AGAIN;
 }
@@ -153,7 +178,7 @@ void client_accept(struct hmemd *d, int fd, bool monitor)
 	client->waiter.conn = &client->conn;
 	client->resume_soon.take = resume;
 	client->conn.ops = &client_ops;
-	client->conn.in_max = MAX_REQUEST;
+	client->conn.in_max = monitor ? MAX_MONITOR_REQUEST : MAX_REQUEST;
 	client->conn.out_max = CLIENT_MAX_REPLY;
 	if (conn_init(&client->conn, &d->loop, fd) < 0) {
 		log_msg(LOG_ERR, "a control client is turned away: no memory");

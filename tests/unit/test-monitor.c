@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -71,6 +72,65 @@ static void may_change_nothing(void **state)
 	assert_string_equal(f->ctl.out, before);
 }
 
+/*
+ * Sends a request of @len bytes, the end of the line not included, and then another one.  Returns
+ * the answer to the first.
+ */
+static struct json_object *answer_to_length(struct fixture *f, const char *at, size_t len)
+{
+	static const char begin[] = "{\"verb\":\"list\"";
+	int fd = peer_socket(at);
+	struct json_object *o, *next;
+	char *line = malloc(len + 1);
+
+	assert_non_null(line);
+	memset(line, ' ', len);
+	memcpy(line, begin, strlen(begin));
+	memcpy(line + len - 1, "}\n", 2);
+	for (size_t done = 0; done <= len;) {
+		ssize_t n = send(fd, line + done, len + 1 - done, MSG_NOSIGNAL);
+
+		assert_return_code(n, errno);
+		done += n;
+	}
+	free(line);
+	o = control_read(fd);
+	control_send(fd, "{\"verb\":\"info\"}");
+	next = control_read(fd);
+	assert_int_equal(json_num_at(next, "hmemd.pid"), f->d.pid);
+	json_object_put(next);
+	close(fd);
+	return o;
+}
+
+/* A parsed request can take hundreds of times as much memory as its text. */
+static void long_requests_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	const struct {
+		const char *path;
+		size_t limit;
+		const char *says;
+	} sockets[] = {
+		{ path, 64 << 10, "at most 64 KiB: use the control socket" },
+		{ f->d.control_socket, 4 << 20, "at most 4096 KiB" },
+	};
+
+	for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++) {
+		struct json_object *o, *at;
+
+		o = answer_to_length(f, sockets[i].path, sockets[i].limit - 1);
+		assert_true(json_at(o, "vms", &at));
+		json_object_put(o);
+		for (size_t len = sockets[i].limit; len <= 8 << 20; len *= 2) {
+			o = answer_to_length(f, sockets[i].path, len);
+			assert_true(json_at(o, "error.message", &at));
+			assert_non_null(strstr(json_object_get_string(at), sockets[i].says));
+			json_object_put(o);
+		}
+	}
+}
+
 /* However many watch, there is a place for those who control. */
 static void takes_no_place(void **state)
 {
@@ -96,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(may_watch),
 		TEST(may_change_nothing),
+		TEST(long_requests_are_refused),
 		TEST(takes_no_place),
 	};
 
