@@ -160,7 +160,8 @@ static void check_hmemd(void)
 		json_object_put(info);
 		return;
 	}
-	check_vm_socket(text_of(h, "vm_socket"));
+	if (known(h, "vm_socket"))
+		check_vm_socket(text_of(h, "vm_socket"));
 	vms = field(status, "vms");
 	if (!json_object_array_length(vms))
 		check(WARN, "vms", "none is connected: start QEMU with -chardev "

@@ -32,8 +32,8 @@ static void check_movers(void)
 	}
 	if (read_line("/sys/kernel/mm/numa/demotion_enabled", line, sizeof(line)) &&
 	    (line[0] == 't' || line[0] == '1')) {
-		check(WARN, "host", "demotion is on: it moves DRAM of VMs to slower nodes, which no "
-		      "VM can see: echo 0 > /sys/kernel/mm/numa/demotion_enabled");
+		check(WARN, "host", "demotion is on: it moves DRAM of VMs to slower nodes, which "
+		      "no VM can see: echo 0 > /sys/kernel/mm/numa/demotion_enabled");
 		moves = true;
 	}
 	if (!moves)
@@ -47,8 +47,8 @@ static void check_huge_pages(void)
 	if (!read_line("/sys/kernel/mm/transparent_hugepage/enabled", line, sizeof(line)))
 		return;
 	if (strstr(line, "[never]"))
-		check(WARN, "huge pages", "are off, so VMs that do not use hugetlbfs take longer for "
-		      "each access: echo madvise > "
+		check(WARN, "huge pages", "are off, so VMs that do not use hugetlbfs take longer "
+		      "for each access: echo madvise > "
 		      "/sys/kernel/mm/transparent_hugepage/enabled");
 	else
 		check(OK, "huge pages", "are on");
@@ -69,18 +69,22 @@ void check_vm_socket(const char *path)
 	const struct group *group;
 	struct stat st;
 
+	/* hmemd runs, and has told the path. */
 	if (stat(path, &st)) {
-		check(WARN, "socket", "%s: %s: start hmemd, or hmemd-vm.socket", path,
-		      strerror(errno));
+		check(WARN, "socket", "%s: %s: %s", path, strerror(errno), errno == ENOENT ?
+		      "it was removed, so no VM can connect: systemctl restart hmemd-vm.socket, "
+		      "or hmemd if systemd does not open its sockets" :
+		      "run doctor as root to see who may connect");
 		return;
 	}
 	group = getgrgid(st.st_gid);
 	if ((st.st_mode & 0060) != 0060)
-		check(WARN, "socket", "%s: only its owner may connect; if QEMU runs as another user, "
-		      "set SocketGroup= and SocketMode=0660 with systemctl edit hmemd-vm.socket",
-		      path);
+		check(WARN, "socket", "%s: only its owner may connect; if QEMU runs as another "
+		      "user, set SocketGroup= and SocketMode=0660 with systemctl edit "
+		      "hmemd-vm.socket", path);
 	else if (group)
-		check(OK, "socket", "%s: members of the group %s may connect", path, group->gr_name);
+		check(OK, "socket", "%s: members of the group %s may connect", path,
+		      group->gr_name);
 	else
 		check(OK, "socket", "%s: members of the group %u may connect", path, st.st_gid);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -114,7 +115,7 @@ void daemon_restart(struct daemon *d, const char *const *args)
 	d->pid = spawn(d, args);
 	/* The VM socket appears last; it must accept connections, too. */
 	for (unsigned int i = 0; ; i++) {
-		struct ctl *c = test_malloc(sizeof(*c));
+		struct ctl *c = test_calloc(1, sizeof(*c));
 		int status;
 
 		assert_in_range(i, 0, PATIENCE_MS / 10);
@@ -217,6 +218,10 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
 		if (c->file_limit) {
 			signal(SIGXFSZ, SIG_IGN);
 			setrlimit(RLIMIT_FSIZE, &limit);
+		}
+		if (c->obeys_modes) {
+			prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+			prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH);
 		}
 		dup2(out[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);

@@ -24,6 +24,8 @@ struct ctl {
 	const char *to;
 	/* Limit of the size of files in bytes; 0: no limit. */
 	unsigned int file_limit;
+	/* The modes of directories bind hmemctl, too, if root runs it. */
+	bool obeys_modes;
 };
 
 /*

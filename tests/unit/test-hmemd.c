@@ -1805,6 +1805,60 @@ static void doctor_looks_at_the_host(void **state)
 	assert_null(strstr(f->ctl.out, "only its owner may connect"));
 }
 
+/* Runs doctor with an hmemd that says @text about its socket for VMs. */
+static void doctor_hears(struct fixture *f, int listener, const char *at, const char *text)
+{
+	char line[256], info[256];
+	int fds[2], fd;
+	pid_t pid;
+
+	snprintf(line, sizeof(line), "--socket %s doctor", at);
+	snprintf(info, sizeof(info), "{\"version\":1,\"final\":true,\"hmemd\":{\"pid\":1%s}}",
+		 text);
+	pid = ctl_start(&f->ctl, &f->d, line, fds);
+	fd = accept(listener, NULL, NULL);
+	assert_return_code(fd, errno);
+	json_object_put(control_read(fd));
+	control_send(fd, info);
+	json_object_put(control_read(fd));
+	control_send(fd, "{\"version\":1,\"final\":true,\"vms\":[]}");
+	ctl_finish(&f->ctl, pid, fds, NULL);
+	close(fd);
+}
+
+/* What doctor says about a socket for VMs that it cannot see. */
+static void doctor_looks_for_the_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char dir[64], text[128];
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/fake", f->d.dir);
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(listen(fd, 1), errno);
+	snprintf(dir, sizeof(dir), "%s/closed", f->d.dir);
+	assert_return_code(mkdir(dir, 0700), errno);
+	snprintf(text, sizeof(text), ",\"vm_socket\":\"%s/vm.sock\"", dir);
+	doctor_hears(f, fd, addr.sun_path, text);
+	assert_non_null(strstr(f->ctl.out, "vm.sock: No such file"));
+	assert_non_null(strstr(f->ctl.out, "restart hmemd-vm.socket"));
+
+	assert_return_code(chmod(dir, 0), errno);
+	f->ctl.obeys_modes = true;
+	doctor_hears(f, fd, addr.sun_path, text);
+	f->ctl.obeys_modes = false;
+	assert_non_null(strstr(f->ctl.out, "vm.sock: Permission denied: run doctor as root"));
+
+	/* An older hmemd does not tell. */
+	doctor_hears(f, fd, addr.sun_path, "");
+	assert_non_null(strstr(f->ctl.out, "hmemd "));
+	assert_null(strstr(f->ctl.out, "No such file"));
+	close(fd);
+	unlink(addr.sun_path);
+	assert_return_code(rmdir(dir), errno);
+}
+
 /* --- output for people --- */
 
 /* hmemctl's output, compared with the golden file. */
@@ -2003,6 +2057,7 @@ int main(void)
 		TEST(picture_is_written),
 		TEST(doctor_without_hmemd),
 		TEST(doctor_looks_at_the_host),
+		TEST(doctor_looks_for_the_socket),
 		TEST(golden_output),
 		TEST(same_names),
 		TEST(same_name_again),
