@@ -221,9 +221,9 @@ struct virtio_hmem_result_batch {
 #define VIRTIO_HMEM_PAUSE_BUCKETS	32
 
 /*
- * Access pauses since the driver started.  The access pause of a frame is the time for
- * which the guest's software cannot use the frame because the driver moves it, or tries
- * to.
+ * Access pauses since some time before the driver set DRIVER_OK.  The access pause of a
+ * frame is the time for which the guest's software cannot use the frame because the driver
+ * moves it, or tries to.
  */
 struct virtio_hmem_pauses {
 	/* The sum of the pauses of all frames, ns. */
