@@ -40,7 +40,7 @@ struct hmem_config {
 	uint32_t max_vms, max_user_vms;
 	uint64_t max_frames;		/* of one VM */
 	uint64_t max_tables;		/* in bytes, for all VMs together */
-	/* Where to keep what is learned, NULL: the default; and how often to save it, in seconds. */
+	/* Where to keep what is learned; NULL: the default. How often to save it, in seconds. */
 	char *state_directory;
 	uint32_t state_interval;
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */

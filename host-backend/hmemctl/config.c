@@ -60,8 +60,7 @@ static int check(const char *named)
 		json *o = json_new_object();
 
 		json_add(o, "file", json_new_text(file));
-		json_add(o, "vm_sections",
-				       json_new_i64(config.num_vms));
+		json_add(o, "vm_sections", json_new_i64(config.num_vms));
 		print_json(o);
 	} else if (!globals.quiet) {
 		printf("%s: no errors; %u %s about VMs\n", file, config.num_vms,

@@ -31,7 +31,8 @@ static const struct argp_option options[] = {
 	{ "order", OPT_ORDER, "N", 0, "Send hints for pages of up to 2^N frames (0)", 0 },
 	{ "retries", OPT_RETRIES, "N", 0, "Try a busy page again N times (3)", 0 },
 	{ "wait", OPT_WAIT, NULL, 0, "Wait until the job has ended, and report", 0 },
-	{ "results", OPT_RESULTS, NULL, 0, "Print the result of each page; needs --wait -o json", 0 },
+	{ "results", OPT_RESULTS, NULL, 0,
+	  "Print the result of each page; needs --wait -o json", 0 },
 	{ "dry-run", OPT_DRY_RUN, NULL, 0, "Print what would be done", 0 },
 	{ 0 }
 };
@@ -240,8 +241,7 @@ static json *wait_for_end(json *results, const char *vm)
 			show_progress(field(o, "progress"));
 		}
 		for (size_t i = 0; r && i < json_object_array_length(r); i++)
-			json_append(results, json_object_get(
-					      json_object_array_get_idx(r, i)));
+			json_append(results, json_object_get(json_object_array_get_idx(r, i)));
 		json_object_put(o);
 	}
 }

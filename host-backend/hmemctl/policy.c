@@ -80,8 +80,7 @@ int cmd_policy(int argc, char **argv)
 				die(EXIT_USAGE, "policy set: '%s' is not KEY=VALUE",
 				    args.words[at]);
 			*value++ = '\0';
-			json_add(pairs, args.words[at],
-					       json_new_text(value));
+			json_add(pairs, args.words[at], json_new_text(value));
 		}
 		json_add(req, "set", pairs);
 	}

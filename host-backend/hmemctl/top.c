@@ -151,8 +151,7 @@ static void print_as_json(const struct sample *s)
 		json_append(vms, vm_json(&s->vms[i]));
 	json_add(o, "version", json_new_i64(1));
 	copy(o, s->answer, "time_ms");
-	json_add(o, "interval_ms", s->interval_ms ?
-			       json_new_u64(s->interval_ms) : NULL);
+	json_add(o, "interval_ms", s->interval_ms ? json_new_u64(s->interval_ms) : NULL);
 	json_add(o, "vms", vms);
 	print_json_line(o);
 	json_object_put(o);

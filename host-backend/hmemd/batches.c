@@ -267,8 +267,7 @@ void batches_second(struct vm *vm)
 
 /* The sent hint that a result is for; NULL: none is, or the frames had a result before. */
 static struct sent_hint *match(struct vm *vm, struct batch *b,
-			  const struct virtio_hmem_result *res,
-			  struct hmem_err *err)
+			       const struct virtio_hmem_result *res, struct hmem_err *err)
 {
 	uint64_t gfn = le64toh(res->gfn), frames;
 	struct sent_hint *s;

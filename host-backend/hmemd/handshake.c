@@ -146,8 +146,8 @@ void handshake_finish(struct vm *vm)
 	};
 
 	vm_tell(vm, LOG_INFO, "connected", NULL, "connected, device '%s', process %d, "
-		"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->hello.device, (int)vm->conn.pid, vm_frames(vm) >> 8,
-		vm->hello.num_tiers);
+		"%" PRIu64 " MiB in %" PRIu32 " tiers", vm->hello.device, (int)vm->conn.pid,
+		vm_frames(vm) >> 8, vm->hello.num_tiers);
 	if (vm_order_doubt(vm))
 		log_msg(LOG_WARN, "vm '%s': %s", vm->name, vm_order_doubt(vm));
 	vm_send(vm, HMEM_LINK_WELCOME, &welcome, sizeof(welcome));

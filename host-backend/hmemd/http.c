@@ -30,7 +30,7 @@ static enum MHD_Result answer_line(struct MHD_Connection *c, unsigned int status
 				   const char *line)
 {
 	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(line), (void *)line,
-								  MHD_RESPMEM_PERSISTENT);
+								 MHD_RESPMEM_PERSISTENT);
 	enum MHD_Result ret;
 
 	if (!r)

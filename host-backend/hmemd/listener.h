@@ -38,7 +38,8 @@ int listener_open_tcp(struct listener *l, struct loop *loop, const char *address
  * one of TCP, at a loopback address.
  */
 int listener_adopt(struct listener *l, struct loop *loop, int fd, bool tcp, char *path,
-		   size_t size, void (*accept)(void *user, int fd), void *user, struct hmem_err *err);
+		   size_t size, void (*accept)(void *user, int fd), void *user,
+		   struct hmem_err *err);
 /* Accept no more connections, but keep the lock. */
 void listener_shut(struct listener *l);
 /* Accept again if the listener is paused. */

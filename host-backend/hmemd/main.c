@@ -398,8 +398,8 @@ int main(int argc, char **argv)
 	arm_second(&d);
 	raise_file_limit();
 	service_ready();
-	events_tell(&d.events, LOG_INFO, "started", NULL, NULL, "ready: VMs connect to %s, hmemctl to %s",
-		    d.vm_socket, d.control_socket);
+	events_tell(&d.events, LOG_INFO, "started", NULL, NULL,
+		    "ready: VMs connect to %s, hmemctl to %s", d.vm_socket, d.control_socket);
 
 	while (!d.loop.stop && !ret)
 		ret = loop_turn(&d.loop, &err);

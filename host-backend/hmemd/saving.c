@@ -33,8 +33,8 @@ static void make_head(const struct vm *vm, bool exact, struct hmem_learned_head 
 }
 
 /*
- * Is it the name of the file of a VM that is connected?  Until the first STATE, the VM's boot is not
- * known, so any boot's file may be its.
+ * Is it the name of the file of a VM that is connected?  Until the first STATE, the VM's boot is
+ * not known, so any boot's file may be its.
  */
 static bool is_connected(void *user, const char *name)
 {

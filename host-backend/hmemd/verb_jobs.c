@@ -160,7 +160,8 @@ void verb_cancel(struct client *client, json *req)
 		return;
 	}
 	job_cancel(job);
-	vm_tell(job->vm, LOG_INFO, "cancel", &client->conn, "job %" PRIu64 " is cancelled", job->id);
+	vm_tell(job->vm, LOG_INFO, "cancel", &client->conn, "job %" PRIu64 " is cancelled",
+		job->id);
 	o = json_new_object();
 	json_add(o, "cancel", job_entry_json(job));
 	client_reply(client, o, true);
@@ -284,8 +285,8 @@ void verb_migrate(struct client *client, json *req)
 	} else {
 		spans = read_spans(json_get(req, "ranges", json_type_array), &num, &err);
 	}
-	job = spans ? job_new(&vm->placer.pages, spans, num, json_get_flag(req, "strict"), to, order,
-			      &err) : NULL;
+	job = spans ? job_new(&vm->placer.pages, spans, num, json_get_flag(req, "strict"), to,
+			      order, &err) : NULL;
 	if (!job) {
 		client_fail(client, "usage", "%s", err.msg);
 		return;

@@ -28,8 +28,7 @@ static struct hmem_sample dirty_take(struct hmem_tracker *t, uint64_t gfn,
 }
 
 /* Takes accessed and dirty bits, which stay set until they are rearmed. */
-static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn,
-				   uint64_t mask)
+static struct hmem_sample bits_take(struct hmem_tracker *t, uint64_t gfn, uint64_t mask)
 {
 	struct hmem_tracker_maps *m = to_maps(t);
 	struct hmem_sample s = { 0 };

@@ -318,7 +318,7 @@ static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_wort
 		     double ns, uint64_t at, uint64_t end, uint64_t has)
 {
 	const struct hmem_pool_member *m = p->members[i];
-	/* At least a little more than 1, so that of two equal VMs the one with the page keeps it. */
+	/* A little more than 1 at least: of two equal VMs, the one that has the page keeps it. */
 	double factor = fmax(exp(STANDARD_ERRORS * step->error), 1 + 1e-9);
 	uint64_t held = clamp(has, at, end) - at;
 

@@ -149,9 +149,9 @@ static double mean_of(const struct hmem_rate *m)
 
 /*
  * Add a look of @look_s to @m, in which @used of @looked independent pages were used; earlier
- * looks count @keep times as much as before.  A page may have been used more than once in the look.  So
- * the rate is that of a Poisson process, and the look counts as much as a count of all uses in
- * a shorter time, by Fisher's information.
+ * looks count @keep times as much as before.  A page may have been used more than once in the
+ * look.  So the rate is that of a Poisson process, and the look counts as much as a count of all
+ * uses in a shorter time, by Fisher's information.
  */
 static void measure(struct hmem_rate *m, double looked, double used, double look_s,
 		    double keep)

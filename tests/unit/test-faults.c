@@ -58,7 +58,7 @@ struct world {
 	const char *args[5];
 	char policy[64], option[96];
 	bool plain, epoll, has_state;
-	/* How often hmemd could not save a VM's state for want of room: in all, and the last time. */
+	/* How often hmemd could not save a VM's state for want of room: in all, and last. */
 	unsigned int disk_full_times, not_saved;
 	/* Figures of the present hmemd, when it first served all VMs; a connection to it. */
 	unsigned int files;
@@ -328,7 +328,7 @@ static void kill_qemu(struct world *w)
 	if (pick(w, 2))
 		move_all(w);
 	qemu_kill(q);
-	/* Another one kills itself at any byte of what it sends: often while it introduces itself. */
+	/* Another one kills itself at any byte of what it sends: often of its introduction. */
 	q->dies_after = 1 + pick(w, pick(w, 2) ? 1000 : 100000);
 	qemu_start(q, w->f->d.vm_socket);
 	if (q->dies_after > 1000)

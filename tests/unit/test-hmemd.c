@@ -1923,8 +1923,8 @@ static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint 
 }
 
 /*
- * A VM that is started again has its name, though messages of the old QEMU are still unread; so does
- * the second one of a name.
+ * A VM that is started again has its name, though messages of the old QEMU are still unread; so
+ * does the second one of a name.
  */
 static void same_name_again(void **state)
 {

@@ -308,8 +308,10 @@ static void policy_changes_in_a_pass(void **state)
 		kill(f->d.pid, SIGSTOP);
 		peer_send_tick(&large, seq);
 		control_send(control, seq % 2 ?
-			     "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"name\":\"observe\"}}" :
-			     "{\"verb\":\"policy\",\"vm\":\"large\",\"set\":{\"name\":\"hmmv\"}}");
+			     "{\"verb\":\"policy\",\"vm\":\"large\","
+			     "\"set\":{\"name\":\"observe\"}}" :
+			     "{\"verb\":\"policy\",\"vm\":\"large\","
+			     "\"set\":{\"name\":\"hmmv\"}}");
 		kill(f->d.pid, SIGCONT);
 		o = control_read(control);
 		assert_int_equal(json_num_at(o, "policy.window"), 1000);

@@ -124,7 +124,8 @@ static void tells_what_happened(void **state)
 	expect("hmem_daemon_vms 1\n");
 	expect("hmem_tier_size_bytes{vm=\"web\",tier=\"1\"} 33554432\n");
 	expect("hmem_tier_start_bytes{vm=\"web\",tier=\"0\"} 33554432\n");
-	expect("hmem_vm_info{vm=\"web\",uuid=\"\",device=\"hmem0\",policy=\"off\",tracker=\"\"} 1\n");
+	expect("hmem_vm_info{vm=\"web\",uuid=\"\",device=\"hmem0\",policy=\"off\","
+	       "tracker=\"\"} 1\n");
 	ctl(f, 0, "migrate web --gfn 0-9 --to 1 --wait");
 	expect("hmem_pages_total{vm=\"web\",reason=\"moved\"} 10\n");
 	expect("hmem_demotions_total{vm=\"web\"} 10\n");

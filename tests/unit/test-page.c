@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmemd's page in a real browser, which draws VMs that change.  Runs only with CHROMIUM, the name of
- * Chromium's program, and leaves a picture if SCREENSHOT names a file:
+ * hmemd's page in a real browser, which draws VMs that change.  Runs only with CHROMIUM, the name
+ * of Chromium's program, and leaves a picture if SCREENSHOT names a file:
  *
  *	CHROMIUM=chromium SCREENSHOT=/tmp/page.png tests/run unit/page
  */

@@ -325,7 +325,8 @@ static void batches_pair_up(void **state)
 			assert_true(n <= sizes[s]);
 			/* Demotions that only make room come first, in batches of their own. */
 			if (total < 100)
-				assert_int_equal(n, sizes[s] < 100 - total ? sizes[s] : 100 - total);
+				assert_int_equal(n, sizes[s] < 100 - total ? sizes[s] :
+						 100 - total);
 			for (uint32_t i = 0; i < n; i++) {
 				uint64_t gfn = hints[i].gfn;
 

@@ -434,8 +434,8 @@ static void bad_files_are_ignored(void **state)
 static void bad_directories_are_told(void **state)
 {
 	static const char *const says[] = {
-		"others may write there: run chmod 700", "belongs to another user", "Not a directory",
-		"cannot be made: No such file or directory",
+		"others may write there: run chmod 700", "belongs to another user",
+		"Not a directory", "cannot be made: No such file or directory",
 	};
 
 	(void)state;

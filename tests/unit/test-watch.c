@@ -750,8 +750,8 @@ static void top_live(void **state)
 }
 
 /*
- * With more VMs than lines, a line for each VM: the user marks one, which stays on the screen, shows
- * this one in detail, and changes the order.
+ * With more VMs than lines, a line for each VM: the user marks one, which stays on the screen,
+ * shows this one in detail, and changes the order.
  */
 static void top_list(void **state)
 {

@@ -1081,7 +1081,7 @@ static void test_gpt_look(void)
     teardown(&t);
 }
 
-/* If hmemd wants long looks, they last from scan to scan; the tracking goes on. */
+/* If hmemd wants long looks, they last from scan to scan.  Tracking goes on. */
 static void test_gpt_long_look(void)
 {
     Test t = { };
