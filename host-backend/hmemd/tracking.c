@@ -97,8 +97,13 @@ static struct hmem_tracker *tracker(struct vm *vm)
 
 static void tracker_is_new(struct vm *vm)
 {
-	hmem_placer_set_tracker(&vm->placer, tracker(vm),
-				vm->hello.track_flags & HMEM_LINK_TRACK_REST);
+	const uint32_t flags = vm->hello.track_flags;
+	unsigned int can = flags & HMEM_LINK_TRACK_REST ? HMEM_CAN_REST : 0;
+
+	/* Only GPT looks at huge pages. */
+	if (flags & HMEM_LINK_TRACK_LONG && vm->track.tracker == HMEM_LINK_TRACKER_GPT)
+		can |= HMEM_CAN_LOOK_LONG;
+	hmem_placer_set_tracker(&vm->placer, tracker(vm), can);
 }
 
 const char *tracking_name(const struct vm *vm)
@@ -177,8 +182,7 @@ static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
 	track->window_ns = vm->placer.next.ns;
 	track->flags &= ~HMEM_LINK_TRACK_BY_WINDOW;
 	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
-	track->flags |= vm->placer.next.long_looks ?
-			vm->hello.track_flags & HMEM_LINK_TRACK_LONG : 0;
+	track->flags |= vm->placer.next.long_looks ? HMEM_LINK_TRACK_LONG : 0;
 }
 
 /* Send @track to the device. */

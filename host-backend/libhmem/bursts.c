@@ -254,13 +254,14 @@ static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, uint64_t window_ns, bool busy,
-			struct hmem_heat *h)
+			const struct hmem_tracker *t, bool can_look_long, uint64_t window_ns,
+			bool busy, struct hmem_heat *h)
 {
 	const uint64_t window = policy->window * UINT64_C(1000000);
 
 	c->scans = t->ops->scans;
 	c->late = t->ops->rearms_late;
+	c->can_look_long = can_look_long;
 	advance(c, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
@@ -325,17 +326,16 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 
 /*
  * Decides how long looks at huge pages last.  The last look was of @length, and all are at most
- * the policy's window.
+ * @most long.
  */
-static void set_long_looks(struct hmem_bursts *c, const struct hmem_policy *policy,
-			   const struct hmem_pages *p, uint64_t length)
+static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, uint64_t length,
+			   uint64_t most)
 {
 	const double used = used_of_all(c), wanted = wanted_of_all(p);
 
 	if (!c->long_looks) {
-		/* Only the page tables' tracker is late, and only it knows huge pages. */
-		c->long_looks = c->late && length >= longest(c, policy) &&
-				used * CHANGE < wanted && c->bursts >= c->long_looks_from;
+		c->long_looks = c->can_look_long && length >= most && used * CHANGE < wanted &&
+				c->bursts >= c->long_looks_from;
 	} else if (used <= 2 * wanted) {
 		c->long_looks_failed = 0;
 	} else {
@@ -448,7 +448,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	account(c, cost_ns(c, p->faults, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
-		set_long_looks(c, policy, p, length);
+		set_long_looks(c, p, length, longest(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);
 		if ((c->left || c->ahead) && used_of_all(c) > 2 * wanted_of_all(p))

@@ -32,8 +32,8 @@
  * 512th of the time.  The bit then says about each base page what a bit of its own would say, if
  * programs use the base pages of a huge page in no particular order.  A program that reads all
  * of them one after the other uses the huge page for one short time, which such a look misses.
- * So if even the longest looks find much too few used pages, then looks at huge pages last as
- * long as those at base pages, until these looks find too many.
+ * So if even the longest looks find less than a quarter of the pages that they should, then
+ * looks at huge pages last as long as those at base pages, until these looks find too many.
  *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
@@ -99,7 +99,7 @@ struct hmem_bursts {
 	 * Looks at huge pages last as long as those at base pages, see above.  The first burst
 	 * that may try that again, and the number of attempts that have failed in a row.
 	 */
-	bool long_looks;
+	bool long_looks, can_look_long;
 	uint64_t long_looks_from;
 	unsigned int long_looks_failed;
 	/* Does the tracker clear bits late, see above? */
@@ -153,13 +153,13 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 			 uint64_t away_ns, bool stale);
 
 /*
- * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
+ * A window of the tracker @t, which @can_look_long, has ended; it lasted @window_ns.  Add to @h, which tells if the
  * window was incomplete, how hmem_pages_update() shall apply the window.  @busy: pages are
  * being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, uint64_t window_ns, bool busy,
-			struct hmem_heat *h);
+			const struct hmem_tracker *t, bool can_look_long, uint64_t window_ns,
+			bool busy, struct hmem_heat *h);
 
 /*
  * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns.  All

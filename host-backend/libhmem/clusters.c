@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <math.h>
 #include <string.h>
 
 #include "clusters.h"
@@ -41,7 +42,8 @@ void hmem_clusters_go(struct hmem_clusters *c, uint64_t gfn)
 /* The variance of the numbers of used pages in the clusters of a class, @p of whose pages were. */
 static double variance(const struct hmem_clusters_class *in, double p)
 {
-	return in->kk - 2 * p * in->kn + p * p * in->nn;
+	/* Not below 0, which rounding could make it. */
+	return fmax(0, in->kk - 2 * p * in->kn + p * p * in->nn);
 }
 
 /*

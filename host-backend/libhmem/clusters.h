@@ -65,11 +65,14 @@ static inline void hmem_clusters_take(struct hmem_clusters *c, unsigned int clas
 	in->k += used;
 }
 
-/* Take a cluster of @n unused pages. */
+/* Take @n unused pages of @class. */
 static inline void hmem_clusters_unused(struct hmem_clusters *c, unsigned int class, unsigned int n)
 {
-	c->classes[class].num++;
-	c->classes[class].nn += n * n;
+	struct hmem_clusters_class *in = &c->classes[class];
+
+	if (!in->n)
+		c->present[c->num_present++] = class;
+	in->n += n;
 }
 
 /*

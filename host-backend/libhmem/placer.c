@@ -11,7 +11,7 @@ bool hmem_placer_by_rates(const struct hmem_placer *p)
 	const struct hmem_tracker *t = p->tracker;
 
 	return t && p->policy.kind == HMEM_POLICY_AUTO &&
-	       (t->ops->pay_by_page || (t->ops->scans && p->can_rest));
+	       (t->ops->pay_by_page || (t->ops->scans && p->can & HMEM_CAN_REST));
 }
 
 static void begin_anew(struct hmem_placer *p)
@@ -99,10 +99,10 @@ void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *pol
 }
 
 void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
-			     bool can_rest)
+			     unsigned int can)
 {
 	p->tracker = tracker;
-	p->can_rest = can_rest;
+	p->can = can;
 	hmem_pages_rewatch(&p->pages);
 	begin_anew(p);
 }
@@ -158,8 +158,9 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	heat.incomplete = tick->incomplete;
 	heat.given = p->given;
 	if (hmem_placer_by_rates(p))
-		hmem_bursts_window(&p->bursts, &p->policy, p->tracker, tick->window_ns,
-				   tick->busy, &heat);
+		hmem_bursts_window(&p->bursts, &p->policy, p->tracker,
+				   p->can & HMEM_CAN_LOOK_LONG, tick->window_ns, tick->busy,
+				   &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 }
 

@@ -94,8 +94,8 @@ struct hmem_placer {
 	uint32_t num_cpus;
 	/* NULL: nothing is tracked. */
 	struct hmem_tracker *tracker;
-	/* The device's windows can be rests. */
-	bool can_rest;
+	/* The kinds of windows that the device offers: HMEM_CAN_*. */
+	unsigned int can;
 
 	/* The tick that is processed, and the current phase. */
 	struct hmem_tick tick;
@@ -156,12 +156,16 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots);
 /* Change the policy.  Drops what was planned or learnt under the old policy. */
 void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *policy);
 
+/* The kinds of windows that a device offers. */
+#define HMEM_CAN_REST		(1u << 0)	/* see hmem_next_window.rest */
+#define HMEM_CAN_LOOK_LONG	(1u << 1)	/* see hmem_next_window.long_looks */
+
 /*
  * Use another tracker, or one that was restarted and knows nothing; NULL: none.  @tracker must
- * exist until the next call.
+ * exist until the next call.  @can: HMEM_CAN_*.
  */
 void hmem_placer_set_tracker(struct hmem_placer *p, struct hmem_tracker *tracker,
-			     bool can_rest);
+			     unsigned int can);
 
 /* Are pages classified by access rates? */
 bool hmem_placer_by_rates(const struct hmem_placer *p);
@@ -180,7 +184,7 @@ void hmem_placer_begin(struct hmem_placer *p);
 /* Is the tracker on for samples only?  See sample.h. */
 static inline bool hmem_placer_is_sampled(const struct hmem_placer *p)
 {
-	return p->tracker && p->tracker->ops->faults && p->can_rest;
+	return p->tracker && p->tracker->ops->faults && p->can & HMEM_CAN_REST;
 }
 
 /*

@@ -457,7 +457,13 @@ static double move(struct model *m, double ns)
 /* The time that the window's scan has taken. */
 static uint64_t scan_ns(const struct model *m)
 {
-	return scans(m) && !m->window.rest ? all_pages(m->load) * m->load->costs->scan : 0;
+	unsigned int entries = all_pages(m->load);
+
+	if (!scans(m) || m->window.rest)
+		return 0;
+	for (unsigned int page = 0; m->huge && page < all_pages(m->load); page += HUGE)
+		entries -= is_huge(m, m->frame_of[page]) ? HUGE - 1 : 0;
+	return entries * m->load->costs->scan;
 }
 
 static void begin(struct model *m)
@@ -474,7 +480,8 @@ static void begin(struct model *m)
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL),
 			 1);
 	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker :
-				logs(m) ? &m->dirty.tracker : &m->sim.tracker, true);
+				logs(m) ? &m->dirty.tracker : &m->sim.tracker,
+				HMEM_CAN_REST | (scans(m) ? HMEM_CAN_LOOK_LONG : 0));
 	hmem_placer_begin(&m->placer);
 	m->window = m->placer.next;
 }

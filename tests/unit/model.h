@@ -19,7 +19,7 @@ struct model_costs {
 	double fast, slow;	/* an access, with the program's other work */
 	double move;		/* the move of a page, one way */
 	double rearm;		/* the access that sets a bit which was cleared */
-	double scan;		/* a page in a scan of gpt */
+	double scan;		/* an entry of a page table in a scan of gpt */
 	double fault;		/* the first write of a page while the dirty log is on */
 };
 

@@ -53,7 +53,7 @@ static int setup(void **state)
 	assert_int_equal(hmem_placer_ranges(&f->placer, ranges, 2, FRAMES, NULL), 1);
 	hmem_tracker_sim_init(&f->sim, f->maps, WORDS * 8);
 	hmem_tracker_dirty_init(&f->dirty, f->maps, WORDS * 8);
-	hmem_placer_set_tracker(&f->placer, &f->sim.tracker, true);
+	hmem_placer_set_tracker(&f->placer, &f->sim.tracker, HMEM_CAN_REST);
 	hmem_placer_begin(&f->placer);
 	*state = f;
 	return 0;
@@ -219,7 +219,7 @@ static void moves_nothing_in_a_sample(void **state)
 
 	f->policy.kind = HMEM_POLICY_WRITES;
 	hmem_placer_set_policy(&f->placer, &f->policy);
-	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
+	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, HMEM_CAN_REST);
 	hmem_placer_begin(&f->placer);
 	assert_true(f->placer.next.rest);
 	/* Leave pages that are still to move. */
@@ -248,7 +248,7 @@ static void rests_before_a_sample_is_counted(void **state)
 	struct hmem_err err;
 	bool rests;
 
-	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, true);
+	hmem_placer_set_tracker(&f->placer, &f->dirty.tracker, HMEM_CAN_REST);
 	hmem_placer_begin(&f->placer);
 	do {
 		rests = f->placer.next.rest;

@@ -59,7 +59,7 @@ static int setup(void **state)
 	hmem_placer_init(&g->placer, &g->policy, tiers, 2, 0, 1);
 	assert_int_equal(hmem_placer_ranges(&g->placer, ranges, 2, FRAMES, NULL), 1);
 	hmem_tracker_sim_init(&g->sim, g->maps, WORDS * 8);
-	hmem_placer_set_tracker(&g->placer, &g->sim.tracker, true);
+	hmem_placer_set_tracker(&g->placer, &g->sim.tracker, HMEM_CAN_REST);
 	for (unsigned int i = 0; i < FRAMES; i++)
 		g->page[i] = i;
 	g->rnd = 42;

@@ -268,7 +268,7 @@ static void a_terabyte(void **state)
 	hmem_placer_init(p, &policy, tiers, 2, 3400000000, 64);
 	assert_int_equal(hmem_placer_ranges(p, ranges, 2, TERABYTE, NULL), 1);
 	hmem_tracker_sim_init(&sim, maps, TERABYTE / 8);
-	hmem_placer_set_tracker(p, &sim.tracker, true);
+	hmem_placer_set_tracker(p, &sim.tracker, HMEM_CAN_REST);
 	hmem_placer_begin(p);
 	for (unsigned int i = 0; i < 5; i++) {
 		struct slices n;
