@@ -440,8 +440,8 @@ static void request(struct input *in)
 		"{\"verb\":\"policy\",\"vm\":\"web\",\"set\":{\"name\":\"auto\"}}",
 		"{\"verb\":\"policy\",\"vm\":\"web\",\"set\":{\"name\":\"off\"}}",
 		"{\"verb\":\"migrate\",\"vm\":\"web\",\"to\":%u,\"ranges\":[[%u,%u]]}",
-		"{\"verb\":\"migrate\",\"vm\":\"web\",\"to\":%u,\"wait\":true,"
-		"\"ranges\":[[%u,%u]]}",
+		("{\"verb\":\"migrate\",\"vm\":\"web\",\"to\":%u,\"wait\":true,"
+		 "\"ranges\":[[%u,%u]]}"),
 		"{\"verb\":\"migrate\",\"vm\":\"web\",\"to\":%u,\"all\":true}",
 		"{\"verb\":\"jobs\",\"vm\":\"web\"}",
 		"{\"verb\":\"cancel\",\"job\":%u}",
