@@ -329,9 +329,10 @@ static bool read_all(struct reader *r, json *o, char end,
 	return skip(r, end) || fail(r, end == '}' ? "no ',' or '}'" : "no ',' or ']'");
 }
 
-static bool count_value(struct reader *r)
+static bool count_values(struct reader *r, unsigned int num)
 {
-	if (r->values++ < JSON_MAX_VALUES)
+	r->values += num;
+	if (r->values <= JSON_MAX_VALUES)
 		return true;
 	hmem_fail(r->err, E2BIG, "more than %u values", JSON_MAX_VALUES);
 	return false;
@@ -359,7 +360,7 @@ static bool read_value(struct reader *r, json **value)
 	char c = next(r);
 
 	*value = NULL;
-	if (!count_value(r))
+	if (!count_values(r, c == '{' ? JSON_OBJECT_VALUES : 1))
 		return false;
 	if (c == '{' || c == '[')
 		return read_nested(r, value);

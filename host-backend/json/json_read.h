@@ -16,9 +16,11 @@
  * Values in one text, at most: two characters of text can take hundreds of bytes of memory.  The
  * largest request is that of "hmemctl migrate" with the most ranges of frames that hmemd takes,
  * which are 2^18 arrays of two numbers; a request has fewer than 64 other values.  Answers have
- * far fewer: that about heat has 4096 objects of six numbers.
+ * far fewer: that about heat has 4096 objects of six numbers.  An object in another one counts as
+ * 12 values, because json-c gives each a table, which takes as much memory as 11 numbers.
  */
 #define JSON_MAX_VALUES	(3u * (1u << 18) + 64)
+#define JSON_OBJECT_VALUES	12u
 
 /*
  * Read @text, which is one object, and white space.  Returns the object; or NULL, and @err says

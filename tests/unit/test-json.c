@@ -190,19 +190,17 @@ static void lines(void **state)
 	json_object_put(o);
 }
 
-/* A text of @num values in an array. */
-static char *many(unsigned int num)
+/* A text of @num times @value in an array. */
+static char *many(unsigned int num, const char *value)
 {
 	static const char begin[] = "{\"a\":[";
 	size_t n = strlen(begin);
-	char *text = malloc(n + 2 * num + 2);
+	char *text = malloc(n + (strlen(value) + 1) * num + 2);
 
 	assert_non_null(text);
 	memcpy(text, begin, n);
-	for (unsigned int i = 0; i < num; i++) {
-		text[n++] = '0';
-		text[n++] = ',';
-	}
+	for (unsigned int i = 0; i < num; i++)
+		n += sprintf(text + n, "%s,", value);
 	/* The last comma's place is that of the bracket. */
 	strcpy(text + n - 1, "]}");
 	return text;
@@ -211,15 +209,27 @@ static char *many(unsigned int num)
 /* A client cannot have hmemd take any amount of memory. */
 static void number_of_values(void **state)
 {
-	char *text = many(JSON_MAX_VALUES - 1), wanted[64];
+	static const struct {
+		const char *value;
+		unsigned int most;
+	} texts[] = {
+		{ "0", JSON_MAX_VALUES - 1 },
+		{ "[0,0]", (JSON_MAX_VALUES - 1) / 3 },
+		{ "{}", (JSON_MAX_VALUES - 1) / JSON_OBJECT_VALUES },
+	};
+	char wanted[64];
 
 	(void)state;
-	becomes(text, text);
-	free(text);
-	text = many(JSON_MAX_VALUES);
 	snprintf(wanted, sizeof(wanted), "more than %u values", JSON_MAX_VALUES);
-	becomes(text, wanted);
-	free(text);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		char *text = many(texts[i].most, texts[i].value);
+
+		becomes(text, text);
+		free(text);
+		text = many(texts[i].most + 1, texts[i].value);
+		becomes(text, wanted);
+		free(text);
+	}
 }
 
 /* Each beginning of a text is refused, and so are most texts with another byte somewhere. */
