@@ -153,9 +153,9 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 			 uint64_t away_ns, bool stale);
 
 /*
- * A window of the tracker @t, which @can_look_long, has ended; it lasted @window_ns.  Add to @h, which tells if the
- * window was incomplete, how hmem_pages_update() shall apply the window.  @busy: pages are
- * being moved.
+ * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
+ * window was incomplete, how hmem_pages_update() shall apply the window.  @can_look_long: looks
+ * at huge pages can be long.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			const struct hmem_tracker *t, bool can_look_long, uint64_t window_ns,
