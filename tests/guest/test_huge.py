@@ -188,7 +188,8 @@ def exchange_with_pages_kept_by_processors(rig):
 @test(kernels=("7.3",), timeout=600)
 def hot_huge_pages_are_promoted_whole(rig):
     """hmemd names each hot huge page with one hint, so that the kernel splits none."""
-    vm = rig.boot(dram=192, nvm=96, append=ALONE)
+    # Both nodes have free huge pages, whatever else moves.
+    vm = rig.boot(dram=256, nvm=256, append=ALONE)
     vm.run("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
     program = vm.spawn("access 48 /run/stop thp")
     program.wait_for("end\n")
