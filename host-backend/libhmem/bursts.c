@@ -99,6 +99,7 @@ void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l
 		.debt_ns = c->debt_ns,
 		.whole_debt_ns = c->whole_debt_ns,
 		.whole_ns = c->whole_ns,
+		.begun_ns = c->begun_ns,
 		.clock_ns = c->clock_ns,
 		.elapsed_ns = c->elapsed_ns,
 		.due_parts = c->due_parts,
@@ -124,7 +125,8 @@ static bool is_possible(const struct hmem_bursts_learned *l, uint64_t away_ns)
 	    l->debt_ns < 0 || l->debt_ns > (int64_t)HMEM_LINK_MAX_WINDOW_NS ||
 	    l->whole_debt_ns < -(int64_t)HMEM_LINK_MAX_WINDOW_NS ||
 	    l->whole_debt_ns > (int64_t)HMEM_LINK_MAX_WINDOW_NS ||
-	    l->whole_ns > HMEM_LINK_MAX_WINDOW_NS || l->clock_ns > most || away_ns > most)
+	    l->whole_ns > HMEM_LINK_MAX_WINDOW_NS || l->clock_ns > most || away_ns > most ||
+	    l->begun_ns > l->clock_ns)
 		return false;
 	for (unsigned int i = 0; i < HMEM_BURSTS_PARTS; i++) {
 		if (l->part_ns[i] > l->clock_ns)
@@ -145,6 +147,7 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 	c->debt_ns = l->debt_ns;
 	c->whole_debt_ns = l->whole_debt_ns;
 	c->whole_ns = l->whole_ns;
+	c->begun_ns = l->begun_ns;
 	c->clock_ns = l->clock_ns + away_ns;
 	c->elapsed_ns = l->elapsed_ns + away_ns;
 	if (c->elapsed_ns > HMEM_LINK_MAX_WINDOW_NS)
@@ -190,10 +193,20 @@ static void begin_burst(struct hmem_bursts *c)
 	c->urgent = false;
 	c->stale = false;
 	c->spent_ns = 0;
+	c->begun_ns = c->clock_ns;
 	c->missed = 0;
 	c->waited = 0;
 	c->given_up = false;
 	c->bursts++;
+}
+
+/* Is what the last burst has measured too old, and is another such burst cheap? */
+static bool is_overdue(const struct hmem_bursts *c)
+{
+	double horizon_ns = c->rates.horizon_s * 1e9;
+
+	return c->bursts && c->clock_ns - c->begun_ns >= horizon_ns &&
+	       c->spent_ns * (double)BUDGET <= horizon_ns * c->num_cpus;
 }
 
 /* Was the window that has ended a look?  Decides what comes next. */
@@ -201,7 +214,7 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 {
 	c->looked = false;
 	if (!c->left) {
-		if ((c->debt_ns <= 0 || c->urgent) && (!busy || c->waited++ >= PATIENCE))
+		if ((c->debt_ns <= 0 || c->urgent || is_overdue(c)) && (!busy || c->waited++ >= PATIENCE))
 			begin_burst(c);
 	} else if (incomplete) {
 		/* The scan of a late tracker has not cleared all of the bits. */

@@ -14,7 +14,10 @@
  * A look costs guest time: a bit that was cleared and is set again means a page walk, and some
  * trackers scan all page tables.  A hundredth of the time for which the guest's processors run
  * pays for looks, so each rest is as long as the burst before it requires.  If no page moves
- * between two bursts, the rest is twice as long.
+ * between two bursts, the rest is twice as long.  But what was measured before the horizon tells
+ * nothing any more, and an idle guest pays nothing off, though a look costs hardly anything there.
+ * So a rest ends at the horizon all the same, if the last burst cost at most a hundredth of all
+ * processors' time until then.
  *
  * A burst observes as much of memory as the time that it takes pays for: all of memory if the
  * pages in use are few or are used rarely, and otherwise a part, a sixteenth at the least.  If
@@ -113,6 +116,8 @@ struct hmem_bursts {
 	 */
 	int64_t debt_ns, whole_debt_ns;
 	uint64_t whole_ns;
+	/* Guest time when the last burst began, in ns. */
+	uint64_t begun_ns;
 	/* Guest time so far; and the end of the last look at each of the narrowest parts; ns. */
 	uint64_t clock_ns, part_ns[HMEM_BURSTS_PARTS];
 	/* The time, in ns, since the last of the policy's windows ended. */
@@ -137,7 +142,7 @@ struct hmem_bursts_learned {
 	struct hmem_rates_learned rates;
 	uint64_t bursts, look_ns, scan_ns;
 	int64_t debt_ns, whole_debt_ns;
-	uint64_t whole_ns, clock_ns, elapsed_ns, part_ns[HMEM_BURSTS_PARTS];
+	uint64_t whole_ns, begun_ns, clock_ns, elapsed_ns, part_ns[HMEM_BURSTS_PARTS];
 	uint32_t due_parts, turn, again, idle;
 };
 

@@ -288,6 +288,28 @@ static void long_looks(void **state)
 	assert_int_equal(r->bursts.bursts - failed, 1);
 }
 
+/* An idle guest pays nothing off, but its rates are measured again after the horizon of 20 s. */
+static void old_rates_are_measured_again(void **state)
+{
+	struct rules *r = *state;
+	uint64_t ns = 0;
+
+	until_burst(r);
+	while (r->bursts.left)
+		window(r, 1, 0);
+	until_burst(r);
+	while (r->bursts.left)
+		window(r, 1, 100000);
+	assert_true(r->bursts.debt_ns > 10000000);
+	r->busy = 0;
+	while (!r->bursts.left) {
+		ns += r->next;
+		assert_in_range(ns, 0, UINT64_C(22000000000));
+		window(r, 0, 0);
+	}
+	assert_in_range(ns, UINT64_C(10000000000), UINT64_MAX);
+}
+
 /* Bits are cleared at the beginning of a burst and between looks, but not at its end. */
 static void a_burst(void **state)
 {
@@ -777,6 +799,7 @@ int main(void)
 		cmocka_unit_test(looking_is_cheap),
 		cmocka_unit_test(worth_is_what_accesses_say),
 		RULE(long_looks),
+		RULE(old_rates_are_measured_again),
 		RULE(a_burst),
 		RULE(a_burst_of_scans),
 		RULE(length_of_looks),
