@@ -214,7 +214,8 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 {
 	c->looked = false;
 	if (!c->left) {
-		if ((c->debt_ns <= 0 || c->urgent || is_overdue(c)) && (!busy || c->waited++ >= PATIENCE))
+		if ((c->debt_ns <= 0 || c->urgent || is_overdue(c)) &&
+		    (!busy || c->waited++ >= PATIENCE))
 			begin_burst(c);
 	} else if (incomplete) {
 		/* The scan of a late tracker has not cleared all of the bits. */
