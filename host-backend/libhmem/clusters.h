@@ -65,14 +65,14 @@ static inline void hmem_clusters_take(struct hmem_clusters *c, unsigned int clas
 	in->k += used;
 }
 
-/* Take @n unused pages of @class. */
+/*
+ * Take a cluster of @n pages that have never been used.  No huge page that is used contains such a
+ * page, so they share no bit, and a block of 64 frames serves as a cluster.
+ */
 static inline void hmem_clusters_unused(struct hmem_clusters *c, unsigned int class, unsigned int n)
 {
-	struct hmem_clusters_class *in = &c->classes[class];
-
-	if (!in->n)
-		c->present[c->num_present++] = class;
-	in->n += n;
+	c->classes[class].num++;
+	c->classes[class].nn += n * n;
 }
 
 /*

@@ -166,10 +166,9 @@ static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 	*heat = to < 0 ? 0 : to > UINT16_MAX ? UINT16_MAX : to;
 }
 
-/* @frames next to @gfn that have never been used were not in this look either. */
-static inline void hmem_rates_idle(struct hmem_rates *r, uint64_t gfn, unsigned int frames)
+/* @frames that have never been used were not in this look either. */
+static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 {
-	hmem_rates_go(r, gfn);
 	r->looked[HMEM_CLASS_IDLE] += frames;
 	hmem_clusters_unused(&r->clusters, HMEM_CLASS_IDLE, frames);
 }

@@ -48,7 +48,7 @@ void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b)
 
 	w->hist[b->tier][HMEM_CLASS_IDLE] += frames;
 	if (w->heat.look && hmem_window_part(b, &w->heat))
-		hmem_rates_idle(w->heat.rates, b->gfn, frames);
+		hmem_rates_idle(w->heat.rates, frames);
 }
 
 void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
