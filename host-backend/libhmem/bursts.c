@@ -323,6 +323,12 @@ static double wanted_of_all(const struct hmem_pages *p)
 	return hmem_pages_present(p, 0) / (double)USED;
 }
 
+/* Has the last look found so many pages used that it told little? */
+static bool found_too_many(const struct hmem_bursts *c, const struct hmem_pages *p)
+{
+	return used_of_all(c) > 2 * wanted_of_all(p);
+}
+
 /* Sets the length of the next look. */
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
@@ -345,12 +351,11 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, uint64_t length,
 			   uint64_t most)
 {
-	const double used = used_of_all(c), wanted = wanted_of_all(p);
-
 	if (!c->long_looks) {
-		c->long_looks = c->can_look_long && length >= most && used * CHANGE < wanted &&
+		c->long_looks = c->can_look_long && length >= most &&
+				used_of_all(c) * CHANGE < wanted_of_all(p) &&
 				c->bursts >= c->long_looks_from;
-	} else if (used <= 2 * wanted) {
+	} else if (!found_too_many(c, p)) {
 		c->long_looks_failed = 0;
 	} else {
 		c->long_looks = false;
@@ -465,7 +470,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		set_long_looks(c, p, length, longest(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);
-		if ((c->left || c->ahead) && used_of_all(c) > 2 * wanted_of_all(p))
+		if ((c->left || c->ahead) && found_too_many(c, p))
 			restart_burst(c, c->look_ns < length);
 	}
 	/* The first plan may require another burst, so do not rest yet. */
