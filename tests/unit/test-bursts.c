@@ -62,6 +62,25 @@ static void stays(const struct model_load *load, double least)
 	}
 }
 
+/* A guest whose pages are in huge pages, observed by gpt. */
+static void huge_begin(struct model *m, const struct model_load *load)
+{
+	loads_begin(m, load, HMEM_POLICY_AUTO);
+	m->policy.track = HMEM_TRACK_GPT;
+	m->huge = true;
+}
+
+/* The speed after @seconds must be at least this part of the best placement's. */
+static void huge_reaches(struct model *m, double seconds, double least)
+{
+	double share;
+
+	model_run(m, seconds);
+	share = loads_speed(m, 4) / loads_best(m->load);
+	if (share < least)
+		fail_msg("%.3f", share);
+}
+
 /*
  * A sweep uses a huge page for a short time, again and again: short looks miss it, so looks at
  * huge pages must become long.
@@ -69,16 +88,10 @@ static void stays(const struct model_load *load, double least)
 static void huge_pages_are_swept(void **state)
 {
 	struct model m;
-	double share;
 
 	(void)state;
-	loads_begin(&m, &hot_sweep, HMEM_POLICY_AUTO);
-	m.policy.track = HMEM_TRACK_GPT;
-	m.huge = true;
-	model_run(&m, 40);
-	share = loads_speed(&m, 4) / loads_best(&hot_sweep);
-	if (share < 0.95)
-		fail_msg("%.3f", share);
+	huge_begin(&m, &hot_sweep);
+	huge_reaches(&m, 40, 0.95);
 	model_free(&m);
 }
 
@@ -89,10 +102,8 @@ static void huge_pages_stay(void **state)
 	for (unsigned int window = 100; window <= 1000; window *= 10) {
 		struct model m;
 
-		loads_begin(&m, &uniform, HMEM_POLICY_AUTO);
+		huge_begin(&m, &uniform);
 		m.policy.window = window;
-		m.policy.track = HMEM_TRACK_GPT;
-		m.huge = true;
 		model_run(&m, 20);
 		if (m.moved > DATA / 8)
 			fail_msg("window %u ms: %lu pages moved", window, (unsigned long)m.moved);
@@ -104,16 +115,10 @@ static void huge_pages_stay(void **state)
 static void huge_pages_are_used_at_random(void **state)
 {
 	struct model m;
-	double share;
 
 	(void)state;
-	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
-	m.policy.track = HMEM_TRACK_GPT;
-	m.huge = true;
-	model_run(&m, 20);
-	share = loads_speed(&m, 4) / loads_best(&hot_set);
-	if (share < 0.8)
-		fail_msg("%.3f", share);
+	huge_begin(&m, &hot_set);
+	huge_reaches(&m, 20, 0.8);
 	assert_false(m.placer.bursts.long_looks);
 	model_free(&m);
 }
