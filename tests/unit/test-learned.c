@@ -118,6 +118,18 @@ static void run_to_a_plan(struct model *m)
 	}
 }
 
+/* Runs @a to its next plan, and @b to its first plan after a restart at the same time. */
+static void plan_both(struct model *a, struct model *b, bool scans)
+{
+	start(a, &skewed, scans);
+	start(b, &skewed, scans);
+	run_to_the_middle(a);
+	run_to_the_middle(b);
+	restart(b, true);
+	run_to_a_plan(a);
+	run_to_a_plan(b);
+}
+
 /*
  * The first plan after a restart moves the same pages as the next plan without a restart, and comes
  * as early.
@@ -128,13 +140,7 @@ static void first_plan_is_the_same(void **state)
 	unsigned int num;
 
 	(void)state;
-	start(a, &skewed, true);
-	start(b, &skewed, true);
-	run_to_the_middle(a);
-	run_to_the_middle(b);
-	restart(b, true);
-	run_to_a_plan(a);
-	run_to_a_plan(b);
+	plan_both(a, b, true);
 	assert_int_equal(a->placer.bursts.bursts, b->placer.bursts.bursts);
 	num = a->queued < b->queued ? a->queued : b->queued;
 	assert_in_range(num, 100, UINT32_MAX);
@@ -158,13 +164,7 @@ static void first_plan_comes_soon(void **state)
 	struct model *a = calloc(1, sizeof(*a)), *b = calloc(1, sizeof(*b));
 
 	(void)state;
-	start(a, &skewed, false);
-	start(b, &skewed, false);
-	run_to_the_middle(a);
-	run_to_the_middle(b);
-	restart(b, true);
-	run_to_a_plan(a);
-	run_to_a_plan(b);
+	plan_both(a, b, false);
 	assert_true(b->placer.bursts.bursts <= a->placer.bursts.bursts + 2);
 	model_free(a);
 	model_free(b);
