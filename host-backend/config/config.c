@@ -69,6 +69,11 @@ static int set_metrics_socket(struct hmem_config *c, const char *value, struct h
 	return set_text(&c->metrics_socket, value, err);
 }
 
+static int set_trackers_socket(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_text(&c->trackers_socket, value, err);
+}
+
 static int set_metrics_address(struct hmem_config *c, const char *value,
 			       struct hmem_err *err)
 {
@@ -176,6 +181,7 @@ static const struct {
 	{ "monitor-socket", set_monitor_socket },
 	{ "metrics-socket", set_metrics_socket },
 	{ "metrics-address", set_metrics_address },
+	{ "trackers-socket", set_trackers_socket },
 	{ "state-directory", set_state_directory },
 	{ "state-interval", set_state_interval },
 	{ "log", set_log },
@@ -232,6 +238,7 @@ void hmem_config_free(struct hmem_config *c)
 	free(c->monitor_socket);
 	free(c->metrics_socket);
 	free(c->metrics_address);
+	free(c->trackers_socket);
 	free(c->state_directory);
 }
 

@@ -37,6 +37,8 @@ struct hmem_config {
 	char *socket, *vm_socket, *monitor_socket;
 	/* Where metrics can be read; NULL: nowhere. */
 	char *metrics_socket, *metrics_address;
+	/* Where hmemd-trackers listens; NULL: the default. */
+	char *trackers_socket;
 	uint32_t max_vms, max_user_vms;
 	uint64_t max_frames;		/* of one VM */
 	uint64_t max_tables;		/* in bytes, for all VMs together */

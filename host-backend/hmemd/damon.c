@@ -121,8 +121,9 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 	if (admin->used)
 		return 0;
 	if (get_number(top, "nr_kdamonds", &num) < 0)
-		return hmem_fail(err, errno, "cannot read DAMON's nr_kdamonds (%s): "
-				 "track=damon needs root, see hmemd(8)",
+		return hmem_fail(err, errno == EACCES ? EPERM : errno, "cannot read DAMON's "
+				 "nr_kdamonds (%s): track=damon needs root, see "
+				 "hmemd-trackers(8)",
 				 strerror(errno));
 	if (num)
 		return hmem_fail(err, EEXIST, "DAMON is in use: another program has set up "
@@ -133,9 +134,9 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 	snprintf(value, sizeof(value), "%u", DAMON_MAX);
 	ret = put(top, "nr_kdamonds", value);
 	if (ret == -EACCES || ret == -EPERM || ret == -EROFS)
-		return hmem_fail(err, EPERM, "hmemd may not set up DAMON (%s): track=damon "
+		return hmem_fail(err, EPERM, "DAMON may not be set up (%s): track=damon "
 				 "needs root and a writable /sys, see "
-				 "hmemd(8)", strerror(-ret));
+				 "hmemd-trackers(8)", strerror(-ret));
 	if (ret < 0)
 		return hmem_fail(err, -ret, "DAMON does not take %s kdamonds: %s", value,
 				 strerror(-ret));

@@ -1,58 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Trackers of hmemd itself.  They ask the host's kernel which pages of the QEMU process's
- * memory were accessed; the kernel does not tell which were written.  The device ends the
- * windows (the link's tracker HOST).
- *
- * A check takes the kernel a while, so it runs in slices or in the background.  The rest
- * of hmemd processes the window's end when the check has ended.  Meanwhile the device waits
- * for TICK_DONE, so a slow tracker gets longer windows.
+ * Trackers of the host's kernel: hmemd runs them itself if it may, see local_tracker.h, and has
+ * hmemd-trackers run them otherwise, see remote_tracker.h.
  */
 #ifndef HMEMD_HOST_TRACKER_H
 #define HMEMD_HOST_TRACKER_H
 
-#include "damon.h"
-#include "hostpath.h"
-#include "policy.h"
-#include "work.h"
-
-/* The process and its mapping of guest memory.  The user keeps the ranges. */
-struct host_tracker_target {
-	pid_t pid;
-	const struct hmem_link_range *ranges;
-	uint32_t num_ranges;
-	/* Size of a map with one bit per frame. */
-	uint64_t map_bytes;
-};
-
-/* State that all host trackers share. */
-struct host_trackers {
-	struct loop *loop;
-	struct work_queue *queue;
-	struct host_paths paths;
-	struct damon_admin damon;
-};
-
-/* Callbacks to the user of a tracker, who may stop the tracker in each of them. */
-struct host_tracker_ops {
-	/* A window has ended; the maps say which @accessed pages were accessed in it. */
-	void (*found)(void *user, uint64_t accessed);
-	/* All pages have been rearmed, or tracking has only just begun. */
-	void (*rearmed)(void *user);
-	/*
-	 * Tracking has ended for the reason given, and the user must stop the tracker.
-	 * -EBUSY: the user can start another one later.
-	 */
-	void (*failed)(void *user, int error, const char *why);
-};
+#include "local_tracker.h"
 
 struct host_tracker;
+struct hmem_tracker;
 
-/*
- * Begin to track @target by @how (HMEM_TRACK_IDLE or HMEM_TRACK_DAMON) in windows of
- * @window_ms.  The tracker adds its processor time to *@cpu_ns, in ns.  Returns 0; or -errno
- * with the missing requirement in @err.  -EBUSY: try again later.
- */
+/* Like local_tracker_start(), except that @target needs no maps. */
 int host_tracker_start(struct host_trackers *all, const struct host_tracker_target *target,
 		       enum hmem_track how, uint32_t window_ms,
 		       const struct host_tracker_ops *ops, void *user, uint64_t *cpu_ns,
@@ -64,16 +23,9 @@ void host_tracker_stop(struct host_tracker *t);
 enum hmem_track host_tracker_how(const struct host_tracker *t);
 struct hmem_tracker *host_tracker_maps(struct host_tracker *t);
 
-/*
- * Window number @window has ended.  Find the pages that were accessed in it, then call
- * ops->found().  If tracking has not begun yet, call ops->rearmed().
- */
+/* The same as local_tracker_tick() and so on. */
 void host_tracker_tick(struct host_tracker *t, uint64_t window);
-
-/* After found(): rearm the pages in the rearm map, then call ops->rearmed(). */
 void host_tracker_rearm(struct host_tracker *t);
-
-/* Guest memory is at other addresses now. */
 void host_tracker_ranges(struct host_tracker *t, const struct hmem_link_range *ranges,
 			 uint32_t num_ranges);
 

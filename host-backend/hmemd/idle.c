@@ -56,8 +56,8 @@ static int open_one(const char *dir, const char *file, int flags,
 	if (errno == ENOENT)
 		return hmem_fail(err, ENOTSUP, "there is no %s: %s", path, lacking);
 	if (errno == EACCES || errno == EPERM || errno == EROFS)
-		return hmem_fail(err, EPERM, "hmemd may not open %s (%s): track=idle "
-				 "needs root with CAP_SYS_ADMIN, see hmemd(8)", path,
+		return hmem_fail(err, EPERM, "%s may not be opened (%s): track=idle "
+				 "needs root with CAP_SYS_ADMIN, see hmemd-trackers(8)", path,
 				 strerror(errno));
 	return hmem_fail(err, errno, "cannot open %s: %s", path, strerror(errno));
 }
@@ -166,7 +166,7 @@ static int look_up(const struct idle *i, struct lookup *l, uint64_t num,
 
 		if (present && !(l->map[k] & MAP_PFN))
 			return hmem_fail(err, EPERM, "the kernel hides where process %d "
-					 "has its memory: hmemd lacks CAP_SYS_ADMIN",
+					 "has its memory: that needs CAP_SYS_ADMIN",
 					 (int)i->pid);
 		if (!present) {
 			from = k + 1;

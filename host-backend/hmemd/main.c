@@ -26,7 +26,8 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
 	OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS,
-	OPT_STATE_DIRECTORY, OPT_STATE_INTERVAL, OPT_CONFIG, OPT_LOCKSTEP, OPT_HOST_ROOT, OPT_LATE,
+	OPT_TRACKERS_SOCKET, OPT_STATE_DIRECTORY, OPT_STATE_INTERVAL, OPT_CONFIG, OPT_LOCKSTEP,
+	OPT_HOST_ROOT, OPT_LATE,
 };
 
 static const struct argp_option options[] = {
@@ -57,6 +58,8 @@ static const struct argp_option options[] = {
 	  "Socket for metrics in the format of Prometheus, over HTTP", 0 },
 	{ "metrics-address", OPT_METRICS_ADDRESS, "IP:PORT", 0,
 	  "The same on a TCP port of the loopback interface", 0 },
+	{ "trackers-socket", OPT_TRACKERS_SOCKET, "PATH", 0,
+	  "Socket of hmemd-trackers, for the trackers idle and damon without privileges", 0 },
 	{ "state-directory", OPT_STATE_DIRECTORY, "PATH", 0,
 	  "Keep what is learned about VMs in this directory, for the next hmemd", 0 },
 	{ "state-interval", OPT_STATE_INTERVAL, "SECONDS", 0,
@@ -83,7 +86,7 @@ static const char *config_key(int key)
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
 		"prices", "monitor-socket", "metrics-socket", "metrics-address",
-		"state-directory", "state-interval",
+		"trackers-socket", "state-directory", "state-interval",
 	};
 
 	switch (key) {

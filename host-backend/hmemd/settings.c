@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "hmem_trackers.h"
 #include "log.h"
 #include "service.h"
 #include "settings.h"
@@ -94,6 +95,8 @@ int settings_load(struct hmemd *d, struct hmem_err *err)
 		config.policy.lockstep = 1;
 	hmem_config_free(&d->config);
 	d->config = config;
+	d->host_trackers.helper = config.trackers_socket ? config.trackers_socket :
+				  HMEM_TRACKERS_SOCKET;
 	if (config.verbose)
 		log_set_level(LOG_DEBUG);
 	else

@@ -127,6 +127,7 @@ static int track_host(struct vm *vm, const struct hmem_policy *policy,
 {
 	const struct host_tracker_target target = {
 		.pid = vm->conn.pid,
+		.connection = vm->conn.fd,
 		.ranges = vm->ranges,
 		.num_ranges = vm->num_ranges,
 		.map_bytes = vm->hello.map_bytes,

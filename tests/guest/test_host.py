@@ -8,6 +8,9 @@ from guest import test
 
 NO_DEVICE = {"hmem": None, "module": False}
 SOCKET, CONTROL = "/run/vm.sock", "/run/control.sock"
+# Of an hmemd without privileges, and the directory for what it makes.
+USER, HOME = 1000, "/run/hmemd"
+TRACKERS = "/run/trackers.sock"
 STOP = "/run/stop"
 WINDOW_MS = 500
 DAMON = "/sys/kernel/mm/damon/admin/kdamonds"
@@ -25,19 +28,40 @@ class Host:
     def __init__(self, rig, **options):
         self.vm = rig.boot(ready=False, overlay=rig.host_overlay(),
                            **{**NO_DEVICE, **options})
+        self.socket, self.control = SOCKET, CONTROL
         self.start()
 
     def start(self):
         self.hmemd = self.vm.spawn(
-            f"hmemd -v --policy off --vm-socket {SOCKET} --socket {CONTROL}")
+            f"hmemd -v --policy off --vm-socket {self.socket} --socket {self.control}")
         self.hmemd.wait_for("ready")
+
+    def start_as_user(self):
+        """Start hmemd as a user who has no privileges, in place of root."""
+        self.stop()
+        self.vm.run(f"echo 'user:x:{USER}:{USER}::/:/bin/sh' >/etc/passwd")
+        self.vm.run(f"mkdir {HOME} && chown {USER} {HOME}")
+        self.socket, self.control = f"{HOME}/vm.sock", f"{HOME}/control.sock"
+        self.hmemd = self.vm.spawn(
+            f"start-stop-daemon -S -c {USER}:{USER} -x /bin/hmemd -- -v --policy off "
+            f"--vm-socket {self.socket} --socket {self.control} --trackers-socket {TRACKERS}")
+        self.hmemd.wait_for("ready")
+        users = self.vm.run("stat -c %u $(pidof hmemd | sed 's,[0-9][0-9]*,/proc/&,g')")
+        assert set(users.split()) == {str(USER)}, users
+
+    def start_trackers(self):
+        trackers = self.vm.spawn(
+            f"hmemd-trackers --socket {TRACKERS} --vm-socket {self.socket}")
+        trackers.wait_for("ready")
+        self.vm.run(f"chown {USER} {TRACKERS}")
+        return trackers
 
     def stop(self):
         self.vm.run("kill $(pidof hmemd)")
         self.hmemd.wait()
 
     def ctl(self, *args, check=True):
-        return self.vm.run(" ".join(["hmemctl", "-s", CONTROL, *args, "2>&1"]),
+        return self.vm.run(" ".join(["hmemctl", "-s", self.control, *args, "2>&1"]),
                            check=check)
 
     def policy(self, *settings, check=True):
@@ -48,7 +72,7 @@ class Host:
         so many windows which pages were found."""
         self.vm.run(f"rm -f {STOP}")
         program = self.vm.spawn(
-            f"vmm {SOCKET} {mib} {block} {windows} {STOP} {how}")
+            f"vmm {self.socket} {mib} {block} {windows} {STOP} {how}")
         program.wait_for("ready")
         return program
 
@@ -136,6 +160,42 @@ def damon(rig):
     assert host.kdamonds() == 1
     host.end(program)
     host.stop()
+
+
+@test(kernels=("6.12",), debug=True, timeout=600)
+def without_privileges(rig):
+    """An hmemd without privileges tracks with the help of hmemd-trackers, which finds the same:
+    with DAMON, or by idle page tracking if the kernel has that."""
+    host = Host(rig)
+    track, bar = ("damon", REGIONS) if host.vm.status("[ -e /sys/kernel/mm/page_idle ]") \
+        else ("idle", IDLE)
+    host.damon_alone()
+    host.start_as_user()
+    program = host.run(32, 512)
+    said = host.policy("name=hmmv", f"track={track}", check=False)
+    assert "systemctl enable --now hmemd-trackers.socket" in said, said
+    host.end(program)
+
+    trackers = host.start_trackers()
+    for _ in range(3):
+        program, precision, recall = host.accuracy(track, 32, 512, 24)
+        if precision >= bar and recall >= bar:
+            break
+        host.end(program)
+    assert precision >= bar and recall >= bar
+    host.end(program)
+    if track == "damon":
+        host.kdamonds_gone()
+    # It leaves nothing behind when it ends in the midst of tracking either.
+    program = host.run(32, 512)
+    host.policy("name=observe", f"track={track}")
+    host.vm.run("kill $(pidof hmemd-trackers)")
+    trackers.wait()
+    assert "hmemd-trackers" in host.ctl("status", "vmm")
+    if track == "damon":
+        assert host.kdamonds() == 0
+    host.stop()
+    program.wait(check=False)
 
 
 @test(check=("7.3",), timeout=600)

@@ -75,6 +75,8 @@ static pid_t spawn(struct daemon *d, const char *const *args)
 		dup2(log, STDERR_FILENO);
 		if (d->listen_fds[0])
 			pass_sockets(d);
+		if (d->obeys_modes)
+			obey_modes();
 		if (getenv("HMEMD_PRELOAD"))
 			setenv("LD_PRELOAD", getenv("HMEMD_PRELOAD"), 1);
 		execv(argv[0], (char **)argv);
@@ -100,6 +102,12 @@ void forbid_io_uring(void)
 		return;
 	assert_return_code(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), errno);
 	assert_return_code(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), errno);
+}
+
+void obey_modes(void)
+{
+	prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+	prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH);
 }
 
 int process_wait(pid_t pid)
@@ -219,10 +227,8 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2])
 			signal(SIGXFSZ, SIG_IGN);
 			setrlimit(RLIMIT_FSIZE, &limit);
 		}
-		if (c->obeys_modes) {
-			prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
-			prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH);
-		}
+		if (c->obeys_modes)
+			obey_modes();
 		dup2(out[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);
 		execv(argv[0], (char **)argv);

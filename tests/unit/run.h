@@ -14,6 +14,8 @@ struct daemon {
 	char vm_socket[64], control_socket[64], log[64], config[64];
 	/* Listening sockets to pass as systemd does: vm, control, two for metrics; 0: none. */
 	int listen_fds[4];
+	/* The modes of files bind hmemd, too, if root runs it. */
+	bool obeys_modes;
 };
 
 struct ctl {
@@ -33,6 +35,9 @@ struct ctl {
  * children, as containers do.  Each hmemd does that for itself.
  */
 void forbid_io_uring(void);
+
+/* In a child of root: from the next exec on, the modes of files count, as for other users. */
+void obey_modes(void);
 
 /* Wait for a child.  Returns its exit status, or 128 + N if signal N ended it. */
 int process_wait(pid_t pid);

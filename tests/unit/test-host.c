@@ -8,15 +8,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
 
 #include "damon.h"
+#include "hmem_trackers.h"
 #include "idle.h"
 #include "run.h"
 
@@ -524,7 +531,7 @@ static void damon_stop_waits(void **state)
 	check_file(f, TREE "nr_kdamonds", "0");
 }
 
-/* --- both trackers, in hmemd --- */
+/* --- both trackers, in hmemd, or in hmemd-trackers for an hmemd without privileges --- */
 
 struct session {
 	struct fixture *f;
@@ -533,6 +540,9 @@ struct session {
 	struct peer p;
 	struct peer_msg msg;
 	uint64_t seq;
+	/* hmemd-trackers; 0: it does not run. */
+	pid_t helper;
+	char helper_socket[80];
 };
 
 static bool ctl(struct session *s, int status, const char *line, const char *text)
@@ -592,16 +602,74 @@ static void connect_vmm(struct session *s)
 	send_memory(s, 0);
 }
 
-static struct session *start_session(struct fixture *f)
+static int connect_to(const char *path)
 {
-	const char *args[] = { "--host-root", f->dir, NULL };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	if (!connect(fd, (const struct sockaddr *)&addr, sizeof(addr)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void start_helper(struct session *s)
+{
+	char program[256];
+	int fd;
+
+	snprintf(program, sizeof(program), "%s-trackers", getenv("HMEMD"));
+	/* That of one that was killed. */
+	unlink(s->helper_socket);
+	s->helper = fork();
+	assert_return_code(s->helper, errno);
+	if (!s->helper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		forbid_io_uring();
+		execl(program, program, "-v", "--socket", s->helper_socket, "--vm-socket",
+		      s->d.vm_socket, "--host-root", s->f->dir, NULL);
+		_exit(127);
+	}
+	while ((fd = connect_to(s->helper_socket)) < 0) {
+		assert_int_equal(waitpid(s->helper, NULL, WNOHANG), 0);
+		usleep(1000);
+	}
+	close(fd);
+}
+
+static void end_helper(struct session *s, int sig)
+{
+	kill(s->helper, sig);
+	assert_int_equal(process_wait(s->helper), sig == SIGTERM ? 0 : 128 + sig);
+	s->helper = 0;
+}
+
+/* The file belongs to another user, so hmemd, if it obeys modes, may not open it. */
+static void forbid(struct fixture *f, const char *path)
+{
+	assert_return_code(chmod(in(f, path), 0600), errno);
+	assert_return_code(chown(in(f, path), 65534, 65534), errno);
+}
+
+static struct session *start_session(struct fixture *f, bool privileged)
+{
 	struct session *s = calloc(1, sizeof(*s));
+	const char *args[] = {
+		"--host-root", f->dir, "--trackers-socket", s->helper_socket, NULL
+	};
 	char path[32];
 
 	snprintf(path, sizeof(path), "proc/%d", (int)getpid());
 	assert_return_code(symlink("77", in(f, path)), errno);
 	s->f = f;
+	s->d.obeys_modes = !privileged;
+	snprintf(s->helper_socket, sizeof(s->helper_socket), "%s/trackers.sock", f->dir);
+	if (!privileged)
+		forbid(f, "mm/page_idle/bitmap");
 	daemon_start(&s->d, args);
+	if (!privileged)
+		start_helper(s);
 	connect_vmm(s);
 	return s;
 }
@@ -609,13 +677,14 @@ static struct session *start_session(struct fixture *f)
 static void end_session(struct session *s)
 {
 	daemon_stop(&s->d);
+	if (s->helper)
+		end_helper(s, SIGTERM);
 	peer_close(&s->p);
 	free(s);
 }
 
-static void watch_idle(void **state)
+static void watch_idle_as(struct fixture *f, bool privileged)
 {
-	struct fixture *f = *state;
 	struct session *s;
 
 	make_idle(f);
@@ -626,7 +695,7 @@ static void watch_idle(void **state)
 	for (uint64_t k = 0; k < 10; k++)
 		map(f, k, 100 + 64 * k);
 	map(f, 600, 2000);
-	s = start_session(f);
+	s = start_session(f, privileged);
 	assert_false(ctl(s, 0, "policy vmm set name=observe track=idle levels=0", "error"));
 	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
@@ -679,6 +748,19 @@ static void watch_idle(void **state)
 	end_session(s);
 }
 
+static void watch_idle(void **state)
+{
+	watch_idle_as(*state, true);
+}
+
+/* Only root can have files that belong to others. */
+static void watch_idle_without_privileges(void **state)
+{
+	if (geteuid())
+		skip();
+	watch_idle_as(*state, false);
+}
+
 static void wait_for_no_kdamonds(struct session *s)
 {
 	char buf[8] = "";
@@ -694,15 +776,16 @@ static void wait_for_no_kdamonds(struct session *s)
 	}
 }
 
-static void watch_damon(void **state)
+static void watch_damon_as(struct fixture *f, bool privileged)
 {
-	struct fixture *f = *state;
 	char number[32];
 	struct session *s;
 
 	make_damon(f);
 	make_idle(f);
-	s = start_session(f);
+	if (!privileged)
+		forbid(f, TREE "nr_kdamonds");
+	s = start_session(f, privileged);
 	ctl(s, 0, "policy vmm set name=observe track=damon", "");
 	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
 	assert_true(ctl(s, 0, "status vmm", "tracker     damon"));
@@ -752,6 +835,178 @@ static void watch_damon(void **state)
 	check_file(f, TREE "nr_kdamonds", "0");
 }
 
+static void watch_damon(void **state)
+{
+	watch_damon_as(*state, true);
+}
+
+static void watch_damon_without_privileges(void **state)
+{
+	if (geteuid())
+		skip();
+	watch_damon_as(*state, false);
+}
+
+/* hmemd tells what is missing, and goes on when hmemd-trackers comes back. */
+static void helper_comes_and_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s;
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	map(f, 0, 100);
+	s = start_session(f, false);
+	end_helper(s, SIGTERM);
+	assert_true(ctl(s, 77, "policy vmm set name=observe track=idle",
+			"enable --now hmemd-trackers.socket"));
+	start_helper(s);
+	ctl(s, 0, "policy vmm set name=observe track=idle levels=0", "");
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	window(s);
+	/* In the midst of a window's end. */
+	kill(s->helper, SIGSTOP);
+	peer_send_tick(&s->p, ++s->seq);
+	end_helper(s, SIGKILL);
+	assert_int_equal(expect_track(s)->window_ns, 0);
+	/* It has gone; or, a second later, it does not listen. */
+	assert_true(ctl(s, 0, "status vmm", "hmemd-trackers"));
+	start_helper(s);
+	ctl(s, 0, "policy vmm set track=idle", "");
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	s->seq = 0;
+	window(s);
+	use(f, 100);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 1);
+	end_session(s);
+}
+
+/* --- what an hmemd that somebody has taken over could say to hmemd-trackers --- */
+
+static void say(int fd, const struct hmem_trackers_msg *msg, const struct hmem_link_range *range,
+		int passed)
+{
+	_Alignas(size_t) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov[] = { { (void *)msg, sizeof(*msg) }, { (void *)range, sizeof(*range) } };
+	struct msghdr m = {
+		.msg_iov = iov, .msg_iovlen = range ? 2 : 1,
+		.msg_control = passed < 0 ? NULL : control,
+		.msg_controllen = passed < 0 ? 0 : sizeof(control),
+	};
+
+	if (passed >= 0) {
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &passed, sizeof(int));
+	}
+	assert_return_code(sendmsg(fd, &m, MSG_NOSIGNAL), errno);
+}
+
+/* Start to track, and return the error; or -EPIPE if hmemd-trackers closes the connection. */
+static int ask(struct session *s, const struct hmem_trackers_msg *msg,
+	       const struct hmem_link_range *range, int passed)
+{
+	int fd = connect_to(s->helper_socket);
+	struct hmem_trackers_msg answer;
+	ssize_t n;
+
+	say(fd, msg, range, passed);
+	n = recv(fd, &answer, sizeof(answer), MSG_WAITALL);
+	close(fd);
+	if (n != (ssize_t)sizeof(answer))
+		return -EPIPE;
+	return answer.type == HMEM_TRACKERS_STARTED ? 0 : answer.error;
+}
+
+/* Both ends of a connection to a socket at @path, as hmemd has it: returns hmemd's end. */
+static int accepted_at(const char *path, int *other)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	unlink(path);
+	assert_return_code(bind(listening, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(listen(listening, 1), errno);
+	*other = connect_to(path);
+	assert_in_range(*other, 0, INT_MAX);
+	fd = accept(listening, NULL, NULL);
+	assert_return_code(fd, errno);
+	close(listening);
+	return fd;
+}
+
+static void helper_trusts_nobody(void **state)
+{
+	struct hmem_trackers_msg start = {
+		.type = HMEM_TRACKERS_START, .num_ranges = 1, .how = HMEM_TRACKERS_IDLE,
+		.window_ms = 1000, .map_bytes = MAP_BYTES,
+	}, msg;
+	struct hmem_link_range range = { .gfn = 0, .num = 512, .hva = HVA };
+	struct fixture *f = *state;
+	struct session *s;
+	int vm, other, unused, elsewhere, file;
+	char path[80];
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	s = start_session(f, false);
+	elsewhere = accepted_at(in(f, "elsewhere.sock"), &unused);
+	/* A process that has connected to another socket, a file, nothing. */
+	assert_int_equal(ask(s, &start, &range, elsewhere), -EACCES);
+	file = open(in(f, "proc/kpageflags"), O_RDONLY);
+	assert_int_equal(ask(s, &start, &range, file), -EACCES);
+	assert_int_equal(ask(s, &start, &range, -1), -EPIPE);
+
+	/* In place of hmemd's own socket, as only hmemd can have it. */
+	snprintf(path, sizeof(path), "%s", s->d.vm_socket);
+	daemon_stop(&s->d);
+	peer_close(&s->p);
+	assert_return_code(mkdir(s->d.dir, 0700), errno);
+	vm = accepted_at(path, &other);
+	assert_int_equal(ask(s, &start, &range, vm), 0);
+#define REFUSED(field, value) do {					\
+		msg = start;						\
+		msg.field = value;					\
+		assert_int_equal(ask(s, &msg, &range, vm), -EPIPE);	\
+	} while (0)
+	REFUSED(type, HMEM_TRACKERS_TICK);
+	REFUSED(type, 99);
+	REFUSED(how, 3);
+	REFUSED(window_ms, 0);
+	REFUSED(map_bytes, 0);
+	REFUSED(map_bytes, 12);
+	REFUSED(map_bytes, UINT64_MAX - 7);
+	REFUSED(num_ranges, HMEM_LINK_MAX_RANGES + 1);
+#undef REFUSED
+	/* Frames beyond the map. */
+	range.num = FRAMES + 1;
+	assert_int_equal(ask(s, &start, &range, vm), -EPIPE);
+	range.num = 512;
+	/* The process has closed its end, so it may have ended, and its number be another's. */
+	close(other);
+	assert_int_equal(ask(s, &start, &range, vm), -ESRCH);
+	/* hmemd-trackers has served all that, and goes on. */
+	close(vm);
+	vm = accepted_at(path, &other);
+	assert_int_equal(ask(s, &start, &range, vm), 0);
+	close(vm);
+	close(other);
+	close(elsewhere);
+	close(unused);
+	close(file);
+	unlink(path);
+	rmdir(s->d.dir);
+	end_helper(s, SIGTERM);
+	free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -764,6 +1019,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damon_stop_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(watch_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(watch_damon, setup, teardown),
+		cmocka_unit_test_setup_teardown(watch_idle_without_privileges, setup, teardown),
+		cmocka_unit_test_setup_teardown(watch_damon_without_privileges, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_comes_and_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_trusts_nobody, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
