@@ -1007,6 +1007,7 @@ static bool hmem_report(struct hmem *hm)
 		struct virtio_hmem_cost *cost = (void *)(report + 1);
 
 		cost->ns = cpu_to_le64(scan->ns);
+		cost->cleared = cpu_to_le64(scan->cleared);
 	}
 	if (hmem_out_post(vq, buf, head + le32_to_cpu(report->num_frames) *
 			  sizeof(report->frames[0]))) {

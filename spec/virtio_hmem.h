@@ -325,8 +325,11 @@ struct virtio_hmem_cost {
 	 * for a processor, or for the end of a look, does not count.
 	 */
 	__le64 ns;
-	/* Zero. */
-	__le64 reserved;
+	/*
+	 * Accessed bits of page table entries that the scan has cleared, also in looks: the
+	 * guest's processors walk the page tables once more for each that they set again.
+	 */
+	__le64 cleared;
 };
 
 /*

@@ -138,6 +138,8 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			return on_sizes(vm, payload, err);
 		case HMEM_LINK_PAUSES:
 			return on_pauses(vm, payload, err);
+		case HMEM_LINK_CLEARED:
+			return windows_cleared(vm, payload, err);
 		default:
 			return windows_tick(vm, payload, err);
 		}

@@ -71,6 +71,8 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	    !hmem_policy_needs_written(policy))
 		track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_ACCESSED;
 	track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_BUSY;
+	if (track->tracker == HMEM_LINK_TRACKER_GPT)
+		track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_CLEARED;
 	track->window_ns = window_ns(vm, policy);
 	return 0;
 }

@@ -106,6 +106,9 @@ struct vm {
 	uint64_t last_seq, last_vtime;
 	/* The tick to be answered; seq 0: none. */
 	struct hmem_link_tick tick;
+	/* CLEARED has come for this tick: @cleared. */
+	bool have_cleared;
+	struct hmem_link_cleared cleared;
 	/* Tracking was started again: a tick from before may still be unanswered. */
 	bool track_restarted;
 	struct lockstep_member lockstep;

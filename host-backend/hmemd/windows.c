@@ -32,6 +32,17 @@ static uint64_t busy_ns(const struct vm *vm)
 	return vm->tick.busy_us * UINT64_C(1000);
 }
 
+/*
+ * The page walks that the window's scan will cost.  The driver cannot clear more bits than there
+ * are frames, so a larger number is a wrong one.
+ */
+static uint64_t walks(const struct vm *vm)
+{
+	uint64_t most = hmem_pages_frames(&vm->placer.pages);
+
+	return vm->cleared.bits < most ? vm->cleared.bits : most;
+}
+
 /* Process vm->tick. */
 static void begin_window(struct vm *vm)
 {
@@ -39,6 +50,8 @@ static void begin_window(struct vm *vm)
 		.window_ns = vm->tick.window_ns,
 		.busy_ns = busy_ns(vm),
 		.scan_ns = vm->tick.scan_ns,
+		.tells_walks = vm->have_cleared,
+		.walks = walks(vm),
 		.written = vm->tick.dirty,
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
 		.tells_written = tracking_tells_written(vm),
@@ -48,6 +61,7 @@ static void begin_window(struct vm *vm)
 		.max_moves = vm_lockstep(vm) ? max_in_lockstep(vm) : UINT32_MAX,
 	};
 
+	vm->have_cleared = false;
 	vm->stats.ticks++;
 	vm->stats.dirty += tick.written;
 	vm->stats.accessed += vm->tick.accessed;
@@ -177,6 +191,18 @@ static void count_slice(struct vm *vm)
 		pass_finish(vm);
 }
 
+int windows_cleared(struct vm *vm, const struct hmem_link_cleared *cleared, struct hmem_err *err)
+{
+	if (!(vm->hello.track_flags & HMEM_LINK_TRACK_CLEARED))
+		return hmem_fail(err, EPROTO, "CLEARED, which HELLO did not offer");
+	/* The message was on its way when hmemd changed its request. */
+	if (!(vm->track.flags & HMEM_LINK_TRACK_CLEARED))
+		return 0;
+	vm->have_cleared = true;
+	vm->cleared = *cleared;
+	return 0;
+}
+
 int windows_tick(struct vm *vm, const struct hmem_link_tick *tick, struct hmem_err *err)
 {
 	int ret = hmem_link_check_tick(tick, err);
@@ -184,8 +210,10 @@ int windows_tick(struct vm *vm, const struct hmem_link_tick *tick, struct hmem_e
 	if (ret < 0)
 		return ret;
 	/* The tick was on its way when tracking was stopped. */
-	if (!vm->track.window_ns)
+	if (!vm->track.window_ns) {
+		vm->have_cleared = false;
 		return 0;
+	}
 	if (vm->tick.seq && !(vm->track_restarted && tick->seq == 1))
 		return hmem_fail(err, EPROTO, "TICK: %" PRIu64 " before the answer to %"
 				 PRIu64, tick->seq, vm->tick.seq);

@@ -8,6 +8,9 @@
 /* To be called before all other functions. */
 void windows_init(struct vm *vm);
 
+/* CLEARED has come.  Returns 0, or -EPROTO if it breaks the rules. */
+int windows_cleared(struct vm *vm, const struct hmem_link_cleared *cleared, struct hmem_err *err);
+
 /* TICK has come.  Returns 0, or -EPROTO if it breaks the rules. */
 int windows_tick(struct vm *vm, const struct hmem_link_tick *tick, struct hmem_err *err);
 

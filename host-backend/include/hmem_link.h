@@ -17,6 +17,7 @@
  *   REJECT   a batch is not accepted  RESIZE     ask for another size of a tier
  *   SIZES    whenever they change
  *   TICK     a window has ended
+ *   CLEARED  before TICK, if hmem_link_track.flags has CLEARED
  *   PAUSES   before RESULTS, and if they are known when the link is new
  *
  * RANGES come before messages that depend on them (RESULTS, REJECT, TICK).  Otherwise
@@ -89,6 +90,9 @@
  * BUSY: TICK tells for how long the virtual processors ran.  Not offered where guest time
  * counts instructions, because the time of a processor's thread is then no guest time.
  *
+ * CLEARED: before the TICK of a scan by GPT, the message CLEARED comes if the driver has
+ * negotiated VIRTIO_HMEM_F_COST.
+ *
  * LONG: a look of GPT at a huge page lasts for the whole window, like a look at a base page.
  * Without this flag, it lasts a 512th of the window.
  *
@@ -99,6 +103,7 @@
 #define HMEM_LINK_TRACK_ACCESSED	(1u << 2)
 #define HMEM_LINK_TRACK_BUSY		(1u << 3)
 #define HMEM_LINK_TRACK_LONG		(1u << 4)
+#define HMEM_LINK_TRACK_CLEARED		(1u << 5)
 #define HMEM_LINK_TRACK_BY_WINDOW	(HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_LONG)
 
 /* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
@@ -115,6 +120,7 @@ enum hmem_link_type {
 	HMEM_LINK_TICK = 6,		/* struct hmem_link_tick */
 	HMEM_LINK_SIZES = 7,		/* struct hmem_link_sizes */
 	HMEM_LINK_PAUSES = 8,		/* struct hmem_link_pauses */
+	HMEM_LINK_CLEARED = 9,		/* struct hmem_link_cleared */
 	/* daemon to device */
 	HMEM_LINK_WELCOME = 0x81,	/* struct hmem_link_welcome */
 	HMEM_LINK_HINTS = 0x82,		/* struct virtio_hmem_hint_batch */
@@ -277,6 +283,14 @@ struct hmem_link_tick {
 	 * the last tick; at most UINT32_MAX.  Otherwise 0.
 	 */
 	uint32_t busy_us;
+};
+
+/*
+ * The bits that the window's scan has cleared, as the guest's driver says: as many page walks, at
+ * most, will the scan cost.  A guest can report any number.
+ */
+struct hmem_link_cleared {
+	uint64_t bits;
 };
 
 struct hmem_link_tick_done {

@@ -12,7 +12,7 @@
  * miss, a walk in two dimensions whose last entries come from memory, and a locked update.
  * Dirty bits stay set, because auto does not ask which pages were written.
  */
-#define FAULT_NS	200
+#define WALK_NS	200
 /*
  * A look lasts at least this many scans, so that all pages are observed for about the same
  * time.
@@ -79,6 +79,7 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
 	c->num_cpus = num_cpus;
 	c->busy_cpus = num_cpus;
+	c->walks_per_page = 1;
 	c->look_ns = c->min_ns;
 	c->parts = 1;
 	c->due_parts = 1;
@@ -370,13 +371,13 @@ static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, ui
  * would have run instead.  That is as likely as a processor was busy in the time without the scan,
  * whose own time is part of @busy_ns.
  */
-static int64_t cost_ns(const struct hmem_bursts *c, uint64_t faults, uint64_t window_ns,
+static int64_t cost_ns(const struct hmem_bursts *c, uint64_t walks, uint64_t window_ns,
 		       uint64_t busy_ns, uint64_t scan_ns)
 {
 	double without = (double)window_ns * c->num_cpus - scan_ns;
 	double busy = busy_ns > scan_ns ? busy_ns - scan_ns : 0;
 
-	return faults * FAULT_NS + scan_ns * (busy < without ? busy / without : 1);
+	return walks * WALK_NS + scan_ns * (busy < without ? busy / without : 1);
 }
 
 /* The guest time that looks may take, of the @ns for which processors were busy. */
@@ -388,7 +389,7 @@ static int64_t pays(const struct hmem_bursts *c, uint64_t ns)
 /* Sets the parts of the next burst: as wide as the time that the burst takes pays for. */
 static void set_parts(struct hmem_bursts *c)
 {
-	double cost = used_of_all(c) * FAULT_NS;
+	double cost = used_of_all(c) * c->walks_per_page * WALK_NS;
 
 	c->due_parts = 1;
 	while (c->due_parts < HMEM_BURSTS_PARTS &&
@@ -456,7 +457,7 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t busy_ns, uint64_t scan_ns)
+			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks)
 {
 	const uint64_t length = c->look_ns;
 
@@ -464,7 +465,9 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		c->scan_ns = scan_ns;
 	if (window_ns)
 		c->busy_cpus = (double)busy_ns / window_ns;
-	account(c, cost_ns(c, p->faults, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
+	account(c, cost_ns(c, walks, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
+	if (c->looked && walks && p->faults)
+		c->walks_per_page = walks < p->faults ? (double)walks / p->faults : 1;
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
 		set_long_looks(c, p, length, longest(c, policy));

@@ -125,6 +125,8 @@ struct hmem_bursts {
 	/* The VM's processors; and how many of them ran in the last window, on average. */
 	uint32_t num_cpus;
 	double busy_cpus;
+	/* Page walks for each used page, at most 1: the pages of a huge page share one. */
+	double walks_per_page;
 	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
 	double access_ns, move_ns;
 };
@@ -167,13 +169,14 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			bool busy, struct hmem_heat *h);
 
 /*
- * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns.  All
- * processors together ran for @busy_ns of it.  Returns the length of the next window, in
- * ns of guest time: from the least that the device offers to the policy's window.
+ * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns and costs
+ * programs @walks page walks.  All processors together ran for @busy_ns of it.  Returns the
+ * length of the next window, in ns of guest time: from the least that the device offers to the
+ * policy's window.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t busy_ns, uint64_t scan_ns);
+			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks);
 
 /* Returns the length of the next window, in ns of guest time, if it is part of a rest. */
 uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy);

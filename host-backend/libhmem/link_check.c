@@ -35,6 +35,8 @@ static const struct msg_form {
 			      sizeof(struct hmem_link_sizes), 8 },
 	[HMEM_LINK_PAUSES] = { "PAUSES", sizeof(struct hmem_link_pauses),
 			       sizeof(struct hmem_link_pauses), 8 },
+	[HMEM_LINK_CLEARED] = { "CLEARED", sizeof(struct hmem_link_cleared),
+				sizeof(struct hmem_link_cleared), 8 },
 };
 #define NUM_FORMS	(sizeof(forms) / sizeof(forms[0]))
 
@@ -146,7 +148,7 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 				 hello->trackers);
 	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
 				   HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY |
-				   HMEM_LINK_TRACK_LONG))
+				   HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED))
 		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
 				 hello->track_flags);
 	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||

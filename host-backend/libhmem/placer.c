@@ -172,7 +172,8 @@ static void end_window(struct hmem_placer *p)
 
 	if (p->looked && hmem_placer_by_rates(p)) {
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
-				      tick->busy_ns, tick->scan_ns);
+				      tick->busy_ns, tick->scan_ns,
+				      tick->tells_walks ? tick->walks : p->pages.faults);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
 		p->next.long_looks = p->bursts.long_looks;
 	} else if (p->looked) {

@@ -364,10 +364,12 @@ static void rearm(struct model *m)
 			m->bits[i] = 0;
 		return;
 	}
+	m->cleared = 0;
 	for (unsigned int i = 0; i < (m->fast + m->slow) / 64; i++) {
 		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1) {
 			unsigned int frame = i * 64 + __builtin_ctzll(w);
 
+			m->cleared += *bits_of(m, frame) & ACCESSED;
 			*bits_of(m, frame) = 0;
 			m->found[frame / HUGE] = false;
 		}
@@ -493,6 +495,8 @@ static void decide(struct model *m)
 		.window_ns = m->window.ns,
 		.busy_ns = m->busy_ns,
 		.scan_ns = scan_ns(m),
+		.tells_walks = scan_ns(m),
+		.walks = m->cleared,
 		.written = m->written,
 		.tells_written = true,
 		.busy = m->queued,

@@ -108,6 +108,8 @@ struct model {
 	uint64_t moved, rearmed;
 	/* Pages written in the last window, and the time for which processors were busy. */
 	uint64_t written, busy_ns;
+	/* Accessed bits that the last scan has cleared. */
+	uint64_t cleared;
 };
 
 /*

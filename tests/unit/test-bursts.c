@@ -180,6 +180,7 @@ struct rules {
 	struct hmem_pages pages;
 	struct hmem_tracker_maps sim, gpt;
 	uint64_t maps[HMEM_LINK_MAPS], next, scan_ns;
+	unsigned int pages_per_walk;
 	struct hmem_heat heat;
 	bool scans;
 	double busy;	/* processors that run programs */
@@ -199,6 +200,7 @@ static int setup(void **state)
 	hmem_policy_init(&r->policy);
 	r->policy.kind = HMEM_POLICY_AUTO;
 	r->busy = 1;
+	r->pages_per_walk = 1;
 	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
 	hmem_tracker_sim_init(&r->sim, r->maps, 8);
 	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
@@ -235,7 +237,8 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 	r->pages.faults = faults;
 	/* Programs run in the time that the scan leaves. */
 	r->busy_ns = (ns * cpus - scan_ns) * (r->busy / cpus) + scan_ns;
-	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, r->busy_ns, scan_ns);
+	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, r->busy_ns, scan_ns,
+				   faults / r->pages_per_walk);
 }
 
 static void window(struct rules *r, uint64_t used, uint64_t faults)
@@ -494,6 +497,7 @@ static void moves_come_first(void **state)
 /*
  * A burst observes as much of memory as its own time pays for: all of memory if few pages are
  * used in a long look, and a sixteenth, which is the least, if many are used in a short one.
+ * All pages of a huge page cost one page walk.
  */
 static void parts_follow_the_cost(void **state)
 {
@@ -503,10 +507,11 @@ static void parts_follow_the_cost(void **state)
 	 */
 	const struct {
 		uint64_t look_ns;
-		unsigned int parts;
+		unsigned int pages_per_walk, parts;
 	} cases[] = {
-		{ 100000000, 1 }, { 20000000, 2 }, { 10000000, 4 }, { 5000000, 8 },
-		{ 2000000, 16 }, { 1500000, 16 }, { 30000000, 1 },
+		{ 100000000, 1, 1 }, { 20000000, 1, 2 }, { 10000000, 1, 4 }, { 5000000, 1, 8 },
+		{ 2000000, 1, 16 }, { 1500000, 512, 1 }, { 1500000, 1, 16 },
+		{ 30000000, 1, 1 },
 	};
 	struct rules *r = *state;
 
@@ -514,7 +519,8 @@ static void parts_follow_the_cost(void **state)
 		until_burst(r);
 		do {
 			r->bursts.look_ns = cases[i].look_ns;
-			window(r, TIER0 / 3 / r->bursts.parts, 0);
+			r->pages_per_walk = cases[i].pages_per_walk;
+			window(r, TIER0 / 3 / r->bursts.parts, TIER0);
 		} while (r->bursts.left);
 		assert_int_equal(r->bursts.due_parts, cases[i].parts);
 	}

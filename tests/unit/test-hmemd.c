@@ -1461,6 +1461,58 @@ static void written_pages_if_needed(void **state)
 	fixture_end(f);
 }
 
+/* The time that is owed, as explain tells, after a burst whose scans cleared @bits each. */
+static int64_t owed_after(struct fixture *f, const char *name, uint64_t bits)
+{
+	const struct hmem_link_cleared cleared = { .bits = bits };
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_GPT,
+		.track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_CLEARED,
+	};
+	struct peer_msg msg;
+	uint32_t flags;
+	char line[64];
+	int64_t owed;
+
+	peer_handshake(&p, f->d.vm_socket, name);
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	send_driver(&p, true, 0);
+	snprintf(line, sizeof(line), "policy %s set name=auto track=gpt", name);
+	ctl(f, 0, line);
+	flags = expect_track(&p, &msg)->flags;
+	assert_int_equal(flags, HMEM_LINK_TRACK_CLEARED);
+	for (uint64_t seq = 1; !(flags & HMEM_LINK_TRACK_REST); seq++) {
+		peer_send(&p, HMEM_LINK_CLEARED, &cleared, sizeof(cleared));
+		peer_send_tick(&p, seq);
+		for (peer_read(&p, &msg); msg.hdr.type != HMEM_LINK_TICK_DONE;
+		     peer_read(&p, &msg)) {
+			assert_int_equal(msg.hdr.type, HMEM_LINK_TRACK);
+			flags = ((const struct hmem_link_track *)msg.payload)->flags;
+		}
+	}
+	snprintf(line, sizeof(line), "explain %s", name);
+	owed = ask(f, line, "explain.measured.owed_ns");
+	peer_close(&p);
+	return owed;
+}
+
+/* The bits that scans clear cost guest time, however large the number is that a device tells. */
+static void cleared_bits(void **state)
+{
+	const struct hmem_link_cleared cleared = { .bits = 1 };
+	struct fixture *f = *state;
+	struct peer p = { 0 };
+
+	assert_int_equal(owed_after(f, "none", 0), 0);
+	assert_in_range(owed_after(f, "all", UINT64_MAX), 1, INT64_MAX);
+	assert_int_equal(owed_after(f, "max", UINT64_MAX), owed_after(f, "many", 1ull << 60));
+	/* HELLO did not offer this message. */
+	peer_handshake(&p, f->d.vm_socket, "odd");
+	peer_send_state(&p, HMEM_LINK_VM_RUNNING);
+	peer_send(&p, HMEM_LINK_CLEARED, &cleared, sizeof(cleared));
+	dropped(f, &p);
+}
+
 /* A VM that comes back has its policy again, for a limited number of VMs. */
 static void policies_are_kept(void **state)
 {
@@ -2050,6 +2102,7 @@ int main(void)
 		TEST(lately),
 		TEST(restart),
 		cmocka_unit_test(written_pages_if_needed),
+		TEST(cleared_bits),
 		cmocka_unit_test(policies_are_kept),
 		cmocka_unit_test(limits),
 		TEST(control_garbage),

@@ -39,7 +39,8 @@ static void headers(void **state)
 		{ HMEM_LINK_SIZES, 296, true }, { HMEM_LINK_SIZES, 256, false },
 		{ HMEM_LINK_PAUSES, 264, true }, { HMEM_LINK_PAUSES, 256, false },
 		{ HMEM_LINK_PAUSES, 272, false },
-		{ 0, 0, false }, { 9, 16, false },
+		{ HMEM_LINK_CLEARED, 8, true }, { HMEM_LINK_CLEARED, 16, false },
+		{ 0, 0, false }, { 10, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
 		{ UINT32_MAX, UINT32_MAX, false },
 		{ HMEM_LINK_RESULTS, UINT32_MAX, false },
@@ -81,7 +82,7 @@ static void hellos(void **state)
 	BAD(h.max_batches = 0);
 	BAD(h.trackers = 0);
 	BAD(h.trackers = 16);
-	BAD(h.track_flags = 32);
+	BAD(h.track_flags = 64);
 	BAD(h.min_window_ns = HMEM_LINK_MIN_WINDOW_NS - 1);
 	BAD(h.min_window_ns = HMEM_LINK_MAX_WINDOW_NS + 1);
 	BAD(h.num_cpus = 0);

@@ -261,6 +261,43 @@ static void rests_before_a_sample_is_counted(void **state)
 	} while (rests);
 }
 
+/* The owed time of the policy auto after a first burst in which the hot pages were used. */
+static int64_t owes(const struct hmem_tick *tick)
+{
+	struct fixture *f;
+	void *state;
+	int64_t ns;
+
+	setup(&state);
+	f = state;
+	f->policy.kind = HMEM_POLICY_AUTO;
+	f->tick = *tick;
+	hmem_placer_set_policy(&f->placer, &f->policy);
+	hmem_placer_begin(&f->placer);
+	for (unsigned int i = 0; i < 9; i++) {
+		f->tick.window_ns = f->placer.next.ns;
+		window(f, UINT64_MAX);
+	}
+	ns = f->placer.bursts.whole_debt_ns;
+	teardown(&state);
+	return ns;
+}
+
+/* If the device tells how many page walks a scan costs, used pages do not count as walks. */
+static void walks_are_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_tick tick = f->tick;
+	int64_t unknown = owes(&tick), none, many;
+
+	tick.tells_walks = true;
+	none = owes(&tick);
+	tick.walks = 10 * NUM_HOT;
+	many = owes(&tick);
+	assert_in_range(none, 0, unknown - 1);
+	assert_in_range(many, unknown + 1, INT64_MAX);
+}
+
 /* Hints do not depend on the size of steps; the next window is known before the plan. */
 static void steps_do_not_matter(void **state)
 {
@@ -295,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),
 		cmocka_unit_test_setup_teardown(rests_before_a_sample_is_counted, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(walks_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(steps_do_not_matter, setup, teardown),
 	};
 

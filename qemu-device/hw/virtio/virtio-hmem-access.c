@@ -342,7 +342,10 @@ static size_t hmem_access_handle(HmemAccess *access,
     const size_t head = hmem_access_report_head(access);
     struct virtio_hmem_access header;
     /* Without VIRTIO_HMEM_F_COST, the cost is not known. */
-    struct virtio_hmem_cost cost = { .ns = cpu_to_le64(UINT64_MAX) };
+    struct virtio_hmem_cost cost = {
+        .ns = cpu_to_le64(UINT64_MAX),
+        .cleared = cpu_to_le64(UINT64_MAX),
+    };
     g_autofree struct virtio_hmem_frames *frames = NULL;
     const char *wrong;
     uint32_t num, flags;
@@ -389,6 +392,7 @@ static size_t hmem_access_handle(HmemAccess *access,
     }
     if (flags & VIRTIO_HMEM_ACCESS_LAST) {
         access->found.cost_ns = le64_to_cpu(cost.ns);
+        access->found.cleared = le64_to_cpu(cost.cleared);
         hmem_access_finish(access);
     }
     return head + num * sizeof(*frames);

@@ -126,7 +126,7 @@ static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
 uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
-        HMEM_LINK_TRACK_LONG |
+        HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED |
         (hmem_busy_available() ? HMEM_LINK_TRACK_BUSY : 0) |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
@@ -278,6 +278,9 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
         .flags = track->found.flags,
         .busy_us = hmem_track_busy(track),
     };
+    const struct hmem_link_cleared cleared = { .bits = track->found.cleared };
+    const bool tells = track->flags & HMEM_LINK_TRACK_CLEARED && scan_ns &&
+        cleared.bits != UINT64_MAX;
 
     track->found = (HmemScanned) { };
     if (track->tracker->collect && !(track->flags & HMEM_LINK_TRACK_REST)) {
@@ -292,7 +295,7 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     trace_virtio_hmem_tick(tick.seq, tick.vtime_ns, tick.window_ns,
                            tick.dirty, tick.accessed);
     hmem_track_arm(track);
-    track->ops->tick(track->opaque, &tick);
+    track->ops->tick(track->opaque, &tick, tells ? &cleared : NULL);
     /* After this call, the driver or the device can be gone. */
     hmem_track_rest(track);
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {

@@ -438,8 +438,12 @@ static void virtio_hmem_send_hello(VirtIOHMEM *hmem)
                       hmem->track.maps.fd);
 }
 
-static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick)
+static void virtio_hmem_tick(void *opaque, const struct hmem_link_tick *tick,
+                             const struct hmem_link_cleared *cleared)
 {
+    if (cleared) {
+        virtio_hmem_send(opaque, HMEM_LINK_CLEARED, cleared, sizeof(*cleared));
+    }
     virtio_hmem_send(opaque, HMEM_LINK_TICK, tick, sizeof(*tick));
 }
 

@@ -1168,6 +1168,39 @@ static void test_gpt_no_cost(void)
     teardown(&t);
 }
 
+/* If hmemd wants it, the number of cleared bits comes before the tick. */
+static void test_gpt_cleared(void)
+{
+    struct hmem_link_cleared cleared;
+    Test t = { };
+    Report r;
+    int i;
+
+    setup_gpt(&t, HMEM_LINK_TRACK_CLEARED);
+    for (i = 1; i <= 2; i++) {
+        set_report(&r, collect_scan(&t), 0, true);
+        r.cost.cleared = cpu_to_le64(i == 1 ? 7 : UINT64_MAX - 1);
+        qtest_clock_step(t.qts, 5 * MS);
+        send_report(&t, &r);
+        daemon_recv_to(t.d, HMEM_LINK_CLEARED, &cleared, sizeof(cleared));
+        g_assert_cmpuint(cleared.bits, ==, i == 1 ? 7 : UINT64_MAX - 1);
+        daemon_next_tick(t.d, i, 15 * MS);
+        gpt_tick_done(&t, i);
+    }
+    teardown(&t);
+}
+
+/* A driver that does not tell its cost tells no number of bits either. */
+static void test_gpt_no_cleared(void)
+{
+    Test t = { .hmem.refuse = 1ull << VIRTIO_HMEM_F_COST };
+
+    setup_gpt(&t, HMEM_LINK_TRACK_CLEARED);
+    scan_for(&t, 0);
+    daemon_next_tick(t.d, 1, 15 * MS);
+    teardown(&t);
+}
+
 /* A request that needs two buffers, of which the second comes late. */
 static void test_gpt_parts(void)
 {
@@ -1754,6 +1787,8 @@ int main(int argc, char **argv)
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/look", test_gpt_look },
         { "gpt/long-look", test_gpt_long_look },
+        { "gpt/cleared", test_gpt_cleared },
+        { "gpt/no-cleared", test_gpt_no_cleared },
         { "gpt/no-look", test_gpt_no_look },
         { "gpt/cost", test_gpt_cost },
         { "gpt/no-cost", test_gpt_no_cost },

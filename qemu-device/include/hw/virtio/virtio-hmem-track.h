@@ -35,6 +35,8 @@ typedef struct HmemScanned {
     uint64_t rearmed;
     /* Processor time of the guest that the scan took; UINT64_MAX: not known. */
     uint64_t cost_ns;
+    /* Accessed bits that the scan has cleared; UINT64_MAX: not known. */
+    uint64_t cleared;
     /* HMEM_LINK_TICK_* */
     uint32_t flags;
 } HmemScanned;
@@ -133,8 +135,12 @@ typedef enum HmemAnswer {
 } HmemAnswer;
 
 typedef struct HmemTrackOps {
-    /* A window has ended, and its used frames are in the maps: tell hmemd. */
-    void (*tick)(void *opaque, const struct hmem_link_tick *tick);
+    /*
+     * A window has ended, and its used frames are in the maps: tell hmemd.
+     * @cleared is NULL if it is not known, or if hmemd does not want it.
+     */
+    void (*tick)(void *opaque, const struct hmem_link_tick *tick,
+                 const struct hmem_link_cleared *cleared);
     /*
      * For LOCKSTEP: handle hmemd's messages until hmem_track_waiting() is
      * false.  May return earlier if there is no connection.
