@@ -2,11 +2,9 @@
 """A guest whose driver breaks the rules (tests/guest/evil) harms only itself: its device
 is broken until it is reset, and hmemd and other guests are not affected."""
 
-import base64
 import re
-import subprocess
 
-import env
+import modules
 from guest import test
 from vm import MIB
 
@@ -37,20 +35,10 @@ ODD = ("honest", "liar")
 START, END = 0x1000000, 0x1100000       # the hinted addresses
 
 
-def install(vm, name):
-    directory = subprocess.run([env.TESTS / "guest" / "evil" / "build", vm.kernel],
-                               check=True, stdout=subprocess.PIPE,
-                               text=True).stdout.splitlines()[-1]
-    with open(f"{directory}/{name}.ko", "rb") as f:
-        data = base64.b64encode(f.read()).decode()
-    for i in range(0, len(data), 1 << 16):
-        vm.run(f"echo {data[i:i + (1 << 16)]} | base64 -d >> /tmp/{name}.ko")
-
-
 @test(timeout=600)
 def breaks_every_rule(rig):
     vm = rig.boot(append="numa_balancing=disable")
-    install(vm, "evil")
+    modules.install(vm, "evil", "evil")
     vm.run("rmmod virtio_hmem")
     for mode in (*ODD, *BROKEN):
         log = vm.qemu_log.stat().st_size
@@ -117,7 +105,7 @@ def lies_about_everything(rig):
     program = honest.spawn(f"rm -f /run/stop; keep {HOT} /run/stop 20")
     program.wait_for("filled")
     rig.daemon.wait(lambda: in_dram(honest) > 0.95, "the hot pages to be in DRAM")
-    install(liar, "liar")
+    modules.install(liar, "evil", "liar")
     liar.run("rmmod virtio_hmem")
     for options in "", "reset=5":
         scans = liar.info()["stats"]["scans"]

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Entries of page tables that are hidden, and shown again. */
+#include "hide.c"
+#include "parts.h"
+
+#define READ	(_PAGE_PRESENT | _PAGE_USER | _PAGE_NX | _PAGE_ACCESSED)
+
+static void check_entry(unsigned long pfn, pteval_t bits)
+{
+	pte_t pte = pfn_pte(pfn, __pgprot(bits)), hidden = hmem_flip(pte);
+	pte_t none = pfn_pte(pfn, __pgprot(_PAGE_PROTNONE | _PAGE_ACCESSED));
+
+	CHECK(!hmem_is_hidden(pte));
+	CHECK(hmem_is_hidden(hidden));
+	CHECK(!(pte_flags(hidden) & _PAGE_PRESENT));
+	CHECK_EQ(pte_pfn(hidden), pfn);
+	CHECK_EQ(pte_write(hidden), pte_write(pte));
+	CHECK_EQ(pte_dirty(hidden), pte_dirty(pte));
+	CHECK_EQ(pte_young(hidden), pte_young(pte));
+	CHECK_EQ(pte_val(hmem_flip(hidden)), pte_val(pte));
+	/* NUMA balancing and mprotect(PROT_NONE) mark entries otherwise. */
+	CHECK(!hmem_is_hidden(none));
+	CHECK_EQ(pte_pfn(none), pfn);
+}
+
+void hide_parts(void)
+{
+	static const unsigned long pfns[] = { 1, 0x12345, 0xfffff };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
+		check_entry(pfns[i], READ);
+		check_entry(pfns[i], READ | _PAGE_RW);
+		check_entry(pfns[i], READ | _PAGE_RW | _PAGE_DIRTY);
+		check_entry(pfns[i], READ & ~_PAGE_NX);
+		check_entry(pfns[i], READ & ~_PAGE_ACCESSED);
+	}
+}
