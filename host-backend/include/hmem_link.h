@@ -178,7 +178,7 @@ struct hmem_link_hello {
 	 * hmem_link_size.actual, before SIZES is sent.
 	 */
 	uint64_t map_bytes;
-	uint32_t trackers;	/* HMEM_LINK_TRACKER_* that TRACK may name */
+	uint32_t trackers;	/* HMEM_LINK_TRACKER_* that TRACK may name; 0: none */
 	uint32_t track_flags;	/* HMEM_LINK_TRACK_* that TRACK may have */
 	/*
 	 * The shortest window that TRACK may request, 1 ms .. 1 h: it grows with the

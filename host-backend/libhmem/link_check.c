@@ -141,8 +141,7 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 		return hmem_fail(err, EPROTO, "HELLO: maps of %" PRIu64
 				 " bytes, not a multiple of 8 up to %" PRIu64,
 				 hello->map_bytes, HMEM_MAX_GFN / 8);
-	if (!hello->trackers ||
-	    hello->trackers & ~(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM |
+	if (hello->trackers & ~(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM |
 				HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST))
 		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
 				 hello->trackers);

@@ -196,9 +196,16 @@ uint32_t hmem_policy_tracker(const struct hmem_policy *p, uint32_t offered,
 		snprintf(offers + len, sizeof(offers) - len, "%s%s",
 			 len ? ", " : "", trackers[track]);
 	}
-	hmem_fail(err, ENOTSUP, "track=%s was requested, but the VM offers %s: "
-		  "use track=auto%s", trackers[p->track],
-		  *offers ? offers : "nothing", get[p->track] ? get[p->track] : "");
+	if (*offers)
+		hmem_fail(err, ENOTSUP, "track=%s was requested, but the VM offers %s: "
+			  "use track=auto%s", trackers[p->track], offers,
+			  get[p->track] ? get[p->track] : "");
+	else
+		hmem_fail(err, ENOTSUP, "track=%s was requested, but the VM offers %s: allow "
+			  "another one with QEMU's properties access and track-dirty%s",
+			  trackers[p->track],
+			  offered ? "only the host's trackers idle and damon" : "no tracker",
+			  get[HMEM_TRACK_GPT]);
 	return 0;
 }
 

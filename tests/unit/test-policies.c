@@ -392,6 +392,10 @@ static void chooses_tracker(void **state)
 	assert_int_equal(hmem_policy_tracker(&p, dirty, dirty | sim, &err), 0);
 	assert_non_null(strstr(err.msg, "sim"));
 	assert_non_null(strstr(err.msg, "dirty"));
+	assert_int_equal(hmem_policy_tracker(&p, host, 0, &err), 0);
+	assert_non_null(strstr(err.msg, "offers only the host's trackers"));
+	assert_int_equal(hmem_policy_tracker(&p, 0, 0, &err), 0);
+	assert_non_null(strstr(err.msg, "offers no tracker"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

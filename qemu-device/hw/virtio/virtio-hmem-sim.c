@@ -20,7 +20,7 @@
 /* Words of a map that are processed together: 16 MiB of guest memory. */
 #define HMEM_CHUNK 64
 
-static bool hmem_sim_available(void)
+static bool hmem_sim_available(const HmemTrack *track)
 {
     return qemu_plugin_get_access_log() != NULL;
 }

@@ -57,10 +57,25 @@ static bool hmem_track_sees_memory(void)
     return !machine_require_guest_memfd(current_machine);
 }
 
+static bool hmem_track_offers_dirty(const HmemTrack *track)
+{
+    return track->offer_dirty && hmem_track_sees_memory();
+}
+
+static bool hmem_track_offers_gpt(const HmemTrack *track)
+{
+    return track->can_scan;
+}
+
+static bool hmem_track_offers_host(const HmemTrack *track)
+{
+    return track->offer_host && hmem_track_sees_memory();
+}
+
 static const HmemTracker hmem_tracker_dirty = {
     .id = HMEM_LINK_TRACKER_DIRTY,
     .shown = VIRTIO_HMEM_TRACKER_DIRTY,
-    .available = hmem_track_sees_memory,
+    .available = hmem_track_offers_dirty,
     .needs_driver = true,
     .scan = hmem_dirty_scan,
     .rest = hmem_dirty_rest,
@@ -69,6 +84,7 @@ static const HmemTracker hmem_tracker_dirty = {
 static const HmemTracker hmem_tracker_gpt = {
     .id = HMEM_LINK_TRACKER_GPT,
     .shown = VIRTIO_HMEM_TRACKER_GPT,
+    .available = hmem_track_offers_gpt,
     .needs_driver = true,
     .guest = true,
     .scan = hmem_guest_scan,
@@ -78,7 +94,7 @@ static const HmemTracker hmem_tracker_gpt = {
 static const HmemTracker hmem_tracker_host = {
     .id = HMEM_LINK_TRACKER_HOST,
     .shown = VIRTIO_HMEM_TRACKER_HOST,
-    .available = hmem_track_sees_memory,
+    .available = hmem_track_offers_host,
 };
 
 static const HmemTracker *const hmem_trackers[] = {
@@ -88,20 +104,13 @@ static const HmemTracker *const hmem_trackers[] = {
     &hmem_tracker_sim,
 };
 
-static bool hmem_track_offers(const HmemTrack *track,
-                              const HmemTracker *tracker)
-{
-    return tracker->guest ? track->can_scan :
-        !tracker->available || tracker->available();
-}
-
 uint32_t hmem_track_trackers(const HmemTrack *track)
 {
     uint32_t ids = 0;
     int i;
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
-        if (hmem_track_offers(track, hmem_trackers[i])) {
+        if (hmem_trackers[i]->available(track)) {
             ids |= hmem_trackers[i]->id;
         }
     }
@@ -115,7 +124,7 @@ static const HmemTracker *hmem_track_find_tracker(const HmemTrack *track,
 
     for (i = 0; i < ARRAY_SIZE(hmem_trackers); i++) {
         if (hmem_trackers[i]->id == id &&
-            hmem_track_offers(track, hmem_trackers[i])) {
+            hmem_trackers[i]->available(track)) {
             return hmem_trackers[i];
         }
     }
@@ -507,9 +516,10 @@ void hmem_track_new_connection(HmemTrack *track)
  */
 uint64_t hmem_track_min_window(const HmemTrack *track)
 {
-    return MAX(HMEM_LINK_MIN_WINDOW_NS,
-               MIN(HMEM_LINK_MAX_WINDOW_NS,
-                   HMEM_DIRTY_PAGES_NS(hmem_memory_max_frames())));
+    uint64_t ns = MAX(HMEM_DIRTY_PAGES_NS(hmem_memory_max_frames()),
+                      track->min_window_ms * (uint64_t)SCALE_MS);
+
+    return MAX(HMEM_LINK_MIN_WINDOW_NS, MIN(HMEM_LINK_MAX_WINDOW_NS, ns));
 }
 
 static char *hmem_track_check(const HmemTrack *track,
@@ -625,6 +635,12 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
     uint64_t bytes = DIV_ROUND_UP(hmem_memory_end(memory), 8);
     HmemMaps *maps = &track->maps;
 
+    if (track->min_window_ms > HMEM_LINK_MAX_WINDOW_NS / SCALE_MS) {
+        error_setg(errp, "'min-window' is %u ms, but can be %" PRIu64
+                   " ms at most", track->min_window_ms,
+                   HMEM_LINK_MAX_WINDOW_NS / SCALE_MS);
+        return false;
+    }
     track->memory = memory;
     track->can_scan = can_scan;
     track->ops = ops;

@@ -1748,6 +1748,12 @@ static const Property virtio_hmem_properties[] = {
     DEFINE_PROP_ARRAY(VIRTIO_HMEM_KINDS_PROP, VirtIOHMEM, num_kinds, kinds,
                       virtio_hmem_kind_info, VirtioHmemTierKind),
     DEFINE_PROP_BOOL(VIRTIO_HMEM_ACCESS_PROP, VirtIOHMEM, offer_access, true),
+    DEFINE_PROP_BOOL(VIRTIO_HMEM_TRACK_DIRTY_PROP, VirtIOHMEM,
+                     track.offer_dirty, true),
+    DEFINE_PROP_BOOL(VIRTIO_HMEM_TRACK_HOST_PROP, VirtIOHMEM,
+                     track.offer_host, true),
+    DEFINE_PROP_UINT32(VIRTIO_HMEM_MIN_WINDOW_PROP, VirtIOHMEM,
+                       track.min_window_ms, 0),
     DEFINE_PROP_BOOL(VIRTIO_HMEM_RESIZE_PROP, VirtIOHMEM, offer_resize, true),
     DEFINE_PROP_STRING(VIRTIO_HMEM_INITIAL_PROP, VirtIOHMEM, initial),
     DEFINE_PROP_STRING(VIRTIO_HMEM_MINIMUM_PROP, VirtIOHMEM, minimum),
@@ -1781,6 +1787,18 @@ static void virtio_hmem_class_init(ObjectClass *klass, HmemClassData *data)
                                           "let the guest's driver find out "
                                           "which pages are used (the tracker "
                                           "gpt)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_TRACK_DIRTY_PROP,
+                                          "let hmemd turn the dirty log on "
+                                          "(the tracker dirty)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_TRACK_HOST_PROP,
+                                          "let hmemd have the host's kernel "
+                                          "find out which pages are used (the "
+                                          "trackers idle and damon)");
+    object_class_property_set_description(klass, VIRTIO_HMEM_MIN_WINDOW_PROP,
+                                          "the shortest time, in ms, over "
+                                          "which hmemd can observe pages "
+                                          "(default: what the tracking of all "
+                                          "memory takes)");
     object_class_property_set_description(klass, VIRTIO_HMEM_RESIZE_PROP,
                                           "let hmemd have the guest give up "
                                           "memory of a tier");

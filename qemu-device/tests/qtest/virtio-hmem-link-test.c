@@ -313,6 +313,9 @@ static const RealizeError realize_errors[] = {
         "'kinds' names 1 tiers, but the machine has 2 NUMA nodes with a "
         "memory backend",
     }, {
+        "min-window", MACHINE, "{ 'min-window': 3600001 }",
+        "'min-window' is 3600001 ms, but can be 3600000 ms at most",
+    }, {
         "second", MACHINE " -device virtio-hmem,id=first", "{}",
         "only one virtio-hmem device is supported: it serves all tiers of the "
         "machine",

@@ -1426,18 +1426,54 @@ static void test_gpt_lockstep(void)
     teardown(&t);
 }
 
+/* Boot with these properties of the device. */
+static void setup_properties(Test *t, const char *properties)
+{
+    t->d = daemon_new();
+    t->qs = qtest_pc_boot(MACHINE " -chardev socket,id=hmemd,path=%s"
+                          " -device virtio-hmem,id=hmem0,chardev=hmemd,"
+                          "addr=%d,%s", t->d->path, SLOT, properties);
+    t->qts = t->qs->qts;
+    daemon_accept(t->d);
+    daemon_welcome(t->d);
+}
+
+/* hmemd cannot use a tracker that the user has forbidden. */
+static void test_forbidden(void)
+{
+    Test t = { };
+
+    setup_properties(&t, "track-dirty=off");
+    g_assert_cmphex(t.d->hello.trackers, ==,
+                    HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST);
+    daemon_track(t.d, t.d->hello.min_window_ns);
+    daemon_expect_drop(t.d);
+    teardown(&t);
+
+    t = (Test) { };
+    setup_properties(&t, "track-host=off,track-dirty=off,access=off");
+    g_assert_cmphex(t.d->hello.trackers, ==, 0);
+    teardown(&t);
+}
+
+/* hmemd cannot request a shorter window than the user allows. */
+static void test_min_window(void)
+{
+    Test t = { };
+
+    setup_properties(&t, "min-window=250");
+    g_assert_cmpuint(t.d->hello.min_window_ns, ==, 250 * MS);
+    daemon_track(t.d, 250 * MS - 1);
+    daemon_expect_drop(t.d);
+    teardown(&t);
+}
+
 /* The property access=off removes the queues. */
 static void test_gpt_off(void)
 {
     Test t = { };
 
-    t.d = daemon_new();
-    t.qs = qtest_pc_boot(MACHINE " -chardev socket,id=hmemd,path=%s"
-                         " -device virtio-hmem,id=hmem0,chardev=hmemd,"
-                         "addr=%d,access=off", t.d->path, SLOT);
-    t.qts = t.qs->qts;
-    daemon_accept(t.d);
-    daemon_welcome(t.d);
+    setup_properties(&t, "access=off");
     g_assert_cmphex(t.d->hello.trackers, ==,
                     HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_HOST);
     t.pci = find_device(t.qs, SLOT);
@@ -1800,6 +1836,8 @@ int main(int argc, char **argv)
         { "gpt/disconnect", test_gpt_disconnect },
         { "gpt/lockstep", test_gpt_lockstep },
         { "gpt/off", test_gpt_off },
+        { "forbidden", test_forbidden },
+        { "min-window", test_min_window },
     };
     int i;
 

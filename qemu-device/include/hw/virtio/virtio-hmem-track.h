@@ -61,8 +61,8 @@ typedef struct HmemTracker {
     bool needs_driver;
     /* The guest's driver scans, so the driver must be able to. */
     bool guest;
-    /* NULL: available in every VM (for @guest: if its driver can scan). */
-    bool (*available)(void);
+    /* Is it possible in this VM, and has the user not forbidden it? */
+    bool (*available)(const HmemTrack *track);
 
     /* Forget earlier accesses: the first window begins. */
     void (*clear)(const HmemMemory *memory);
@@ -153,6 +153,11 @@ typedef struct HmemTrackOps {
 } HmemTrackOps;
 
 struct HmemTrack {
+    /* The user's properties. */
+    bool offer_dirty;
+    bool offer_host;
+    uint32_t min_window_ms;
+
     const HmemMemory *memory;
     const HmemTrackOps *ops;
     void *opaque;
@@ -211,7 +216,10 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
                         Error **errp);
 void hmem_track_unrealize(HmemTrack *track);
 
-/* The shortest window that hmemd can request, in ns. */
+/*
+ * The shortest window that hmemd can request, in ns: the device's or the
+ * user's bound, whichever is greater.
+ */
 uint64_t hmem_track_min_window(const HmemTrack *track);
 
 /* The HMEM_LINK_TRACKER_* and HMEM_LINK_TRACK_* that hmemd can request now. */
