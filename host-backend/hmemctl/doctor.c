@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "doctor.h"
 #include "hmemctl.h"
 #include "numbers.h"
+#include "virtio_hmem.h"
 
 static const char *const words[] = { "ok", "warn", "fail" };
 static const int status_of[] = { EXIT_OK, EXIT_WARNED, EXIT_ERROR };
@@ -89,6 +91,30 @@ static void check_tiers(const char *what, json *tiers)
 	}
 }
 
+/*
+ * Each driver of the version of this hmemd has these, whatever its kernel is; and no QEMU of that
+ * version offers more than ALL_FEATURES.
+ */
+#define FEATURES	(UINT64_C(1) << VIRTIO_HMEM_F_RESTRICTED | \
+			 UINT64_C(1) << VIRTIO_HMEM_F_ONLINE | \
+			 UINT64_C(1) << VIRTIO_HMEM_F_PAUSE)
+#define ALL_FEATURES	((UINT64_C(2) << VIRTIO_HMEM_F_PAUSE) - 1)
+
+/* The device offers features, and the driver takes those that it knows. */
+static void check_features(const char *what, uint64_t features)
+{
+	/* Those that any virtio device can have come later. */
+	uint64_t ours = features & ((UINT64_C(1) << 24) - 1);
+
+	if (ours & ~ALL_FEATURES)
+		check(WARN, what, "its driver and QEMU are newer than hmemd, which does not know "
+		      "all of their features (%#" PRIx64 "): update hmemd", ours & ~ALL_FEATURES);
+	else if (~ours & FEATURES)
+		check(WARN, what, "its driver or QEMU is older than hmemd, and lacks features "
+		      "(%#" PRIx64 "): update virtio-hmem-dkms in the guest, whose version dkms "
+		      "status tells, and qemu-system-hmem on the host", ~ours & FEATURES);
+}
+
 static void check_vm(json *vm)
 {
 	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
@@ -114,6 +140,10 @@ static void check_vm(json *vm)
 	if (known(vm, "order_doubt"))
 		check(WARN, what, "%s", text_of(vm, "order_doubt"));
 	check_tiers(what, field(vm, "tiers"));
+	if (!strcmp(driver, "ok"))
+		check_features(what, num_of(vm, "features"));
+	check_qemu(what, num_of(vm, "pid"), text_of(vm, "tracker"));
+	check_pieces(what, num_of(vm, "ranges"));
 	if (num_of(vm, "foreign_moves_lately"))
 		check(WARN, what, "the guest moved %s pages by itself in the last two "
 		      "minutes: switch off its own placement, sysctl "
@@ -199,6 +229,7 @@ int cmd_doctor(int argc, char **argv)
 	check_memfd();
 	check_kvm();
 	check_host();
+	check_slots();
 	check_hmemd();
 	if (!json_is_complete())
 		die(EXIT_ERROR, "no memory for the checks");

@@ -15,4 +15,15 @@ void check_host(void);
 /* May QEMU connect to the socket at @path? */
 void check_vm_socket(const char *path);
 
+/*
+ * A VM's QEMU, process @pid: are its memory backends bound to nodes of the host, and does KVM log
+ * writes in the way that costs less, if @tracker is "dirty"?
+ */
+void check_qemu(const char *what, long pid, const char *tracker);
+
+/* How many pieces of memory a VM can have: of KVM, of vhost, and of hmemd. */
+void check_slots(void);
+/* Has a VM with so many pieces room for more? */
+void check_pieces(const char *what, unsigned long pieces);
+
 #endif /* HMEMCTL_DOCTOR_H */

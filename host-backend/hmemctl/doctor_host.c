@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "doctor.h"
+#include "hmem_link.h"
+
+/* A DIMM, or a device of virtio-mem, takes a few. */
+#define SPARE_PIECES	4u
+#define VHOST_SLOTS	"/sys/module/vhost/parameters/max_mem_regions"
 
 /* Read the first line of the file.  Returns false if the kernel has no such file. */
 static bool read_line(const char *path, char *line, int size)
@@ -62,6 +72,55 @@ void check_host(void)
 		check(OK, "kernel", "%s %s", name.sysname, name.release);
 	check_movers();
 	check_huge_pages();
+}
+
+/* 0: there is no KVM, or no access to it. */
+static unsigned long slots_of_kvm(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), num = 0;
+
+	if (fd >= 0) {
+		num = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+		close(fd);
+	}
+	return num > 0 ? num : 0;
+}
+
+/* 0: vhost is not loaded. */
+static unsigned long slots_of_vhost(void)
+{
+	char line[32];
+
+	return read_line(VHOST_SLOTS, line, sizeof(line)) ? strtoul(line, NULL, 10) : 0;
+}
+
+void check_slots(void)
+{
+	unsigned long kvm = slots_of_kvm(), vhost = slots_of_vhost();
+	char kvm_has[64] = "", vhost_has[64] = "";
+
+	if (kvm)
+		snprintf(kvm_has, sizeof(kvm_has), ", KVM %lu", kvm);
+	if (vhost)
+		snprintf(vhost_has, sizeof(vhost_has), ", vhost %lu", vhost);
+	check(OK, "memory slots", "for each VM, hmemd has %u%s%s", HMEM_LINK_MAX_RANGES, kvm_has,
+	      vhost_has);
+}
+
+void check_pieces(const char *what, unsigned long pieces)
+{
+	unsigned long kvm = slots_of_kvm(), vhost = slots_of_vhost(), least = HMEM_LINK_MAX_RANGES;
+
+	if (kvm && kvm < least)
+		least = kvm;
+	/* Only VMs with vhost devices need these. */
+	if (pieces + SPARE_PIECES > least)
+		check(WARN, what, "its memory is in %lu pieces, of %lu that are possible: plug in "
+		      "fewer and larger ones", pieces, least);
+	else if (vhost && pieces + SPARE_PIECES > vhost)
+		check(WARN, what, "its memory is in %lu pieces, and vhost takes %lu: before more "
+		      "memory is plugged in, write options vhost max_mem_regions=509 to a file "
+		      "in /etc/modprobe.d, and load vhost again", pieces, vhost);
 }
 
 void check_vm_socket(const char *path)

@@ -91,7 +91,7 @@ int cmd_pool(int argc, char **argv)
 	}
 	table_print(&t);
 	if (!globals.quiet)
-		printf("The pool has %s of DRAM; one MiB costs %.1f us/s; hmemd %s\n",
+		printf("The pool has %s of DRAM; one MiB costs %.1f us/s\nhmemd %s\n",
 		       cell_size(pool, "bytes", size, sizeof(size)),
 		       double_of(pool, "mib_price_ns_per_s") / 1e3,
 		       flag_of(pool, "acts") ? "resizes VMs" :

@@ -17,7 +17,10 @@ struct table {
 	size_t num_rows;
 };
 
-/* Print @t and free its rows.  Prints no titles with --quiet. */
+/*
+ * Print @t and free its rows.  Prints no titles with --quiet.  On a terminal, or with $COLUMNS, the
+ * text of the last column is broken into lines.
+ */
 void table_print(struct table *t);
 
 /* Add a row with t->columns strings; copies them. */

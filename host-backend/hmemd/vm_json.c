@@ -72,6 +72,7 @@ json *vm_json(const struct vm *vm)
 	json_put_u64(o, "num_tiers", vm->hello.num_tiers);
 	json_put_u64(o, "bytes", vm_frames(vm) << VIRTIO_HMEM_GFN_SHIFT);
 	json_put_str(o, "policy", hmem_policy_name(vm->placer.policy.kind));
+	json_put_u64(o, "ranges", vm->num_ranges);
 	json_put_u64(o, "batches", vm->num_under_way);
 	json_put_u64(o, "max_batches", vm->num_batches);
 	json_add(o, "oldest_batch_s", vm->num_under_way ?

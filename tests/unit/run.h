@@ -24,6 +24,8 @@ struct ctl {
 	char out[1 << 20], err[8192];
 	/* A file for standard output; NULL: @out gets it. */
 	const char *to;
+	/* The locale and $COLUMNS; NULL: those of the test. */
+	const char *locale, *columns;
 	/* Limit of the size of files in bytes; 0: no limit. */
 	unsigned int file_limit;
 	/* The modes of directories bind hmemctl, too, if root runs it. */
@@ -65,8 +67,8 @@ pid_t ctl_start(struct ctl *c, struct daemon *d, const char *line, int fds[2]);
 void ctl_finish(struct ctl *c, pid_t pid, int fds[2], struct peer *const *peers);
 
 /*
- * Check that @text is the golden file's text under "== @name", and that no line is longer
- * than 80 columns or ends in a blank.  With GOLDEN_UPDATE=1, write @text to the file.
+ * Check that @text is the golden file's text under "== @name", that no line ends in a blank, and,
+ * unless it is JSON, that none is longer than 80 columns.  With GOLDEN_UPDATE=1, write @text to the file.
  */
 void golden_check(const char *name, const char *text);
 

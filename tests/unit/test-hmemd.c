@@ -1857,10 +1857,11 @@ static void doctor_looks_at_the_host(void **state)
 	assert_null(strstr(f->ctl.out, "only its owner may connect"));
 }
 
-/* Runs doctor with an hmemd that says @text about its socket for VMs. */
-static void doctor_hears(struct fixture *f, int listener, const char *at, const char *text)
+/* Runs doctor with an hmemd that says @text about its socket for VMs, and @vms about these. */
+static void doctor_hears(struct fixture *f, int listener, const char *at, const char *text,
+			 const char *vms)
 {
-	char line[256], info[256];
+	char line[256], info[256], status[2048];
 	int fds[2], fd;
 	pid_t pid;
 
@@ -1873,7 +1874,8 @@ static void doctor_hears(struct fixture *f, int listener, const char *at, const 
 	json_object_put(control_read(fd));
 	control_send(fd, info);
 	json_object_put(control_read(fd));
-	control_send(fd, "{\"version\":1,\"final\":true,\"vms\":[]}");
+	snprintf(status, sizeof(status), "{\"version\":1,\"final\":true,\"vms\":[%s]}", vms);
+	control_send(fd, status);
 	ctl_finish(&f->ctl, pid, fds, NULL);
 	close(fd);
 }
@@ -1892,18 +1894,18 @@ static void doctor_looks_for_the_socket(void **state)
 	snprintf(dir, sizeof(dir), "%s/closed", f->d.dir);
 	assert_return_code(mkdir(dir, 0700), errno);
 	snprintf(text, sizeof(text), ",\"vm_socket\":\"%s/vm.sock\"", dir);
-	doctor_hears(f, fd, addr.sun_path, text);
+	doctor_hears(f, fd, addr.sun_path, text, "");
 	assert_non_null(strstr(f->ctl.out, "vm.sock: No such file"));
 	assert_non_null(strstr(f->ctl.out, "restart hmemd-vm.socket"));
 
 	assert_return_code(chmod(dir, 0), errno);
 	f->ctl.obeys_modes = true;
-	doctor_hears(f, fd, addr.sun_path, text);
+	doctor_hears(f, fd, addr.sun_path, text, "");
 	f->ctl.obeys_modes = false;
 	assert_non_null(strstr(f->ctl.out, "vm.sock: Permission denied: run doctor as root"));
 
 	/* An older hmemd does not tell. */
-	doctor_hears(f, fd, addr.sun_path, "");
+	doctor_hears(f, fd, addr.sun_path, "", "");
 	assert_non_null(strstr(f->ctl.out, "hmemd "));
 	assert_null(strstr(f->ctl.out, "No such file"));
 	close(fd);
@@ -1911,7 +1913,159 @@ static void doctor_looks_for_the_socket(void **state)
 	assert_return_code(rmdir(dir), errno);
 }
 
+/* A process with these arguments behind those of a shell, which waits. */
+static pid_t process_with(const char *const *arguments, int *end)
+{
+	const char *argv[32] = { "sh", "-c", "read line" };
+	int fds[2];
+	pid_t pid;
+
+	for (unsigned int n = 3; *arguments; arguments++)
+		argv[n++] = *arguments;
+	assert_return_code(pipe(fds), errno);
+	pid = fork();
+	assert_return_code(pid, errno);
+	if (!pid) {
+		dup2(fds[0], STDIN_FILENO);
+		close(fds[1]);
+		execv("/bin/sh", (char **)argv);
+		_exit(127);
+	}
+	close(fds[0]);
+	*end = fds[1];
+	return pid;
+}
+
+/* Has exec put the arguments in the place of this process's? */
+static bool has_begun(pid_t pid)
+{
+	char path[64], first[4] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	if (!fread(first, 1, sizeof(first) - 1, file))
+		first[0] = '\0';
+	fclose(file);
+	return !strcmp(first, "sh");
+}
+
+/* What doctor says about a VM whose QEMU has these arguments; compared with the golden file. */
+static void doctor_of_qemu(struct fixture *f, int listener, const char *at, const char *golden,
+			   const char *more, const char *const *arguments)
+{
+	char vm[1024];
+	int end;
+	pid_t pid = process_with(arguments, &end);
+	char *rows, text[4096];
+
+	while (!has_begun(pid))
+		usleep(1000);
+	snprintf(vm, sizeof(vm), "{\"name\":\"web\",\"pid\":%d,\"driver\":\"ok\",\"tiers\":[],"
+		 "\"policy\":\"off\",\"activity\":\"no window yet\",\"late\":false,"
+		 "\"order_doubt\":null,\"foreign_moves_lately\":0,\"last_error\":null,%s}",
+		 (int)pid, more);
+	f->ctl.columns = "80";
+	f->ctl.locale = "C.UTF-8";
+	doctor_hears(f, listener, at, "", vm);
+	rows = strstr(f->ctl.out, "vm web");
+	assert_non_null(rows);
+	snprintf(text, sizeof(text), "%s", rows);
+	golden_check(golden, text);
+	f->ctl.locale = "C";
+	doctor_hears(f, listener, at, "", vm);
+	assert_string_equal(strstr(f->ctl.out, "vm web"), text);
+	f->ctl.columns = f->ctl.locale = NULL;
+	close(end);
+	process_wait(pid);
+}
+
+/* The features of a driver of the present version. */
+#define PRESENT	"\"features\":2047"
+
+/* doctor looks at the features of the VM's driver, and at how its QEMU was started. */
+static void doctor_looks_at_machines(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+#define HEARS(name, more, ...)						\
+	doctor_of_qemu(f, fd, addr.sun_path, "doctor-" name, more,	\
+		       (const char *const[]) { __VA_ARGS__, NULL })
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/fake", f->d.dir);
+	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(listen(fd, 1), errno);
+	HEARS("good", PRESENT ",\"ranges\":3,\"tracker\":\"gpt\"", "-accel",
+	      "kvm,dirty-ring-size=4096", "-object",
+	      "memory-backend-ram,id=dram,size=1G,host-nodes=0,policy=bind", "-object",
+	      "memory-backend-file,id=nvm,mem-path=/x,size=1G,policy=bind,host-nodes=2-3",
+	      "-numa", "node,nodeid=0,memdev=dram", "--numa", "node,memdev=nvm,nodeid=1");
+	/* As libvirt writes it. */
+	HEARS("libvirt", PRESENT ",\"ranges\":3,\"tracker\":null", "-object",
+	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node0\",\"size\":1024,"
+	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
+	      "node,nodeid=0,cpus=0-1,memdev=ram-node0", "-object",
+	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node1\",\"size\":1024,"
+	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
+	      "node,nodeid=1,memdev=ram-node1");
+	HEARS("unbound", PRESENT ",\"ranges\":3,\"tracker\":\"dirty\"", "-accel",
+	      "kvm,dirty-ring-size=4096", "-object", "memory-backend-ram,id=dram,size=1G",
+	      "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=2,policy=preferred",
+	      "-numa", "node,nodeid=0,memdev=dram", "-numa", "node,nodeid=1,memdev=nvm");
+	HEARS("old-driver", "\"features\":127,\"ranges\":1022,\"tracker\":null", "-S");
+	HEARS("new-driver", "\"features\":1099511631871,\"ranges\":3,\"tracker\":null", "-S");
+#undef HEARS
+	close(fd);
+	unlink(addr.sun_path);
+}
+
 /* --- output for people --- */
+
+/* Replace numbers, and texts, that differ from run to run, in JSON. */
+static void hide_values(char *out)
+{
+	static const char *const keys[] = {
+		"\"pid\": ", "\"uid\": ", "\"connected_s\": ", "\"time_ms\": ", "\"time\": ",
+		"\"vtime_ns\": ", "\"daemon_ns\": ", "\"uptime_s\": ", "\"cpu_ns\": ",
+		"\"table_bytes\": ", "_per_s\": ", "\"at\": ", "\"elapsed_s\": ",
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		for (char *p = out; (p = strstr(p, keys[i])); ) {
+			size_t len;
+
+			p += strlen(keys[i]);
+			len = strcspn(p, ",\n");
+			*p = 'N';
+			memmove(p + 1, p + len, strlen(p + len) + 1);
+		}
+	}
+}
+
+/*
+ * The output of a command that changes nothing, on 80 columns: the same in both locales, and as in
+ * the golden file.
+ */
+static void golden_read(struct fixture *f, const char *name, const char *line)
+{
+	char *first;
+
+	f->ctl.columns = "80";
+	f->ctl.locale = "C.UTF-8";
+	ctl_run(&f->ctl, &f->d, NULL, line);
+	hide_values(f->ctl.out);
+	first = strdup(f->ctl.out);
+	assert_non_null(first);
+	golden_check(name, first);
+	f->ctl.locale = "C";
+	ctl_run(&f->ctl, &f->d, NULL, line);
+	f->ctl.columns = f->ctl.locale = NULL;
+	hide_values(f->ctl.out);
+	assert_string_equal(f->ctl.out, first);
+	free(first);
+}
 
 /* hmemctl's output, compared with the golden file. */
 static void golden(struct fixture *f, const char *name, const char *line)
@@ -1964,6 +2118,17 @@ static void same_names(void **state)
 	peer_close(&first);
 	peer_close(&second);
 	peer_close(&third);
+}
+
+/* All that hmemctl prints is ASCII, so that a table looks the same in each locale. */
+static void names_of_other_letters(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = { 0 };
+
+	peer_handshake(&p, f->d.vm_socket, "b\303\266se");
+	golden_read(f, "list-other-letters", "list");
+	peer_close(&p);
 }
 
 static unsigned int golden_reason(struct peer *p, const struct virtio_hmem_hint *hint)
@@ -2039,6 +2204,18 @@ static void golden_output(void **state)
 	golden(f, "status-raw", "status web --raw");
 	golden(f, "list-quiet", "list -q");
 	golden(f, "policy-json", "-o json policy get");
+	golden_read(f, "list-json", "-o json list");
+	golden_read(f, "status-json", "-o json status");
+	golden_read(f, "stats-json", "-o json stats");
+	golden_read(f, "history-json", "-o json history");
+	golden_read(f, "jobs", "jobs");
+	golden_read(f, "jobs-json", "-o json jobs");
+	golden_read(f, "pool", "pool");
+	golden_read(f, "pool-json", "-o json pool");
+	golden_read(f, "trades-json", "-o json trades");
+	golden_read(f, "explain-json", "-o json explain --gpa 16M");
+	golden_read(f, "heatmap-json", "-o json heatmap --bins 4");
+	golden_read(f, "config-show", "config show");
 	doctor(f);
 	assert_true(out_has(f, "numa_balancing=0"));
 }
@@ -2111,8 +2288,10 @@ int main(void)
 		TEST(doctor_without_hmemd),
 		TEST(doctor_looks_at_the_host),
 		TEST(doctor_looks_for_the_socket),
+		TEST(doctor_looks_at_machines),
 		TEST(golden_output),
 		TEST(same_names),
+		TEST(names_of_other_letters),
 		TEST(same_name_again),
 	};
 
