@@ -187,8 +187,9 @@ static void check_nodes(const char *what, const struct machine *m)
 		for (unsigned int k = 0; k < i; k++) {
 			if (!*b->nodes || strcmp(b->nodes, m->backends[k].nodes))
 				continue;
-			check(WARN, what, "the memory backends '%s' and '%s' are both on node %s of "
-			      "the host, so no tier is faster: give one of them other host-nodes",
+			check(WARN, what, "the memory backends '%s' and '%s' are both on node %s "
+			      "of the host, so no tier is faster: give one of them other "
+			      "host-nodes",
 			      m->backends[k].id, b->id, b->nodes);
 			good = false;
 		}

@@ -68,7 +68,8 @@ void ctl_finish(struct ctl *c, pid_t pid, int fds[2], struct peer *const *peers)
 
 /*
  * Check that @text is the golden file's text under "== @name", that no line ends in a blank, and,
- * unless it is JSON, that none is longer than 80 columns.  With GOLDEN_UPDATE=1, write @text to the file.
+ * unless it is JSON, that none is longer than 80 columns.  With GOLDEN_UPDATE=1, write @text to the
+ * file.
  */
 void golden_check(const char *name, const char *text);
 
