@@ -213,12 +213,13 @@ static inline unsigned long hmem_nr_demoted(unsigned long *events)
 
 /*
  * Set and clear the page type that says: this page is offline, and nobody but its owner may
- * touch it.  6.1 has one bit for each type, and a type is set while its bit is clear.
+ * touch it.  The page must not be part of a compound page, so that the page is a folio.  6.1 has
+ * one bit for each type, and a type is set while its bit is clear.
  */
 static inline void hmem_set_offline(struct page *page)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-	__folio_set_offline(page_folio(page));
+	__folio_set_offline((struct folio *)page);
 #else
 	page->page_type &= ~PG_offline;
 #endif
@@ -227,7 +228,7 @@ static inline void hmem_set_offline(struct page *page)
 static inline void hmem_clear_offline(struct page *page)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-	__folio_clear_offline(page_folio(page));
+	__folio_clear_offline((struct folio *)page);
 #else
 	page->page_type |= PG_offline;
 #endif

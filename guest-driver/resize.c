@@ -115,11 +115,13 @@ static void hmem_block_del(struct hmem_resize_tier *t, struct page *page)
 /* The device has released the block: mark its pages as offline. */
 static void hmem_block_given(struct page *page)
 {
-	unsigned long i, nr = 1UL << hmem_block_order(page);
+	long nr = 1L << hmem_block_order(page);
+	struct page *p;
 
-	for (i = 0; i < nr; i++)
-		hmem_set_offline(page + i);
-	adjust_managed_page_count(page, -(long)nr);
+	/* These loops are most of the cost of a huge page. */
+	for (p = page; p < page + nr; p++)
+		hmem_set_offline(p);
+	adjust_managed_page_count(page, -nr);
 }
 
 static void hmem_block_free(struct page *page)
@@ -133,10 +135,11 @@ static void hmem_block_free(struct page *page)
 /* The device has given the block back: free its pages. */
 static void hmem_block_taken(struct page *page)
 {
-	unsigned long i, nr = 1UL << hmem_block_order(page);
+	long nr = 1L << hmem_block_order(page);
+	struct page *p;
 
-	for (i = 0; i < nr; i++)
-		hmem_clear_offline(page + i);
+	for (p = page; p < page + nr; p++)
+		hmem_clear_offline(p);
 	adjust_managed_page_count(page, nr);
 	hmem_block_free(page);
 }
