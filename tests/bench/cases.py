@@ -18,6 +18,7 @@ class Guest:
     disk        options of the driver hmem-disk; "": no disk
     prepare     the guest runs tests/bench/guest/PREPARE
     image       tests/env/guest-root IMAGE makes additional files for the guest
+    idle        (at, for): the program sleeps once, in seconds of the time that is measured
     """
     name: str
     program: str
@@ -29,6 +30,7 @@ class Guest:
     disk: str = ""
     prepare: str = ""
     image: str = ""
+    idle: tuple = ()
 
     def setup(self, config):
         return config.setup or self.prepare
@@ -168,4 +170,20 @@ FOUR_VM = Case(
           for program, options, image in VMS),
     FOUR, seconds=20)
 
-CASES = (*(trade_swap(name, options) for name, options in DISKS.items()), FOUR_VM)
+# Seconds: all VMs work; two VMs sleep, in turn; all VMs work again.
+FIRST, SLEEP, LAST = 3, 4, 4
+LENDERS = tuple(
+    Guest(f"{program}-{copy}", program, options, SHARE, NVM, most=(2 * SHARE, NVM), least=96,
+          image=image, idle=(FIRST + SLEEP * (2 * copy + i // 2), SLEEP))
+    for copy in range(2) for i, (program, options, image) in enumerate(VMS))
+LEND_RETURN = Case(
+    "lend-return",
+    f"eight VMs, the four of four-vm twice, share {2 * POOL} MiB of DRAM; two of them at a time, "
+    f"in turn, sleep for {SLEEP} s",
+    LENDERS,
+    (Config("hmem-auto", "static shares; virtio-hmem places the pages of each VM", policy=AUTO),
+     Config("hmem-pool", "virtio-hmem places pages, and one pool gives each VM its DRAM",
+            policy=AUTO, options=("--pool", f"{2 * POOL}M"), resizes=True)),
+    seconds=FIRST + len(LENDERS) // 2 * SLEEP + LAST)
+
+CASES = (*(trade_swap(name, options) for name, options in DISKS.items()), FOUR_VM, LEND_RETURN)

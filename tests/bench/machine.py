@@ -142,10 +142,11 @@ class Machine:
         (self.dir / "initrd").unlink(missing_ok=True)
 
 
-def run_together(machines, options=(), ended=None):
+def run_together(machines, options=(), ended=None, watch=None):
     """Run machines at the same time.  If they have a policy, one hmemd serves them all, with
-    these options; ended(hmemd) is called when the machines have ended.  Returns the processor
-    time in seconds that each QEMU and hmemd took; None for hmemd if it did not run."""
+    these options; watch(hmemd) is called again and again, and ended(hmemd) when the machines
+    have ended.  Returns the processor time in seconds that each QEMU and hmemd took; None for
+    hmemd if it did not run."""
     sockets = guest.short_directory()
     policy = machines[0].policy
     hmemd = None
@@ -165,6 +166,8 @@ def run_together(machines, options=(), ended=None):
         while not all(one.has_ended() for one in machines):
             if time.monotonic() > end:
                 raise RunError(f"still running after {machines[0].timeout} s: ended")
+            if hmemd and watch:
+                watch(hmemd)
             time.sleep(0.1)
         taken = [one.finish() for one in machines]
         if hmemd and ended:

@@ -63,7 +63,16 @@ class MadeOf:
             parts["simulator"] = of_files(*(QEMU / name for name in SIMULATOR))
         if hmem:
             parts["hmemd"] = of_files(env.host_tools(False) / "hmemd")
-            parts["driver"] = of_files(env.tool("module", self.kernel))
-            parts["device"] = of_files(*(QEMU / name for name in DEVICE),
-                                       env.TOP / "spec" / "virtio_hmem.h")
+            parts |= self.guest_side()
         return parts
+
+    def guest_side(self):
+        """The parts of the device and its driver."""
+        return {"driver": of_files(env.tool("module", self.kernel)),
+                "device": of_files(*(QEMU / name for name in DEVICE),
+                                   env.TOP / "spec" / "virtio_hmem.h")}
+
+    def resizing(self):
+        """Parts of a run that measures what resizing costs the guest."""
+        return {"qemu": qemu(), "kernel": of_files(env.kernel(self.kernel) / "vmlinuz"),
+                **self.guest_side()}

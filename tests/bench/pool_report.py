@@ -6,6 +6,7 @@ import json
 
 import cases
 import report
+import resizing
 import results
 import svg
 
@@ -104,12 +105,93 @@ def units(rows):
     return ", ".join(dict.fromkeys(r["unit"] for r in rows))
 
 
+# How a VM's DRAM follows its needs: guest time in seconds, which are the pool's windows.
+SECOND = 10**9
+MOSTLY = 0.9
+
+
+def size_at(row, ns):
+    """Bytes of DRAM at this time of the machine."""
+    return next(size for at, size in reversed(row["sizes"]) if at <= ns)
+
+
+def windows_until(row, ns, end, reached):
+    """The time from ns until reached(bytes), in windows; None: not before end."""
+    for at, size in [(ns, size_at(row, ns)), *row["sizes"]]:
+        if ns <= at < end and reached(size):
+            return (at - ns) / SECOND
+    return None
+
+
+def lending(row):
+    """How a VM that sleeps lends its DRAM and gets it back; None if it does not sleep.
+
+    had         bytes when it fell asleep
+    lent        bytes that it gave up while it slept
+    lent_in     windows until it had given up MOSTLY all of them
+    needs       bytes that it had again later: at most its share or what it had, the less
+    back_in     windows from its awakening until it had MOSTLY all of them back
+    """
+    if not row["idle"] or not row["sizes"]:
+        return None
+    begin, end = row["idle"]["from"], row["idle"]["to"]
+    had, left = size_at(row, begin), size_at(row, end)
+    share = cases.SHARE * MIB
+    lent, owed = had - left, max(min(had, share) - left, 0)
+    return {
+        "had": had, "lent": lent,
+        "lent_in": windows_until(row, begin, end, lambda b: b <= had - MOSTLY * lent),
+        "owed": owed,
+        "back_in": windows_until(row, end, float("inf"), lambda b: b >= left + MOSTLY * owed)}
+
+
+def lenders(rows):
+    """The table of lending."""
+    lines = [["VM", "slept from s", "to s", "had MiB", "lent MiB", "in windows",
+              "to get back MiB", "in windows", "least MiB", "guaranteed MiB"]]
+    for row in rows:
+        found = lending(row)
+        if not found:
+            continue
+        number = {k: "-" if v is None else f"{v:.2f}" for k, v in found.items()}
+        lines.append([row["vm"], *(f"{row['idle'][k] / SECOND:.1f}" for k in ("from", "to")),
+                      f"{found['had'] / MIB:.0f}", f"{found['lent'] / MIB:.0f}",
+                      number["lent_in"], f"{found['owed'] / MIB:.0f}", number["back_in"],
+                      f"{min(size for _, size in row['sizes']) / MIB:.0f}",
+                      f"{row['guaranteed_bytes'] / MIB:.0f}"])
+    return aligned(lines) if len(lines) > 1 else ""
+
+
+def resized(rows):
+    """The table of what resizing costs the guest."""
+    lines = [["config", "who", "given up", "taken back", "of the balloon's", "of the balloon's",
+              "per MiB, both"]]
+    lines += [[r["config"], r["vm"], f"{r['given_up_per_page']:,.1f}",
+               f"{r['taken_back_per_page']:,.1f}", f"{r['ratio_given_up']:.3f}",
+               f"{r['ratio_taken_back']:.3f}",
+               f"{256 * (r['given_up_per_page'] + r['taken_back_per_page']):,.0f}"]
+              for r in rows]
+    return aligned(lines)
+
+
+def write_resized(rows):
+    """The section of the case resize."""
+    print(f"\n{resizing.NAME} ({resizing.UNIT} per page of 4 KiB)\n{resized(rows)}")
+    return ["", f"## {resizing.NAME}", "",
+            f"{resizing.ABOUT}: {resizing.UNIT} of the kernel's workers for each page of 4 KiB, "
+            f"medians of {resizing.REPEATS}.", "", resized(rows), "",
+            *(f"- **{name}**: {about}" for name, (about, _) in resizing.CONFIGS.items()
+              if name in {r["config"] for r in rows})]
+
+
 def write(out, rows, args, failed):
+    everything = rows
+    rows = [r for r in rows if r["workload"] != resizing.NAME]
     relate(rows)
     out.mkdir(parents=True, exist_ok=True)
     model = next((r["model"] for r in rows if r.get("model")), None)
     (out / "results.json").write_text(json.dumps({
-        "results": [{k: v for k, v in r.items() if k not in PRIVATE} for r in rows],
+        "results": [{k: v for k, v in r.items() if k not in PRIVATE} for r in everything],
         "model": model, "seed": args.seed, "failed": failed}, indent=1) + "\n")
     text = ["<!-- SPDX-License-Identifier: GPL-2.0-or-later -->", "# Benchmark of capacity", "",
             f"All figures are {report.SIM_LABEL}, counts and bytes from one run each, unless "
@@ -130,6 +212,11 @@ def write(out, rows, args, failed):
         if len(case.guests) > 1:
             text += ["", summaries(same)]
             print(f"\n{summaries(same)}")
+        if lenders(same):
+            text += ["", lenders(same)]
+            print(f"\n{lenders(same)}")
+    if len(everything) > len(rows):
+        text += write_resized([r for r in everything if r["workload"] == resizing.NAME])
     text += ["", "## Columns", "", LEGEND, "## Configurations", ""]
     text += [f"- **{c.name}**: {c.about}"
              for c in {c.name: c for case in cases.CASES for c in case.configs}.values()

@@ -30,7 +30,7 @@ class Console:
         self.samples = []
         self.count = {"begin": {}, "end": {}}
         self.facts = {}
-        self.result = self.pages = self.status = None
+        self.result = self.pages = self.status = self.idle = None
         self.unit = ""
         for word, rest in re.findall(r"^bench: (\w+) ?(.*?)\r?$", text, re.M):
             if word == "sample":
@@ -41,6 +41,8 @@ class Console:
             elif word == "result":
                 self.result = pairs(rest)
                 self.unit = re.search(r"unit=(\S+)", rest)[1]
+            elif word == "idle":
+                self.idle = pairs(rest)
             elif word == "pages":
                 self.pages = pairs(rest)
             elif word == "status":
@@ -153,6 +155,7 @@ def evaluate(console_text, simulated):
         "kernel_threads_ns": {n: ns for n, ns in console.deltas("thread_").items() if ns},
         "results_by_reason": {n: c for n, c in console.deltas("reason_").items() if c},
         "kernel": console.facts.get("kernel"),
+        "idle": console.idle,
         "series": console.series(),
     }
     if console.pages:

@@ -35,6 +35,7 @@ static const char *unit;
 static double scale;
 static uint64_t begin, next, end;	/* ns */
 static uint64_t interval, length;
+static uint64_t idle_at, idle_for;	/* ns; idle_for: 0 if the program has slept */
 static uint64_t ops;
 static bool warm;
 
@@ -264,27 +265,51 @@ static void sleep_until(double seconds)
 	struct timespec t = { .tv_sec = seconds };
 
 	t.tv_nsec = (seconds - t.tv_sec) * 1e9;
-	if (seconds && bench_now() > seconds * 1e9)
-		errx(1, "at=%g is too early: the data was filled only now", seconds);
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
 void bench_start(const char *unit_, double scale_)
 {
+	double at = bench_option("at", 0);
+
 	unit = unit_;
 	scale = scale_;
 	length = bench_option("seconds", 20) * 1e9;
 	interval = bench_option("interval", 0.25) * 1e9;
+	idle_at = bench_option("idle_at", 0) * 1e9;
+	idle_for = bench_option("idle_for", 0) * 1e9;
 	if (!length || !interval)
 		errx(2, "seconds and interval must not be 0");
 	printf("bench: filled ns=%lu\n", bench_now());
 	fflush(stdout);
-	sleep_until(bench_option("at", 0));
+	if (at && bench_now() > at * 1e9)
+		errx(1, "at=%g is too early: the data was filled only now", at);
+	sleep_until(at);
 	roi_start();
 	begin = bench_now();
 	next = begin + (uint64_t)(bench_option("warmup", 1) * 1e9);
 	warm = false;
 	bench_count(0);
+}
+
+/*
+ * The machine's time in ns, by which hmemd's records go: with -icount, the time-stamp counter
+ * counts it.
+ */
+static uint64_t machine_ns(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/* Sleeps until the program is to work again. */
+static void be_idle(void)
+{
+	uint64_t from = machine_ns();
+
+	sleep_until((begin + idle_at + idle_for) / 1e9);
+	idle_for = 0;
+	printf("bench: idle from=%lu to=%lu\n", from, machine_ns());
+	next = bench_now();
 }
 
 static void result(uint64_t now)
@@ -324,6 +349,8 @@ bool bench_count(uint64_t n)
 		return false;
 	}
 	print_sample(now);
+	if (idle_for && now >= begin + idle_at)
+		be_idle();
 	next += interval;
 	if (next > end)
 		next = end;

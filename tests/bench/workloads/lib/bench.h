@@ -26,6 +26,9 @@
  *			begins to model memory, so that several VMs begin together;
  *			0: when the data is filled
  *	interval=0.25	guest time between two lines of output
+ *	idle_at=0 idle_for=0
+ *			the program sleeps once, for so long, when this much of the time that
+ *			is measured has passed
  *	seed=1		seed of all random numbers
  *	place=first-touch
  *			oracle: the pages with the most accesses go to node 0
