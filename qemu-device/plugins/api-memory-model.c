@@ -22,6 +22,8 @@ static const struct qemu_plugin_access_log *access_log;
 
 /* Waiting time that the clock does not contain yet.  vCPU thread only. */
 static uint64_t stall;
+/* Waiting time that the clock contains. */
+static int64_t stalled_ns;
 
 uint64_t qemu_plugin_insn_ns(void)
 {
@@ -77,7 +79,13 @@ static void stall_async(CPUState *cpu, run_on_cpu_data data)
                     timers_state.qemu_icount_bias + stall);
     seqlock_write_unlock(&timers_state.vm_clock_seqlock,
                          &timers_state.vm_clock_lock);
+    qatomic_set_i64(&stalled_ns, stalled_ns + stall);
     stall = 0;
+}
+
+int64_t qemu_plugin_stalled_ns(void)
+{
+    return qatomic_read_i64(&stalled_ns);
 }
 
 void qemu_plugin_stall_ns(uint64_t ns)

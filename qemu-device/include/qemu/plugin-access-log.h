@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Gives QEMU's own code the access log of a TCG plugin.
+ * Gives QEMU's own code what a TCG plugin that models memory knows: a log of
+ * accesses, and how long the guest has waited.
  */
 
 #ifndef QEMU_PLUGIN_ACCESS_LOG_H
@@ -19,11 +20,23 @@
  */
 #ifdef CONFIG_PLUGIN
 const struct qemu_plugin_access_log *qemu_plugin_get_access_log(void);
+
+/**
+ * qemu_plugin_stalled_ns() - how long virtual processors have waited for memory
+ *
+ * Returns: the sum of all qemu_plugin_stall_ns() that are in the guest's clock
+ */
+int64_t qemu_plugin_stalled_ns(void);
 #else
 static inline const struct qemu_plugin_access_log *
 qemu_plugin_get_access_log(void)
 {
     return NULL;
+}
+
+static inline int64_t qemu_plugin_stalled_ns(void)
+{
+    return 0;
 }
 #endif
 

@@ -91,7 +91,7 @@ extern const HmemTracker hmem_tracker_sim;
 /* Can the time of virtual processors be measured, in units of guest time? */
 bool hmem_busy_available(void);
 /*
- * The time, in ns, for which the threads of all virtual processors have run.
+ * The time, in ns, for which all virtual processors together have run.
  * The caller holds the BQL.
  */
 uint64_t hmem_busy_ns(void);
