@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 #include "log.h"
@@ -62,6 +63,8 @@ void pooling_init_vm(struct vm *vm)
 	m->weight = 1;
 	m->processors = vm->hello.num_cpus;
 	m->move_ns = vm->placer.bursts.move_ns;
+	m->busy = 1;
+	vm->pooled.cpus = vm->hello.num_cpus;
 }
 
 void pooling_remove(struct vm *vm)
@@ -71,6 +74,38 @@ void pooling_remove(struct vm *vm)
 	vm->pooled.is_member = false;
 	/* In lockstep, this VM's clock may be ahead of all others. */
 	vm->d->pooling.decided_ms = 0;
+}
+
+/* Measures how many processors run, about once a second: shorter windows tell little. */
+static void measure_cpus(struct vm *vm)
+{
+	struct pooled *p = &vm->pooled;
+	uint64_t scans = vm->stats.scan_ns, busy = vm->stats.busy_ns;
+	uint64_t ran = busy > scans ? busy - scans : 0;
+	uint64_t window = vm->stats.window_ns - p->window_ns;
+
+	if (window < SECOND_NS / 2)
+		return;
+	p->cpus = ran > p->ran_ns ? (double)(ran - p->ran_ns) / window : 0;
+	p->ran_ns = ran;
+	p->window_ns = vm->stats.window_ns;
+}
+
+/*
+ * The VM's access rates are those of its last burst of looks.  Since then, the VM may have stopped
+ * working, or begun again: it accesses memory only while its processors run.  So what DRAM is
+ * worth follows at once, and what is known of the pages of an idle VM is of use when it works
+ * again.
+ */
+static void revalue(struct vm *vm)
+{
+	const struct hmem_bursts *b = &vm->placer.bursts;
+	struct pooled *p = &vm->pooled;
+
+	p->worth = p->measured;
+	if (b->rated_cpus > 0)
+		hmem_worth_scale(&p->worth, p->cpus / b->rated_cpus);
+	p->member.busy = fmin(p->cpus / vm->hello.num_cpus, 1);
 }
 
 /* Tells the pool the VM's size, if the size can change, and what DRAM is worth to the VM. */
@@ -90,8 +125,10 @@ static void look_at(struct vm *vm)
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;
 	else if (hmem_bursts_worth(&vm->placer.bursts, &vm->placer.pages,
-				   vm->placer.plan.stays, &vm->pooled.worth))
+				   vm->placer.plan.stays, &vm->pooled.measured))
 		m->worth = &vm->pooled.worth;
+	measure_cpus(vm);
+	revalue(vm);
 }
 
 static void join(struct vm *vm)

@@ -26,7 +26,14 @@ struct pooling {
 /* What the pool knows of a VM.  @member is in the pool only while @is_member. */
 struct pooled {
 	struct hmem_pool_member member;
-	struct hmem_worth worth;
+	/* What DRAM was worth to the VM in the last burst of looks, and what it is worth now. */
+	struct hmem_worth measured, worth;
+	/*
+	 * How many of the VM's processors ran in the last second of its time, on average, without
+	 * scans; and the VM's counters at the end of that second, in ns.
+	 */
+	double cpus;
+	uint64_t ran_ns, window_ns;
 	bool is_member;
 	/* @member tells what the VM has and needs. */
 	bool is_known;

@@ -455,6 +455,16 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 	return rest < c->min_ns ? c->min_ns : rest;
 }
 
+/* A look has ended.  As in the rates, each earlier look counts half as much. */
+static void rate_cpus(struct hmem_bursts *c, uint64_t window_ns, uint64_t busy_ns,
+		      uint64_t scan_ns)
+{
+	double busy = busy_ns > scan_ns ? busy_ns - scan_ns : 0;
+	double cpus = window_ns ? busy / window_ns : 0;
+
+	c->rated_cpus = c->rated_cpus ? (c->rated_cpus + cpus) / 2 : cpus;
+}
+
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,
 			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks)
@@ -470,6 +480,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		c->walks_per_page = walks < p->faults ? (double)walks / p->faults : 1;
 	if (c->looked) {
 		hmem_rates_end(&c->rates);
+		rate_cpus(c, window_ns, busy_ns, scan_ns);
 		set_long_looks(c, p, length, longest(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);

@@ -127,6 +127,11 @@ struct hmem_bursts {
 	double busy_cpus;
 	/* Page walks for each used page, at most 1: the pages of a huge page share one. */
 	double walks_per_page;
+	/*
+	 * How many processors ran, on average, while the present rates were measured, without the
+	 * scans; 0: unknown, or none.
+	 */
+	double rated_cpus;
 	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
 	double access_ns, move_ns;
 };

@@ -36,6 +36,10 @@
 /* After n failures, the pool asks the VM again in 2^n windows, where n is at most this. */
 #define MAX_FAILURES	10u
 #define MIB_PAGES	256u
+/* Statistical: a VM is idle if its processors run for less than this part of their time. */
+#define IDLE		0.01
+/* A VM that works again, and for so many windows wants no more pages, has come back. */
+#define COMES_BACK	3u
 #define SECOND_NS	1e9
 
 void hmem_pool_config_init(struct hmem_pool_config *config)
@@ -121,7 +125,7 @@ static bool is_valid(const struct hmem_pool *p, const struct hmem_pool_member *m
 {
 	return m->node < p->config.num_nodes && m->guarantee <= m->maximum &&
 	       m->weight > 0 && isfinite(m->weight) &&
-	       m->processors >= 1 && isfinite(m->processors) &&
+	       m->processors >= 1 && isfinite(m->processors) && m->busy >= 0 && m->busy <= 1 &&
 	       m->away >= 0 && m->away <= 1 && m->move_ns >= 0 && isfinite(m->move_ns);
 }
 
@@ -157,11 +161,13 @@ int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_e
 	memcpy(m->requested, m->actual, sizeof(m->requested));
 	memcpy(m->target, m->actual, sizeof(m->target));
 	m->why = HMEM_POOL_UNKNOWN;
-	m->credit = m->missed_ns = 0;
+	m->credit = m->missed_ns = m->idle_ns = 0;
 	m->toward = 0;
 	m->gap = 0;
 	m->waited = m->failures = m->hold_off = 0;
 	m->owes = false;
+	m->comes_back = 0;
+	m->before = 0;
 	p->members[p->num++] = m;
 	return 0;
 }
@@ -299,6 +305,31 @@ static bool is_fixed(const struct hmem_pool_member *m)
 	return m->fixed || m->hold_off;
 }
 
+/* --- idle members --- */
+
+static bool is_idle(const struct hmem_pool_member *m)
+{
+	return m->busy < IDLE;
+}
+
+static bool works_again(const struct hmem_pool_member *m)
+{
+	return m->comes_back && !is_idle(m);
+}
+
+/*
+ * The pages that count as the member's own.  These are the pages that it has, unless pages that a
+ * member has lent while it was idle are to come back.
+ */
+static uint64_t owns(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	uint64_t has = hmem_pool_sum(m->actual);
+
+	if (works_again(m))
+		return max(has, min(m->before, m->share));
+	return p->comes_back ? min(has, m->share) : has;
+}
+
 /* --- the market --- */
 
 /* Member @i bids for pages of one worth. */
@@ -311,16 +342,16 @@ static void bid(struct hmem_pool *p, unsigned int i, uint64_t pages, double wort
 }
 
 /*
- * Bids for the pages @at to @end of the VM's curve, which are worth @ns each.  The VM has the
- * pages before @has: for these it bids the most that they may be worth, for others the least.
+ * Bids for the pages @at to @end of the VM's curve, which are worth @ns each.  The VM owns the
+ * pages before @own: for these it bids the most that they may be worth, for others the least.
  */
 static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_worth_step *step,
-		     double ns, uint64_t at, uint64_t end, uint64_t has)
+		     double ns, uint64_t at, uint64_t end, uint64_t own)
 {
 	const struct hmem_pool_member *m = p->members[i];
 	/* A little more than 1 at least: of two equal VMs, the one that has the page keeps it. */
 	double factor = fmax(exp(STANDARD_ERRORS * step->error), 1 + 1e-9);
-	uint64_t held = clamp(has, at, end) - at;
+	uint64_t held = clamp(own, at, end) - at;
 
 	bid(p, i, held, ns * factor * weight_of_ns(p, m));
 	bid(p, i, end - at - held, ns / factor * weight_of_ns(p, m));
@@ -330,7 +361,7 @@ static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_wort
 static void bid_curve(struct hmem_pool *p, unsigned int i, uint64_t low, uint64_t high)
 {
 	const struct hmem_pool_member *m = p->members[i];
-	uint64_t at = 0, has = hmem_pool_sum(m->actual);
+	uint64_t at = 0, has = hmem_pool_sum(m->actual), own = owns(p, m);
 	double part = believable_part(m);
 
 	for (unsigned int s = 0; s < m->worth->num && at < high; s++) {
@@ -345,7 +376,7 @@ static void bid_curve(struct hmem_pool *p, unsigned int i, uint64_t low, uint64_
 
 			first = clamp(first, low, high);
 			last = clamp(last, low, high);
-			bid_step(p, i, step, step->ns * exp2(octaves) * part, first, last, has);
+			bid_step(p, i, step, step->ns * exp2(octaves) * part, first, last, own);
 		}
 	}
 	/* Pages after the curve's end are worth nothing. */
@@ -532,12 +563,11 @@ static enum hmem_pool_why reason_of(const struct hmem_pool_member *m)
 }
 
 /*
- * Sums over all members that would grow to their ideal, and over all that would shrink to it:
- * pages, what the pages are worth (weighted ns per second), and their moves (weighted ns).
+ * Sums over all members that would grow to their ideal: pages, what the pages are worth (weighted
+ * ns per second), and their moves (weighted ns).
  */
 struct exchange {
 	double got, gained, gain_moves;
-	double given, lost, loss_moves;
 };
 
 /* What the pages between the VM's size and its ideal are worth: weighted ns per second. */
@@ -555,51 +585,58 @@ static void add_ideal(const struct hmem_pool *p, struct hmem_pool_member *m,
 	uint64_t has = hmem_pool_sum(m->actual);
 
 	m->ideal = hmem_pool_sum(m->target);
-	if (!m->worth)
+	if (!m->worth || m->ideal <= has)
 		return;
-	if (m->ideal > has) {
-		e->got += m->ideal - has;
-		e->gained += worth_of_change(p, m, has);
-		e->gain_moves += (m->ideal - has) * m->move_ns * weight_of_ns(p, m);
-	} else {
-		e->given += has - m->ideal;
-		e->lost += worth_of_change(p, m, has);
-		e->loss_moves += (has - m->ideal) * m->move_ns * weight_of_ns(p, m);
-	}
+	e->got += m->ideal - has;
+	e->gained += worth_of_change(p, m, has);
+	e->gain_moves += (m->ideal - has) * m->move_ns * weight_of_ns(p, m);
 }
 
 /*
- * Adds to @missed_ns what the member's ideal size would have saved in this window, and decides
- * if the member keeps its size: it does until @missed_ns is as much as the moves take, both its
- * own and those of the members with which it exchanges pages.  Their pages are taken to be
- * average ones of all that change places.
+ * Adds to @missed_ns what the member would have saved other members in this window with its ideal
+ * size.  Returns true once that is as much as the moves take, both its own and those of the members
+ * that would get its pages.  Their pages are taken to be average ones of all that such members get.
  */
+static bool has_paid(const struct hmem_pool *p, struct hmem_pool_member *m,
+		     const struct exchange *e, uint64_t window_ns)
+{
+	uint64_t has = hmem_pool_sum(m->actual), change = has - m->ideal;
+	/* Moves delay the VM's programs only while they run. */
+	double moves = change * m->move_ns * m->busy * weight_of_ns(p, m), ns = 0;
+
+	if (e->got) {
+		ns = e->gained / e->got * change - worth_of_change(p, m, has);
+		moves += e->gain_moves / e->got * change;
+	}
+	m->missed_ns += fmax(ns, 0) * (window_ns / SECOND_NS);
+	return m->missed_ns >= moves;
+}
+
+/* Decides if the member keeps its pages for now, though its ideal size is a smaller one. */
 static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_member *m,
 			       const struct exchange *e, uint64_t window_ns)
 {
-	uint64_t has = hmem_pool_sum(m->actual), change;
+	uint64_t has = hmem_pool_sum(m->actual);
 	int toward = (m->ideal > has) - (m->ideal < has);
-	double ns, moves;
 
 	if (toward != m->toward)
 		m->missed_ns = 0;
 	m->toward = toward;
+	if (!m->idle_ns)
+		m->before = has;
+	m->idle_ns = is_idle(m) ? m->idle_ns + window_ns : 0;
 	m->keeps = false;
-	if (!toward || !m->worth)
+	if (!is_idle(m) && toward <= 0 && m->comes_back)
+		m->comes_back--;
+	if (toward >= 0 || !m->worth)
 		return;
-	change = max(has, m->ideal) - min(has, m->ideal);
-	moves = change * m->move_ns * weight_of_ns(p, m);
-	ns = worth_of_change(p, m, has);
-	if (toward > 0) {
-		/* Pages that no member gives up are free pages, which cost nothing. */
-		ns -= e->lost / e->got * change;
-		moves += e->loss_moves / e->got * change;
-	} else {
-		ns = e->got ? e->gained / e->got * change - ns : 0;
-		moves += e->got ? e->gain_moves / e->got * change : 0;
+	if (is_idle(m)) {
+		m->keeps = m->idle_ns < (has - m->ideal) * m->move_ns;
+		if (!m->keeps)
+			m->comes_back = COMES_BACK;
+	} else if (!p->comes_back || has <= m->share) {
+		m->keeps = !has_paid(p, m, e, window_ns);
 	}
-	m->missed_ns += fmax(ns, 0) * (window_ns / SECOND_NS);
-	m->keeps = m->missed_ns < moves;
 }
 
 void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
@@ -612,10 +649,12 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 	}
 	for (unsigned int n = 0; n < p->config.num_nodes; n++)
 		share_out(p, n);
+	p->comes_back = false;
 	for (unsigned int i = 0; i < p->num; i++) {
 		settle_credit(p, p->members[i], window_ns);
 		check_progress(p, p->members[i]);
 		p->members[i]->keeps = false;
+		p->comes_back |= works_again(p->members[i]);
 	}
 	run_market(p);
 	memcpy(p->price, p->market.price, sizeof(p->price));

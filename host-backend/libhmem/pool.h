@@ -14,9 +14,14 @@
  *   loses more than a set part of its time (@loss).
  * - A bid for a page that the VM has is the highest value that the measurement's error allows;
  *   a bid for a further page is the lowest value.  So pages do not move by chance.
- * - Nobody knows how long a difference will last.  A VM keeps its size until the time that an
+ * - Nobody knows how long a difference will last.  A VM keeps its pages until the time that an
  *   immediate change would have saved by now is as long as the moves take.  This costs at
- *   most twice as much as if the future had been known (the ski rental problem).
+ *   most twice as much as if the future had been known (the ski rental problem).  A VM that
+ *   gets pages does not wait: it gets what is free, or what other VMs have decided to give up.
+ * - An idle VM loses nothing while it is idle, but it must move its pages back later.  It keeps
+ *   its pages until it has been idle for as long as that will take.  When it works again, the
+ *   pages that it had, up to its share, count as its own, and VMs with more than their share do
+ *   not wait: so it gets them back at once, unless they save clearly more elsewhere.
  * - While DRAM is scarce, a VM with less than its share earns credit: the missing pages times
  *   seconds.  A VM with more than its share runs into debt in the same way.  Credit raises a
  *   VM's weight, and debt lowers the weight, until they are paid back.
@@ -89,6 +94,11 @@ struct hmem_pool_member {
 	float away;
 	/* The move of a page takes so much guest time, in ns. */
 	double move_ns;
+	/*
+	 * The part of its time, 0 to 1, for which the VM's processors run, on average.  @worth
+	 * holds for this part.
+	 */
+	double busy;
 
 	/* Set before each decision: the VM's pages on each node. */
 	uint64_t actual[HMEM_NODES];
@@ -111,12 +121,16 @@ struct hmem_pool_member {
 
 	/*
 	 * Internal.  @toward: @ideal is above (1), below (-1) or at (0) the VM's size.
-	 * @missed_ns: weighted ns that the VM would have saved with @ideal since @toward
-	 * changed.  @keeps: the VM keeps its size in this window.
+	 * @missed_ns: weighted ns that @ideal would have saved since @toward changed.  @keeps:
+	 * the VM keeps its pages in this window.  @idle_ns: the time since the VM has become
+	 * idle, and @before the pages that it had then.  @comes_back: it has lent pages while it
+	 * was idle, and wants them back; 0 after it has not wanted any for some windows.
 	 */
-	double missed_ns;
+	double missed_ns, idle_ns;
 	int toward;
 	bool keeps;
+	unsigned int comes_back;
+	uint64_t before;
 	/*
 	 * Internal: how the VM does what was requested.  @gap: pages that were missing or too
 	 * many a window ago.  @waited: windows without progress.  @failures: how often the VM
@@ -135,8 +149,9 @@ struct hmem_pool {
 	/* The price of a page of each node, in weighted ns per second. */
 	double price[HMEM_NODES];
 
-	/* Internal. */
+	/* Internal.  @comes_back: a member that has lent pages while it was idle works again. */
 	struct hmem_market market;
+	bool comes_back;
 
 	/* The pages that the market has sold to each member. */
 	uint64_t (*sold)[HMEM_NODES];

@@ -86,6 +86,21 @@ void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classe
 	add_base(w, base);
 }
 
+void hmem_worth_scale(struct hmem_worth *w, double factor)
+{
+	unsigned int num = 0;
+
+	/* Pages that are worth nothing are no part of a curve. */
+	for (unsigned int i = 0; i < w->num; i++) {
+		struct hmem_worth_step step = w->steps[i];
+
+		step.ns *= factor;
+		if (step.ns > 0 && isfinite(step.ns))
+			w->steps[num++] = step;
+	}
+	w->num = num;
+}
+
 double hmem_worth_between(const struct hmem_worth *w, uint64_t from, uint64_t to)
 {
 	uint64_t at = 0;

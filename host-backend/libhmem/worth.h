@@ -51,6 +51,11 @@ void hmem_worth_make(struct hmem_worth *w, const struct hmem_worth_class *classe
 		     unsigned int num, uint64_t base, double access_ns);
 
 /*
+ * The VM accesses each page @factor times as often as before, 0 or more.  @w may be any curve.
+ */
+void hmem_worth_scale(struct hmem_worth *w, double factor);
+
+/*
  * How much less stall, in ns per second, the VM has with @to pages of DRAM than with @from
  * pages, where @from <= @to.
  */

@@ -21,6 +21,7 @@ void host_init(struct host *h, unsigned int num, const struct hmem_pool_config *
 		m->weight = 1;
 		m->processors = 1;
 		m->move_ns = HOST_MOVE_NS;
+		m->busy = 1;
 		h->vms[i].speed = UINT64_MAX;
 	}
 }
@@ -160,6 +161,7 @@ static void measure(struct host *h, struct host_vm *vm)
 	struct hmem_worth_class classes[HOST_CLASSES];
 	unsigned int num = vm->idle ? 0 : vm->num;
 
+	vm->member.busy = !vm->idle;
 	memcpy(classes, vm->truth, sizeof(classes));
 	for (unsigned int i = 0; i < num; i++) {
 		classes[i].rate *= exp(vm->error * normal(h));

@@ -210,6 +210,64 @@ static void cannot_be_resized(void **state)
 	fixture_end(f);
 }
 
+/* A window in which the VM uses all pages of DRAM, if any.  Returns the flags of the next one. */
+static uint32_t window(struct peer *p, uint64_t seq, uint32_t flags)
+{
+	struct peer_msg msg;
+
+	memset(p->map + PEER_WORDS, 0xff, PEER_TIER / 8);
+	peer_send_tick(p, seq);
+	do {
+		peer_read(p, &msg);
+		if (msg.hdr.type == HMEM_LINK_TRACK)
+			flags = ((const struct hmem_link_track *)(const void *)msg.payload)->flags;
+	} while (msg.hdr.type != HMEM_LINK_TICK_DONE);
+	return flags;
+}
+
+static bool is_worth_something(struct fixture *f)
+{
+	return pool_num(f, "pool.vms.0.last_mib_ns_per_s") > 0;
+}
+
+/*
+ * What DRAM is worth to a VM follows the time for which its processors run: in a rest, too, and
+ * before the next burst of looks has ended.
+ */
+static void idle_processors_need_no_dram(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) { "--policy", "auto,track=gpt", NULL });
+	struct peer *p = &f->web;
+	uint64_t seq = 0;
+	uint32_t flags = 0;
+	struct peer_msg msg;
+
+	(void)state;
+	p->trackers = HMEM_LINK_TRACKER_GPT;
+	p->track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
+			 HMEM_LINK_TRACK_BUSY;
+	p->busy_us = 500000;
+	peer_connect(p, f->d.vm_socket);
+	p->features = UINT64_C(1) << VIRTIO_HMEM_F_ACCESS;
+	peer_introduce(p, "web");
+	peer_expect(p, &msg, HMEM_LINK_TRACK);
+	while (!(flags & HMEM_LINK_TRACK_REST))
+		flags = window(p, ++seq, flags);
+	while (!is_worth_something(f))
+		;
+	p->busy_us = 0;
+	window(p, ++seq, flags);
+	while (is_worth_something(f))
+		;
+	/* A reset of the counters makes no difference. */
+	ctl(f, 0, "stats web --reset");
+	p->busy_us = 500000;
+	window(p, ++seq, flags);
+	while (!is_worth_something(f))
+		;
+	fixture_end(f);
+}
+
 static void usage(void **state)
 {
 	static const struct usage cases[] = {
@@ -246,6 +304,7 @@ int main(void)
 		cmocka_unit_test(shares_by_weight),
 		cmocka_unit_test(requests_in_lockstep),
 		cmocka_unit_test(cannot_be_resized),
+		cmocka_unit_test(idle_processors_need_no_dram),
 		cmocka_unit_test(usage),
 	};
 
