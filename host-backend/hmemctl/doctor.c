@@ -115,6 +115,19 @@ static void check_features(const char *what, uint64_t features)
 		      "status tells, and qemu-system-hmem on the host", ~ours & FEATURES);
 }
 
+static void check_windows(const char *what, json *vm)
+{
+	if (known(vm, "scan_late") && flag_of(vm, "scan_late"))
+		check(WARN, what, "a scan of its page tables takes longer than a window: give it "
+		      "processor time, or set a longer window=, now %s ms",
+		      text_of(vm, "asked_window_ms"));
+	if (strcmp(text_of(vm, "policy"), "off") &&
+	    num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))
+		check(WARN, what, "its windows take %s ms and not %s ms, because it has much memory: "
+		      "set window=%s", text_of(vm, "min_window_ms"),
+		      text_of(vm, "asked_window_ms"), text_of(vm, "min_window_ms"));
+}
+
 static void check_vm(json *vm)
 {
 	const char *name = text_of(vm, "name"), *driver = text_of(vm, "driver");
@@ -142,6 +155,7 @@ static void check_vm(json *vm)
 	check_tiers(what, field(vm, "tiers"));
 	if (!strcmp(driver, "ok"))
 		check_features(what, num_of(vm, "features"));
+	check_windows(what, vm);
 	check_qemu(what, num_of(vm, "pid"), text_of(vm, "tracker"));
 	check_pieces(what, num_of(vm, "ranges"));
 	if (num_of(vm, "foreign_moves_lately"))

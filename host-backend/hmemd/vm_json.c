@@ -233,6 +233,7 @@ json *vm_status_json(const struct vm *vm)
 	json_put_u64(o, "window_ms", vm_window_ms(vm));
 	json_put_u64(o, "asked_window_ms", vm->placer.policy.window);
 	json_put_u64(o, "min_window_ms", min_window_ms(vm));
+	json_put_bool(o, "scan_late", vm->state.flags & HMEM_LINK_SCAN_LATE);
 	json_put_u64(o, "windows", vm->placer.pages.windows);
 	json_add(o, "dirty_log", dirty_log_json(vm));
 	json_put_u64(o, "vtime_ns", vm_vtime(vm));

@@ -1963,7 +1963,7 @@ static void doctor_of_qemu(struct fixture *f, int listener, const char *at, cons
 	while (!has_begun(pid))
 		usleep(1000);
 	snprintf(vm, sizeof(vm), "{\"name\":\"web\",\"pid\":%d,\"driver\":\"ok\",\"tiers\":[],"
-		 "\"policy\":\"off\",\"activity\":\"no window yet\",\"late\":false,"
+		 "\"activity\":\"no window yet\",\"late\":false,"
 		 "\"order_doubt\":null,\"foreign_moves_lately\":0,\"last_error\":null,%s}",
 		 (int)pid, more);
 	f->ctl.columns = "80";
@@ -1997,25 +1997,28 @@ static void doctor_looks_at_machines(void **state)
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/fake", f->d.dir);
 	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
 	assert_return_code(listen(fd, 1), errno);
-	HEARS("good", PRESENT ",\"ranges\":3,\"tracker\":\"gpt\"", "-accel",
+	HEARS("good", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":\"gpt\"", "-accel",
 	      "kvm,dirty-ring-size=4096", "-object",
 	      "memory-backend-ram,id=dram,size=1G,host-nodes=0,policy=bind", "-object",
 	      "memory-backend-file,id=nvm,mem-path=/x,size=1G,policy=bind,host-nodes=2-3",
 	      "-numa", "node,nodeid=0,memdev=dram", "--numa", "node,memdev=nvm,nodeid=1");
 	/* As libvirt writes it. */
-	HEARS("libvirt", PRESENT ",\"ranges\":3,\"tracker\":null", "-object",
+	HEARS("libvirt", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
 	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node0\",\"size\":1024,"
 	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
 	      "node,nodeid=0,cpus=0-1,memdev=ram-node0", "-object",
 	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node1\",\"size\":1024,"
 	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
 	      "node,nodeid=1,memdev=ram-node1");
-	HEARS("unbound", PRESENT ",\"ranges\":3,\"tracker\":\"dirty\"", "-accel",
+	HEARS("unbound", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":\"dirty\"", "-accel",
 	      "kvm,dirty-ring-size=4096", "-object", "memory-backend-ram,id=dram,size=1G",
 	      "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=2,policy=preferred",
 	      "-numa", "node,nodeid=0,memdev=dram", "-numa", "node,nodeid=1,memdev=nvm");
-	HEARS("old-driver", "\"features\":127,\"ranges\":1022,\"tracker\":null", "-S");
-	HEARS("new-driver", "\"features\":1099511631871,\"ranges\":3,\"tracker\":null", "-S");
+	HEARS("old-driver", "\"features\":127,\"policy\":\"off\",\"ranges\":1022,\"tracker\":null", "-S");
+	HEARS("slow", PRESENT ",\"ranges\":3,\"tracker\":\"gpt\",\"scan_late\":true,"
+	      "\"asked_window_ms\":1000,\"min_window_ms\":3400,\"policy\":\"hmmv\"", "-S");
+	HEARS("new-driver", "\"features\":1099511631871,\"policy\":\"off\",\"ranges\":3,"
+	      "\"tracker\":null", "-S");
 #undef HEARS
 	close(fd);
 	unlink(addr.sun_path);
