@@ -123,8 +123,8 @@ static void check_windows(const char *what, json *vm)
 		      text_of(vm, "asked_window_ms"));
 	if (strcmp(text_of(vm, "policy"), "off") &&
 	    num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))
-		check(WARN, what, "its windows take %s ms and not %s ms, because it has much memory: "
-		      "set window=%s", text_of(vm, "min_window_ms"),
+		check(WARN, what, "its windows take %s ms and not %s ms, because it has much "
+		      "memory: set window=%s", text_of(vm, "min_window_ms"),
 		      text_of(vm, "asked_window_ms"), text_of(vm, "min_window_ms"));
 }
 

@@ -2014,7 +2014,8 @@ static void doctor_looks_at_machines(void **state)
 	      "kvm,dirty-ring-size=4096", "-object", "memory-backend-ram,id=dram,size=1G",
 	      "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=2,policy=preferred",
 	      "-numa", "node,nodeid=0,memdev=dram", "-numa", "node,nodeid=1,memdev=nvm");
-	HEARS("old-driver", "\"features\":127,\"policy\":\"off\",\"ranges\":1022,\"tracker\":null", "-S");
+	HEARS("old-driver", "\"features\":127,\"policy\":\"off\",\"ranges\":1022,"
+	      "\"tracker\":null", "-S");
 	HEARS("slow", PRESENT ",\"ranges\":3,\"tracker\":\"gpt\",\"scan_late\":true,"
 	      "\"asked_window_ms\":1000,\"min_window_ms\":3400,\"policy\":\"hmmv\"", "-S");
 	HEARS("new-driver", "\"features\":1099511631871,\"policy\":\"off\",\"ranges\":3,"
