@@ -62,7 +62,7 @@ void pooling_init_vm(struct vm *vm)
 	m->maximum = default_maximum(vm);
 	m->weight = 1;
 	m->processors = vm->hello.num_cpus;
-	m->move_ns = vm->placer.bursts.move_ns;
+	m->move_ns = vm->placer.bursts.first.move_ns;
 	m->busy = 1;
 	vm->pooled.cpus = vm->hello.num_cpus;
 }

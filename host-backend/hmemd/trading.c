@@ -59,7 +59,7 @@ static void begin(struct vm *vm)
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
 		actual[i] = frames_in(vm->sizes.tiers[i].actual);
 	t->begun = hmem_trader_init(&t->trader, vm->name, price, actual);
-	t->trader.move_ns = vm->placer.bursts.move_ns;
+	t->trader.move_ns = vm->placer.bursts.first.move_ns;
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
 		t->trader.unit[i] = frames_in(vm->hello.tiers[i].unit);
 		t->trader.least[i] = frames_in(vm->hello.tiers[i].min);

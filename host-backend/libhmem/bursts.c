@@ -54,26 +54,11 @@
 #define MAX_FAILED	6u
 /* When bursts lead to no move, rests become up to 2^MAX_IDLE times as long. */
 #define MAX_IDLE	1u
-/*
- * Cache lines per access.  A look tells that a page was used, not if one of its lines was
- * used, or all 64.  Eight is the geometric mean of these limits.
- */
-#define LINES		8
-/* Physical: the latencies of DRAM and Optane in ns, for a VM that reports none. */
-#define FAST_NS		80
-#define SLOW_NS		300
-/* Physical, measured: the time for a move of a page without the copy, in ns. */
-#define KERNEL_NS	15000
-/* Physical: a copy reads and writes each line; a core handles ten cache misses at a time. */
-#define PAGE_LINES	64
-#define IN_FLIGHT	10
 
 void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, uint32_t num_cpus,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers)
 {
-	double fast = FAST_NS, slow = SLOW_NS;
-
 	memset(c, 0, sizeof(*c));
 	hmem_rates_init(&c->rates, policy->horizon);
 	c->min_ns = min_ns > MIN_LOOK_NS ? min_ns : MIN_LOOK_NS;
@@ -83,12 +68,7 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->look_ns = c->min_ns;
 	c->parts = 1;
 	c->due_parts = 1;
-	if (num_tiers > 1 && tiers[0].read_latency && tiers[1].read_latency) {
-		fast = tiers[0].read_latency;
-		slow = tiers[1].read_latency;
-	}
-	c->access_ns = slow > fast ? LINES * (slow - fast) : 0;
-	c->move_ns = KERNEL_NS + PAGE_LINES * (fast + slow) / IN_FLIGHT;
+	hmem_tier_pair_set(&c->first, tiers, num_tiers, 0, 1);
 }
 
 void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l)
@@ -534,6 +514,6 @@ bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 	if (stays > *idle)
 		stays = *idle;
 	*idle -= stays;
-	hmem_worth_make(worth, classes, HMEM_CLASSES, stays, c->access_ns);
+	hmem_worth_make(worth, classes, HMEM_CLASSES, stays, c->first.access_ns);
 	return true;
 }

@@ -132,8 +132,8 @@ struct hmem_bursts {
 	 * scans; 0: unknown, or none.
 	 */
 	double rated_cpus;
-	/* The time that an access saves in tier 0, and that the move of a page takes; ns. */
-	double access_ns, move_ns;
+	/* The two fastest tiers: DRAM is worth what it saves against the next tier. */
+	struct hmem_tier_pair first;
 };
 
 /*
@@ -202,15 +202,6 @@ static inline bool hmem_bursts_under_way(const struct hmem_bursts *c)
 static inline bool hmem_bursts_may_plan(const struct hmem_bursts *c)
 {
 	return !hmem_bursts_under_way(c) && c->rates.looks && !c->stale;
-}
-
-/* The limits that the rates set to a plan. */
-static inline void hmem_bursts_limit(const struct hmem_bursts *c,
-				     struct hmem_plan_limits *limits)
-{
-	limits->rates = &c->rates;
-	limits->access_ns = c->access_ns;
-	limits->move_ns = c->move_ns;
 }
 
 /* Tells the plan after a window: if moves save much, the next burst comes at once. */

@@ -52,11 +52,11 @@ void hmem_explain(const struct hmem_placer *p, struct hmem_explanation *e)
 	e->owed_ns = b->debt_ns + (b->whole_debt_ns > 0 ? b->whole_debt_ns : 0);
 	e->lasts_s = r->lasts_s;
 	e->horizon_s = r->horizon_s;
-	e->access_ns = b->access_ns;
-	e->move_ns = b->move_ns;
-	if (b->access_ns > 0) {
-		e->pays = 2 * b->move_ns / b->access_ns / r->horizon_s;
-		e->pays_now = 4 * b->move_ns / b->access_ns / r->lasts_s;
+	e->access_ns = b->first.access_ns;
+	e->move_ns = b->first.move_ns;
+	if (e->access_ns > 0) {
+		e->pays = 2 * e->move_ns / e->access_ns / r->horizon_s;
+		e->pays_now = 4 * e->move_ns / e->access_ns / r->lasts_s;
 	}
 	for (uint32_t tier = 0; tier < p->num_tiers; tier++)
 		explain_tier(p, tier, &e->tiers[tier]);

@@ -214,20 +214,15 @@ static uint32_t spare(const struct hmem_placer *p)
 	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
 }
 
-static struct hmem_plan_limits limits(struct hmem_placer *p)
+/* The limits of a plan between any two tiers. */
+static struct hmem_plan_limits limits(const struct hmem_placer *p)
 {
-	struct hmem_plan_limits l = { .hysteresis = 0 };
+	struct hmem_plan_limits l = { .pair = p->bursts.first };
 
-	if (p->no_room) {
-		l.room = p->policy.headroom;
-		p->no_room = 0;
-		p->spare = 0;
-		p->round++;
-	}
 	if (hmem_placer_by_rates(p)) {
 		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
-		hmem_bursts_limit(&p->bursts, &l);
+		l.rates = &p->bursts.rates;
 	} else {
 		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
@@ -237,9 +232,51 @@ static struct hmem_plan_limits limits(struct hmem_placer *p)
 	}
 	if (l.budget > p->tick.max_moves)
 		l.budget = p->tick.max_moves;
-	/* Huge pages can need more room than there is, see whole.h. */
-	l.spare = moves_whole(p) ? 0 : spare(p);
 	return l;
+}
+
+/*
+ * Chooses the two tiers between which pages move: those between which moves seem to gain most,
+ * so that the best moves come first.  A pair whose last plan moved no page, whatever the
+ * histograms say, waits until the others have had their turn.
+ */
+static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct hmem_err *err)
+{
+	struct hmem_plan_limits try = *l;
+	double gain, most = 0;
+
+	for (uint32_t slow = 1; p->num_tiers > 2 && slow < p->num_tiers; slow++) {
+		for (uint32_t fast = 0; fast < slow; fast++) {
+			hmem_tier_pair_set(&try.pair, p->tiers, p->num_tiers, fast, slow);
+			if (p->pairs_in_vain >> hmem_tier_pair_index(&try.pair) & 1)
+				continue;
+			if (hmem_plan_estimate(&p->plan, &p->pages, &try, &gain, err) < 0)
+				return -1;
+			if (gain <= most)
+				continue;
+			most = gain;
+			l->pair = try.pair;
+		}
+	}
+	/* If there is nothing to gain, pages can at least make room in tier 0. */
+	if (!most)
+		p->pairs_in_vain = 0;
+	return 0;
+}
+
+/* Sets the limits that follow from what is known of the room in tier 0. */
+static void limit_room(struct hmem_placer *p, struct hmem_plan_limits *l)
+{
+	if (l->pair.fast)
+		return;
+	if (p->no_room) {
+		l->room = p->policy.headroom;
+		p->no_room = 0;
+		p->spare = 0;
+		p->round++;
+	}
+	/* Huge pages can need more room than there is, see whole.h. */
+	l->spare = moves_whole(p) ? 0 : spare(p);
 }
 
 static enum hmem_placer_step done(struct hmem_placer *p)
@@ -255,6 +292,10 @@ static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *
 	if (!may_plan(p))
 		return done(p);
 	l = limits(p);
+	if (choose_pair(p, &l, err) < 0)
+		return done(p);
+	limit_room(p, &l);
+	p->pair = l.pair;
 	if (moves_whole(p))
 		hmem_whole_prepare(&p->pages);
 	if (hmem_plan_begin(&p->plan, &p->pages, &l, err) < 0)
@@ -269,6 +310,7 @@ static enum hmem_placer_step planned(struct hmem_placer *p)
 	if (hmem_placer_by_rates(p))
 		hmem_bursts_planned(&p->bursts, &p->plan);
 	p->planned = p->plan.num_promote || p->plan.num_demote;
+	p->pairs_in_vain |= 1u << hmem_tier_pair_index(&p->pair);
 	return done(p);
 }
 
@@ -296,7 +338,8 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 		p->phase = HMEM_PLACER_MERGES;
 		return HMEM_PLACER_MORE;
 	case HMEM_PLACER_MERGES:
-		if (!hmem_whole_step(&p->whole, &p->plan, &p->pages, spare(p), slots))
+		if (!hmem_whole_step(&p->whole, &p->plan, &p->pages,
+				     p->pair.fast ? 0 : spare(p), slots))
 			return HMEM_PLACER_MORE;
 		return planned(p);
 	case HMEM_PLACER_IDLES:
@@ -345,9 +388,11 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 		sum->demoted += frames;
 	if (!a->hint)
 		return;
-	if (to >= 0 && from > to)
+	if (to >= 0 && from > to) {
 		hmem_bursts_moved(&p->bursts);
-	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->record.heat, to == 0, p->messages);
+		p->pairs_in_vain = 0;
+	}
+	hmem_brake_moved(&p->brake, a->gfn, a->new_gfn, a->record.heat, from > to, p->messages);
 	if (from == 0 && to > 0)
 		p->spare += frames;
 	else if (from > 0 && to == 0)

@@ -109,6 +109,9 @@ struct hmem_placer {
 	bool planned;
 	struct hmem_window window;
 	struct hmem_plan plan;
+	/* The tiers of the last plan; those with plans since a page was last promoted. */
+	struct hmem_tier_pair pair;
+	uint32_t pairs_in_vain;
 	struct hmem_whole whole;
 	struct hmem_bursts bursts;
 	struct hmem_brake brake;

@@ -48,15 +48,14 @@ struct hmem_sorter {
 	/* The next slot of this step. */
 	uint64_t next;
 	struct hmem_plan_limits limits;
-	struct side hot;	/* pages of the slower tiers */
-	struct side cold;	/* pages of tier 0 */
+	struct side hot;	/* pages of the slow tier */
+	struct side cold;	/* pages of the fast tier */
 	/* Pages still to pick; picking ends early when none is left. */
 	uint32_t left;
 	/* The slot of the last cold page that was picked of the rank cold.most. */
 	uint64_t last_cold;
 	/* The smallest difference, in buckets, between pages that change places. */
 	unsigned int apart;
-	double gain_ns;
 };
 
 uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
@@ -71,9 +70,11 @@ uint32_t hmem_plan_budget(uint32_t rate, uint64_t window_ns)
 	return pages < HMEM_PLAN_MAX ? pages : HMEM_PLAN_MAX;
 }
 
+/* NULL: the block's tier is neither of the plan's two. */
 static struct side *side_of(struct hmem_sorter *s, const struct hmem_block *b)
 {
-	return b->tier == 0 ? &s->cold : &s->hot;
+	return b->tier == s->limits.pair.fast ? &s->cold :
+	       b->tier == s->limits.pair.slow ? &s->hot : NULL;
 }
 
 static unsigned int rank_of(const struct side *side, const struct hmem_pages *p,
@@ -115,8 +116,9 @@ static unsigned int quota_of(const struct hmem_pages *p, const struct hmem_sorte
 }
 
 /*
- * Counts the idle pages of a block of tier 0 that probably stay, because the guest has refused
- * pages of the block.  Returns 0 for a block without refusals: its pages may or may not stay.
+ * Counts the idle pages of a block of the fast tier that probably stay, because the guest has
+ * refused pages of the block.  Returns 0 for a block without refusals: its pages may or may not
+ * stay.
  */
 static unsigned int count_stays(const struct hmem_pages *p, const struct side *side,
 				const struct hmem_block *b, unsigned int quota)
@@ -135,9 +137,12 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 {
 	struct hmem_sorter *s = arg;
 	struct side *side = side_of(s, b);
-	unsigned int quota = quota_of(p, s, side, b), idle;
+	unsigned int quota, idle;
 	uint64_t may = b->mask;
 
+	if (!side)
+		return true;
+	quota = quota_of(p, s, side, b);
 	if (side == &s->cold)
 		side->stays += count_stays(p, side, b, quota);
 	if (b->has_state) {
@@ -155,12 +160,13 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 
 /*
  * Chooses up to @n pairs by heat: the hottest rank with the coldest rank, as many as possible,
- * then the next ranks.
+ * then the next ranks.  Returns the sum of their differences, in buckets.
  */
-static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
+static double choose_by_heat(struct hmem_sorter *s, uint32_t n)
 {
 	unsigned int hi = HMEM_BUCKETS - 1, lo = 0;
 	uint64_t hot = s->hot.ranks.count[hi], cold = s->cold.ranks.count[lo];
+	double gain = 0;
 
 	while (n) {
 		uint64_t m = n;
@@ -177,18 +183,21 @@ static void choose_by_heat(struct hmem_sorter *s, uint32_t n)
 			m = cold;
 		s->hot.ranks.take[hi] += m;
 		s->cold.ranks.take[lo] += m;
+		gain += (double)m * (hi - lo);
 		hot -= m;
 		cold -= m;
 		n -= m;
 	}
+	return gain;
 }
 
-/* Is a page of tier 0 so cold that it can make room for new ones? */
+/* Is a page of the fast tier so cold that it can make room for new ones? */
 static bool makes_room(const struct hmem_sorter *s, unsigned int rank)
 {
 	if (!s->limits.rates)
 		return rank < s->apart;
-	return s->cold.ranks.all[rank] * s->limits.access_ns < s->limits.move_ns;
+	return s->cold.ranks.all[rank] * s->limits.pair.access_ns <
+	       s->limits.pair.move_ns;
 }
 
 static uint64_t left_of(const struct side *side, unsigned int rank)
@@ -196,7 +205,7 @@ static uint64_t left_of(const struct side *side, unsigned int rank)
 	return side->ranks.count[rank] - side->ranks.take[rank];
 }
 
-/* Chooses up to @room more of the coldest pages, to make room in tier 0. */
+/* Chooses up to @room more of the coldest pages, to make room in the fast tier. */
 static void make_room(struct hmem_sorter *s, uint32_t room)
 {
 	for (unsigned int i = 0; i < HMEM_BUCKETS && room; i++) {
@@ -212,20 +221,20 @@ static void make_room(struct hmem_sorter *s, uint32_t room)
 	}
 }
 
-/* Chooses up to @n pairs, and up to @room more pages of tier 0. */
-static void choose(struct hmem_sorter *s, uint32_t n, uint32_t room)
+/* Chooses up to @n pairs.  Returns what they gain, see hmem_plan_estimate(). */
+static double choose(struct hmem_sorter *s, uint32_t n)
 {
 	const struct hmem_plan_limits *l = &s->limits;
 
-	if (l->rates)
-		s->gain_ns = hmem_exchange_choose(&s->hot.ranks, &s->cold.ranks, n,
-						  l->access_ns, l->move_ns);
-	else
-		choose_by_heat(s, n);
-	make_room(s, room);
+	/* Idle pages are not promoted. */
+	s->hot.ranks.count[s->hot.idle] = 0;
+	if (!l->rates)
+		return choose_by_heat(s, n);
+	return hmem_exchange_choose(&s->hot.ranks, &s->cold.ranks, n, l->pair.access_ns,
+				    l->pair.move_ns);
 }
 
-/* Tier 0 has room for @spare promotions, so the warmest of the chosen cold pages stay. */
+/* The fast tier has room for @spare promotions, so the warmest of the chosen cold pages stay. */
 static void keep_warmest(struct side *cold, uint32_t spare)
 {
 	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {
@@ -263,10 +272,13 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 {
 	struct hmem_sorter *s = arg;
 	struct side *side = side_of(s, b);
-	unsigned int quota = quota_of(p, s, side, b);
 	const uint16_t *heat = &p->heat[b->slot];
 	uint64_t may = b->mask;
+	unsigned int quota;
 
+	if (!side)
+		return true;
+	quota = quota_of(p, s, side, b);
 	if (!side->ranks.take[side->idle] && (!b->live || !side->warm))
 		return true;
 	if (b->live && !p->by_class)
@@ -286,6 +298,7 @@ static bool pick_fn(const struct hmem_pages *p, const struct hmem_block *b,
 		side->moves[side->place[rank]++] = (struct hmem_move) {
 			.gfn = b->gfn + i,
 			.tier = b->tier,
+			.to = side == &s->cold ? s->limits.pair.slow : s->limits.pair.fast,
 			.heat = heat[i],
 		};
 		if (side == &s->cold && rank == side->most)
@@ -362,12 +375,13 @@ static void rank_heats(struct side *side)
 		side->rank[i] = i;
 }
 
-int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
-		    const struct hmem_plan_limits *limits, struct hmem_err *err)
+/* Sorts the histograms of the two tiers. */
+static int begin(struct hmem_plan *plan, const struct hmem_pages *p,
+		 const struct hmem_plan_limits *limits, struct hmem_err *err)
 {
+	const struct hmem_tier_pair *pair = &limits->pair;
 	struct hmem_sorter *s = plan->sorter;
 
-	hmem_plan_clear(plan);
 	if (!s)
 		s = plan->sorter = malloc(sizeof(*s));
 	if (!s)
@@ -385,13 +399,28 @@ int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		rank_heats(&s->hot);
 		rank_heats(&s->cold);
 	}
-	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
-		struct side *side = tier ? &s->hot : &s->cold;
-
-		for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
-			side->ranks.count[side->rank[i]] += p->hist[tier][i];
+	for (unsigned int i = 0; i < HMEM_BUCKETS; i++) {
+		s->hot.ranks.count[s->hot.rank[i]] = p->hist[pair->slow][i];
+		s->cold.ranks.count[s->cold.rank[i]] = p->hist[pair->fast][i];
 	}
 	return 0;
+}
+
+int hmem_plan_estimate(struct hmem_plan *plan, const struct hmem_pages *p,
+		       const struct hmem_plan_limits *limits, double *gain, struct hmem_err *err)
+{
+	int ret = begin(plan, p, limits, err);
+
+	if (!ret)
+		*gain = choose(plan->sorter, limits->budget / 2);
+	return ret;
+}
+
+int hmem_plan_begin(struct hmem_plan *plan, const struct hmem_pages *p,
+		    const struct hmem_plan_limits *limits, struct hmem_err *err)
+{
+	hmem_plan_clear(plan);
+	return begin(plan, p, limits, err);
 }
 
 /* Decides at the end of counting what to take.  Returns 0, or 1 if the plan is empty. */
@@ -401,14 +430,15 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	const struct hmem_plan_limits *limits = &s->limits;
 	uint32_t room = limits->room, most;
 
-	plan->stays = s->cold.stays;
-	/* Idle pages are not promoted. */
-	s->hot.ranks.count[s->hot.idle] = 0;
+	if (!limits->pair.fast)
+		plan->stays = s->cold.stays;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
-	choose(s, (limits->budget - room) / 2, room);
+	plan->gain_ns = choose(s, (limits->budget - room) / 2);
+	if (!limits->rates)
+		plan->gain_ns = 0;
+	make_room(s, room);
 	keep_warmest(&s->cold, limits->spare);
-	plan->gain_ns = s->gain_ns;
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);
 
@@ -443,19 +473,6 @@ static bool continue_step(struct hmem_sorter *s, const struct hmem_pages *p, uin
 	return !all || to == end;
 }
 
-/* Sets where the moves go.  A demoted page goes to the tier that its counterpart comes from. */
-static void set_targets(struct hmem_plan *plan)
-{
-	uint32_t more = 0;
-
-	if (plan->num_demote > plan->num_promote)
-		more = plan->num_demote - plan->num_promote;
-	for (uint32_t i = 0; i < plan->num_promote; i++)
-		plan->promote[i].to = 0;
-	for (uint32_t i = 0; i < plan->num_demote; i++)
-		plan->demote[i].to = i < more ? 1 : plan->promote[i - more].tier;
-}
-
 int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 		   struct hmem_err *err)
 {
@@ -481,7 +498,6 @@ int hmem_plan_step(struct hmem_plan *plan, struct hmem_pages *p, uint64_t slots,
 	p->cursor = s->last_cold / 64 * 64;
 	plan->num_promote = plan->promote_frames = s->hot.taken;
 	plan->num_demote = plan->demote_frames = s->cold.taken;
-	set_targets(plan);
 	return 1;
 }
 

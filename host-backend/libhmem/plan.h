@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The plan of one window: which pages of the slower tiers change places with which pages of
- * tier 0.  The hottest pages change places with the coldest ones, as long as the difference
- * between them is large enough.  So the size of tier 0 decides how hot a page must be, and there
- * is no threshold to tune.
+ * The plan of one window: which pages of a slow tier change places with which pages of a fast
+ * one.  The hottest pages change places with the coldest ones, as long as the difference between
+ * them is large enough.  So the size of the fast tier decides how hot a page must be, and there is
+ * no threshold to tune.
  */
 #ifndef HMEM_PLAN_H
 #define HMEM_PLAN_H
 
 #include "pages.h"
+#include "tier_pair.h"
 
 /* A plan has at most this many promotions and demotions: 4 GiB. */
 #define HMEM_PLAN_MAX		(1u << 20)
@@ -54,7 +55,7 @@ struct hmem_plan {
 	double gain_ns;
 	/*
 	 * The number of idle pages of tier 0 that probably stay there, because the guest has
-	 * refused pages of the same blocks.
+	 * refused pages of the same blocks.  Plans between slower tiers leave the number as it is.
 	 */
 	uint64_t stays;
 	/* Internal: the state of a plan that is being made, see plan.c. */
@@ -63,6 +64,8 @@ struct hmem_plan {
 
 /* The limits of a plan. */
 struct hmem_plan_limits {
+	/* The two tiers between which pages move. */
+	struct hmem_tier_pair pair;
 	/* The largest number of frames to move. */
 	uint32_t budget;
 	/*
@@ -72,16 +75,14 @@ struct hmem_plan_limits {
 	uint32_t hysteresis;
 	/*
 	 * If not NULL, the plan is by rates, and ignores @hysteresis.  Pages change places if
-	 * that saves more time than it takes: an access saves @access_ns, and a move of one
-	 * page takes @move_ns.
+	 * that saves more time than it takes, by the times of @pair.
 	 */
 	const struct hmem_rates *rates;
-	double access_ns, move_ns;
-	/* The number of additional pages to demote, because the guest found tier 0 full. */
+	/* The number of additional pages to demote, because the guest found the fast tier full. */
 	uint32_t room;
 	/*
-	 * The number of promotions, the first ones, that need no demotion because tier 0 has
-	 * room.
+	 * The number of promotions, the first ones, that need no demotion because the fast tier
+	 * has room.
 	 */
 	uint32_t spare;
 };
@@ -98,6 +99,14 @@ void hmem_plan_clear(struct hmem_plan *plan);
  */
 int hmem_plan_make(struct hmem_plan *plan, struct hmem_pages *p,
 		   const struct hmem_plan_limits *limits, struct hmem_err *err);
+
+/*
+ * Estimates what a plan with these limits would gain, from the histograms alone: they also count
+ * pages that may not move.  By rates the time saved, in ns; by heat the differences of heat
+ * between the pages that would change places, in buckets.  0: no page would move.  -ENOMEM.
+ */
+int hmem_plan_estimate(struct hmem_plan *plan, const struct hmem_pages *p,
+		       const struct hmem_plan_limits *limits, double *gain, struct hmem_err *err);
 
 /*
  * The same as a pass in steps of @slots, a multiple of 64 (see pages.h).  The pass goes through

@@ -150,7 +150,7 @@ static void run(const struct model_load *one, const char *config, double seconds
 		.hot = larger.pages / 100,
 		.weight = 100,
 	};
-	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW);
+	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW, 0);
 	m.processors = times;
 	m.huge = huge;
 	configure(&m, config);

@@ -36,7 +36,9 @@ int main(int argc, char **argv)
 	};
 	uint64_t *map = calloc(blocks, sizeof(*map));
 	struct hmem_tracker_maps dirty;
-	const struct hmem_plan_limits limits = { .budget = 51200, .hysteresis = 19660 };
+	const struct hmem_plan_limits limits = {
+		.pair.slow = 1, .budget = 51200, .hysteresis = 19660,
+	};
 	struct hmem_plan plan = { 0 };
 	struct hmem_pages pages;
 	struct hmem_err err;

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "loads.h"
 
-const struct model_costs quarter_updates = { 4 * 97, 4 * 300, 4 * 21000, 200, 75, 2500 };
-const struct model_costs quarter_pages = { 4 * 4500, 4 * 15000, 4 * 21000, 200, 75, 2500 };
+const struct model_costs quarter_updates = {
+	4 * 97, 4 * 300, 4 * 21000, 200, 75, 2500, 4 * 600,
+};
+const struct model_costs quarter_pages = {
+	4 * 4500, 4 * 15000, 4 * 21000, 200, 75, 2500, 4 * 30000,
+};
 
 const struct model_load hot_set = {
 	.costs = &quarter_updates, .pages = DATA, .hot = 64 * MIB, .weight = 90,
@@ -34,7 +38,7 @@ const struct model_load seldom = {
 void loads_begin(struct model *m, const struct model_load *load,
 		 enum hmem_policy_kind kind)
 {
-	model_init(m, load, FAST, KERNEL, SLOW);
+	model_init(m, load, FAST, KERNEL, SLOW, 0);
 	m->policy.kind = kind;
 	m->policy.window = 100;
 	m->policy.rate = 1000;

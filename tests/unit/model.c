@@ -18,10 +18,10 @@
  * second in DRAM, and 3.4 million in NVM, limited by the write bandwidth.  Reading and
  * writing whole pages runs at 0.9 and 0.25 GB/s.  A move takes the guest 21 us, each first
  * read and write of a rearmed page 200 ns, and a page of a scan 75 ns.  An estimate: a fault
- * of the dirty log leaves the guest, and takes 2.5 us.
+ * of the dirty log leaves the guest, and takes 2.5 us.  Tier 2 is taken to be half as fast as NVM.
  */
-const struct model_costs model_updates = { 97, 300, 21000, 200, 75, 2500 };
-const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75, 2500 };
+const struct model_costs model_updates = { 97, 300, 21000, 200, 75, 2500, 600 };
+const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75, 2500, 30000 };
 
 static double now(const struct model *m)
 {
@@ -38,10 +38,24 @@ static unsigned int processes(const struct model_load *l)
 	return l->processes ? l->processes : 1;
 }
 
-void model_init(struct model *m, const struct model_load *load,
-		unsigned int fast, unsigned int kernel, unsigned int slow)
+static unsigned int num_frames(const struct model *m)
 {
-	unsigned int frames = fast + slow, words = frames / 64;
+	return m->fast + m->slow + m->slowest;
+}
+
+/* The time of an access to the frame, with the program's other work. */
+static double access_cost(const struct model *m, unsigned int frame)
+{
+	const struct model_costs *c = m->load->costs;
+
+	return frame < m->fast ? c->fast : frame < m->fast + m->slow ? c->slow : c->slowest;
+}
+
+void model_init(struct model *m, const struct model_load *load,
+		unsigned int fast, unsigned int kernel, unsigned int slow,
+		unsigned int slowest)
+{
+	unsigned int frames = fast + slow + slowest, words = frames / 64;
 
 	memset(m, 0, sizeof(*m));
 	assert_true(frames % 64 == 0 && kernel <= fast &&
@@ -50,6 +64,7 @@ void model_init(struct model *m, const struct model_load *load,
 	m->fast = fast;
 	m->kernel = kernel;
 	m->slow = slow;
+	m->slowest = slowest;
 	m->processors = 1;
 	hmem_policy_init(&m->policy);
 	m->maps = calloc(HMEM_LINK_MAPS * words, sizeof(*m->maps));
@@ -128,23 +143,26 @@ static void weigh(struct model *m)
 		m->weight[i] = l->streams / 100 / l->cache;
 }
 
-/* The share of the accesses to pages @from .. @to - 1 that goes to tier 0. */
-static double fast_share(const struct model *m, unsigned int from, unsigned int to)
+/* The mean time of an access to pages @from .. @to - 1. */
+static double mean_cost(const struct model *m, unsigned int from, unsigned int to)
 {
-	double fast = 0, all = 0;
+	double sum = 0, all = 0;
 
 	for (unsigned int i = from; i < to; i++) {
 		all += m->weight[i];
-		if (m->frame_of[i] < m->fast)
-			fast += m->weight[i];
+		sum += m->weight[i] * access_cost(m, m->frame_of[i]);
 	}
-	return fast / all;
+	return sum / all;
 }
 
 double model_fast_share(const struct model *m)
 {
+	double share = 0;
+
 	weigh((struct model *)m);
-	return fast_share(m, 0, all_pages(m->load));
+	for (unsigned int i = 0; i < all_pages(m->load); i++)
+		share += m->frame_of[i] < m->fast ? m->weight[i] : 0;
+	return share;
 }
 
 static bool scans(const struct model *m)
@@ -226,8 +244,7 @@ static void look_at_random(struct model *m, double each, unsigned int from, unsi
 static void run_pages(struct model *m, double ns, unsigned int from, unsigned int to)
 {
 	const struct model_load *l = m->load;
-	double share = fast_share(m, from, to);
-	double ops = ns / (share * l->costs->fast + (1 - share) * l->costs->slow);
+	double ops = ns / mean_cost(m, from, to);
 	/* The pages of other processes are not accessed. */
 	double each = ops * l->pages / (to < l->pages ? to - from : l->pages), stalled = 0;
 
@@ -297,7 +314,7 @@ static void run_sweep(struct model *m, double ns)
 		look(m, page, all - ns);
 		ns -= late;
 		m->stalled += late;
-		ns -= m->frame_of[page] < m->fast ? l->costs->fast : l->costs->slow;
+		ns -= access_cost(m, m->frame_of[page]);
 		m->ops++;
 	}
 }
@@ -347,7 +364,7 @@ static void collect(struct model *m)
 	m->written = 0;
 	if ((scans(m) || logs(m)) && m->window.rest)
 		return;
-	for (unsigned int i = 0; i < m->fast + m->slow; i++) {
+	for (unsigned int i = 0; i < num_frames(m); i++) {
 		bool written = *bits_of(m, i) & DIRTY;
 
 		m->written += written;
@@ -360,12 +377,12 @@ static void rearm(struct model *m)
 {
 	/* The dirty log finds the pages written in each window anew. */
 	if (logs(m)) {
-		for (unsigned int i = 0; i < m->fast + m->slow; i++)
+		for (unsigned int i = 0; i < num_frames(m); i++)
 			m->bits[i] = 0;
 		return;
 	}
 	m->cleared = 0;
-	for (unsigned int i = 0; i < (m->fast + m->slow) / 64; i++) {
+	for (unsigned int i = 0; i < num_frames(m) / 64; i++) {
 		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1) {
 			unsigned int frame = i * 64 + __builtin_ctzll(w);
 
@@ -470,17 +487,20 @@ static uint64_t scan_ns(const struct model *m)
 
 static void begin(struct model *m)
 {
-	/* Without latencies, so that the policy uses its defaults. */
-	static const struct hmem_link_tier tiers[2];
+	/* With two tiers without latencies, so that the policy uses its defaults. */
+	static const struct hmem_link_tier tiers[3], known[] = {
+		{ .read_latency = 80 }, { .read_latency = 300 }, { .read_latency = 600 },
+	};
 	const struct hmem_link_range ranges[] = {
 		{ .gfn = 0, .num = m->fast, .tier = 0 },
 		{ .gfn = m->fast, .num = m->slow, .tier = 1 },
+		{ .gfn = m->fast + m->slow, .num = m->slowest, .tier = 2 },
 	};
+	const unsigned int num = m->slowest ? 3 : 2;
 
-	hmem_placer_init(&m->placer, &m->policy, tiers, 2, HMEM_LINK_MIN_WINDOW_NS,
-			 m->processors);
-	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL),
-			 1);
+	hmem_placer_init(&m->placer, &m->policy, m->slowest ? known : tiers, num,
+			 HMEM_LINK_MIN_WINDOW_NS, m->processors);
+	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, num, num_frames(m), NULL), 1);
 	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker :
 				logs(m) ? &m->dirty.tracker : &m->sim.tracker,
 				HMEM_CAN_REST | (scans(m) ? HMEM_CAN_LOOK_LONG : 0));

@@ -21,6 +21,7 @@ struct model_costs {
 	double rearm;		/* the access that sets a bit which was cleared */
 	double scan;		/* an entry of a page table in a scan of gpt */
 	double fault;		/* the first write of a page while the dirty log is on */
+	double slowest;		/* an access to tier 2 */
 };
 
 /* Costs of updates of random words; and of reading or writing a whole page. */
@@ -60,8 +61,8 @@ struct model_load {
 
 struct model {
 	const struct model_load *load;
-	/* Frames of tier 0; the kernel's frames among them; frames of tier 1. */
-	unsigned int fast, kernel, slow;
+	/* Frames of tier 0; the kernel's frames among them; frames of tier 1 and of tier 2. */
+	unsigned int fast, kernel, slow, slowest;
 	/* The program runs on all of them.  One scan or move at a time takes one of them. */
 	unsigned int processors;
 	/*
@@ -114,10 +115,11 @@ struct model {
 
 /*
  * Starts with hmem_policy_init()'s policy and one processor, which the caller may change
- * then.
+ * then.  There is a third tier if it has frames (@slowest).
  */
 void model_init(struct model *m, const struct model_load *load,
-		unsigned int fast, unsigned int kernel, unsigned int slow);
+		unsigned int fast, unsigned int kernel, unsigned int slow,
+		unsigned int slowest);
 void model_free(struct model *m);
 
 /* Let the program do something else from now on, with the same number of pages. */
@@ -126,7 +128,7 @@ void model_load(struct model *m, const struct model_load *load);
 /* Run windows until this time has passed. */
 void model_run(struct model *m, double seconds);
 
-/* Place the most used pages in tier 0, as many as fit. */
+/* Place the most used pages in the fastest tiers, as many as fit. */
 void model_place_best(struct model *m);
 
 /* The share of the current accesses that go to tier 0. */

@@ -123,6 +123,58 @@ static void huge_pages_are_used_at_random(void **state)
 	model_free(&m);
 }
 
+/* Tiers 0 and 1 of the machine with three tiers have room for all of the hot pages. */
+#define MIDDLE	(64 * MIB)
+static const struct model_load warm = {
+	.costs = &quarter_updates, .pages = DATA, .hot = FAST - KERNEL + MIDDLE, .weight = 90,
+};
+
+/* A machine whose data fills three tiers.  The pages are in the best places at first. */
+static void three_begin(struct model *m, const struct model_load *load,
+			enum hmem_policy_kind kind)
+{
+	model_init(m, load, FAST, KERNEL, MIDDLE, FAST + SLOW - MIDDLE);
+	m->policy.kind = kind;
+	model_place_best(m);
+}
+
+/* The pages of tier 1 change places with pages of tier 2. */
+static void upset(struct model *m)
+{
+	for (unsigned int i = 0; i < MIDDLE; i++) {
+		unsigned int a = FAST + i, b = FAST + MIDDLE + i;
+		int page = m->page_of[a];
+
+		m->page_of[a] = m->page_of[b];
+		m->page_of[b] = page;
+		m->frame_of[page] = b;
+		if (m->page_of[a] >= 0)
+			m->frame_of[m->page_of[a]] = a;
+	}
+}
+
+/* Pages that are too cold for tier 0, but warmer than those of tier 1, move to tier 1. */
+static void three_tiers_are_filled(void **state)
+{
+	struct model m;
+	double best, share;
+
+	(void)state;
+	three_begin(&m, &warm, HMEM_POLICY_OFF);
+	best = loads_speed(&m, 2);
+	model_free(&m);
+	for (unsigned int i = 0; i < 2; i++) {
+		three_begin(&m, &warm, HMEM_POLICY_AUTO);
+		m.policy.track = i ? HMEM_TRACK_GPT : HMEM_TRACK_SIM;
+		upset(&m);
+		model_run(&m, 40);
+		share = loads_speed(&m, 4) / best;
+		if (share < 0.95)
+			fail_msg("case %u: %.3f", i, share);
+		model_free(&m);
+	}
+}
+
 static void uniform_stays(void **state)
 {
 	(void)state;
@@ -784,7 +836,7 @@ static void worth_is_what_accesses_say(void **state)
 		qsort(shares, DATA, sizeof(*shares), by_share);
 		for (unsigned int page = 0; page < DATA; left -= shares[page++]) {
 			double share = hmem_worth_between(&worth, page, UINT64_MAX) /
-				       (m.placer.bursts.access_ns * ops);
+				       (m.placer.bursts.first.access_ns * ops);
 
 			if (page >= DATA / 16 && fabs(share - left) > 0.08)
 				fail_msg("load %u: pages from %u are worth %.3f, not %.3f", i,
@@ -804,6 +856,7 @@ int main(void)
 		cmocka_unit_test(huge_pages_are_swept),
 		cmocka_unit_test(huge_pages_are_used_at_random),
 		cmocka_unit_test(huge_pages_stay),
+		cmocka_unit_test(three_tiers_are_filled),
 		cmocka_unit_test(uniform_stays),
 		cmocka_unit_test(sweep_stays),
 		cmocka_unit_test(moving_gains),

@@ -25,7 +25,7 @@ static const struct hmem_learned_owner owner = { .uuid = { UUID }, .boot = 1 };
 /* The rate is low, so that the pages of a hot set move in several plans. */
 static void start(struct model *m, const struct model_load *load, bool scans)
 {
-	model_init(m, load, FAST, 64, SLOW);
+	model_init(m, load, FAST, 64, SLOW, 0);
 	m->policy.rate = 2;
 	/* Most rests last for a whole window, so that plans are of one size. */
 	m->policy.window = 500;

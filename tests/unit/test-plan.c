@@ -15,17 +15,20 @@
 #define FAST	1000u
 #define SLOW	3000u
 #define FRAMES	(FAST + SLOW)
+/* Behind them are frames of a third tier. */
+#define OTHER	500u
+#define MAP_WORDS	((FRAMES + OTHER) / 64 + 1)
 
 static const struct hmem_link_range ranges[] = {
 	{ .gfn = 0, .num = FAST, .tier = 0 },
-	{ .gfn = FAST, .num = SLOW - 500, .tier = 1 },
-	{ .gfn = FAST + SLOW - 500, .num = 500, .tier = 2 },
+	{ .gfn = FAST, .num = SLOW, .tier = 1 },
+	{ .gfn = FRAMES, .num = OTHER, .tier = 2 },
 };
 
 struct fixture {
 	struct hmem_pages pages;
 	struct hmem_plan plan;
-	uint64_t map[FRAMES / 64 + 1];
+	uint64_t map[MAP_WORDS];
 	struct hmem_tracker_maps dirty;
 };
 
@@ -33,7 +36,8 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	assert_int_equal(hmem_pages_init(&f->pages, ranges, 3, 3, FRAMES, NULL), 0);
+	assert_int_equal(hmem_pages_init(&f->pages, ranges, 3, 3,
+					 FRAMES + OTHER, NULL), 0);
 	/* All blocks are known to have pages that move. */
 	memset(f->pages.quota, 64 ^ HMEM_QUOTA_FIRST, f->pages.num_slots / 64);
 	hmem_tracker_dirty_init(&f->dirty, f->map, sizeof(f->map));
@@ -55,6 +59,7 @@ static void make(struct fixture *f, uint32_t budget, uint32_t hysteresis,
 		 uint32_t room, uint32_t spare)
 {
 	const struct hmem_plan_limits limits = {
+		.pair = { .fast = 0, .slow = 1 },
 		.budget = budget,
 		.hysteresis = hysteresis,
 		.room = room,
@@ -159,9 +164,9 @@ static void same_as_sorting(void **state)
 /* Frames that are given up look cold, and make room for nothing. */
 static void given_frames_stay_out(void **state)
 {
-	const struct hmem_heat heat = { .decay = 8, .given = { (uint64_t[FRAMES / 64 + 1]) {
+	const struct hmem_heat heat = { .decay = 8, .given = { (uint64_t[MAP_WORDS]) {
 		[0 ... FAST / 64 - 2] = UINT64_MAX,
-	}, FRAMES } };
+	}, FRAMES + OTHER } };
 	struct fixture *f = *state;
 	/* The last block and a half of tier 0; the other half belongs to tier 1. */
 	const uint64_t first = (FAST / 64 - 1) * 64;
@@ -202,6 +207,36 @@ static void knows_what_stays(void **state)
 	hmem_pages_moved(&f->pages, 70, FAST + 7, 0, hmem_pages_record(&f->pages, 70));
 	make(f, FRAMES, 1000, 0, 0);
 	assert_int_equal(f->plan.stays, 0);
+}
+
+/* A plan is for two tiers: it neither takes nor counts pages of other tiers. */
+static void other_tiers_stay_out(void **state)
+{
+	struct hmem_plan_limits limits = { .pair = { .slow = 1 }, .budget = FRAMES };
+	struct fixture *f = *state;
+	double gain;
+
+	for (uint64_t gfn = FRAMES; gfn < FRAMES + OTHER; gfn++)
+		table_set_heat(&f->pages, gfn, 60000);
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+	assert_int_equal(f->plan.num_promote + f->plan.num_demote, 0);
+	assert_int_equal(hmem_plan_estimate(&f->plan, &f->pages, &limits, &gain, NULL), 0);
+	assert_true(gain == 0);
+	for (limits.pair.fast = 0; limits.pair.fast < 2; limits.pair.fast++) {
+		limits.pair.slow = 2;
+		assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+		assert_int_equal(f->plan.num_promote, OTHER);
+		assert_int_equal(f->plan.num_demote, OTHER);
+		for (uint32_t i = 0; i < OTHER; i++) {
+			assert_int_equal(f->plan.promote[i].tier, 2);
+			assert_int_equal(f->plan.promote[i].to, limits.pair.fast);
+			assert_int_equal(f->plan.demote[i].tier, limits.pair.fast);
+			assert_int_equal(f->plan.demote[i].to, 2);
+		}
+		assert_int_equal(hmem_plan_estimate(&f->plan, &f->pages, &limits, &gain, NULL),
+				 0);
+		assert_true(gain == (double)OTHER * HMEM_BUCKET(60000));
+	}
 }
 
 static void equal_pages_stay(void **state)
@@ -335,8 +370,7 @@ static void batches_pair_up(void **state)
 				assert_int_equal(hints[i].order, 0);
 				if (gfn < FAST) {
 					assert_false(promoting);
-					assert_true(hints[i].tier == 1 ||
-						    hints[i].tier == 2);
+					assert_int_equal(hints[i].tier, 1);
 					room++;
 				} else {
 					assert_true(total >= 100);
@@ -521,8 +555,7 @@ static void make_by_rates(struct fixture *f, const struct hmem_rates *rates,
 	const struct hmem_plan_limits limits = {
 		.budget = budget,
 		.rates = rates,
-		.access_ns = access_ns,
-		.move_ns = move_ns,
+		.pair = { .slow = 1, .access_ns = access_ns, .move_ns = move_ns },
 		.room = room,
 	};
 
@@ -842,6 +875,7 @@ int main(void)
 		TEST(same_as_sorting),
 		TEST(given_frames_stay_out),
 		TEST(knows_what_stays),
+		TEST(other_tiers_stay_out),
 		TEST(equal_pages_stay),
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),

@@ -77,8 +77,7 @@ static void plan(struct side *s, uint64_t slots)
 		.budget = 600,
 		.room = 20,
 		.rates = s->pages.by_class ? &s->rates : NULL,
-		.access_ns = 1000000,
-		.move_ns = 1000,
+		.pair = { .slow = 1, .access_ns = 1000000, .move_ns = 1000 },
 	};
 	int ret = hmem_plan_begin(&s->plan, &s->pages, &limits, NULL);
 
