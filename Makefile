@@ -19,6 +19,8 @@ FUZZ_QEMU ?= 10.0
 # of make soak
 CYCLES ?= 1000
 SEED ?=
+# of make soak-resize
+RESIZES ?= 10000
 # of make bench
 OUT ?= $(HMEM_CACHE)/bench/out
 WORKLOADS ?=
@@ -48,6 +50,8 @@ help:
 	@echo '                          TESTS="hmemd..." for some, FUZZ_QEMU=10.0|10.2'
 	@echo 'make soak                 kill, stop and starve hmemd and its peers: CYCLES=1000;'
 	@echo '                          SEED=N repeats what has failed'
+	@echo 'make soak-resize          10000 random resizes, with reboots, migrations and more;'
+	@echo '                          RESIZES=N, SEED= as above'
 	@echo 'make bench                how policies and baselines stand, on simulated NVM:'
 	@echo '  OUT=DIR                 results and logs; resumed if it has some'
 	@echo '  WORKLOADS=A,B CONFIGS=X,Y QUICK=1; BENCH_ARGS=--help shows more'
@@ -111,6 +115,9 @@ fuzz: packages
 soak: packages
 	@tests/soak $(CYCLES) $(SEED)
 
+soak-resize: packages
+	@tests/soak --resize $(RESIZES) $(SEED)
+
 bench: packages
 	@tests/bench/bench --out '$(OUT)' $(if $(QUICK),--quick) \
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') \
@@ -152,5 +159,5 @@ clean:
 	rm -rf $(HMEM_CACHE)/upgrade $(HMEM_CACHE)/deb/*/from-* $(HMEM_CACHE)/deb/*/ubuntu
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-matrix check-all fuzz soak demo bench bench-pool install deb check-deb \
-	check-ubuntu check-upgrade deb-qemu check-deb-qemu clean
+	check-debug-kernel check-matrix check-all fuzz soak soak-resize demo bench \
+	bench-pool install deb check-deb check-ubuntu check-upgrade deb-qemu check-deb-qemu clean

@@ -15,9 +15,9 @@
 
 /*
  * If hmemd was killed, its process that closes files still holds the lock and the socket
- * for a moment.  So try for a second before giving up.
+ * for a moment, or for seconds on a busy host.  So try for five seconds before giving up.
  */
-#define LEFT_TRIES	100
+#define LEFT_TRIES	500
 #define LEFT_US		10000
 
 int listener_default_dir(char *buf, size_t size, struct hmem_err *err)

@@ -173,21 +173,6 @@ def guest_sleeps(rig):
     assert vm.info()["driver-state"] == "ok" and vm.info()["connected"]
 
 
-def sleep_and_wake(vm, when="true"):
-    """Run a command in the guest, suspend the guest to RAM, and wake it up.
-
-    A wake-up resets the ICH9's PMBASE and ACPI_CNTL, and the firmware does not set them
-    again; without them the machine cannot sleep a second time, so the guest restores them."""
-    since = len(vm.events)
-    lpc = "/sys/bus/pci/devices/0000:00:1f.0/config"
-    asleep = vm.spawn(f"head -c 72 {lpc} >/tmp/lpc; {when}; echo mem > /sys/power/state && "
-                      f"dd if=/tmp/lpc of={lpc} bs=1 skip=64 seek=64 conv=notrunc 2>&1")
-    vm.wait_event("SUSPEND", since)
-    vm.qmp("system_wakeup")
-    vm.wait_event("WAKEUP", since)
-    return asleep
-
-
 @test(kernels=("6.12",), timeout=600)
 def sleep_does_not_wait_for_a_batch(rig):
     """The driver answers the rest of a batch as stopped, so that the system can sleep at
@@ -198,7 +183,7 @@ def sleep_does_not_wait_for_a_batch(rig):
     peer.wait_ready()
     vm.run("dd if=/dev/zero of=/tmp/data bs=1M count=128")
     batch = peer.send([(gfn, 9, 1) for gfn in range(512, 256 << 8, 512)])
-    asleep = sleep_and_wake(vm, "until grep -q '^moved  *[0-9]\\{3\\}' "
+    asleep = vm.sleep_and_wake("until grep -q '^moved  *[0-9]\\{3\\}' "
                             "/sys/kernel/debug/virtio_hmem/*/reasons; do :; done")
     print(asleep.wait())
     peer.wait(lambda: batch.end, "the batch to end")
@@ -273,12 +258,12 @@ def wakes_without_memory(rig):
             "echo N > ignore-gfp-wait; echo 0 > verbose; echo -1 > times; "
             "echo 100 > probability")
     for recover in (True, False):
-        sleep_and_wake(vm, fail).wait()
+        vm.sleep_and_wake(fail).wait()
         vm.run("echo 0 > /sys/kernel/debug/failslab/probability")
         assert not peer.state & DRIVER_OK
         vm.run("ls -d /sys/bus/virtio/drivers/virtio_hmem/virtio*")
         if recover:
-            sleep_and_wake(vm).wait()
+            vm.sleep_and_wake().wait()
             peer.wait_ready()
     vm.run("rmmod virtio_hmem; modprobe virtio_hmem")
     peer.wait_ready()

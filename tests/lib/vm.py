@@ -500,6 +500,23 @@ class VM:
         """Plug the device back in that unplug() took out."""
         self.qmp("device_add", **self.device())
 
+    # Sleep
+
+    def sleep_and_wake(self, when="true"):
+        """Run a command in the guest, suspend the guest to RAM, and wake it up.  Returns the
+        process that does so.
+
+        A wake-up resets the ICH9's PMBASE and ACPI_CNTL, and the firmware does not set them
+        again; without them the machine cannot sleep a second time, so the guest restores them."""
+        since = len(self.events)
+        lpc = "/sys/bus/pci/devices/0000:00:1f.0/config"
+        asleep = self.spawn(f"head -c 72 {lpc} >/tmp/lpc; {when}; echo mem > /sys/power/state && "
+                            f"dd if=/tmp/lpc of={lpc} bs=1 skip=64 seek=64 conv=notrunc 2>&1")
+        self.wait_event("SUSPEND", since)
+        self.qmp("system_wakeup")
+        self.wait_event("WAKEUP", since)
+        return asleep
+
     # Live migration
 
     def migrate(self, uri, **parameters):
