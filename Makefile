@@ -67,6 +67,8 @@ help:
 	@echo 'make deb-qemu             packages of QEMU with the device, and of the simulator'
 	@echo 'make check-deb            build, install, use and remove the packages of make deb'
 	@echo '                          in fresh roots; check-deb-qemu: those of both, with libvirt'
+	@echo 'make check-install        all packages on a fresh host, with libvirt, metrics and the'
+	@echo '                          page, up to an upgrade of hmemd; SCREENSHOT=FILE for the page'
 	@echo 'make check-ubuntu         build the driver for the kernels of Ubuntu; needs root'
 	@echo 'make check-upgrade        upgrade hmemd from the package of an older commit while a'
 	@echo '                          virtual machine is connected: UPGRADE_FROM=COMMIT'
@@ -145,6 +147,9 @@ check-ubuntu:
 check-upgrade:
 	@for s in $(DEB_SUITES); do tests/env/deb-upgrade $$s $(UPGRADE_FROM) || exit; done
 
+check-install:
+	@for s in $(DEB_SUITES); do tests/env/deb-install $$s || exit; done
+
 deb-qemu: packages
 	@for s in $(DEB_SUITES); do tests/env/deb-qemu $$s || exit; done
 
@@ -160,4 +165,5 @@ clean:
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
 	check-debug-kernel check-matrix check-all fuzz soak soak-resize demo bench \
-	bench-pool install deb check-deb check-ubuntu check-upgrade deb-qemu check-deb-qemu clean
+	bench-pool install deb check-deb check-ubuntu check-upgrade check-install \
+	deb-qemu check-deb-qemu clean
