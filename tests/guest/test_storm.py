@@ -11,6 +11,8 @@ from vm import VMError
 ROUNDS = 3
 STOP = "/run/stop"
 KSM = "/sys/kernel/mm/ksm"
+CGROUP = "/run/cgroup"
+LIMIT = 12 << 20        # bytes of all limited programs together: they want twice as much
 # Addresses without memory: PCI's hole, and the end of the address space.
 HOLES = ((0xc0000000, 0xc0100000), (0xfee00000, 0xfee01000),
          (0x400_00000000, 0x400_00100000), ((1 << 48) - 4096, 1 << 48))
@@ -35,7 +37,7 @@ def storm(rig, vm, commands=("true",)):
     output = process.wait()
     print(output)
     done = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", output)}
-    assert len(done) == 8 and all(done.values()), done
+    assert len(done) == 9 and all(done.values()), done
     # Most of the programs' pages can move.
     assert min(moved) > 1000 * rounds * rig.rounds, moved
     return moved
@@ -64,10 +66,15 @@ def every_frame(rig):
 @test(check=("6.12", "7.3"), debug=True, timeout=600)
 def every_frame_with_all_that_moves(rig):
     """The same with the guest's own movers at work (NUMA balancing, compaction,
-    khugepaged, swapping, KSM), and files on a disk."""
+    khugepaged, swapping, KSM), files on a disk, and programs with a limit of memory."""
     disk = rig.disk("storm.img", 64)
     vm = rig.boot(poison=True, dram=128, nvm=256, disks=[disk])
     thp = "/sys/kernel/mm/transparent_hugepage"
+    vm.run(f"mkdir -p {CGROUP} /tmp/limited && mount -t cgroup2 none {CGROUP} && cd {CGROUP} && "
+           f"echo +memory > cgroup.subtree_control && mkdir storm && "
+           f"echo {LIMIT} > storm/memory.max")
+    limited = vm.spawn(f"echo 0 > {CGROUP}/storm/cgroup.procs; "
+                       f"exec storm {STOP} /tmp/limited")
     storm(rig, vm, (
         "modprobe ext4; mount -t ext4 /dev/vda /mnt && mkdir /mnt/storm",
         "modprobe zram; echo 64M > /sys/block/zram0/disksize && mkswap /dev/zram0 && "
@@ -76,6 +83,10 @@ def every_frame_with_all_that_moves(rig):
         "(while [ ! -e /run/stop ]; do echo 1 > /proc/sys/vm/compact_memory; "
         "echo 1 > /proc/sys/vm/drop_caches; sleep 0.3; done) >/dev/null 2>&1 &"))
     alike(rig, vm)
+    # The kernel may have killed the first process of the limited ones.
+    limited.wait(check=False)
+    assert limited.status in (0, -9), limited.output
+    assert int(vm.run(f"sed -n 's/^max //p' {CGROUP}/storm/memory.events")) > 0
     vm.run("umount /mnt")
     vm.power_off()
     rig.fsck(disk)

@@ -117,6 +117,39 @@ static void locked(unsigned int seed)
 	check((void *)m, MIB, seed, "unlocked");
 }
 
+/*
+ * Move memory to other addresses: whole page tables at once, as both addresses are multiples of
+ * 2 MiB, and then a part of one, in a page table that has pages already.
+ */
+static void remapped(unsigned int seed)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	char *m = map(14 * MIB, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	char *from, *to, *part;
+
+	m = (char *)(((uintptr_t)m + 2 * MIB - 1) & -(2 * MIB));
+	for (int k = 0; k < 4; k++) {
+		from = k & 1 ? m + 8 * MIB : m;
+		to = k & 1 ? m : m + 8 * MIB;
+		part = to + 3 * MIB;
+		fill((void *)from, 2 * MIB, seed + k);
+		if (mremap(from, 2 * MIB, 2 * MIB, flags, to) != to)
+			_exit(0);
+		usleep(seed % 1000);
+		check((void *)to, 2 * MIB, seed + k, "remapped");
+		fill((void *)(to + 2 * MIB), MIB, ~seed);
+		if (mremap(to + MIB, MIB / 2, MIB / 2, flags, part) != part)
+			_exit(0);
+		check((void *)part, MIB / 2, seed + k + MIB / 8, "remapped, a part");
+		check((void *)(to + 2 * MIB), MIB, ~seed, "remapped, beside it");
+		if (mmap(from, 4 * MIB, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != from ||
+		    mmap(to + MIB, MIB, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != to + MIB)
+			_exit(0);
+	}
+}
+
 /* Make pages equal, let ksmd merge them, and make them differ again. */
 static void merged(unsigned int seed)
 {
@@ -221,6 +254,7 @@ static const struct {
 	{ "anon", anon }, { "huge", huge }, { "locked", locked },
 	{ "merged", merged }, { "piped", piped }, { "threaded", threaded },
 	{ "filed", filed }, { "executed", executed },
+	{ "remapped", remapped },
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
