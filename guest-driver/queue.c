@@ -9,8 +9,10 @@
 
 void hmem_device_broken(struct hmem *hm, const char *what)
 {
-	dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
-		what);
+	/* A broken queue takes no buffers: the first report names the cause. */
+	if (!virtqueue_is_broken(hm->vqs[0]))
+		dev_err(&hm->vdev->dev, "device error: %s; device not used any more\n",
+			what);
 	virtio_break_device(hm->vdev);
 }
 

@@ -231,6 +231,10 @@ static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
 /*
  * Send the message and wait for the answer.  Returns the number of frames in the runs that
  * the device has done; *@status is the result of the first run that it has not done.
+ *
+ * If there is no answer that makes sense, the device is broken, and may still do what the
+ * message says, until it is reset.  Then memory that the driver wanted to give up counts as
+ * given up, so that nobody uses it before hmem_resize_release() frees it.
  */
 static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 			     u32 *status)
@@ -238,7 +242,8 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	struct virtqueue *vq = rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE];
 	struct virtio_hmem_resize *message = rs->message;
 	struct hmem_resize_tier *t = &rs->tiers[tier];
-	u32 i, done, num = le32_to_cpu(message->num_runs);
+	u32 i, num = le32_to_cpu(message->num_runs);
+	u32 done = op == VIRTIO_HMEM_RESIZE_GIVE ? num : 0;
 	size_t size = struct_size(message, runs, num);
 	struct scatterlist out, in, *sgs[] = { &out, &in };
 	unsigned int len;
@@ -266,16 +271,21 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	virtqueue_kick(vq);
 	/* No callback comes from a device that is gone, so check every second. */
 	while (!wait_event_timeout(rs->wait, virtqueue_get_buf(vq, &len) ||
-				   virtqueue_is_broken(vq), HZ))
-		;
-	if (virtqueue_is_broken(vq))
-		return 0;
+				   virtqueue_is_broken(vq), HZ)) {
+		/* A working device needs only a moment; a stuck one would never answer. */
+		if (READ_ONCE(rs->hm->stop))
+			hmem_device_broken(rs->hm, "no answer to a resize message");
+	}
 	/* Read each field once: the device can write to the answer at any time. */
-	done = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
-	*status = le32_to_cpu(READ_ONCE(rs->answer->status));
-	if (done > num) {
-		hmem_device_broken(rs->hm, "answer to a resize message has too many runs");
-		return 0;
+	if (!virtqueue_is_broken(vq)) {
+		u32 answered = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
+
+		*status = le32_to_cpu(READ_ONCE(rs->answer->status));
+		if (answered > num)
+			hmem_device_broken(rs->hm,
+					   "answer to a resize message has too many runs");
+		else
+			done = answered;
 	}
 	t->told = t->why;
 	for (i = 0; i < done; i++)
