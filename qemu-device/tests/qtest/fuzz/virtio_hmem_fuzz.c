@@ -14,9 +14,13 @@
 #include <sys/un.h>
 #include "qemu/atomic.h"
 #include "qemu/units.h"
+#include "qapi/error.h"
 #include "hw/pci/pci.h"
+#include "hw/qdev-properties.h"
+#include "hw/qdev-properties-system.h"
 #include "hw/virtio/virtio-hmem.h"
 #include "standard-headers/linux/virtio_pci.h"
+#include "chardev/char.h"
 #include "io/channel-buffer.h"
 #include "migration/vmstate.h"
 #include "migration/qemu-file.h"
@@ -64,6 +68,7 @@ enum {
     STEP_CLOCK,
     STEP_SNAPSHOT,
     STEP_PAUSE,
+    STEP_UNPLUG,
     NUM_STEPS
 };
 
@@ -79,8 +84,21 @@ static QVirtioPCIDevice *pci;
 static QGuestAllocator allocator;
 static QVirtioHMEM guest;
 static unsigned int next_buffer;
+/*
+ * The registers' values at first.  To reset the machine after each input takes
+ * as long as most inputs, because all memory regions are mapped anew.
+ */
+static uint8_t pam[MCH_NUM_PAM];
+static bool pam_changed;
+/* This input has unplugged the device, which takes as long as all else. */
+static bool unplugged;
 /* hmemd's end of the link; -1: not connected. */
 static int link_fd = -1;
+
+static void find_fuzzed(void)
+{
+    device = VIRTIO_HMEM(object_resolve_path_type("", TYPE_VIRTIO_HMEM, NULL));
+}
 
 static uint64_t take(Input *in, size_t bytes)
 {
@@ -464,13 +482,34 @@ static void guest_config(Input *in)
                    take(in, 4));
 }
 
+/* The port of the register's value. */
+static uint16_t select_pam(QTestState *s, int i)
+{
+    qtest_outl(s, 0xcf8, 1u << 31 | (MCH_PAM + i));
+    return 0xcfc + (MCH_PAM + i) % 4;
+}
+
 static void guest_pci_config(Input *in)
 {
-    const uint8_t what = take(in, 1);
+    const uint16_t port = select_pam(guest.qts, take(in, 1) % MCH_NUM_PAM);
 
-    qtest_outl(guest.qts, 0xcf8, 1u << 31 | (MCH_PAM + what % MCH_NUM_PAM));
-    qtest_outb(guest.qts, 0xcfc + (MCH_PAM + what % MCH_NUM_PAM) % 4,
-               take(in, 1));
+    qtest_outb(guest.qts, port, take(in, 1));
+    pam_changed = true;
+}
+
+static void restore_pam(QTestState *s)
+{
+    int i;
+
+    if (!pam_changed) {
+        return;
+    }
+    memory_region_transaction_begin();
+    for (i = 0; i < MCH_NUM_PAM; i++) {
+        qtest_outb(s, select_pam(s, i), pam[i]);
+    }
+    memory_region_transaction_commit();
+    pam_changed = false;
 }
 
 static void guest_touch(Input *in)
@@ -542,6 +581,27 @@ static int load(const VMStateDescription *vmsd, void *opaque,
 }
 
 /*
+ * Reset what a state is then loaded into.  @all: the machine, as loadvm does;
+ * else the device alone, which takes a fraction of the time.
+ */
+static void reset_and_load(bool all, const GByteArray *data, int *ret)
+{
+    DeviceState *dev = qdev_get_parent_bus(DEVICE(device))->parent;
+
+    if (all) {
+        qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
+    } else {
+        /* The reset and the state unmap and map the device's registers. */
+        memory_region_transaction_begin();
+        device_cold_reset(dev);
+    }
+    *ret = load(DEVICE_GET_CLASS(device)->vmsd, device, data);
+    if (!all) {
+        memory_region_transaction_commit();
+    }
+}
+
+/*
  * Save the device's state, change bytes of the part that is not of virtio, and
  * load the state into the device again, as loadvm does.
  */
@@ -551,27 +611,30 @@ static void machine_snapshot(Input *in)
     const VMStateDescription *part = VIRTIO_DEVICE_GET_CLASS(device)->vmsd;
     g_autoptr(GByteArray) all = NULL;
     g_autoptr(GByteArray) own = NULL;
-    g_autoptr(GByteArray) changed = g_byte_array_new();
-    uint8_t num = take(in, 1) % 4;
+    g_autoptr(GByteArray) state = g_byte_array_new();
+    const uint8_t what = take(in, 1);
+    const bool reset_all = what & 0x80;
+    uint8_t num = what % 4;
     uint8_t *at;
+    int ret;
 
     vm_stop(RUN_STATE_PAUSED);
     /* The level of the interrupt is also state of the bus, which stays. */
     qpci_io_readb(pci->pdev, pci->bar, pci->isr_cfg_offset);
     all = save(whole, device);
     own = save(part, device);
-    g_byte_array_append(changed, all->data, all->len);
-    at = memmem(changed->data, changed->len, own->data, own->len);
+    g_byte_array_append(state, all->data, all->len);
+    at = memmem(state->data, state->len, own->data, own->len);
     g_assert_nonnull(at);
     while (num--) {
         size_t off = take(in, 2) % own->len;
 
         at[off] ^= take(in, 1);
     }
-    qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
-    if (load(whole, device, changed)) {
-        qemu_system_reset(SHUTDOWN_CAUSE_SNAPSHOT_LOAD);
-        g_assert_cmpint(load(whole, device, all), ==, 0);
+    reset_and_load(reset_all, state, &ret);
+    if (ret) {
+        reset_and_load(reset_all, all, &ret);
+        g_assert_cmpint(ret, ==, 0);
     }
     vm_start();
 }
@@ -597,6 +660,63 @@ static void machine_stop(Input *in, QTestState *s)
     }
     flush_events(s);
     vm_start();
+}
+
+/* The guest's side of the device that the machine has now. */
+static void find_device(QTestState *s)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(SLOT, 0) };
+
+    pci_bus = qpci_new_pc(s, NULL);
+    pci = virtio_pci_new(pci_bus, &addr);
+    g_assert_nonnull(pci);
+    qvirtio_pci_device_enable(pci);
+}
+
+static void forget_device(void)
+{
+    qos_object_destroy((QOSGraphObject *)pci);
+    qpci_free_pc(pci_bus);
+    pci = NULL;
+}
+
+/*
+ * The device is unplugged while everything is under way, and another one is
+ * plugged in.  The root bus has no hotplug, so this does what hotplug ends
+ * with.
+ */
+static void machine_unplug(Input *in, QTestState *s)
+{
+    DeviceState *dev = qdev_get_parent_bus(DEVICE(device))->parent;
+    BusState *bus = qdev_get_parent_bus(dev);
+    QVirtQueue **const vqs[] = {
+        &guest.hint_vq, &guest.result_vq, &guest.scan_vq, &guest.access_vq,
+        &guest.resize_vq,
+    };
+    int i;
+
+    object_unparent(OBJECT(dev));
+    for (i = 0; i < ARRAY_SIZE(vqs); i++) {
+        if (*vqs[i]) {
+            qvirtqueue_cleanup(guest.vdev->bus, *vqs[i], guest.alloc);
+            *vqs[i] = NULL;
+        }
+    }
+    forget_device();
+    if (take(in, 1) & 1) {
+        link_close(s);
+    }
+    flush_events(s);
+
+    dev = qdev_new("virtio-hmem-pci");
+    dev->hotplugged = false;
+    qdev_prop_set_int32(dev, "addr", PCI_DEVFN(SLOT, 0));
+    qdev_prop_set_chr(dev, "chardev", qemu_chr_find("hmemd"));
+    qdev_realize_and_unref(dev, bus, &error_abort);
+    find_fuzzed();
+    find_device(s);
+    guest.vdev = &pci->vdev;
+    guest_start(0);
 }
 
 /* Make good what an earlier step has broken. */
@@ -679,6 +799,12 @@ static void step(QTestState *s, Input *in)
     case STEP_PAUSE:
         machine_stop(in, s);
         break;
+    case STEP_UNPLUG:
+        if (!unplugged) {
+            unplugged = true;
+            machine_unplug(in, s);
+        }
+        break;
     }
     flush_events(s);
     link_drain(s);
@@ -687,19 +813,18 @@ static void step(QTestState *s, Input *in)
 /* A guest's driver and hmemd, which have just started. */
 static void begin(QTestState *s)
 {
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(SLOT, 0) };
-
-    pci_bus = qpci_new_pc(s, NULL);
-    pci = virtio_pci_new(pci_bus, &addr);
-    g_assert_nonnull(pci);
-    qvirtio_pci_device_enable(pci);
+    restore_pam(s);
     pc_alloc_init(&allocator, s, 0);
     next_buffer = 0;
+    unplugged = false;
     guest = (QVirtioHMEM) {
         .qts = s,
         .alloc = &allocator,
-        .vdev = &pci->vdev,
     };
+    if (!pci) {
+        find_device(s);
+    }
+    guest.vdev = &pci->vdev;
     link_connect(s);
     link_welcome();
     flush_events(s);
@@ -712,9 +837,6 @@ static void end(QTestState *s)
     guest_stop();
     flush_events(s);
     alloc_destroy(&allocator);
-    qos_object_destroy((QOSGraphObject *)pci);
-    qpci_free_pc(pci_bus);
-    fuzz_reset(s);
 }
 
 static void virtio_hmem_fuzz(QTestState *s, const unsigned char *data,
@@ -731,7 +853,12 @@ static void virtio_hmem_fuzz(QTestState *s, const unsigned char *data,
 
 static void virtio_hmem_pre_fuzz(QTestState *s)
 {
-    device = VIRTIO_HMEM(object_resolve_path_type("", TYPE_VIRTIO_HMEM, NULL));
+    int i;
+
+    for (i = 0; i < MCH_NUM_PAM; i++) {
+        pam[i] = qtest_inb(s, select_pam(s, i));
+    }
+    find_fuzzed();
 }
 
 #include "virtio_hmem_stream_fuzz.c.inc"
