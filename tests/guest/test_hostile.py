@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The driver with devices that break the rules (tests/lib/hostile.py).  The guest's kernel does
+not complain, programs find their data as it was, the driver can be unloaded whatever the device
+does, and then the guest has all of its memory again.
+
+HMEM_CYCLES is the number of times that the driver is loaded (10), HMEM_SEED makes the same choices
+again.  What the devices do at the same time differs from run to run."""
+
+import os
+import random
+import time
+
+import hostile
+from guest import test
+
+QEMU = "10.2"       # the first with a device whose back end is a program of one's own
+DEVICES = 3
+DRAM = NVM = 128    # MiB
+FRAMES = (DRAM + NVM) << 8
+ANSWERS = 60        # of a device for each time that the driver is loaded
+QUIET = 2           # seconds after which a device has no more to answer
+STOP = "/run/stop"
+
+
+def arguments(devices):
+    for i, device in enumerate(devices):
+        yield from ("-chardev", f"socket,id=hostile{i},path={device.path}",
+                    "-device", f"vhost-user-test-device-pci,chardev=hostile{i},virtio-id=63,"
+                    f"num_vqs=5,vq_size=64,config_size=200,id=hostile{i}")
+
+
+def run_until_tired(devices):
+    """Each device answers many times, or the driver says nothing more."""
+    goal = [d.answers + ANSWERS for d in devices]
+    last, since = None, time.monotonic()
+    while any(d.answers < g for d, g in zip(devices, goal)):
+        now = [d.answers for d in devices]
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() > since + QUIET:
+            break
+        assert not any(d.error for d in devices), [d.error for d in devices]
+        time.sleep(0.05)
+
+
+def unload(vm, devices):
+    for device in devices:
+        device.hush()
+    # After two commands, QEMU has read all that the devices have said.
+    for _ in range(2):
+        vm.qmp("query-status")
+    vm.run("rmmod virtio_hmem")
+
+
+def total_memory(vm):
+    return int(vm.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"))
+
+
+@test(debug=True, qemus=(QEMU,), timeout=900)
+def devices_that_lie(rig):
+    seed = int(os.environ.get("HMEM_SEED") or random.randrange(1 << 32))
+    cycles = int(os.environ.get("HMEM_CYCLES") or 10)
+    print(f"HMEM_SEED={seed} HMEM_CYCLES={cycles} makes the same choices", flush=True)
+    devices = [hostile.Device(rig.dir / f"hostile{i}", seed + i, FRAMES, i == 0)
+               for i in range(DEVICES)]
+    vm = rig.boot(ready=False, hmem=None, qemu=QEMU, poison=True, dram=DRAM, nvm=NVM,
+                  append="numa_balancing=disable", args=arguments(devices))
+    unload(vm, devices)
+    memory = total_memory(vm)
+    program = vm.spawn(f"rm -f {STOP}; keep 32 {STOP} 5")
+    program.wait_for("filled")
+    for cycle in range(cycles):
+        for device in devices:
+            first = cycle == 0 and device is devices[0]
+            device.begin(hostile.RESIZE if first else None)
+            device.hush(False)
+        vm.run("modprobe virtio_hmem")
+        run_until_tired(devices)
+        unload(vm, devices)
+        assert total_memory(vm) == memory, (cycle, total_memory(vm), memory)
+        print(f"cycle {cycle}: {[d.answers for d in devices]} answers", flush=True)
+    vm.run(f"touch {STOP}")
+    assert "all " in program.wait()
+    lives, answers, lied = (sum(getattr(d, name) for d in devices)
+                            for name in ("lives", "answers", "lied"))
+    print(f"{lives} lives, {answers} answers, {lied} lies")
+    assert not any(d.error for d in devices), [d.error for d in devices]
+    assert lives >= cycles and answers > 10 * cycles and lied > cycles
