@@ -30,6 +30,7 @@ struct session {
 	struct sessions *all;
 	/* The VM's connection; -1: hmemd has not sent START. */
 	int vm;
+	struct served served;
 	struct hmem_link_range *ranges;
 	uint64_t *maps, map_bytes;
 	struct local_tracker *tracker;
@@ -163,15 +164,17 @@ static int check_start(const struct session *s, const struct hmem_trackers_msg *
 /* Returns the memfd of the maps, or -errno. */
 static int track(struct session *s, const struct hmem_trackers_msg *msg, struct hmem_err *err)
 {
+	const struct host_trackers *trackers = &s->all->trackers;
 	struct host_tracker_target target = { .map_bytes = msg->map_bytes };
 	int memfd, ret;
 
 	if (s->all->num > MAX_SESSIONS)
 		return hmem_fail(err, ENOSPC, "hmemd-trackers tracks %u VMs already",
 				 MAX_SESSIONS);
-	ret = served_process(s->vm, s->all->vm_socket, &target.pid, err);
+	ret = served_open(&s->served, s->vm, s->all->vm_socket, trackers->paths.proc, err);
 	if (ret < 0)
 		return ret;
+	target.pid = s->served.pid;
 	ret = memfd = make_maps(s, msg->map_bytes, err);
 	if (ret < 0)
 		return ret;
@@ -182,11 +185,10 @@ static int track(struct session *s, const struct hmem_trackers_msg *msg, struct 
 				  msg->how == HMEM_TRACKERS_IDLE ? HMEM_TRACK_IDLE :
 				  HMEM_TRACK_DAMON, msg->window_ms, &tracker_ops, s, &s->cpu_ns,
 				  &s->tracker, err);
-	if (!ret && !served_is_there(s->vm)) {
-		stop(s);
-		ret = hmem_fail(err, ESRCH, "process %d has ended", (int)target.pid);
-	}
+	if (!ret)
+		ret = served_check(&s->served, s->vm, err);
 	if (ret < 0) {
+		stop(s);
 		close(memfd);
 		return ret;
 	}
@@ -220,6 +222,7 @@ static int change_ranges(struct session *s, const struct hmem_trackers_msg *msg,
 			 struct hmem_err *err)
 {
 	struct hmem_link_range *old = s->ranges;
+	struct hmem_err why;
 	int ret;
 
 	/* The tracker uses the old ones until it has the new ones. */
@@ -232,8 +235,9 @@ static int change_ranges(struct session *s, const struct hmem_trackers_msg *msg,
 	local_tracker_ranges(s->tracker, s->ranges, msg->num_ranges);
 	free(old);
 	/* DAMON has looked the process up again. */
-	if (s->tracker && !served_is_there(s->vm))
-		failed(s, -ESRCH, "the VM's process has ended");
+	ret = s->tracker ? served_check(&s->served, s->vm, &why) : 0;
+	if (ret < 0)
+		failed(s, ret, why.msg);
 	return 0;
 }
 
@@ -300,6 +304,7 @@ static void release(struct conn *c)
 
 	if (s->vm >= 0)
 		closer_close(&all->closer, &s->vm, 1);
+	served_close(&s->served);
 	if (s->maps)
 		munmap(s->maps, 2 * s->map_bytes);
 	free(s->ranges);
@@ -346,6 +351,7 @@ void session_accept(struct sessions *all, int fd)
 	}
 	s->all = all;
 	s->vm = -1;
+	s->served = SERVED_NONE;
 	s->conn.ops = &conn_ops;
 	s->conn.closer = &all->closer;
 	s->conn.in_max = 2 * MAX_MESSAGE;

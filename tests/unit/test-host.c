@@ -27,6 +27,11 @@
 #include "idle.h"
 #include "run.h"
 
+/* Linux 6.5; older headers lack it. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD	77
+#endif
+
 #define PID		77
 #define FRAMES		1024u
 #define MAP_BYTES	(FRAMES / 8)
@@ -923,21 +928,65 @@ static int ask(struct session *s, const struct hmem_trackers_msg *msg,
 	return answer.type == HMEM_TRACKERS_STARTED ? 0 : answer.error;
 }
 
+static struct sockaddr_un address(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	assert_in_range(strlen(path), 1, sizeof(addr.sun_path) - 1);
+	strcpy(addr.sun_path, path);
+	return addr;
+}
+
+static int bound_to(const char *path)
+{
+	const struct sockaddr_un addr = address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(path);
+	assert_return_code(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), errno);
+	return fd;
+}
+
+static int listen_at(const char *path)
+{
+	int fd = bound_to(path);
+
+	assert_return_code(listen(fd, 1), errno);
+	return fd;
+}
+
 /* Both ends of a connection to a socket at @path, as hmemd has it: returns hmemd's end. */
 static int accepted_at(const char *path, int *other)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	int listening = listen_at(path), fd;
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	unlink(path);
-	assert_return_code(bind(listening, (struct sockaddr *)&addr, sizeof(addr)), errno);
-	assert_return_code(listen(listening, 1), errno);
 	*other = connect_to(path);
 	assert_in_range(*other, 0, INT_MAX);
 	fd = accept(listening, NULL, NULL);
 	assert_return_code(fd, errno);
 	close(listening);
+	return fd;
+}
+
+/* The same, but a child connects and ends, and its end stays open here. */
+static int accepted_from_child_at(struct fixture *f, const char *path, int *other)
+{
+	const struct sockaddr_un addr = address(path);
+	int listening = listen_at(path), fd;
+	char link[32];
+	pid_t child;
+
+	*other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	child = fork();
+	if (!child)
+		_exit(connect(*other, (const struct sockaddr *)&addr, sizeof(addr)) ? errno : 0);
+	assert_int_equal(process_wait(child), 0);
+	fd = accept(listening, NULL, NULL);
+	assert_return_code(fd, errno);
+	close(listening);
+	/* The number is now another process's. */
+	snprintf(link, sizeof(link), "proc/%d", (int)child);
+	assert_return_code(symlink("77", in(f, link)), errno);
 	return fd;
 }
 
@@ -1007,6 +1056,68 @@ static void helper_trusts_nobody(void **state)
 	free(s);
 }
 
+/* hmemd-trackers tracks who has connected to the VM socket, whatever hmemd passes. */
+static void helper_knows_who_connected(void **state)
+{
+	struct hmem_trackers_msg start = {
+		.type = HMEM_TRACKERS_START, .num_ranges = 1, .how = HMEM_TRACKERS_IDLE,
+		.window_ms = 1000, .map_bytes = MAP_BYTES,
+	};
+	struct hmem_link_range range = { .gfn = 0, .num = 512, .hva = HVA };
+	struct fixture *f = *state;
+	struct sockaddr_un addr;
+	struct session *s;
+	int fd, other, pidfd;
+	socklen_t len = sizeof(pidfd);
+	char path[80];
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	s = start_session(f, false);
+	snprintf(path, sizeof(path), "%s", s->d.vm_socket);
+	daemon_stop(&s->d);
+	peer_close(&s->p);
+	assert_return_code(mkdir(s->d.dir, 0700), errno);
+
+	/* The socket that listens, as systemd passes it: its peer is who called listen(). */
+	fd = listen_at(path);
+	assert_int_equal(ask(s, &start, &range, fd), -EACCES);
+	close(fd);
+	/* A client that has the name of the VM socket: its peer is who listens elsewhere. */
+	other = listen_at(in(f, "elsewhere.sock"));
+	addr = address(in(f, "elsewhere.sock"));
+	fd = bound_to(path);
+	assert_return_code(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_int_equal(ask(s, &start, &range, fd), -EACCES);
+	close(fd);
+	close(other);
+
+	/* The process now runs as another user, or the number is that of another user's process. */
+	fd = accepted_at(path, &other);
+	assert_int_equal(ask(s, &start, &range, fd), 0);
+	assert_return_code(chown(in(f, "proc/77"), 65534, 65534), errno);
+	assert_int_equal(ask(s, &start, &range, fd), -EACCES);
+	assert_return_code(chown(in(f, "proc/77"), 0, 0), errno);
+	close(fd);
+	close(other);
+
+	/* The process has ended, and another one keeps its connection open. */
+	fd = accepted_from_child_at(f, path, &other);
+	if (getsockopt(other, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0) {
+		print_message("the kernel has no SO_PEERPIDFD\n");
+	} else {
+		close(pidfd);
+		assert_int_equal(ask(s, &start, &range, fd), -ESRCH);
+	}
+	close(fd);
+	close(other);
+	unlink(path);
+	rmdir(s->d.dir);
+	end_helper(s, SIGTERM);
+	free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1023,6 +1134,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(watch_damon_without_privileges, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_comes_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_trusts_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_knows_who_connected, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
