@@ -44,6 +44,17 @@ static uint64_t *rearm_map(const struct local_tracker *t)
 	return t->target.maps + t->target.map_bytes / sizeof(uint64_t);
 }
 
+/* Set bits @from .. @to - 1, quickly, since a region can be large. */
+static void set_bits(uint64_t *map, uint64_t from, uint64_t to)
+{
+	for (uint64_t next; from < to; from = next) {
+		next = (from / 64 + 1) * 64;
+		if (next > to)
+			next = to;
+		map[from / 64] |= UINT64_MAX >> (64 - (next - from)) << from % 64;
+	}
+}
+
 static void begin_pass(struct local_tracker *t, enum phase phase)
 {
 	t->phase = phase;
@@ -60,15 +71,27 @@ static void end_pass(struct local_tracker *t)
 
 /* --- idle --- */
 
+/*
+ * Arm the pages of all ranges.  The map has bits for far more frames than the VM has memory, if it
+ * leaves room for hotplug, so the other bits must not take memory.
+ */
+static void begin_arming(struct local_tracker *t)
+{
+	for (uint32_t i = 0; i < t->target.num_ranges; i++) {
+		const struct hmem_link_range *r = &t->target.ranges[i];
+
+		set_bits(rearm_map(t), r->gfn, r->gfn + r->num);
+	}
+	begin_pass(t, BEGINNING);
+}
+
 static int start_idle(struct local_tracker *t, struct hmem_err *err)
 {
 	int ret = idle_open(&t->idle, &t->all->paths, t->target.pid, t->target.map_bytes, err);
 
 	if (ret < 0)
 		return ret;
-	/* Nobody reads bits that stand for no memory. */
-	memset(rearm_map(t), 0xff, t->target.map_bytes);
-	begin_pass(t, BEGINNING);
+	begin_arming(t);
 	return 0;
 }
 
@@ -154,17 +177,6 @@ static bool counts(unsigned int accesses, uint64_t window)
 	if (accesses >= DAMON_SAMPLES)
 		return true;
 	return window % DAMON_SAMPLES * accesses % DAMON_SAMPLES < accesses;
-}
-
-/* Set bits @from .. @to - 1, quickly, since a region can be large. */
-static void set_bits(uint64_t *map, uint64_t from, uint64_t to)
-{
-	for (uint64_t next; from < to; from = next) {
-		next = (from / 64 + 1) * 64;
-		if (next > to)
-			next = to;
-		map[from / 64] |= UINT64_MAX >> (64 - (next - from)) << from % 64;
-	}
 }
 
 static void spread(const struct damon_region *region, unsigned int accesses,
@@ -324,7 +336,9 @@ void local_tracker_ranges(struct local_tracker *t, const struct hmem_link_range 
 		t->ops->failed(t->user, ret, err.msg);
 	} else if (t->how == HMEM_TRACK_IDLE) {
 		/* Keep what was done; new pages count as accessed. */
-		if (phase != WAITING)
+		if (phase == BEGINNING)
+			begin_arming(t);
+		else if (phase != WAITING)
 			begin_pass(t, phase);
 	} else {
 		stop(t);

@@ -1118,6 +1118,73 @@ static void helper_knows_who_connected(void **state)
 	free(s);
 }
 
+/* Reads the answer to START.  Returns the memfd of the maps. */
+static int maps_of(int fd)
+{
+	_Alignas(size_t) char control[CMSG_SPACE(sizeof(int))];
+	struct hmem_trackers_msg answer = { 0 };
+	struct iovec iov = { &answer, sizeof(answer) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	int memfd = -1;
+
+	assert_int_equal(recvmsg(fd, &m, MSG_WAITALL), sizeof(answer));
+	assert_int_equal(answer.type, HMEM_TRACKERS_STARTED);
+	assert_non_null(CMSG_FIRSTHDR(&m));
+	memcpy(&memfd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(memfd));
+	return memfd;
+}
+
+/* Maps take memory for the VM's ranges only, however many frames the VM says that there are. */
+static void maps_are_sparse(void **state)
+{
+	struct hmem_trackers_msg start = {
+		.type = HMEM_TRACKERS_START, .num_ranges = 1, .how = HMEM_TRACKERS_IDLE,
+		.window_ms = 1000, .map_bytes = 256 << 20,
+	}, tick = { .type = HMEM_TRACKERS_TICK, .number = 1 }, found;
+	struct hmem_link_range range = { .gfn = 1 << 20, .num = 512, .hva = HVA };
+	struct fixture *f = *state;
+	struct session *s;
+	struct stat st;
+	int fd, memfd, vm, other;
+	char path[80];
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	map(f, 0, 100);
+	map(f, 511, 200);
+	s = start_session(f, false);
+	snprintf(path, sizeof(path), "%s", s->d.vm_socket);
+	daemon_stop(&s->d);
+	peer_close(&s->p);
+	assert_return_code(mkdir(s->d.dir, 0700), errno);
+	vm = accepted_at(path, &other);
+	fd = connect_to(s->helper_socket);
+	say(fd, &start, &range, vm);
+	memfd = maps_of(fd);
+	/* It arms the pages of the range, and then says that all is armed. */
+	say(fd, &tick, NULL, -1);
+	assert_int_equal(recv(fd, &found, sizeof(found), MSG_WAITALL), sizeof(found));
+	assert_int_equal(found.number, 0);
+	assert_int_equal(idle_bit(f, 100), 1);
+	assert_int_equal(idle_bit(f, 200), 1);
+	assert_return_code(fstat(memfd, &st), errno);
+	assert_int_equal(st.st_size, 2 * start.map_bytes);
+	/* In units of 512 bytes; a page of memory can be a huge one. */
+	assert_in_range(st.st_blocks, 1, 2 * (2 << 20) / 512);
+	close(memfd);
+	close(fd);
+	close(vm);
+	close(other);
+	unlink(path);
+	rmdir(s->d.dir);
+	end_helper(s, SIGTERM);
+	free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1135,6 +1202,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(helper_comes_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_trusts_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_knows_who_connected, setup, teardown),
+		cmocka_unit_test_setup_teardown(maps_are_sparse, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("host", tests, NULL, NULL);
