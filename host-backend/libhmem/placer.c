@@ -246,7 +246,8 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 	double gain, most = 0;
 
 	for (uint32_t slow = 1; p->num_tiers > 2 && slow < p->num_tiers; slow++) {
-		for (uint32_t fast = 0; fast < slow; fast++) {
+		/* Room in tier 0 comes first, if that is full. */
+		for (uint32_t fast = 0; fast < (p->no_room ? 1 : slow); fast++) {
 			hmem_tier_pair_set(&try.pair, p->tiers, p->num_tiers, fast, slow);
 			if (p->pairs_in_vain >> hmem_tier_pair_index(&try.pair) & 1)
 				continue;
