@@ -514,12 +514,17 @@ void hmem_track_new_connection(HmemTrack *track)
  * A shorter window could end before a pass over all memory has ended in which
  * every page was written.
  */
+uint64_t hmem_track_pass_ns(void)
+{
+    return MAX(HMEM_LINK_MIN_WINDOW_NS,
+               MIN(HMEM_LINK_MAX_WINDOW_NS,
+                   HMEM_DIRTY_PAGES_NS(hmem_memory_max_frames())));
+}
+
 uint64_t hmem_track_min_window(const HmemTrack *track)
 {
-    uint64_t ns = MAX(HMEM_DIRTY_PAGES_NS(hmem_memory_max_frames()),
-                      track->min_window_ms * (uint64_t)SCALE_MS);
-
-    return MAX(HMEM_LINK_MIN_WINDOW_NS, MIN(HMEM_LINK_MAX_WINDOW_NS, ns));
+    return MAX(hmem_track_pass_ns(),
+               track->min_window_ms * (uint64_t)SCALE_MS);
 }
 
 static char *hmem_track_check(const HmemTrack *track,

@@ -181,7 +181,7 @@ static void virtio_hmem_send_ranges(VirtIOHMEM *hmem)
                    ranges->len * sizeof(*links));
     hmem->ranges_changed = false;
     timer_mod(hmem->ranges_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
-              hmem_track_min_window(&hmem->track));
+              hmem_track_pass_ns());
 }
 
 static void virtio_hmem_flush_ranges(void *opaque)

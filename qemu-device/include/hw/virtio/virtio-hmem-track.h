@@ -217,8 +217,13 @@ bool hmem_track_realize(HmemTrack *track, const HmemMemory *memory,
 void hmem_track_unrealize(HmemTrack *track);
 
 /*
- * The shortest window that hmemd can request, in ns: the device's or the
- * user's bound, whichever is greater.
+ * The time, in ns, that a pass over all memory may take in which every page was
+ * written, as a window that HMEM_LINK allows.
+ */
+uint64_t hmem_track_pass_ns(void);
+/*
+ * The shortest window that hmemd can request, in ns: that time, or the user's
+ * bound if it is greater.
  */
 uint64_t hmem_track_min_window(const HmemTrack *track);
 
