@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include "doctor.h"
 #include "hmemctl.h"
 #include "numbers.h"
+#include "utf8.h"
 #include "virtio_hmem.h"
 
 static const char *const words[] = { "ok", "warn", "fail" };
@@ -23,7 +25,7 @@ static enum verdict worst;
 void check(enum verdict v, const char *what, const char *fmt, ...)
 {
 	json *c = json_new_object();
-	char text[512];
+	char text[512], clean[512];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -31,7 +33,14 @@ void check(enum verdict v, const char *what, const char *fmt, ...)
 	va_end(ap);
 	json_add(c, "check", json_new_text(what));
 	json_add(c, "verdict", json_new_text(words[v]));
-	json_add(c, "text", json_new_text(text));
+	/*
+	 * The text can have words of QEMU's command line, which belongs to the VM's user: no byte
+	 * may control the terminal.
+	 */
+	for (char *c = text; *c; c++)
+		*c = iscntrl((unsigned char)*c) ? '?' : *c;
+	hmem_utf8(text, clean, sizeof(clean));
+	json_add(c, "text", json_new_text(clean));
 	json_append(checks, c);
 	if (v > worst)
 		worst = v;
@@ -124,8 +133,9 @@ static void check_windows(const char *what, json *vm)
 	if (strcmp(text_of(vm, "policy"), "off") &&
 	    num_of(vm, "asked_window_ms") < num_of(vm, "min_window_ms"))
 		check(WARN, what, "its windows take %s ms and not %s ms, because it has much "
-		      "memory: set window=%s", text_of(vm, "min_window_ms"),
-		      text_of(vm, "asked_window_ms"), text_of(vm, "min_window_ms"));
+		      "memory, or because of QEMU's min-window: set window=%s",
+		      text_of(vm, "min_window_ms"), text_of(vm, "asked_window_ms"),
+		      text_of(vm, "min_window_ms"));
 }
 
 static void check_vm(json *vm)

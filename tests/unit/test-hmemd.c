@@ -2010,9 +2010,10 @@ static void doctor_looks_at_machines(void **state)
 	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node1\",\"size\":1024,"
 	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
 	      "node,nodeid=1,memdev=ram-node1");
+	/* An escape sequence must not reach the terminal. */
 	HEARS("unbound", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":\"dirty\"", "-accel",
 	      "kvm,dirty-ring-size=4096", "-object", "memory-backend-ram,id=dram,size=1G",
-	      "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=2,policy=preferred",
+	      "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=2,policy=pre\33[1mferred",
 	      "-numa", "node,nodeid=0,memdev=dram", "-numa", "node,nodeid=1,memdev=nvm");
 	HEARS("old-driver", "\"features\":127,\"policy\":\"off\",\"ranges\":1022,"
 	      "\"tracker\":null", "-S");
