@@ -39,6 +39,8 @@ struct host_trackers {
 	struct host_paths paths;
 	/* Where hmemd-trackers listens. */
 	const char *helper;
+	/* It has not answered in time, so hmemd does not wait for it before this time, in ms. */
+	uint64_t helper_hangs_until;
 	struct damon_admin damon;
 };
 

@@ -16,6 +16,8 @@
 
 /* hmemd serves nobody else while it waits for this long: less than the watchdog of its unit. */
 #define PATIENCE_S	5
+/* So it does not wait again for this long, or the VMs together would make it wait all the time. */
+#define PAUSE_MS	60000u
 
 struct remote_tracker {
 	struct conn conn;
@@ -40,8 +42,25 @@ static void set_patience(int fd, unsigned int seconds)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
-static int connect_to(const char *path, const char *track, struct hmem_err *err)
+/* Tracking can be started again later after both of these faults. */
+static int hangs(struct hmem_err *err)
 {
+	return hmem_fail(err, EBUSY, "hmemd-trackers does not answer in time: see systemctl status "
+			 "hmemd-trackers");
+}
+
+static int no_answer(struct host_trackers *all, int error, struct hmem_err *err)
+{
+	if (error != EAGAIN)
+		return hmem_fail(err, EBUSY, "hmemd-trackers has ended without an answer: see "
+				 "systemctl status hmemd-trackers");
+	all->helper_hangs_until = loop_now() + PAUSE_MS;
+	return hangs(err);
+}
+
+static int connect_to(struct host_trackers *all, const char *track, struct hmem_err *err)
+{
+	const char *path = all->helper;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd, ret = 0;
 
@@ -54,7 +73,8 @@ static int connect_to(const char *path, const char *track, struct hmem_err *err)
 		return hmem_fail(err, errno, "no socket: %s", strerror(errno));
 	set_patience(fd, PATIENCE_S);
 	if (TEMP_FAILURE_RETRY(connect(fd, (const struct sockaddr *)&addr, sizeof(addr))) < 0)
-		ret = hmem_fail(err, ENOTSUP, "hmemd has no privileges, so track=%s needs "
+		ret = errno == EAGAIN ? no_answer(all, errno, err) :
+		      hmem_fail(err, ENOTCONN, "hmemd has no privileges, so track=%s needs "
 				"hmemd-trackers (%.80s: %s): systemctl enable --now "
 				"hmemd-trackers.socket, see hmemd-trackers(8)", track, path,
 				strerror(errno));
@@ -123,23 +143,26 @@ static int map(int memfd, uint64_t bytes, uint64_t **maps)
 	return *maps == MAP_FAILED ? -1 : 0;
 }
 
-static int start(int fd, const struct host_tracker_target *target, enum hmem_track how,
-		 uint32_t window_ms, uint64_t **maps, struct hmem_err *err)
+static int start(struct host_trackers *all, int fd, const struct host_tracker_target *target,
+		 enum hmem_track how, uint32_t window_ms, uint64_t **maps, struct hmem_err *err)
 {
 	struct hmem_trackers_msg answer;
 	int memfd, ret = 0;
 
 	if (send_start(fd, target, how, window_ms) < 0)
-		return hmem_fail(err, ETIMEDOUT, "hmemd-trackers takes no request (%s): see "
-				 "systemctl status hmemd-trackers", strerror(errno));
+		return no_answer(all, errno, err);
+	/* The end of the connection is no error. */
+	errno = 0;
 	memfd = receive_answer(fd, &answer);
-	if (answer.type == HMEM_TRACKERS_FAILED && answer.error < 0)
+	if (!answer.type)
+		ret = no_answer(all, errno, err);
+	else if (answer.type == HMEM_TRACKERS_FAILED && answer.error < 0)
 		ret = hmem_fail(err, -answer.error, "%.*s", (int)sizeof(answer.why),
 				answer.why);
 	else if (answer.type != HMEM_TRACKERS_STARTED ||
 		 map(memfd, 2 * target->map_bytes, maps) < 0)
-		ret = hmem_fail(err, ETIMEDOUT, "hmemd-trackers does not answer: see "
-				"systemctl status hmemd-trackers");
+		ret = hmem_fail(err, EPROTO, "hmemd-trackers gives a wrong answer: install the "
+				"version of hmemd, and restart both");
 	if (memfd >= 0)
 		close(memfd);
 	return ret;
@@ -211,9 +234,13 @@ int remote_tracker_start(struct host_trackers *all, const struct host_tracker_ta
 
 	if (!t)
 		return hmem_fail(err, ENOMEM, "no memory to track with");
-	ret = fd = connect_to(all->helper, how == HMEM_TRACK_IDLE ? "idle" : "damon", err);
+	if (loop_now() < all->helper_hangs_until) {
+		free(t);
+		return hangs(err);
+	}
+	ret = fd = connect_to(all, how == HMEM_TRACK_IDLE ? "idle" : "damon", err);
 	if (ret >= 0)
-		ret = start(fd, target, how, window_ms, maps, err);
+		ret = start(all, fd, target, how, window_ms, maps, err);
 	if (ret < 0) {
 		if (fd >= 0)
 			close(fd);

@@ -13,7 +13,8 @@ struct remote_tracker;
 /*
  * Like local_tracker_start(); but @target needs its connection instead of maps.  The maps that are
  * shared with hmemd-trackers are put into *@maps; the user unmaps them.  Waits for hmemd-trackers,
- * some seconds at most.
+ * some seconds at most.  Returns -EBUSY if it ends before it answers or does not answer in time,
+ * and -ENOTCONN if it does not listen: it may be started or enabled later.
  */
 int remote_tracker_start(struct host_trackers *all, const struct host_tracker_target *target,
 			 enum hmem_track how, uint32_t window_ms,

@@ -224,7 +224,8 @@ void tracking_update(struct vm *vm)
 
 	if (!ret)
 		ret = track_host(vm, &vm->placer.policy, &t, &err);
-	vm->track_again = ret == -EBUSY;
+	/* hmemd-trackers may be started again, or enabled. */
+	vm->track_again = ret == -EBUSY || ret == -ENOTCONN;
 	if (ret < 0) {
 		/* Log this once, not at each try. */
 		if (!strstr(vm->last_error, err.msg))

@@ -16,7 +16,8 @@ void tracking_stop(struct vm *vm, bool again);
 
 /*
  * Put @policy into effect.  Returns 0; or an error, with nothing changed.  -ENOTSUP: the VM
- * does not offer what the policy needs.  -EBUSY: not now, but maybe later.
+ * does not offer what the policy needs.  -EBUSY: not now, but maybe in a moment.  -ENOTCONN:
+ * hmemd-trackers does not listen.
  */
 int tracking_set_policy(struct vm *vm, const struct hmem_policy *policy,
 			struct hmem_err *err);

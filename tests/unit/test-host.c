@@ -888,6 +888,58 @@ static void helper_comes_and_goes(void **state)
 	end_session(s);
 }
 
+/* How many sockets of this process's network have the address @path. */
+static unsigned int sockets_at(const char *path)
+{
+	FILE *file = fopen("/proc/net/unix", "r");
+	unsigned int num = 0;
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		num += strstr(line, path) != NULL;
+	fclose(file);
+	return num;
+}
+
+/* hmemd-trackers is started again while hmemd waits for its answer to START. */
+static void helper_restarts_at_start(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s;
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	map(f, 0, 100);
+	s = start_session(f, false);
+	ctl(s, 0, "policy vmm set name=observe track=idle levels=0", "");
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	peer_close(&s->p);
+	/* The old tracker's connection ends, and then only the socket that listens is there. */
+	while (sockets_at(s->helper_socket) > 1)
+		usleep(1000);
+	kill(s->helper, SIGSTOP);
+	s->seq = 0;
+	peer_connect(&s->p, s->d.vm_socket);
+	peer_introduce(&s->p, "vmm");
+	/* hmemd has connected. */
+	while (sockets_at(s->helper_socket) < 2)
+		usleep(1000);
+	end_helper(s, SIGKILL);
+	/* hmemd tries again by itself: while nobody listens, and afterwards. */
+	while (!ctl(s, 0, "status vmm", "enable --now hmemd-trackers.socket"))
+		usleep(1000);
+	start_helper(s);
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	assert_true(ctl(s, 0, "status vmm", "tracker     idle"));
+	window(s);
+	use(f, 100);
+	window(s);
+	assert_int_equal(counter(s, "accessed_pages"), 1);
+	end_session(s);
+}
+
 /* --- what an hmemd that somebody has taken over could say to hmemd-trackers --- */
 
 static void say(int fd, const struct hmem_trackers_msg *msg, const struct hmem_link_range *range,
@@ -1200,6 +1252,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(watch_idle_without_privileges, setup, teardown),
 		cmocka_unit_test_setup_teardown(watch_damon_without_privileges, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_comes_and_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_restarts_at_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_trusts_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_knows_who_connected, setup, teardown),
 		cmocka_unit_test_setup_teardown(maps_are_sparse, setup, teardown),
