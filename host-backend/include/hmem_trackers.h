@@ -10,9 +10,9 @@
  * accessed, and from @map_bytes on the map rearm; or it answers FAILED.
  *
  * Then hmemd sends TICK at the end of each window, is answered FOUND, sends REARM when it has
- * read the maps, and is answered REARMED; a TICK that comes before tracking has begun is
- * answered REARMED at once.  RANGES can come at any time, and so can FAILED.  hmemd stops the
- * tracker by closing the connection.
+ * read the maps, and is answered REARMED.  The tracker idle first arms all pages: it answers a TICK
+ * that comes meanwhile with REARMED, when it has armed them.  RANGES can come at any time, and so
+ * can FAILED.  hmemd stops the tracker by closing the connection.
  *
  * All numbers are in the byte order of the host.
  */
