@@ -116,7 +116,13 @@ class Device(vhost_user.Backend):
                 if self.requests_left == 0 or (number == SCAN and not self.scan_due
                                                and not self.lie("request")):
                     return
-            buffer = queue.take(self.memory)
+            try:
+                buffer = queue.take(self.memory)
+            except ValueError:
+                # If a lie has given the buffer back, the driver has freed its descriptors.
+                if not self.often["ring"]:
+                    raise
+                continue
             if self.lie("silence"):
                 self.held.append((number, buffer))
                 continue

@@ -99,7 +99,7 @@ class Queue:
         return (struct.unpack_from("<H", bytes_, at + 2)[0] - self.next) & 0xffff
 
     def take(self, memory):
-        """The driver's next buffer, or None."""
+        """The driver's next buffer, or None.  ValueError: its descriptors make no sense."""
         if not self.avail():
             return None
         bytes_, at = self.rings[1]
@@ -108,16 +108,21 @@ class Queue:
         parts = ([], [])
         table, at = self.rings[0]
         i = head
-        while True:
-            address, length, flags, following = DESC.unpack_from(table, at + DESC.size * i)
+        for _ in range(2 * self.num):
+            start = at + DESC.size * i
+            if start + DESC.size > len(table):
+                break
+            address, length, flags, following = DESC.unpack_from(table, start)
+            region = memory.at(address)
             if flags & INDIRECT:
-                table, at = memory.at(address)
+                table, at = region
                 i = 0
                 continue
             parts[bool(flags & WRITABLE)].append((address, length))
             if not flags & NEXT:
                 return Buffer(head, *parts)
             i = following
+        raise ValueError(f"a chain of descriptors without an end, from {head}")
 
     def give(self, head, length):
         """Put an element into the ring of used buffers; it may be any number."""
