@@ -429,11 +429,31 @@ static void place_bids(struct hmem_pool *p, unsigned int i)
 		bid(p, i, high - low, UNUSED);
 }
 
-/* Drops a change by less than a huge page, unless the VM is outside its bounds. */
-static void keep_small_change(struct hmem_pool_member *m)
+/* Do the members together have more pages of a node than they may have? */
+static bool is_overcommitted(const struct hmem_pool *p)
+{
+	for (unsigned int n = 0; n < p->config.num_nodes; n++) {
+		uint64_t sum = 0;
+
+		for (unsigned int i = 0; i < p->num; i++)
+			sum += p->members[i]->actual[n];
+		if (sum > usable(p, n))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Drops a change by less than a huge page, unless the VM is outside its bounds, or is to give up
+ * pages that the pool does not have: a guest can take back what it has given up, for example if
+ * its driver ends.
+ */
+static void keep_small_change(struct hmem_pool_member *m, bool overcommitted)
 {
 	uint64_t has = hmem_pool_sum(m->actual), target = hmem_pool_sum(m->target);
 
+	if (overcommitted && target < has)
+		return;
 	if (max(has, target) - min(has, target) < HMEM_POOL_GRAIN &&
 	    has >= m->guarantee && has <= m->maximum)
 		memcpy(m->target, m->actual, sizeof(m->target));
@@ -442,6 +462,7 @@ static void keep_small_change(struct hmem_pool_member *m)
 static void run_market(struct hmem_pool *p)
 {
 	struct hmem_market *market = &p->market;
+	const bool overcommitted = is_overcommitted(p);
 
 	hmem_market_begin(market, p->config.num_nodes);
 	for (unsigned int n = 0; n < p->config.num_nodes; n++)
@@ -461,7 +482,7 @@ static void run_market(struct hmem_pool *p)
 	hmem_market_clear(market, p->sold);
 	for (unsigned int i = 0; i < p->num; i++) {
 		memcpy(p->members[i]->target, p->sold[i], sizeof(p->sold[i]));
-		keep_small_change(p->members[i]);
+		keep_small_change(p->members[i], overcommitted);
 	}
 }
 

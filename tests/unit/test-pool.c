@@ -642,6 +642,36 @@ static void never_more_than_there_is(void **state)
 	}
 }
 
+/* A guest that takes back less than a huge page of what it had given up still exceeds the pool. */
+static void a_little_too_much_is_given_back(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	uint64_t sum = 0;
+	struct host h;
+
+	(void)state;
+	eight(&h, config);
+	windows(&h, 20);
+	for (unsigned int i = 0; i < 8; i++)
+		sum += host_dram(&h.vms[i]);
+	assert_true(sum <= 4 * GIB);
+	for (unsigned int w = 0; w < 5; w++) {
+		host_follow(&h);
+		if (!w)
+			h.vms[3].member.actual[0] += 4 * GIB - sum + HMEM_POOL_GRAIN / 2;
+		/* What DRAM is worth to them is not known yet. */
+		for (unsigned int i = 0; i < 8; i++)
+			h.vms[i].member.worth = NULL;
+		hmem_pool_decide(&h.pool, 1000000000);
+	}
+	sum = 0;
+	for (unsigned int i = 0; i < 8; i++)
+		sum += host_dram(&h.vms[i]);
+	if (sum > 4 * GIB)
+		fail_msg("%ld pages too much", (long)(sum - 4 * GIB));
+	host_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,6 +692,7 @@ int main(void)
 		cmocka_unit_test(own_socket_first),
 		cmocka_unit_test(bad_members_are_refused),
 		cmocka_unit_test(never_more_than_there_is),
+		cmocka_unit_test(a_little_too_much_is_given_back),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
