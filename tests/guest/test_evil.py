@@ -115,7 +115,8 @@ def lies_about_everything(rig):
             assert sum(reasons.values()) == (END - START) >> 12, reasons
             assert sizes()[honest.name] >= GUARANTEE, sizes()
             assert in_dram(honest) > 0.9
-        assert liar.info()["driver-state"] == "ok"
+        # While it resets its device, there is no driver for a moment.
+        assert liar.info()["driver-state"] != "broken"
         assert liar.info()["stats"]["connections"] == 1
         assert options or liar.info()["stats"]["scans"] > scans
         liar.run("rmmod liar")
