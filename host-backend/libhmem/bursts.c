@@ -346,6 +346,12 @@ static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, ui
 	}
 }
 
+/* The time for which processors were busy with anything but the scan. */
+static uint64_t without_scan(uint64_t busy_ns, uint64_t scan_ns)
+{
+	return busy_ns > scan_ns ? busy_ns - scan_ns : 0;
+}
+
 /*
  * The guest time that a window has cost programs.  A scan takes time from them only if a program
  * would have run instead.  That is as likely as a processor was busy in the time without the scan,
@@ -355,7 +361,7 @@ static int64_t cost_ns(const struct hmem_bursts *c, uint64_t walks, uint64_t win
 		       uint64_t busy_ns, uint64_t scan_ns)
 {
 	double without = (double)window_ns * c->num_cpus - scan_ns;
-	double busy = busy_ns > scan_ns ? busy_ns - scan_ns : 0;
+	double busy = without_scan(busy_ns, scan_ns);
 
 	return walks * WALK_NS + scan_ns * (busy < without ? busy / without : 1);
 }
@@ -439,8 +445,7 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 static void rate_cpus(struct hmem_bursts *c, uint64_t window_ns, uint64_t busy_ns,
 		      uint64_t scan_ns)
 {
-	double busy = busy_ns > scan_ns ? busy_ns - scan_ns : 0;
-	double cpus = window_ns ? busy / window_ns : 0;
+	double cpus = window_ns ? (double)without_scan(busy_ns, scan_ns) / window_ns : 0;
 
 	c->rated_cpus = c->rated_cpus ? (c->rated_cpus + cpus) / 2 : cpus;
 }
