@@ -210,6 +210,15 @@ void loop_queue(struct loop *loop, struct io *io, enum io_op op,
 	io->pending++;
 }
 
+void loop_second(struct loop *loop, struct io *io)
+{
+	static struct __kernel_timespec ts = { .tv_sec = 1 };
+	struct io_uring_sqe *sqe = loop_sqe(loop);
+
+	io_uring_prep_timeout(sqe, &ts, 0, 0);
+	loop_queue(loop, io, IO_TIMEOUT, sqe);
+}
+
 static void deliver(struct loop *loop, uint64_t data, int res)
 {
 	enum io_op op = data >> 56;

@@ -97,6 +97,9 @@ struct io_uring_sqe *loop_sqe(struct loop *loop);
 void loop_queue(struct loop *loop, struct io *io, enum io_op op,
 		struct io_uring_sqe *sqe);
 
+/* A request for @io that is done after a second, as IO_TIMEOUT. */
+void loop_second(struct loop *loop, struct io *io);
+
 /* Call @turn->take() after the next events.  Does nothing if that is planned already. */
 void loop_again(struct loop *loop, struct turn *turn);
 

@@ -149,15 +149,6 @@ static const struct argp argp = {
 
 /* --- time --- */
 
-static void arm_second(struct hmemd *d)
-{
-	static struct __kernel_timespec ts = { .tv_sec = 1 };
-	struct io_uring_sqe *sqe = loop_sqe(&d->loop);
-
-	io_uring_prep_timeout(sqe, &ts, 0, 0);
-	loop_queue(&d->loop, &d->second, IO_TIMEOUT, sqe);
-}
-
 static void on_second(struct io *io, enum io_op op, int res)
 {
 	struct hmemd *d = (void *)((char *)io - offsetof(struct hmemd, second));
@@ -179,7 +170,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 	listener_resume(&d->vm_listener);
 	listener_resume(&d->control_listener);
 	listener_resume(&d->monitor_listener);
-	arm_second(d);
+	loop_second(&d->loop, &d->second);
 }
 
 /* --- signals --- */
@@ -398,7 +389,7 @@ int main(int argc, char **argv)
 	if (ret < 0)
 		goto fail;
 	open_learned_dir(&d);
-	arm_second(&d);
+	loop_second(&d.loop, &d.second);
 	raise_file_limit();
 	service_ready();
 	events_tell(&d.events, LOG_INFO, "started", NULL, NULL,

@@ -86,15 +86,6 @@ static const struct argp argp = {
 	.doc = "Has the host's kernel track which pages VMs use, for an hmemd without privileges.",
 };
 
-static void arm_second(struct program *p)
-{
-	static struct __kernel_timespec ts = { .tv_sec = 1 };
-	struct io_uring_sqe *sqe = loop_sqe(&p->loop);
-
-	io_uring_prep_timeout(sqe, &ts, 0, 0);
-	loop_queue(&p->loop, &p->second, IO_TIMEOUT, sqe);
-}
-
 static void on_second(struct io *io, enum io_op op, int res)
 {
 	struct program *p = (void *)((char *)io - offsetof(struct program, second));
@@ -106,7 +97,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 	/* systemd listens on, and starts a new process for the next connection. */
 	if (p->listener.adopted && p->idle_s >= IDLE_S)
 		p->loop.stop = true;
-	arm_second(p);
+	loop_second(&p->loop, &p->second);
 }
 
 static void next_signal(struct program *p)
@@ -142,7 +133,7 @@ static int begin(struct program *p, struct hmem_err *err)
 	    loop_add(&p->loop, &p->second) < 0)
 		return hmem_fail(err, ENOMEM, "cannot watch for signals and time");
 	next_signal(p);
-	arm_second(p);
+	loop_second(&p->loop, &p->second);
 	return 0;
 }
 
