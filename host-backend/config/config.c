@@ -142,7 +142,7 @@ static int set_pool(struct hmem_config *c, const char *value, struct hmem_err *e
 }
 
 /* "DRAM:NVM", where DRAM is not cheaper than NVM. */
-static int set_prices(struct hmem_config *c, const char *value, struct hmem_err *err)
+static int read_prices(double prices[2], const char *value, struct hmem_err *err)
 {
 	const char *colon = strchr(value, ':');
 	uint64_t dram, nvm;
@@ -153,9 +153,14 @@ static int set_prices(struct hmem_config *c, const char *value, struct hmem_err 
 		return hmem_fail(err, EINVAL, "DRAM:NVM, the prices of a MiB, such as 4:1, of "
 				 "which DRAM's is not lower, and at most %u; not '%.64s'",
 				 HMEM_CONFIG_MAX_PRICE, value);
-	c->prices[0] = dram;
-	c->prices[1] = nvm;
+	prices[0] = dram;
+	prices[1] = nvm;
 	return 0;
+}
+
+static int set_prices(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return read_prices(c->prices, value, err);
 }
 
 static int set_log(struct hmem_config *c, const char *value, struct hmem_err *err)
@@ -270,6 +275,12 @@ static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
 
 	if (ret != -ENOENT)
 		return ret;
+	if (!strcmp(key, "prices")) {
+		struct hmem_err why;
+
+		ret = read_prices(vm->prices, value, &why);
+		return ret < 0 ? hmem_fail(err, -ret, "%s: %.200s", key, why.msg) : 0;
+	}
 	if (!strcmp(key, "trade")) {
 		if (strcmp(value, "yes") && strcmp(value, "no"))
 			return hmem_fail(err, EINVAL, "trade: yes or no, not '%.64s'", value);
@@ -285,6 +296,7 @@ static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
 		.policy = c->policy,
 		.guarantee = UINT64_MAX,
 		.maximum = UINT64_MAX,
+		.prices = { c->prices[0], c->prices[1] },
 	};
 }
 

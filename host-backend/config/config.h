@@ -46,7 +46,10 @@ struct hmem_config {
 	char *state_directory;
 	uint32_t state_interval;
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
-	/* The price of a MiB of tier 0, and of tier 1, in any unit; 0: not set. */
+	/*
+	 * The price of a MiB of tier 0, and of tier 1, in any unit; 0: not set.  For VMs for which
+	 * no section sets prices.
+	 */
 	double prices[2];
 	bool verbose;
 
@@ -64,6 +67,7 @@ struct hmem_vm_config {
 	/* Bytes of DRAM in the pool; UINT64_MAX: not set. */
 	uint64_t guarantee, maximum;
 	uint32_t weight;		/* in the pool; 0: not set */
+	double prices[2];		/* as in struct hmem_config */
 	bool trade;			/* hmemd may trade DRAM of the VM for NVM, and back */
 	/* The file with the last section that matches; NULL: no section does. */
 	const char *from;

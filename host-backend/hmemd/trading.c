@@ -23,7 +23,7 @@ static uint64_t realtime_ns(void)
 /* The reason why nothing is known of trades now; TRADING_NO_TRADE: there is none. */
 static enum trading_why obstacle(const struct vm *vm)
 {
-	if (!(vm->d->config.prices[HMEM_NVM] > 0))
+	if (!(vm->traded.prices[HMEM_NVM] > 0))
 		return TRADING_NO_PRICES;
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
 		if (!vm->hello.tiers[i].unit)
@@ -51,9 +51,10 @@ static bool is_settled(const struct vm *vm)
 /* Begins with the VM's present sizes, which set its budget. */
 static void begin(struct vm *vm)
 {
-	const double *mib = vm->d->config.prices;
-	const double price[] = { mib[HMEM_DRAM] / MIB_FRAMES, mib[HMEM_NVM] / MIB_FRAMES };
 	struct traded *t = &vm->traded;
+	const double price[] = {
+		t->prices[HMEM_DRAM] / MIB_FRAMES, t->prices[HMEM_NVM] / MIB_FRAMES
+	};
 	uint64_t actual[HMEM_TRADED_TIERS];
 
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
@@ -232,12 +233,13 @@ void trading_remove(struct vm *vm)
 
 void trading_configure(struct vm *vm, const struct hmem_vm_config *config)
 {
-	const double *mib = vm->d->config.prices;
 	struct traded *t = &vm->traded;
 	bool same = config->trade == t->wanted;
 
-	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
-		same &= t->trader.price[i] == mib[i] / MIB_FRAMES;
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		same &= t->prices[i] == config->prices[i];
+		t->prices[i] = config->prices[i];
+	}
 	t->wanted = config->trade;
 	if (!same)
 		trading_forget(vm);

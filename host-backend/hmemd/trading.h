@@ -45,6 +45,8 @@ struct trading {
 struct traded {
 	/* The configuration wants the VM to trade. */
 	bool wanted;
+	/* The configured price of a MiB of each tier; 0: not set. */
+	double prices[HMEM_TRADED_TIERS];
 	/* The trader is in use; otherwise it begins with the VM's sizes when it can. */
 	bool begun;
 	struct hmem_trader trader;

@@ -32,6 +32,19 @@ static json *offer_json(const struct hmem_trade_offer *offer)
 	return o;
 }
 
+/* NULL: there are none. */
+static json *prices_json(const double *prices)
+{
+	json *o;
+
+	if (!(prices[HMEM_NVM] > 0))
+		return NULL;
+	o = json_new_array();
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
+		json_append(o, json_new_double(prices[i]));
+	return o;
+}
+
 json *trader_json(const struct vm *vm)
 {
 	const struct traded *t = &vm->traded;
@@ -44,6 +57,7 @@ json *trader_json(const struct vm *vm)
 	json_put_bool(o, "trades", t->wanted);
 	json_put_str(o, "state", trading_why_word(t->why));
 	json_put_str(o, "why", trading_why(t->why));
+	json_add(o, "prices", prices_json(t->prices));
 	json_put_rate(o, "budget", trader->budget, begun);
 	json_put_rate(o, "cost", looked ? hmem_trade_cost(trader, w->actual) : 0, looked);
 	json_put_rate(o, "faults_per_s", w->faults, looked);
@@ -100,15 +114,6 @@ static json *ledger_json(struct hmem_ledger *l, const char *vm)
 	return all;
 }
 
-static json *prices_json(const double *prices)
-{
-	json *o = json_new_array();
-
-	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++)
-		json_append(o, json_new_double(prices[i]));
-	return o;
-}
-
 void verb_trades(struct client *client, json *req)
 {
 	struct hmemd *d = client->d;
@@ -125,8 +130,7 @@ void verb_trades(struct client *client, json *req)
 		if (vm_ready(vm) && (!name || !strcmp(name, vm->name)))
 			json_append(vms, trader_json(vm));
 	}
-	json_add(o, "prices", d->config.prices[HMEM_NVM] > 0 ?
-		 prices_json(d->config.prices) : NULL);
+	json_add(o, "prices", prices_json(d->config.prices));
 	json_add(o, "vms", vms);
 	json_add(o, "trades", ledger_json(&d->trading.ledger, name));
 	client_reply(client, o, true);

@@ -242,6 +242,7 @@ static void faults_are_named(void **state)
 		{ "[daemon]\nprices = 4:0\n", ":2: prices: " },
 		{ "[daemon]\nprices = 4:1x\n", ":2: prices: " },
 		{ "[daemon]\nprices = 1000001:1\n", ":2: prices: " },
+		{ "[vm *]\nprices = 1:4\n", ":2: prices: DRAM:NVM, the prices of a MiB" },
 		{ "[vm *]\ntrade = maybe\n", ":2: trade: yes or no, not 'maybe'" },
 		{ "[daemon]\npool = 0\n", ":2: pool: more than 0" },
 		{ "[daemon]\nlog = loud\n", ":2: log: info or debug, not 'loud'" },

@@ -48,6 +48,15 @@ static void connect_vm(struct fixture *f, struct peer *p, const char *name, uint
 	peer_expect(p, &msg, HMEM_LINK_WELCOME);
 }
 
+static void write_config(struct fixture *f, const char *text)
+{
+	FILE *config = fopen(f->d.config, "w");
+
+	assert_non_null(config);
+	assert_int_equal(fputs(text, config) < 0, 0);
+	assert_int_equal(fclose(config), 0);
+}
+
 /* Waits until hmemctl trades says this about the VMs. */
 static void says(struct fixture *f, const char *text)
 {
@@ -196,7 +205,6 @@ static void a_vm_trades(void **state)
 	const uint64_t budget = 4 * 32 + 8;
 	struct json_object *o;
 	char text[64];
-	FILE *config;
 
 	(void)state;
 	connect_vm(g.f, &g.f->web, "web", 4096,
@@ -216,10 +224,7 @@ static void a_vm_trades(void **state)
 	assert_non_null(strstr(g.f->ctl.out, "of tier 0 for "));
 	assert_string_equal(state_at(g.f, "trades.0.state"), "-");
 
-	config = fopen(g.f->d.config, "w");
-	assert_non_null(config);
-	fputs("[vm w*]\ntrade = yes\n", config);
-	assert_int_equal(fclose(config), 0);
+	write_config(g.f, "[vm w*]\ntrade = yes\n");
 	ctl(g.f, 0, "reload");
 
 	/* If somebody resizes a VM whose trade is half done, the VM gets back what it gave. */
@@ -287,11 +292,41 @@ static void without_prices(void **state)
 	fixture_end(f);
 }
 
+/* The prices of a VM's sections replace those of hmemd, and a reload replaces them. */
+static void prices_of_a_vm(void **state)
+{
+	struct fixture *f = begin(NULL);
+	struct peer db;
+
+	(void)state;
+	write_config(f, "[daemon]\nprices = 4:1\n[vm web]\nprices = 5:2\n");
+	ctl(f, 0, "reload");
+	connect_vm(f, &f->web, "web", 4096, RESIZE | PAGING,
+		   HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	connect_vm(f, &db, "db", 4096, RESIZE | PAGING,
+		   HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	says(f, "vm db: trading off: what DRAM is worth is not known yet");
+	assert_string_equal(state_at(f, "prices"), "[ 4.0, 1.0 ]");
+	assert_string_equal(state_at(f, "vms.0.prices"), "[ 5.0, 2.0 ]");
+	assert_string_equal(state_at(f, "vms.1.prices"), "[ 4.0, 1.0 ]");
+	/* Only the VM with prices can trade. */
+	write_config(f, "[vm db]\nprices = 3:1\n");
+	ctl(f, 0, "reload");
+	says(f, "vm web: trading off: no prices are set");
+	assert_string_equal(state_at(f, "prices"), "-");
+	assert_string_equal(state_at(f, "vms.0.prices"), "-");
+	assert_string_equal(state_at(f, "vms.1.prices"), "[ 3.0, 1.0 ]");
+	assert_string_equal(state_at(f, "vms.1.state"), "unknown");
+	peer_close(&db);
+	fixture_end(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tells_what_is_missing),
 		cmocka_unit_test(without_prices),
+		cmocka_unit_test(prices_of_a_vm),
 		cmocka_unit_test(a_vm_trades),
 	};
 
