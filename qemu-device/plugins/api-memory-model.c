@@ -6,7 +6,10 @@
 
 #include "qemu/osdep.h"
 #include "qemu/plugin.h"
+#include "exec/cpu-common.h"
+#include "exec/gdbstub.h"
 #include "qemu/plugin-access-log.h"
+#include "qemu/plugin-memory.h"
 #include "qemu/plugin-tlb.h"
 #include "qemu/rcu.h"
 #include "qemu/seqlock.h"
@@ -154,6 +157,65 @@ int qemu_plugin_for_each_ram(qemu_plugin_ram_cb_t cb, void *userdata)
 void qemu_plugin_fix_tlb(size_t entries)
 {
     tlb_fix_size(entries);
+}
+
+unsigned int qemu_plugin_hwaddr_page_shift(const struct qemu_plugin_hwaddr *hw)
+{
+    return hw->page_shift;
+}
+
+/* The number by which the gdbstub knows a register; negative: no such one. */
+static int register_number(CPUState *cpu, const char *name)
+{
+    g_autoptr(GArray) registers = gdb_get_register_list(cpu);
+    guint i;
+
+    for (i = 0; i < registers->len; i++) {
+        const GDBRegDesc *one = &g_array_index(registers, GDBRegDesc, i);
+
+        if (!g_strcmp0(one->name, name)) {
+            return one->gdb_reg;
+        }
+    }
+    return -1;
+}
+
+bool qemu_plugin_control_register(const char *name, uint64_t *value)
+{
+    /* Numbers by name: all vCPUs are of one type. */
+    static GHashTable *numbers;
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    gpointer number;
+    int i;
+
+    g_assert(current_cpu);
+    if (!numbers) {
+        numbers = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    if (!g_hash_table_lookup_extended(numbers, name, NULL, &number)) {
+        number = GINT_TO_POINTER(register_number(current_cpu, name));
+        g_hash_table_insert(numbers, g_strdup(name), number);
+    }
+    if (GPOINTER_TO_INT(number) < 0 ||
+        gdb_read_register(current_cpu, bytes, GPOINTER_TO_INT(number)) <= 0) {
+        return false;
+    }
+    *value = 0;
+    for (i = MIN(bytes->len, sizeof(*value)) - 1; i >= 0; i--) {
+        *value = *value << 8 | bytes->data[i];
+    }
+    return true;
+}
+
+bool qemu_plugin_load_phys(uint64_t gpa, uint64_t *value)
+{
+    RCU_READ_LOCK_GUARD();
+    if (address_space_read(&address_space_memory, gpa, MEMTXATTRS_UNSPECIFIED,
+                           value, sizeof(*value)) != MEMTX_OK) {
+        return false;
+    }
+    *value = le64_to_cpu(*value);
+    return true;
 }
 
 static struct {

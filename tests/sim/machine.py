@@ -28,7 +28,7 @@ DRAM = 0x8000000
 NVM = 0x14000000
 OTHER = 0x1c000000
 
-MEASURED = "rwxcpP"     # steps that are enclosed by marks
+MEASURED = "rwsxcpP"     # steps that are enclosed by marks
 
 ICOUNT = ("-icount", "shift=0,sleep=off")
 

@@ -5,6 +5,7 @@
  *
  *	r:ADDRESS:LINES		load from each line, in ascending order
  *	w:ADDRESS:LINES		store to each line
+ *	s:ADDRESS:LOADS:BYTES	load from every BYTES bytes, in ascending order
  *	x:ADDRESS:LINES		load across the end of each line
  *	f:ADDRESS:LINES		make a cycle of pointers through all lines, in
  *				disorder; LINES is a power of two
@@ -15,6 +16,8 @@
  *	z:ADDRESS:PAGES		clear the accessed bits of PAGES pages of 2 MiB
  *	a:ADDRESS:PAGES		count the bits that are set; the number replaces
  *				the nanoseconds
+ *	k:ADDRESS:PAGES:TABLES	map PAGES pages of 2 MiB by pages of 4 KiB, with
+ *				the page tables at TABLES, a page for each
  *	t:0:0			empty the TLB
  *	q:0:0			the end
  *
@@ -25,7 +28,8 @@
 #include <stdint.h>
 
 #define MAX_STEPS 64
-#define ACCESSED (1 << 5)	/* bit in an entry of the page directory */
+#define WRITABLE 3		/* bits in an entry of the page directory */
+#define ACCESSED (1 << 5)
 
 /* From start.S: maps the first GiB in pages of 2 MiB. */
 extern volatile uint64_t directory[512];
@@ -115,6 +119,16 @@ __attribute__((noinline)) void copy_lines(uint64_t to, uint64_t from,
 	MARK(3);
 }
 
+/* Write to the stack that copy_pages() will use, so that it writes no line first. */
+__attribute__((noinline)) static void dirty_stack(void)
+{
+	volatile char below[256];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(below); i++)
+		below[i] = 0;
+}
+
 /* The plugin's option copy= names this function as the kernel's migration. */
 __attribute__((noinline)) void copy_pages(uint64_t to, uint64_t from,
 					  uint64_t lines)
@@ -152,6 +166,27 @@ static void clear_accessed(uint64_t address, uint64_t pages)
 		directory[i] &= ~(uint64_t)ACCESSED;
 }
 
+static void empty_tlb(void)
+{
+	uint64_t root;
+
+	asm volatile("movq %%cr3, %0\n\tmovq %0, %%cr3" : "=r"(root) : : "memory");
+}
+
+static void map_small(uint64_t address, uint64_t pages, uint64_t tables)
+{
+	uint64_t first = address >> 21, i, j;
+
+	for (i = 0; i < pages; i++) {
+		volatile uint64_t *table = (uint64_t *)(tables + i * 4096);
+
+		for (j = 0; j < 512; j++)
+			table[j] = ((first + i) << 21 | j << 12) + WRITABLE;
+		directory[first + i] = (uint64_t)table + WRITABLE;
+	}
+	empty_tlb();
+}
+
 static void one_step(const struct step *step)
 {
 	uint64_t address = step->address, lines = step->lines, begin, word;
@@ -169,6 +204,13 @@ static void one_step(const struct step *step)
 		MARK(3);
 		for (; lines; lines--, address += 64)
 			asm volatile("movq %0, (%0)" : : "r"(address) : "memory");
+		MARK(3);
+		break;
+	case 's':
+		MARK(3);
+		for (; lines; lines--, address += step->from)
+			asm volatile("movq (%1), %0" : "=r"(word)
+				     : "r"(address) : "memory");
 		MARK(3);
 		break;
 	case 'x':
@@ -192,6 +234,7 @@ static void one_step(const struct step *step)
 		copy_lines(step->address, step->from, lines);
 		break;
 	case 'P':
+		dirty_stack();
 		copy_pages(step->address, step->from, lines);
 		break;
 	case 'z':
@@ -200,9 +243,11 @@ static void one_step(const struct step *step)
 	case 'a':
 		print(step->what, count_accessed(address, lines));
 		return;
+	case 'k':
+		map_small(address, lines, step->from);
+		break;
 	case 't':
-		asm volatile("movq %%cr3, %0\n\tmovq %0, %%cr3"
-			     : "=r"(word) : : "memory");
+		empty_tlb();
 		break;
 	case 'm':
 		switch (lines) {

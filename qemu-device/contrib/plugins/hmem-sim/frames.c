@@ -41,6 +41,20 @@ static void add_ram(uint64_t gpa, uint64_t size, unsigned int node,
     sim_node_bytes[node] += size;
 }
 
+/* One frame of the host's tables has the entries for 512 pages. */
+static uint64_t num_host_frames(void)
+{
+    return sim_num_frames / (SIM_FRAME / sizeof(uint64_t)) + 1;
+}
+
+static void add_host_tables(void)
+{
+    uint64_t num = num_host_frames();
+
+    sim_frames = g_realloc(sim_frames, sim_num_frames + num);
+    memset(sim_frames + sim_num_frames, sim_options.node[0], num);
+}
+
 bool sim_frames_init(void)
 {
     if (!qemu_plugin_for_each_ram(add_ram, NULL)) {
@@ -54,11 +68,13 @@ bool sim_frames_init(void)
         return false;
     }
     if (sim_options.memory_mode &&
-        sim_num_frames << SIM_LINES_PER_FRAME_SHIFT > UINT32_MAX) {
-        fputs("hmem-sim: memory_mode is for guest memory below 256 GiB\n",
+        (sim_num_frames + num_host_frames()) << SIM_LINES_PER_FRAME_SHIFT >
+        UINT32_MAX) {
+        fputs("hmem-sim: memory_mode is for guest memory below 255 GiB\n",
               stderr);
         return false;
     }
+    add_host_tables();
     walk_ps = sim_options.walk_ns * 1000;
     return true;
 }

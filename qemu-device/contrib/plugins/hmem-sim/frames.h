@@ -20,7 +20,7 @@
 #define SIM_FRAME_ARMED 0x40 /* the frame has been rearmed at least once */
 
 extern uint8_t *sim_frames;
-extern uint64_t sim_num_frames;
+extern uint64_t sim_num_frames; /* of the guest's memory */
 
 /* The guest's NUMA nodes, for the output. */
 extern unsigned int sim_num_nodes;
@@ -43,6 +43,17 @@ static inline bool sim_frame_is_memory(uint64_t gfn)
 static inline SimTier sim_line_tier(uint64_t line)
 {
     return sim_frames[line >> SIM_LINES_PER_FRAME_SHIFT] & SIM_FRAME_TIER;
+}
+
+/*
+ * The line with the host's entry for a page of guest-physical memory, by the
+ * number of that page of option host_page=.  The host's tables are in memory of
+ * the first node's tier, behind the guest's.
+ */
+static inline uint64_t sim_host_table_line(uint64_t page)
+{
+    return (sim_num_frames << SIM_LINES_PER_FRAME_SHIFT) +
+        page / (SIM_LINE / sizeof(uint64_t));
 }
 
 /* Set bits that are clear, and charge the guest for a page-table walk. */

@@ -28,7 +28,9 @@ bool sim_heat_init(void)
 
 void sim_heat_count(uint64_t line, SimDirection direction)
 {
-    if (likely(!file)) {
+    /* The host's tables are behind the guest's frames. */
+    if (likely(!file) ||
+        line >> SIM_LINES_PER_FRAME_SHIFT >= sim_num_frames) {
         return;
     }
     if (!frames) {

@@ -50,22 +50,17 @@ static bool is_prefix(uint8_t byte)
         byte == 0x26 || byte == 0x64 || byte == 0x65 || (byte & 0xf0) == 0x40;
 }
 
-/* Is this a mov to a control register, invlpg, or invpcid? */
+/* Is this a mov to a control register, or invpcid? */
 static bool is_tlb_flush(const uint8_t *op, size_t len)
 {
-    if (len < 3 || op[0] != 0x0f) {
-        return false;
-    }
-    switch (op[1]) {
-    case 0x22:
-        return true;
-    case 0x01:
-        return op[2] >> 6 != 3 && (op[2] >> 3 & 7) == 7;
-    case 0x38:
-        return op[2] == 0x82;
-    default:
-        return false;
-    }
+    return len >= 3 && op[0] == 0x0f &&
+        (op[1] == 0x22 || (op[1] == 0x38 && op[2] == 0x82));
+}
+
+static bool is_invlpg(const uint8_t *op, size_t len)
+{
+    return len >= 3 && op[0] == 0x0f && op[1] == 0x01 && op[2] >> 6 != 3 &&
+        (op[2] >> 3 & 7) == 7;
 }
 
 /* Is this a return, or a jump to another function or a return thunk? */
@@ -107,6 +102,9 @@ SimInsnKind sim_insn_kind(uint64_t pc, const uint8_t *bytes, size_t len,
     }
     if (is_tlb_flush(op, bytes + len - op)) {
         return SIM_INSN_TLB_FLUSH;
+    }
+    if (is_invlpg(op, bytes + len - op)) {
+        return SIM_INSN_TLB_FLUSH_PAGE;
     }
     if (range && is_leave(pc + len, range, op, bytes + len - op)) {
         return SIM_INSN_LEAVE;

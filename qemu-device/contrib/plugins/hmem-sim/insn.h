@@ -11,7 +11,8 @@
 typedef enum SimInsnKind {
     SIM_INSN_OTHER,
     SIM_INSN_MARK,      /* a mark for the simulator; a no-op otherwise */
-    SIM_INSN_TLB_FLUSH, /* changes the translation of addresses */
+    SIM_INSN_TLB_FLUSH, /* changes the translation of all addresses */
+    SIM_INSN_TLB_FLUSH_PAGE, /* changes the translation of a page */
     SIM_INSN_LEAVE,     /* leaves a function that copies pages */
 } SimInsnKind;
 

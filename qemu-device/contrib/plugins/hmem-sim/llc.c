@@ -69,16 +69,46 @@ static uint64_t after_store(uint64_t flags, SimCause cause)
     return flags & DIRTY ? flags : DIRTY | BY_MIGRATION;
 }
 
-void sim_llc_access(uint64_t line, unsigned int slot, bool store,
-                    SimCause cause)
+static uint64_t *set_of(uint64_t line)
 {
-    uint64_t *set = &all_ways[(line & set_mask) * ways];
-    uint64_t flags = 0;
+    return &all_ways[(line & set_mask) * ways];
+}
+
+/* The way of @set that has the line; ways if none has. */
+static unsigned int find(const uint64_t *set, uint64_t line)
+{
     unsigned int way = 0;
 
     while (way < ways && line_of(set[way]) != line) {
         way++;
     }
+    return way;
+}
+
+/* Count and read a line that no way of @set has.  Returns: the way for it. */
+static unsigned int fill(const uint64_t *set, uint64_t line, SimCause cause,
+                         bool prefetched)
+{
+    sim_counters.llc_misses++;
+    sim_memory_read(line, cause, prefetched);
+    evict(set[ways - 1]);
+    return ways - 1;
+}
+
+/* Put @value, which was in @way, at the front of @set. */
+static void move_to_front(uint64_t *set, unsigned int way, uint64_t value)
+{
+    memmove(set + 1, set, way * sizeof(*set));
+    set[0] = value;
+}
+
+void sim_llc_access(uint64_t line, unsigned int slot, bool store,
+                    SimCause cause)
+{
+    uint64_t *set = set_of(line);
+    unsigned int way = find(set, line);
+    uint64_t flags = 0;
+
     if (way < ways) {
         sim_counters.llc_hits++;
         flags = set[way] & (DIRTY | BY_MIGRATION);
@@ -86,15 +116,28 @@ void sim_llc_access(uint64_t line, unsigned int slot, bool store,
             sim_filter_drop(slot_of(set[way]), line);
         }
     } else {
-        sim_counters.llc_misses++;
-        sim_memory_read(line, cause, sim_options.prefetch &&
-                        sim_prefetched(line));
-        way--;
-        evict(set[way]);
+        way = fill(set, line, cause,
+                   sim_options.prefetch && sim_prefetched(line));
     }
     if (store) {
         flags = after_store(flags, cause);
     }
-    memmove(set + 1, set, way * sizeof(*set));
-    set[0] = line << LINE_SHIFT | (uint64_t)slot << SLOT_SHIFT | flags;
+    move_to_front(set, way, line << LINE_SHIFT |
+                  (uint64_t)slot << SLOT_SHIFT | flags);
+}
+
+bool sim_llc_walk(uint64_t line, SimCause cause)
+{
+    uint64_t *set = set_of(line);
+    unsigned int way = find(set, line);
+
+    if (way < ways) {
+        sim_counters.llc_hits++;
+        move_to_front(set, way, set[way]);
+        return true;
+    }
+    /* Slot 0 does not have the line, so nothing is dropped when it leaves. */
+    way = fill(set, line, cause, false);
+    move_to_front(set, way, line << LINE_SHIFT);
+    return false;
 }

@@ -23,4 +23,16 @@ void sim_llc_init(void);
 void sim_llc_access(uint64_t line, unsigned int slot, bool store,
                     SimCause cause);
 
+/**
+ * sim_llc_walk() - model the processor's own read of a page table
+ * @line: guest-physical address / SIM_LINE
+ * @cause: who accesses the memory that the page table maps
+ *
+ * The line does not come into the filter.
+ *
+ * Returns: whether the cache had the line; otherwise the guest has waited for
+ * memory.
+ */
+bool sim_llc_walk(uint64_t line, SimCause cause);
+
 #endif /* HMEM_SIM_LLC_H */

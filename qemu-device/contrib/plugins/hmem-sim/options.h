@@ -17,6 +17,14 @@ typedef struct SimTierOptions {
     double gbps[SIM_DIRECTIONS]; /* bandwidth in 10^9 bytes/s; 0: no limit */
 } SimTierOptions;
 
+/* What a TLB miss costs. */
+typedef enum SimWalks {
+    SIM_WALKS_OFF,    /* nothing */
+    SIM_WALKS_NATIVE, /* a walk through the guest's page tables */
+    SIM_WALKS_NESTED, /* a walk through the guest's and the host's tables */
+    SIM_WALKS,
+} SimWalks;
+
 typedef struct SimRange {
     uint64_t start;
     uint64_t end; /* exclusive */
@@ -30,6 +38,10 @@ typedef struct SimOptions {
     uint64_t ways;
     uint64_t memory_mode;        /* bytes of DRAM cache; 0: none */
     uint64_t tlb;                /* entries; 0: QEMU chooses */
+    SimWalks walks;
+    uint64_t host_page;          /* bytes of a page of the host's tables */
+    double tlb_ns;               /* a hit in the TLB's second level */
+    double entry_ns;             /* an entry of a page table, in the cache */
     double mlp;
     double walk_ns;
     double step_ns;
@@ -50,8 +62,9 @@ typedef struct SimOptions {
 
 extern SimOptions sim_options;
 
-/* The name of each tier in the options. */
+/* The names in the options. */
 extern const char *const sim_tier_name[SIM_TIERS];
+extern const char *const sim_walks_name[SIM_WALKS];
 
 /**
  * sim_options_parse() - fill in sim_options

@@ -23,6 +23,7 @@
 #include "options.h"
 #include "share.h"
 #include "stats.h"
+#include "tlb.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -69,6 +70,10 @@ void model_access(unsigned int vcpu, qemu_plugin_meminfo_t info,
     gpa = qemu_plugin_hwaddr_phys_addr(hwaddr);
     if (!sim_frame_is_memory(gpa >> SIM_FRAME_SHIFT)) {
         return;
+    }
+    if (sim_options.walks) {
+        sim_tlb_access(vcpu, vaddr, gpa,
+                       qemu_plugin_hwaddr_page_shift(hwaddr), cause[vcpu]);
     }
     sim_frame_touch(gpa >> SIM_FRAME_SHIFT, store);
     sim_llc_access(gpa >> SIM_LINE_SHIFT, slot, store, cause[vcpu]);
@@ -194,10 +199,17 @@ static void mark(unsigned int vcpu, void *userdata)
 }
 
 /* Another task may run now, in the middle of a page copy. */
-static void tlb_flush(unsigned int vcpu, void *userdata)
+static void tlb_flush_page(unsigned int vcpu, void *userdata)
 {
     sim_filter_flush(vcpu);
+    sim_tlb_flush_page(vcpu);
     cause[vcpu] = SIM_GUEST;
+}
+
+static void tlb_flush(unsigned int vcpu, void *userdata)
+{
+    tlb_flush_page(vcpu, userdata);
+    sim_tlb_flush(vcpu);
 }
 
 static void copy_enter(unsigned int vcpu, void *userdata)
@@ -225,6 +237,10 @@ static void instrument(struct qemu_plugin_insn *insn)
         break;
     case SIM_INSN_TLB_FLUSH:
         qemu_plugin_register_vcpu_insn_exec_cb(insn, tlb_flush,
+                                               QEMU_PLUGIN_CB_NO_REGS, NULL);
+        break;
+    case SIM_INSN_TLB_FLUSH_PAGE:
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, tlb_flush_page,
                                                QEMU_PLUGIN_CB_NO_REGS, NULL);
         break;
     case SIM_INSN_LEAVE:
@@ -304,6 +320,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
     sim_step_ps = sim_options.step_ns * 1000;
     period_ps = sim_options.period_ms * 1000000000;
     sim_llc_init();
+    sim_tlb_init(info->system.max_vcpus);
     sim_memory_init();
     sim_filter_flush_all();
 

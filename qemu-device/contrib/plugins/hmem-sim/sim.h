@@ -3,10 +3,11 @@
  * hmem-sim, a simulator of hybrid memory: declarations for all its parts.
  *
  * plugin.c sees the guest's accesses.  A small filter handles most of them
- * (filter.h); the others go to the page bits (frames.h) and to the last-level
- * cache (llc.h).  The cache reads and writes lines of memory (memory.h).  Each
- * line belongs to a tier (tier.h), maybe behind a DRAM cache (memory-mode.h).
- * The time that the guest waits goes to the guest's clock (clock.h).
+ * (filter.h); the others go to the TLB (tlb.h, page-table.h), to the page bits
+ * (frames.h) and to the last-level cache (llc.h).  The cache reads and writes
+ * lines of memory (memory.h).  Each line belongs to a tier (tier.h), maybe
+ * behind a DRAM cache (memory-mode.h).  The time that the guest waits goes to
+ * the guest's clock (clock.h).
  *
  * Several simulators can share the tiers (share.h).
  *
@@ -28,6 +29,7 @@
 #define SIM_LINE_SHIFT 6
 #define SIM_LINE (1u << SIM_LINE_SHIFT)
 #define SIM_FRAME_SHIFT 12
+#define SIM_FRAME (1u << SIM_FRAME_SHIFT)
 #define SIM_LINES_PER_FRAME_SHIFT (SIM_FRAME_SHIFT - SIM_LINE_SHIFT)
 
 #define SIM_MAX_NODES 8

@@ -120,10 +120,13 @@ static void print_counters(FILE *f, const SimCounters *c)
         fputs("}}", f);
     }
     fprintf(f, "}, \"memory_mode\": {\"hits\": %" PRIu64 ", \"misses\": %"
-            PRIu64 ", \"dirty_victims\": %" PRIu64 "}, \"tracking\": "
+            PRIu64 ", \"dirty_victims\": %" PRIu64 "}, "
+            "\"tlb\": {\"second_hits\": %" PRIu64 ", \"walks\": %" PRIu64
+            ", \"stall_ns\": %" PRIu64 "}, \"tracking\": "
             "{\"rearmed\": %" PRIu64 ", \"accessed\": %" PRIu64
             ", \"dirtied\": %" PRIu64 ", \"stall_ns\": %" PRIu64 "}",
             c->memory_mode_hits, c->memory_mode_misses, c->memory_mode_dirty,
+            c->tlb_second_hits, c->tlb_walks, c->tlb_ps / 1000,
             c->rearmed, c->accessed, c->dirtied, c->tracking_ps / 1000);
 }
 
@@ -147,13 +150,16 @@ static void print_model(FILE *f)
     fprintf(f, "\"preset\": \"%s\", \"insn_ns\": %" PRIu64
             ", \"line_bytes\": %d, \"l1_bytes\": %d, "
             "\"llc_bytes\": %" PRIu64 ", \"llc_ways\": %" PRIu64
-            ", \"tlb_entries\": %" PRIu64
+            ", \"tlb_entries\": %" PRIu64 ", \"walks\": \"%s\""
+            ", \"host_page_bytes\": %" PRIu64 ", \"tlb_ns\": %g"
+            ", \"entry_ns\": %g"
             ", \"memory_mode_bytes\": %" PRIu64 ", \"mlp\": %g, "
             "\"prefetch\": %s, \"streams\": %d, \"walk_ns\": %g, "
             "\"step_ns\": %g, \"members\": %" PRIu64
             ", \"turn_us\": %" PRIu64 ", \"tiers\": {", o->preset,
             qemu_plugin_insn_ns(), SIM_LINE, SIM_L1_LINES * SIM_LINE, o->llc,
-            o->ways, o->tlb, o->memory_mode, o->mlp,
+            o->ways, o->tlb, sim_walks_name[o->walks], o->host_page, o->tlb_ns,
+            o->entry_ns, o->memory_mode, o->mlp,
             o->prefetch ? "true" : "false",
             SIM_STREAMS, o->walk_ns, o->step_ns,
             o->share ? o->members : 1, o->turn_us);

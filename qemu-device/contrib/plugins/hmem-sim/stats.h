@@ -22,6 +22,9 @@ typedef struct SimCounters {
     uint64_t llc_hits;
     uint64_t llc_misses;
     SimTierCounters tier[SIM_TIERS][SIM_CAUSES];
+    uint64_t tlb_second_hits; /* misses in the first level */
+    uint64_t tlb_walks;       /* misses in both */
+    uint64_t tlb_ps;          /* waiting time of both */
     uint64_t memory_mode_hits;
     uint64_t memory_mode_misses;
     uint64_t memory_mode_dirty; /* dirty victims */
