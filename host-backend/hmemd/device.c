@@ -101,8 +101,12 @@ static void ticked_in_lockstep(struct lockstep_member *m)
 	pooling_tick(vm);
 	if (!vm->conn.closing)
 		trading_tick(vm);
-	if (vm->conn.closing || vm_now(vm) < vm->second_ms + SECOND_MS)
+	if (vm->conn.closing)
 		return;
+	if (vm_now(vm) < vm->second_ms + SECOND_MS) {
+		room_now(vm);
+		return;
+	}
 	vm->second_ms = vm_now(vm);
 	room_second(vm);
 }

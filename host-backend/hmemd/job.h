@@ -31,7 +31,7 @@ struct job_retry {
 
 struct job;
 
-/* Callbacks to the client that waits for a job. */
+/* Callbacks to the client that waits for a job, or to whoever else has made it. */
 struct job_ops {
 	/* Must the job pause, because the client does not read its results? */
 	bool (*is_full)(const struct job *job);
@@ -48,8 +48,9 @@ struct job {
 	/* The VM, and its page table, which exists longer than the job. */
 	struct vm *vm;
 	const struct hmem_pages *pages;
-	/* NULL: no client waits for the job, so its end is logged. */
+	/* NULL: nobody wants to know how the job goes on. */
 	const struct job_ops *ops;
+	/* The client that waits for the job, or NULL. */
 	void *waiter;
 	uint64_t id;
 	uint32_t tier;

@@ -9,6 +9,7 @@
 #include "numbers.h"
 #include "protocol.h"
 #include "ranges.h"
+#include "room.h"
 #include "tracking.h"
 #include "windows.h"
 
@@ -89,8 +90,12 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 	if (ret < 0)
 		return ret;
 	vm->sizes = *sizes;
-	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++) {
 		log_size(vm, i, &old.tiers[i]);
+		if (sizes->tiers[i].why == VIRTIO_HMEM_WHY_NODE_FULL &&
+		    old.tiers[i].why != VIRTIO_HMEM_WHY_NODE_FULL)
+			room_needed(vm);
+	}
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "batches.h"
@@ -31,13 +32,48 @@ static bool pick(void *arg, uint64_t gfn)
 	return r->num < r->max;
 }
 
+static void search_free(struct vm *vm)
+{
+	if (vm->rooms.search)
+		free(vm->rooms.search->spans);
+	free(vm->rooms.search);
+	vm->rooms.search = NULL;
+}
+
 void room_free(struct vm *vm)
 {
-	if (vm->room)
-		free(vm->room->spans);
-	free(vm->room);
-	vm->room = NULL;
+	loop_forget(&vm->rooms.soon);
+	search_free(vm);
 }
+
+static bool never_full(const struct job *job)
+{
+	(void)job;
+	return false;
+}
+
+static void no_progress(struct job *job)
+{
+	(void)job;
+}
+
+/*
+ * The job has ended.  The guest's results have told which pages are worth no further try, so the
+ * next search finds others.
+ */
+static void job_ended(struct job *job)
+{
+	if (job->failed || job->cancelled)
+		return;
+	job->vm->rooms.moved = job->reasons[VIRTIO_HMEM_R_MOVED];
+	room_needed(job->vm);
+}
+
+static const struct job_ops ops = {
+	.is_full = never_full,
+	.progress = no_progress,
+	.done = job_ended,
+};
 
 /* Begins a job that moves the pages that were found. */
 static void begin_job(struct vm *vm, struct room *r)
@@ -57,62 +93,118 @@ static void begin_job(struct vm *vm, struct room *r)
 	job->id = ++vm->d->jobs;
 	job->vm = vm;
 	job->makes_room = true;
+	job->ops = &ops;
+	vm->rooms.tier = tier;
+	vm->rooms.actual = vm->sizes.tiers[tier].actual;
+	vm->rooms.left -= job->total < vm->rooms.left ? job->total : vm->rooms.left;
 	batches_add_job(vm, job);
 }
 
 static void slice(struct vm *vm)
 {
-	struct room *r = vm->room;
+	struct room *r = vm->rooms.search;
 
 	if (!hmem_coldest_step(&r->coldest, &vm->placer.pages, WORK_SLOTS))
 		return;
-	vm->room_slot = r->coldest.last;
+	vm->rooms.slot = r->coldest.last;
 	if (r->num)
 		begin_job(vm, r);
-	room_free(vm);
+	search_free(vm);
 	pass_finish(vm);
 }
 
 /*
- * Begins to look for cold pages, for at most as many as the policy's rate allows in a second.
- * Frames that are free or belong to the kernel look cold, too.  Only the guest's results tell
- * them apart, so the next search continues where the last one ended.
+ * Begins to look for @want cold pages.  Frames that are free or belong to the kernel look cold,
+ * too.  Only the guest's results tell them apart, so the next search continues where the last one
+ * ended.
  */
-static void begin_search(struct vm *vm, uint32_t tier)
+static void begin_search(struct vm *vm, uint32_t tier, uint64_t want)
 {
-	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
-	uint64_t rate = (uint64_t)vm->placer.policy.rate << (20 - VIRTIO_HMEM_GFN_SHIFT);
-	uint64_t want = (s->actual - s->requested) >> VIRTIO_HMEM_GFN_SHIFT;
 	struct room *r = calloc(1, sizeof(*r));
 
-	if (want > rate)
-		want = rate;
 	if (r) {
 		r->max = want < ROOM_SPANS ? want : ROOM_SPANS;
 		r->spans = calloc(r->max, sizeof(*r->spans));
 	}
-	vm->room = r;
+	vm->rooms.search = r;
 	if (!r || !r->spans) {
 		log_msg(LOG_ERR, "vm '%s': no memory to look for cold pages of tier %u",
 			vm->name, (unsigned int)tier);
-		room_free(vm);
+		search_free(vm);
 		return;
 	}
 	hmem_coldest_begin(&r->coldest, &vm->placer.pages, &vm->placer.bursts.rates,
-			   &vm->placer.given, tier, want, vm->room_slot, pick, r);
+			   &vm->placer.given, tier, want, vm->rooms.slot, pick, r);
 	pass_begin(vm, slice);
+}
+
+/*
+ * The frames by which the tier is too large.  Those that the last job has made free, and that the
+ * guest is still about to give up, do not count.
+ */
+static uint64_t missing(const struct vm *vm, uint32_t tier)
+{
+	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+	uint64_t frames = (s->actual - s->requested) >> VIRTIO_HMEM_GFN_SHIFT;
+	uint64_t given = 0, coming = 0;
+
+	if (tier != vm->rooms.tier)
+		return frames;
+	if (s->actual < vm->rooms.actual)
+		given = (vm->rooms.actual - s->actual) >> VIRTIO_HMEM_GFN_SHIFT;
+	if (vm->rooms.moved > given)
+		coming = vm->rooms.moved - given;
+	return frames > coming ? frames - coming : 0;
+}
+
+/* Begins a search if a tier needs room, and nothing else is under way. */
+static void search(struct vm *vm)
+{
+	if (vm->conn.closing || vm->pass || vm_blocked(vm) || !TAILQ_EMPTY(&vm->jobs))
+		return;
+	for (uint32_t tier = 0; tier < vm->hello.num_tiers; tier++) {
+		const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+		uint64_t want;
+
+		if (s->why != VIRTIO_HMEM_WHY_NODE_FULL || s->actual <= s->requested)
+			continue;
+		want = missing(vm, tier);
+		if (want > vm->rooms.left)
+			want = vm->rooms.left;
+		if (!want)
+			continue;
+		begin_search(vm, tier, want);
+		return;
+	}
 }
 
 void room_second(struct vm *vm)
 {
-	if (vm->pass || vm_blocked(vm) || !TAILQ_EMPTY(&vm->jobs))
-		return;
-	for (uint32_t tier = 0; tier < vm->hello.num_tiers; tier++) {
-		const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+	vm->rooms.left = (uint64_t)vm->placer.policy.rate << (20 - VIRTIO_HMEM_GFN_SHIFT);
+	/* What the guest has not given up by now, it uses for something else. */
+	vm->rooms.moved = 0;
+	vm->rooms.needed = false;
+	search(vm);
+}
 
-		if (s->why != VIRTIO_HMEM_WHY_NODE_FULL || s->actual <= s->requested)
-			continue;
-		begin_search(vm, tier);
+void room_now(struct vm *vm)
+{
+	if (!vm->rooms.needed)
 		return;
-	}
+	vm->rooms.needed = false;
+	search(vm);
+}
+
+static void soon(struct turn *turn)
+{
+	room_now((struct vm *)((char *)turn - offsetof(struct vm, rooms.soon)));
+}
+
+void room_needed(struct vm *vm)
+{
+	vm->rooms.needed = true;
+	if (vm->d->lockstep.min)
+		return;
+	vm->rooms.soon.take = soon;
+	loop_soon(&vm->d->loop, &vm->rooms.soon);
 }

@@ -12,11 +12,21 @@
 
 /*
  * Called once per second: if a tier needs room, and neither a job nor a pass is under way,
- * begins a pass that looks for cold pages.  The pass begins the job.
+ * begins a pass that looks for cold pages.  The pass begins the job.  In a second, jobs have as
+ * many pages as the policy's rate allows.
  */
 void room_second(struct vm *vm);
 
-/* Frees the search, when it has ended, or when the VM disconnects. */
+/*
+ * A tier has become full, or a job has ended: look again within a tenth of a second, or, with
+ * --lockstep, when the VM's next tick is answered.
+ */
+void room_needed(struct vm *vm);
+
+/* With --lockstep: called at ticks; does what room_needed() has asked for. */
+void room_now(struct vm *vm);
+
+/* The VM disconnects. */
 void room_free(struct vm *vm);
 
 #endif /* HMEMD_ROOM_H */

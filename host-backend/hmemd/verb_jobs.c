@@ -102,7 +102,7 @@ static json *job_entry_json(const struct job *job)
 	json_put_str(o, "state", job_state(job));
 	json_put_u64(o, "batches", job->in_flight);
 	json_put_u64(o, "age_s", (loop_now() - job->started) / 1000);
-	json_put_bool(o, "waited_for", job->ops);
+	json_put_bool(o, "waited_for", job->waiter);
 	return o;
 }
 
@@ -330,9 +330,10 @@ void verb_jobs_end(struct client *client)
 
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		TAILQ_FOREACH(job, &vm->jobs, link) {
-			if (!job->ops || job->waiter != client)
+			if (job->waiter != client)
 				continue;
 			job->ops = NULL;
+			job->waiter = NULL;
 			job_cancel(job);
 			batches_feed_soon(vm);
 		}

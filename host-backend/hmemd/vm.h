@@ -45,6 +45,21 @@ struct vm_stats {
 	uint64_t daemon_ns;		/* hmemd's processor time for the windows */
 };
 
+/* How room is made in the VM's tiers: see room.c. */
+struct rooms {
+	/* The search for cold pages that is under way, or NULL; where the next one begins. */
+	struct room *search;
+	uint64_t slot;
+	/* Frames that jobs may still try in this second. */
+	uint64_t left;
+	/* The tier of the last job, its bytes when the job began, and frames that the job moved. */
+	uint32_t tier;
+	uint64_t actual, moved;
+	/* A search is due before the second is over, in this turn. */
+	bool needed;
+	struct turn soon;
+};
+
 struct vm {
 	struct conn conn;
 	struct hmemd *d;
@@ -61,12 +76,7 @@ struct vm {
 	/* The last PAUSES since the guest's driver started; without one, @have_pauses is false. */
 	bool have_pauses;
 	struct hmem_link_pauses pauses;
-	/*
-	 * The search for cold pages that is under way, or NULL; and the slot where the next
-	 * search begins: see room.c.
-	 */
-	struct room *room;
-	uint64_t room_slot;
+	struct rooms rooms;
 
 	/* Shared with the device, which can write at any time. */
 	uint64_t *map;

@@ -27,6 +27,8 @@ static void connect(struct fixture *f, uint64_t unit, uint64_t features)
 
 	peer_connect(&f->web, f->d.vm_socket);
 	peer_fill_hello(&hello, "web");
+	hello.trackers |= f->web.trackers;
+	hello.track_flags |= f->web.track_flags;
 	hello.tiers[0].unit = hello.tiers[1].unit = unit;
 	hello.tiers[1].min = unit ? 64 * 4096 : 0;
 	fd = peer_memfd(HMEM_LINK_MAPS * PEER_MAP_BYTES, F_SEAL_SHRINK);
@@ -171,6 +173,70 @@ static void room_is_made(void **state)
 	assert_int_equal(frames, 100);
 }
 
+/* The frames of all hints that come until the answer to a tick; the first ends a second. */
+static uint64_t hinted_in_window(struct peer *p, uint64_t seq)
+{
+	const struct hmem_link_tick tick = {
+		.seq = seq, .vtime_ns = (9 + seq) * 100000000, .window_ns = 100000000,
+	};
+	uint64_t frames = 0;
+	struct peer_msg msg;
+
+	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
+	for (peer_read(p, &msg); msg.hdr.type == HMEM_LINK_HINTS; peer_read(p, &msg)) {
+		const struct virtio_hmem_hint_batch *batch = (const void *)msg.payload;
+
+		for (uint32_t i = 0; i < le32toh(batch->num_hints); i++)
+			frames += UINT64_C(1) << batch->hints[i].order;
+		peer_answer(p, &msg);
+	}
+	assert_int_equal(msg.hdr.type, HMEM_LINK_TICK_DONE);
+	return frames;
+}
+
+static unsigned int is_free(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	(void)p;
+	(void)hint;
+	return VIRTIO_HMEM_R_FREE;
+}
+
+/*
+ * Many frames that look cold are free, or the kernel's.  hmemd looks for others as soon as the
+ * guest has said so, and not only in the next second, but tries no more than the policy's rate in a
+ * second.  Time is the guest's.
+ */
+static void room_is_made_without_delay(void **state)
+{
+	const uint64_t per_second = 1 << (20 - 12), missing = 100;
+	struct fixture *f = fixture_new((const char *[]) {
+		"--lockstep", "-p", "observe,rate=1,window=100", NULL
+	});
+	struct peer *p = &f->web;
+	uint64_t frames = 0, first = 0;
+	unsigned int windows = 0;
+	struct peer_msg msg;
+
+	(void)state;
+	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+	connect(f, 4096, RESIZE);
+	peer_expect(p, &msg, HMEM_LINK_TRACK);
+	p->reason = is_free;
+	send_size(f, SIZE - (missing << 12), SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		uint64_t now = hinted_in_window(p, seq);
+
+		first = first ? first : now;
+		frames += now;
+		windows += now > 0;
+	}
+	assert_int_equal(first, missing);
+	assert_int_equal(frames, per_second);
+	assert_int_equal(windows, (per_second + missing - 1) / missing);
+	fixture_end(f);
+}
+
 /* hmemd drops a device that sends impossible sizes. */
 static void bad_sizes(void **state)
 {
@@ -194,6 +260,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
+		cmocka_unit_test(room_is_made_without_delay),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
 	};
 
