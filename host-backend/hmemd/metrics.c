@@ -236,6 +236,11 @@ static double demoted(const struct vm *vm)
 	return vm->stats.demoted;
 }
 
+static double ping_pong(const struct vm *vm)
+{
+	return vm->stats.ping_pong;
+}
+
 static double foreign(const struct vm *vm)
 {
 	return vm->foreign_moves - vm->foreign_base;
@@ -628,6 +633,9 @@ const struct metric metrics[] = {
 	  .vm = promoted },
 	{ "hmem_demotions_total", "Pages that were moved to a slower tier.", true,
 	  .vm = demoted },
+	{ "hmem_ping_pong_pages_total",
+	  "Moves of pages back to where they were before, within the policy's horizon.", true,
+	  .vm = ping_pong },
 	{ "hmem_foreign_moves_total",
 	  "Pages that the guest moved on its own, for example by NUMA balancing.", true,
 	  .vm = foreign },

@@ -34,6 +34,7 @@ struct vm_stats {
 	uint64_t hints, results;
 	uint64_t unanswered;		/* frames for which the driver sent no result */
 	uint64_t promoted, demoted;	/* frames */
+	uint64_t ping_pong;		/* of these, see struct hmem_moved */
 	uint64_t retries;		/* tries again of busy pages of jobs */
 	uint64_t ticks, dirty, accessed;	/* ticks, and pages that they found */
 	uint64_t incomplete;		/* ticks that may have missed pages */

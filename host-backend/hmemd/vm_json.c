@@ -280,6 +280,7 @@ json *vm_stats_json(const struct vm *vm)
 	json_put_u64(c, "unanswered", s->unanswered);
 	json_put_u64(c, "promoted", s->promoted);
 	json_put_u64(c, "demoted", s->demoted);
+	json_put_u64(c, "ping_pong", s->ping_pong);
 	json_put_u64(c, "foreign_moves", vm->foreign_moves - vm->foreign_base);
 	for (unsigned int i = 1; i <= HMEM_LINK_REJECT_INVALID; i++)
 		json_put_u64(r, hmem_reject_name(i), s->rejects[i]);

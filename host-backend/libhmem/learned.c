@@ -118,6 +118,8 @@ static bool make_fn(const struct hmem_pages *p, const struct hmem_block *b, void
 	memcpy(e->heat, &p->heat[b->slot], sizeof(e->heat));
 	memcpy(e->recent, &p->recent[b->slot], sizeof(e->recent));
 	memcpy(e->state, &p->state[b->slot], sizeof(e->state));
+	/* The time of a move is not saved. */
+	hmem_refusals_forget_came(e->state);
 	/* Nobody will tell whether these pages have moved. */
 	for (; in_flight; in_flight &= in_flight - 1) {
 		unsigned int i = __builtin_ctzll(in_flight);

@@ -292,6 +292,18 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 		      unsigned int order, struct hmem_record record);
 
+/* For so many windows, a table knows to which frames pages have moved. */
+#define HMEM_CAME_WINDOWS	128u
+
+/*
+ * Of the frames of a page that was hinted, the number of those to which a hint has brought their
+ * pages in the last @windows windows, not counting brief ones: 1 .. HMEM_CAME_WINDOWS, where 1 is
+ * the time since the last window began.  Pages that the guest has refused since do not count.
+ * Call this before any result of the same message is applied.
+ */
+uint64_t hmem_pages_came(const struct hmem_pages *p, uint64_t gfn, unsigned int order,
+			 unsigned int windows);
+
 /* At most 64 frames, all of one range. */
 struct hmem_block {
 	uint64_t slot;		/* of the block's first frame, a multiple of 64 */

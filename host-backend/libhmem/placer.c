@@ -121,6 +121,7 @@ void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
 		set_next(p, hmem_bursts_rest(bursts, &p->policy), hmem_bursts_rests(bursts));
 	}
 	p->spare = spare;
+	memset(p->began_ns, 0, sizeof(p->began_ns));
 	hmem_plan_clear(&p->plan);
 }
 
@@ -140,9 +141,10 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
 						 tick->tells_written);
-	uint64_t ns;
+	uint64_t ns, clock = p->pages.clock;
 
 	p->tick = *tick;
+	p->time_ns += tick->window_ns;
 	p->phase = HMEM_PLACER_COUNTS;
 	p->planned = false;
 	/* A rest of the dirty log finds nothing, so no page becomes colder. */
@@ -162,6 +164,8 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 				   p->can & HMEM_CAN_LOOK_LONG, tick->window_ns, tick->busy,
 				   &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
+	if (p->pages.clock != clock)
+		p->began_ns[p->pages.clock % HMEM_CAME_WINDOWS] = p->time_ns;
 }
 
 /* All is counted: compute the next window.  For samples, it is known already. */
@@ -375,6 +379,22 @@ void hmem_placer_unsent(struct hmem_placer *p, uint64_t gfn, unsigned int order)
 	hmem_pages_unsent(&p->pages, gfn, order);
 }
 
+/* How many of the last windows began within the policy's horizon. */
+static unsigned int windows_in_horizon(const struct hmem_placer *p)
+{
+	const uint64_t horizon_ns = p->policy.horizon * UINT64_C(1000000000);
+	unsigned int n = 0;
+
+	while (n < HMEM_CAME_WINDOWS && n <= p->pages.clock) {
+		uint64_t ns = p->began_ns[(p->pages.clock - n) % HMEM_CAME_WINDOWS];
+
+		if (!ns || p->time_ns - ns > horizon_ns)
+			break;
+		n++;
+	}
+	return n;
+}
+
 static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hmem_moved *sum)
 {
 	int from = hmem_pages_tier(&p->pages, a->gfn);
@@ -387,6 +407,9 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 		sum->promoted += frames;
 	else if (from >= 0 && from < to)
 		sum->demoted += frames;
+	/* Pages come to the first and to the last tier from one direction only. */
+	if (to >= 0 && from != to && (from == 0 || from == (int)p->num_tiers - 1))
+		sum->ping_pong += a->came;
 	if (!a->hint)
 		return;
 	if (to >= 0 && from > to) {
@@ -436,11 +459,17 @@ static void answered(struct hmem_placer *p, const struct hmem_answer *a,
 struct hmem_moved hmem_placer_results(struct hmem_placer *p, struct hmem_answer *answers,
 				      uint32_t num)
 {
+	const unsigned int windows = windows_in_horizon(p);
 	struct hmem_moved sum = { 0 };
 
 	p->messages++;
-	for (uint32_t i = 0; i < num; i++)
-		answers[i].record = hmem_pages_record(&p->pages, answers[i].gfn);
+	for (uint32_t i = 0; i < num; i++) {
+		struct hmem_answer *a = &answers[i];
+
+		a->record = hmem_pages_record(&p->pages, a->gfn);
+		if (a->reason == VIRTIO_HMEM_R_MOVED)
+			a->came = hmem_pages_came(&p->pages, a->gfn, a->order, windows);
+	}
 	for (uint32_t i = 0; i < num; i++)
 		answered(p, &answers[i], &sum);
 	return sum;

@@ -59,13 +59,21 @@ struct hmem_answer {
 	const struct hmem_hint *hint;
 	uint8_t order;
 	uint8_t reason;		/* VIRTIO_HMEM_R_* */
-	/* Internal: the record from before any result of the same message. */
+	/*
+	 * Internal: the record from before any result of the same message; and how many frames
+	 * of the page have come to this place within the policy's horizon.
+	 */
 	struct hmem_record record;
+	uint64_t came;
 };
 
-/* Frames that have moved to a faster tier, and to a slower tier. */
+/*
+ * Frames that have moved to a faster tier, and to a slower tier.  Of these, @ping_pong frames have
+ * moved back within the policy's horizon, too early for a gain: they were promoted to tier 0 and
+ * left it again, or were demoted to the last tier and left that again.
+ */
 struct hmem_moved {
-	uint64_t promoted, demoted;
+	uint64_t promoted, demoted, ping_pong;
 };
 
 /* Result of hmem_placer_step(). */
@@ -118,6 +126,12 @@ struct hmem_placer {
 	struct hmem_sampler sampler;
 	struct hmem_resize resize;
 	bool resizing;
+
+	/*
+	 * Guest time, from the first window on; and when each of the last windows that were not
+	 * brief began, by the page table's clock.  0: not known.
+	 */
+	uint64_t time_ns, began_ns[HMEM_CAME_WINDOWS];
 
 	/* Number of result messages, modulo 2^32. */
 	uint32_t messages;

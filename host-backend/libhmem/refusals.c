@@ -5,7 +5,8 @@
 /*
  * The parts of a page's state.  UNTIL is the window, modulo 1023 and plus one, up to which the
  * page is refused; 0: it is not refused.  The sweep clears past values before the clock comes
- * round.
+ * round.  A page that was refused as free has FREE and a level.  FREE without a level: a hint
+ * has brought the page to this frame, SETTLE windows before UNTIL.
  */
 #define STATE_IN_FLIGHT		0x8000u
 #define STATE_FREE		0x4000u
@@ -61,6 +62,18 @@ static unsigned int level_of(uint16_t state)
 	return (state & STATE_LEVEL) >> STATE_LEVEL_SHIFT;
 }
 
+/* Has a hint brought the page here? */
+static bool has_come(uint16_t state)
+{
+	return (state & (STATE_FREE | STATE_LEVEL)) == STATE_FREE;
+}
+
+/* For a page that a hint has brought here: how many windows have begun since. */
+static unsigned int came_ago(const struct hmem_pages *p, uint16_t state)
+{
+	return (stamp(p->clock + SETTLE) + CLOCK - (state & STATE_UNTIL)) % CLOCK;
+}
+
 /* From this level on, the page was refused for good, or repeatedly. */
 #define UNWILLING	(levels[HMEM_REFUSED_NACK].first)
 
@@ -106,16 +119,24 @@ uint64_t hmem_refusals_unwilling(const uint16_t *state)
 
 uint64_t hmem_refusals_just_copied(const struct hmem_pages *p, const uint16_t *state)
 {
-	const uint16_t moved = stamp(p->clock + SETTLE - 1);
+	const uint16_t moved = stamp(p->clock + SETTLE - 1), rest = (uint16_t)~STATE_FREE;
 
-	return SIMD_WHERE(state, l, l == moved);
+	return SIMD_WHERE(state, l, (l & rest) == moved);
 }
 
 void hmem_refusals_forget_free(uint16_t *state, uint64_t used)
 {
-	used &= SIMD_WHERE(state, l, (l & STATE_FREE) != 0);
+	used &= SIMD_WHERE(state, l, ((l & STATE_FREE) > 0) & ((l & STATE_LEVEL) > 0));
 	for (; used; used &= used - 1)
 		state[__builtin_ctzll(used)] &= STATE_IN_FLIGHT;
+}
+
+void hmem_refusals_forget_came(uint16_t *state)
+{
+	for (unsigned int i = 0; i < 64; i++) {
+		if (has_come(state[i]))
+			state[i] &= ~STATE_FREE;
+	}
 }
 
 void hmem_refusals_sweep(struct hmem_pages *p)
@@ -134,7 +155,9 @@ void hmem_refusals_sweep(struct hmem_pages *p)
 			continue;
 		state = &p->state[p->sweep * 64];
 		for (unsigned int i = 0; i < 64; i++) {
-			if (!state[i] || refused_for(p, state[i]))
+			if (!state[i] || refused_for(p, state[i]) ||
+			    (has_come(state[i]) &&
+			     came_ago(p, state[i]) < HMEM_CAME_WINDOWS))
 				continue;
 			if (state[i] & STATE_UNTIL)
 				state[i] &= ~(STATE_UNTIL | STATE_FREE);
@@ -294,7 +317,7 @@ static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;
 	set_record(p, r, slot, record);
-	p->state[slot] = stamp(p->clock + SETTLE);
+	p->state[slot] = stamp(p->clock + SETTLE) | (leaves ? 0 : STATE_FREE);
 	learn(p, slot, true);
 	mark(p, slot);
 }
@@ -304,6 +327,22 @@ static void move_one(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,
 {
 	settle(p, gfn, (struct hmem_record) { 0 }, true);
 	settle(p, new_gfn, record, false);
+}
+
+uint64_t hmem_pages_came(const struct hmem_pages *p, uint64_t gfn, unsigned int order,
+			 unsigned int windows)
+{
+	uint64_t frames = 0;
+
+	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
+		int64_t slot = slot_of(p, gfn);
+
+		/* Otherwise another page has come to the frame after the hint. */
+		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
+			continue;
+		frames += has_come(p->state[slot]) && came_ago(p, p->state[slot]) < windows;
+	}
+	return frames;
 }
 
 void hmem_pages_moved(struct hmem_pages *p, uint64_t gfn, uint64_t new_gfn,

@@ -38,6 +38,9 @@ uint64_t hmem_refusals_just_copied(const struct hmem_pages *p, const uint16_t *s
 /* Forget refusals as free of frames in @used: they are not free any more. */
 void hmem_refusals_forget_free(uint16_t *state, uint64_t used);
 
+/* Forget that hints have brought pages here, and only that. */
+void hmem_refusals_forget_came(uint16_t *state);
+
 /* Clear expired refusals, and lower the level of old ones. */
 void hmem_refusals_sweep(struct hmem_pages *p);
 

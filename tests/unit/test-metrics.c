@@ -120,6 +120,7 @@ static void tells_what_happened(void **state)
 {
 	struct fixture *f = *state;
 	struct peer_msg msg;
+	char line[64];
 
 	expect("hmem_daemon_vms 1\n");
 	expect("hmem_tier_size_bytes{vm=\"web\",tier=\"1\"} 33554432\n");
@@ -137,6 +138,13 @@ static void tells_what_happened(void **state)
 	expect("hmem_windows_seconds_total{vm=\"web\"} 1\n");
 	expect("hmem_window_seconds{vm=\"web\"} 2\n");
 	expect("hmem_written_pages_total{vm=\"web\"} 1\n");
+	/* These pages have just come to tier 1, so a move back is too early. */
+	ctl(f, 0, "migrate web --gfn 20-29 --to 1 --wait");
+	expect("hmem_ping_pong_pages_total{vm=\"web\"} 0\n");
+	snprintf(line, sizeof(line), "migrate web --gfn %u-%u --to 0 --wait", PEER_TIER + 20,
+		 PEER_TIER + 26);
+	ctl(f, 0, line);
+	expect("hmem_ping_pong_pages_total{vm=\"web\"} 7\n");
 	/* A batch without an answer. */
 	ctl(f, 0, "migrate web --gfn 0 --to 0");
 	expect("hmem_batches_late{vm=\"web\"} 1\n");

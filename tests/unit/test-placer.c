@@ -321,6 +321,103 @@ static void steps_do_not_matter(void **state)
 	teardown(&o);
 }
 
+/* Ends a window in which @gfn was used, and which leads to no move. */
+static void pass_window(struct fixture *f, uint64_t gfn)
+{
+	f->tick.may_move = false;
+	f->sim.dirty[gfn / 64] |= UINT64_C(1) << (gfn % 64);
+	window(f, UINT64_MAX);
+}
+
+/* Pages of 2^@order frames move by hand, all in one message.  Returns how many moved back. */
+static uint64_t move(struct fixture *f, const uint64_t (*moves)[2], unsigned int num,
+		     unsigned int order)
+{
+	struct hmem_answer answers[4];
+
+	for (unsigned int i = 0; i < num; i++) {
+		hmem_placer_sent(&f->placer, moves[i][0], order);
+		answers[i] = (struct hmem_answer) {
+			.gfn = moves[i][0],
+			.new_gfn = moves[i][1],
+			.order = order,
+			.reason = VIRTIO_HMEM_R_MOVED,
+		};
+	}
+	return hmem_placer_results(&f->placer, answers, num).ping_pong;
+}
+
+/* The number of pages that count as moved back if the page at @gfn moves after @windows. */
+static uint64_t moves_back(struct fixture *f, uint64_t gfn, uint64_t to, unsigned int windows)
+{
+	assert_int_equal(move(f, &(const uint64_t [2]) { gfn, to }, 1, 0), 0);
+	while (windows--)
+		pass_window(f, to);
+	return move(f, &(const uint64_t [2]) { to, gfn }, 1, 0);
+}
+
+/* A page that moves back within the horizon, here 20 windows of a second, is noticed. */
+static void ping_pong(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The time of a move before the first window is not known. */
+	assert_int_equal(moves_back(f, FRAMES - 1, 9, 0), 0);
+	pass_window(f, 0);
+	/* In each direction. */
+	assert_int_equal(moves_back(f, FRAMES - 2, 10, 20), 1);
+	assert_int_equal(moves_back(f, 11, FRAMES - 3, 20), 1);
+	assert_int_equal(moves_back(f, FRAMES - 4, 12, 21), 0);
+	assert_int_equal(moves_back(f, FRAMES - 5, 13, 2000), 0);
+	/* Shorter windows are as many more, up to 128. */
+	f->tick.window_ns = SECOND / 10;
+	assert_int_equal(moves_back(f, FRAMES - 6, 14, 127), 1);
+	assert_int_equal(moves_back(f, FRAMES - 7, 15, 128), 0);
+}
+
+/* Pages that change places again in one message, and frames of a larger page, count each. */
+static void ping_pong_together(void **state)
+{
+	const uint64_t there[][2] = { { 100, FRAMES - 100 }, { FRAMES - 100, 100 } };
+	const uint64_t large[][2] = { { 100, FRAMES - 100 } };
+	struct fixture *f = *state;
+
+	pass_window(f, 0);
+	assert_int_equal(move(f, there, 2, 0), 0);
+	pass_window(f, 0);
+	assert_int_equal(move(f, there, 2, 0), 2);
+	pass_window(f, 0);
+	/* Of these four frames, only the first one has come by a hint. */
+	assert_int_equal(move(f, large, 1, 2), 1);
+	pass_window(f, 0);
+	/* The guest has put another page to where a page has left: that page was never moved. */
+	assert_int_equal(move(f, large, 1, 2), 0);
+}
+
+/* A middle tier has pages from both directions: moves on from there are no ping-pong. */
+static void no_ping_pong_in_the_middle(void **state)
+{
+	static const struct hmem_link_range three[] = {
+		{ .gfn = 0, .num = FAST, .tier = 0 },
+		{ .gfn = FAST, .num = FAST, .tier = 1 },
+		{ .gfn = 2 * FAST, .num = FRAMES - 2 * FAST, .tier = 2 },
+	};
+	const uint64_t first = FRAMES - 1, second = FAST + 5, third = 5;
+	static const struct hmem_link_tier tiers[3];
+	struct fixture *f = *state;
+
+	hmem_placer_free(&f->placer);
+	hmem_placer_init(&f->placer, &f->policy, tiers, 3, SECOND / 1000, 1);
+	assert_int_equal(hmem_placer_ranges(&f->placer, three, 3, FRAMES, NULL), 1);
+	hmem_placer_set_tracker(&f->placer, &f->sim.tracker, HMEM_CAN_REST);
+	pass_window(f, 0);
+	assert_int_equal(move(f, &(const uint64_t [2]) { first, second }, 1, 0), 0);
+	pass_window(f, 0);
+	assert_int_equal(move(f, &(const uint64_t [2]) { second, third }, 1, 0), 0);
+	pass_window(f, 0);
+	assert_int_equal(move(f, &(const uint64_t [2]) { third, second }, 1, 0), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +431,9 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(walks_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(steps_do_not_matter, setup, teardown),
+		cmocka_unit_test_setup_teardown(ping_pong, setup, teardown),
+		cmocka_unit_test_setup_teardown(ping_pong_together, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_ping_pong_in_the_middle, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("placer", tests, NULL, NULL);
