@@ -121,13 +121,23 @@ def overview(rows, key):
                      for line in lines)
 
 
+def describe_walks(model):
+    if model.get("walks", "off") == "off":
+        return "TLB misses cost nothing"
+    host = f" (host's pages: {model['host_page_bytes'] // 1024} KiB)" \
+        if model["walks"] == "nested" else ""
+    return (f"{model['walks']} page walks{host}: second level of the TLB "
+            f"{model['tlb_ns']:g} ns, a cached entry {model['entry_ns']:g} ns")
+
+
 def describe_model(model):
     if not model:
         return ["No simulator: all memory is equally fast, so the figures do not compare tiers."]
     lines = [f"preset {model['preset']}; last-level cache {model['llc_bytes'] // 1024} KiB, "
              f"{model['llc_ways']} ways; TLB {model['tlb_entries']} entries; "
              f"memory-level parallelism {model['mlp']:g}; "
-             f"rearmed page {model['walk_ns']:g} ns; an instruction 1 ns"]
+             f"rearmed page {model['walk_ns']:g} ns; an instruction 1 ns",
+             describe_walks(model)]
     for name, tier in model["tiers"].items():
         lines.append(f"{name}: read {tier['read_ns']:g} ns, {tier['read_gbps']:.3g} GB/s; "
                      f"write {tier['write_ns']:g} ns, {tier['write_gbps']:.3g} GB/s")
