@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Measure how fast pages move, and how fast a program runs beside the moves, by the driver
+ * or by move_pages(2):
+ *
+ *   beside driver|syscall THREADS MIB ROUNDS
+ *
+ * Threads on the processors 1 .. THREADS update MIB of memory at random.  First nothing moves
+ * for a second.  Then all of the memory moves from node 0 to node 1 and back, ROUNDS times;
+ * move_pages(2) runs on processor 0.  Prints the pages that moved, the time that the moves
+ * took in ns, the updates made meanwhile, those of the second before, and how often
+ * processors interrupted others.  Under QEMU's -icount shift=0, a ns is an instruction,
+ * whichever processor executes it.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hint.h"
+
+#define MAX_THREADS	64
+#define MPOL_MF_MOVE	2
+#define CHUNK		8192u	/* pages of a request, not more than HINT_MAX */
+
+static uint64_t *memory;
+static size_t words;
+static int stop;
+
+/* Each counter has a cache line. */
+static struct worker {
+	_Alignas(64) uint64_t ops;
+	unsigned int number;
+	pthread_t thread;
+} workers[MAX_THREADS];
+
+static void run_on(unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		err(1, "processor %u", cpu);
+}
+
+static void *update(void *arg)
+{
+	struct worker *worker = arg;
+	uint64_t x = worker->number;
+
+	run_on(worker->number);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		__atomic_fetch_add(&memory[(x >> 20) % words], 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&worker->ops, worker->ops + 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static uint64_t all_ops(void)
+{
+	uint64_t ops = 0;
+
+	for (unsigned int i = 0; i < MAX_THREADS; i++)
+		ops += __atomic_load_n(&workers[i].ops, __ATOMIC_RELAXED);
+	return ops;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* Calls of functions on other processors, such as flushes of the TLB, so far. */
+static uint64_t interrupts(void)
+{
+	FILE *f = fopen("/proc/interrupts", "r");
+	uint64_t sum = 0;
+	char line[1024];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *p = strstr(line, "CAL:"), *end;
+
+		for (p = p ? p + strlen("CAL:") : NULL; p; p = end) {
+			unsigned long n = strtoul(p, &end, 10);
+
+			if (end == p)
+				break;
+			sum += n;
+		}
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static void move_by_driver(size_t pages, int node)
+{
+	static uint64_t gfns[CHUNK];
+	static struct hint_result results[CHUNK];
+
+	for (size_t i = 0; i < pages; i += CHUNK) {
+		size_t n = pages - i < CHUNK ? pages - i : CHUNK;
+
+		hint_gfns((char *)memory + i * HINT_PAGE, n, gfns);
+		if (hint_migrate(gfns, n, node, results))
+			errx(1, "the host could not pass on the hints");
+	}
+}
+
+static void move_by_syscall(size_t pages, int node)
+{
+	static void *addrs[CHUNK];
+	static int nodes[CHUNK], status[CHUNK];
+
+	for (size_t i = 0; i < pages; i += CHUNK) {
+		size_t n = pages - i < CHUNK ? pages - i : CHUNK;
+
+		for (size_t k = 0; k < n; k++) {
+			addrs[k] = (char *)memory + (i + k) * HINT_PAGE;
+			nodes[k] = node;
+		}
+		if (syscall(SYS_move_pages, 0, n, addrs, nodes, status, MPOL_MF_MOVE) < 0)
+			err(1, "move_pages");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t begin, ns = 0, ops = 0, peace, calls = 0;
+	unsigned int threads;
+	size_t pages, moved = 0;
+	bool driver;
+
+	if (argc != 5)
+		errx(2, "usage: beside driver|syscall THREADS MIB ROUNDS");
+	driver = !strcmp(argv[1], "driver");
+	threads = atoi(argv[2]);
+	pages = strtoul(argv[3], NULL, 0) * 256;
+	words = pages * HINT_PAGE / sizeof(*memory);
+	if (!threads || threads > MAX_THREADS || !pages)
+		errx(2, "1 to %d threads, and some memory", MAX_THREADS);
+	run_on(0);
+	memory = mmap(NULL, pages * HINT_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		err(1, "memory");
+	madvise(memory, pages * HINT_PAGE, MADV_NOHUGEPAGE);
+	memset(memory, 0, pages * HINT_PAGE);
+	for (unsigned int i = 0; i < threads; i++) {
+		workers[i].number = i + 1;
+		if (pthread_create(&workers[i].thread, NULL, update, &workers[i]))
+			errx(1, "no thread");
+	}
+	sleep(1);
+	peace = all_ops();
+	sleep(1);
+	peace = all_ops() - peace;
+	for (int round = 0; round < 2 * atoi(argv[4]); round++) {
+		int node = !(round & 1);
+
+		begin = now_ns();
+		ops -= all_ops();
+		calls -= interrupts();
+		if (driver)
+			move_by_driver(pages, node);
+		else
+			move_by_syscall(pages, node);
+		calls += interrupts();
+		ops += all_ops();
+		ns += now_ns() - begin;
+		moved += hint_on_node(memory, pages, node);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < threads; i++)
+		pthread_join(workers[i].thread, NULL);
+	printf("moved=%zu ns=%lu ops=%lu peace=%lu interrupts=%lu\n", moved, ns, ops, peace, calls);
+	return 0;
+}
