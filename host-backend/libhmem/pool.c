@@ -38,8 +38,6 @@
 #define MIB_PAGES	256u
 /* Statistical: a VM is idle if its processors run for less than this part of their time. */
 #define IDLE		0.01
-/* A VM that works again, and for so many windows wants no more pages, has come back. */
-#define COMES_BACK	3u
 #define SECOND_NS	1e9
 
 void hmem_pool_config_init(struct hmem_pool_config *config)
@@ -166,7 +164,7 @@ int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_e
 	m->gap = 0;
 	m->waited = m->failures = m->hold_off = 0;
 	m->owes = false;
-	m->comes_back = 0;
+	m->return_ns = 0;
 	m->before = 0;
 	p->members[p->num++] = m;
 	return 0;
@@ -312,9 +310,38 @@ static bool is_idle(const struct hmem_pool_member *m)
 	return m->busy < IDLE;
 }
 
-static bool works_again(const struct hmem_pool_member *m)
+/*
+ * The pages, up to its share, that the member has lent while it was idle, and may have back.  It
+ * may have them back for as long as it was idle: that is enough, because a member lends nothing
+ * before it has been idle for as long as its return takes.
+ */
+static uint64_t owed(const struct hmem_pool_member *m)
 {
-	return m->comes_back && !is_idle(m);
+	uint64_t pages = less(min(m->before, m->share), hmem_pool_sum(m->actual));
+
+	return m->return_ns > 0 && pages >= HMEM_POOL_GRAIN ? pages : 0;
+}
+
+static bool comes_back(const struct hmem_pool_member *m)
+{
+	return owed(m) && !is_idle(m);
+}
+
+/* Notes how long the member has been idle, and which pages it may have back later. */
+static void note_idleness(struct hmem_pool_member *m, uint64_t window_ns)
+{
+	uint64_t has = hmem_pool_sum(m->actual);
+
+	if (!is_idle(m)) {
+		m->idle_ns = 0;
+		m->return_ns = fmax(m->return_ns - window_ns, 0);
+		return;
+	}
+	if (!m->idle_ns)
+		m->before = has + owed(m);
+	m->idle_ns += window_ns;
+	if (has < m->before)
+		m->return_ns = m->idle_ns;
 }
 
 /*
@@ -325,8 +352,8 @@ static uint64_t owns(const struct hmem_pool *p, const struct hmem_pool_member *m
 {
 	uint64_t has = hmem_pool_sum(m->actual);
 
-	if (works_again(m))
-		return max(has, min(m->before, m->share));
+	if (comes_back(m))
+		return has + owed(m);
 	return p->comes_back ? min(has, m->share) : has;
 }
 
@@ -643,21 +670,14 @@ static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_membe
 	if (toward != m->toward)
 		m->missed_ns = 0;
 	m->toward = toward;
-	if (!m->idle_ns)
-		m->before = has;
-	m->idle_ns = is_idle(m) ? m->idle_ns + window_ns : 0;
+	note_idleness(m, window_ns);
 	m->keeps = false;
-	if (!is_idle(m) && toward <= 0 && m->comes_back)
-		m->comes_back--;
 	if (toward >= 0 || !m->worth)
 		return;
-	if (is_idle(m)) {
+	if (is_idle(m))
 		m->keeps = m->idle_ns < (has - m->ideal) * m->move_ns;
-		if (!m->keeps)
-			m->comes_back = COMES_BACK;
-	} else if (!p->comes_back || has <= m->share) {
+	else if (!p->comes_back || has <= m->share)
 		m->keeps = !has_paid(p, m, e, window_ns);
-	}
 }
 
 void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
@@ -675,7 +695,7 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 		settle_credit(p, p->members[i], window_ns);
 		check_progress(p, p->members[i]);
 		p->members[i]->keeps = false;
-		p->comes_back |= works_again(p->members[i]);
+		p->comes_back |= comes_back(p->members[i]);
 	}
 	run_market(p);
 	memcpy(p->price, p->market.price, sizeof(p->price));

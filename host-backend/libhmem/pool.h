@@ -21,7 +21,8 @@
  * - An idle VM loses nothing while it is idle, but it must move its pages back later.  It keeps
  *   its pages until it has been idle for as long as that will take.  When it works again, the
  *   pages that it had, up to its share, count as its own, and VMs with more than their share do
- *   not wait: so it gets them back at once, unless they save clearly more elsewhere.
+ *   not wait: so it gets them back at once, unless they save clearly more elsewhere.  This holds
+ *   until it has them, and at most for as long as it was idle.
  * - While DRAM is scarce, a VM with less than its share earns credit: the missing pages times
  *   seconds.  A VM with more than its share runs into debt in the same way.  Credit raises a
  *   VM's weight, and debt lowers the weight, until they are paid back.
@@ -123,13 +124,12 @@ struct hmem_pool_member {
 	 * Internal.  @toward: @ideal is above (1), below (-1) or at (0) the VM's size.
 	 * @missed_ns: weighted ns that @ideal would have saved since @toward changed.  @keeps:
 	 * the VM keeps its pages in this window.  @idle_ns: the time since the VM has become
-	 * idle, and @before the pages that it had then.  @comes_back: it has lent pages while it
-	 * was idle, and wants them back; 0 after it has not wanted any for some windows.
+	 * idle, and @before the pages that it had then.  @return_ns: for so long, it may have those
+	 * of them back that it has lent.
 	 */
-	double missed_ns, idle_ns;
+	double missed_ns, idle_ns, return_ns;
 	int toward;
 	bool keeps;
-	unsigned int comes_back;
 	uint64_t before;
 	/*
 	 * Internal: how the VM does what was requested.  @gap: pages that were missing or too
@@ -149,7 +149,7 @@ struct hmem_pool {
 	/* The price of a page of each node, in weighted ns per second. */
 	double price[HMEM_NODES];
 
-	/* Internal.  @comes_back: a member that has lent pages while it was idle works again. */
+	/* Internal.  @comes_back: a member that has lent pages while it was idle gets them back. */
 	struct hmem_market market;
 	bool comes_back;
 

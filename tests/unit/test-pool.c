@@ -178,6 +178,42 @@ static void idle_vms_do_not_wait(void **state)
 	host_free(&h);
 }
 
+/*
+ * A VM that has slept may have its pages back for as long as it has slept.  However slowly its
+ * guest takes them, other VMs then have patience again: they keep pages whose moves do not pay.
+ */
+static void slow_returns_end(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	const unsigned int slept = 8;
+	struct host_vm *vm, *other;
+	struct host h;
+	uint64_t had;
+
+	(void)state;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_waits(&h.vms[i], 0.01);
+		h.vms[i].member.move_ns = HOST_MOVE_NS;
+	}
+	windows(&h, 5);
+	vm = &h.vms[0];
+	vm->idle = true;
+	windows(&h, slept);
+	vm->idle = false;
+	vm->speed = 1;
+	windows(&h, slept + 1);
+	assert_true(host_dram(vm) < vm->member.share / 2);
+	for (other = &h.vms[1]; host_dram(other) <= other->member.share; other++)
+		assert_true(other < &h.vms[7]);
+	had = host_dram(other);
+	host_waits(other, 0.005);
+	windows(&h, 3);
+	assert_int_equal(host_dram(other), had);
+	assert_int_equal(other->member.why, HMEM_POOL_PATIENT);
+	host_free(&h);
+}
+
 /* The pages of DRAM that a VM has, as the mean of @num windows. */
 static double mean_dram(struct host *h, unsigned int vm, unsigned int num)
 {
@@ -679,6 +715,7 @@ int main(void)
 		cmocka_unit_test(decisions_are_quick),
 		cmocka_unit_test(lends_and_gets_back),
 		cmocka_unit_test(idle_vms_do_not_wait),
+		cmocka_unit_test(slow_returns_end),
 		cmocka_unit_test(lies_do_not_pay),
 		cmocka_unit_test(lies_buy_what_the_weight_buys),
 		cmocka_unit_test(stuck_guests_are_left_alone),
