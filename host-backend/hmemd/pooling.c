@@ -54,6 +54,26 @@ static uint64_t default_maximum(const struct vm *vm)
 	return t->unit ? frames_in(t->size) : UINT64_MAX >> VIRTIO_HMEM_GFN_SHIFT;
 }
 
+static double ratio(uint32_t a, uint32_t b)
+{
+	return a && b ? (double)a / b : 0;
+}
+
+/*
+ * How many times as long an access to the slowest tier takes as one to tier 0.  A VM can also wait
+ * for bandwidth.
+ */
+static double slowdown(const struct hmem_link_hello *hello)
+{
+	const struct hmem_link_tier *fast = &hello->tiers[0];
+	const struct hmem_link_tier *slow = &hello->tiers[hello->num_tiers - 1];
+
+	return fmax(fmax(ratio(slow->read_latency, fast->read_latency),
+			 ratio(slow->write_latency, fast->write_latency)),
+		    fmax(ratio(fast->read_bandwidth, slow->read_bandwidth),
+			 ratio(fast->write_bandwidth, slow->write_bandwidth)));
+}
+
 void pooling_init_vm(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
@@ -63,6 +83,7 @@ void pooling_init_vm(struct vm *vm)
 	m->weight = 1;
 	m->processors = vm->hello.num_cpus;
 	m->move_ns = vm->placer.bursts.first.move_ns;
+	m->slowdown = slowdown(&vm->hello);
 	m->busy = 1;
 	vm->pooled.cpus = vm->hello.num_cpus;
 }

@@ -122,7 +122,7 @@ static int reserve(struct hmem_pool *p, unsigned int cap, struct hmem_err *err)
 static bool is_valid(const struct hmem_pool *p, const struct hmem_pool_member *m)
 {
 	return m->node < p->config.num_nodes && m->guarantee <= m->maximum &&
-	       m->weight > 0 && isfinite(m->weight) &&
+	       m->weight > 0 && isfinite(m->weight) && m->slowdown >= 0 &&
 	       m->processors >= 1 && isfinite(m->processors) && m->busy >= 0 && m->busy <= 1 &&
 	       m->away >= 0 && m->away <= 1 && m->move_ns >= 0 && isfinite(m->move_ns);
 }
@@ -233,12 +233,18 @@ static void share_out(struct hmem_pool *p, unsigned int node)
 	}
 }
 
-/* The factor that scales down a curve by which the VM would wait longer than all of its time. */
+/*
+ * The factor that scales down a curve that claims too much.  No VM can wait longer than all of its
+ * time.  If all of its pages were in DRAM, and its processors did nothing but access them, its
+ * running time would be @slowdown times as long in slow memory.
+ */
 static double believable_part(const struct hmem_pool_member *m)
 {
 	double all = hmem_worth_between(m->worth, 0, UINT64_MAX);
 	double most = m->processors * SECOND_NS;
 
+	if (m->slowdown > 1)
+		most *= fmin(m->busy * (m->slowdown - 1), 1);
 	return all > most ? most / all : 1;
 }
 

@@ -7,9 +7,9 @@
  * has one price for a page of DRAM, so no page would save more in another VM.  The rules are:
  *
  * - To the pool, a page is worth the part of its VM's time that the page saves, times the VM's
- *   weight.  No VM can wait longer than all of its time, so the pool scales down a curve that
- *   claims more.  Hence a guest gets at most weight / price pages beyond its guarantee,
- *   whatever it claims.
+ *   weight.  No VM can wait longer than all of its time, nor longer than slow memory can delay
+ *   what its processors do, so the pool scales down a curve that claims more.  Hence a guest
+ *   gets at most weight / price pages beyond its guarantee, whatever it claims.
  * - No VM has less than its guarantee.  No VM has so much less than its share that the VM
  *   loses more than a set part of its time (@loss).
  * - A bid for a page that the VM has is the highest value that the measurement's error allows;
@@ -95,6 +95,8 @@ struct hmem_pool_member {
 	float away;
 	/* The move of a page takes so much guest time, in ns. */
 	double move_ns;
+	/* An access to slow memory takes so many times as long as one to DRAM; 0: unknown. */
+	double slowdown;
 	/*
 	 * The part of its time, 0 to 1, for which the VM's processors run, on average.  @worth
 	 * holds for this part.

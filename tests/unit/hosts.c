@@ -161,7 +161,7 @@ static void measure(struct host *h, struct host_vm *vm)
 	struct hmem_worth_class classes[HOST_CLASSES];
 	unsigned int num = vm->idle ? 0 : vm->num;
 
-	vm->member.busy = !vm->idle;
+	vm->member.busy = vm->idle ? 0 : vm->busy ? vm->busy : 1;
 	memcpy(classes, vm->truth, sizeof(classes));
 	for (unsigned int i = 0; i < num; i++) {
 		classes[i].rate *= exp(vm->error * normal(h));

@@ -25,6 +25,8 @@ struct host_vm {
 	struct hmem_worth_class truth[HOST_CLASSES];
 	unsigned int num;
 	bool idle;
+	/* The part of its time for which the VM's processors run unless it is idle; 0: all. */
+	double busy;
 	/* If not 0, the VM claims that each of its @pages pages is used at this rate. */
 	double lies;
 	/* The standard error of the natural logarithm of each measured rate. */

@@ -266,6 +266,32 @@ static void lies_do_not_pay(void **state)
 	}
 }
 
+/*
+ * A VM whose processors hardly run claims that it uses all of its memory all the time.  Its
+ * accesses would take four times as long in slow memory, so all DRAM saves it three times its
+ * running time.
+ */
+static void lies_need_processors(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	static const double slowdowns[] = { 0, 4 };
+	double beyond[2];
+	struct host h;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		eight(&h, config);
+		h.vms[3].lies = 1e9;
+		h.vms[3].busy = 0.011;
+		h.vms[3].member.slowdown = slowdowns[i];
+		beyond[i] = mean_dram(&h, 3, 200) - h.vms[3].member.guarantee;
+		host_free(&h);
+	}
+	print_message("beyond the guarantee: %.3f GiB, with a known slowdown %.3f GiB\n",
+		      beyond[0] / GIB, beyond[1] / GIB);
+	assert_true(beyond[1] < beyond[0] / 10);
+}
+
 /* A VM that claims any number of pages to be in constant use gets at most what its weight buys. */
 static void lies_buy_what_the_weight_buys(void **state)
 {
@@ -717,6 +743,7 @@ int main(void)
 		cmocka_unit_test(idle_vms_do_not_wait),
 		cmocka_unit_test(slow_returns_end),
 		cmocka_unit_test(lies_do_not_pay),
+		cmocka_unit_test(lies_need_processors),
 		cmocka_unit_test(lies_buy_what_the_weight_buys),
 		cmocka_unit_test(stuck_guests_are_left_alone),
 		cmocka_unit_test(unused_promises_are_taken_back),
