@@ -268,6 +268,30 @@ int hmem_config_set_pool(struct hmem_vm_config *vm, const char *key, const char 
 	return 0;
 }
 
+/* "NODE[:NODE...]", by tier. */
+static int read_nodes(int nodes[HMEM_LINK_MAX_TIERS], const char *value, struct hmem_err *err)
+{
+	int all[HMEM_LINK_MAX_TIERS];
+	unsigned int num = 0;
+	const char *p = value;
+
+	memset(all, -1, sizeof(all));
+	do {
+		size_t len = strcspn(p, ":");
+		uint64_t node;
+
+		if (num == HMEM_LINK_MAX_TIERS || hmem_parse_num(p, len, &node, NULL) < 0 ||
+		    node >= HMEM_CONFIG_NODES)
+			return hmem_fail(err, EINVAL, "nodes: the node of the host of each tier, "
+					 "such as 0:2, each below %u; not '%.64s'",
+					 HMEM_CONFIG_NODES, value);
+		all[num++] = node;
+		p += len;
+	} while (*p++ == ':');
+	memcpy(nodes, all, sizeof(all));
+	return 0;
+}
+
 static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
 		  struct hmem_err *err)
 {
@@ -281,6 +305,8 @@ static int set_vm(struct hmem_vm_config *vm, const char *key, const char *value,
 		ret = read_prices(vm->prices, value, &why);
 		return ret < 0 ? hmem_fail(err, -ret, "%s: %.200s", key, why.msg) : 0;
 	}
+	if (!strcmp(key, "nodes"))
+		return read_nodes(vm->nodes, value, err);
 	if (!strcmp(key, "trade")) {
 		if (strcmp(value, "yes") && strcmp(value, "no"))
 			return hmem_fail(err, EINVAL, "trade: yes or no, not '%.64s'", value);
@@ -298,6 +324,7 @@ static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
 		.maximum = UINT64_MAX,
 		.prices = { c->prices[0], c->prices[1] },
 	};
+	memset(vm->nodes, -1, sizeof(vm->nodes));
 }
 
 void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],
@@ -389,6 +416,25 @@ static int vm_setting(struct parse *p, const char *pattern, bool is_new, const c
 	return 0;
 }
 
+static int node_setting(struct hmem_config *c, const char *node, const char *key,
+			const char *value, struct hmem_err *err)
+{
+	struct hmem_err why;
+	uint64_t num, bytes;
+
+	if (hmem_parse_num(node, strlen(node), &num, NULL) < 0 || num >= HMEM_CONFIG_NODES)
+		return hmem_fail(err, EINVAL, "[node %.32s]: a node's number is 0 to %u", node,
+				 HMEM_CONFIG_NODES - 1);
+	if (strcmp(key, "capacity"))
+		return hmem_fail(err, EINVAL, "'%.32s' is unknown: a node has a capacity", key);
+	if (set_size(&bytes, value, &why) < 0)
+		return hmem_fail(err, EINVAL, "capacity: %.200s", why.msg);
+	if (!bytes)
+		return hmem_fail(err, EINVAL, "capacity: more than 0, not '%.64s'", value);
+	c->capacity[num] = bytes;
+	return 0;
+}
+
 /* Returns an error if @key was already set in this section. */
 static int note_key(struct parse *p, const char *key, struct hmem_err *err)
 {
@@ -424,11 +470,13 @@ static int apply_setting(struct parse *p, const char *section, const char *key,
 		return hmem_config_set(p->c, key, value, err);
 	if (!strncmp(section, "vm ", 3) && section[3])
 		return vm_setting(p, section + 3, is_new, key, value, err);
+	if (!strncmp(section, "node ", 5))
+		return node_setting(p->c, section + 5, key, value, err);
 	if (!*section)
 		return hmem_fail(err, EINVAL, "'%.32s' stands before the first section: begin "
-				 "with [daemon] or [vm NAME]", key);
-	return hmem_fail(err, EINVAL, "there is no section [%.64s]: [daemon] and [vm NAME] "
-			 "are known", section);
+				 "with [daemon], [node N] or [vm NAME]", key);
+	return hmem_fail(err, EINVAL, "there is no section [%.64s]: [daemon], [node N] and "
+			 "[vm NAME] are known", section);
 }
 
 static int fault(struct parse *p, int ret, const char *why)

@@ -32,6 +32,9 @@ struct hmem_vm_section {
 	unsigned int num;
 };
 
+/* Nodes of the host have lower numbers. */
+#define HMEM_CONFIG_NODES	64u
+
 struct hmem_config {
 	/* From the section [daemon].  NULL: the default socket. */
 	char *socket, *vm_socket, *monitor_socket;
@@ -46,6 +49,7 @@ struct hmem_config {
 	char *state_directory;
 	uint32_t state_interval;
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
+	uint64_t capacity[HMEM_CONFIG_NODES];	/* of the host's nodes, in bytes; 0: not set */
 	/*
 	 * The price of a MiB of tier 0, and of tier 1, in any unit; 0: not set.  For VMs for which
 	 * no section sets prices.
@@ -68,6 +72,7 @@ struct hmem_vm_config {
 	uint64_t guarantee, maximum;
 	uint32_t weight;		/* in the pool; 0: not set */
 	double prices[2];		/* as in struct hmem_config */
+	int nodes[HMEM_LINK_MAX_TIERS];	/* the node of the host of each tier; -1: not set */
 	bool trade;			/* hmemd may trade DRAM of the VM for NVM, and back */
 	/* The file with the last section that matches; NULL: no section does. */
 	const char *from;

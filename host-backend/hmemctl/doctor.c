@@ -180,6 +180,34 @@ static void check_vm(json *vm)
 		      text_of(vm, "last_error"));
 }
 
+/* An older hmemd knows no nodes. */
+static void check_nodes(void)
+{
+	const char *why;
+	json *o = try_ask(new_request("pool", NULL), &why), *nodes;
+
+	if (!o)
+		return;
+	nodes = field(field(o, "pool"), "nodes");
+	for (size_t i = 0; nodes && i < json_object_array_length(nodes); i++) {
+		json *node = json_object_array_get_idx(nodes, i);
+		uint64_t has = num_of(node, "capacity_bytes");
+		uint64_t promised = num_of(node, "promised_bytes");
+		char what[32], want[24], all[24];
+
+		snprintf(what, sizeof(what), "node %s", text_of(node, "node"));
+		hmem_format_size(promised, want, sizeof(want));
+		hmem_format_size(has, all, sizeof(all));
+		if (promised > has)
+			check(WARN, what, "VMs have %s of it, but hmemd.conf says that it has %s: "
+			      "make tiers smaller with hmemctl resize, or correct capacity",
+			      want, all);
+		else
+			check(OK, what, "%s of %s are promised to VMs", want, all);
+	}
+	json_object_put(o);
+}
+
 static void check_hmemd(void)
 {
 	const char *why;
@@ -223,6 +251,7 @@ static void check_hmemd(void)
 		      "virtio-hmem,chardev=hmem,...", text_of(h, "vm_socket"));
 	for (size_t i = 0; i < json_object_array_length(vms); i++)
 		check_vm(json_object_array_get_idx(vms, i));
+	check_nodes();
 	json_object_put(status);
 	json_object_put(info);
 }

@@ -47,6 +47,18 @@ static const char *cell_worth(json *o, const char *key, char *buf, size_t size)
 	return buf;
 }
 
+static void print_nodes(json *nodes)
+{
+	for (size_t i = 0; i < json_object_array_length(nodes); i++) {
+		json *node = json_object_array_get_idx(nodes, i);
+		char promised[24], capacity[24];
+
+		printf("Of node %s of the host, %s of %s are promised\n", text_of(node, "node"),
+		       cell_size(node, "promised_bytes", promised, sizeof(promised)),
+		       cell_size(node, "capacity_bytes", capacity, sizeof(capacity)));
+	}
+}
+
 int cmd_pool(int argc, char **argv)
 {
 	struct table t = {
@@ -90,6 +102,8 @@ int cmd_pool(int argc, char **argv)
 		});
 	}
 	table_print(&t);
+	if (!globals.quiet)
+		print_nodes(field(pool, "nodes"));
 	if (!globals.quiet)
 		printf("The pool has %s of DRAM; one MiB costs %.1f us/s\nhmemd %s\n",
 		       cell_size(pool, "bytes", size, sizeof(size)),

@@ -70,6 +70,8 @@ struct hmemd {
 	const char *monitor_socket;
 	/* A running guest that has answered no hint for this long is late. */
 	unsigned int late_ms;
+	/* By node: VMs have more of it than it has, and the log says so. */
+	bool node_short[HMEM_CONFIG_NODES];
 	/* The fault of the last VM that was dropped. */
 	char last_fault[256];
 	struct turned_away turned_away;

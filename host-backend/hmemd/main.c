@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "control.h"
 #include "device.h"
 #include "doorman.h"
@@ -164,6 +165,7 @@ static void on_second(struct io *io, enum io_op op, int res)
 		pooling_second(d);
 		trading_second(d);
 	}
+	capacity_second(d);
 	saving_second(d);
 	service_alive();
 	http_second(&d->http);

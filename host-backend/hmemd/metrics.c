@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "batches.h"
+#include "capacity.h"
 #include "doorman.h"
 #include "explain.h"
 #include "log.h"
@@ -127,6 +128,16 @@ static double pool_acts(const struct hmemd *d)
 static double pool_price(const struct hmemd *d)
 {
 	return d->pooling.pool.price[0] / 1e9 / PAGE;
+}
+
+static double node_capacity(const struct hmemd *d, unsigned int node)
+{
+	return d->config.capacity[node] ? (double)d->config.capacity[node] : NAN;
+}
+
+static double node_promised(const struct hmemd *d, unsigned int node)
+{
+	return d->config.capacity[node] ? (double)capacity_promised(d, node) : NAN;
 }
 
 /* --- the state of a VM --- */
@@ -530,6 +541,15 @@ static const char *tier_name(unsigned int i)
 	return names[i];
 }
 
+/* The text is overwritten by the next call. */
+static const char *node_name(unsigned int i)
+{
+	static char name[8];
+
+	snprintf(name, sizeof(name), "%u", i);
+	return name;
+}
+
 static const char *reject_name(unsigned int i)
 {
 	return hmem_reject_name(i + 1);
@@ -548,6 +568,7 @@ static const char *trade_state_name(unsigned int i)
 const struct metric_by metric_by_tier = { "tier", tier_name, 0 };
 static const struct metric_by by_reason = { "reason", hmem_reason_name, VIRTIO_HMEM_R_MAX };
 static const struct metric_by by_reject = { "reason", reject_name, HMEM_LINK_REJECT_INVALID };
+static const struct metric_by by_node = { "node", node_name, HMEM_CONFIG_NODES };
 static const struct metric_by by_pool_state = { "state", pool_state_name, HMEM_POOL_WHYS };
 static const struct metric_by by_trade_state = { "state", trade_state_name, TRADING_WHYS };
 
@@ -687,6 +708,10 @@ const struct metric metrics[] = {
 	{ "hmem_log_faults_total", "Faults that the dirty log has cost.", true,
 	  .vm = log_faults },
 
+	{ "hmem_node_capacity_bytes", "Memory of a node of the host, if configured.",
+	  .all_by = node_capacity, .by = &by_node },
+	{ "hmem_node_promised_bytes", "Memory of the node that VMs have or may take.",
+	  .all_by = node_promised, .by = &by_node },
 	{ "hmem_pool_bytes", "DRAM of all VMs in the pool.", .all = pool_bytes },
 	{ "hmem_pool_active", "1: hmemd resizes VMs; 0: a pool is not configured.",
 	  .all = pool_acts },

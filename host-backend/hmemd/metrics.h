@@ -46,6 +46,8 @@ struct metric {
 	bool counts;			/* a counter, not a gauge */
 	/* One of these: a value of hmemd, */
 	double (*all)(const struct hmemd *d);
+	/* a value of hmemd for each value of @by, */
+	double (*all_by)(const struct hmemd *d, unsigned int i);
 	/* a value of each VM, */
 	double (*vm)(const struct vm *vm);
 	/* a value of each VM for each value of @by, */

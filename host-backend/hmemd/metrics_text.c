@@ -115,6 +115,20 @@ static void put_lines(FILE *f, const struct metric *m, const struct vm *vm,
 		put_histogram(f, m, vm);
 }
 
+static void put_all_by(FILE *f, const struct metric *m, const struct hmemd *d)
+{
+	for (unsigned int i = 0; i < m->by->num; i++) {
+		double v = m->all_by(d, i);
+
+		if (isnan(v))
+			continue;
+		fprintf(f, "%s{%s=", m->name, m->by->label);
+		put_value(f, m->by->value(i));
+		fputc('}', f);
+		put_number(f, v);
+	}
+}
+
 /* The beginning of the metric's lines, with the value of hmemd, if the metric is hmemd's. */
 static void put_head(FILE *f, const struct metric *m, const struct hmemd *d)
 {
@@ -127,6 +141,8 @@ static void put_head(FILE *f, const struct metric *m, const struct hmemd *d)
 		fprintf(f, "%s{%s=", m->name, label[0].name);
 		put_value(f, label[0].value);
 		fputs("} 1\n", f);
+	} else if (m->all_by) {
+		put_all_by(f, m, d);
 	} else if (m->all) {
 		fputs(m->name, f);
 		put_number(f, m->all(d));

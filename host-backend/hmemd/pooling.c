@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "capacity.h"
 #include "log.h"
 #include "numbers.h"
 #include "pooling.h"
@@ -174,6 +175,7 @@ static void resize(struct vm *vm)
 
 	if (m->fixed)
 		return;
+	bytes = capacity_limit(vm, 0, bytes);
 	bytes -= bytes % t->unit;
 	bytes = bytes < t->min ? t->min : bytes > t->size ? t->size : bytes;
 	m->requested[0] = frames_in(bytes);
@@ -190,7 +192,7 @@ static void resize(struct vm *vm)
 static void decide(struct hmemd *d)
 {
 	struct pooling *p = &d->pooling;
-	uint64_t all = 0, others = 0;
+	uint64_t all = 0, others = 0, most = frames_in(capacity_of_dram(d));
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link) {
@@ -202,6 +204,8 @@ static void decide(struct hmemd *d)
 		all += has(vm);
 	}
 	p->pool.config.capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
+	if (d->config.pool && most < p->pool.config.capacity[0])
+		p->pool.config.capacity[0] = most;
 	/* Without a pool hmemd asks no guest to change its size, so no guest can be stuck. */
 	p->pool.config.patience = d->config.pool ? p->patience : UINT_MAX;
 	TAILQ_FOREACH(vm, &d->vms, link) {

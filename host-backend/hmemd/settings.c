@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capacity.h"
 #include "files.h"
 #include "hmem_trackers.h"
 #include "log.h"
@@ -194,6 +195,7 @@ void settings_apply(struct vm *vm)
 	if (vm->apply_settings)
 		return;
 	configured(vm, &config);
+	capacity_configure(vm, &config);
 	pooling_configure(vm, &config);
 	trading_configure(vm, &config);
 	if (!strcmp(vm->policy_from, POLICY_BY_HAND))

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "capacity.h"
 #include "log.h"
 #include "trading.h"
 #include "vm.h"
@@ -48,6 +49,18 @@ static bool is_settled(const struct vm *vm)
 	return true;
 }
 
+/* The host's nodes may have no room for all that the tiers can have. */
+static void limit(struct vm *vm)
+{
+	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
+		/* The pool's DRAM is promised to all of its VMs: this one has its part already. */
+		if (i == HMEM_DRAM && vm->d->config.pool)
+			continue;
+		vm->traded.trader.most[i] =
+			frames_in(capacity_limit(vm, i, vm->hello.tiers[i].size));
+	}
+}
+
 /* Begins with the VM's present sizes, which set its budget. */
 static void begin(struct vm *vm)
 {
@@ -64,11 +77,9 @@ static void begin(struct vm *vm)
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
 		t->trader.unit[i] = frames_in(vm->hello.tiers[i].unit);
 		t->trader.least[i] = frames_in(vm->hello.tiers[i].min);
-		t->trader.most[i] = frames_in(vm->hello.tiers[i].size);
 	}
-	/* The pool's DRAM is promised to all of its VMs: this one has its part already. */
-	if (vm->d->config.pool)
-		t->trader.most[HMEM_DRAM] = actual[HMEM_DRAM];
+	t->trader.most[HMEM_DRAM] = actual[HMEM_DRAM];
+	limit(vm);
 }
 
 /*
@@ -198,6 +209,7 @@ static void second(struct vm *vm)
 		return;
 	}
 	look_at(vm, now);
+	limit(vm);
 	trade(vm);
 }
 

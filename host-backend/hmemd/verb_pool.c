@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "capacity.h"
 #include "log.h"
 #include "verb_pool.h"
 #include "vm.h"
@@ -63,6 +64,25 @@ static bool set(struct client *client, json *req, json *pairs)
 	return true;
 }
 
+/* The nodes whose capacity is configured. */
+static json *nodes_json(const struct hmemd *d)
+{
+	json *nodes = json_new_array();
+
+	for (unsigned int i = 0; i < HMEM_CONFIG_NODES; i++) {
+		json *o;
+
+		if (!d->config.capacity[i])
+			continue;
+		o = json_new_object();
+		json_put_u64(o, "node", i);
+		json_put_u64(o, "capacity_bytes", d->config.capacity[i]);
+		json_put_u64(o, "promised_bytes", capacity_promised(d, i));
+		json_append(nodes, o);
+	}
+	return nodes;
+}
+
 void verb_pool(struct client *client, json *req)
 {
 	const struct pooling *p = &client->d->pooling;
@@ -82,6 +102,7 @@ void verb_pool(struct client *client, json *req)
 			json_append(vms, member_json(vm));
 	}
 	json_add(pool, "vms", vms);
+	json_add(pool, "nodes", nodes_json(client->d));
 	json_add(o, "pool", pool);
 	client_reply(client, o, true);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <inttypes.h>
 
+#include "capacity.h"
 #include "log.h"
 #include "numbers.h"
 #include "verb_resize.h"
@@ -12,6 +13,7 @@ static bool can_have(struct client *client, const struct vm *vm, uint32_t tier,
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
 	char min[32], max[32], unit[32];
+	uint64_t most;
 
 	if (!t->unit) {
 		client_fail(client, "unsupported", "vm '%s': tier %" PRIu32 " cannot be "
@@ -31,6 +33,14 @@ static bool can_have(struct client *client, const struct vm *vm, uint32_t tier,
 			    hmem_format_size(t->min, min, sizeof(min)),
 			    hmem_format_size(t->size, max, sizeof(max)),
 			    hmem_format_size(t->unit, unit, sizeof(unit)));
+		return false;
+	}
+	most = capacity_limit(vm, tier, bytes);
+	if (bytes > most) {
+		client_fail(client, "usage", "vm '%s': tier %" PRIu32 " can have %s now: node %d "
+			    "of the host has no more that is not promised, see hmemctl pool",
+			    vm->name, tier, hmem_format_size(most, max, sizeof(max)),
+			    vm->nodes[tier]);
 		return false;
 	}
 	return true;

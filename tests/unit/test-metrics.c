@@ -121,6 +121,7 @@ static void tells_what_happened(void **state)
 	struct fixture *f = *state;
 	struct peer_msg msg;
 	char line[64];
+	FILE *config;
 
 	expect("hmem_daemon_vms 1\n");
 	expect("hmem_tier_size_bytes{vm=\"web\",tier=\"1\"} 33554432\n");
@@ -145,6 +146,15 @@ static void tells_what_happened(void **state)
 		 PEER_TIER + 26);
 	ctl(f, 0, line);
 	expect("hmem_ping_pong_pages_total{vm=\"web\"} 7\n");
+	/* Only nodes of known capacity have lines. */
+	config = fopen(f->d.config, "a");
+	assert_non_null(config);
+	fputs("[node 3]\ncapacity = 1G\n[vm *]\nnodes = 0:3\n", config);
+	assert_int_equal(fclose(config), 0);
+	ctl(f, 0, "reload");
+	expect("hmem_node_capacity_bytes{node=\"3\"} 1073741824\n");
+	expect("hmem_node_promised_bytes{node=\"3\"} 33554432\n");
+	assert_null(strstr(text, "{node=\"0\"}"));
 	/* A batch without an answer. */
 	ctl(f, 0, "migrate web --gfn 0 --to 0");
 	expect("hmem_batches_late{vm=\"web\"} 1\n");

@@ -224,6 +224,12 @@ static void a_vm_trades(void **state)
 	assert_non_null(strstr(g.f->ctl.out, "of tier 0 for "));
 	assert_string_equal(state_at(g.f, "trades.0.state"), "-");
 
+	/* No trade pays while the node of the NVM has no more. */
+	write_config(g.f, "[node 1]\ncapacity = 8M\n[vm w*]\nnodes = 0:1\n");
+	ctl(g.f, 0, "reload");
+	while (strcmp(state_at(g.f, "vms.0.state"), "no-trade"))
+		live(&g);
+
 	write_config(g.f, "[vm w*]\ntrade = yes\n");
 	ctl(g.f, 0, "reload");
 

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The capacity of the host's nodes, and what hmemd has promised of it. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define MIB	(UINT64_C(1) << 20)
+#define SIZE	(PEER_TIER * UINT64_C(4096))
+#define MAX	48
+
+static const char config[] =
+	"[node 0]\ncapacity = 48M\n"
+	"[node 2]\ncapacity = 64M\n"
+	"[vm *]\nnodes = 0:2\n";
+
+static void configure(struct fixture *f, const char *text)
+{
+	FILE *file = fopen(f->d.config, "w");
+
+	assert_non_null(file);
+	assert_int_equal(fputs(text, file) < 0, 0);
+	assert_int_equal(fclose(file), 0);
+	ctl(f, 0, "reload");
+}
+
+/* The guest has so much of tier 0, and hmemd requested as much. */
+static void has(struct peer *p, uint64_t mib)
+{
+	struct hmem_link_sizes sizes = { .tiers = {
+		{ .requested = mib * MIB, .actual = mib * MIB, .free = 4096 },
+		{ .requested = SIZE, .actual = SIZE },
+	} };
+
+	peer_send(p, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+}
+
+static void connect_vm(struct fixture *f, struct peer *p, const char *name)
+{
+	struct hmem_link_state state = {
+		.flags = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING,
+		.features = UINT64_C(1) << VIRTIO_HMEM_F_RESIZE,
+	};
+	struct hmem_link_hello hello;
+	struct peer_msg msg;
+	int fd;
+
+	peer_connect(p, f->d.vm_socket);
+	peer_fill_hello(&hello, name);
+	hello.tiers[0].unit = hello.tiers[1].unit = 4096;
+	fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK | F_SEAL_GROW);
+	peer_send_hello(p, &hello, &fd, 1);
+	close(fd);
+	peer_send_ranges(p);
+	peer_send(p, HMEM_LINK_STATE, &state, sizeof(state));
+	peer_expect(p, &msg, HMEM_LINK_WELCOME);
+}
+
+/* What is promised of the first of the configured nodes, in MiB. */
+static int64_t promised(struct fixture *f)
+{
+	struct json_object *o;
+	int64_t bytes;
+
+	ctl(f, 0, "-o json pool");
+	o = json_tokener_parse(f->ctl.out);
+	assert_int_equal(json_num_at(o, "pool.nodes.0.node"), 0);
+	assert_int_equal(json_num_at(o, "pool.nodes.0.capacity_bytes"), MAX * MIB);
+	bytes = json_num_at(o, "pool.nodes.0.promised_bytes");
+	json_object_put(o);
+	return bytes / (int64_t)MIB;
+}
+
+static void wait_promised(struct fixture *f, int64_t mib)
+{
+	while (promised(f) != mib)
+		;
+}
+
+static void wait_event(struct fixture *f, const char *text)
+{
+	do
+		ctl(f, 0, "events");
+	while (!strstr(f->ctl.out, text));
+}
+
+/* No tier grows beyond what its node has left, and what a guest still has is not left. */
+static void nothing_is_promised_twice(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct peer db = { 0 };
+
+	(void)state;
+	configure(f, config);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	has(&db, 8);
+	wait_promised(f, 40);
+	ctl(f, 0, "resize db --tier 0 --size 16M");
+	wait_promised(f, 48);
+	usage_check(f, &(const struct usage) { 2, "resize db --tier 0 --size 17M",
+		    "tier 0 can have 16 MiB now: node 0 of the host has no more" }, 1);
+	/* A dry run says the same, and the other tier is on a node that has room. */
+	usage_check(f, &(const struct usage) { 2, "resize db --tier 0 --size 17M --dry-run",
+		    "tier 0 can have 16 MiB now" }, 1);
+	ctl(f, 0, "resize db --tier 1 --size 32M");
+	/* The other guest has not given up what it is to give up. */
+	ctl(f, 0, "resize web --tier 0 --size 20M");
+	assert_int_equal(promised(f), 48);
+	usage_check(f, &(const struct usage) { 2, "resize db --tier 0 --size 17M", "16 MiB" }, 1);
+	has(&f->web, 20);
+	wait_promised(f, 36);
+	ctl(f, 0, "resize db --tier 0 --size 28M");
+	assert_int_equal(promised(f), 48);
+	ctl(f, 0, "pool");
+	/* What follows is known a second later. */
+	*strstr(f->ctl.out, "The pool") = '\0';
+	golden_check("pool-nodes", strstr(f->ctl.out, "Of node"));
+	/* Without a capacity, hmemd does not count. */
+	configure(f, "[vm *]\nnodes = 0:2\n");
+	ctl(f, 0, "resize db --tier 0 --size 32M");
+	peer_close(&db);
+	fixture_end(f);
+}
+
+/* VMs take memory without hmemd when they are started: hmemd tells. */
+static void too_much_is_told(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct peer db = { 0 };
+
+	(void)state;
+	configure(f, config);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	wait_event(f, "node 0 has 48 MiB, and the VMs there have 64 MiB");
+	usage_check(f, &(const struct usage) { 2, "resize db --tier 0 --size 33M", "" }, 1);
+	doctor(f);
+	assert_non_null(strstr(f->ctl.out, "VMs have 64 MiB of it"));
+	assert_non_null(strstr(f->ctl.out, "64 MiB of 64 MiB are promised to VMs"));
+	/* Whoever has more than there is can give it up. */
+	ctl(f, 0, "resize db --tier 0 --size 16M");
+	has(&db, 16);
+	wait_event(f, "node 0 is large enough again");
+	peer_close(&db);
+	wait_promised(f, 32);
+	fixture_end(f);
+}
+
+/* A pool has no more than the nodes on which the VMs have DRAM. */
+static void the_pool_is_on_a_node(void **state)
+{
+	const char *args[] = { "--pool", "1G", NULL };
+	struct fixture *f = fixture_new(args);
+	struct json_object *o;
+	int64_t bytes;
+
+	(void)state;
+	configure(f, config);
+	connect_vm(f, &f->web, "web");
+	do {
+		ctl(f, 0, "-o json pool");
+		o = json_tokener_parse(f->ctl.out);
+		bytes = json_num_at(o, "pool.bytes");
+		json_object_put(o);
+	} while (bytes != MAX * (int64_t)MIB);
+	/* If it is not known where a VM has DRAM, the pool is as large as configured. */
+	configure(f, "[node 0]\ncapacity = 48M\n");
+	do {
+		ctl(f, 0, "-o json pool");
+		o = json_tokener_parse(f->ctl.out);
+		bytes = json_num_at(o, "pool.bytes");
+		json_object_put(o);
+	} while (bytes != 1024 * (int64_t)MIB);
+	fixture_end(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_promised_twice),
+		cmocka_unit_test(too_much_is_told),
+		cmocka_unit_test(the_pool_is_on_a_node),
+	};
+
+	return cmocka_run_group_tests_name("capacity", tests, NULL, NULL);
+}
