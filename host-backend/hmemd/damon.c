@@ -30,6 +30,7 @@ struct damon {
 	struct io io;
 	struct loop *loop;
 	struct damon_admin *admin;
+	const struct host_paths *paths;
 	unsigned int slot;
 	/* The paths .../kdamonds, .../kdamonds/SLOT, and its state. */
 	int top, dir, state;
@@ -111,8 +112,30 @@ static int open_top(const struct host_paths *paths, struct hmem_err *err)
 	return fd;
 }
 
+/* Note that the kdamonds are hmemd's, for a process that comes after one that was killed. */
+static void note(const struct host_paths *paths, bool ours)
+{
+	char path[256];
+	int fd;
+
+	if (!paths->run)
+		return;
+	snprintf(path, sizeof(path), "%s/damon", paths->run);
+	if (!ours) {
+		unlink(path);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+	else
+		log_msg(LOG_WARN, "cannot create %s (%s): if hmemd-trackers is killed, its "
+			"kdamonds stay", path, strerror(errno));
+}
+
 /* Set up the tree for hmemd, if that is not done. */
-static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
+static int claim(struct damon_admin *admin, const struct host_paths *paths, int top,
+		 struct hmem_err *err)
 {
 	uint64_t num;
 	char value[16];
@@ -132,7 +155,10 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 				 "/sys/kernel/mm/damon/admin/kdamonds and 0 to "
 				 "nr_kdamonds", num);
 	snprintf(value, sizeof(value), "%u", DAMON_MAX);
+	note(paths, true);
 	ret = put(top, "nr_kdamonds", value);
+	if (ret < 0)
+		note(paths, false);
 	if (ret == -EACCES || ret == -EPERM || ret == -EROFS)
 		return hmem_fail(err, EPERM, "DAMON may not be set up (%s): track=damon "
 				 "needs root and a writable /sys, see "
@@ -146,8 +172,55 @@ static int claim(struct damon_admin *admin, int top, struct hmem_err *err)
 /* Remove all kdamonds with the last one. */
 static int unclaim(const struct damon *dm)
 {
-	return dm->admin->used & ~(UINT32_C(1) << dm->slot) ? 0 :
-	       put(dm->top, "nr_kdamonds", "0");
+	int ret;
+
+	if (dm->admin->used & ~(UINT32_C(1) << dm->slot))
+		return 0;
+	ret = put(dm->top, "nr_kdamonds", "0");
+	if (!ret)
+		note(dm->paths, false);
+	return ret;
+}
+
+/* Switch all kdamonds off, and remove them.  -EBUSY: somebody else uses the tree. */
+static int remove_all(int top)
+{
+	for (unsigned int i = 0; i < DAMON_MAX; i++) {
+		char path[24];
+
+		/* A kdamond that is off does not take this. */
+		snprintf(path, sizeof(path), "%u/state", i);
+		if (put(top, path, "off") == -EBUSY)
+			return -EBUSY;
+	}
+	return put(top, "nr_kdamonds", "0");
+}
+
+void damon_recover(const struct host_paths *paths)
+{
+	unsigned int tries = BUSY_TRIES;
+	char path[256];
+	int top, ret = 0;
+	uint64_t num;
+
+	if (!paths->run)
+		return;
+	snprintf(path, sizeof(path), "%s/damon", paths->run);
+	if (access(path, F_OK) < 0)
+		return;
+	top = open_top(paths, NULL);
+	/* If there are more or fewer, others have set them up. */
+	if (top >= 0 && !get_number(top, "nr_kdamonds", &num) && num == DAMON_MAX) {
+		while ((ret = remove_all(top)) == -EBUSY && --tries)
+			usleep(BUSY_NS / 1000);
+		log_msg(LOG_WARN, "the kdamonds of an hmemd-trackers that was killed are %s",
+			ret < 0 ? strerror(-ret) : "removed");
+	}
+	if (top >= 0)
+		close(top);
+	/* Otherwise the next process tries again. */
+	if (!ret)
+		note(paths, false);
 }
 
 /* --- one kdamond --- */
@@ -386,10 +459,11 @@ int damon_start(struct damon_admin *admin, struct loop *loop,
 	dm->io.complete = complete;
 	dm->loop = loop;
 	dm->admin = admin;
+	dm->paths = paths;
 	dm->slot = slot;
 	dm->top = top;
 	dm->dir = dm->state = -1;
-	ret = claim(admin, top, err);
+	ret = claim(admin, paths, top, err);
 	if (ret < 0) {
 		loop_remove(loop, &dm->io);
 		goto fail;

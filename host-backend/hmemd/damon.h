@@ -38,9 +38,16 @@ struct damon_region {
 struct damon;
 
 /*
+ * Remove the kdamonds that a process has left that was killed, if its note is in @paths->run.
+ * This can take some seconds: call it before anything is served.
+ */
+void damon_recover(const struct host_paths *paths);
+
+/*
  * Monitor @regions of process @pid, which are sorted and do not overlap; snapshots will be
  * @window_ms apart.  Returns 0; or -errno with the obstacle in @err.  -EBUSY: somebody else
- * uses the tree or the kernel itself uses DAMON, so try again later.
+ * uses the tree or the kernel itself uses DAMON, so try again later.  @paths must exist as long
+ * as the kdamond.
  */
 int damon_start(struct damon_admin *admin, struct loop *loop,
 		const struct host_paths *paths, pid_t pid,

@@ -11,7 +11,7 @@ void hmemd_init(struct hmemd *d)
 		.control_listener.fd = -1,
 		.monitor_listener.fd = -1,
 		.learned_dir.fd = -1,
-		.host_trackers.paths = { "/proc", "/sys/kernel/mm" },
+		.host_trackers.paths = { .proc = "/proc", .mm = "/sys/kernel/mm" },
 	};
 	TAILQ_INIT(&d->vms);
 	TAILQ_INIT(&d->clients);

@@ -72,15 +72,6 @@ static const struct argp_option options[] = {
 	{ 0 }
 };
 
-static void set_host_root(struct hmemd *d, const char *root)
-{
-	static char proc[128], mm[128];
-
-	snprintf(proc, sizeof(proc), "%s/proc", root);
-	snprintf(mm, sizeof(mm), "%s/mm", root);
-	d->host_trackers.paths = (struct host_paths) { proc, mm };
-}
-
 /* The key of the configuration that an option sets; NULL: none. */
 static const char *config_key(int key)
 {
@@ -131,7 +122,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		d->late_ms = atoi(arg);
 		break;
 	case OPT_HOST_ROOT:
-		set_host_root(d, arg);
+		host_paths_set(&d->host_trackers.paths, arg);
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s': hmemd takes options only", arg);

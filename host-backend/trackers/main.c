@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 
+#include "damon.h"
 #include "hmem_trackers.h"
 #include "listener.h"
 #include "log.h"
@@ -45,15 +46,6 @@ struct program {
 	int signal_fd;
 };
 
-static void set_host_root(struct program *p, const char *root)
-{
-	static char proc[128], mm[128];
-
-	snprintf(proc, sizeof(proc), "%s/proc", root);
-	snprintf(mm, sizeof(mm), "%s/mm", root);
-	p->sessions.trackers.paths = (struct host_paths) { proc, mm };
-}
-
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
 {
 	struct program *p = state->input;
@@ -66,7 +58,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		p->sessions.vm_socket = arg;
 		break;
 	case OPT_HOST_ROOT:
-		set_host_root(p, arg);
+		host_paths_set(&p->sessions.trackers.paths, arg);
 		break;
 	case 'v':
 		log_set_level(LOG_DEBUG);
@@ -176,7 +168,8 @@ int main(int argc, char **argv)
 		.sessions.trackers = {
 			.loop = &p.loop,
 			.queue = &p.scans,
-			.paths = { "/proc", "/sys/kernel/mm" },
+			/* systemd keeps this directory when the service has ended. */
+			.paths = { "/proc", "/sys/kernel/mm", getenv("RUNTIME_DIRECTORY") },
 		},
 	};
 	struct hmem_err err = { "" };
@@ -198,6 +191,7 @@ int main(int argc, char **argv)
 	if (!ret)
 		ret = listen_on(&p, &err);
 	if (!ret) {
+		damon_recover(&p.sessions.trackers.paths);
 		service_ready();
 		log_msg(LOG_INFO, "ready: hmemd connects to %s, VMs to %s", p.listener.path,
 			p.sessions.vm_socket);

@@ -97,7 +97,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->proc, sizeof(f->proc), "%s/proc", f->dir);
 	snprintf(f->mm, sizeof(f->mm), "%s/mm", f->dir);
-	f->paths = (struct host_paths) { f->proc, f->mm };
+	f->paths = (struct host_paths) { .proc = f->proc, .mm = f->mm };
 	assert_return_code(loop_init(&f->loop, &f->err), 0);
 	*state = f;
 	return 0;
@@ -413,6 +413,47 @@ static void damon_is_busy(void **state)
 	check_file(f, TREE "0/state", "off");
 	check_file(f, TREE "0/contexts/nr_contexts", "0");
 	check_file(f, TREE "nr_kdamonds", "0");
+}
+
+/* What a process that was killed has set up is removed, and nothing else. */
+static void damon_recovers(void **state)
+{
+	struct fixture *f = *state;
+	struct damon *dm;
+
+	f->paths.run = f->dir;
+	make_damon(f);
+	make(f, TREE "1/state", "");
+	dm = begin(f);
+	assert_non_null(dm);
+	check_file(f, TREE "nr_kdamonds", "16");
+	assert_int_equal(access(in(f, "damon"), F_OK), 0);
+	/* The kernel is busy at first. */
+	busy = 2;
+	damon_recover(&f->paths);
+	assert_int_equal(busy, 0);
+	check_file(f, TREE "0/state", "off");
+	check_file(f, TREE "1/state", "off");
+	check_file(f, TREE "nr_kdamonds", "0");
+	assert_int_equal(access(in(f, "damon"), F_OK), -1);
+	/* Without a note, the kdamonds are somebody else's. */
+	make(f, TREE "nr_kdamonds", "16");
+	make(f, TREE "0/state", "on");
+	damon_recover(&f->paths);
+	check_file(f, TREE "nr_kdamonds", "16");
+	check_file(f, TREE "0/state", "on");
+	/* Neither are they hmemd's if there is another number of them. */
+	make(f, "damon", "");
+	make(f, TREE "nr_kdamonds", "2");
+	damon_recover(&f->paths);
+	check_file(f, TREE "nr_kdamonds", "2");
+	assert_int_equal(access(in(f, "damon"), F_OK), -1);
+	/* Who stops leaves no note. */
+	make(f, "damon", "");
+	damon_stop(dm);
+	while (f->admin.used)
+		assert_return_code(loop_turn(&f->loop, &f->err), 0);
+	assert_int_equal(access(in(f, "damon"), F_OK), -1);
 }
 
 static void damon_missing(void **state)
@@ -888,6 +929,35 @@ static void helper_comes_and_goes(void **state)
 	end_session(s);
 }
 
+/* hmemd-trackers is killed while DAMON tracks a VM, and started again. */
+static void helper_is_killed_with_damon(void **state)
+{
+	struct fixture *f = *state;
+	struct session *s;
+
+	if (geteuid())
+		skip();
+	setenv("RUNTIME_DIRECTORY", f->dir, 1);
+	make_damon(f);
+	make_idle(f);
+	forbid(f, TREE "nr_kdamonds");
+	s = start_session(f, false);
+	ctl(s, 0, "policy vmm set name=observe track=damon", "");
+	assert_int_equal(expect_track(s)->tracker, HMEM_LINK_TRACKER_HOST);
+	check_file(f, TREE "nr_kdamonds", "16");
+	end_helper(s, SIGKILL);
+	check_file(f, TREE "nr_kdamonds", "16");
+	start_helper(s);
+	wait_for_no_kdamonds(s);
+	check_file(f, TREE "0/state", "off");
+	ctl(s, 0, "policy vmm set name=off", "");
+	ctl(s, 0, "policy vmm set name=observe track=damon", "");
+	check_file(f, TREE "nr_kdamonds", "16");
+	end_session(s);
+	check_file(f, TREE "nr_kdamonds", "0");
+	unsetenv("RUNTIME_DIRECTORY");
+}
+
 /* How many sockets of this process's network have the address @path. */
 static unsigned int sockets_at(const char *path)
 {
@@ -900,6 +970,30 @@ static unsigned int sockets_at(const char *path)
 		num += strstr(line, path) != NULL;
 	fclose(file);
 	return num;
+}
+
+/* hmemd waits once for an hmemd-trackers that does not answer, and then not for each VM again. */
+static void helper_hangs(void **state)
+{
+	static const char line[] = "--timeout 60 policy vmm set name=observe track=idle";
+	static const char why[] = "hmemd-trackers does not answer in time";
+	struct fixture *f = *state;
+	unsigned int tried;
+	struct session *s;
+
+	if (geteuid())
+		skip();
+	make_idle(f);
+	s = start_session(f, false);
+	kill(s->helper, SIGSTOP);
+	assert_true(ctl(s, 77, line, why));
+	/* hmemd's connection is there until the other side has read that it has ended. */
+	tried = sockets_at(s->helper_socket);
+	assert_in_range(tried, 2, 3);
+	assert_true(ctl(s, 77, line, why));
+	assert_int_equal(sockets_at(s->helper_socket), tried);
+	kill(s->helper, SIGCONT);
+	end_session(s);
 }
 
 /* hmemd-trackers is started again while hmemd waits for its answer to START. */
@@ -1243,6 +1337,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(idle_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_faults, setup, teardown),
+		cmocka_unit_test_setup_teardown(damon_recovers, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_is_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(damon_snapshots, setup, teardown),
@@ -1253,6 +1348,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(watch_damon_without_privileges, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_comes_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_restarts_at_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_hangs, setup, teardown),
+		cmocka_unit_test_setup_teardown(helper_is_killed_with_damon, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_trusts_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(helper_knows_who_connected, setup, teardown),
 		cmocka_unit_test_setup_teardown(maps_are_sparse, setup, teardown),
