@@ -15,6 +15,11 @@
  * read them, and memory hotplug can have them taken back.  A reset of the device gives
  * all memory back to the guest.  The driver resets the device when the driver is
  * removed and when the system goes to sleep, and frees the pages after that.
+ *
+ * The kernel's OOM killer and memory hotplug wait for the driver, so the driver waits for
+ * the device for a limited time.  A message that is not answered by then stays with the
+ * device, and so do its frames.  Until the answer comes, the driver sends no other message:
+ * nobody waits again, no memory comes back, and the OOM killer does its work.
  */
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
@@ -42,6 +47,8 @@
  * Rounded, so that an idle processor wakes up once for all such work.
  */
 #define HMEM_REPORT_TIME	round_jiffies_relative(HZ)
+/* The driver waits for so many seconds for an answer, which takes milliseconds at most. */
+#define HMEM_ANSWER_SECONDS	10
 
 /* A list of blocks.  A block is its first page: page->lru, and page_private() is its order. */
 struct hmem_blocks {
@@ -83,6 +90,9 @@ struct hmem_resize {
 	struct mutex lock;
 	/* The device has its queues, and has not been reset since then. */
 	bool ready;
+	/* The device has the message, and the blocks in it: until it answers, or is reset. */
+	bool sent;
+	struct list_head blocks;
 	struct virtio_hmem_resize *message;
 	struct virtio_hmem_resized *answer;
 	struct hmem_resize_tier tiers[VIRTIO_HMEM_MAX_TIERS];
@@ -112,7 +122,7 @@ static void hmem_block_del(struct hmem_resize_tier *t, struct page *page)
 	(hmem_block_order(page) ? &t->huge : &t->small)->nr--;
 }
 
-/* The device has released the block: mark its pages as offline. */
+/* The block belongs to the device from now on: mark its pages as offline. */
 static void hmem_block_given(struct page *page)
 {
 	long nr = 1L << hmem_block_order(page);
@@ -132,7 +142,7 @@ static void hmem_block_free(struct page *page)
 	__free_pages(page, order);
 }
 
-/* The device has given the block back: free its pages. */
+/* The device has given the block back, or did not want it: free its pages. */
 static void hmem_block_taken(struct page *page)
 {
 	long nr = 1L << hmem_block_order(page);
@@ -184,23 +194,18 @@ static unsigned long hmem_node_free(int nid, unsigned long *spare)
  * Messages
  */
 
-static void hmem_resize_callback_wake(struct hmem_resize *rs)
-{
-	wake_up(&rs->wait);
-}
-
 void hmem_resize_callback(struct virtqueue *vq)
 {
 	struct hmem *hm = vq->vdev->priv;
 
-	hmem_resize_callback_wake(hm->resize);
+	wake_up(&hm->resize->wait);
 }
 
 /*
  * Put blocks of a list into the message, from the first one on, as many as fit.
- * Adjacent blocks make one run.
+ * Adjacent blocks make one run.  Returns where the rest of the list begins.
  */
-static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
+static struct list_head *hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
 {
 	struct virtio_hmem_run *runs = rs->message->runs;
 	unsigned long frames = 0;
@@ -226,30 +231,100 @@ static void hmem_message_fill(struct hmem_resize *rs, struct list_head *list)
 		frames += nr;
 	}
 	rs->message->num_runs = cpu_to_le32(num);
+	return &page->lru;
+}
+
+static bool hmem_message_answered(struct hmem_resize *rs)
+{
+	struct virtqueue *vq = rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE];
+	unsigned int len;
+
+	return virtqueue_get_buf(vq, &len) || virtqueue_is_broken(vq);
 }
 
 /*
- * Send the message and wait for the answer.  Returns the number of frames in the runs that
- * the device has done; *@status is the result of the first run that it has not done.
+ * The message is answered.  Returns the number of frames in the runs that the device has
+ * done.
  *
- * If there is no answer that makes sense, the device is broken, and may still do what the
- * message says, until it is reset.  Then memory that the driver wanted to give up counts as
- * given up, so that nobody uses it before hmem_resize_release() frees it.
+ * If the answer makes no sense, the device is broken, and may still do what the message says,
+ * until it is reset.  So its frames stay given up until hmem_resize_release() frees them.
+ */
+static u64 hmem_message_end(struct hmem_resize *rs)
+{
+	const struct virtio_hmem_resize *message = rs->message;
+	struct hmem_resize_tier *t = &rs->tiers[message->tier];
+	bool give = message->op == VIRTIO_HMEM_RESIZE_GIVE;
+	u32 i, num = le32_to_cpu(message->num_runs);
+	u32 done = give ? num : 0;
+	struct page *page, *next;
+	u64 frames = 0, left;
+
+	rs->sent = false;
+	if (!virtqueue_is_broken(rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE])) {
+		/* Read the field once: the device can write to the answer at any time. */
+		u32 answered = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
+
+		if (answered > num)
+			hmem_device_broken(rs->hm,
+					   "answer to a resize message has too many runs");
+		else
+			done = answered;
+	}
+	t->told = message->why;
+	for (i = 0; i < done; i++)
+		frames += le64_to_cpu(message->runs[i].num);
+	left = frames;
+	list_for_each_entry_safe(page, next, &rs->blocks, lru) {
+		unsigned int order = hmem_block_order(page);
+
+		list_del(&page->lru);
+		/* Is it given up now?  @left: frames of the blocks that are done. */
+		if (left ? give : !give) {
+			hmem_block_add(t, page);
+			if (give && order)
+				rs->hm->stats.resize_huge++;
+		} else {
+			hmem_block_taken(page);
+		}
+		left -= min_t(u64, left, 1UL << order);
+	}
+	if (give)
+		rs->hm->stats.resize_given += frames;
+	else
+		rs->hm->stats.resize_taken += frames;
+	return frames;
+}
+
+/* Has the device a message that it has not answered yet? */
+static bool hmem_message_late(struct hmem_resize *rs)
+{
+	lockdep_assert_held(&rs->lock);
+	if (rs->sent && hmem_message_answered(rs))
+		hmem_message_end(rs);
+	return rs->sent;
+}
+
+/*
+ * Send a message with blocks from the start of the list, as many as fit, and wait for the
+ * answer.  Removes the blocks from the list if the device has got them.  Returns the number
+ * of frames in the runs that the device has done by now.
  */
 static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
-			     u32 *status)
+			     struct list_head *list)
 {
 	struct virtqueue *vq = rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE];
 	struct virtio_hmem_resize *message = rs->message;
 	struct hmem_resize_tier *t = &rs->tiers[tier];
-	u32 i, num = le32_to_cpu(message->num_runs);
-	u32 done = op == VIRTIO_HMEM_RESIZE_GIVE ? num : 0;
-	size_t size = struct_size(message, runs, num);
 	struct scatterlist out, in, *sgs[] = { &out, &in };
-	unsigned int len;
-	u64 frames = 0;
+	struct list_head *rest;
+	struct page *page;
+	size_t size;
+	int i = 0;
 
-	*status = VIRTIO_HMEM_RESIZED_REFUSED;
+	if (hmem_message_late(rs))
+		return 0;
+	rest = hmem_message_fill(rs, list);
+	size = struct_size(message, runs, le32_to_cpu(message->num_runs));
 	message->op = op;
 	message->tier = tier;
 	message->why = t->why;
@@ -268,41 +343,30 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 		hmem_device_broken(rs->hm, "resize queue has no room for a message");
 		return 0;
 	}
+	rs->sent = true;
+	list_cut_before(&rs->blocks, list, rest);
+	if (op == VIRTIO_HMEM_RESIZE_GIVE)
+		list_for_each_entry(page, &rs->blocks, lru)
+			hmem_block_given(page);
 	virtqueue_kick(vq);
-	/* No callback comes from a device that is gone, so check every second. */
-	while (!wait_event_timeout(rs->wait, virtqueue_get_buf(vq, &len) ||
-				   virtqueue_is_broken(vq), HZ)) {
-		/* A working device needs only a moment; a stuck one would never answer. */
-		if (READ_ONCE(rs->hm->stop))
-			hmem_device_broken(rs->hm, "no answer to a resize message");
-	}
-	/* Read each field once: the device can write to the answer at any time. */
-	if (!virtqueue_is_broken(vq)) {
-		u32 answered = le32_to_cpu(READ_ONCE(rs->answer->num_runs));
-
-		*status = le32_to_cpu(READ_ONCE(rs->answer->status));
-		if (answered > num)
-			hmem_device_broken(rs->hm,
-					   "answer to a resize message has too many runs");
-		else
-			done = answered;
-	}
-	t->told = t->why;
-	for (i = 0; i < done; i++)
-		frames += le64_to_cpu(message->runs[i].num);
-	return frames;
+	/* No callback comes from a device that is gone, so look every second. */
+	do {
+		if (wait_event_timeout(rs->wait, hmem_message_answered(rs), HZ))
+			return hmem_message_end(rs);
+	} while (++i < HMEM_ANSWER_SECONDS && !hmem_stopping(rs->hm));
+	if (!hmem_stopping(rs->hm))
+		dev_warn(&rs->hm->vdev->dev, "no answer to a resize message yet\n");
+	return 0;
 }
 
 /* Tell the device @rs->paging, and what is new of the tier. */
 static void hmem_report(struct hmem_resize *rs, unsigned int tier)
 {
-	u32 status;
+	LIST_HEAD(none);
 
 	mutex_lock(&rs->lock);
-	if (rs->ready) {
-		rs->message->num_runs = 0;
-		hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_REPORT, &status);
-	}
+	if (rs->ready)
+		hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_REPORT, &none);
 	mutex_unlock(&rs->lock);
 }
 
@@ -344,32 +408,20 @@ static void hmem_report_work(struct work_struct *work)
 static unsigned long hmem_take_list(struct hmem_resize *rs, unsigned int tier,
 				    struct list_head *list)
 {
-	struct hmem_resize_tier *t = &rs->tiers[tier];
 	unsigned long taken = 0;
 	struct page *page, *next;
 
 	while (!list_empty(list)) {
-		u64 frames;
-		u32 status;
+		u64 frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_TAKE, list);
 
-		hmem_message_fill(rs, list);
-		frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_TAKE, &status);
 		if (!frames)
 			break;
 		taken += frames;
-		list_for_each_entry_safe(page, next, list, lru) {
-			if (!frames)
-				break;
-			frames -= 1UL << hmem_block_order(page);
-			list_del(&page->lru);
-			hmem_block_taken(page);
-		}
 	}
 	list_for_each_entry_safe(page, next, list, lru) {
 		list_del(&page->lru);
-		hmem_block_add(t, page);
+		hmem_block_add(&rs->tiers[tier], page);
 	}
-	rs->hm->stats.resize_taken += taken;
 	return taken;
 }
 
@@ -395,6 +447,8 @@ static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
 	LIST_HEAD(list);
 
 	lockdep_assert_held(&rs->lock);
+	if (hmem_message_late(rs))
+		return 0;
 	want = min3(want, hmem_given(t), (unsigned long)VIRTIO_HMEM_MAX_RESIZE_FRAMES);
 	while (want) {
 		struct hmem_blocks *from = &t->huge;
@@ -437,8 +491,8 @@ static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 			t->hold = jiffies + t->retry;
 			t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
 		}
-		taken = hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
 		mod_delayed_work(rs->wq, &rs->work, t->hold - jiffies);
+		taken = hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
 	}
 	rs->hm->stats.resize_oom += taken;
 	mutex_unlock(&rs->lock);
@@ -527,11 +581,8 @@ static void hmem_give_collect(int nid, unsigned int unit_order, unsigned long wa
 static enum hmem_gave hmem_give(struct hmem_resize *rs, unsigned int tier,
 				unsigned int unit_order, unsigned long want)
 {
-	struct hmem_resize_tier *t = &rs->tiers[tier];
-	struct page *page, *next;
-	u64 frames = 0, done;
+	u64 frames = 0;
 	LIST_HEAD(list);
-	u32 status;
 
 	/* This allocates memory, so the lock must not be held. */
 	hmem_give_collect(rs->hm->tier_nid[tier], unit_order, want, &list);
@@ -539,22 +590,8 @@ static enum hmem_gave hmem_give(struct hmem_resize *rs, unsigned int tier,
 		return HMEM_GAVE_NODE_FULL;
 
 	mutex_lock(&rs->lock);
-	if (rs->ready) {
-		hmem_message_fill(rs, &list);
-		frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_GIVE, &status);
-	}
-	done = frames;
-	list_for_each_entry_safe(page, next, &list, lru) {
-		if (!done)
-			break;
-		done -= 1UL << hmem_block_order(page);
-		list_del(&page->lru);
-		hmem_block_given(page);
-		hmem_block_add(t, page);
-		if (hmem_block_order(page))
-			rs->hm->stats.resize_huge++;
-	}
-	rs->hm->stats.resize_given += frames;
+	if (rs->ready)
+		frames = hmem_message_send(rs, tier, VIRTIO_HMEM_RESIZE_GIVE, &list);
 	mutex_unlock(&rs->lock);
 	hmem_blocks_free(&list);
 	return frames ? HMEM_GAVE : HMEM_GAVE_LATER;
@@ -629,13 +666,18 @@ static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
 		unsigned int unit_order;
 		unsigned long wanted = hmem_wanted(rs, tier, &unit_order);
 		unsigned long given, hold;
+		bool late;
 
 		mutex_lock(&rs->lock);
+		late = hmem_message_late(rs);
 		given = hmem_given(t);
 		hold = t->hold;
-		if (given > wanted && !hmem_take(rs, tier, given - wanted))
+		if (!late && given > wanted && !hmem_take(rs, tier, given - wanted) &&
+		    !rs->sent)
 			wanted = given;		/* the device is broken */
 		mutex_unlock(&rs->lock);
+		if (late)
+			return HZ;
 		if (given > wanted)
 			continue;
 		if (given == wanted) {
@@ -753,13 +795,13 @@ void hmem_resize_stop(struct hmem *hm)
 void hmem_resize_release(struct hmem *hm)
 {
 	struct hmem_resize *rs = hm->resize;
+	struct page *page, *next;
 	unsigned int tier;
 	int i;
 
 	for (tier = 0; tier < hm->num_tiers; tier++) {
 		struct hmem_resize_tier *t = &rs->tiers[tier];
 		struct hmem_blocks *both[] = { &t->small, &t->huge };
-		struct page *page, *next;
 
 		for (i = 0; i < ARRAY_SIZE(both); i++) {
 			list_for_each_entry_safe(page, next, &both[i]->list, lru) {
@@ -768,6 +810,11 @@ void hmem_resize_release(struct hmem *hm)
 			}
 		}
 	}
+	list_for_each_entry_safe(page, next, &rs->blocks, lru) {
+		list_del(&page->lru);
+		hmem_block_taken(page);
+	}
+	rs->sent = false;
 }
 
 int hmem_resize_alloc(struct hmem *hm)
@@ -781,6 +828,7 @@ int hmem_resize_alloc(struct hmem *hm)
 	hm->resize = rs;
 	mutex_init(&rs->lock);
 	init_waitqueue_head(&rs->wait);
+	INIT_LIST_HEAD(&rs->blocks);
 	INIT_DELAYED_WORK(&rs->work, hmem_resize_work);
 	INIT_DELAYED_WORK(&rs->report_work, hmem_report_work);
 	for (i = 0; i < VIRTIO_HMEM_MAX_TIERS; i++) {

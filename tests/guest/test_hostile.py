@@ -3,8 +3,9 @@
 not complain, programs find their data as it was, the driver can be unloaded whatever the device
 does, and then the guest has all of its memory again.
 
-HMEM_CYCLES is the number of times that the driver is loaded (10), HMEM_SEED makes the same choices
-again.  What the devices do at the same time differs from run to run."""
+For devices_that_lie, HMEM_CYCLES is the number of times that the driver is loaded (10), and
+HMEM_SEED makes the same choices again.  What the devices do at the same time differs from run to
+run."""
 
 import os
 import random
@@ -86,3 +87,45 @@ def devices_that_lie(rig):
     print(f"{lives} lives, {answers} answers, {lied} lies")
     assert not any(d.error for d in devices), [d.error for d in devices]
     assert lives >= cycles and answers > 10 * cycles and lied > cycles
+
+
+def resized(vm):
+    return vm.counter("resize_given") + vm.counter("resize_taken")
+
+
+def until(condition, device):
+    while not condition():
+        assert not device.error, device.error
+        time.sleep(0.05)
+
+
+@test(check=("7.3",), debug=True, qemus=(QEMU,), timeout=900)
+def device_that_does_not_answer(rig):
+    """The OOM killer and memory hotplug go on, though they ask the driver for memory that it
+    cannot take back.  When the device answers at last, the driver goes on as well."""
+    device = hostile.Device(rig.dir / "hostile0", 1, FRAMES, True)
+    vm = rig.boot(ready=False, hmem=None, qemu=QEMU, poison=True, dram=DRAM, nvm=NVM,
+                  append="numa_balancing=disable", args=arguments([device]))
+    unload(vm, [device])
+    memory = total_memory(vm)
+    device.begin(honest=True)
+    device.hush(False)
+    vm.run("modprobe virtio_hmem")
+    until(lambda: resized(vm), device)
+    device.stuck = hostile.RESIZE
+    until(device.queues[hostile.RESIZE].avail, device)
+
+    victim = vm.spawn("echo 1000 > /proc/self/oom_score_adj; echo ready; exec sleep 3600")
+    victim.wait_for("ready")
+    vm.run("echo f > /proc/sysrq-trigger")      # calls the OOM killer
+    victim.wait(check=False)
+    assert "Out of memory" in vm.run("dmesg")
+    print(vm.run("for state in /sys/devices/system/memory/memory*/state; do"
+                 "  if echo offline > $state; then echo online > $state; fi 2>/dev/null;"
+                 "  echo $state: $(cat $state); done"))
+
+    before = resized(vm)
+    device.stuck = None
+    until(lambda: resized(vm) > before, device)
+    unload(vm, [device])
+    assert total_memory(vm) == memory, (total_memory(vm), memory)

@@ -54,11 +54,12 @@ class Device(vhost_user.Backend):
 
     # A life
 
-    def begin(self, stuck=None):
-        """The driver will be loaded.  With stuck, the device does not lie, but never uses a
-        buffer of that queue."""
-        self.often = {lie: 0 if stuck else self.rnd.choice(OFTEN) for lie in LIES}
-        if not stuck and self.rnd.randrange(4) == 0:
+    def begin(self, stuck=None, honest=False):
+        """The driver will be loaded.  With stuck, the device never uses a buffer of that queue.
+        Such a device does not lie, nor does an honest one."""
+        honest = honest or stuck is not None
+        self.often = {lie: 0 if honest else self.rnd.choice(OFTEN) for lie in LIES}
+        if not honest and self.rnd.randrange(4) == 0:
             stuck = self.rnd.choice((RESULT, SCAN, ACCESS, RESIZE))
         self.stuck = stuck
         self.held = []          # (queue, buffer): to be used later
