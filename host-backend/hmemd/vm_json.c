@@ -108,8 +108,8 @@ json *vm_size_json(const struct vm *vm, unsigned int tier)
 		     s->actual - s->requested : s->requested - s->actual);
 	json_add(o, "free_bytes", told && s->free ?
 		 json_new_u64(s->free) : NULL);
-	json_put_str(o, "why", s->actual == s->requested ? NULL :
-		     told ? hmem_why_name(s->why) : "no-driver");
+	json_put_str(o, "why", s->actual == s->requested ? NULL : !told ? "no-driver" :
+		     s->why ? hmem_why_name(s->why) : "under-way");
 	json_put_u64(o, "min_bytes", t->min);
 	json_put_u64(o, "max_bytes", t->size);
 	json_put_u64(o, "unit_bytes", t->unit);

@@ -101,6 +101,41 @@ void usage_check(struct fixture *f, const struct usage *cases, size_t num)
 	}
 }
 
+void golden_ctl(struct fixture *f, const char *name, const char *line, void (*hide)(char *out))
+{
+	char *first;
+
+	f->ctl.columns = "80";
+	f->ctl.locale = "C.UTF-8";
+	ctl_run(&f->ctl, &f->d, NULL, line);
+	if (hide)
+		hide(f->ctl.out);
+	first = strdup(f->ctl.out);
+	assert_non_null(first);
+	golden_check(name, first);
+	f->ctl.locale = "C";
+	ctl_run(&f->ctl, &f->d, NULL, line);
+	f->ctl.columns = f->ctl.locale = NULL;
+	if (hide)
+		hide(f->ctl.out);
+	assert_string_equal(f->ctl.out, first);
+	free(first);
+}
+
+void hide_json(char *out, const char *const *keys)
+{
+	for (; *keys; keys++) {
+		for (char *p = out; (p = strstr(p, *keys)); ) {
+			size_t len;
+
+			p += strlen(*keys);
+			len = strcspn(p, ",}\n");
+			*p = 'N';
+			memmove(p + 1, p + len, strlen(p + len) + 1);
+		}
+	}
+}
+
 bool json_at(struct json_object *o, const char *path, struct json_object **at)
 {
 	char copy[128], *save;

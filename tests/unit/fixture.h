@@ -49,6 +49,16 @@ struct usage {
 void usage_check(struct fixture *f, const struct usage *cases, size_t num);
 
 /*
+ * Run hmemctl with @line, which changes nothing, on 80 columns, in a UTF-8 and in the C locale: both
+ * times the output must be the golden file's text under @name.  @hide, if not NULL, replaces what
+ * differs from run to run.
+ */
+void golden_ctl(struct fixture *f, const char *name, const char *line, void (*hide)(char *out));
+
+/* Replaces the values that follow these @keys in JSON by N.  The last key is NULL. */
+void hide_json(char *out, const char *const *keys);
+
+/*
  * Find the value at a path of keys and indices like "vms.0.tiers.1.hot".  A null, or an
  * index behind the end of an array, gives NULL.  Returns false if there is no such key.
  */

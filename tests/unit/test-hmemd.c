@@ -1857,15 +1857,18 @@ static void doctor_looks_at_the_host(void **state)
 	assert_null(strstr(f->ctl.out, "only its owner may connect"));
 }
 
-/* Runs doctor with an hmemd that says @text about its socket for VMs, and @vms about these. */
+/*
+ * Runs doctor, with the options @more, with an hmemd that says @text about its socket for VMs, and
+ * @vms about these.
+ */
 static void doctor_hears(struct fixture *f, int listener, const char *at, const char *text,
-			 const char *vms)
+			 const char *vms, const char *more)
 {
 	char line[256], info[256], status[2048];
 	int fds[2], fd;
 	pid_t pid;
 
-	snprintf(line, sizeof(line), "--socket %s doctor", at);
+	snprintf(line, sizeof(line), "--socket %s%s doctor", at, more);
 	snprintf(info, sizeof(info), "{\"version\":1,\"final\":true,\"hmemd\":{\"pid\":1%s}}",
 		 text);
 	pid = ctl_start(&f->ctl, &f->d, line, fds);
@@ -1876,6 +1879,8 @@ static void doctor_hears(struct fixture *f, int listener, const char *at, const 
 	json_object_put(control_read(fd));
 	snprintf(status, sizeof(status), "{\"version\":1,\"final\":true,\"vms\":[%s]}", vms);
 	control_send(fd, status);
+	json_object_put(control_read(fd));
+	control_send(fd, "{\"version\":1,\"final\":true,\"pool\":{}}");
 	ctl_finish(&f->ctl, pid, fds, NULL);
 	close(fd);
 }
@@ -1894,18 +1899,18 @@ static void doctor_looks_for_the_socket(void **state)
 	snprintf(dir, sizeof(dir), "%s/closed", f->d.dir);
 	assert_return_code(mkdir(dir, 0700), errno);
 	snprintf(text, sizeof(text), ",\"vm_socket\":\"%s/vm.sock\"", dir);
-	doctor_hears(f, fd, addr.sun_path, text, "");
+	doctor_hears(f, fd, addr.sun_path, text, "", "");
 	assert_non_null(strstr(f->ctl.out, "vm.sock: No such file"));
 	assert_non_null(strstr(f->ctl.out, "restart hmemd-vm.socket"));
 
 	assert_return_code(chmod(dir, 0), errno);
 	f->ctl.obeys_modes = true;
-	doctor_hears(f, fd, addr.sun_path, text, "");
+	doctor_hears(f, fd, addr.sun_path, text, "", "");
 	f->ctl.obeys_modes = false;
 	assert_non_null(strstr(f->ctl.out, "vm.sock: Permission denied: run doctor as root"));
 
 	/* An older hmemd does not tell. */
-	doctor_hears(f, fd, addr.sun_path, "", "");
+	doctor_hears(f, fd, addr.sun_path, "", "", "");
 	assert_non_null(strstr(f->ctl.out, "hmemd "));
 	assert_null(strstr(f->ctl.out, "No such file"));
 	close(fd);
@@ -1958,7 +1963,7 @@ static void doctor_of_qemu(struct fixture *f, int listener, const char *at, cons
 	char vm[1024];
 	int end;
 	pid_t pid = process_with(arguments, &end);
-	char *rows, text[4096];
+	char *rows, text[4096], name[64];
 
 	while (!has_begun(pid))
 		usleep(1000);
@@ -1968,14 +1973,27 @@ static void doctor_of_qemu(struct fixture *f, int listener, const char *at, cons
 		 (int)pid, more);
 	f->ctl.columns = "80";
 	f->ctl.locale = "C.UTF-8";
-	doctor_hears(f, listener, at, "", vm);
+	doctor_hears(f, listener, at, "", vm, "");
 	rows = strstr(f->ctl.out, "vm web");
 	assert_non_null(rows);
 	snprintf(text, sizeof(text), "%s", rows);
 	golden_check(golden, text);
 	f->ctl.locale = "C";
-	doctor_hears(f, listener, at, "", vm);
+	doctor_hears(f, listener, at, "", vm, "");
 	assert_string_equal(strstr(f->ctl.out, "vm web"), text);
+	for (unsigned int i = 0; i < 2; i++) {
+		f->ctl.locale = i ? "C" : "C.UTF-8";
+		doctor_hears(f, listener, at, "", vm, " -o json");
+		rows = strstr(f->ctl.out, "    {\n      \"check\": \"vm web\"");
+		assert_non_null(rows);
+		if (i) {
+			assert_string_equal(rows, text);
+			break;
+		}
+		snprintf(text, sizeof(text), "%s", rows);
+		snprintf(name, sizeof(name), "%s-json", golden);
+		golden_check(name, text + strspn(text, " "));
+	}
 	f->ctl.columns = f->ctl.locale = NULL;
 	close(end);
 	process_wait(pid);
@@ -2034,52 +2052,21 @@ static void hide_values(char *out)
 	static const char *const keys[] = {
 		"\"pid\": ", "\"uid\": ", "\"connected_s\": ", "\"time_ms\": ", "\"time\": ",
 		"\"vtime_ns\": ", "\"daemon_ns\": ", "\"uptime_s\": ", "\"cpu_ns\": ",
-		"\"table_bytes\": ", "_per_s\": ", "\"at\": ", "\"elapsed_s\": ",
+		"\"table_bytes\": ", "_per_s\": ", "\"at\": ", "\"elapsed_s\": ", NULL
 	};
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		for (char *p = out; (p = strstr(p, keys[i])); ) {
-			size_t len;
-
-			p += strlen(keys[i]);
-			len = strcspn(p, ",\n");
-			*p = 'N';
-			memmove(p + 1, p + len, strlen(p + len) + 1);
-		}
-	}
+	hide_json(out, keys);
 }
 
-/*
- * The output of a command that changes nothing, on 80 columns: the same in both locales, and as in
- * the golden file.
- */
 static void golden_read(struct fixture *f, const char *name, const char *line)
 {
-	char *first;
-
-	f->ctl.columns = "80";
-	f->ctl.locale = "C.UTF-8";
-	ctl_run(&f->ctl, &f->d, NULL, line);
-	hide_values(f->ctl.out);
-	first = strdup(f->ctl.out);
-	assert_non_null(first);
-	golden_check(name, first);
-	f->ctl.locale = "C";
-	ctl_run(&f->ctl, &f->d, NULL, line);
-	f->ctl.columns = f->ctl.locale = NULL;
-	hide_values(f->ctl.out);
-	assert_string_equal(f->ctl.out, first);
-	free(first);
+	golden_ctl(f, name, line, hide_values);
 }
 
-/* hmemctl's output, compared with the golden file. */
-static void golden(struct fixture *f, const char *name, const char *line)
+/* A rate is known or not, and high or low, by the time that the test takes. */
+static void hide_rates(char *out)
 {
-	ctl_run(&f->ctl, &f->d, (struct peer *[]) {
-		strstr(line, "--wait") ? &f->web : NULL, NULL
-	}, line);
-	/* A rate is known or not, and high or low, by the time that the test takes. */
-	for (char *p = f->ctl.out; (p = strstr(p, "moted ")); p++) {
+	for (char *p = out; (p = strstr(p, "moted ")); p++) {
 		char *end = strchr(p, '\n'), *value = p + 6;
 
 		value += strspn(value, " ");
@@ -2088,7 +2075,21 @@ static void golden(struct fixture *f, const char *name, const char *line)
 			memmove(value + 1, end, strlen(end) + 1);
 		}
 	}
+}
+
+/* The output of a command that changes something, compared with the golden file. */
+static void golden_change(struct fixture *f, const char *name, const char *line)
+{
+	ctl_run(&f->ctl, &f->d, (struct peer *[]) {
+		strstr(line, "--wait") ? &f->web : NULL, NULL
+	}, line);
 	golden_check(name, f->ctl.out);
+}
+
+/* The output of a command that changes nothing. */
+static void golden(struct fixture *f, const char *name, const char *line)
+{
+	golden_ctl(f, name, line, hide_rates);
 }
 
 /* VMs of one name have different UUIDs, by which they can be named. */
@@ -2192,11 +2193,11 @@ static void golden_output(void **state)
 	golden(f, "dry-run", "migrate --gpa 0+16M --to 1 --dry-run");
 	f->web.reason = golden_reason;
 	f->web.foreign_moves = 3;
-	golden(f, "migrate", "migrate --gpa 0+16M --to 1 --wait --retries 0");
+	golden_change(f, "migrate", "migrate --gpa 0+16M --to 1 --wait --retries 0");
 	assert_int_equal(f->ctl.status, 3);
 	golden(f, "stats", "stats");
 	golden(f, "stats-verbose", "stats -v");
-	golden(f, "policy-set", "policy set name=observe window=250");
+	golden_change(f, "policy-set", "policy set name=observe window=250");
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
 	/* Tiers without moves, and pauses. */
 	f->web.features = UINT64_C(1) << VIRTIO_HMEM_F_PAUSE;

@@ -253,6 +253,30 @@ static void bad_sizes(void **state)
 	connect(f, 4096, RESIZE);
 }
 
+static void hide_rates(char *out)
+{
+	static const char *const keys[] = { "promoted    ", "demoted     ", NULL };
+
+	hide_json(out, keys);
+}
+
+/* What people and programs see of a tier whose size changes. */
+static void golden_output(void **state)
+{
+	struct fixture *f = *state;
+
+	connect(f, 4096, RESIZE);
+	golden_ctl(f, "resize-dry-run", "resize web --tier 0 --size 8M --dry-run", NULL);
+	golden_ctl(f, "resize-dry-run-json", "-o json resize web --tier 0 --size 8M --dry-run",
+		   NULL);
+	ctl(f, 0, "resize web --tier 0 --size 8M");
+	golden_check("resize", f->ctl.out);
+	send_size(f, 8 << 20, 20 << 20, VIRTIO_HMEM_WHY_NODE_FULL);
+	while (tier0(f, "actual_bytes") != 20 << 20)
+		;
+	golden_ctl(f, "status-resizing", "status web", hide_rates);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +286,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test(room_is_made_without_delay),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
+		cmocka_unit_test_setup_teardown(golden_output, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("resize", tests, NULL, NULL);

@@ -130,6 +130,15 @@ static void usage(void **state)
 	usage_check(f, cases, sizeof(cases) / sizeof(cases[0]));
 }
 
+static void hide_times(char *out)
+{
+	static const char *const keys[] = {
+		"\"time_ms\":", "\"interval_ms\":", "\"daemon_us_per_window\":", NULL
+	};
+
+	hide_json(out, keys);
+}
+
 static void top_golden(void **state)
 {
 	struct fixture *f = *state;
@@ -137,19 +146,16 @@ static void top_golden(void **state)
 	char line[256];
 	struct stream top;
 
-	ctl(f, 0, "top -n 1 -i 0.1");
-	golden_check("top", f->ctl.out);
+	golden_ctl(f, "top", "top -n 1 -i 0.1", NULL);
 	observe(f, "");
 	for (unsigned int i = 0; i < 5; i++)
 		window(f, PEER_TIER - 100, 200);
 	db.trackers = HMEM_LINK_TRACKER_SIM;
 	peer_handshake(&db, f->d.vm_socket, "db");
-	ctl(f, 0, "top -n 2 -i 0.1");
-	golden_check("top-two", f->ctl.out);
-	ctl(f, 0, "top web db -n 1 -i 0.1");
-	golden_check("top-named", f->ctl.out);
-	ctl(f, 0, "top web -n 1 -i 0.1 -q --raw");
-	golden_check("top-quiet", f->ctl.out);
+	golden_ctl(f, "top-two", "top -n 2 -i 0.1", NULL);
+	golden_ctl(f, "top-named", "top web db -n 1 -i 0.1", NULL);
+	golden_ctl(f, "top-json", "-o json top -n 1 -i 0.1", hide_times);
+	golden_ctl(f, "top-quiet", "top web -n 1 -i 0.1 -q --raw", NULL);
 	/*
 	 * One of the named VMs can disconnect.  When none is left, VMs with other names do not
 	 * count.
@@ -165,8 +171,7 @@ static void top_golden(void **state)
 	peer_close(&f->web);
 	while (ctl(f, 0, "list -q"), f->ctl.out_len)
 		;
-	ctl(f, 0, "top -n 1 -i 0.1");
-	golden_check("top-none", f->ctl.out);
+	golden_ctl(f, "top-none", "top -n 1 -i 0.1", NULL);
 }
 
 /* Every third page is locked. */
@@ -333,14 +338,11 @@ static void heat_is_the_pattern(void **state)
 		assert_int_equal(num_at(t, "max"), hottest[tier]);
 	}
 	json_object_put(o);
-	ctl(f, 0, "heatmap");
-	golden_check("heatmap", f->ctl.out);
-	ctl(f, 0, "heatmap -q --bins 70 --scale 20");
-	golden_check("heatmap-fine", f->ctl.out);
+	golden_ctl(f, "heatmap", "heatmap", NULL);
+	golden_ctl(f, "heatmap-fine", "heatmap -q --bins 70 --scale 20", NULL);
 	/* After tracking has ended, the last heat is shown. */
 	ctl(f, 0, "policy set name=off");
-	ctl(f, 0, "heatmap --bins 16");
-	golden_check("heatmap-off", f->ctl.out);
+	golden_ctl(f, "heatmap-off", "heatmap --bins 16", NULL);
 }
 
 /* Reads the next line, without its newline. */
