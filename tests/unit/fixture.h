@@ -49,9 +49,9 @@ struct usage {
 void usage_check(struct fixture *f, const struct usage *cases, size_t num);
 
 /*
- * Run hmemctl with @line, which changes nothing, on 80 columns, in a UTF-8 and in the C locale: both
- * times the output must be the golden file's text under @name.  @hide, if not NULL, replaces what
- * differs from run to run.
+ * Run hmemctl with @line, which changes nothing, on 80 columns, in a UTF-8 and in the C locale:
+ * both times the output must be the golden file's text under @name.  @hide, if not NULL, replaces
+ * what differs from run to run.
  */
 void golden_ctl(struct fixture *f, const char *name, const char *line, void (*hide)(char *out));
 
