@@ -157,6 +157,23 @@ static uint64_t missing(const struct vm *vm, uint32_t tier)
 	return frames > coming ? frames - coming : 0;
 }
 
+/*
+ * The pages that the guest will read from swap in the next second, if it goes on as in the last
+ * one, and if they all fit into the free memory of tier 1; otherwise 0.  Linux brings such pages
+ * to its own node, so it evicts other pages of tier 0 to swap, although tier 1 has free memory.
+ */
+static uint64_t swapped_in(struct vm *vm)
+{
+	uint64_t last = vm->rooms.swapped_in, now = vm->sizes.paging.swapped_in;
+
+	vm->rooms.swapped_in = now;
+	/* Counts that are less than before are those of a driver that has started again. */
+	if (now < last || !hmem_policy_moves(&vm->placer.policy) ||
+	    now - last >= frames_in(vm->sizes.tiers[1].free))
+		return 0;
+	return now - last;
+}
+
 /* Begins a search if a tier needs room, and nothing else is under way. */
 static void search(struct vm *vm)
 {
@@ -176,6 +193,10 @@ static void search(struct vm *vm)
 		begin_search(vm, tier, want);
 		return;
 	}
+	if (vm->rooms.swapping && vm->rooms.left)
+		begin_search(vm, 0, vm->rooms.swapping < vm->rooms.left ? vm->rooms.swapping :
+			     vm->rooms.left);
+	vm->rooms.swapping = 0;
 }
 
 void room_second(struct vm *vm)
@@ -184,6 +205,7 @@ void room_second(struct vm *vm)
 	/* What the guest has not given up by now, it uses for something else. */
 	vm->rooms.moved = 0;
 	vm->rooms.needed = false;
+	vm->rooms.swapping = swapped_in(vm);
 	search(vm);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Makes room in tiers that are to get smaller.
+ * Makes room in tiers that are to get smaller, and in tier 0 of a guest that swaps.
  *
  * A guest gives up only free memory.  If a tier has no free memory, and is still larger than
- * requested, a job moves cold pages of the tier to the next tier.
+ * requested, a job moves cold pages of the tier to the next tier.  If a guest reads pages from
+ * swap, although tier 1 has free memory for them, a job moves as many cold pages of tier 0 there.
  */
 #ifndef HMEMD_ROOM_H
 #define HMEMD_ROOM_H

@@ -56,6 +56,8 @@ struct rooms {
 	/* The tier of the last job, its bytes when the job began, and frames that the job moved. */
 	uint32_t tier;
 	uint64_t actual, moved;
+	/* Pages read from swap so far; and pages of tier 0 for which room is still to be made. */
+	uint64_t swapped_in, swapping;
 	/* A search is due before the second is over, in this turn. */
 	bool needed;
 	struct turn soon;

@@ -237,6 +237,61 @@ static void room_is_made_without_delay(void **state)
 	fixture_end(f);
 }
 
+static void send_paging(struct fixture *f, uint64_t swapped_in, uint64_t free)
+{
+	struct hmem_link_sizes sizes = {
+		.tiers = {
+			{ .requested = SIZE, .actual = SIZE, .free = 4096 },
+			{ .requested = SIZE, .actual = SIZE, .free = free * 4096 },
+		},
+		.paging = { .swapped_in = swapped_in, .read = swapped_in },
+	};
+
+	peer_send(&f->web, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+}
+
+/*
+ * Tier 1 has free memory for the pages that the guest reads from swap: hmemd has as many cold pages
+ * of tier 0 moved there, because Linux brings the pages from swap to tier 0 and evicts others.
+ */
+static void room_for_pages_from_swap(void **state)
+{
+	static const struct {
+		const char *policy;
+		/* Pages read in the second, and free pages of tier 1. */
+		uint64_t read, free;
+		bool moves;
+	} cases[] = {
+		{ "hmmv,rate=1,window=100", 200, 201, true },
+		{ "hmmv,rate=1,window=100", 200, 200, false },
+		{ "hmmv,rate=1,window=100", 0, 200, false },
+		{ "observe,rate=1,window=100", 200, 201, false },
+	};
+
+	(void)state;
+	for (unsigned int c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
+		struct fixture *f = fixture_new((const char *[]) {
+			"--lockstep", "-p", cases[c].policy, NULL
+		});
+		struct peer *p = &f->web;
+		uint64_t frames = 0, seq = 0;
+		struct peer_msg msg;
+
+		p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+		p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+		connect(f, 4096, RESIZE | UINT64_C(1) << VIRTIO_HMEM_F_PAGING);
+		peer_expect(p, &msg, HMEM_LINK_TRACK);
+		/* In the first second, what was read before counts. */
+		send_paging(f, 1000, 0);
+		assert_int_equal(hinted_in_window(p, ++seq), 0);
+		send_paging(f, 1000 + cases[c].read, cases[c].free);
+		while (seq < 19)
+			frames += hinted_in_window(p, ++seq);
+		assert_int_equal(frames, cases[c].moves ? cases[c].read : 0);
+		fixture_end(f);
+	}
+}
+
 /* hmemd drops a device that sends impossible sizes. */
 static void bad_sizes(void **state)
 {
@@ -285,6 +340,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test(room_is_made_without_delay),
+		cmocka_unit_test(room_for_pages_from_swap),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(golden_output, setup, teardown),
 	};
