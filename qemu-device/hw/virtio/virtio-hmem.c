@@ -24,10 +24,10 @@
 #include "qemu/module.h"
 #include "qemu/uuid.h"
 #include "qapi/error.h"
+#include "qapi/qapi-commands-migration.h"
 #include "qapi/qapi-visit-virtio-hmem.h"
 #include "qapi/util.h"
 #include "migration/misc.h"
-#include "migration/options.h"
 #include "migration/vmstate.h"
 #include "hw/core/cpu.h"
 #include "system/runstate.h"
@@ -1080,13 +1080,29 @@ static const HmemLinkOps virtio_hmem_link_ops = {
  * Device
  */
 
+/* Devices have no other function for this. */
+static bool virtio_hmem_migrates_by_colo(void)
+{
+    g_autoptr(MigrationCapabilityStatusList) all =
+        qmp_query_migrate_capabilities(NULL);
+    MigrationCapabilityStatusList *item;
+
+    for (item = all; item; item = item->next) {
+        if (item->value->capability == MIGRATION_CAPABILITY_X_COLO) {
+            return item->value->state;
+        }
+    }
+    return false;
+}
+
 static int virtio_hmem_migration_notify(NotifierWithReturn *notifier,
                                         MigrationEvent *event, Error **errp)
 {
     VirtIOHMEM *hmem = container_of(notifier, VirtIOHMEM, migration_notifier);
 
     /* Pages would rest as long as the secondary machine is there: for good. */
-    if (event->type == MIG_EVENT_PRECOPY_SETUP && migrate_colo()) {
+    if (event->type == MIG_EVENT_PRECOPY_SETUP &&
+        virtio_hmem_migrates_by_colo()) {
         error_setg(errp, "virtio-hmem does not support COLO: unplug the device "
                    "first, or migrate without x-colo");
         return -1;

@@ -233,6 +233,38 @@ static void test_migration_cancel(void)
     teardown(&from);
 }
 
+/*
+ * COLO keeps a migration running for good, so it is refused, and the device
+ * goes on.
+ */
+static void test_migration_colo(void)
+{
+    g_autofree char *uri = NULL;
+    QDict *response, *info;
+    Test t = { };
+
+    setup_driver(&t);
+    response = qtest_qmp(t.qts, "{ 'execute': 'migrate-set-capabilities',"
+                         " 'arguments': { 'capabilities': [ { 'capability':"
+                         " 'x-colo', 'state': true } ] } }");
+    if (qdict_haskey(response, "error")) {
+        g_test_skip("QEMU was built without replication");
+    } else {
+        uri = g_strdup_printf("file:%s/migration", t.d->dir);
+        start_migration(&t, uri);
+        wait_migration(t.qts, "failed");
+        info = qtest_qmp(t.qts, "{ 'execute': 'query-migrate' }");
+        g_assert_nonnull(strstr(qdict_get_str(qdict_get_qdict(info, "return"),
+                                              "error-desc"),
+                                "does not support COLO"));
+        qobject_unref(info);
+        unlink(uri + strlen("file:"));
+        pass_hint(&t, 1, SLOW, 1, 0);
+    }
+    qobject_unref(response);
+    teardown(&t);
+}
+
 /* HMAT, with these numbers for tier 0 (read and write) and tier 1 (read). */
 #define TIERS(latency0, latency1, bandwidth0, bandwidth1)                   \
     "-machine pc,hmat=on" NODES NUMA                                        \
@@ -502,6 +534,7 @@ int main(int argc, char **argv)
         { "migration/written", test_migration_written },
         { "migration/online", test_migration_online },
         { "migration/cancel", test_migration_cancel },
+        { "migration/colo", test_migration_colo },
         { "migration/mismatch", test_migration_mismatch },
         { "migration/track", test_migration_track },
         { "migration/stream", test_migration_stream },
