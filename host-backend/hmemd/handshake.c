@@ -118,6 +118,8 @@ int handshake_hello(struct vm *vm, const struct hmem_link_hello *hello,
 	if (ret < 0)
 		return ret;
 	vm->hello = *hello;
+	vm->hello.trackers &= HMEM_KNOWN_TRACKERS;
+	vm->hello.track_flags &= HMEM_KNOWN_TRACK_FLAGS;
 	for (uint32_t i = 0; i < hello->num_tiers; i++) {
 		vm->sizes.tiers[i].requested = hello->tiers[i].size;
 		vm->sizes.tiers[i].actual = hello->tiers[i].size;

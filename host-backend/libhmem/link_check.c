@@ -141,15 +141,6 @@ int hmem_link_check_hello(const struct hmem_link_hello *hello,
 		return hmem_fail(err, EPROTO, "HELLO: maps of %" PRIu64
 				 " bytes, not a multiple of 8 up to %" PRIu64,
 				 hello->map_bytes, HMEM_MAX_GFN / 8);
-	if (hello->trackers & ~(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM |
-				HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST))
-		return hmem_fail(err, EPROTO, "HELLO: trackers are %#" PRIx32,
-				 hello->trackers);
-	if (hello->track_flags & ~(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
-				   HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY |
-				   HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED))
-		return hmem_fail(err, EPROTO, "HELLO: track_flags are %#" PRIx32,
-				 hello->track_flags);
 	if (hello->min_window_ns < HMEM_LINK_MIN_WINDOW_NS ||
 	    hello->min_window_ns > HMEM_LINK_MAX_WINDOW_NS)
 		return hmem_fail(err, EPROTO, "HELLO: windows of at least %" PRIu64

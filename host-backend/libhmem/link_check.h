@@ -18,6 +18,16 @@
 /* Frame numbers are less than this: 256 TiB of guest-physical addresses. */
 #define HMEM_MAX_GFN		(UINT64_C(1) << 36)
 
+/*
+ * The trackers and the flags of TRACK that this hmemd knows.  HELLO only offers these, so a newer
+ * device may offer more: the link's version changes with everything else that is new.
+ */
+#define HMEM_KNOWN_TRACKERS	(HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM | \
+				 HMEM_LINK_TRACKER_GPT | HMEM_LINK_TRACKER_HOST)
+#define HMEM_KNOWN_TRACK_FLAGS	(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST | \
+				 HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY | \
+				 HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED)
+
 const char *hmem_link_type_name(uint32_t type);
 
 /* Checks the header, before the payload has come: a known type with a valid length. */

@@ -440,6 +440,28 @@ static void send_window(struct peer *p, uint64_t seq, uint64_t ns, uint64_t dirt
 	peer_send(p, HMEM_LINK_TICK, &tick, sizeof(tick));
 }
 
+/* hmemd takes from a newer device what it knows, and leaves the rest. */
+static void a_newer_device(void **state)
+{
+	struct fixture *f = *state;
+	struct peer p = {
+		.trackers = HMEM_LINK_TRACKER_SIM | 1u << 31,
+		.track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED | 1u << 31,
+	};
+	const struct hmem_link_track *track;
+	struct peer_msg msg;
+
+	peer_handshake(&p, f->d.vm_socket, "new");
+	ctl(f, 0, "policy new set name=auto");
+	track = expect_track(&p, &msg);
+	assert_int_equal(track->tracker, HMEM_LINK_TRACKER_SIM);
+	assert_int_equal(track->flags & (1u << 31), 0);
+	assert_true(track->flags & HMEM_LINK_TRACK_ACCESSED);
+	peer_send_tick(&p, 1);
+	peer_expect(&p, &msg, HMEM_LINK_TICK_DONE);
+	peer_close(&p);
+}
+
 /* The dirty log is on in short samples within the budget of faults. */
 static void dirty_log_is_sampled(void **state)
 {
@@ -2264,6 +2286,7 @@ int main(void)
 		TEST(host_trackers),
 		TEST(guest_tracker),
 		TEST(guest_tracker_rests),
+		TEST(a_newer_device),
 		TEST(dirty_log_is_sampled),
 		TEST(incomplete_ticks),
 		TEST(least_window),

@@ -80,8 +80,6 @@ static void hellos(void **state)
 	BAD(h.num_tiers = 9);
 	BAD(h.num_tiers = UINT32_MAX);
 	BAD(h.max_batches = 0);
-	BAD(h.trackers = 16);
-	BAD(h.track_flags = 64);
 	BAD(h.min_window_ns = HMEM_LINK_MIN_WINDOW_NS - 1);
 	BAD(h.min_window_ns = HMEM_LINK_MAX_WINDOW_NS + 1);
 	BAD(h.num_cpus = 0);
