@@ -40,6 +40,7 @@ all: qemu module host
 
 help:
 	@echo 'make demo                 see it work: DEMO_KERNEL=6.1|6.12|7.3'
+	@echo 'make demo-pool            see four guests share DRAM, and one trade, on simulated NVM'
 	@echo 'make check                the tests; TESTS="NAME..." for some of them'
 	@echo 'make check-kernels        each test in a guest on all of its kernels'
 	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
@@ -132,6 +133,9 @@ bench-pool: packages
 demo: packages
 	@tests/demo/demo $(DEMO_KERNEL)
 
+demo-pool: packages
+	@tests/demo/pool
+
 install: host
 	$(MAKE) -C host-backend OUT=$(host) PREFIX=$(PREFIX) install
 
@@ -164,6 +168,6 @@ clean:
 	rm -rf $(HMEM_CACHE)/upgrade $(HMEM_CACHE)/deb/*/from-* $(HMEM_CACHE)/deb/*/ubuntu
 
 .PHONY: all help packages qemu module host check check-kernels check-kvm \
-	check-debug-kernel check-matrix check-all fuzz soak soak-resize demo bench \
+	check-debug-kernel check-matrix check-all fuzz soak soak-resize demo demo-pool bench \
 	bench-pool install deb check-deb check-ubuntu check-upgrade check-install \
 	deb-qemu check-deb-qemu clean

@@ -108,6 +108,8 @@ def units(rows):
 # How a VM's DRAM follows its needs: guest time in seconds, which are the pool's windows.
 SECOND = 10**9
 MOSTLY = 0.9
+# The part of a VM's time that the pool may cost it: the default in pool.c.
+LOSS = 0.05
 
 
 def size_at(row, ns):
@@ -123,6 +125,27 @@ def windows_until(row, ns, end, reached):
     return None
 
 
+def speeds_awake(row):
+    """The speeds in the intervals before the sleep, and in those after it."""
+    series = row["series"]
+    slept = (row["idle"]["to"] - row["idle"]["from"]) / SECOND
+    # The program measures nothing while it sleeps, so one interval contains the sleep.
+    at = next(i for i in range(1, len(series))
+              if series[i]["seconds"] - series[i - 1]["seconds"] > slept / 2)
+    speeds = [s["throughput"] for s in series]
+    return speeds[:at], speeds[at + 1:]
+
+
+def slow_windows(row):
+    """The windows after the awakening in which the VM was slower than in the last one before its
+    sleep, by more than the pool may take from it; None: all of them."""
+    before, after = speeds_awake(row)
+    length = round(1 / (row["series"][1]["seconds"] - row["series"][0]["seconds"]))
+    windows = [mean(after[i:i + length]) for i in range(0, len(after) - length + 1, length)]
+    needed = (1 - LOSS) * mean(before[-length:])
+    return next((i for i, speed in enumerate(windows) if speed >= needed), None)
+
+
 def lending(row):
     """How a VM that sleeps lends its DRAM and gets it back; None if it does not sleep.
 
@@ -131,6 +154,8 @@ def lending(row):
     lent_in     windows until it had given up MOSTLY all of them
     needs       bytes that it had again later: at most its share or what it had, the less
     back_in     windows from its awakening until it had MOSTLY all of them back
+    slow        windows from its awakening until it was as fast as before: it may not need all that
+                it had
     """
     if not row["idle"] or not row["sizes"]:
         return None
@@ -142,13 +167,15 @@ def lending(row):
         "had": had, "lent": lent,
         "lent_in": windows_until(row, begin, end, lambda b: b <= had - MOSTLY * lent),
         "owed": owed,
-        "back_in": windows_until(row, end, float("inf"), lambda b: b >= left + MOSTLY * owed)}
+        "back_in": windows_until(row, end, float("inf"), lambda b: b >= left + MOSTLY * owed),
+        "slow": slow_windows(row)}
 
 
 def lenders(rows):
     """The table of lending."""
     lines = [["VM", "slept from s", "to s", "had MiB", "lent MiB", "in windows",
-              "to get back MiB", "in windows", "least MiB", "guaranteed MiB"]]
+              "to get back MiB", "in windows", "slow for windows", "least MiB",
+              "guaranteed MiB"]]
     for row in rows:
         found = lending(row)
         if not found:
@@ -157,6 +184,7 @@ def lenders(rows):
         lines.append([row["vm"], *(f"{row['idle'][k] / SECOND:.1f}" for k in ("from", "to")),
                       f"{found['had'] / MIB:.0f}", f"{found['lent'] / MIB:.0f}",
                       number["lent_in"], f"{found['owed'] / MIB:.0f}", number["back_in"],
+                      "all" if found["slow"] is None else str(found["slow"]),
                       f"{min(size for _, size in row['sizes']) / MIB:.0f}",
                       f"{row['guaranteed_bytes'] / MIB:.0f}"])
     return aligned(lines) if len(lines) > 1 else ""

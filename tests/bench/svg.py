@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes plots as SVG; they follow the reader's choice of light or dark colours."""
 
+import dataclasses
 import math
 from xml.sax.saxutils import escape
 
@@ -81,24 +82,43 @@ class Axes:
         return HEIGHT - BOTTOM - value / self.y_max * (HEIGHT - TOP - BOTTOM)
 
 
-def lines(title, x_label, y_label, series):
+@dataclasses.dataclass(frozen=True)
+class Chart:
     """A line chart.  series: {name: [(x, y), ...]}."""
-    points = [p for s in series.values() for p in s]
-    axes = Axes(max((x for x, _ in points), default=1),
-                max((y for _, y in points), default=1), title, x_label, y_label)
-    parts = axes.parts
-    labels = []
-    for i, (name, data) in enumerate(series.items()):
-        if not data:
-            continue
-        path = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in data)
-        dash = DASHES[i // len(COLOURS) % len(DASHES)]
-        parts.append(f"<polyline class='c{i % len(COLOURS)}' fill='none' stroke-width='1.8' "
-                     f"stroke-dasharray='{dash}' points='{path}'>"
-                     f"<title>{escape(name)}</title></polyline>\n")
-        labels.append([axes.y(data[-1][1]), i, name])
-    # The names are at the ends of their lines; move names apart that are too close.
-    labels.sort()
+    title: str
+    x_label: str
+    y_label: str
+    series: dict
+
+    def body(self, span=()):
+        """The chart's elements.  span: (from, to, text): a part of the x axis to mark."""
+        points = [p for s in self.series.values() for p in s]
+        axes = Axes(max((x for x, _ in points), default=1),
+                    max((y for _, y in points), default=1), self.title, self.x_label,
+                    self.y_label)
+        parts = axes.parts
+        if span:
+            begin, end = axes.x(span[0]), axes.x(span[1])
+            parts.insert(0, f"<rect class='span' x='{begin:.1f}' y='{TOP}' "
+                         f"width='{end - begin:.1f}' height='{HEIGHT - TOP - BOTTOM}'/>\n")
+            parts.append(text((begin + end) / 2, HEIGHT - BOTTOM - 8, span[2], "middle"))
+        for i, (name, data) in enumerate(self.series.items()):
+            if not data:
+                continue
+            path = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in data)
+            dash = DASHES[i // len(COLOURS) % len(DASHES)]
+            parts.append(f"<polyline class='c{i % len(COLOURS)}' fill='none' "
+                         f"stroke-width='1.8' stroke-dasharray='{dash}' points='{path}'>"
+                         f"<title>{escape(name)}</title></polyline>\n")
+        parts += names([(axes.y(data[-1][1]), i, name)
+                        for i, (name, data) in enumerate(self.series.items()) if data])
+        return "".join(parts)
+
+
+def names(labels):
+    """The names of lines, at the ends of the lines.  labels: (y, number of the line, name)."""
+    labels = sorted(map(list, labels))
+    # Move names apart that are too close.
     for above, below in zip(labels, labels[1:]):
         below[0] = max(below[0], above[0] + 15)
     over = labels[-1][0] - (HEIGHT - BOTTOM) if labels else 0
@@ -107,12 +127,23 @@ def lines(title, x_label, y_label, series):
             label[0] -= over
         for below, above in zip(labels[::-1], labels[-2::-1]):
             above[0] = min(above[0], below[0] - 15)
+    x = WIDTH - RIGHT + 8
     for y, i, name in labels:
-        x = WIDTH - RIGHT + 8
-        parts.append(f"<line class='c{i % len(COLOURS)}' stroke-width='3' x1='{x}' "
-                     f"x2='{x + 14}' y1='{y:.1f}' y2='{y:.1f}'/>\n")
-        parts.append(text(x + 20, y + 4, name))
-    return document(WIDTH, HEIGHT, "".join(parts))
+        yield (f"<line class='c{i % len(COLOURS)}' stroke-width='3' x1='{x}' "
+               f"x2='{x + 14}' y1='{y:.1f}' y2='{y:.1f}'/>\n")
+        yield text(x + 20, y + 4, name)
+
+
+def lines(title, x_label, y_label, series):
+    """A picture of one line chart.  series: {name: [(x, y), ...]}."""
+    return document(WIDTH, HEIGHT, Chart(title, x_label, y_label, series).body())
+
+
+def stacked(charts, span=()):
+    """A picture of line charts, one below the other, with the same part of their x axes marked."""
+    body = "".join(f"<g transform='translate(0 {i * HEIGHT})'>\n{chart.body(span)}</g>\n"
+                   for i, chart in enumerate(charts))
+    return document(WIDTH, HEIGHT * len(charts), body, ".span{fill:#6b7280;fill-opacity:.15} ")
 
 
 def occupancy(title, charts):

@@ -103,6 +103,8 @@ def jobs(kernels):
         yield "bench/quick", [env.TESTS / "bench" / "check"], 1800, \
             (qemu(), "build/host", "build/guest@6.12"), {}
 
+    yield "demo/check", [env.TESTS / "demo" / "check"], 60, (), {}
+
     # libvirt's own daemon starts a machine, and its schema allows what KubeVirt would start.
     yield "libvirt/kubevirt", [env.TESTS / "libvirt" / "kubevirt"], 300, (), {}
     if env.KERNEL in kernels:
@@ -123,3 +125,10 @@ def jobs(kernels):
                 tuple(f"build/guest@{k}" for k in kernels), {}
         else:
             yield name, [path], 600, (), {}
+
+
+def jobs_by_name(kernels):
+    """The same for jobs that take so long that they run only by name."""
+    if "6.12" in kernels:
+        yield "demo/pool", [env.TESTS / "demo" / "pool"], 7200, \
+            (qemu(), "build/host", "build/guest@6.12"), {}
