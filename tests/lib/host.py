@@ -85,6 +85,13 @@ def jobs(kernels):
             f"-dict={env.TESTS / 'fuzz' / 'parsers.dict'}"], 300,
            ("build/fuzz",), {})
 
+    # The same for the device in QEMU: 100,000 executions in all.
+    yield "build/qemu-fuzz", [tools / "qemu", "--fuzz"], 3600, (qemu(),), {}
+    for target, runs in (("virtio-hmem", 30000), ("virtio-hmem-stream", 60000),
+                         ("generic-fuzz-virtio-hmem", 10000)):
+        yield (f"fuzz/{target}", [env.TESTS / "fuzz" / "run", "--check", "--runs", runs, target],
+               900, ("build/qemu-fuzz",), {})
+
     for script in "builds", "runner":
         yield f"unit/{script}", [env.TESTS / "unit" / script], 60, (), {}
 
