@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that is given up, and what else starts kernels or takes memory: no data is lost, and all
+sizes add up."""
+
+import os
+import re
+
+import env
+from guest import test
+from vm import CMDLINE, MIB
+
+STOP = "/run/stop"
+DRAM, NVM, LESS = 160, 256, 160
+MACHINE = {"dram": DRAM, "nvm": NVM, "append": "numa_balancing=disable"}
+
+
+def host_bytes(vm):
+    """Bytes of the host's memory that the backend of tier 1 uses."""
+    directory = f"/proc/{vm.process.pid}/fd"
+    found = [os.stat(f"{directory}/{fd}") for fd in os.listdir(directory)
+             if "memory-backend-memfd" in os.readlink(f"{directory}/{fd}")]
+    return next(s.st_blocks * 512 for s in found if s.st_size == NVM * MIB)
+
+
+def total(vm, node=1):
+    """Bytes of memory that the guest's kernel has in a node."""
+    text = vm.run(f"grep MemTotal /sys/devices/system/node/node{node}/meminfo")
+    return int(re.search(r"(\d+) kB", text).group(1)) << 10
+
+
+def size(rig, vm, tier=1):
+    return rig.daemon.status(vm.name)["tiers"][tier]["size"]
+
+
+def settle(rig, vm, mib):
+    rig.daemon.wait(lambda: size(rig, vm)["actual_bytes"] == mib * MIB,
+                    f"tier 1 to have {mib} MiB", timeout=200)
+
+
+def resize(rig, vm, mib):
+    rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{mib}M")
+    settle(rig, vm, mib)
+
+
+def keep(vm, mib):
+    program = vm.spawn(f"rm -f {STOP}; keep {mib} {STOP} 20")
+    program.wait_for("filled")
+    return program
+
+
+def finish(vm, program):
+    vm.run(f"touch {STOP}")
+    assert "all " in program.wait()
+    assert "Out of memory" not in vm.run("dmesg")
+
+
+def bring_kernel(rig, vm):
+    """Copy the files of the machine's kernel from its disks; returns their paths."""
+    vm.run("cat /dev/vda >/tmp/vmlinuz; cat /dev/vdb >/tmp/initrd; "
+           "echo 3 >/proc/sys/vm/drop_caches")
+    return "/tmp/vmlinuz /tmp/initrd"
+
+
+def images(rig):
+    """Disks with the kernel and its initramfs, in whole sectors."""
+    made = []
+    for name, path in (("kernel.img", env.kernel(rig.kernel) / "vmlinuz"),
+                       ("initrd.img", env.initramfs(rig.kernel))):
+        data = path.read_bytes()
+        made.append(rig.dir / name)
+        made[-1].write_bytes(data + bytes(-len(data) % 512))
+    return made
+
+
+@test(check=("6.1", "7.3"), timeout=900)
+def kexec_without_the_driver(rig):
+    """The guest starts another kernel, without a reset of the machine, and that kernel has no
+    driver: it has all memory, which is also sent in a live migration."""
+    vm = rig.boot(**MACHINE, disks=images(rig))
+    resize(rig, vm, LESS)
+    assert host_bytes(vm) <= LESS * MIB
+    files = bring_kernel(rig, vm)
+    vm.reboot(f"kexec now {files} '{CMDLINE} numa_balancing=disable module_blacklist=virtio_hmem'")
+    settle(rig, vm, NVM)
+    assert not vm.run("grep virtio_hmem /proc/modules || true")
+    # The new kernel uses what the old one had given up.
+    program = keep(vm, 280)
+    uri = f"unix:{rig.dir}/migration"
+    to = rig.twin(vm, uri)
+    vm.migrate(uri, max_bandwidth=1 << 40)
+    to.take_over(vm)
+    vm.wait_migration("completed")
+    vm.kill()
+    finish(to, program)
+
+
+@test(kernels=("6.12",), timeout=900)
+def kexec_with_the_driver(rig):
+    """The new kernel gives up what was requested."""
+    vm = rig.boot(**MACHINE, disks=images(rig))
+    resize(rig, vm, LESS)
+    files = bring_kernel(rig, vm)
+    vm.reboot(f"kexec now {files} '{CMDLINE} numa_balancing=disable'")
+    rig.daemon.wait_ready(vm.name)
+    settle(rig, vm, LESS)
+    assert host_bytes(vm) <= LESS * MIB
+    less = total(vm)
+    program = keep(vm, 32)
+    resize(rig, vm, NVM)
+    assert total(vm) == less + (NVM - LESS) * MIB
+    finish(vm, program)
+
+
+@test(check=("6.1",), timeout=900)
+def crash_kernel(rig):
+    """The guest's kernel panics, and a crash kernel reads all of the memory that was its own, also
+    what it had given up.  After a reboot, the guest gives up again what was requested."""
+    vm = rig.boot(dram=320, nvm=NVM, append="numa_balancing=disable crashkernel=144M",
+                  disks=images(rig))
+    vm.expected = "Kernel panic - not syncing: sysrq triggered crash"
+    resize(rig, vm, LESS)
+    files = bring_kernel(rig, vm)
+    vm.run(f"kexec panic {files} '{CMDLINE} maxcpus=1 reset_devices'; rm -r {files}")
+    vm.reboot("echo c >/proc/sysrq-trigger")
+    rig.daemon.wait_ready(vm.name)
+    # The crash kernel has no memory in the tier's node, so it gives up none.
+    assert size(rig, vm)["actual_bytes"] == NVM * MIB
+    read = int(vm.run("dd if=/proc/vmcore bs=1M 2>/dev/null | wc -c"))
+    assert read > (320 + NVM - 144 - 16) * MIB, read
+    vm.reboot()
+    rig.daemon.wait_ready(vm.name)
+    settle(rig, vm, LESS)
+    # The crash kernel has read all memory, so the host has provided it once more.
+    assert host_bytes(vm) <= LESS * MIB
+    program = keep(vm, 32)
+    resize(rig, vm, NVM)
+    finish(vm, program)
+
+
+def balloon(rig, vm, mib):
+    """Have the balloon inflated so that the guest has so many MiB."""
+    vm.qmp("balloon", value=mib * MIB)
+    rig.daemon.wait(lambda: vm.qmp("query-balloon")["actual"] == mib * MIB,
+                    f"the balloon to leave {mib} MiB")
+
+
+@test(check=("7.3",), timeout=600)
+def beside_a_balloon(rig):
+    """The host inflates a balloon while a tier is resized: each gives back what it has taken."""
+    inflated = 48
+    vm = rig.boot(**MACHINE, args=("-device", "virtio-balloon-pci,id=balloon0"))
+    whole = [total(vm, node) for node in (0, 1)]
+    program = keep(vm, 32)
+    rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{LESS}M")
+    balloon(rig, vm, DRAM + NVM - inflated)
+    settle(rig, vm, LESS)
+    now = [total(vm, node) for node in (0, 1)]
+    assert sum(whole) - sum(now) == (NVM - LESS + inflated) * MIB, (whole, now)
+    assert host_bytes(vm) <= LESS * MIB
+    assert size(rig, vm, 0)["actual_bytes"] == DRAM * MIB
+    resize(rig, vm, NVM)
+    assert sum(whole) - sum(total(vm, node) for node in (0, 1)) == inflated * MIB
+    rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{LESS}M")
+    balloon(rig, vm, DRAM + NVM)
+    settle(rig, vm, LESS)
+    resize(rig, vm, NVM)
+    assert [total(vm, node) for node in (0, 1)] == whole
+    finish(vm, program)
+
+
+@test(kernels=("6.12",), timeout=600)
+def with_page_reporting(rig):
+    """The guest reports free pages to the host, which drops them, and gives up others."""
+    vm = rig.boot(**MACHINE,
+                  args=("-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"))
+    # More than fits in node 0, so node 1 is used.
+    vm.run("dd if=/dev/zero of=/tmp/used bs=1M count=150 2>/dev/null")
+    used = host_bytes(vm)
+    vm.run("rm /tmp/used")
+    rig.daemon.wait(lambda: host_bytes(vm) < used - 32 * MIB, "free pages to be reported")
+    print(f"{used >> 20} MiB on the host, {host_bytes(vm) >> 20} after the report")
+    less = host_bytes(vm)
+    # Reported pages can be given up, too; the host has them already.
+    resize(rig, vm, LESS)
+    assert host_bytes(vm) <= min(less + 8 * MIB, LESS * MIB)
+    program = keep(vm, 120)
+    for mib in NVM, LESS + 32, NVM:
+        resize(rig, vm, mib)
+    finish(vm, program)
+    program = keep(vm, 280)
+    finish(vm, program)
