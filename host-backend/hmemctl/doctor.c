@@ -166,7 +166,7 @@ static void check_vm(json *vm)
 	if (!strcmp(driver, "ok"))
 		check_features(what, num_of(vm, "features"));
 	check_windows(what, vm);
-	check_qemu(what, num_of(vm, "pid"), text_of(vm, "tracker"));
+	check_qemu(what, num_of(vm, "pid"), text_of(vm, "tracker"), field(vm, "tiers"));
 	check_pieces(what, num_of(vm, "ranges"));
 	if (num_of(vm, "foreign_moves_lately"))
 		check(WARN, what, "the guest moved %s pages by itself in the last two "

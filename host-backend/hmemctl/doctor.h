@@ -3,6 +3,8 @@
 #ifndef HMEMCTL_DOCTOR_H
 #define HMEMCTL_DOCTOR_H
 
+#include "hmemctl.h"
+
 enum verdict { OK, WARN, FAIL };
 
 /* Print a finding; @fmt says what was found and, unless it is OK, what to do. */
@@ -16,10 +18,11 @@ void check_host(void);
 void check_vm_socket(const char *path);
 
 /*
- * A VM's QEMU, process @pid: are its memory backends bound to nodes of the host, and does KVM log
- * writes in the way that costs less, if @tracker is "dirty"?
+ * A VM's QEMU, process @pid: are its memory backends bound to nodes of the host, are these the nodes
+ * that hmemd takes for those of @tiers, and does KVM log writes in the way that costs less, if
+ * @tracker is "dirty"?
  */
-void check_qemu(const char *what, long pid, const char *tracker);
+void check_qemu(const char *what, long pid, const char *tracker, json *tiers);
 
 /* How many pieces of memory a VM can have: of KVM, of vhost, and of hmemd. */
 void check_slots(void);

@@ -23,6 +23,7 @@ struct backend {
 	char id[64];
 	char nodes[64];		/* of the host; empty: any */
 	char policy[16];
+	uint64_t guest_node;
 };
 
 struct machine {
@@ -134,9 +135,12 @@ static void each(const char *arguments, const char *name, struct machine *m,
 static void note_node(struct machine *m, const char *option)
 {
 	struct backend *b = &m->backends[m->num];
+	char number[32];
 
 	if (m->num == HMEM_LINK_MAX_TIERS)
 		return;
+	plain_value(option, "nodeid", number, sizeof(number));
+	b->guest_node = *number ? strtoul(number, NULL, 10) : m->num;
 	plain_value(option, "memdev", b->id, sizeof(b->id));
 	m->num += *b->id != '\0';
 }
@@ -201,7 +205,22 @@ static void check_nodes(const char *what, const struct machine *m)
 		check(OK, what, "the memory backends are bound: %s of the host", all);
 }
 
-void check_qemu(const char *what, long pid, const char *tracker)
+/* hmemd counts the memory of the host's nodes by what its configuration says about tiers. */
+static void check_configured(const char *what, const struct backend *b, json *tiers)
+{
+	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
+		json *tier = json_object_array_get_idx(tiers, i);
+
+		if (num_of(tier, "pxm") != b->guest_node || !known(tier, "host_node") ||
+		    !strcmp(b->nodes, text_of(tier, "host_node")))
+			continue;
+		check(WARN, what, "tier %zu is on node %s of the host, but nodes in hmemd.conf "
+		      "says %s: correct it, or host-nodes of '%s'", i,
+		      *b->nodes ? b->nodes : "any", text_of(tier, "host_node"), b->id);
+	}
+}
+
+void check_qemu(const char *what, long pid, const char *tracker, json *tiers)
 {
 	char *arguments = pid > 0 ? read_arguments(pid) : NULL;
 	struct machine m = { .num = 0 };
@@ -212,6 +231,8 @@ void check_qemu(const char *what, long pid, const char *tracker)
 	each(arguments, "object", &m, note_object);
 	each(arguments, "accel", &m, note_accel);
 	check_nodes(what, &m);
+	for (unsigned int i = 0; i < m.num; i++)
+		check_configured(what, &m.backends[i], tiers);
 	if (m.dirty_ring && !strcmp(tracker, "dirty"))
 		check(WARN, what, "KVM's dirty ring is on, which makes the tracker dirty cost more "
 		      "than twice the faults that hmemctl counts: remove dirty-ring-size from "

@@ -168,7 +168,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	json_put_u64(o, "pages", vm->placer.pages.frames[tier]);
 	json_add(o, "online_bytes", online_json(vm, tier));
 	json_add(o, "size", vm_size_json(vm, tier));
-	json_add(o, "node", vm->nodes[tier] < 0 ? NULL : json_new_u64(vm->nodes[tier]));
+	json_add(o, "host_node", vm->nodes[tier] < 0 ? NULL : json_new_u64(vm->nodes[tier]));
 	json_add(o, "used", vm->placer.pages.windows ?
 		 json_new_u64(hmem_pages_present(&vm->placer.pages, tier) -
 			      vm->placer.pages.hist[tier][0]) :

@@ -1980,7 +1980,7 @@ static bool has_begun(pid_t pid)
 
 /* What doctor says about a VM whose QEMU has these arguments; compared with the golden file. */
 static void doctor_of_qemu(struct fixture *f, int listener, const char *at, const char *golden,
-			   const char *more, const char *const *arguments)
+			   const char *node, const char *more, const char *const *arguments)
 {
 	char vm[1024];
 	int end;
@@ -1989,10 +1989,11 @@ static void doctor_of_qemu(struct fixture *f, int listener, const char *at, cons
 
 	while (!has_begun(pid))
 		usleep(1000);
-	snprintf(vm, sizeof(vm), "{\"name\":\"web\",\"pid\":%d,\"driver\":\"ok\",\"tiers\":[],"
+	snprintf(vm, sizeof(vm), "{\"name\":\"web\",\"pid\":%d,\"driver\":\"ok\","
+		 "\"tiers\":[{\"pxm\":1,\"host_node\":null},{\"pxm\":0,\"host_node\":%s}],"
 		 "\"activity\":\"no window yet\",\"late\":false,"
 		 "\"order_doubt\":null,\"foreign_moves_lately\":0,\"last_error\":null,%s}",
-		 (int)pid, more);
+		 (int)pid, node, more);
 	f->ctl.columns = "80";
 	f->ctl.locale = "C.UTF-8";
 	doctor_hears(f, listener, at, "", vm, "");
@@ -2030,9 +2031,10 @@ static void doctor_looks_at_machines(void **state)
 	struct fixture *f = *state;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-#define HEARS(name, more, ...)						\
-	doctor_of_qemu(f, fd, addr.sun_path, "doctor-" name, more,	\
+#define HEARS_ON(node, name, more, ...)					\
+	doctor_of_qemu(f, fd, addr.sun_path, "doctor-" name, node, more,	\
 		       (const char *const[]) { __VA_ARGS__, NULL })
+#define HEARS(...)	HEARS_ON("null", __VA_ARGS__)
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/fake", f->d.dir);
 	assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
@@ -2042,8 +2044,13 @@ static void doctor_looks_at_machines(void **state)
 	      "memory-backend-ram,id=dram,size=1G,host-nodes=0,policy=bind", "-object",
 	      "memory-backend-file,id=nvm,mem-path=/x,size=1G,policy=bind,host-nodes=2-3",
 	      "-numa", "node,nodeid=0,memdev=dram", "--numa", "node,memdev=nvm,nodeid=1");
+	/* hmemd.conf says that tier 1 is on another node than it is. */
+	HEARS_ON("2", "elsewhere", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null",
+		 "-object", "memory-backend-ram,id=dram,size=1G,host-nodes=2,policy=bind",
+		 "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=0,policy=bind", "-numa",
+		 "node,nodeid=1,memdev=dram", "-numa", "node,memdev=nvm,nodeid=0");
 	/* As libvirt writes it. */
-	HEARS("libvirt", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+	HEARS_ON("0", "libvirt", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
 	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node0\",\"size\":1024,"
 	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
 	      "node,nodeid=0,cpus=0-1,memdev=ram-node0", "-object",
@@ -2062,6 +2069,7 @@ static void doctor_looks_at_machines(void **state)
 	HEARS("new-driver", "\"features\":1099511631871,\"policy\":\"off\",\"ranges\":3,"
 	      "\"tracker\":null", "-S");
 #undef HEARS
+#undef HEARS_ON
 	close(fd);
 	unlink(addr.sun_path);
 }
