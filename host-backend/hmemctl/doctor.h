@@ -18,9 +18,9 @@ void check_host(void);
 void check_vm_socket(const char *path);
 
 /*
- * A VM's QEMU, process @pid: are its memory backends bound to nodes of the host, are these the nodes
- * that hmemd takes for those of @tiers, and does KVM log writes in the way that costs less, if
- * @tracker is "dirty"?
+ * A VM's QEMU, process @pid: are its memory backends bound to nodes of the host, are these the
+ * nodes that hmemd takes for those of @tiers, and does KVM log writes in the way that costs less,
+ * if @tracker is "dirty"?
  */
 void check_qemu(const char *what, long pid, const char *tracker, json *tiers);
 

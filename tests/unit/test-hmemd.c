@@ -2045,12 +2045,14 @@ static void doctor_looks_at_machines(void **state)
 	      "memory-backend-file,id=nvm,mem-path=/x,size=1G,policy=bind,host-nodes=2-3",
 	      "-numa", "node,nodeid=0,memdev=dram", "--numa", "node,memdev=nvm,nodeid=1");
 	/* hmemd.conf says that tier 1 is on another node than it is. */
-	HEARS_ON("2", "elsewhere", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null",
-		 "-object", "memory-backend-ram,id=dram,size=1G,host-nodes=2,policy=bind",
+	HEARS_ON("2", "elsewhere",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=dram,size=1G,host-nodes=2,policy=bind",
 		 "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=0,policy=bind", "-numa",
 		 "node,nodeid=1,memdev=dram", "-numa", "node,memdev=nvm,nodeid=0");
 	/* As libvirt writes it. */
-	HEARS_ON("0", "libvirt", PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+	HEARS_ON("0", "libvirt",
+	      PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
 	      "{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node0\",\"size\":1024,"
 	      "\"host-nodes\":[0],\"policy\":\"bind\"}", "-numa",
 	      "node,nodeid=0,cpus=0-1,memdev=ram-node0", "-object",
