@@ -74,17 +74,19 @@ uint64_t capacity_of_dram(const struct hmemd *d)
 	bool seen[HMEM_CONFIG_NODES] = { false };
 	const struct vm *vm;
 	uint64_t bytes = 0;
+	bool any = false;
 
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
 			continue;
+		any = true;
 		if (!capacity_for(vm, 0))
 			return UINT64_MAX;
 		if (!seen[vm->nodes[0]])
 			bytes += capacity_for(vm, 0);
 		seen[vm->nodes[0]] = true;
 	}
-	return bytes;
+	return any ? bytes : UINT64_MAX;
 }
 
 void capacity_second(struct hmemd *d)

@@ -28,8 +28,8 @@ uint64_t capacity_promised(const struct hmemd *d, unsigned int node);
 uint64_t capacity_limit(const struct vm *vm, unsigned int tier, uint64_t bytes);
 
 /*
- * The bytes of all nodes on which VMs have DRAM; UINT64_MAX if a VM's DRAM is on a node of
- * unknown capacity.
+ * The bytes of all nodes on which VMs have DRAM; UINT64_MAX if there is no VM, or if a VM's DRAM is
+ * on a node of unknown capacity.
  */
 uint64_t capacity_of_dram(const struct hmemd *d);
 

@@ -89,6 +89,20 @@ static void wait_event(struct fixture *f, const char *text)
 	while (!strstr(f->ctl.out, text));
 }
 
+/* Waits until the pool has so many MiB. */
+static void wait_pool(struct fixture *f, int64_t mib)
+{
+	struct json_object *o;
+	int64_t bytes;
+
+	do {
+		ctl(f, 0, "-o json pool");
+		o = json_tokener_parse(f->ctl.out);
+		bytes = json_num_at(o, "pool.bytes");
+		json_object_put(o);
+	} while (bytes != mib * (int64_t)MIB);
+}
+
 /* No tier grows beyond what its node has left, and what a guest still has is not left. */
 static void nothing_is_promised_twice(void **state)
 {
@@ -157,26 +171,19 @@ static void the_pool_is_on_a_node(void **state)
 {
 	const char *args[] = { "--pool", "1G", NULL };
 	struct fixture *f = fixture_new(args);
-	struct json_object *o;
-	int64_t bytes;
 
 	(void)state;
 	configure(f, config);
 	connect_vm(f, &f->web, "web");
-	do {
-		ctl(f, 0, "-o json pool");
-		o = json_tokener_parse(f->ctl.out);
-		bytes = json_num_at(o, "pool.bytes");
-		json_object_put(o);
-	} while (bytes != MAX * (int64_t)MIB);
+	wait_pool(f, MAX);
 	/* If it is not known where a VM has DRAM, the pool is as large as configured. */
 	configure(f, "[node 0]\ncapacity = 48M\n");
-	do {
-		ctl(f, 0, "-o json pool");
-		o = json_tokener_parse(f->ctl.out);
-		bytes = json_num_at(o, "pool.bytes");
-		json_object_put(o);
-	} while (bytes != 1024 * (int64_t)MIB);
+	wait_pool(f, 1024);
+	/* Nor without VMs. */
+	configure(f, config);
+	wait_pool(f, MAX);
+	peer_close(&f->web);
+	wait_pool(f, 1024);
 	fixture_end(f);
 }
 
