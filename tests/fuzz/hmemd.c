@@ -592,7 +592,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	d.vm_socket = "vm.sock";
 	d.control_socket = "control.sock";
 	/* This process is not to be tracked. */
-	d.host_trackers.paths = (struct host_paths) { "/nonexistent", "/nonexistent" };
+	d.host_trackers.paths = (struct host_paths) {
+		.proc = "/nonexistent", .mm = "/nonexistent",
+	};
 	log_set_level(LOG_ERR);
 	signal(SIGPIPE, SIG_IGN);
 	must(!settings_load(&d, &err), "settings_load");
