@@ -21,17 +21,20 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static uint64_t promised_to(const struct vm *vm, unsigned int tier)
 {
 	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+	const struct traded *t = &vm->traded;
 	uint64_t bytes;
 
 	if (!vm->hello.tiers[tier].unit)
 		return vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
 	bytes = larger(s->actual, s->requested);
-	/* In a pool, a VM may buy back what it has sold. */
-	if (!tier && vm->d->config.pool)
-		bytes = larger(bytes, trading_claim(vm, 0) << VIRTIO_HMEM_GFN_SHIFT);
+	if (tier >= HMEM_TRADED_TIERS || !t->begun)
+		return bytes;
+	/* In a pool, a VM may buy back the DRAM that it has sold. */
+	if (tier == HMEM_DRAM && t->wanted && vm->d->config.pool)
+		bytes = larger(bytes, t->trader.most[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	/* A trade that is a loss is undone. */
-	if (tier < HMEM_TRADED_TIERS && vm->traded.begun && vm->traded.trader.entry)
-		bytes = larger(bytes, vm->traded.trader.before[tier] << VIRTIO_HMEM_GFN_SHIFT);
+	if (t->trader.entry)
+		bytes = larger(bytes, t->trader.before[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	return bytes;
 }
 
