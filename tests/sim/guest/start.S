@@ -14,6 +14,34 @@
 start:
 	cld
 	movl	$stack_end, %esp
+
+	/*
+	 * First map 4 MiB by 32-bit page tables in pages of 4 KiB, and read as many pages as
+	 * miss the TLB: the simulator must not take these tables for 64-bit ones.
+	 */
+	xorl	%ecx, %ecx
+3:	movl	%ecx, %eax
+	shll	$12, %eax
+	orl	$3, %eax
+	movl	%eax, small_table(, %ecx, 4)
+	incl	%ecx
+	cmpl	$1024, %ecx
+	jb	3b
+	movl	$small_table + 3, small_directory
+	movl	$small_directory, %eax
+	movl	%eax, %cr3
+	movl	%cr0, %eax
+	orl	$0x80000000, %eax
+	movl	%eax, %cr0
+	movl	$0x200000, %ecx
+4:	movl	(%ecx), %eax
+	addl	$4096, %ecx
+	cmpl	$0x400000, %ecx
+	jb	4b
+	movl	%cr0, %eax
+	andl	$0x7fffffff, %eax
+	movl	%eax, %cr0
+
 	movl	$directory + 3, pointers
 	movl	$pointers + 3, root
 	xorl	%ecx, %ecx
@@ -66,6 +94,10 @@ gdt_pointer:
 root:
 	.skip	4096
 pointers:
+	.skip	4096
+small_directory:
+	.skip	4096
+small_table:
 	.skip	4096
 	.globl	directory
 directory:

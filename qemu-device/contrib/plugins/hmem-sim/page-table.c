@@ -5,12 +5,15 @@
 
 #include <qemu-plugin.h>
 
+#include "frames.h"
 #include "page-table.h"
 
 #define PRESENT 1
 #define LARGE (1 << 7)
 #define ADDRESS 0x000ffffffffff000
+#define CR0_PG (1u << 31)
 #define CR4_LA57 (1 << 12)
+#define EFER_LMA (1 << 10)
 
 /*
  * The tables that were found last, so that most entries are found without
@@ -40,25 +43,36 @@ static uint64_t entry_in(uint64_t table, uint64_t vaddr, unsigned int level)
     return table + (vaddr >> level_shift(level) & 511) * 8;
 }
 
-/* Walk from the root down to the table of @level. */
+static bool control_has(const char *name, uint64_t bit)
+{
+    uint64_t value;
+
+    return qemu_plugin_control_register(name, &value) && value & bit;
+}
+
+/*
+ * Walk from the root down to the table of @level.  The guest can put any
+ * address into registers and tables, so read only memory of its nodes.
+ */
 static uint64_t find_table(uint64_t vaddr, unsigned int level)
 {
-    uint64_t table, cr4, entry;
+    uint64_t table, entry;
     unsigned int at;
 
-    if (!qemu_plugin_control_register("cr3", &table) ||
-        !qemu_plugin_control_register("cr4", &cr4)) {
+    if (!control_has("cr0", CR0_PG) || !control_has("efer", EFER_LMA) ||
+        !qemu_plugin_control_register("cr3", &table)) {
         return SIM_NO_ENTRY;
     }
     table &= ADDRESS;
-    for (at = cr4 & CR4_LA57 ? 5 : 4; at > level; at--) {
-        if (!qemu_plugin_load_phys(entry_in(table, vaddr, at), &entry) ||
+    for (at = control_has("cr4", CR4_LA57) ? 5 : 4; at > level; at--) {
+        if (!sim_frame_is_memory(table >> SIM_FRAME_SHIFT) ||
+            !qemu_plugin_load_phys(entry_in(table, vaddr, at), &entry) ||
             !(entry & PRESENT) || (at < 4 && entry & LARGE)) {
             return SIM_NO_ENTRY;
         }
         table = entry & ADDRESS;
     }
-    return table;
+    return sim_frame_is_memory(table >> SIM_FRAME_SHIFT) ? table : SIM_NO_ENTRY;
 }
 
 uint64_t sim_page_table_entry(unsigned int vcpu, uint64_t vaddr,

@@ -20,8 +20,9 @@
  * @vaddr: a virtual address that the page tables map
  * @level: SIM_LEVEL_4K or SIM_LEVEL_2M; not lower than the page's own
  *
- * Returns: the guest-physical address of the entry; SIM_NO_ENTRY if the guest
- * has no such page tables, for example because it executes in 32 bits.
+ * Returns: the guest-physical address of the entry, in memory of a node;
+ * SIM_NO_ENTRY if the guest has no such page tables, for example because it
+ * executes in 32 bits.
  */
 uint64_t sim_page_table_entry(unsigned int vcpu, uint64_t vaddr,
                               unsigned int level);
