@@ -26,8 +26,9 @@ MACHINE = {
              f"memory-backend-memfd,id=more,size={PLUGGED}M,share=on",
              "-device", "virtio-mem-pci,id=more0,memdev=more,node=1"),
 }
-# A fault after so many resizes, and a look at all sizes after so many.
-FAULT, LOOK = 20, 10
+# A fault after so many resizes, but no more than FAULTS in all, which take most of the time; and a
+# look at all sizes after so many resizes.
+FAULT, FAULTS, LOOK = 20, 120, 10
 # Each so many resizes, the guest gets so many seconds to follow.
 WAITED, FOLLOW = 4, 3
 PATIENCE = 300
@@ -193,14 +194,15 @@ def random_sizes(rig):
     print(f"SEED={seed} CYCLES={cycles} makes the same choices", flush=True)
     world = World(rig, random.Random(seed))
     counts = {}
+    fault_after = max(FAULT, cycles // FAULTS)
     for cycle in range(1, cycles + 1):
         world.step()
         if not world.rnd.randrange(5):
             world.use()
         if not cycle % LOOK:
             world.look()
-        if not cycle % FAULT:
-            fault = World.FAULTS[cycle // FAULT % len(World.FAULTS)]
+        if not cycle % fault_after:
+            fault = World.FAULTS[cycle // fault_after % len(World.FAULTS)]
             print(f"cycle {cycle}: {fault.__name__}", flush=True)
             fault(world)
             counts[fault.__name__] = counts.get(fault.__name__, 0) + 1
