@@ -103,6 +103,14 @@ static uint8_t pam[MCH_NUM_PAM];
 static unsigned int pam_changes;
 /* This input has unplugged the device. */
 static bool unplugged;
+/*
+ * The machine can be reset.  After a state of the device was loaded that does
+ * not come from this machine, the bus may not know the level of its interrupt,
+ * and asserts that it does.
+ */
+static bool can_reset = true;
+/* The state that is loaded ends too early. */
+static bool cut;
 /* hmemd's end of the link; -1: not connected. */
 static int link_fd = -1;
 
@@ -579,7 +587,7 @@ static int load(const VMStateDescription *vmsd, void *opaque,
                 const GByteArray *data)
 {
     /* QEMU looks whether a subsection follows: its end is no end of file. */
-    const size_t more = 64;
+    const size_t more = cut ? 0 : 64;
     QIOChannelBuffer *from = qio_channel_buffer_new(data->len + more);
     QEMUFile *f;
     int ret;
@@ -627,7 +635,7 @@ static void machine_snapshot(Input *in)
     g_autoptr(GByteArray) own = NULL;
     g_autoptr(GByteArray) state = g_byte_array_new();
     const uint8_t what = take(in, 1);
-    const bool reset_all = what >= SELDOM;
+    const bool reset_all = can_reset && what >= SELDOM;
     uint8_t num = what % 4;
     uint8_t *at;
     int ret;
