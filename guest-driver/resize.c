@@ -95,6 +95,8 @@ struct hmem_resize {
 	struct list_head blocks;
 	struct virtio_hmem_resize *message;
 	struct virtio_hmem_resized *answer;
+	/* Pages that answers have made free so far, for hmem_oom_event(). */
+	unsigned long freed;
 	struct hmem_resize_tier tiers[VIRTIO_HMEM_MAX_TIERS];
 };
 
@@ -285,6 +287,7 @@ static u64 hmem_message_end(struct hmem_resize *rs)
 				rs->hm->stats.resize_huge++;
 		} else {
 			hmem_block_taken(page);
+			rs->freed += 1UL << order;
 		}
 		left -= min_t(u64, left, 1UL << order);
 	}
@@ -356,6 +359,8 @@ static u64 hmem_message_send(struct hmem_resize *rs, unsigned int tier, u8 op,
 	} while (++i < HMEM_ANSWER_SECONDS && !hmem_stopping(rs->hm));
 	if (!hmem_stopping(rs->hm))
 		dev_warn(&rs->hm->vdev->dev, "no answer to a resize message yet\n");
+	/* Whoever has sent the message, the worker looks for the answer from now on. */
+	hmem_resize_changed(rs->hm);
 	return 0;
 }
 
@@ -467,33 +472,44 @@ static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
 	return hmem_take_list(rs, tier, &list);
 }
 
+/* The guest is short of memory, so the tier gives up nothing for a while. */
+static void hmem_pressure(struct hmem_resize_tier *t)
+{
+	t->why = VIRTIO_HMEM_WHY_PRESSURE;
+	/* In a long shortage the kernel asks often: double the time once only. */
+	if (time_before(jiffies, t->hold))
+		return;
+	t->hold = jiffies + t->retry;
+	t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
+}
+
 /*
  * The kernel is about to call the OOM killer.  The kernel does not say which node is
  * short of memory, so take back memory of the slowest tier first, which is usually the largest.
+ * An answer that has come late can have made memory free, too; the kernel has not seen that.
  */
 static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 			  void *freed)
 {
 	struct hmem_resize *rs = container_of(notifier, struct hmem_resize,
 					      oom_notifier);
-	unsigned long taken = 0;
+	unsigned long before, taken;
 	int tier;
 
 	mutex_lock(&rs->lock);
-	for (tier = rs->hm->num_tiers - 1; rs->ready && tier >= 0 && !taken; tier--) {
-		struct hmem_resize_tier *t = &rs->tiers[tier];
-
-		if (!hmem_given(t))
+	before = rs->freed;
+	if (rs->ready && rs->sent && !hmem_message_late(rs))
+		hmem_pressure(&rs->tiers[rs->message->tier]);
+	for (tier = rs->hm->num_tiers - 1; rs->ready && tier >= 0 && rs->freed == before;
+	     tier--) {
+		if (!hmem_given(&rs->tiers[tier]))
 			continue;
-		t->why = VIRTIO_HMEM_WHY_PRESSURE;
-		/* In a long shortage the kernel calls this often: double the time once only. */
-		if (!time_before(jiffies, t->hold)) {
-			t->hold = jiffies + t->retry;
-			t->retry = min_t(unsigned long, 2 * t->retry, HMEM_RETRY_MAX);
-		}
-		mod_delayed_work(rs->wq, &rs->work, t->hold - jiffies);
-		taken = hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+		hmem_pressure(&rs->tiers[tier]);
+		hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+		/* The worker decides when a tier is due, or if an answer is. */
+		hmem_resize_changed(rs->hm);
 	}
+	taken = rs->freed - before;
 	rs->hm->stats.resize_oom += taken;
 	mutex_unlock(&rs->lock);
 	*(unsigned long *)freed += taken;
@@ -509,6 +525,9 @@ void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long
 	if (!rs)
 		return;
 	mutex_lock(&rs->lock);
+	/* An answer that has come late frees pages of the message, or makes them given up. */
+	if (rs->ready)
+		hmem_message_late(rs);
 	for (tier = 0; rs->ready && tier < hm->num_tiers; tier++) {
 		struct hmem_resize_tier *t = &rs->tiers[tier];
 		struct hmem_blocks *both[] = { &t->small, &t->huge };
