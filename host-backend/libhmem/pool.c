@@ -346,8 +346,9 @@ static void note_idleness(struct hmem_pool_member *m, uint64_t window_ns)
 	if (!m->idle_ns)
 		m->before = has + owed(m);
 	m->idle_ns += window_ns;
+	/* A moment of idleness while pages come back does not end the right to the rest. */
 	if (has < m->before)
-		m->return_ns = m->idle_ns;
+		m->return_ns = fmax(m->return_ns, m->idle_ns);
 }
 
 /*

@@ -178,6 +178,38 @@ static void idle_vms_do_not_wait(void **state)
 	host_free(&h);
 }
 
+/* A VM that is idle for a moment while its pages come back gets the rest of them, too. */
+static void a_moment_ends_no_return(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	struct host_vm *vm;
+	struct host h;
+	uint64_t had;
+
+	(void)state;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_waits(&h.vms[i], 0.01);
+		h.vms[i].member.move_ns = HOST_MOVE_NS;
+	}
+	windows(&h, 5);
+	vm = &h.vms[0];
+	had = host_dram(vm);
+	vm->idle = true;
+	windows(&h, 8);
+	vm->idle = false;
+	vm->speed = had / 8;
+	windows(&h, 2);
+	assert_true(host_dram(vm) < had / 2);
+	vm->idle = true;
+	host_window(&h);
+	vm->idle = false;
+	vm->speed = UINT64_MAX;
+	windows(&h, 4);
+	assert_true(host_dram(vm) >= had * 17 / 20);
+	host_free(&h);
+}
+
 /*
  * A VM that has slept may have its pages back for as long as it has slept.  However slowly its
  * guest takes them, other VMs then have patience again: they keep pages whose moves do not pay.
@@ -741,6 +773,7 @@ int main(void)
 		cmocka_unit_test(decisions_are_quick),
 		cmocka_unit_test(lends_and_gets_back),
 		cmocka_unit_test(idle_vms_do_not_wait),
+		cmocka_unit_test(a_moment_ends_no_return),
 		cmocka_unit_test(slow_returns_end),
 		cmocka_unit_test(lies_do_not_pay),
 		cmocka_unit_test(lies_need_processors),
