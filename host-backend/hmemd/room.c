@@ -167,15 +167,20 @@ static uint64_t swapped_in(struct vm *vm)
 	uint64_t last = vm->rooms.swapped_in, now = vm->sizes.paging.swapped_in;
 
 	vm->rooms.swapped_in = now;
-	/* Counts that are less than before are those of a driver that has started again. */
-	if (now < last || !hmem_policy_moves(&vm->placer.policy) ||
+	/*
+	 * The guest counts from its boot.  Its first count tells nothing of the last second, and
+	 * when the driver or hmemd has started again, the count before is 0, which is none.
+	 */
+	if (!last || now < last || !hmem_policy_moves(&vm->placer.policy) ||
 	    now - last >= frames_in(vm->sizes.tiers[1].free))
 		return 0;
 	return now - last;
 }
 
-/* Begins a search if a tier needs room, and nothing else is under way. */
-static void search(struct vm *vm)
+/*
+ * Begins a search if a tier needs room for at least @least pages, and nothing else is under way.
+ */
+static void search(struct vm *vm, uint64_t least)
 {
 	if (vm->conn.closing || vm->pass || vm_blocked(vm) || !TAILQ_EMPTY(&vm->jobs))
 		return;

@@ -281,13 +281,20 @@ static void room_for_pages_from_swap(void **state)
 		p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
 		connect(f, 4096, RESIZE | UINT64_C(1) << VIRTIO_HMEM_F_PAGING);
 		peer_expect(p, &msg, HMEM_LINK_TRACK);
-		/* In the first second, what was read before counts. */
-		send_paging(f, 1000, 0);
+		/* Pages that the guest read before hmemd knew it do not count. */
+		send_paging(f, 1000, 2000);
 		assert_int_equal(hinted_in_window(p, ++seq), 0);
 		send_paging(f, 1000 + cases[c].read, cases[c].free);
 		while (seq < 19)
 			frames += hinted_in_window(p, ++seq);
 		assert_int_equal(frames, cases[c].moves ? cases[c].read : 0);
+		/* Nor do those that it read before its driver was loaded again. */
+		send_paging(f, 0, 2000);
+		while (seq < 29)
+			assert_int_equal(hinted_in_window(p, ++seq), 0);
+		send_paging(f, 1500, 2000);
+		while (seq < 39)
+			assert_int_equal(hinted_in_window(p, ++seq), 0);
 		fixture_end(f);
 	}
 }
