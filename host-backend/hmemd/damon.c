@@ -199,27 +199,33 @@ static int remove_all(int top)
 void damon_recover(const struct host_paths *paths)
 {
 	unsigned int tries = BUSY_TRIES;
+	struct hmem_err err = { 0 };
 	char path[256];
-	int top, ret = 0;
 	uint64_t num;
+	int top, ret;
 
 	if (!paths->run)
 		return;
 	snprintf(path, sizeof(path), "%s/damon", paths->run);
 	if (access(path, F_OK) < 0)
 		return;
-	top = open_top(paths, NULL);
+	top = open_top(paths, &err);
+	ret = top < 0 ? top : get_number(top, "nr_kdamonds", &num);
 	/* If there are more or fewer, others have set them up. */
-	if (top >= 0 && !get_number(top, "nr_kdamonds", &num) && num == DAMON_MAX) {
+	if (!ret && num == DAMON_MAX) {
 		while ((ret = remove_all(top)) == -EBUSY && --tries)
 			usleep(BUSY_NS / 1000);
 		log_msg(LOG_WARN, "the kdamonds of an hmemd-trackers that was killed are %s",
 			ret < 0 ? strerror(-ret) : "removed");
+	} else if (ret && ret != -ENOTSUP) {
+		log_msg(LOG_WARN, "kdamonds of an hmemd-trackers that was killed may be left, "
+			"because DAMON's nr_kdamonds cannot be read%s%s: start hmemd-trackers as "
+			"root", *err.msg ? ": " : "", err.msg);
 	}
 	if (top >= 0)
 		close(top);
-	/* Otherwise the next process tries again. */
-	if (!ret)
+	/* A kernel without DAMON has no kdamonds.  Otherwise the next process tries again. */
+	if (!ret || ret == -ENOTSUP)
 		note(paths, false);
 }
 

@@ -419,9 +419,11 @@ static void damon_is_busy(void **state)
 static void damon_recovers(void **state)
 {
 	struct fixture *f = *state;
+	struct host_paths other;
 	struct damon *dm;
 
 	f->paths.run = f->dir;
+	other = f->paths;
 	make_damon(f);
 	make(f, TREE "1/state", "");
 	dm = begin(f);
@@ -447,6 +449,23 @@ static void damon_recovers(void **state)
 	make(f, TREE "nr_kdamonds", "2");
 	damon_recover(&f->paths);
 	check_file(f, TREE "nr_kdamonds", "2");
+	assert_int_equal(access(in(f, "damon"), F_OK), -1);
+	/* What could not be checked is left for the next process. */
+	make(f, "damon", "");
+	make(f, TREE "nr_kdamonds", "");
+	damon_recover(&f->paths);
+	assert_int_equal(access(in(f, "damon"), F_OK), 0);
+	other.mm = "/dev/null";
+	damon_recover(&other);
+	assert_int_equal(access(in(f, "damon"), F_OK), 0);
+	/* A kernel without DAMON has no kdamonds. */
+	other.mm = "/nowhere";
+	damon_recover(&other);
+	assert_int_equal(access(in(f, "damon"), F_OK), -1);
+	make(f, "damon", "");
+	make(f, TREE "nr_kdamonds", "16");
+	damon_recover(&f->paths);
+	check_file(f, TREE "nr_kdamonds", "0");
 	assert_int_equal(access(in(f, "damon"), F_OK), -1);
 	/* Who stops leaves no note. */
 	make(f, "damon", "");
