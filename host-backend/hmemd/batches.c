@@ -103,7 +103,9 @@ static void finish_job(struct vm *vm, struct job *job)
 {
 	TAILQ_REMOVE(&vm->jobs, job, link);
 	vm->num_jobs--;
-	vm_tell(vm, job->failed ? LOG_WARN : LOG_INFO, job->makes_room ? NULL : "job-ended", NULL,
+	/* Nobody has asked for the jobs that make room, and there can be many in a second. */
+	vm_tell(vm, job->failed ? LOG_WARN : job->makes_room ? LOG_DEBUG : LOG_INFO,
+		job->makes_room ? NULL : "job-ended", NULL,
 		"job %" PRIu64 " to tier %" PRIu32 ": %" PRIu64 " of %"
 		PRIu64 " pages answered, %" PRIu64 " moved%s%s",
 		job->id, job->tier, job->done, job->total,

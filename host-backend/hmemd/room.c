@@ -12,6 +12,8 @@
 #define ROOM_ORDER	9u
 /* The largest number of runs in one job: to make and sort the job takes about a slice's time. */
 #define ROOM_SPANS	(1u << 14)
+/* About so many frames are looked at in the time that it takes to move one. */
+#define ROOM_LOOKS	(1u << 13)
 
 /* A search for pages to move out of a tier, and the runs of frames found so far. */
 struct room {
@@ -193,7 +195,7 @@ static void search(struct vm *vm, uint64_t least)
 		want = missing(vm, tier);
 		if (want > vm->rooms.left)
 			want = vm->rooms.left;
-		if (!want)
+		if (want < least)
 			continue;
 		begin_search(vm, tier, want);
 		return;
@@ -211,15 +213,16 @@ void room_second(struct vm *vm)
 	vm->rooms.moved = 0;
 	vm->rooms.needed = false;
 	vm->rooms.swapping = swapped_in(vm);
-	search(vm);
+	search(vm, 1);
 }
 
+/* A search looks at all frames, so one for less than what that costs waits for the next second. */
 void room_now(struct vm *vm)
 {
 	if (!vm->rooms.needed)
 		return;
 	vm->rooms.needed = false;
-	search(vm);
+	search(vm, 1 + vm_frames(vm) / ROOM_LOOKS);
 }
 
 static void soon(struct turn *turn)

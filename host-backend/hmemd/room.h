@@ -20,7 +20,8 @@ void room_second(struct vm *vm);
 
 /*
  * A tier has become full, or a job has ended: look again within a tenth of a second, or, with
- * --lockstep, when the VM's next tick is answered.
+ * --lockstep, when the VM's next tick is answered.  If only few pages are missing, that can wait
+ * for the next second.
  */
 void room_needed(struct vm *vm);
 

@@ -237,6 +237,29 @@ static void room_is_made_without_delay(void **state)
 	fixture_end(f);
 }
 
+/* For few pages of a large table, hmemd searches once in a second. */
+static void few_pages_wait(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--lockstep", "-p", "observe,rate=1,window=100", NULL
+	});
+	struct peer *p = &f->web;
+	uint64_t frames = 0;
+	struct peer_msg msg;
+
+	(void)state;
+	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+	connect(f, 4096, RESIZE);
+	peer_expect(p, &msg, HMEM_LINK_TRACK);
+	p->reason = is_free;
+	send_size(f, SIZE - 4096, SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
+	for (uint64_t seq = 1; seq <= 30; seq++)
+		frames += hinted_in_window(p, seq);
+	assert_int_equal(frames, 3);
+	fixture_end(f);
+}
+
 static void send_paging(struct fixture *f, uint64_t swapped_in, uint64_t free)
 {
 	struct hmem_link_sizes sizes = {
@@ -347,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test(room_is_made_without_delay),
+		cmocka_unit_test(few_pages_wait),
 		cmocka_unit_test(room_for_pages_from_swap),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(golden_output, setup, teardown),
