@@ -34,17 +34,23 @@ struct machine {
 
 /* --- options, as KEY=VALUE,... or as JSON --- */
 
-/* Copy the value of the key in "A,KEY=VALUE,..." to @value, which is empty if there is none. */
+/*
+ * Copy the value of the key in "A,KEY=VALUE,..." to @value, which is empty if there is none.  A key
+ * can occur several times: the values of a list are separated by commas.
+ */
 static void plain_value(const char *option, const char *key, char *value, size_t size)
 {
-	size_t len = strlen(key);
+	size_t len = strlen(key), at = 0;
 
 	*value = '\0';
 	for (const char *p = option; p; p = strchr(p, ',')) {
 		p += *p == ',';
 		if (!strncmp(p, key, len) && p[len] == '=') {
 			p += len + 1;
-			snprintf(value, size, "%.*s", (int)strcspn(p, ","), p);
+			at += snprintf(value + at, size - at, "%s%.*s", at ? "," : "",
+				       (int)strcspn(p, ","), p);
+			if (at >= size)
+				return;
 		}
 	}
 }
@@ -205,6 +211,23 @@ static void check_nodes(const char *what, const struct machine *m)
 		check(OK, what, "the memory backends are bound: %s of the host", all);
 }
 
+/* Is the node in a list such as "0,2-3"? */
+static bool has_node(const char *list, unsigned long node)
+{
+	while (*list) {
+		char *end;
+		unsigned long first = strtoul(list, &end, 10), last = first;
+
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		if (first <= node && node <= last)
+			return true;
+		list = end + strcspn(end, ",");
+		list += *list == ',';
+	}
+	return false;
+}
+
 /* hmemd counts the memory of the host's nodes by what its configuration says about tiers. */
 static void check_configured(const char *what, const struct backend *b, json *tiers)
 {
@@ -214,6 +237,11 @@ static void check_configured(const char *what, const struct backend *b, json *ti
 		if (num_of(tier, "pxm") != b->guest_node || !known(tier, "host_node") ||
 		    !strcmp(b->nodes, text_of(tier, "host_node")))
 			continue;
+		if (has_node(b->nodes, num_of(tier, "host_node"))) {
+			check(OK, what, "tier %zu can be on the nodes %s of the host: hmemd counts "
+			      "all of it on node %s", i, b->nodes, text_of(tier, "host_node"));
+			continue;
+		}
 		check(WARN, what, "tier %zu is on node %s of the host, but nodes in hmemd.conf "
 		      "says %s: correct it, or host-nodes of '%s'", i,
 		      *b->nodes ? b->nodes : "any", text_of(tier, "host_node"), b->id);

@@ -2050,6 +2050,15 @@ static void doctor_looks_at_machines(void **state)
 		 "memory-backend-ram,id=dram,size=1G,host-nodes=2,policy=bind",
 		 "-object", "memory-backend-ram,id=nvm,size=1G,host-nodes=0,policy=bind", "-numa",
 		 "node,nodeid=1,memdev=dram", "-numa", "node,memdev=nvm,nodeid=0");
+	/* A tier can be on several nodes, and hmemd counts one. */
+	HEARS_ON("3", "several",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=nvm,size=1G,host-nodes=0,host-nodes=2-3,policy=bind",
+		 "-numa", "node,memdev=nvm,nodeid=0");
+	HEARS_ON("1", "not-among-several",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=nvm,size=1G,host-nodes=0,host-nodes=2-3,policy=bind",
+		 "-numa", "node,memdev=nvm,nodeid=0");
 	/* As libvirt writes it. */
 	HEARS_ON("0", "libvirt",
 	      PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
