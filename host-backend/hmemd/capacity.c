@@ -33,7 +33,7 @@ static uint64_t promised_to(const struct vm *vm, unsigned int tier)
 	if (tier == HMEM_DRAM && t->wanted && vm->d->config.pool)
 		bytes = larger(bytes, t->trader.most[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	/* A trade that is a loss is undone. */
-	if (t->trader.entry)
+	if (t->trader.entry || t->trader.returns)
 		bytes = larger(bytes, t->trader.before[tier] << VIRTIO_HMEM_GFN_SHIFT);
 	return bytes;
 }

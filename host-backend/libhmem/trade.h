@@ -87,10 +87,10 @@ struct hmem_trader {
 
 	/*
 	 * Internal.  @entry: the ledger's entry for the trade under way; 0: there is none.
-	 * @before: the VM's pages when that trade began.  @toward: the trade that would pay
-	 * gives up (-1) or takes (1) DRAM.  @missed_ns: ns of stall that this trade would have
-	 * saved by now.  @usual: the worth of all pages in the first window of @stall_before,
-	 * for which both means count; 0: there is none.
+	 * @before: the VM's pages when that trade, or the one that is being undone, began.
+	 * @toward: the trade that would pay gives up (-1) or takes (1) DRAM.  @missed_ns: ns of
+	 * stall that this trade would have saved by now.  @usual: the worth of all pages in the
+	 * first window of @stall_before, for which both means count; 0: there is none.
 	 */
 	uint64_t entry;
 	uint64_t before[HMEM_TRADED_TIERS];

@@ -120,6 +120,8 @@ struct guest {
 	uint64_t missing;
 	/* It gives up and takes nothing. */
 	bool stuck;
+	/* It takes one half of the first memory that it is to get, and is stuck then. */
+	bool halts;
 };
 
 /* The guest does what was requested, and reads on from swap.  Returns the cost in MiB. */
@@ -129,6 +131,7 @@ static uint64_t live(struct guest *g)
 	struct pollfd pfd = { .fd = p->fd, .events = POLLIN };
 	struct hmem_link_size *tiers = g->sizes.tiers;
 	struct peer_msg msg;
+	uint64_t bytes;
 
 	while (poll(&pfd, 1, 20) == 1) {
 		const struct hmem_link_resize *r = (const void *)msg.payload;
@@ -141,11 +144,16 @@ static uint64_t live(struct guest *g)
 		tiers[r->tier].requested = r->bytes;
 		if (g->stuck)
 			continue;
+		bytes = r->bytes;
+		if (g->halts && bytes > tiers[r->tier].actual) {
+			bytes = (bytes + tiers[r->tier].actual) / 2 & ~UINT64_C(4095);
+			g->stuck = true;
+		}
 		if (r->tier == 1)
-			g->missing -= (r->bytes - tiers[1].actual) >> 12;
+			g->missing -= (bytes - tiers[1].actual) >> 12;
 		else
-			g->missing += (tiers[0].actual - r->bytes) >> 12;
-		tiers[r->tier].actual = r->bytes;
+			g->missing += (tiers[0].actual - bytes) >> 12;
+		tiers[r->tier].actual = bytes;
 		if (g->missing > SIZE)
 			g->missing = 0;
 	}
@@ -193,26 +201,73 @@ static const char *state_at(struct fixture *f, const char *path)
 	return word;
 }
 
+/* The VM web, whose tiers have 32 and 8 MiB, and whose pages are measured. */
+static void connect_guest(struct guest *g)
+{
+	const char *args[] = { "--prices", "4:1", "--policy", "auto,track=gpt", NULL };
+
+	*g = (struct guest) { .f = fixture_new(args), .missing = 4096 };
+	connect_vm(g->f, &g->f->web, "web", 4096,
+		   RESIZE | PAGING | UINT64_C(1) << VIRTIO_HMEM_F_ACCESS,
+		   HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	g->sizes.tiers[0] = (struct hmem_link_size) { .requested = SIZE, .actual = SIZE };
+	g->sizes.tiers[1] = (struct hmem_link_size) { .requested = 8 * MIB, .actual = 8 * MIB };
+	peer_send(&g->f->web, HMEM_LINK_SIZES, &g->sizes, sizeof(g->sizes));
+	measure(g->f);
+}
+
+/* While a trade is being undone, nobody else gets the memory that the VM is to get back. */
+static void an_undone_trade_keeps_its_memory(void **state)
+{
+	struct hmem_link_sizes small = { .tiers = {
+		{ .requested = 16 * MIB, .actual = 16 * MIB },
+		{ .requested = SIZE, .actual = SIZE },
+	} };
+	struct json_object *o;
+	struct peer db;
+	struct guest g;
+
+	(void)state;
+	connect_guest(&g);
+	g.halts = true;
+	write_config(g.f, "[node 0]\ncapacity = 48M\n[vm *]\nnodes = 0:1\n"
+		     "[vm w*]\ntrade = yes\n");
+	ctl(g.f, 0, "reload");
+	while (strcmp(state_at(g.f, "vms.0.state"), "returns"))
+		live(&g);
+	assert_true(g.sizes.tiers[0].actual < SIZE && g.sizes.tiers[1].actual > 8 * MIB);
+	connect_vm(g.f, &db, "db", 4096, RESIZE, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_send(&db, HMEM_LINK_SIZES, &small, sizeof(small));
+	do {
+		ctl(g.f, 0, "-o json status db");
+		o = json_tokener_parse(g.f->ctl.out);
+	} while (json_num_at(o, "vms.0.tiers.0.size.actual_bytes") != 16 * MIB &&
+		 json_object_put(o));
+	json_object_put(o);
+	usage_check(g.f, &(const struct usage) { 2, "resize db --tier 0 --size 17M",
+		    "tier 0 can have 16 MiB now" }, 1);
+	/* The guest gives up what it took, and gets back all that it gave. */
+	g.stuck = g.halts = false;
+	g.sizes.tiers[1].actual = 8 * MIB;
+	while (g.sizes.tiers[0].actual < SIZE)
+		live(&g);
+	peer_close(&db);
+	fixture_end(g.f);
+}
+
 /*
  * A VM that swaps gets NVM for DRAM when that is allowed, at the same cost.  Impossible counts
  * of a guest do no harm.
  */
 static void a_vm_trades(void **state)
 {
-	const char *args[] = { "--prices", "4:1", "--policy", "auto,track=gpt", NULL };
-	struct guest g = { .f = fixture_new(args), .missing = 4096 };
+	struct guest g;
 	const uint64_t budget = 4 * 32 + 8;
 	struct json_object *o;
 	char text[64];
 
 	(void)state;
-	connect_vm(g.f, &g.f->web, "web", 4096,
-		   RESIZE | PAGING | UINT64_C(1) << VIRTIO_HMEM_F_ACCESS,
-		   HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
-	g.sizes.tiers[0] = (struct hmem_link_size) { .requested = SIZE, .actual = SIZE };
-	g.sizes.tiers[1] = (struct hmem_link_size) { .requested = 8 * MIB, .actual = 8 * MIB };
-	peer_send(&g.f->web, HMEM_LINK_SIZES, &g.sizes, sizeof(g.sizes));
-	measure(g.f);
+	connect_guest(&g);
 
 	/* Without trade = yes, hmemd only says what would pay. */
 	while (strcmp(state_at(g.f, "vms.0.state"), "dry-run"))
@@ -333,6 +388,7 @@ int main(void)
 		cmocka_unit_test(without_prices),
 		cmocka_unit_test(prices_of_a_vm),
 		cmocka_unit_test(a_vm_trades),
+		cmocka_unit_test(an_undone_trade_keeps_its_memory),
 	};
 
 	return cmocka_run_group_tests_name("trading", tests, NULL, NULL);
