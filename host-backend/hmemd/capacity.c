@@ -26,7 +26,8 @@ static uint64_t promised_to(const struct vm *vm, unsigned int tier)
 
 	if (!vm->hello.tiers[tier].unit)
 		return vm->placer.pages.frames[tier] << VIRTIO_HMEM_GFN_SHIFT;
-	bytes = larger(s->actual, s->requested);
+	/* What SIZES tells can be from before the last request. */
+	bytes = larger(s->actual, larger(s->requested, vm->asked[tier]));
 	if (tier >= HMEM_TRADED_TIERS || !t->begun)
 		return bytes;
 	/* In a pool, a VM may buy back the DRAM that it has sold. */

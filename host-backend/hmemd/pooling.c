@@ -171,7 +171,6 @@ static void resize(struct vm *vm)
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
 	struct hmem_pool_member *m = &vm->pooled.member;
 	uint64_t bytes = m->requested[0] << VIRTIO_HMEM_GFN_SHIFT;
-	struct hmem_link_resize msg = { 0 };
 
 	if (m->fixed)
 		return;
@@ -183,9 +182,7 @@ static void resize(struct vm *vm)
 		return;
 	log_msg(LOG_INFO, "vm '%s': pool: tier 0 is to have %" PRIu64 " MiB: %s", vm->name,
 		bytes >> 20, hmem_pool_why(m->why));
-	vm->sizes.tiers[0].requested = bytes;
-	msg.bytes = bytes;
-	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
+	vm_ask_size(vm, 0, bytes);
 }
 
 /* Decides on what look_at() has found. */

@@ -91,6 +91,8 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 		return ret;
 	vm->sizes = *sizes;
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++) {
+		if (sizes->tiers[i].requested == vm->asked[i])
+			vm->asked[i] = 0;
 		log_size(vm, i, &old.tiers[i]);
 		if (sizes->tiers[i].why == VIRTIO_HMEM_WHY_NODE_FULL &&
 		    old.tiers[i].why != VIRTIO_HMEM_WHY_NODE_FULL)

@@ -123,14 +123,12 @@ static void look_at(struct vm *vm, uint64_t now)
 static void request(struct vm *vm, uint32_t tier)
 {
 	uint64_t bytes = vm->traded.trader.requested[tier] << VIRTIO_HMEM_GFN_SHIFT;
-	struct hmem_link_resize msg = { .tier = tier, .bytes = bytes };
 
 	if (bytes == vm->sizes.tiers[tier].requested)
 		return;
 	log_msg(LOG_INFO, "vm '%s': trade: tier %" PRIu32 " is to have %" PRIu64 " MiB",
 		vm->name, tier, bytes >> 20);
-	vm->sizes.tiers[tier].requested = bytes;
-	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
+	vm_ask_size(vm, tier, bytes);
 }
 
 /* What the trader does, after it has decided. */

@@ -49,7 +49,6 @@ static bool can_have(struct client *client, const struct vm *vm, uint32_t tier,
 void verb_resize(struct client *client, json *req)
 {
 	struct vm *vm = client_find_vm(client, req);
-	struct hmem_link_resize resize = { 0 };
 	int64_t tier, bytes;
 	json *o, *r;
 
@@ -67,14 +66,11 @@ void verb_resize(struct client *client, json *req)
 	}
 	if (!can_have(client, vm, tier, bytes))
 		return;
-	resize.tier = tier;
-	resize.bytes = bytes;
 	if (!json_get_flag(req, "dry_run")) {
-		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRIu32 ": %" PRIu64
-			" bytes requested", resize.tier, resize.bytes);
+		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRId64 ": %" PRId64
+			" bytes requested", tier, bytes);
 		trading_forget(vm);
-		vm->sizes.tiers[tier].requested = bytes;
-		vm_send(vm, HMEM_LINK_RESIZE, &resize, sizeof(resize));
+		vm_ask_size(vm, tier, bytes);
 	}
 	o = json_new_object();
 	r = vm_size_json(vm, tier);

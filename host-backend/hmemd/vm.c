@@ -35,6 +35,14 @@ void vm_send(struct vm *vm, uint32_t type, const void *payload, uint32_t len)
 	conn_send(&vm->conn, payload, len);
 }
 
+void vm_ask_size(struct vm *vm, uint32_t tier, uint64_t bytes)
+{
+	const struct hmem_link_resize msg = { .tier = tier, .bytes = bytes };
+
+	vm->sizes.tiers[tier].requested = vm->asked[tier] = bytes;
+	vm_send(vm, HMEM_LINK_RESIZE, &msg, sizeof(msg));
+}
+
 const char *vm_blocked(const struct vm *vm)
 {
 	if (!vm_ready(vm))

@@ -76,6 +76,8 @@ struct vm {
 	struct hmem_link_state state;
 	/* The last SIZES, or until then all of each tier; @requested is hmemd's last request. */
 	struct hmem_link_sizes sizes;
+	/* The bytes of each tier that hmemd has requested, until SIZES tells the same; 0: none. */
+	uint64_t asked[HMEM_LINK_MAX_TIERS];
 	/* The last PAUSES since the guest's driver started; without one, @have_pauses is false. */
 	bool have_pauses;
 	struct hmem_link_pauses pauses;
@@ -209,6 +211,9 @@ bool vm_kept_policy(const struct vm *vm, struct hmem_policy *policy);
 
 /* Queue a message to the device. */
 void vm_send(struct vm *vm, uint32_t type, const void *payload, uint32_t len);
+
+/* Requests a size of the tier. */
+void vm_ask_size(struct vm *vm, uint32_t tier, uint64_t bytes);
 
 /* Has QEMU told a UUID of the VM? */
 bool vm_has_uuid(const struct vm *vm);

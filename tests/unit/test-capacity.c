@@ -166,6 +166,39 @@ static void too_much_is_told(void **state)
 	fixture_end(f);
 }
 
+/* A report from before a request does not make hmemd forget what it has promised. */
+static void an_old_report_promises_nothing_less(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct peer db = { 0 };
+	struct peer_msg msg;
+
+	(void)state;
+	configure(f, config);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	has(&f->web, 16);
+	has(&db, 8);
+	wait_promised(f, 24);
+	ctl(f, 0, "resize db --tier 0 --size 32M");
+	assert_int_equal(promised(f), 48);
+	peer_expect(&db, &msg, HMEM_LINK_RESIZE);
+	/* The device sent this one before it had read the request. */
+	has(&db, 7);
+	while (!strstr(f->ctl.out, "\"actual_bytes\": 7340032"))
+		ctl(f, 0, "-o json status db");
+	assert_int_equal(promised(f), 48);
+	usage_check(f, &(const struct usage) { 2, "resize web --tier 0 --size 17M", "16 MiB" }, 1);
+	/* The device confirms the request, and from then on its reports count. */
+	has(&db, 32);
+	while (!strstr(f->ctl.out, "\"actual_bytes\": 33554432"))
+		ctl(f, 0, "-o json status db");
+	has(&db, 8);
+	wait_promised(f, 24);
+	peer_close(&db);
+	fixture_end(f);
+}
+
 /* A pool has no more than the nodes on which the VMs have DRAM. */
 static void the_pool_is_on_a_node(void **state)
 {
@@ -192,6 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_promised_twice),
 		cmocka_unit_test(too_much_is_told),
+		cmocka_unit_test(an_old_report_promises_nothing_less),
 		cmocka_unit_test(the_pool_is_on_a_node),
 	};
 
