@@ -100,6 +100,9 @@ void capacity_second(struct hmemd *d)
 		uint64_t promised = capacity ? capacity_promised(d, i) : 0;
 		char has[32], want[32];
 
+		/* The configuration no longer tells whether the node is large enough. */
+		if (!capacity)
+			d->node_short[i] = false;
 		if ((promised > capacity) == d->node_short[i])
 			continue;
 		d->node_short[i] = promised > capacity;

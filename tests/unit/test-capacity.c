@@ -166,6 +166,26 @@ static void too_much_is_told(void **state)
 	fixture_end(f);
 }
 
+/* A node that is no longer counted is not said to be large enough. */
+static void what_is_not_known_is_not_told(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct peer db = { 0 };
+
+	(void)state;
+	configure(f, config);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	wait_event(f, "node 0 has 48 MiB");
+	configure(f, "[node 2]\ncapacity = 1M\n[vm *]\nnodes = 0:2\n");
+	/* By now, hmemd has looked at node 0 as well. */
+	wait_event(f, "node 2 has 1 MiB");
+	ctl(f, 0, "events");
+	assert_null(strstr(f->ctl.out, "large enough"));
+	peer_close(&db);
+	fixture_end(f);
+}
+
 /* A report from before a request does not make hmemd forget what it has promised. */
 static void an_old_report_promises_nothing_less(void **state)
 {
@@ -225,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_promised_twice),
 		cmocka_unit_test(too_much_is_told),
+		cmocka_unit_test(what_is_not_known_is_not_told),
 		cmocka_unit_test(an_old_report_promises_nothing_less),
 		cmocka_unit_test(the_pool_is_on_a_node),
 	};
