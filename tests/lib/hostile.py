@@ -66,7 +66,8 @@ class Device(vhost_user.Backend):
         self.filled = []        # buffers that the driver has back
         self.requests_left = 200
         self.batch = self.scan = 0
-        self.scan_due = True
+        self.scan_due = True    # the last scan has ended, or its request goes on
+        self.scan_more = False  # its request has further parts
         self.tiers = []
         for i in range(3):
             size = self.frames << 12 if i < 2 else 0
@@ -142,7 +143,7 @@ class Device(vhost_user.Backend):
             length = self.fill(buffer, self.hints(buffer) if number == HINT
                                else self.scan_request(buffer))
         elif number == ACCESS:
-            self.scan_due = True
+            self.scan_due |= self.ends_scan(buffer)
         elif number == RESIZE:
             length = self.fill(buffer, self.resized(buffer))
         if self.lie("length"):
@@ -207,10 +208,10 @@ class Device(vhost_user.Backend):
         look = self.acked & 1 << 6
         room = (buffer.room - 16 - (16 if look else 0)) // 16
         num = self.rnd.choice((0, 1, 16, room))
-        if self.scan_due and not self.lie("request"):
+        if self.scan_more == self.lie("request"):
             self.scan += 1
         last = self.rnd.randrange(8) != 0
-        self.scan_due = not last
+        self.scan_due = self.scan_more = not last
         flags = self.rnd.randrange(8) << 1 | last
         data = struct.pack("<QII", self.scan, self.count(num), self.count(flags))
         if look:
@@ -219,6 +220,12 @@ class Device(vhost_user.Backend):
         for _ in range(num):
             data += struct.pack("<QQ", self.gfn() >> 6 << 6, self.number(64))
         return data
+
+    def ends_scan(self, buffer):
+        """Is it the last report of a scan?"""
+        address, length = buffer.readable[0]
+        data = self.memory.read(address, min(length, 16))
+        return len(data) == 16 and bool(struct.unpack_from("<I", data, 12)[0] & 1)
 
     def resized(self, buffer):
         """The answer to a message for a size: mostly, that all of it was done."""
