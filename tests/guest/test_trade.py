@@ -105,11 +105,13 @@ def swapping_ends(rig):
             break
     after = Run(vm, program, 20)
     print(f"after: {after.read} pages read from swap, {after.used} used")
+    # Memory that is left over can be traded back meanwhile.
+    rig.daemon.wait(trades.at_rest, "trades to end", timeout=600)
+    ledger = trades.get()["trades"]
+    sizes = trades.cost()
     vm.run("touch /run/stop")
     assert "all " in program.wait()
 
-    ledger = trades.get()["trades"]
-    sizes = trades.cost()
     assert sum(sizes) > DRAM + NVM and sizes[0] < DRAM, sizes
     assert PRICE * sizes[0] + sizes[1] > BUDGET - 1, sizes
     # The ledger adds up to the sizes, without trades that were undone.
