@@ -16,8 +16,8 @@ start:
 	movl	$stack_end, %esp
 
 	/*
-	 * First map 4 MiB by 32-bit page tables in pages of 4 KiB, and read as many pages as
-	 * miss the TLB: the simulator must not take these tables for 64-bit ones.
+	 * First map 4 MiB by 32-bit page tables in pages of 4 KiB, and read some of the image,
+	 * which misses the TLB: the simulator must not take these tables for 64-bit ones.
 	 */
 	xorl	%ecx, %ecx
 3:	movl	%ecx, %eax
@@ -36,7 +36,7 @@ start:
 	movl	$0x200000, %ecx
 4:	movl	(%ecx), %eax
 	addl	$4096, %ecx
-	cmpl	$0x400000, %ecx
+	cmpl	$0x204000, %ecx
 	jb	4b
 	movl	%cr0, %eax
 	andl	$0x7fffffff, %eax
