@@ -305,6 +305,8 @@ static int hmem_pm_event(struct notifier_block *notifier, unsigned long event,
 	case PM_POST_SUSPEND:
 	case PM_POST_RESTORE:
 		WRITE_ONCE(hm->going_to_sleep, false);
+		/* If the system has not slept, nothing else continues what has paused. */
+		hmem_resize_changed(hm);
 		break;
 	}
 	return NOTIFY_OK;
