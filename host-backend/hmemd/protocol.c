@@ -90,6 +90,8 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 	if (ret < 0)
 		return ret;
 	vm->sizes = *sizes;
+	hmem_placer_resized(&vm->placer, ((int64_t)sizes->tiers[0].actual -
+					  (int64_t)old.tiers[0].actual) >> VIRTIO_HMEM_GFN_SHIFT);
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++) {
 		if (sizes->tiers[i].requested == vm->asked[i])
 			vm->asked[i] = 0;

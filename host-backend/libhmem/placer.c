@@ -218,6 +218,16 @@ static uint32_t spare(const struct hmem_placer *p)
 	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
 }
 
+void hmem_placer_resized(struct hmem_placer *p, int64_t frames)
+{
+	/* The guest can have moved pages into free frames that nobody knows of. */
+	if (frames > 0)
+		p->spare = (p->spare > 0 ? p->spare : 0) + frames;
+	/* Only free frames are given up, but a job may have made them free. */
+	else if (p->spare > 0)
+		p->spare = p->spare + frames > 0 ? p->spare + frames : 0;
+}
+
 /* The limits of a plan between any two tiers. */
 static struct hmem_plan_limits limits(const struct hmem_placer *p)
 {

@@ -141,8 +141,8 @@ struct hmem_placer {
 	 */
 	uint32_t no_room, round;
 	/*
-	 * Frames that have left tier 0, less those that have come, since it was found full.
-	 * There may be room for as many.
+	 * Frames that have left tier 0, less those that have come, since it was found full, and
+	 * those that the guest has taken back.  There may be room for as many.
 	 */
 	int64_t spare;
 };
@@ -196,6 +196,12 @@ bool hmem_placer_by_rates(const struct hmem_placer *p);
  */
 void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
 		       const struct hmem_bursts *bursts, int64_t spare);
+
+/*
+ * The guest has taken @frames of tier 0 back, or given them up if the number is negative.  Frames
+ * that come back are free, so promotions need no demotion for them.
+ */
+void hmem_placer_resized(struct hmem_placer *p, int64_t frames);
 
 /* Tracking begins: set @next. */
 void hmem_placer_begin(struct hmem_placer *p);

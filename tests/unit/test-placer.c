@@ -179,6 +179,25 @@ static void uses_room_that_there_is(void **state)
 	assert_int_equal(moved.promoted, NUM_HOT - HEADROOM);
 }
 
+/* Memory of tier 0 that the guest has taken back is room for promotions. */
+static void uses_room_that_comes_back(void **state)
+{
+	struct fixture *f = *state;
+
+	/* That the guest had less before does not matter. */
+	hmem_placer_resized(&f->placer, -1000);
+	hmem_placer_resized(&f->placer, 30 + HEADROOM);
+	window(f, UINT64_MAX);
+	assert_int_equal(f->num, 30);
+	assert_int_equal(num_to(f, 0), 30);
+	f->num = hmem_placer_hints(&f->placer, f->hints, 512);
+	assert_int_equal(num_to(f, 0), NUM_HOT - 30);
+	assert_int_equal(num_to(f, 1), NUM_HOT - 30);
+	/* What is given up again is no room any more. */
+	hmem_placer_resized(&f->placer, -1000);
+	assert_int_equal(f->placer.spare, 0);
+}
+
 /* A person's moves do not count as room that the policy can use. */
 static void moves_by_hand(void **state)
 {
@@ -424,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(makes_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_answers_make_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(uses_room_that_there_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(uses_room_that_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_by_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_what_may_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),
