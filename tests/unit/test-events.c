@@ -373,17 +373,20 @@ static void reconnects_leave_room(void **state)
 	const struct hmem_link_header bad = { .type = 99 };
 	struct fixture *f = *state;
 	struct peer wrong = { 0 };
+	unsigned int rounds = 0;
+	char name[16];
 	uint64_t began;
 
 	do {
 		began = minute();
 		connect_often(f, "many%u", 256);
-		peer_handshake(&wrong, f->d.vm_socket, "wrong");
+		snprintf(name, sizeof(name), "wrong%u", rounds++);
+		peer_handshake(&wrong, f->d.vm_socket, name);
 		peer_send_raw(&wrong, &bad, sizeof(bad));
 		peer_expect_drop(&wrong);
 		events(f, "");
 	} while (minute() != began);
-	find("dropped", "wrong", "");
+	find("dropped", name, "");
 	forget();
 }
 
