@@ -199,16 +199,21 @@ static void mark(unsigned int vcpu, void *userdata)
 }
 
 /* Another task may run now, in the middle of a page copy. */
-static void tlb_flush_page(unsigned int vcpu, void *userdata)
+static void translation_changed(unsigned int vcpu)
 {
     sim_filter_flush(vcpu);
-    sim_tlb_flush_page(vcpu);
     cause[vcpu] = SIM_GUEST;
+}
+
+static void tlb_flush_page(unsigned int vcpu, void *userdata)
+{
+    translation_changed(vcpu);
+    sim_tlb_flush_page(vcpu);
 }
 
 static void tlb_flush(unsigned int vcpu, void *userdata)
 {
-    tlb_flush_page(vcpu, userdata);
+    translation_changed(vcpu);
     sim_tlb_flush(vcpu);
 }
 
