@@ -201,6 +201,24 @@ static unsigned int is_free(struct peer *p, const struct virtio_hmem_hint *hint)
 	return VIRTIO_HMEM_R_FREE;
 }
 
+/* A VM in lockstep that has all of its memory, is to have @requested bytes, and has none free. */
+static struct fixture *full_in_lockstep(uint64_t requested)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--lockstep", "-p", "observe,rate=1,window=100", NULL
+	});
+	struct peer *p = &f->web;
+	struct peer_msg msg;
+
+	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
+	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
+	connect(f, 4096, RESIZE);
+	peer_expect(p, &msg, HMEM_LINK_TRACK);
+	p->reason = is_free;
+	send_size(f, requested, SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
+	return f;
+}
+
 /*
  * Many frames that look cold are free, or the kernel's.  hmemd looks for others as soon as the
  * guest has said so, and not only in the next second, but tries no more than the policy's rate in a
@@ -209,23 +227,13 @@ static unsigned int is_free(struct peer *p, const struct virtio_hmem_hint *hint)
 static void room_is_made_without_delay(void **state)
 {
 	const uint64_t per_second = 1 << (20 - 12), missing = 100;
-	struct fixture *f = fixture_new((const char *[]) {
-		"--lockstep", "-p", "observe,rate=1,window=100", NULL
-	});
-	struct peer *p = &f->web;
+	struct fixture *f = full_in_lockstep(SIZE - (missing << 12));
 	uint64_t frames = 0, first = 0;
 	unsigned int windows = 0;
-	struct peer_msg msg;
 
 	(void)state;
-	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
-	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
-	connect(f, 4096, RESIZE);
-	peer_expect(p, &msg, HMEM_LINK_TRACK);
-	p->reason = is_free;
-	send_size(f, SIZE - (missing << 12), SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
 	for (uint64_t seq = 1; seq <= 10; seq++) {
-		uint64_t now = hinted_in_window(p, seq);
+		uint64_t now = hinted_in_window(&f->web, seq);
 
 		first = first ? first : now;
 		frames += now;
@@ -240,22 +248,12 @@ static void room_is_made_without_delay(void **state)
 /* For few pages of a large table, hmemd searches once in a second. */
 static void few_pages_wait(void **state)
 {
-	struct fixture *f = fixture_new((const char *[]) {
-		"--lockstep", "-p", "observe,rate=1,window=100", NULL
-	});
-	struct peer *p = &f->web;
+	struct fixture *f = full_in_lockstep(SIZE - 4096);
 	uint64_t frames = 0;
-	struct peer_msg msg;
 
 	(void)state;
-	p->trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM;
-	p->track_flags = HMEM_LINK_TRACK_LOCKSTEP;
-	connect(f, 4096, RESIZE);
-	peer_expect(p, &msg, HMEM_LINK_TRACK);
-	p->reason = is_free;
-	send_size(f, SIZE - 4096, SIZE, VIRTIO_HMEM_WHY_NODE_FULL);
 	for (uint64_t seq = 1; seq <= 30; seq++)
-		frames += hinted_in_window(p, seq);
+		frames += hinted_in_window(&f->web, seq);
 	assert_int_equal(frames, 3);
 	fixture_end(f);
 }
