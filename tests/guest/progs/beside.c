@@ -14,8 +14,6 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,45 +25,10 @@
 #include <unistd.h>
 
 #include "hint.h"
+#include "updates.h"
 
-#define MAX_THREADS	64
 #define MPOL_MF_MOVE	2
 #define CHUNK		8192u	/* pages of a request, not more than HINT_MAX */
-
-static uint64_t *memory;
-static size_t words;
-static int stop;
-
-/* Each counter has a cache line. */
-static struct worker {
-	_Alignas(64) uint64_t ops;
-	unsigned int number;
-	pthread_t thread;
-} workers[MAX_THREADS];
-
-static void run_on(unsigned int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		err(1, "processor %u", cpu);
-}
-
-static void *update(void *arg)
-{
-	struct worker *worker = arg;
-	uint64_t x = worker->number;
-
-	run_on(worker->number);
-	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-		x = x * 6364136223846793005u + 1442695040888963407u;
-		__atomic_fetch_add(&memory[(x >> 20) % words], 1, __ATOMIC_RELAXED);
-		__atomic_store_n(&worker->ops, worker->ops + 1, __ATOMIC_RELAXED);
-	}
-	return NULL;
-}
 
 static uint64_t all_ops(void)
 {
@@ -160,11 +123,7 @@ int main(int argc, char **argv)
 		err(1, "memory");
 	madvise(memory, pages * HINT_PAGE, MADV_NOHUGEPAGE);
 	memset(memory, 0, pages * HINT_PAGE);
-	for (unsigned int i = 0; i < threads; i++) {
-		workers[i].number = i + 1;
-		if (pthread_create(&workers[i].thread, NULL, update, &workers[i]))
-			errx(1, "no thread");
-	}
+	begin_updates(threads);
 	sleep(1);
 	peace = all_ops();
 	sleep(1);

@@ -10,8 +10,6 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,46 +18,7 @@
 #include <unistd.h>
 
 #include "hint.h"
-
-#define MAX_THREADS	64
-
-static uint64_t *memory;
-static size_t words;
-static unsigned int spins;
-static int stop;
-
-/* Each counter has a cache line. */
-struct worker {
-	_Alignas(64) uint64_t ops;
-	unsigned int number;
-	pthread_t thread;
-};
-
-static void run_on(unsigned int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		err(1, "processor %u", cpu);
-}
-
-static void *update(void *arg)
-{
-	struct worker *worker = arg;
-	uint64_t x = worker->number;
-
-	run_on(worker->number);
-	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-		x = x * 6364136223846793005u + 1442695040888963407u;
-		__atomic_fetch_add(&memory[(x >> 20) % words], 1, __ATOMIC_RELAXED);
-		worker->ops++;
-		for (unsigned int i = 0; i < spins; i++)
-			__asm__ volatile("");
-	}
-	return NULL;
-}
+#include "updates.h"
 
 static void print_frames(const void *pages, size_t n)
 {
@@ -75,7 +34,6 @@ static void print_frames(const void *pages, size_t n)
 
 int main(int argc, char **argv)
 {
-	static struct worker workers[MAX_THREADS];
 	uint64_t ops = 0, sum = 0;
 	unsigned int threads;
 	size_t len;
@@ -96,11 +54,7 @@ int main(int argc, char **argv)
 	madvise(memory, len, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < words; i++)
 		memory[i] = i;
-	for (unsigned int i = 0; i < threads; i++) {
-		workers[i].number = i + 1;
-		if (pthread_create(&workers[i].thread, NULL, update, &workers[i]))
-			errx(1, "no thread");
-	}
+	begin_updates(threads);
 	print_frames(memory, len / HINT_PAGE);
 	printf("start\n");
 	fflush(stdout);
