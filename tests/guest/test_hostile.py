@@ -30,17 +30,24 @@ def arguments(devices):
                     f"num_vqs=5,vq_size=64,config_size=200,id=hostile{i}")
 
 
+def errors(devices):
+    return [d.error for d in devices if d.error]
+
+
 def run_until_tired(devices):
-    """Each device answers many times, or the driver says nothing more."""
-    goal = [d.answers + ANSWERS for d in devices]
-    last, since = None, time.monotonic()
-    while any(d.answers < g for d, g in zip(devices, goal)):
-        now = [d.answers for d in devices]
-        if now != last:
-            last, since = now, time.monotonic()
-        elif time.monotonic() > since + QUIET:
+    """Each device answers many times, or the driver says nothing more to it: the driver gives up
+    a device that it has caught lying, and goes on with the others."""
+    goals = [d.answers + ANSWERS for d in devices]
+    seen = [(d.answers, time.monotonic()) for d in devices]
+    while True:
+        assert not errors(devices), errors(devices)
+        now = time.monotonic()
+        for i, device in enumerate(devices):
+            if device.answers != seen[i][0]:
+                seen[i] = device.answers, now
+        if all(answers >= goal or now > since + QUIET
+               for (answers, since), goal in zip(seen, goals)):
             break
-        assert not any(d.error for d in devices), [d.error for d in devices]
         time.sleep(0.05)
 
 
@@ -85,7 +92,7 @@ def devices_that_lie(rig):
     lives, answers, lied = (sum(getattr(d, name) for d in devices)
                             for name in ("lives", "answers", "lied"))
     print(f"{lives} lives, {answers} answers, {lied} lies")
-    assert not any(d.error for d in devices), [d.error for d in devices]
+    assert not errors(devices), errors(devices)
     assert lives >= cycles and answers > 10 * cycles and lied > cycles
 
 
@@ -93,9 +100,14 @@ def resized(vm):
     return vm.counter("resize_given") + vm.counter("resize_taken")
 
 
-def until(condition, device):
+def until(condition, what, vm, device):
+    """Wait for something that the driver does, unless it has given up the device."""
+    end = time.monotonic() + vm.timeout
     while not condition():
-        assert not device.error, device.error
+        assert not device.error, f"waiting for {what}: {device.error}"
+        assert time.monotonic() < end, (
+            f"waited {vm.timeout} s for {what}; the guest's kernel says: "
+            + vm.run("dmesg | grep virtio_hmem | tail", check=False))
         time.sleep(0.05)
 
 
@@ -111,9 +123,9 @@ def device_that_does_not_answer(rig):
     device.begin(honest=True)
     device.hush(False)
     vm.run("modprobe virtio_hmem")
-    until(lambda: resized(vm), device)
+    until(lambda: resized(vm), "the first answer for a size", vm, device)
     device.stuck = hostile.RESIZE
-    until(device.queues[hostile.RESIZE].avail, device)
+    until(device.queues[hostile.RESIZE].avail, "a message for a size", vm, device)
 
     victim = vm.spawn("echo 1000 > /proc/self/oom_score_adj; echo ready; exec sleep 3600")
     victim.wait_for("ready")
@@ -126,6 +138,6 @@ def device_that_does_not_answer(rig):
 
     before = resized(vm)
     device.stuck = None
-    until(lambda: resized(vm) > before, device)
+    until(lambda: resized(vm) > before, "the driver to see the late answer", vm, device)
     unload(vm, [device])
     assert total_memory(vm) == memory, (total_memory(vm), memory)
