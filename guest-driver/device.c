@@ -13,6 +13,7 @@
  * One worker does all the work, so there is no lock: see struct hmem.
  */
 #include <linux/acpi.h>
+#include <linux/crash_dump.h>
 #include <linux/memory.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -366,6 +367,14 @@ static int hmem_probe(struct virtio_device *vdev)
 	struct hmem *hm;
 	int rc;
 
+	/*
+	 * A crash kernel has little memory, for a short time, and must not fail.  The device was
+	 * reset before this probe, so that memory which the crashed kernel gave up has come back.
+	 */
+	if (is_kdump_kernel()) {
+		dev_info(&vdev->dev, "not used in a crash kernel\n");
+		return -ENODEV;
+	}
 	if (!vdev->config->get) {
 		dev_err(&vdev->dev, "device has no configuration\n");
 		return -EINVAL;

@@ -111,27 +111,31 @@ def kexec_with_the_driver(rig):
     finish(vm, program)
 
 
-@test(check=("6.1",), timeout=900)
+# Linux 7.3 panics (in alloc_workqueue) when no memory is in the node of its processor.
+@test(kernels=("6.1", "6.12"), check=("6.1",), timeout=900)
 def crash_kernel(rig):
-    """The guest's kernel panics, and a crash kernel reads all of the memory that was its own, also
-    what it had given up.  After a reboot, the guest gives up again what was requested."""
-    vm = rig.boot(dram=320, nvm=NVM, append="numa_balancing=disable crashkernel=144M",
-                  disks=images(rig))
+    """The guest's kernel panics, and a crash kernel, which lies in the tier that had given up
+    memory, reads all of the memory that was the first one's.  The crash kernel gives nothing up.
+    After a reboot, the guest gives up again what was requested."""
+    less = 208
+    vm = rig.boot(dram=320, nvm=NVM, disks=images(rig),
+                  append="numa_balancing=disable nokaslr crashkernel=144M@352M")
     vm.expected = "Kernel panic - not syncing: sysrq triggered crash"
-    resize(rig, vm, LESS)
+    resize(rig, vm, less)
     files = bring_kernel(rig, vm)
     vm.run(f"kexec panic {files} '{CMDLINE} maxcpus=1 reset_devices'; rm -r {files}")
     vm.reboot("echo c >/proc/sysrq-trigger")
-    # Its driver resets the device, and the crash kernel has no memory in the tier's node.
     settle(rig, vm, NVM)
     read = int(vm.run("dd if=/proc/vmcore bs=1M 2>/dev/null | wc -c"))
     assert read > (320 + NVM - 144 - 16) * MIB, read
+    assert "not used in a crash kernel" in vm.run("dmesg")
+    assert rig.daemon.status(vm.name)["driver"] != "ok"
     assert size(rig, vm)["actual_bytes"] == NVM * MIB
     vm.reboot()
     rig.daemon.wait_ready(vm.name)
-    settle(rig, vm, LESS)
+    settle(rig, vm, less)
     # The crash kernel has read all memory, so the host has provided it once more.
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm) <= less * MIB
     program = keep(vm, 32)
     resize(rig, vm, NVM)
     finish(vm, program)
