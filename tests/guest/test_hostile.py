@@ -20,6 +20,7 @@ DRAM = NVM = 128    # MiB
 FRAMES = (DRAM + NVM) << 8
 ANSWERS = 60        # of a device for each time that the driver is loaded
 QUIET = 2           # seconds after which a device has no more to answer
+GIVEN = 192 << 20   # bytes: more than a memory block has
 STOP = "/run/stop"
 
 
@@ -100,6 +101,17 @@ def resized(vm):
     return vm.counter("resize_given") + vm.counter("resize_taken")
 
 
+def given(vm):
+    return vm.counter("resize_given") - vm.counter("resize_taken")
+
+
+def offline_and_online(vm):
+    """Take each block of memory offline, and back online."""
+    print(vm.run("for state in /sys/devices/system/memory/memory*/state; do"
+                 "  if echo offline > $state; then echo online > $state; fi 2>/dev/null;"
+                 "  echo $state: $(cat $state); done"))
+
+
 def until(condition, what, vm, device):
     """Wait for something that the driver does, unless it has given up the device."""
     end = time.monotonic() + vm.timeout
@@ -132,12 +144,40 @@ def device_that_does_not_answer(rig):
     vm.run("echo f > /proc/sysrq-trigger")      # calls the OOM killer
     victim.wait(check=False)
     assert "Out of memory" in vm.run("dmesg")
-    print(vm.run("for state in /sys/devices/system/memory/memory*/state; do"
-                 "  if echo offline > $state; then echo online > $state; fi 2>/dev/null;"
-                 "  echo $state: $(cat $state); done"))
+    offline_and_online(vm)
 
     before = resized(vm)
     device.stuck = None
     until(lambda: resized(vm) > before, "the driver to see the late answer", vm, device)
+    unload(vm, [device])
+    assert total_memory(vm) == memory, (total_memory(vm), memory)
+
+
+@test(check=("7.3",), debug=True, qemus=(QEMU,), timeout=900)
+def device_that_answers_memory_hotplug_late(rig):
+    """Nothing but memory hotplug sends a message, and the driver notices the late answer."""
+    # Of the third memory block, all pages are movable, if the kernel itself is not there.
+    nvm = 384
+    device = hostile.Device(rig.dir / "hostile0", 1, (DRAM + nvm) << 8, True)
+    device.offered &= ~hostile.PAGING       # else the driver has to report now and then
+    vm = rig.boot(ready=False, hmem=None, qemu=QEMU, poison=True, dram=DRAM, nvm=nvm,
+                  append="numa_balancing=disable kernelcore=240M nokaslr",
+                  args=arguments([device]))
+    unload(vm, [device])
+    memory = total_memory(vm)
+    device.begin(honest=True)
+    device.calm = True
+    device.requests_left = 0    # neither hints nor scans
+    device.tiers[1].update(requested=device.tiers[1]["size"] - GIVEN, unit=0)
+    device.hush(False)
+    vm.run("modprobe virtio_hmem")
+    until(lambda: given(vm) == GIVEN >> 12, "memory to be given up", vm, device)
+    device.stuck = hostile.RESIZE
+    offline_and_online(vm)
+    assert device.queues[hostile.RESIZE].avail(), "memory hotplug has sent no message"
+    before = vm.counter("resize_taken")
+    device.stuck = None
+    until(lambda: vm.counter("resize_taken") > before, "the driver to see the late answer",
+          vm, device)
     unload(vm, [device])
     assert total_memory(vm) == memory, (total_memory(vm), memory)

@@ -20,6 +20,7 @@ import vhost_user
 HINT, RESULT, SCAN, ACCESS, RESIZE = range(5)
 FEATURES = (1 << 11) - 1
 LARGE_ORDER, MAX_ORDER = 9, 18
+PAGING = 1 << 8
 MIB = 1 << 20
 TAKEN = 8 * MIB             # of each tier
 TIER = struct.Struct("<IB3xIIIIQQQB7xQ")
@@ -62,6 +63,7 @@ class Device(vhost_user.Backend):
         if not honest and self.rnd.randrange(4) == 0:
             stuck = self.rnd.choice((RESULT, SCAN, ACCESS, RESIZE))
         self.stuck = stuck
+        self.calm = False       # the requested sizes stay as they are
         self.held = []          # (queue, buffer): to be used later
         self.filled = []        # buffers that the driver has back
         self.requests_left = 200
@@ -107,7 +109,7 @@ class Device(vhost_user.Backend):
         self.use_held()
         if self.filled and self.lie("late"):
             self.scribble()
-        if self.rnd.randrange(8) == 0:
+        if not self.calm and self.rnd.randrange(8) == 0:
             self.request_size()
 
     def serve_queue(self, number, queue):
