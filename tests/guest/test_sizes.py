@@ -187,7 +187,7 @@ class World:
     FAULTS = hmemd_killed, migration, plug, reboot, slept, unloaded
 
 
-@test(kernels=("6.12",), timeout=86400)
+@test(kernels=("6.12",), timeout=900)
 def random_sizes(rig):
     seed = int(os.environ.get("HMEM_SEED") or random.randrange(1 << 32))
     cycles = int(os.environ.get("HMEM_CYCLES") or 120)
