@@ -125,6 +125,11 @@ static double pool_acts(const struct hmemd *d)
 	return d->config.pool != 0;
 }
 
+static double pool_decisions(const struct hmemd *d)
+{
+	return d->pooling.decisions;
+}
+
 static double pool_price(const struct hmemd *d)
 {
 	return d->pooling.pool.price[0] / 1e9 / PAGE;
@@ -715,6 +720,8 @@ const struct metric metrics[] = {
 	{ "hmem_pool_bytes", "DRAM of all VMs in the pool.", .all = pool_bytes },
 	{ "hmem_pool_active", "1: hmemd resizes VMs; 0: a pool is not configured.",
 	  .all = pool_acts },
+	{ "hmem_pool_decisions_total", "How often the pool has decided on the VMs' sizes.", true,
+	  .all = pool_decisions },
 	{ "hmem_pool_price_stall_ratio_per_byte",
 	  "What one more byte of DRAM is worth: weighted seconds per second.",
 	  .all = pool_price },

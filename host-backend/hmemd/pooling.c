@@ -130,12 +130,11 @@ static void revalue(struct vm *vm)
 	p->member.busy = fmin(p->cpus / vm->hello.num_cpus, 1);
 }
 
-/* Tells the pool the VM's size, if the size can change, and what DRAM is worth to the VM. */
-static void look_at(struct vm *vm)
+/* Tells the pool the VM's size, and if the size can change. */
+static void measure_size(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
 
-	vm->pooled.is_known = true;
 	m->actual[0] = has(vm);
 	m->fixed = !vm_at_work(vm) || (vm->d->config.pool && !can_resize(vm));
 	/* The trader alone resizes a VM that trades. */
@@ -143,6 +142,15 @@ static void look_at(struct vm *vm)
 		m->actual[0] = trading_claim(vm, m->actual[0]);
 		m->fixed = true;
 	}
+}
+
+/* Tells the pool the VM's size, if the size can change, and what DRAM is worth to the VM. */
+static void look_at(struct vm *vm)
+{
+	struct hmem_pool_member *m = &vm->pooled.member;
+
+	vm->pooled.is_known = true;
+	measure_size(vm);
 	/* The rates are complete between bursts; during a burst, those of the last one count. */
 	if (vm->placer.policy.kind != HMEM_POLICY_AUTO)
 		m->worth = NULL;
@@ -217,6 +225,7 @@ static void decide(struct hmemd *d)
 	else
 		p->pool.config.capacity[0] = 0;
 	hmem_pool_decide(&p->pool, SECOND_NS);
+	p->decisions++;
 }
 
 static void apply(struct vm *vm)
@@ -248,8 +257,31 @@ void pooling_tick(struct vm *vm)
 	if (now >= p->decided_ms + SECOND_MS) {
 		p->decided_ms = now;
 		decide(vm->d);
+	} else {
+		hmem_pool_promise(&p->pool);
 	}
 	apply(vm);
+}
+
+/* Has the pool promised the VM more than it was asked to have? */
+static bool gets_more(const struct vm *vm)
+{
+	return frames_in(vm->sizes.tiers[0].requested) < vm->pooled.member.requested[0] &&
+	       frames_in(vm->asked[0]) < vm->pooled.member.requested[0];
+}
+
+void pooling_freed(struct vm *vm)
+{
+	struct hmemd *d = vm->d;
+
+	if (!d->config.pool || !vm->pooled.is_member || d->lockstep.min)
+		return;
+	measure_size(vm);
+	hmem_pool_promise(&d->pooling.pool);
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (vm->pooled.is_member && gets_more(vm))
+			resize(vm);
+	}
 }
 
 /* Give the VM these bounds, in frames.  Nothing has changed after an error. */
@@ -267,8 +299,12 @@ static int set_bounds(struct vm *vm, uint64_t guarantee, uint64_t maximum,
 	m->maximum = maximum;
 	if (!vm->pooled.is_member)
 		return 0;
-	/* Only a VM that joins is checked: so let the VM leave the pool and join again. */
+	/*
+	 * Only a VM that joins is checked: so let the VM leave the pool and join again, with the
+	 * size that it has now.
+	 */
 	pooling_remove(vm);
+	measure_size(vm);
 	ret = hmem_pool_add(pool, m, err);
 	if (ret < 0) {
 		*m = old;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All VMs share the host's DRAM.  The pool (pool.h) decides once per second how much each VM is
- * to have; with --lockstep, once per second of guest time.  If a pool is configured, hmemd
+ * to have; with --lockstep, once per second of guest time.  DRAM that becomes free in between goes
+ * at once to the VMs that wait for it.  If a pool is configured, hmemd
  * resizes the VMs accordingly; otherwise `hmemctl pool` shows the sizes that the VMs would
  * have.
  */
@@ -19,6 +20,8 @@ struct pooling {
 	struct hmem_pool pool;
 	/* With --lockstep: vm_now() of the VM with whose tick the pool has last decided. */
 	uint64_t decided_ms;
+	/* How often the pool has decided. */
+	uint64_t decisions;
 	/* The pool's default patience, which holds while a pool is configured. */
 	unsigned int patience;
 };
@@ -67,6 +70,12 @@ void pooling_second(struct hmemd *d);
  * times arrive at a random guest time.
  */
 void pooling_tick(struct vm *vm);
+
+/*
+ * The VM has less of tier 0 than before: the pool promises that memory to VMs that wait for it.
+ * With --lockstep, the next tick does so.
+ */
+void pooling_freed(struct vm *vm);
 
 /*
  * Sets "guarantee" (a size), "maximum" (a size) or "weight" (1 to 1000) of the VM from text.

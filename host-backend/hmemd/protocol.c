@@ -7,6 +7,7 @@
 #include "handshake.h"
 #include "log.h"
 #include "numbers.h"
+#include "pooling.h"
 #include "protocol.h"
 #include "ranges.h"
 #include "room.h"
@@ -100,6 +101,8 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 		    old.tiers[i].why != VIRTIO_HMEM_WHY_NODE_FULL)
 			room_needed(vm);
 	}
+	if (sizes->tiers[0].actual < old.tiers[0].actual)
+		pooling_freed(vm);
 	return 0;
 }
 

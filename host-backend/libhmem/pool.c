@@ -493,6 +493,23 @@ static void keep_small_change(struct hmem_pool_member *m, bool overcommitted)
 		memcpy(m->target, m->actual, sizeof(m->target));
 }
 
+/*
+ * A member keeps what it has of its guarantee.  The market can have too few pages for that, because
+ * members that cannot change their sizes have some of the reserve, or of others' guarantees.
+ */
+static void keep_guarantee(struct hmem_pool_member *m)
+{
+	uint64_t floor = min(m->guarantee, hmem_pool_sum(m->actual));
+	uint64_t missing = less(floor, hmem_pool_sum(m->target));
+
+	for (unsigned int n = 0; n < HMEM_NODES; n++) {
+		uint64_t keeps = min(less(m->actual[n], m->target[n]), missing);
+
+		m->target[n] += keeps;
+		missing -= keeps;
+	}
+}
+
 static void run_market(struct hmem_pool *p)
 {
 	struct hmem_market *market = &p->market;
@@ -517,10 +534,17 @@ static void run_market(struct hmem_pool *p)
 	for (unsigned int i = 0; i < p->num; i++) {
 		memcpy(p->members[i]->target, p->sold[i], sizeof(p->sold[i]));
 		keep_small_change(p->members[i], overcommitted);
+		keep_guarantee(p->members[i]);
 	}
 }
 
 /* --- promises --- */
+
+/* The pages of the node that the member has or was promised, whichever are more. */
+static uint64_t claim(const struct hmem_pool_member *m, unsigned int node)
+{
+	return max(m->actual[node], m->requested[node]);
+}
 
 /*
  * The pages of the node that the member has still to get.  @beyond: all of them; otherwise
@@ -528,13 +552,14 @@ static void run_market(struct hmem_pool *p)
  */
 static uint64_t wanted(const struct hmem_pool_member *m, unsigned int node, bool beyond)
 {
-	uint64_t requested = hmem_pool_sum(m->requested);
-	uint64_t more = min(less(m->target[node], m->requested[node]),
-			    less(m->maximum, requested));
+	uint64_t more, claims = 0;
 
+	for (unsigned int n = 0; n < HMEM_NODES; n++)
+		claims += claim(m, n);
+	more = min(less(m->target[node], m->requested[node]), less(m->maximum, claims));
 	if (beyond)
 		return more;
-	return node == m->node ? min(more, less(m->share, requested)) : 0;
+	return node == m->node ? min(more, less(m->share, hmem_pool_sum(m->requested))) : 0;
 }
 
 /*
@@ -557,6 +582,8 @@ static uint64_t promise_pages(struct hmem_pool *p, unsigned int node, uint64_t f
 			get -= get % HMEM_POOL_GRAIN;
 		}
 		m->requested[node] += get;
+		/* The member is not stuck because it is asked for more. */
+		m->gap += get;
 		free -= get;
 		sum -= want;
 	}
@@ -582,13 +609,13 @@ static void request_less(struct hmem_pool *p, struct hmem_pool_member *m)
 	}
 }
 
-/* Promises pages that are free now, first to members that have less than their share. */
+/* Promises pages that no member claims, first to members that have less than their share. */
 static void request_more(struct hmem_pool *p, unsigned int node)
 {
 	uint64_t taken = 0, free;
 
 	for (unsigned int i = 0; i < p->num; i++)
-		taken += p->members[i]->actual[node];
+		taken += claim(p->members[i], node);
 	free = promise_pages(p, node, less(p->config.capacity[node], taken), false);
 	promise_pages(p, node, less(free, p->config.reserve[node]), true);
 }
@@ -718,6 +745,18 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns)
 	for (unsigned int i = 0; i < p->num; i++) {
 		p->members[i]->why = reason_of(p->members[i]);
 		p->members[i]->gap = gap_of(p->members[i]);
+	}
+}
+
+void hmem_pool_promise(struct hmem_pool *p)
+{
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		request_more(p, n);
+	for (unsigned int i = 0; i < p->num; i++) {
+		struct hmem_pool_member *m = p->members[i];
+
+		if (m->why == HMEM_POOL_WAITS)
+			m->why = reason_of(m);
 	}
 }
 

@@ -181,6 +181,12 @@ void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m);
  */
 void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns);
 
+/*
+ * Promises pages that have become free since the last decision to the members that it has found to
+ * need more.  Call this when the @actual of members has become less.
+ */
+void hmem_pool_promise(struct hmem_pool *p);
+
 /* Pages of all nodes together. */
 uint64_t hmem_pool_sum(const uint64_t *by_node);
 

@@ -214,6 +214,12 @@ void host_follow(struct host *h)
 	}
 }
 
+void host_promise(struct host *h)
+{
+	hmem_pool_promise(&h->pool);
+	check(h);
+}
+
 void host_window(struct host *h)
 {
 	host_follow(h);

@@ -74,6 +74,9 @@ void host_follow(struct host *h);
 /* Runs a window with the pool's decision.  Checks that the pool promises no page twice. */
 void host_window(struct host *h);
 
+/* Has the pool promise what is free, without a decision.  Checks that it promises no page twice. */
+void host_promise(struct host *h);
+
 static inline uint64_t host_dram(const struct host_vm *vm)
 {
 	return hmem_pool_sum(vm->member.actual);

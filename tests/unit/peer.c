@@ -209,7 +209,7 @@ void peer_send_tick(struct peer *p, uint64_t seq)
 {
 	struct hmem_link_tick tick = {
 		.seq = seq,
-		.vtime_ns = seq * 1000000000,
+		.vtime_ns = seq * 1000000000 - p->behind_ns,
 		.window_ns = 1000000000,
 		.dirty = 1,
 		.accessed = p->trackers & HMEM_LINK_TRACKER_SIM ? 2 : 0,

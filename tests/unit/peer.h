@@ -26,6 +26,8 @@ struct peer {
 	uint32_t trackers, track_flags;
 	/* With HMEM_LINK_TRACK_BUSY: the processors' time in each window. */
 	uint32_t busy_us;
+	/* The guest's time at the end of window N is N seconds, less this. */
+	uint64_t behind_ns;
 	/* The shortest window; zero: that of the link. */
 	uint64_t min_window_ns;
 	/* First byte of the UUID; zero: no UUID. */

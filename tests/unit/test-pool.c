@@ -178,6 +178,73 @@ static void idle_vms_do_not_wait(void **state)
 	host_free(&h);
 }
 
+/* Pages that other VMs give up go to the VM that waits for them before the next decision. */
+static void freed_pages_are_promised_at_once(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	struct host_vm *vm;
+	struct host h;
+	uint64_t had, has;
+
+	(void)state;
+	eight(&h, config);
+	vm = &h.vms[0];
+	windows(&h, 5);
+	had = host_dram(vm);
+	vm->idle = true;
+	windows(&h, 8);
+	vm->idle = false;
+	host_follow(&h);
+	has = host_dram(vm);
+	assert_true(has < had / 2);
+	/* The other VMs are asked for the pages, and nothing is free before they give them up. */
+	host_window(&h);
+	host_promise(&h);
+	assert_true(hmem_pool_sum(vm->member.requested) < had / 2);
+	assert_int_equal(vm->member.why, HMEM_POOL_WAITS);
+	host_follow(&h);
+	host_promise(&h);
+	assert_true(hmem_pool_sum(vm->member.requested) >= had * 17 / 20);
+	/* Asked again, the pool promises nothing twice. */
+	has = hmem_pool_sum(vm->member.requested);
+	host_promise(&h);
+	assert_int_equal(hmem_pool_sum(vm->member.requested), has);
+	assert_int_equal(vm->member.why, HMEM_POOL_GROWS);
+	host_free(&h);
+}
+
+/* A VM that takes less in each window than it is promised late in the window is not stuck. */
+static void late_promises_make_nobody_stuck(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	struct host_vm *vm;
+	struct host h;
+
+	(void)state;
+	eight(&h, config);
+	vm = &h.vms[0];
+	windows(&h, 5);
+	vm->idle = true;
+	windows(&h, 8);
+	vm->idle = false;
+	for (unsigned int i = 1; i < 8; i++)
+		h.vms[i].speed = 2 * HMEM_POOL_GRAIN;
+	for (unsigned int i = 0; i < 8; i++) {
+		uint64_t asked;
+
+		vm->speed = HMEM_POOL_GRAIN;
+		host_window(&h);
+		assert_int_not_equal(vm->member.why, HMEM_POOL_STUCK);
+		asked = hmem_pool_sum(vm->member.requested);
+		vm->speed = 0;
+		host_follow(&h);
+		host_promise(&h);
+		if (i)
+			assert_true(hmem_pool_sum(vm->member.requested) > asked);
+	}
+	host_free(&h);
+}
+
 /* A VM that is idle for a moment while its pages come back gets the rest of them, too. */
 static void a_moment_ends_no_return(void **state)
 {
@@ -663,7 +730,7 @@ static void never_more_than_there_is(void **state)
 	uint64_t rnd = 99;
 
 	(void)state;
-	for (unsigned int run = 0; run < 60; run++) {
+	for (unsigned int run = 0; run < 200; run++) {
 		struct hmem_pool_config config = host_config(4 * GIB);
 		bool in[8] = { 0 };
 		struct host h;
@@ -720,6 +787,10 @@ static void never_more_than_there_is(void **state)
 			default:
 				break;
 			}
+			if (unit_random(&rnd) % 2) {
+				host_follow(&h);
+				host_promise(&h);
+			}
 			for (i = 0; i < 8; i++)
 				had[i] = host_dram(&h.vms[i]);
 			host_window(&h);
@@ -773,6 +844,8 @@ int main(void)
 		cmocka_unit_test(decisions_are_quick),
 		cmocka_unit_test(lends_and_gets_back),
 		cmocka_unit_test(idle_vms_do_not_wait),
+		cmocka_unit_test(freed_pages_are_promised_at_once),
+		cmocka_unit_test(late_promises_make_nobody_stuck),
 		cmocka_unit_test(a_moment_ends_no_return),
 		cmocka_unit_test(slow_returns_end),
 		cmocka_unit_test(lies_do_not_pay),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -67,14 +68,19 @@ static void expect_request(struct peer *p, uint64_t bytes)
 	} while (resize->bytes != bytes);
 }
 
-static void send_size(struct peer *p, uint64_t bytes)
+static void send_sizes(struct peer *p, uint64_t requested, uint64_t actual)
 {
 	struct hmem_link_sizes sizes = { .tiers = {
-		{ .requested = bytes, .actual = bytes },
+		{ .requested = requested, .actual = actual },
 		{ .requested = SIZE, .actual = SIZE },
 	} };
 
 	peer_send(p, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+}
+
+static void send_size(struct peer *p, uint64_t bytes)
+{
+	send_sizes(p, bytes, bytes);
 }
 
 static int64_t pool_num(struct fixture *f, const char *path)
@@ -152,6 +158,64 @@ static void shares_by_weight(void **state)
 	fixture_end(f);
 }
 
+/* How often the pool has decided, by hmemd's metrics at this socket. */
+static unsigned long decisions(const char *path)
+{
+	static const char get[] = "GET /metrics HTTP/1.1\r\nHost: hmemd\r\n\r\n";
+	static const char name[] = "\nhmem_pool_decisions_total ";
+	static char text[1 << 20];
+	int fd = peer_socket(path);
+	size_t len = 0;
+	ssize_t n;
+	char *at;
+
+	assert_int_equal(send(fd, get, strlen(get), MSG_NOSIGNAL), strlen(get));
+	while ((n = recv(fd, text + len, sizeof(text) - 1 - len, 0)) > 0)
+		len += n;
+	text[len] = '\0';
+	close(fd);
+	at = strstr(text, name);
+	assert_non_null(at);
+	return strtoul(at + strlen(name), NULL, 10);
+}
+
+/* A VM gets each part of what another VM gives up before the pool decides again. */
+static void freed_memory_does_not_wait(void **state)
+{
+	struct peer lender = { 0 }, waiting = { 0 };
+	unsigned int soon = 0;
+	struct fixture *f;
+	char path[64];
+
+	(void)state;
+	f = fixture_with_socket("metrics-socket", path, "--pool=80M");
+	/* The VM of the fixture keeps 32 MiB, so the others share 48. */
+	ctl(f, 0, "pool web guarantee=32M maximum=32M");
+	connect_vm(f, &lender, "lender", 4096);
+	connect_vm(f, &waiting, "waiting", 4096);
+	expect_request(&lender, 24 * MIB);
+	send_size(&lender, 24 * MIB);
+	expect_request(&waiting, 24 * MIB);
+	send_size(&waiting, 24 * MIB);
+	while (pool_num(f, "pool.vms.2.bytes") != 24 * MIB)
+		;
+	ctl(f, 0, "pool waiting guarantee=32M");
+	expect_request(&lender, 16 * MIB);
+	for (uint64_t has = 22 * MIB; has >= 16 * MIB; has -= 2 * MIB) {
+		unsigned long before = decisions(path);
+
+		send_sizes(&lender, 16 * MIB, has);
+		expect_request(&waiting, 48 * MIB - has);
+		soon += decisions(path) == before;
+		send_size(&waiting, 48 * MIB - has);
+	}
+	/* By chance, a decision comes in between. */
+	assert_int_not_equal(soon, 0);
+	peer_close(&lender);
+	peer_close(&waiting);
+	fixture_end_with_socket(f, path);
+}
+
 /* Ends a window; all that hmemd sends until its answer must be a request for this size. */
 static void tick(struct peer *p, uint64_t seq, uint64_t bytes)
 {
@@ -187,6 +251,36 @@ static void requests_in_lockstep(void **state)
 	send_size(&other, 24 * MIB);
 	tick(&f->web, 2, 0);
 	tick(&other, 2, 0);
+	peer_close(&other);
+	fixture_end(f);
+}
+
+/* In lockstep, too, a VM gets what another one has given up before the pool decides again. */
+static void promises_in_lockstep(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--pool", "48M", "--lockstep", "-p", "observe", NULL
+	});
+	struct peer other = { 0 };
+	struct peer_msg msg;
+
+	(void)state;
+	connect_tracked(f, &f->web, "web", 4096, true);
+	connect_tracked(f, &other, "db", 4096, true);
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	peer_expect(&other, &msg, HMEM_LINK_TRACK);
+	tick(&f->web, 1, 24 * MIB);
+	send_size(&f->web, 24 * MIB);
+	tick(&other, 1, 24 * MIB);
+	send_size(&other, 24 * MIB);
+	ctl(f, 0, "pool web guarantee=32M");
+	tick(&other, 2, 16 * MIB);
+	tick(&f->web, 2, 0);
+	/* Less than a second later. */
+	send_size(&other, 16 * MIB);
+	other.behind_ns = f->web.behind_ns = 900 * 1000000;
+	tick(&other, 3, 0);
+	tick(&f->web, 3, 32 * MIB);
 	peer_close(&other);
 	fixture_end(f);
 }
@@ -302,7 +396,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_says),
 		cmocka_unit_test(shares_by_weight),
+		cmocka_unit_test(freed_memory_does_not_wait),
 		cmocka_unit_test(requests_in_lockstep),
+		cmocka_unit_test(promises_in_lockstep),
 		cmocka_unit_test(cannot_be_resized),
 		cmocka_unit_test(idle_processors_need_no_dram),
 		cmocka_unit_test(usage),
