@@ -29,8 +29,9 @@ MACHINE = {
 # A fault after so many resizes, but no more than FAULTS in all, which take most of the time; and a
 # look at all sizes after so many resizes.
 FAULT, FAULTS, LOOK = 20, 120, 10
-# Each so many resizes, the guest gets so many seconds to follow.
-WAITED, FOLLOW = 4, 3
+# Each so many resizes, the guest gets time to follow: until it has not changed any size for so many
+# seconds, although it has told why.
+WAITED, STILL = 4, 0.2
 PATIENCE = 300
 
 
@@ -45,7 +46,7 @@ class World:
         self.vm = rig.boot(**MACHINE)
         self.plugged = 0
         self.reached = self.partly = 0
-        self.wrong = None
+        self.wrong = self.user = None
         self.begin()
 
     # The guest
@@ -61,14 +62,23 @@ class World:
 
     def end(self):
         """The program has found all its data, and nothing was killed."""
+        self.used()
         self.vm.run(f"touch {STOP}; while pidof keep >/dev/null; do sleep 0.1; done")
         assert "all " in self.vm.run(f"cat {KEPT}"), self.vm.run(f"tail -3 {KEPT}")
         assert "Out of memory" not in self.vm.run("dmesg")
 
     def use(self):
-        """The guest uses much of its memory for a moment."""
+        """The guest uses much of its memory for a moment, while its sizes change."""
+        self.used()
         mib = self.rnd.randrange(8, 32)
-        self.vm.run(f"dd if=/dev/zero of=/tmp/f bs=1M count={mib} 2>/dev/null; rm /tmp/f")
+        self.user = self.vm.spawn(
+            f"dd if=/dev/zero of=/tmp/f bs=1M count={mib} 2>/dev/null; rm /tmp/f")
+
+    def used(self):
+        """Wait until the guest no longer uses the memory."""
+        if self.user:
+            self.user.wait()
+        self.user = None
 
     def totals(self):
         text = self.vm.run("cat /sys/devices/system/node/node[01]/meminfo")
@@ -112,6 +122,7 @@ class World:
         return True
 
     def look(self):
+        self.used()
         self.settle()
         self.wrong = None
         try:
@@ -127,12 +138,25 @@ class World:
         self.resize(tier, self.rnd.randrange(least << 8, (full << 8) + 1))
         if self.rnd.randrange(WAITED):
             return
-        end = time.monotonic() + FOLLOW
-        while any(s["pending_bytes"] for s in self.sizes()):
-            if time.monotonic() > end:
-                self.partly += 1
-                return
-        self.reached += 1
+        if self.followed():
+            self.reached += 1
+        else:
+            self.partly += 1
+
+    def followed(self):
+        """Wait until the guest has done what it can.  Returns whether that is all."""
+        before = None
+        end = time.monotonic() + PATIENCE
+        while True:
+            sizes = self.sizes()
+            pending = [s for s in sizes if s["pending_bytes"]]
+            if not pending:
+                return True
+            if sizes == before and all(s["why"] for s in pending):
+                return False
+            assert time.monotonic() < end, sizes
+            before = sizes
+            time.sleep(STILL)
 
     # Faults
 
@@ -202,6 +226,7 @@ def random_sizes(rig):
         if not cycle % LOOK:
             world.look()
         if not cycle % fault_after:
+            world.used()
             fault = World.FAULTS[cycle // fault_after % len(World.FAULTS)]
             print(f"cycle {cycle}: {fault.__name__}", flush=True)
             fault(world)
