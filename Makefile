@@ -44,7 +44,7 @@ help:
 	@echo 'make check                the tests; TESTS="NAME..." for some of them'
 	@echo 'make check-kernels        each test in a guest on all of its kernels'
 	@echo 'make check-kvm            all that is done on real KVM, in nested guests'
-	@echo 'make check-debug-kernel   the storms on a kernel with KASAN and lockdep'
+	@echo 'make check-debug-kernel   the storms on a kernel with KASAN, UBSAN and lockdep'
 	@echo 'make check-matrix         each supported kernel with each supported QEMU'
 	@echo 'make check-all            all of these'
 	@echo 'make fuzz                 fuzz the device and hmemd: RUNS=10000 executions each;'

@@ -74,7 +74,7 @@ def mostly_large(settled, busy):
         assert counts["there"] + counts.get("large", 0) > counts["cached"] * 0.9, counts
 
 
-@test(kernels=("6.1", "6.12"), check=(), timeout=600)
+@test(kernels=("6.1", "6.12"), check=(), debug=True, timeout=600)
 def xfs(rig):
     disk = rig.disk("files.img", 320, mkfs=("mkfs.xfs",))
     mostly_large(*on_disk(rig, "xfs", disk))

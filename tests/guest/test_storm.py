@@ -10,6 +10,7 @@ from vm import VMError
 
 ROUNDS = 3
 STOP = "/run/stop"
+EXT4, XFS = "/mnt", "/run/xfs"      # where disks are mounted
 KSM = "/sys/kernel/mm/ksm"
 CGROUP = "/run/cgroup"
 LIMIT = 12 << 20        # bytes of all limited programs together: they want twice as much
@@ -23,7 +24,7 @@ def storm(rig, vm, commands=("true",)):
     for command in (f"echo 1 > {KSM}/run; echo 1000 > {KSM}/pages_to_scan",
                     "mkdir -p /dev/shm/storm /tmp/storm", *commands):
         vm.run(command)
-    directories = vm.run("ls -d /dev/shm/storm /tmp/storm /mnt/storm 2>/dev/null",
+    directories = vm.run(f"ls -d /dev/shm/storm /tmp/storm {EXT4}/storm {XFS}/storm 2>/dev/null",
                          check=False).split()
     rounds = 1 if rig.debug else ROUNDS     # the debug kernel is slow
     process = vm.spawn(f"storm {STOP} {' '.join(directories)}")
@@ -66,9 +67,10 @@ def every_frame(rig):
 @test(check=("6.12", "7.3"), debug=True, timeout=600)
 def every_frame_with_all_that_moves(rig):
     """The same with the guest's own movers at work (NUMA balancing, compaction,
-    khugepaged, swapping, KSM), files on a disk, and programs with a limit of memory."""
-    disk = rig.disk("storm.img", 64)
-    vm = rig.boot(poison=True, dram=128, nvm=256, disks=[disk])
+    khugepaged, swapping, KSM), files on two disks, and programs with a limit of memory."""
+    ext4 = rig.disk("ext4.img", 64)
+    xfs = rig.disk("xfs.img", 320, mkfs=("mkfs.xfs",))
+    vm = rig.boot(poison=True, dram=128, nvm=256, disks=[ext4, xfs])
     thp = "/sys/kernel/mm/transparent_hugepage"
     vm.run(f"mkdir -p {CGROUP} /tmp/limited && mount -t cgroup2 none {CGROUP} && cd {CGROUP} && "
            f"echo +memory > cgroup.subtree_control && mkdir storm && "
@@ -76,7 +78,8 @@ def every_frame_with_all_that_moves(rig):
     limited = vm.spawn(f"echo 0 > {CGROUP}/storm/cgroup.procs; "
                        f"exec storm {STOP} /tmp/limited")
     storm(rig, vm, (
-        "modprobe ext4; mount -t ext4 /dev/vda /mnt && mkdir /mnt/storm",
+        f"modprobe ext4; mount -t ext4 /dev/vda {EXT4} && mkdir {EXT4}/storm",
+        f"modprobe xfs; mkdir {XFS}; mount -t xfs /dev/vdb {XFS} && mkdir {XFS}/storm",
         "modprobe zram; echo 64M > /sys/block/zram0/disksize && mkswap /dev/zram0 && "
         "swapon /dev/zram0",
         f"echo always > {thp}/enabled; echo 100 > {thp}/khugepaged/scan_sleep_millisecs",
@@ -87,9 +90,10 @@ def every_frame_with_all_that_moves(rig):
     limited.wait(check=False)
     assert limited.status in (0, -9), limited.output
     assert int(vm.run(f"sed -n 's/^max //p' {CGROUP}/storm/memory.events")) > 0
-    vm.run("umount /mnt")
+    vm.run(f"umount {EXT4} {XFS}")
     vm.power_off()
-    rig.fsck(disk)
+    rig.fsck(ext4)
+    rig.fsck(xfs, ("xfs_repair", "-n"))
 
 
 @test(check=("7.3",), debug=True, timeout=600)

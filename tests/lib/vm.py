@@ -20,7 +20,7 @@ import env
 # Texts that no kernel may print.
 BAD = re.compile(
     r"BUG:|WARNING:|Oops|Bad page|possible circular locking|suspicious RCU"
-    r"|KASAN|general protection|INFO: task|inconsistent lock state"
+    r"|KASAN|UBSAN|general protection|INFO: task|inconsistent lock state"
     r"|possible recursive locking|sleeping function called|kernel BUG"
     r"|stack segment|double fault|Kernel panic|unreferenced object"
     r"|ODEBUG|refcount_t|scheduling while atomic"
