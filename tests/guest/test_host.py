@@ -2,15 +2,20 @@
 """Trackers of the host's kernel, which hmemd reads.  Here the guest is the host: it runs
 hmemd, and a process that plays QEMU, half of whose memory is hot."""
 
+import json
+import os
+import random
 import re
+import time
 
 from guest import test
+from vm import VMError
 
 NO_DEVICE = {"hmem": None, "module": False}
 SOCKET, CONTROL = "/run/vm.sock", "/run/control.sock"
 # Of an hmemd without privileges, and the directory for what it makes.
 USER, HOME = 1000, "/run/hmemd"
-TRACKERS = "/run/trackers.sock"
+TRACKERS, NOTES = "/run/trackers.sock", "/run/hmemd-trackers"
 STOP = "/run/stop"
 WINDOW_MS = 500
 DAMON = "/sys/kernel/mm/damon/admin/kdamonds"
@@ -36,29 +41,49 @@ class Host:
             f"hmemd -v --policy off --vm-socket {self.socket} --socket {self.control}")
         self.hmemd.wait_for("ready")
 
-    def start_as_user(self):
+    def replace_by_user(self, policy="off"):
         """Start hmemd as a user who has no privileges, in place of root."""
         self.stop()
         self.vm.run(f"echo 'user:x:{USER}:{USER}::/:/bin/sh' >/etc/passwd")
         self.vm.run(f"mkdir {HOME} && chown {USER} {HOME}")
         self.socket, self.control = f"{HOME}/vm.sock", f"{HOME}/control.sock"
-        self.hmemd = self.vm.spawn(
-            f"start-stop-daemon -S -c {USER}:{USER} -x /bin/hmemd -- -v --policy off "
-            f"--vm-socket {self.socket} --socket {self.control} --trackers-socket {TRACKERS}")
-        self.hmemd.wait_for("ready")
+        self.start_as_user(policy)
         users = self.vm.run("stat -c %u $(pidof hmemd | sed 's,[0-9][0-9]*,/proc/&,g')")
         assert set(users.split()) == {str(USER)}, users
 
+    def start_as_user(self, policy):
+        self.hmemd = self.vm.spawn(
+            f"start-stop-daemon -S -c {USER}:{USER} -x /bin/hmemd -- -v --policy {policy} "
+            f"--vm-socket {self.socket} --socket {self.control} --trackers-socket {TRACKERS}")
+        self.hmemd.wait_for("ready")
+        return self.hmemd
+
     def start_trackers(self):
-        trackers = self.vm.spawn(
-            f"hmemd-trackers --socket {TRACKERS} --vm-socket {self.socket}")
+        self.vm.run(f"mkdir -p {NOTES}")
+        trackers = self.vm.spawn(f"RUNTIME_DIRECTORY={NOTES} hmemd-trackers --socket {TRACKERS} "
+                                 f"--vm-socket {self.socket}")
         trackers.wait_for("ready")
         self.vm.run(f"chown {USER} {TRACKERS}")
         return trackers
 
+    def tracker(self):
+        """The better one that hmemd-trackers has in this kernel, and its bar."""
+        self.damon_alone()
+        if self.vm.status("[ -e /sys/kernel/mm/page_idle ]"):
+            return "damon", REGIONS
+        return "idle", IDLE
+
     def stop(self):
         self.vm.run("kill $(pidof hmemd)")
         self.hmemd.wait()
+
+    def wait(self, condition, what):
+        end = time.monotonic() + self.vm.timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise VMError(f"waited {self.vm.timeout} s for {what}:\n"
+                              f"{self.hmemd.output[-4000:]}")
+            time.sleep(0.1)
 
     def ctl(self, *args, check=True):
         return self.vm.run(" ".join(["hmemctl", "-s", self.control, *args, "2>&1"]),
@@ -167,10 +192,8 @@ def without_privileges(rig):
     """An hmemd without privileges tracks with the help of hmemd-trackers, which finds the same:
     with DAMON, or by idle page tracking if the kernel has that."""
     host = Host(rig)
-    track, bar = ("damon", REGIONS) if host.vm.status("[ -e /sys/kernel/mm/page_idle ]") \
-        else ("idle", IDLE)
-    host.damon_alone()
-    host.start_as_user()
+    track, bar = host.tracker()
+    host.replace_by_user()
     program = host.run(32, 512)
     said = host.policy("name=hmmv", f"track={track}", check=False)
     assert "systemctl enable --now hmemd-trackers.socket" in said, said
@@ -196,6 +219,91 @@ def without_privileges(rig):
         assert host.kdamonds() == 0
     host.stop()
     program.wait(check=False)
+
+
+class Killed:
+    """A host on which programs are killed at random points, and started again."""
+
+    def __init__(self, rig, rnd):
+        self.host, self.rnd = Host(rig), rnd
+        self.track = self.host.tracker()[0]
+        policy = f"observe,track={self.track},window=100"
+        self.host.replace_by_user(policy)
+        self.start = {"hmemd": lambda: self.host.start_as_user(policy),
+                      "hmemd-trackers": self.host.start_trackers,
+                      "vmm": lambda: self.host.run(8, 64)}
+        self.running = {"hmemd": self.host.hmemd}
+        for name in "hmemd-trackers", "vmm":
+            self.running[name] = self.start[name]()
+        self.goes_on()
+        self.held = self.holds()
+
+    def kill(self, *names):
+        """Kill these, and wait for them and for what ends with them."""
+        time.sleep(self.rnd.random())
+        self.host.vm.run(f"killall -KILL {' '.join(self.rnd.sample(names, len(names)))}")
+        ended = [n for n in self.running if n in names or (n == "vmm" and "hmemd" in names)]
+        for name in ended:
+            self.running[name].wait(check=False)
+        for name in ended:
+            self.running[name] = self.start[name]()
+
+    def accessed(self):
+        """How many pages hmemd has found used so far, if the process is connected."""
+        try:
+            answer = self.host.ctl("-o", "json", "-d", "vmm", "stats")
+        except VMError:
+            return None
+        return json.loads(answer)["counters"]["accessed_pages"]
+
+    def goes_on(self):
+        """hmemd is told of used pages, by itself."""
+        self.host.wait(lambda: self.accessed() is not None, "the process to be connected")
+        before = self.accessed()
+        self.host.wait(lambda: self.accessed() > before, "hmemd to find used pages")
+        assert f"tracker     {self.track}" in self.host.ctl("status", "vmm")
+
+    def holds(self):
+        """The open files, and the mappings of shared memory, of both daemons."""
+        return [int(n) for n in self.host.vm.run(
+            "pids=$(pidof hmemd hmemd-trackers); for p in $pids; do ls /proc/$p/fd; done | wc -l; "
+            "for p in $pids; do cat /proc/$p/maps; done | grep -c memfd:", check=False).split()]
+
+    def holds_no_more(self):
+        now = self.holds()
+        no_more = all(n <= h for n, h in zip(now, self.held))
+        # There was one file too many if hmemd had not noticed yet that hmemctl has ended.
+        self.held = list(map(min, now, self.held))
+        return no_more
+
+    def end(self):
+        """Nothing is left in the kernel, and the daemons end in peace."""
+        self.host.end(self.running["vmm"])
+        if self.track == "damon":
+            self.host.kdamonds_gone()
+        self.host.stop()
+        self.host.vm.run("kill $(pidof hmemd-trackers)")
+        self.running["hmemd-trackers"].wait()
+
+
+@test(kernels=("6.12",), timeout=600)
+def kills(rig):
+    """The process that plays QEMU, hmemd and hmemd-trackers are killed, alone and together.
+    Tracking goes on by itself when they run again, and they leave nothing behind.  HMEM_CYCLES is
+    the number of faults (8), HMEM_SEED makes the same choices again."""
+    seed = int(os.environ.get("HMEM_SEED") or random.randrange(1 << 32))
+    cycles = int(os.environ.get("HMEM_CYCLES") or 8)
+    print(f"HMEM_SEED={seed} HMEM_CYCLES={cycles} makes the same choices", flush=True)
+    world = Killed(rig, random.Random(seed))
+    faults = (("vmm",), ("hmemd-trackers",), ("hmemd",), ("vmm", "hmemd", "hmemd-trackers"))
+    for cycle in range(cycles):
+        names = faults[cycle % len(faults)]
+        print(f"cycle {cycle}: {names}", flush=True)
+        world.kill(*names)
+        world.goes_on()
+        world.host.wait(world.holds_no_more,
+                        f"the daemons to hold no more than {world.held} files and mappings")
+    world.end()
 
 
 @test(check=("7.3",), timeout=600)
