@@ -141,6 +141,11 @@ static int set_pool(struct hmem_config *c, const char *value, struct hmem_err *e
 	return 0;
 }
 
+static int set_pool_reserve(struct hmem_config *c, const char *value, struct hmem_err *err)
+{
+	return set_size(&c->pool_reserve, value, err);
+}
+
 /* "DRAM:NVM", where DRAM is not cheaper than NVM. */
 static int read_prices(double prices[2], const char *value, struct hmem_err *err)
 {
@@ -182,6 +187,7 @@ static const struct {
 	{ "max-guest", set_max_guest },
 	{ "max-tables", set_max_tables },
 	{ "pool", set_pool },
+	{ "pool-reserve", set_pool_reserve },
 	{ "prices", set_prices },
 	{ "monitor-socket", set_monitor_socket },
 	{ "metrics-socket", set_metrics_socket },

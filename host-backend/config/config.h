@@ -49,6 +49,7 @@ struct hmem_config {
 	char *state_directory;
 	uint32_t state_interval;
 	uint64_t pool;			/* DRAM in bytes for all VMs; 0: VMs keep theirs */
+	uint64_t pool_reserve;		/* bytes of it that are not lent */
 	uint64_t capacity[HMEM_CONFIG_NODES];	/* of the host's nodes, in bytes; 0: not set */
 	/*
 	 * The price of a MiB of tier 0, and of tier 1, in any unit; 0: not set.  For VMs for which

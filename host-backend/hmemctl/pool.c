@@ -71,7 +71,7 @@ int cmd_pool(int argc, char **argv)
 	};
 	struct args args = { 0 };
 	json *req, *o, *pool, *vms;
-	char size[32];
+	char size[32], reserve[32];
 
 	parse_args(&argp, argc, argv, 0, &args);
 	if (args.vm && !args.set)
@@ -104,6 +104,9 @@ int cmd_pool(int argc, char **argv)
 	table_print(&t);
 	if (!globals.quiet)
 		print_nodes(field(pool, "nodes"));
+	if (!globals.quiet && double_of(pool, "reserve_bytes") > 0)
+		printf("The pool lends all but %s\n",
+		       cell_size(pool, "reserve_bytes", reserve, sizeof(reserve)));
 	if (!globals.quiet)
 		printf("The pool has %s of DRAM; one MiB costs %.1f us/s\nhmemd %s\n",
 		       cell_size(pool, "bytes", size, sizeof(size)),

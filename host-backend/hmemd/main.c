@@ -26,7 +26,7 @@ const char *argp_program_version = "hmemd " HMEMD_VERSION;
 /* Long options without a letter; those that the configuration has come first. */
 enum {
 	OPT_VM_SOCKET = 256, OPT_MAX_VMS, OPT_MAX_USER, OPT_MAX_GUEST, OPT_MAX_TABLES, OPT_POOL,
-	OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS,
+	OPT_POOL_RESERVE, OPT_PRICES, OPT_MONITOR_SOCKET, OPT_METRICS_SOCKET, OPT_METRICS_ADDRESS,
 	OPT_TRACKERS_SOCKET, OPT_STATE_DIRECTORY, OPT_STATE_INTERVAL, OPT_CONFIG, OPT_LOCKSTEP,
 	OPT_HOST_ROOT, OPT_LATE,
 };
@@ -43,6 +43,8 @@ static const struct argp_option options[] = {
 	  "Guest time stands still while hmemd decides; windows of N VMs end together", 0 },
 	{ "pool", OPT_POOL, "SIZE", 0,
 	  "Share SIZE of the host's DRAM among the VMs, by resizing their tiers 0", 0 },
+	{ "pool-reserve", OPT_POOL_RESERVE, "SIZE", 0,
+	  "DRAM of the pool that is not lent (0), so that VMs get back their shares at once", 0 },
 	{ "prices", OPT_PRICES, "DRAM:NVM", 0,
 	  "Prices of a MiB of tiers 0 and 1, at which VMs with trade = yes exchange memory",
 	  0 },
@@ -77,7 +79,7 @@ static const char *config_key(int key)
 {
 	static const char *const keys[] = {
 		"vm-socket", "max-vms", "max-user-vms", "max-guest", "max-tables", "pool",
-		"prices", "monitor-socket", "metrics-socket", "metrics-address",
+		"pool-reserve", "prices", "monitor-socket", "metrics-socket", "metrics-address",
 		"trackers-socket", "state-directory", "state-interval",
 	};
 

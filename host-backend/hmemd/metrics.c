@@ -120,6 +120,11 @@ static double pool_bytes(const struct hmemd *d)
 	return d->pooling.pool.config.capacity[0] * PAGE;
 }
 
+static double pool_reserve(const struct hmemd *d)
+{
+	return d->pooling.pool.config.reserve[0] * PAGE;
+}
+
 static double pool_acts(const struct hmemd *d)
 {
 	return d->config.pool != 0;
@@ -718,6 +723,7 @@ const struct metric metrics[] = {
 	{ "hmem_node_promised_bytes", "Memory of the node that VMs have or may take.",
 	  .all_by = node_promised, .by = &by_node },
 	{ "hmem_pool_bytes", "DRAM of all VMs in the pool.", .all = pool_bytes },
+	{ "hmem_pool_reserve_bytes", "DRAM of these that is not lent.", .all = pool_reserve },
 	{ "hmem_pool_active", "1: hmemd resizes VMs; 0: a pool is not configured.",
 	  .all = pool_acts },
 	{ "hmem_pool_decisions_total", "How often the pool has decided on the VMs' sizes.", true,

@@ -209,6 +209,7 @@ static void decide(struct hmemd *d)
 		all += has(vm);
 	}
 	p->pool.config.capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
+	p->pool.config.reserve[0] = d->config.pool ? frames_in(d->config.pool_reserve) : 0;
 	if (d->config.pool && most < p->pool.config.capacity[0])
 		p->pool.config.capacity[0] = most;
 	/* Without a pool hmemd asks no guest to change its size, so no guest can be stuck. */

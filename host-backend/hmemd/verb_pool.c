@@ -96,6 +96,7 @@ void verb_pool(struct client *client, json *req)
 	vms = json_new_array();
 	json_put_bool(pool, "acts", client->d->config.pool);
 	put_frames(pool, "bytes", p->pool.config.capacity[0]);
+	put_frames(pool, "reserve_bytes", p->pool.config.reserve[0]);
 	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		if (vm_ready(vm))

@@ -158,6 +158,37 @@ static void shares_by_weight(void **state)
 	fixture_end(f);
 }
 
+/*
+ * The reserve is nobody's share, and is not lent.  A VM with less than its share gets it at once,
+ * while the other VM has not given up anything yet.
+ */
+static void keeps_a_reserve(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) {
+		"--pool=48M", "--pool-reserve=8M", NULL
+	});
+	struct peer other = { 0 };
+
+	(void)state;
+	connect_vm(f, &f->web, "web", 4096);
+	connect_vm(f, &other, "db", 4096);
+	expect_request(&f->web, 20 * MIB);
+	send_size(&f->web, 20 * MIB);
+	expect_request(&other, 20 * MIB);
+	send_size(&other, 20 * MIB);
+	while (pool_num(f, "pool.vms.1.bytes") != 20 * MIB)
+		;
+	assert_int_equal(pool_num(f, "pool.reserve_bytes"), 8 * MIB);
+	assert_int_equal(pool_num(f, "pool.vms.0.share_bytes"), 20 * MIB);
+	ctl(f, 0, "pool");
+	assert_non_null(strstr(f->ctl.out, "lends all but 8 MiB"));
+	ctl(f, 0, "pool web guarantee=26M");
+	expect_request(&f->web, 26 * MIB);
+	expect_request(&other, 14 * MIB);
+	peer_close(&other);
+	fixture_end(f);
+}
+
 /* How often the pool has decided, by hmemd's metrics at this socket. */
 static unsigned long decisions(const char *path)
 {
@@ -396,6 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_says),
 		cmocka_unit_test(shares_by_weight),
+		cmocka_unit_test(keeps_a_reserve),
 		cmocka_unit_test(freed_memory_does_not_wait),
 		cmocka_unit_test(requests_in_lockstep),
 		cmocka_unit_test(promises_in_lockstep),
