@@ -472,6 +472,20 @@ static unsigned long hmem_take(struct hmem_resize *rs, unsigned int tier,
 	return hmem_take_list(rs, tier, &list);
 }
 
+/*
+ * Take back at least @want pages, but at most one message; or at least something, if the device
+ * has memory for a part of that only.
+ */
+static unsigned long hmem_take_some(struct hmem_resize *rs, unsigned int tier,
+				    unsigned long want)
+{
+	unsigned long taken = hmem_take(rs, tier, want);
+
+	if (!taken && !rs->sent && !virtqueue_is_broken(rs->hm->vqs[VIRTIO_HMEM_VQ_RESIZE]))
+		taken = hmem_take(rs, tier, min(want, HMEM_HUGE_PAGES));
+	return taken;
+}
+
 /* The guest is short of memory, so the tier gives up nothing for a while. */
 static void hmem_pressure(struct hmem_resize_tier *t)
 {
@@ -505,7 +519,7 @@ static int hmem_oom_event(struct notifier_block *notifier, unsigned long unused,
 		if (!hmem_given(&rs->tiers[tier]))
 			continue;
 		hmem_pressure(&rs->tiers[tier]);
-		hmem_take(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
+		hmem_take_some(rs, tier, VIRTIO_HMEM_MAX_RESIZE_FRAMES);
 		/* The worker decides when a tier is due, or if an answer is. */
 		hmem_resize_changed(rs->hm);
 	}
@@ -654,9 +668,9 @@ static void hmem_set_why(struct hmem_resize *rs, unsigned int tier, u8 why)
 	hmem_report(rs, tier);
 }
 
-/* Report @why no memory can be given up now.  Returns after how many jiffies to try again. */
-static unsigned long hmem_give_later(struct hmem_resize *rs, unsigned int tier, u8 why,
-				     bool progress)
+/* Report @why the size cannot change now.  Returns after how many jiffies to try again. */
+static unsigned long hmem_resize_later(struct hmem_resize *rs, unsigned int tier, u8 why,
+				       bool progress)
 {
 	struct hmem_resize_tier *t = &rs->tiers[tier];
 	unsigned long delay;
@@ -684,21 +698,28 @@ static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
 	while (!hmem_stopping(rs->hm) && !virtqueue_is_broken(rs->hm->vqs[0])) {
 		unsigned int unit_order;
 		unsigned long wanted = hmem_wanted(rs, tier, &unit_order);
-		unsigned long given, hold;
+		unsigned long given, hold, taken = 0;
 		bool late;
 
 		mutex_lock(&rs->lock);
 		late = hmem_message_late(rs);
 		given = hmem_given(t);
 		hold = t->hold;
-		if (!late && given > wanted && !hmem_take(rs, tier, given - wanted) &&
-		    !rs->sent)
-			wanted = given;		/* the device is broken */
+		if (!late && given > wanted) {
+			taken = hmem_take_some(rs, tier, given - wanted);
+			late = rs->sent;
+		}
 		mutex_unlock(&rs->lock);
 		if (late)
 			return HZ;
-		if (given > wanted)
+		if (given > wanted) {
+			/* The host has no memory for it, or the device is broken. */
+			if (!taken)
+				return hmem_resize_later(rs, tier, VIRTIO_HMEM_WHY_REFUSED,
+							 progress);
+			progress = true;
 			continue;
+		}
 		if (given == wanted) {
 			t->hold = jiffies;
 			t->retry = HMEM_RETRY_MIN;
@@ -720,11 +741,11 @@ static unsigned long hmem_resize_tier(struct hmem_resize *rs, unsigned int tier)
 			progress = true;
 			break;
 		case HMEM_GAVE_NODE_FULL:
-			return hmem_give_later(rs, tier, VIRTIO_HMEM_WHY_NODE_FULL,
-					       progress);
+			return hmem_resize_later(rs, tier, VIRTIO_HMEM_WHY_NODE_FULL,
+						 progress);
 		case HMEM_GAVE_LATER:
 			/* The device decided this, so report no other reason. */
-			return hmem_give_later(rs, tier, t->why, progress);
+			return hmem_resize_later(rs, tier, t->why, progress);
 		}
 		cond_resched();
 	}

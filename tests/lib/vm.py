@@ -135,6 +135,7 @@ class VM:
     cpus         virtual processors
     parallel     processors run at the same time, not in turns; not with icount
     icount       guest time counts instructions: slower, but repeatable
+    huge         these backends have huge pages of the host's (hugetlb); see hugetlb.py
     hmem         socket of hmemd; "": a device without hmemd; None: no device
     hmem_props   more properties of the device
     module       the guest has virtio_hmem.ko
@@ -151,7 +152,7 @@ class VM:
     """
 
     def __init__(self, directory, kernel="6.12", qemu=env.QEMUS[0], machine="q35",
-                 dram=256, nvm=512, cpus=2, parallel=False, icount=False, hmem=None,
+                 dram=256, nvm=512, cpus=2, parallel=False, icount=False, huge=(), hmem=None,
                  hmem_props="", module=True, poison=False, append="", args=(),
                  disks=(), overlay=None, cpu=CPU, incoming=None, on_hint=None,
                  name="vm"):
@@ -164,6 +165,7 @@ class VM:
             append = f"kmemleak=on {append}"
         self.parallel = parallel and not icount
         self.icount = icount
+        self.huge = huge
         self.hmem, self.hmem_props = hmem, hmem_props
         self.module = module
         self.append = f"{CMDLINE} {POISON if poison else ''} {append}"
@@ -205,7 +207,8 @@ class VM:
 
     def backend(self, name, mib):
         """The memory backend of a node."""
-        return f"memory-backend-memfd,id={name},size={mib}M,share=on"
+        huge = ",hugetlb=on,hugetlbsize=2M" if name in self.huge else ""
+        return f"memory-backend-memfd,id={name},size={mib}M,share=on{huge}"
 
     def images(self):
         """The arguments for kernel and initramfs."""

@@ -10,7 +10,9 @@
  *
  * During a live migration the guest cannot give up memory, because QEMU decides
  * at the start which pages it need not send.  Memory that the guest takes back
- * during the migration is marked as dirty, so that QEMU sends it.
+ * during the migration is marked as dirty, so that QEMU sends it.  Memory that
+ * the guest takes back on the target of postcopy is zero: if the guest touches
+ * it, QEMU must not wait for the source, which does not send it.
  */
 
 #include "qemu/osdep.h"
@@ -18,6 +20,7 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
+#include "qemu/madvise.h"
 #include "qemu/module.h"
 #include "qapi/error.h"
 #include "migration/misc.h"
@@ -58,6 +61,18 @@ static const HmemResizeTier *hmem_discards_tier(const RamDiscardManager *rdm,
     g_assert_not_reached();
 }
 
+/*
+ * The frames that QEMU need not send, and need not wait for.  Postcopy reads
+ * this in a thread that does not have the BQL, and so needs a record that does
+ * not change.
+ */
+static const unsigned long *hmem_discarded(const HmemResizeTier *tier)
+{
+    const unsigned long *unsent = qatomic_load_acquire(&tier->unsent);
+
+    return unsent && migration_in_incoming_postcopy() ? unsent : tier->given;
+}
+
 static uint64_t hmem_discards_granularity(const RamDiscardManager *rdm,
                                           const MemoryRegion *mr)
 {
@@ -86,7 +101,7 @@ static bool hmem_discards_is_populated(const RamDiscardManager *rdm,
     uint64_t first;
     uint64_t end = hmem_section_end(tier, section, &first);
 
-    return find_next_bit(tier->given, end, first) >= end;
+    return find_next_bit(hmem_discarded(tier), end, first) >= end;
 }
 
 static void hmem_discards_part(MemoryRegionSection *part,
@@ -109,6 +124,7 @@ static int hmem_discards_replay_populated(const RamDiscardManager *rdm,
                                           void *opaque)
 {
     const HmemResizeTier *tier = hmem_discards_tier(rdm, section->mr);
+    const unsigned long *discarded = hmem_discarded(tier);
     uint64_t first, end = hmem_section_end(tier, section, &first);
     int ret = 0;
 
@@ -116,11 +132,11 @@ static int hmem_discards_replay_populated(const RamDiscardManager *rdm,
         MemoryRegionSection part;
         uint64_t next;
 
-        first = find_next_zero_bit(tier->given, end, first);
+        first = find_next_zero_bit(discarded, end, first);
         if (first >= end) {
             break;
         }
-        next = MIN(find_next_bit(tier->given, end, first), end);
+        next = MIN(find_next_bit(discarded, end, first), end);
         hmem_discards_part(&part, section, first, next);
         ret = replay(&part, opaque);
         first = next;
@@ -134,10 +150,11 @@ hmem_discards_replay_discarded(const RamDiscardManager *rdm,
                                HmemReplayDiscarded replay, void *opaque)
 {
     const HmemResizeTier *tier = hmem_discards_tier(rdm, section->mr);
+    const unsigned long *discarded = hmem_discarded(tier);
     uint64_t first, end = hmem_section_end(tier, section, &first);
 
-    while ((first = find_next_bit(tier->given, end, first)) < end) {
-        uint64_t next = MIN(find_next_zero_bit(tier->given, end, first), end);
+    while ((first = find_next_bit(discarded, end, first)) < end) {
+        uint64_t next = MIN(find_next_zero_bit(discarded, end, first), end);
         MemoryRegionSection part;
 
         hmem_discards_part(&part, section, first, next);
@@ -216,11 +233,13 @@ static bool hmem_resize_any_given(const HmemResize *resize)
     return false;
 }
 
+/* Ends the use of the RamDiscardManager, if it has nothing to tell. */
 static void hmem_resize_deactivate(HmemResize *resize)
 {
     int i;
 
-    if (!resize->active) {
+    if (!resize->active || resize->postcopy ||
+        hmem_resize_any_given(resize)) {
         return;
     }
     for (i = 0; i < resize->num_tiers; i++) {
@@ -334,7 +353,6 @@ static void hmem_resize_take_all(HmemResize *resize)
 {
     int i;
 
-    resize->forget = false;
     memset(&resize->paging, 0, sizeof(resize->paging));
     for (i = 0; i < resize->num_tiers; i++) {
         HmemResizeTier *tier = &resize->tiers[i];
@@ -356,6 +374,34 @@ static void hmem_resize_take_all(HmemResize *resize)
     hmem_resize_deactivate(resize);
 }
 
+/*
+ * Provides the host's memory for frames that the guest takes back, if the host
+ * can have too little of it: huge pages that are reserved for such backends.
+ * Linux kills QEMU if it accesses such memory and no huge page is free.  On the
+ * target of postcopy, the memory would have to come from another thread.
+ */
+static bool hmem_resize_provide(const HmemResizeTier *tier, uint64_t first,
+                                uint64_t num)
+{
+    char *host = memory_region_get_ram_ptr(tier->mr);
+    const uint64_t offset = first * HMEM_FRAME;
+    const uint64_t bytes = num * HMEM_FRAME;
+
+    if (tier->unit <= qemu_real_host_page_size()) {
+        return true;
+    }
+    if (migration_in_incoming_postcopy()) {
+        return false;
+    }
+    /* Linux before 5.14 cannot tell. */
+    if (!qemu_madvise(host + offset, bytes, QEMU_MADV_POPULATE_WRITE) ||
+        errno == EINVAL) {
+        return true;
+    }
+    ram_block_discard_range(tier->mr->ram_block, offset, bytes);
+    return false;
+}
+
 /* Returns VIRTIO_HMEM_RESIZED_*. */
 static uint32_t hmem_resize_give(HmemResize *resize, HmemResizeTier *tier,
                                  uint64_t first, uint64_t num)
@@ -366,7 +412,7 @@ static uint32_t hmem_resize_give(HmemResize *resize, HmemResizeTier *tier,
     if (hmem_resize_actual(tier) < tier->requested + num * HMEM_FRAME) {
         return VIRTIO_HMEM_RESIZED_UNWANTED;
     }
-    if (migration_is_running()) {
+    if (migration_is_running() || migration_in_incoming_postcopy()) {
         return VIRTIO_HMEM_RESIZED_BUSY;
     }
     if (!hmem_resize_activate(resize)) {
@@ -386,6 +432,47 @@ static uint32_t hmem_resize_give(HmemResize *resize, HmemResizeTier *tier,
     return VIRTIO_HMEM_RESIZED_OK;
 }
 
+static void hmem_resize_forget_postcopy(HmemResize *resize)
+{
+    int i;
+
+    resize->postcopy = false;
+    for (i = 0; i < resize->num_tiers; i++) {
+        g_free(resize->tiers[i].unsent);
+        resize->tiers[i].unsent = NULL;
+    }
+}
+
+/*
+ * Incoming postcopy begins: keep a record of what the source does not send,
+ * whatever the guest takes back.
+ */
+static void hmem_resize_begin_postcopy(HmemResize *resize)
+{
+    int i;
+
+    hmem_resize_forget_postcopy(resize);
+    resize->postcopy = true;
+    for (i = 0; i < resize->num_tiers; i++) {
+        HmemResizeTier *tier = &resize->tiers[i];
+        unsigned long *unsent;
+
+        if (tier->num_given) {
+            unsent = bitmap_new(tier->num_frames);
+            bitmap_copy(unsent, tier->given, tier->num_frames);
+            qatomic_store_release(&tier->unsent, unsent);
+        }
+    }
+}
+
+static void hmem_resize_end_postcopy(HmemResize *resize)
+{
+    if (resize->postcopy && !migration_in_incoming_postcopy()) {
+        hmem_resize_forget_postcopy(resize);
+        hmem_resize_deactivate(resize);
+    }
+}
+
 /*
  * Messages
  */
@@ -395,8 +482,7 @@ static bool hmem_resize_ready(const HmemResize *resize)
     VirtIODevice *vdev = resize->vdev;
 
     return resize->vq && vdev->vm_running && hmem_driver_ok(vdev) &&
-           virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE) &&
-           !migration_in_incoming_postcopy();
+           virtio_vdev_has_feature(vdev, VIRTIO_HMEM_F_RESIZE);
 }
 
 typedef struct HmemMessage {
@@ -520,8 +606,12 @@ static const char *hmem_resize_run(HmemResize *resize, const HmemMessage *m,
         if (find_next_zero_bit(tier->given, first + num, first) < first + num) {
             return "frames that were not given up";
         }
-        hmem_resize_take(tier, first, num);
-        *status = VIRTIO_HMEM_RESIZED_OK;
+        if (hmem_resize_provide(tier, first, num)) {
+            hmem_resize_take(tier, first, num);
+            *status = VIRTIO_HMEM_RESIZED_OK;
+        } else {
+            *status = VIRTIO_HMEM_RESIZED_BUSY;
+        }
     }
     if (*status == VIRTIO_HMEM_RESIZED_OK) {
         hmem_resize_map(resize, gfn, num, give);
@@ -553,9 +643,7 @@ static bool hmem_resize_runs(HmemResize *resize, const HmemMessage *m,
             break;
         }
     }
-    if (!hmem_resize_any_given(resize)) {
-        hmem_resize_deactivate(resize);
-    }
+    hmem_resize_deactivate(resize);
     if (hmem_resize_has_paging(resize, m)) {
         hmem_resize_paging(resize, m);
     }
@@ -621,10 +709,7 @@ bool hmem_resize_receive(HmemResize *resize)
     VirtQueueElement *elem;
     size_t used = 0;
 
-    if (resize->forget && !migration_in_incoming_postcopy()) {
-        hmem_resize_take_all(resize);
-        resize->changed(resize->opaque);
-    }
+    hmem_resize_end_postcopy(resize);
     while (used < HMEM_PASS_BYTES && hmem_resize_ready(resize) &&
            (elem = virtqueue_pop(resize->vq, sizeof(*elem)))) {
         struct virtio_hmem_resized done = { };
@@ -703,16 +788,8 @@ void hmem_resize_sizes(const HmemResize *resize, struct hmem_link_sizes *sizes)
  * Life cycle
  */
 
-/*
- * Incoming postcopy needs the record: the source does not send pages that were
- * given up.  So the record is cleared only when postcopy has ended.
- */
 void hmem_resize_reset(HmemResize *resize)
 {
-    if (migration_in_incoming_postcopy() && hmem_resize_any_given(resize)) {
-        resize->forget = true;
-        return;
-    }
     hmem_resize_take_all(resize);
 }
 
@@ -832,6 +909,7 @@ void hmem_resize_add_queue(HmemResize *resize, VirtIOHandleOutput handle_vq)
 
 void hmem_resize_unrealize(HmemResize *resize)
 {
+    hmem_resize_forget_postcopy(resize);
     hmem_resize_take_all(resize);
     if (resize->vq) {
         virtio_delete_queue(resize->vq);
@@ -894,6 +972,9 @@ static int hmem_resize_post_load(void *opaque, int version_id)
             }
             first = next;
         }
+    }
+    if (migration_in_incoming_postcopy()) {
+        hmem_resize_begin_postcopy(resize);
     }
     hmem_resize_map_all(resize);
     return 0;

@@ -33,6 +33,11 @@ typedef struct HmemResizeTier {
     int32_t num_frames;
     unsigned long *given;
     uint64_t num_given;
+    /*
+     * Incoming postcopy: what was @given when the guest left the source, which
+     * does not send it; else, or if there is nothing of this tier, NULL.
+     */
+    unsigned long *unsent;
     /* The driver's last report: free bytes, and VIRTIO_HMEM_WHY_*. */
     uint64_t free;
     uint32_t why;
@@ -63,8 +68,8 @@ typedef struct HmemResize {
      */
     Object *discards;
     bool active;
-    /* The driver has gone, but the record must stay until postcopy ends. */
-    bool forget;
+    /* Incoming postcopy has begun; it may have ended in the meantime. */
+    bool postcopy;
     /* Called when the result of hmem_resize_sizes() has changed. */
     void (*changed)(void *opaque);
     void *opaque;
