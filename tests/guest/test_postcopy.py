@@ -123,3 +123,24 @@ def comes_back_before_the_oom_killer(rig):
     finish(vm, postcopy.program)
     settle(rig, vm, LESS)
     assert host_bytes(vm) <= LESS * MIB
+
+
+@test(kernels=("6.12",), timeout=900)
+def comes_back_with_the_driver_gone(rig):
+    """The driver resets the device on the target: the guest has all memory and can use it, though
+    the source does not send what was given up.  Later, the guest gives it up again."""
+    postcopy = Postcopy(rig, 32)
+    vm = postcopy.vm
+    vm.run("rmmod virtio_hmem")
+    settle(rig, vm, NVM)
+    # More than was not given up.
+    vm.run(f"mkdir /tmp/1; mount -t tmpfs -o mpol=bind:1,size=1g 1 /tmp/1 && "
+           f"dd if=/dev/zero of=/tmp/1/used bs=1M count={LESS + 32} 2>/dev/null")
+    assert postcopy.under_way()
+    vm.run("umount /tmp/1; modprobe virtio_hmem")
+    assert size(rig, vm)["actual_bytes"] == NVM * MIB
+    assert postcopy.under_way()
+    postcopy.end()
+    settle(rig, vm, LESS)
+    assert host_bytes(vm) <= LESS * MIB
+    finish(vm, postcopy.program)
