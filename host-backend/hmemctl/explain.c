@@ -109,6 +109,25 @@ static void print_page(json *p)
 	       "; it gets no hint now: a hint is under way, or was refused lately");
 }
 
+/* Why the VM has the DRAM that it has, and what would change that. */
+static void print_pool(json *p)
+{
+	char has[24], share[24], least[24], most[24];
+
+	printf("has %s of DRAM, of which %s are its share, at least %s and at most %s: %s\n",
+	       cell_size(p, "bytes", has, sizeof(has)),
+	       cell_size(p, "share_bytes", share, sizeof(share)),
+	       cell_size(p, "guarantee_bytes", least, sizeof(least)),
+	       cell_size(p, "maximum_bytes", most, sizeof(most)), text_of(p, "why"));
+	if (known(p, "grows_at_ns_per_s"))
+		printf("  its next MiB would save %.3g us/s, and is bought from %.3g us/s on; its "
+		       "last MiB saves %.3g us/s, and is lent below %.3g us/s\n",
+		       double_of(p, "next_mib_ns_per_s") / 1e3,
+		       double_of(p, "grows_at_ns_per_s") / 1e3,
+		       double_of(p, "last_mib_ns_per_s") / 1e3,
+		       double_of(p, "shrinks_at_ns_per_s") / 1e3);
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	struct args args = { 0 };
@@ -131,6 +150,7 @@ int cmd_explain(int argc, char **argv)
 	else
 		printf("access rates are not measured: this takes the policy auto, a tracker "
 		       "such as sim or gpt, and the first windows\n");
+	print_pool(field(e, "pool"));
 	print_trader(field(e, "trading"));
 	if (known(e, "page"))
 		print_page(field(e, "page"));

@@ -4,6 +4,7 @@
 #include "explain.h"
 #include "tracking.h"
 #include "verb_explain.h"
+#include "verb_pool.h"
 #include "verb_trades.h"
 #include "vm_json.h"
 
@@ -102,6 +103,7 @@ void verb_explain(struct client *client, json *req)
 	json_add(explain, "page", names_page &&
 		 hmem_explain_page(&vm->placer, gfn, &page) ?
 		 page_json(&page, gfn) : NULL);
+	json_add(explain, "pool", pool_member_json(vm));
 	json_add(explain, "trading", trader_json(vm));
 	json_add(o, "explain", explain);
 	client_reply(client, o, true);

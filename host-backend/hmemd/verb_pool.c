@@ -11,8 +11,9 @@ static void put_frames(json *o, const char *key, uint64_t frames)
 	json_put_u64(o, key, frames << VIRTIO_HMEM_GFN_SHIFT);
 }
 
-static json *member_json(const struct vm *vm)
+json *pool_member_json(const struct vm *vm)
 {
+	const struct hmem_pool *p = &vm->d->pooling.pool;
 	const struct hmem_pool_member *m = &vm->pooled.member;
 	json *o = json_new_object();
 	bool in = vm->pooled.is_member;
@@ -27,6 +28,8 @@ static json *member_json(const struct vm *vm)
 	put_frames(o, "ideal_bytes", m->ideal);
 	json_put_rate(o, "next_mib_ns_per_s", hmem_pool_next_mib(m), m->worth);
 	json_put_rate(o, "last_mib_ns_per_s", hmem_pool_last_mib(m), m->worth);
+	json_put_rate(o, "grows_at_ns_per_s", hmem_pool_grows_at(p, m), m->worth && in);
+	json_put_rate(o, "shrinks_at_ns_per_s", hmem_pool_shrinks_at(p, m), m->worth && in);
 	json_put_rate(o, "error", m->worth ? hmem_worth_error(m->worth, m->actual[0]) : 0,
 		      m->worth);
 	json_put_rate(o, "credit_mib_s", m->credit / MIB_FRAMES, in);
@@ -100,7 +103,7 @@ void verb_pool(struct client *client, json *req)
 	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		if (vm_ready(vm))
-			json_append(vms, member_json(vm));
+			json_append(vms, pool_member_json(vm));
 	}
 	json_add(pool, "vms", vms);
 	json_add(pool, "nodes", nodes_json(client->d));

@@ -5,6 +5,11 @@
 
 #include "client.h"
 
+struct vm;
+
+/* What the pool knows of a VM, as an object. */
+json *pool_member_json(const struct vm *vm);
+
 void verb_pool(struct client *client, json *req);
 
 #endif /* HMEMD_VERB_POOL_H */

@@ -375,6 +375,13 @@ static void bid(struct hmem_pool *p, unsigned int i, uint64_t pages, double wort
 	});
 }
 
+/* By how much a bid differs from what was measured with this error, see STANDARD_ERRORS. */
+static double error_factor(double error)
+{
+	/* A little more than 1 at least: of two equal VMs, the one that has the page keeps it. */
+	return fmax(exp(STANDARD_ERRORS * error), 1 + 1e-9);
+}
+
 /*
  * Bids for the pages @at to @end of the VM's curve, which are worth @ns each.  The VM owns the
  * pages before @own: for these it bids the most that they may be worth, for others the least.
@@ -383,8 +390,7 @@ static void bid_step(struct hmem_pool *p, unsigned int i, const struct hmem_wort
 		     double ns, uint64_t at, uint64_t end, uint64_t own)
 {
 	const struct hmem_pool_member *m = p->members[i];
-	/* A little more than 1 at least: of two equal VMs, the one that has the page keeps it. */
-	double factor = fmax(exp(STANDARD_ERRORS * step->error), 1 + 1e-9);
+	double factor = error_factor(step->error);
 	uint64_t held = clamp(own, at, end) - at;
 
 	bid(p, i, held, ns * factor * weight_of_ns(p, m));
@@ -774,6 +780,27 @@ double hmem_pool_last_mib(const struct hmem_pool_member *m)
 	uint64_t has = hmem_pool_sum(m->actual);
 
 	return m->worth ? hmem_worth_between(m->worth, less(has, MIB_PAGES), has) : 0;
+}
+
+/* What the pool's price of a MiB is in ns of the VM's stall per second. */
+static double price_for(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	return p->price[m->node] * MIB_PAGES / (weight_of_ns(p, m) * believable_part(m));
+}
+
+static double factor_at_size(const struct hmem_pool_member *m)
+{
+	return error_factor(hmem_worth_error(m->worth, hmem_pool_sum(m->actual)));
+}
+
+double hmem_pool_grows_at(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	return m->worth ? price_for(p, m) * factor_at_size(m) : 0;
+}
+
+double hmem_pool_shrinks_at(const struct hmem_pool *p, const struct hmem_pool_member *m)
+{
+	return m->worth ? price_for(p, m) / factor_at_size(m) : 0;
 }
 
 const char *hmem_pool_why_word(enum hmem_pool_why why)

@@ -194,6 +194,13 @@ uint64_t hmem_pool_sum(const uint64_t *by_node);
 double hmem_pool_next_mib(const struct hmem_pool_member *m);
 double hmem_pool_last_mib(const struct hmem_pool_member *m);
 
+/*
+ * What a MiB must save, in the same unit, for the VM to get one more, and to keep its last one: the
+ * pool's price for a VM of this weight and credit, and the error of what was measured.
+ */
+double hmem_pool_grows_at(const struct hmem_pool *p, const struct hmem_pool_member *m);
+double hmem_pool_shrinks_at(const struct hmem_pool *p, const struct hmem_pool_member *m);
+
 /* The reason as one word, and as a phrase. */
 const char *hmem_pool_why_word(enum hmem_pool_why why);
 const char *hmem_pool_why(enum hmem_pool_why why);

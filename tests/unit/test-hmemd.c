@@ -406,6 +406,10 @@ static void guest_tracker_rests(void **state)
 	assert_true(out_has(f, "measured in 8 looks, 1 bursts"));
 	assert_true(out_has(f, "tier 0: 8192 pages, 8191 of them unused"));
 	assert_true(out_has(f, "the last plan promotes 0 pages and demotes 0"));
+	assert_true(out_has(f, "of DRAM, of which"));
+	/* The pool looks at the VM once a second. */
+	while (!out_has(f, "is bought from"))
+		ctl(f, 0, "explain gpt --gpa 0x5000");
 	assert_true(out_has(f, "page 5 is in tier 0; pages with its record are used"));
 	ctl(f, 0, "explain gpt --gpa 0x6000");
 	assert_true(out_has(f, "page 6 is in tier 0; no look has found it used"));

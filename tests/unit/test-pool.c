@@ -579,6 +579,42 @@ static void weights_and_bounds(void **state)
 	host_free(&h);
 }
 
+/*
+ * What is said to make a VM grow or shrink is where the market divides: VMs that the pool leaves as
+ * they are neither want more nor less at its price, to the width of a part of a step.
+ */
+static void says_what_would_change_it(void **state)
+{
+	struct hmem_pool_config config = host_config(4 * GIB);
+	const double part = 1.25;
+	unsigned int settled = 0;
+	struct host h;
+
+	(void)state;
+	config.loss = 1;
+	eight(&h, config);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_zipf(&h.vms[i], 4 * GIB);
+		host_waits(&h.vms[i], 0.2 + i * 0.1);
+		h.vms[i].member.weight = 1 + i % 3;
+		h.vms[i].error = 0;
+	}
+	windows(&h, 500);
+	for (unsigned int i = 0; i < 8; i++) {
+		const struct hmem_pool_member *m = &h.vms[i].member;
+
+		if (m->why != HMEM_POOL_SETTLED)
+			continue;
+		settled++;
+		assert_true(hmem_pool_next_mib(m) < hmem_pool_grows_at(&h.pool, m) * part);
+		assert_true(hmem_pool_last_mib(m) > hmem_pool_shrinks_at(&h.pool, m) / part);
+		assert_true(hmem_pool_next_mib(m) > hmem_pool_grows_at(&h.pool, m) / 2);
+		assert_true(hmem_pool_last_mib(m) < hmem_pool_shrinks_at(&h.pool, m) * 2);
+	}
+	assert_in_range(settled, 4, 8);
+	host_free(&h);
+}
+
 /* A VM that has lent for long gets more DRAM when all need DRAM, until it is paid back. */
 static void lenders_are_paid_back(void **state)
 {
@@ -857,6 +893,7 @@ int main(void)
 		cmocka_unit_test(errors_move_little),
 		cmocka_unit_test(short_needs_move_nothing),
 		cmocka_unit_test(weights_and_bounds),
+		cmocka_unit_test(says_what_would_change_it),
 		cmocka_unit_test(lenders_are_paid_back),
 		cmocka_unit_test(the_reserve_is_for_who_comes_back),
 		cmocka_unit_test(own_socket_first),
