@@ -196,7 +196,7 @@ def sleep_does_not_wait_for_a_batch(rig):
     assert "stopped" not in [REASONS[reason] for _, _, _, reason in answers]
 
 
-@test(check=(), debug=True, timeout=600, parallel=True)
+@test(debug=True, timeout=600, parallel=True)
 def processors_come_and_go(rig):
     """A processor goes offline and comes back while pages move and are scanned."""
     vm = rig.boot(**SMALL, append="numa_balancing=disable")

@@ -136,7 +136,7 @@ def upgrade(rig):
     work.finish()
 
 
-@test(kernels=("6.12",), check=(), timeout=600)
+@test(kernels=("6.12",), timeout=600)
 def transfer(rig):
     """A new QEMU takes over the guest's memory from the old one (cpr-transfer)."""
     vm, work = boot(rig, machine="q35,aux-ram-share=on")
@@ -163,7 +163,7 @@ def transfer(rig):
     work.finish()
 
 
-@test(kernels=("6.12",), check=(), timeout=600)
+@test(kernels=("6.12",), timeout=600)
 def snapshot(rig):
     """A machine goes back to what it was (savevm, loadvm): hmemd has other pages then, and
     memory that had been given up, and was taken back since, is given up again."""
