@@ -272,6 +272,8 @@ static void hmem_cancel_works(struct hmem *hm)
 /* Stop the worker where it is, and take back all buffers from the device. */
 static void hmem_stop(struct hmem *hm)
 {
+	struct virtqueue *vq;
+
 	if (!hm->running)
 		return;
 	WRITE_ONCE(hm->stop, true);
@@ -280,6 +282,10 @@ static void hmem_stop(struct hmem *hm)
 	virtio_reset_device(hm->vdev);
 	/* A callback may have queued the works again before the reset. */
 	hmem_cancel_works(hm);
+	/* A queue has allocated descriptors for each buffer that the device has not used. */
+	virtio_device_for_each_vq(hm->vdev, vq)
+		while (virtqueue_detach_unused_buf(vq))
+			;
 	if (hm->resize)
 		hmem_resize_release(hm);
 	hm->vdev->config->del_vqs(hm->vdev);

@@ -39,7 +39,8 @@ class Device(vhost_user.Backend):
         self.rnd = random.Random(seed)
         self.frames = frames
         self.answers = self.lives = self.lied = 0
-        self.offered = FEATURES if all_features else self.some_features()
+        self.offered = FEATURES | vhost_user.F_INDIRECT | vhost_user.F_EVENT_IDX \
+            if all_features else self.some_features()
         self.begin()
         super().__init__(path, 5)
 
