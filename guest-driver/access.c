@@ -10,6 +10,11 @@
  *             then flush the TLBs, once
  *   report    send the accessed frames, then the written frames
  *
+ * If the host wants looks that are shorter than the time from scan to scan, the walk has two
+ * phases instead, which take turns: clear the bits of a segment of memory and flush the TLBs;
+ * after the time of a look, read which of the bits were set again.  A segment is as much as the
+ * driver can clear in half of a look.
+ *
  * A processor that has a translation in its TLB does not read the page table again, and so
  * does not set a cleared bit.  So all translations must be flushed.  This includes those
  * tagged (by PCID) for address spaces that the processor does not run now, because they
@@ -68,8 +73,8 @@
 /* Attempts to lock an address space, a millisecond apart. */
 #define HMEM_SCAN_TRIES		20
 /*
- * Attempts to look at a group of huge pages, if the looks take too long.  If the host
- * disturbs two of five looks, five attempts fail for one group in a hundred.
+ * Attempts to look at a group of huge pages, or at a segment, if the looks take too long.  If
+ * the host disturbs two of five looks, five attempts fail for one group in a hundred.
  */
 #define HMEM_LOOK_TRIES		5
 
@@ -106,7 +111,15 @@ struct hmem_section {
 enum hmem_phase {
 	HMEM_PHASE_REQUEST,
 	HMEM_PHASE_WALK,
+	HMEM_PHASE_CLEAR,	/* with VIRTIO_HMEM_SCAN_LOOK, instead of WALK */
+	HMEM_PHASE_READ,	/* the same */
 	HMEM_PHASE_REPORT,
+};
+
+/* A position of the walk: an address in the address space mms[mm]. */
+struct hmem_position {
+	unsigned int mm;
+	unsigned long addr;
 };
 
 struct hmem_scan {
@@ -123,6 +136,8 @@ struct hmem_scan {
 	u64 bits;
 	/* Length of a look at a huge page in ns; 0: looks last from scan to scan. */
 	u64 look_ns;
+	/* With VIRTIO_HMEM_SCAN_LOOK: length of a look at a base page in ns. */
+	u64 base_look_ns;
 	/* The scan left something out: an address space was locked, or memory was short. */
 	bool incomplete;
 
@@ -136,10 +151,20 @@ struct hmem_scan {
 	 */
 	struct mm_struct **mms;
 	unsigned int nr_mms;
-	unsigned int mm;
+	struct hmem_position at, end;
 	unsigned int tries;
-	unsigned long addr;
 	u64 slice_end;
+	/*
+	 * The segment under a look: its begin; when the driver began to clear its bits, and until
+	 * when it may go on; and when it had flushed the TLBs, after which @timer lets it read the
+	 * bits.
+	 */
+	struct hmem_position segment;
+	u64 clear_begin;
+	u64 clear_until;
+	u64 clear_end;
+	struct hrtimer timer;
+	unsigned int segment_tries;
 	/* CPUs to flush at the end of the walk. */
 	struct cpumask flush;
 	u64 ns;
@@ -537,6 +562,9 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		if (!pmd_trans_huge(pmd) || !section ||
 		    !pfn_to_page(pfn)->mapping)
 			goto next;
+		if (scan->base_look_ns &&
+		    !hmem_is_rearmed(scan, section, pfn % PAGES_PER_SECTION, HPAGE_PMD_NR))
+			goto next;
 		/*
 		 * If PG_young is set, another observer may have cleared the bit after an
 		 * access.  A look is cheap, so do not take the page for unused.
@@ -621,6 +649,70 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 		hmem_scan_flush_mm(scan, walk->mm);
 }
 
+/*
+ * The section of the base page that @pte maps, or NULL if the scan does not look at the page.  A
+ * special entry maps the zero page, or memory without struct page.
+ */
+static struct hmem_section *hmem_base_section(const struct hmem_scan *scan, pte_t pte)
+{
+	return pte_present(pte) && !pte_special(pte) ?
+	       hmem_section_of(scan, pte_pfn(pte)) : NULL;
+}
+
+/* Before a look: clear the bits of the pages that the request names. */
+static void hmem_clear_entries(pte_t *ptep, void *data)
+{
+	const struct hmem_walk *walk = data;
+	struct hmem_scan *scan = walk->scan;
+	const pte_t *end = ptep + walk->nr;
+
+	scan->entries += walk->nr;
+	for (; ptep < end; ptep++) {
+		pte_t pte = ptep_get(ptep);
+		struct hmem_section *section;
+		unsigned long pfn = pte_pfn(pte);
+
+		if (!(pte_val(pte) & _PAGE_ACCESSED))
+			continue;
+		section = hmem_base_section(scan, pte);
+		if (section && hmem_is_rearmed(scan, section, pfn % PAGES_PER_SECTION, 1))
+			hmem_clear_bits(scan, section, ptep, _PAGE_ACCESSED, pfn);
+	}
+}
+
+/* At the end of a look: note the pages whose bits were set again. */
+static void hmem_read_entries(pte_t *ptep, void *data)
+{
+	const struct hmem_walk *walk = data;
+	struct hmem_scan *scan = walk->scan;
+	const pte_t *end = ptep + walk->nr;
+
+	scan->entries += walk->nr;
+	for (; ptep < end; ptep++) {
+		pte_t pte = ptep_get(ptep);
+		struct hmem_section *section;
+		unsigned int first = pte_pfn(pte) % PAGES_PER_SECTION;
+
+		if (!(pte_val(pte) & _PAGE_ACCESSED))
+			continue;
+		section = hmem_base_section(scan, pte);
+		if (section && hmem_is_rearmed(scan, section, first, 1))
+			hmem_mark_frames(section->found[HMEM_ACCESSED], first, 1);
+	}
+}
+
+static void hmem_visit_entries(pte_t *ptep, void *data)
+{
+	const struct hmem_walk *walk = data;
+
+	if (walk->scan->phase == HMEM_PHASE_CLEAR)
+		hmem_clear_entries(ptep, data);
+	else if (walk->scan->phase == HMEM_PHASE_READ)
+		hmem_read_entries(ptep, data);
+	else
+		hmem_walk_entries(ptep, data);
+}
+
 /* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
 static unsigned long hmem_walk_step(struct hmem_scan *scan,
 				    struct mm_struct *mm, unsigned long addr,
@@ -645,6 +737,9 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	pmdp = pmd_offset(pud, addr);
 	pmd = READ_ONCE(*pmdp);
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
+		/* The whole look at a huge page comes in the phase that reads. */
+		if (scan->phase == HMEM_PHASE_CLEAR)
+			return pmd_addr_end(addr, end);
 		next = hmem_walk_huge(scan, mm, pmdp, addr,
 				      pud_addr_end(addr, end));
 		if (next > addr || scan->look_tries)
@@ -653,7 +748,7 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	}
 	next = pmd_addr_end(addr, end);
 	walk.nr = (next - addr) >> PAGE_SHIFT;
-	hmem_table_visit(mm, pmdp, addr, hmem_walk_entries, &walk);
+	hmem_table_visit(mm, pmdp, addr, hmem_visit_entries, &walk);
 	return next;
 }
 
@@ -663,20 +758,25 @@ static bool hmem_slice_over(const struct hmem_scan *scan, struct mm_struct *mm)
 	return ktime_get_ns() >= scan->slice_end || mmap_lock_is_contended(mm);
 }
 
-/* Walk from scan->addr on.  Returns false if the walk must continue in a later slice. */
-static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
+/*
+ * Walk from scan->at on, up to @limit at most.  Returns false if the walk must continue in a later
+ * slice.
+ */
+static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm,
+			     unsigned long limit)
 {
-	VMA_ITERATOR(vmi, mm, scan->addr);
+	VMA_ITERATOR(vmi, mm, scan->at.addr);
 	struct vm_area_struct *vma;
 
 	for_each_vma(vmi, vma) {
+		unsigned long end = min(vma->vm_end, limit);
+
 		if (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO |
 				     VM_SHADOW_STACK))
 			continue;
-		scan->addr = max(scan->addr, vma->vm_start);
-		while (scan->addr < vma->vm_end) {
-			scan->addr = hmem_walk_step(scan, mm, scan->addr,
-						    vma->vm_end);
+		scan->at.addr = max(scan->at.addr, vma->vm_start);
+		while (scan->at.addr < end) {
+			scan->at.addr = hmem_walk_step(scan, mm, scan->at.addr, end);
 			if (hmem_slice_over(scan, mm))
 				return false;
 			cond_resched();
@@ -686,16 +786,18 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm)
 }
 
 /*
- * Walk a part of the address space @mm.  Returns true when the walk of it has ended.
+ * Walk a part of the current address space, up to @limit at most.  Returns true when the walk of
+ * the address space has ended.
  *
  * The process may be exiting, since the driver holds only the mm_struct.  So check with the
  * mmap lock held, as the kernel's OOM reaper does, if exit_mmap() has freed the memory.  If
  * it has not, it takes the lock for writing before it frees page tables, and so waits for
  * the end of the slice.
  */
-static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
+static bool hmem_walk_mm(struct hmem *hm, unsigned long limit)
 {
 	struct hmem_scan *scan = hm->scan;
+	struct mm_struct *mm = scan->mms[scan->at.mm];
 	bool through;
 	u64 begin, cleared;
 
@@ -712,14 +814,42 @@ static bool hmem_walk_mm(struct hmem *hm, struct mm_struct *mm)
 	}
 	scan->tries = 0;
 	cleared = scan->cleared;
-	through = hmem_mm_exited(mm) || hmem_walk_locked(scan, mm);
+	through = hmem_mm_exited(mm) || hmem_walk_locked(scan, mm, limit);
 	if (scan->cleared != cleared)
 		hmem_flush_later(mm, &scan->flush);
 	mmap_read_unlock(mm);
 	return through;
 }
 
-/* Walk for one slice.  Returns true when all address spaces have been walked. */
+/* Has the walk come to scan->end? */
+static bool hmem_walk_ended(const struct hmem_scan *scan)
+{
+	return scan->at.mm > scan->end.mm ||
+	       (scan->at.mm == scan->end.mm && scan->at.addr >= scan->end.addr);
+}
+
+/* Let the walk end where all address spaces end. */
+static void hmem_walk_to_end(struct hmem_scan *scan)
+{
+	scan->end = (struct hmem_position) { .mm = scan->nr_mms };
+}
+
+/* Flush the CPUs that ran the address spaces of which bits were cleared. */
+static void hmem_walk_flush(struct hmem *hm)
+{
+	hm->stats.scan_ipis += hmem_flush_now(&hm->scan->flush);
+	cpumask_clear(&hm->scan->flush);
+}
+
+/* The time when the slice that begins now must end; the first step may end later. */
+static u64 hmem_slice_end(const struct hmem_scan *scan)
+{
+	u64 end = ktime_get_ns() + HMEM_SCAN_SLICE_NS;
+
+	return scan->phase == HMEM_PHASE_CLEAR ? min(end, scan->clear_until) : end;
+}
+
+/* Walk for one slice, up to scan->end.  Returns true there. */
 static bool hmem_walk(struct hmem *hm)
 {
 	struct hmem_scan *scan = hm->scan;
@@ -727,20 +857,117 @@ static bool hmem_walk(struct hmem *hm)
 	s64 ns;
 
 	scan->look.waited = 0;
-	scan->slice_end = ktime_get_ns() + HMEM_SCAN_SLICE_NS;
-	while (scan->mm < scan->nr_mms && ktime_get_ns() < scan->slice_end) {
-		if (!hmem_walk_mm(hm, scan->mms[scan->mm]))
+	scan->slice_end = hmem_slice_end(scan);
+	while (!hmem_walk_ended(scan)) {
+		bool last = scan->at.mm == scan->end.mm;
+
+		if (!hmem_walk_mm(hm, last ? scan->end.addr : ULONG_MAX))
 			break;
-		mmdrop(scan->mms[scan->mm++]);
-		scan->addr = 0;
 		scan->tries = 0;
+		if (last) {
+			scan->at = scan->end;
+		} else {
+			scan->at.mm++;
+			scan->at.addr = 0;
+		}
+		if (ktime_get_ns() >= scan->slice_end)
+			break;
 	}
-	if (scan->mm == scan->nr_mms)
-		hm->stats.scan_ipis += hmem_flush_now(&scan->flush);
 	/* The kernel measures waits by another clock, which may run a little faster. */
 	ns = hmem_running_ns() - begin - scan->look.waited;
 	scan->ns += max_t(s64, ns, 0);
-	return scan->mm == scan->nr_mms;
+	return hmem_walk_ended(scan);
+}
+
+/*
+ * Looks at base pages, with VIRTIO_HMEM_SCAN_LOOK
+ */
+
+/* The time from the flush of the TLBs until the bits of the segment are read. */
+static u64 hmem_segment_wait_ns(const struct hmem_scan *scan)
+{
+	/*
+	 * A CPU that had no translation of a page sets the bit as soon as it is cleared.  So the
+	 * looks at the first pages are longer than those at the last ones; this makes them last as
+	 * long as requested in the mean.
+	 */
+	u64 clear_ns = min(scan->clear_end, scan->clear_until) - scan->clear_begin;
+
+	return scan->base_look_ns - clear_ns / 2;
+}
+
+/* The segment begins at scan->at. */
+static void hmem_segment_begin(struct hmem_scan *scan)
+{
+	scan->segment = scan->at;
+	scan->clear_begin = ktime_get_ns();
+	scan->clear_until = scan->clear_begin + scan->base_look_ns / 2;
+	hmem_walk_to_end(scan);
+	scan->phase = HMEM_PHASE_CLEAR;
+}
+
+/* Clear bits for one slice.  Returns false if the timer shall continue the work. */
+static bool hmem_segment_clear(struct hmem *hm)
+{
+	struct hmem_scan *scan = hm->scan;
+
+	if (!hmem_walk(hm) && ktime_get_ns() < scan->clear_until)
+		return true;
+	hmem_walk_flush(hm);
+	scan->clear_end = ktime_get_ns();
+	scan->end = scan->at;
+	scan->at = scan->segment;
+	scan->phase = HMEM_PHASE_READ;
+	hrtimer_start(&scan->timer, ns_to_ktime(hmem_segment_wait_ns(scan)),
+		      HRTIMER_MODE_REL_PINNED);
+	return false;
+}
+
+/*
+ * Has the look at the pages from scan->at on lasted so long that a set bit means nothing?  If so,
+ * begin a look at these pages anew, unless that has been done too often.
+ */
+static bool hmem_segment_late(struct hmem *hm)
+{
+	struct hmem_scan *scan = hm->scan;
+	u64 cleared_ns = scan->clear_end - scan->clear_begin;
+	bool moved = scan->at.mm != scan->segment.mm || scan->at.addr != scan->segment.addr;
+
+	if (cleared_ns <= scan->base_look_ns &&
+	    ktime_get_ns() - scan->clear_end <= 2 * scan->base_look_ns)
+		return false;
+	hm->stats.scan_segments_long++;
+	if (moved)
+		scan->segment_tries = 0;
+	return ++scan->segment_tries < HMEM_LOOK_TRIES;
+}
+
+/* Read bits for one slice.  Returns true when all address spaces have been walked. */
+static bool hmem_segment_read(struct hmem *hm)
+{
+	struct hmem_scan *scan = hm->scan;
+
+	if (hmem_segment_late(hm)) {
+		hmem_segment_begin(scan);
+		return false;
+	}
+	if (!hmem_walk(hm))
+		return false;
+	hm->stats.scan_segments++;
+	scan->segment_tries = 0;
+	if (scan->at.mm == scan->nr_mms)
+		return true;
+	hmem_segment_begin(scan);
+	return false;
+}
+
+static enum hrtimer_restart hmem_segment_timer(struct hrtimer *timer)
+{
+	struct hmem_scan *scan = container_of(timer, struct hmem_scan, timer);
+
+	if (!READ_ONCE(scan->hm->stop))
+		queue_work(scan->hm->wq, &scan->work);
+	return HRTIMER_NORESTART;
 }
 
 /* The mm of a process, held by mmgrab(), or NULL.  The first thread may have ended. */
@@ -771,10 +998,10 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	struct task_struct *p;
 
 	cpumask_clear(&scan->flush);
-	scan->mm = 0;
+	scan->at = (struct hmem_position) { };
 	scan->nr_mms = 0;
 	scan->tries = 0;
-	scan->addr = 0;
+	scan->segment_tries = 0;
 	scan->look_tries = 0;
 	scan->ns = 0;
 	scan->entries = 0;
@@ -807,8 +1034,10 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 
 static void hmem_walk_end(struct hmem_scan *scan)
 {
-	while (scan->mm < scan->nr_mms)
-		mmdrop(scan->mms[scan->mm++]);
+	unsigned int i;
+
+	for (i = 0; scan->mms && i < scan->nr_mms; i++)
+		mmdrop(scan->mms[i]);
 	kvfree(scan->mms);
 	scan->mms = NULL;
 }
@@ -851,6 +1080,16 @@ static u64 hmem_look_ns(const struct hmem_scan *scan, u64 ns)
 	return clamp_t(u64, ns / HPAGE_PMD_NR, 1, HMEM_SCAN_SLICE_NS);
 }
 
+/* The length of a look at a base page; 0: looks last from scan to scan. */
+static u64 hmem_base_look_ns(const struct hmem_scan *scan, u64 ns)
+{
+	const u32 both = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_LOOK;
+
+	/* A look for writes would need a flush for each page table, see hmem_scan_flush_mm(). */
+	return (scan->flags & both) == both && !(scan->bits & _PAGE_DIRTY_BITS) ?
+	       min_t(u64, ns, KTIME_MAX) : 0;
+}
+
 /* Process one buffer of a request.  Returns false if the device broke the rules. */
 static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 			   unsigned int len)
@@ -883,6 +1122,7 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 		    virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_WRITTEN))
 			scan->bits |= _PAGE_DIRTY_BITS;
 		scan->look_ns = hmem_look_ns(scan, ns);
+		scan->base_look_ns = hmem_base_look_ns(scan, ns);
 	} else if (id != scan->id) {
 		hmem_device_broken(hm, "scan request begins before another one ends");
 		return false;
@@ -892,6 +1132,24 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 		hmem_take_frames(scan, &frames[i]);
 	scan->more = !(scan->flags & VIRTIO_HMEM_SCAN_LAST);
 	return true;
+}
+
+/* The request is complete. */
+static void hmem_scan_begin(struct hmem_scan *scan)
+{
+	unsigned long nr;
+
+	hmem_walk_begin(scan);
+	if (!scan->base_look_ns) {
+		hmem_walk_to_end(scan);
+		scan->phase = HMEM_PHASE_WALK;
+		return;
+	}
+	for (nr = 0; nr < scan->nr_sections; nr++) {
+		if (scan->sections[nr])
+			hmem_forget_rearmed(scan, scan->sections[nr]);
+	}
+	hmem_segment_begin(scan);
 }
 
 /* Take one buffer of the scan queue.  Returns true if there was one. */
@@ -909,10 +1167,8 @@ static bool hmem_request(struct hmem *hm)
 		return false;
 	}
 	virtqueue_kick(vq);
-	if (!scan->more) {
-		hmem_walk_begin(scan);
-		scan->phase = HMEM_PHASE_WALK;
-	}
+	if (!scan->more)
+		hmem_scan_begin(scan);
 	return true;
 }
 
@@ -1037,9 +1293,14 @@ static void hmem_scan_work(struct work_struct *work)
 	case HMEM_PHASE_REQUEST:
 		again = hmem_request(hm);
 		break;
+	case HMEM_PHASE_CLEAR:
+		again = hmem_segment_clear(hm);
+		break;
 	case HMEM_PHASE_WALK:
-		if (!hmem_walk(hm))
+	case HMEM_PHASE_READ:
+		if (scan->phase == HMEM_PHASE_READ ? !hmem_segment_read(hm) : !hmem_walk(hm))
 			break;
+		hmem_walk_flush(hm);
 		hmem_walk_end(scan);
 		hm->stats.scan_entries += scan->entries;
 		hm->stats.scan_cleared += scan->cleared;
@@ -1104,7 +1365,9 @@ void hmem_scan_stop(struct hmem *hm)
 	struct hmem_scan *scan = hm->scan;
 	unsigned int i;
 
+	/* hm->stop is set, so neither starts the other any more. */
 	cancel_work_sync(&scan->work);
+	hrtimer_cancel(&scan->timer);
 	hmem_walk_end(scan);
 	hmem_sections_clear(scan);
 	scan->phase = HMEM_PHASE_REQUEST;
@@ -1129,6 +1392,7 @@ int hmem_scan_alloc(struct hmem *hm)
 	scan->hm = hm;
 	INIT_WORK(&scan->work, hmem_scan_work);
 	hmem_look_init(&scan->look);
+	hmem_hrtimer_setup(&scan->timer, hmem_segment_timer);
 	for (i = 0; i < HMEM_SCAN_BUFS; i++) {
 		scan->bufs[i] = kzalloc(HMEM_SCAN_BUF_SIZE, GFP_KERNEL);
 		scan->reports[i].data = kzalloc(HMEM_SCAN_BUF_SIZE,

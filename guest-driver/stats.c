@@ -53,6 +53,8 @@ HMEM_COUNTER(scan_flushes);
 HMEM_COUNTER(scan_ipis);
 HMEM_COUNTER(scan_looks);
 HMEM_COUNTER(scan_looks_long);
+HMEM_COUNTER(scan_segments);
+HMEM_COUNTER(scan_segments_long);
 HMEM_COUNTER(scan_incomplete);
 HMEM_COUNTER(scan_ns);
 HMEM_COUNTER(scan_skipped);
@@ -77,6 +79,8 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_scan_ipis.attr,
 	&dev_attr_scan_looks.attr,
 	&dev_attr_scan_looks_long.attr,
+	&dev_attr_scan_segments.attr,
+	&dev_attr_scan_segments_long.attr,
 	&dev_attr_scan_incomplete.attr,
 	&dev_attr_scan_ns.attr,
 	&dev_attr_scan_skipped.attr,

@@ -82,7 +82,7 @@ TRACE_EVENT(hmem_scan,
 		  __entry->id,
 		  __print_flags(__entry->flags, "|", { 1, "last" },
 				{ 2, "report" }, { 4, "rearm-all" },
-				{ 8, "written" }),
+				{ 8, "written" }, { 16, "look" }),
 		  __entry->mms, __entry->entries, __entry->accessed,
 		  __entry->written, __entry->cleared, __entry->cleaned,
 		  __entry->ns)

@@ -261,6 +261,7 @@ struct virtio_hmem_frames {
  * rearmed them.  Requests without it leave dirty bits alone.
  */
 #define VIRTIO_HMEM_SCAN_WRITTEN	(1u << 3)
+#define VIRTIO_HMEM_SCAN_LOOK		(1u << 4)
 
 /* A part of a request. */
 struct virtio_hmem_scan {

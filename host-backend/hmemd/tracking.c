@@ -102,9 +102,12 @@ static void tracker_is_new(struct vm *vm)
 	const uint32_t flags = vm->hello.track_flags;
 	unsigned int can = flags & HMEM_LINK_TRACK_REST ? HMEM_CAN_REST : 0;
 
-	/* Only GPT looks at huge pages. */
+	/* Only GPT looks at page tables. */
 	if (flags & HMEM_LINK_TRACK_LONG && vm->track.tracker == HMEM_LINK_TRACKER_GPT)
 		can |= HMEM_CAN_LOOK_LONG;
+	if (flags & HMEM_LINK_TRACK_WITHIN && vm->track.tracker == HMEM_LINK_TRACKER_GPT &&
+	    vm->track.flags & HMEM_LINK_TRACK_ACCESSED)
+		can |= HMEM_CAN_LOOK_WITHIN;
 	hmem_placer_set_tracker(&vm->placer, tracker(vm), can);
 }
 
@@ -186,6 +189,7 @@ static void want_next_window(const struct vm *vm, struct hmem_link_track *track)
 	track->flags &= ~HMEM_LINK_TRACK_BY_WINDOW;
 	track->flags |= vm->placer.next.rest ? HMEM_LINK_TRACK_REST : 0;
 	track->flags |= vm->placer.next.long_looks ? HMEM_LINK_TRACK_LONG : 0;
+	track->flags |= vm->placer.next.within ? HMEM_LINK_TRACK_WITHIN : 0;
 }
 
 /* Send @track to the device. */

@@ -55,6 +55,7 @@ static void begin_window(struct vm *vm)
 		.written = vm->tick.dirty,
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
 		.tells_written = tracking_tells_written(vm),
+		.looks_within = vm->state.features >> VIRTIO_HMEM_F_LOOK & 1,
 		.moves_whole = vm->state.features >> VIRTIO_HMEM_F_LARGE & 1,
 		.busy = vm->num_under_way,
 		.may_move = !vm_blocked(vm),

@@ -96,7 +96,14 @@
  * LONG: a look of GPT at a huge page lasts for the whole window, like a look at a base page.
  * Without this flag, it lasts a 512th of the window.
  *
- * REST and LONG apply to single windows.  A change of another flag begins the tracking anew.
+ * WITHIN: looks of GPT at all pages lie within the scan at the end of the window.  They last for
+ * @window_ns, and for a 512th of @window_ns at huge pages.  All bits are cleared before them, and
+ * no frames are rearmed.  @window_ns can be less than hmem_link_hello.min_window_ns; the window
+ * is not.  Not with LONG.  Only if the driver has negotiated VIRTIO_HMEM_F_LOOK, and
+ * not with VIRTIO_HMEM_F_WRITTEN unless TRACK_ACCESSED is set.
+ *
+ * REST, LONG and WITHIN apply to single windows.  A change of another flag begins the tracking
+ * anew.
  */
 #define HMEM_LINK_TRACK_LOCKSTEP	(1u << 0)
 #define HMEM_LINK_TRACK_REST		(1u << 1)
@@ -104,7 +111,9 @@
 #define HMEM_LINK_TRACK_BUSY		(1u << 3)
 #define HMEM_LINK_TRACK_LONG		(1u << 4)
 #define HMEM_LINK_TRACK_CLEARED		(1u << 5)
-#define HMEM_LINK_TRACK_BY_WINDOW	(HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_LONG)
+#define HMEM_LINK_TRACK_WITHIN		(1u << 6)
+#define HMEM_LINK_TRACK_BY_WINDOW	(HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_LONG | \
+					 HMEM_LINK_TRACK_WITHIN)
 
 /* Bounds of a window in ns; see also hmem_link_hello.min_window_ns. */
 #define HMEM_LINK_MIN_WINDOW_NS	UINT64_C(1000000)

@@ -14,8 +14,8 @@
  */
 #define WALK_NS	200
 /*
- * A look lasts at least this many scans, so that all pages are observed for about the same
- * time.
+ * A look from scan to scan lasts at least this many scans, so that all pages are observed for about
+ * the same time.  Shorter looks lie within a scan, if the driver can do that.
  */
 #define SCANS		2
 #define MIN_LOOK_NS	1500000u
@@ -46,6 +46,12 @@
  * slowly then, so all rates would be lower than the rates that were measured before.
  */
 #define PATIENCE	16u
+/*
+ * Statistical: if a look finds this part of the pages in use used, it tells half a bit about each
+ * of them.  A look within a scan tells more, but costs two to three times as much, since it clears
+ * the bits of all pages that were used since the last one.
+ */
+#define LITTLE		(8.0 / 9)
 /* The length of looks changes by this factor at most, because one look can mislead. */
 #define CHANGE		4
 /* The debt of bursts ahead may be this many times the cost of one. */
@@ -69,6 +75,12 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->parts = 1;
 	c->due_parts = 1;
 	hmem_tier_pair_set(&c->first, tiers, num_tiers, 0, 1);
+}
+
+/* The length, in ns, of the shortest look from scan to scan. */
+static uint64_t shortest_between(const struct hmem_bursts *c)
+{
+	return SCANS * c->scan_ns < c->min_ns ? c->min_ns : SCANS * c->scan_ns;
 }
 
 void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l)
@@ -125,6 +137,8 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 	c->bursts = l->rates.looks < FIRST_BURST ? 0 : l->bursts;
 	c->look_ns = l->look_ns;
 	c->scan_ns = l->scan_ns;
+	/* Looks from scan to scan are not as short as that. */
+	c->short_looks = l->rates.looks && c->look_ns < shortest_between(c);
 	c->debt_ns = l->debt_ns;
 	c->whole_debt_ns = l->whole_debt_ns;
 	c->whole_ns = l->whole_ns;
@@ -205,7 +219,7 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 			c->left = 0;
 			c->given_up = true;
 		}
-	} else if (c->requests >> c->late & 1) {
+	} else if (c->within || c->requests >> c->late & 1) {
 		c->looked = true;
 		c->looks++;
 		c->left--;
@@ -215,17 +229,18 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 /* Are bits to be cleared?  Only if no earlier request serves the next look. */
 static bool request(struct hmem_bursts *c)
 {
-	bool clear = c->left > (c->late && (c->requests & 1));
+	bool clear = !c->within && c->left > (c->late && (c->requests & 1));
 
 	c->requests = c->requests << 1 | clear;
 	return clear;
 }
 
 /*
- * A look of @window_ns has ended: returns the time from the last look at the same pages to
- * the begin of this look.  It is unknown if that time differs between the parts.
+ * A look of @look_ns has ended: returns the time from the last look at the same pages to
+ * the begin of this look.  It is unknown if that time differs between the parts.  Looks of a burst
+ * follow each other, even if they lie within scans: nothing is observed in the time of one scan.
  */
-static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t window_ns)
+static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t look_ns)
 {
 	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
 	const uint64_t *last = &c->part_ns[c->part * width];
@@ -236,30 +251,34 @@ static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t window_ns)
 		if (!last[i] || last[i] != last[0])
 			return HMEM_LAG_UNKNOWN;
 	}
-	return c->clock_ns - window_ns - last[0];
+	return c->clock_ns - look_ns - last[0];
 }
 
 static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
 {
 	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
+	/* The scan comes at the end of the window, and takes as long at all pages. */
+	uint64_t look_ns = c->within && c->look_ns < window_ns ? c->look_ns : window_ns;
 
-	hmem_rates_begin(&c->rates, window_ns, lag_ns(c, window_ns));
+	hmem_rates_begin(&c->rates, look_ns, lag_ns(c, look_ns));
 	for (uint32_t i = 0; i < width; i++)
 		c->part_ns[c->part * width + i] = c->clock_ns;
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, bool can_look_long, uint64_t window_ns,
+			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
 			bool busy, struct hmem_heat *h)
 {
 	const uint64_t window = policy->window * UINT64_C(1000000);
 
 	c->scans = t->ops->scans;
 	c->late = t->ops->rearms_late;
-	c->can_look_long = can_look_long;
+	c->can_look_long = can & HMEM_CAN_LOOK_LONG;
+	c->can_look_within = can & HMEM_CAN_LOOK_WITHIN;
 	advance(c, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
+	h->within = c->within;
 	h->clear = request(c);
 	c->clock_ns += window_ns;
 	if (c->looked)
@@ -310,16 +329,39 @@ static bool found_too_many(const struct hmem_bursts *c, const struct hmem_pages 
 	return used_of_all(c) > 2 * wanted_of_all(p);
 }
 
+/*
+ * Has the last look, which was about all of memory, found nearly all of the pages used that are in
+ * use at all?
+ */
+static bool told_little(const struct hmem_bursts *c, const struct hmem_pages *p)
+{
+	double in_use = 0;
+
+	for (unsigned int tier = 0; tier < HMEM_LINK_MAX_TIERS; tier++) {
+		for (unsigned int i = 0; i < HMEM_CLASSES; i++)
+			in_use += i == HMEM_CLASS_IDLE ? 0 : p->hist[tier][i];
+	}
+	return used_of_all(c) > LITTLE * in_use;
+}
+
+/* Can looks lie within a scan?  Long looks at huge pages last from scan to scan. */
+static bool may_look_within(const struct hmem_bursts *c)
+{
+	return c->scans && c->can_look_within && !c->long_looks &&
+	       shortest_between(c) > MIN_LOOK_NS;
+}
+
 /* Sets the length of the next look. */
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
-	uint64_t most = longest(c, policy), least = c->min_ns;
+	uint64_t most = longest(c, policy), between = shortest_between(c), least;
 	double ns = c->look_ns *
 		    clamp(wanted_of_all(p) / (used_of_all(c) + 1), 1.0 / CHANGE, CHANGE);
 
-	if (c->scans && least < SCANS * c->scan_ns)
-		least = SCANS * c->scan_ns;
+	c->short_looks = may_look_within(c) && (c->short_looks ? ns < between :
+			 c->look_ns <= between && found_too_many(c, p) && told_little(c, p));
+	least = c->short_looks ? MIN_LOOK_NS : between;
 	if (most < least)
 		most = least;
 	c->look_ns = clamp(ns, least, most);
@@ -456,7 +498,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 {
 	const uint64_t length = c->look_ns;
 
-	if (scan_ns && (!c->scan_ns || scan_ns < c->scan_ns))
+	if (scan_ns && !c->within && (!c->scan_ns || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
 	if (window_ns)
 		c->busy_cpus = (double)busy_ns / window_ns;
@@ -472,6 +514,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		if ((c->left || c->ahead) && found_too_many(c, p))
 			restart_burst(c, c->look_ns < length);
 	}
+	c->within = c->short_looks && c->left;
 	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)
 		return c->look_ns;

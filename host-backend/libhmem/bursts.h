@@ -38,6 +38,12 @@
  * So if even the longest looks find less than a quarter of the pages that they should, then
  * looks at huge pages last as long as those at base pages, until these looks find too many.
  *
+ * A scan takes time, and a look from one scan to the next would be inexact if it lasted less than
+ * a few scans.  A shorter look lies within a scan: the driver clears the bits of some pages, and
+ * reads them again after the time that the look is to last, before it continues with others.  Each
+ * such window is a look of its own, and nothing needs to be cleared before it.  Such looks cost
+ * more, so they come only if the shortest look from scan to scan tells little.
+ *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
  * the window after it is no look either.  A burst with too many of these windows is given up.
@@ -103,11 +109,19 @@ struct hmem_bursts {
 	 * that may try that again, and the number of attempts that have failed in a row.
 	 */
 	bool long_looks, can_look_long;
+	/*
+	 * Looks lie within scans, see above.  @within: so do those of the next window, which is no
+	 * rest.
+	 */
+	bool short_looks, within, can_look_within;
 	uint64_t long_looks_from;
 	unsigned int long_looks_failed;
 	/* Does the tracker clear bits late, see above? */
 	bool late;
-	/* Does the tracker scan?  The time of its shortest scan so far, in ns; 0: none yet. */
+	/*
+	 * Does the tracker scan?  The time of its shortest scan so far without looks in it, in
+	 * ns; 0: none yet.
+	 */
 	bool scans;
 	uint64_t scan_ns;
 	/*
@@ -166,11 +180,11 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 
 /*
  * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
- * window was incomplete, how hmem_pages_update() shall apply the window.  @can_look_long: looks
- * at huge pages can be long.  @busy: pages are being moved.
+ * window was incomplete, how hmem_pages_update() shall apply the window.  @can: the kinds of
+ * windows that the device offers, HMEM_CAN_*.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, bool can_look_long, uint64_t window_ns,
+			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
 			bool busy, struct hmem_heat *h);
 
 /*

@@ -60,6 +60,11 @@ struct hmem_heat {
 	uint32_t part, parts;
 	/* With rates: the window was a look at @part.  Otherwise records stay as they are. */
 	bool look;
+	/*
+	 * With rates: the look lay within the window's scan, so the bits say nothing about earlier
+	 * windows.
+	 */
+	bool within;
 	/* With rates: clear the bits of @part for a later look. */
 	bool clear;
 	/* The window was too short to count for the time for which a page is refused. */

@@ -161,8 +161,8 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	heat.given = p->given;
 	if (hmem_placer_by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker,
-				   p->can & HMEM_CAN_LOOK_LONG, tick->window_ns, tick->busy,
-				   &heat);
+				   tick->looks_within ? p->can : p->can & ~HMEM_CAN_LOOK_WITHIN,
+				   tick->window_ns, tick->busy, &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 	if (p->pages.clock != clock)
 		p->began_ns[p->pages.clock % HMEM_CAME_WINDOWS] = p->time_ns;
@@ -180,6 +180,9 @@ static void end_window(struct hmem_placer *p)
 				      tick->tells_walks ? tick->walks : p->pages.faults);
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
 		p->next.long_looks = p->bursts.long_looks;
+		p->next.within = p->bursts.within;
+		if (p->bursts.within)
+			p->next.ns = ns;
 	} else if (p->looked) {
 		hmem_brake_window(&p->brake, &p->pages, &p->window.heat);
 	}

@@ -39,6 +39,7 @@ struct hmem_tick {
 	bool incomplete;	/* pages that were not found may have been used, too */
 	bool tells_written;	/* the tracker tells which pages were written */
 	bool moves_whole;	/* the guest moves a huge page as a whole */
+	bool looks_within;	/* the driver can look at pages within a scan */
 	bool busy;		/* pages are being moved */
 	bool may_move;		/* hints can be sent before the next window ends */
 	uint32_t max_moves;	/* largest number of such hints */
@@ -46,9 +47,15 @@ struct hmem_tick {
 
 /* The next window. */
 struct hmem_next_window {
-	uint64_t ns;		/* guest time; at least the device's shortest window */
+	/* Guest time; at least the device's shortest window, unless @within. */
+	uint64_t ns;
 	bool rest;		/* the tracker need not observe pages */
 	bool long_looks;	/* looks at huge pages last as long as those at base pages */
+	/*
+	 * All of the window's looks lie within the scan that ends the window, and last for @ns,
+	 * or for a 512th of @ns at a huge page.  The window itself can be longer.
+	 */
+	bool within;
 };
 
 /* The result of a hint. */
@@ -174,10 +181,6 @@ bool hmem_placer_resize(struct hmem_placer *p, uint64_t slots);
 
 /* Change the policy.  Drops what was planned or learnt under the old policy. */
 void hmem_placer_set_policy(struct hmem_placer *p, const struct hmem_policy *policy);
-
-/* The kinds of windows that a device offers. */
-#define HMEM_CAN_REST		(1u << 0)	/* see hmem_next_window.rest */
-#define HMEM_CAN_LOOK_LONG	(1u << 1)	/* see hmem_next_window.long_looks */
 
 /*
  * Use another tracker, or one that was restarted and knows nothing; NULL: none.  @tracker must

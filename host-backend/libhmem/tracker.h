@@ -47,6 +47,11 @@ struct hmem_tracker_ops {
 	bool faults;
 };
 
+/* The kinds of windows that a device offers: see struct hmem_next_window. */
+#define HMEM_CAN_REST		(1u << 0)
+#define HMEM_CAN_LOOK_LONG	(1u << 1)
+#define HMEM_CAN_LOOK_WITHIN	(1u << 2)
+
 struct hmem_tracker {
 	const struct hmem_tracker_ops *ops;
 };

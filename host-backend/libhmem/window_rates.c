@@ -57,9 +57,13 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 	const struct hmem_heat *h = &w->heat;
 	struct hmem_tracker *t = w->t;
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
-	uint64_t except = copied | mlq->wait[HMEM_WAIT_SET], used = s.accessed & ~except, clear = 0;
+	uint64_t except, used, clear = 0;
 	bool in_part = hmem_window_part(b, h);
 
+	if (h->within)
+		hmem_mlq_forget(mlq, UINT64_MAX);
+	except = copied | mlq->wait[HMEM_WAIT_SET];
+	used = s.accessed & ~except;
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
 	if (h->look && in_part)
 		take(h->rates, p, b, b->mask & ~except, used);

@@ -29,7 +29,7 @@ MAX_BATCHES = 8         # batches that migrate() keeps under way
 
 DRIVER_OK, VM_RUNNING, MIGRATING, BROKEN, SCAN_LATE = 1, 2, 4, 8, 16
 TRACK_DIRTY, TRACK_SIM, TRACK_GPT = 1, 2, 4     # trackers
-TRACK_BUSY = 8                                  # a flag of TRACK
+TRACK_ACCESSED, TRACK_BUSY, TRACK_WITHIN = 4, 8, 64     # flags of TRACK
 F_ACCESS, F_WRITTEN, F_INCOMPLETE = 1 << 1, 1 << 3, 1 << 4  # features
 F_ONLINE, F_LOOK, F_COST = 1 << 5, 1 << 6, 1 << 9
 TICK_INCOMPLETE = 1

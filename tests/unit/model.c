@@ -373,6 +373,16 @@ static void collect(struct model *m)
 	}
 }
 
+/* Looks within the scan begin: clear all bits. */
+static void clear(struct model *m)
+{
+	for (unsigned int i = 0; i < num_frames(m); i++) {
+		m->cleared_within += *bits_of(m, i) & ACCESSED;
+		*bits_of(m, i) = 0;
+		m->found[i / HUGE] = false;
+	}
+}
+
 static void rearm(struct model *m)
 {
 	/* The dirty log finds the pages written in each window anew. */
@@ -381,7 +391,8 @@ static void rearm(struct model *m)
 			m->bits[i] = 0;
 		return;
 	}
-	m->cleared = 0;
+	m->cleared = m->cleared_within;
+	m->cleared_within = 0;
 	for (unsigned int i = 0; i < num_frames(m) / 64; i++) {
 		for (uint64_t w = m->sim.rearm[i]; w; w &= w - 1) {
 			unsigned int frame = i * 64 + __builtin_ctzll(w);
@@ -473,7 +484,7 @@ static double move(struct model *m, double ns)
 	return ns;
 }
 
-/* The time that the window's scan has taken. */
+/* The time that the window's scan has taken.  With looks within, it reads all entries twice. */
 static uint64_t scan_ns(const struct model *m)
 {
 	unsigned int entries = all_pages(m->load);
@@ -482,7 +493,18 @@ static uint64_t scan_ns(const struct model *m)
 		return 0;
 	for (unsigned int page = 0; m->huge && page < all_pages(m->load); page += HUGE)
 		entries -= is_huge(m, m->frame_of[page]) ? HUGE - 1 : 0;
-	return entries * m->load->costs->scan;
+	return entries * m->load->costs->scan * (m->window.within ? 2 : 1);
+}
+
+/*
+ * The length of the window that comes.  If looks lie within its scan, the driver clears the bits of
+ * as many pages as it can in half of a look, and waits for the time of a look.
+ */
+static double window_ns(const struct model *m)
+{
+	double ns = m->window.ns, scan = scan_ns(m);
+
+	return m->window.within ? scan + ceil(scan / ns) * ns : ns;
 }
 
 static void begin(struct model *m)
@@ -497,13 +519,14 @@ static void begin(struct model *m)
 		{ .gfn = m->fast + m->slow, .num = m->slowest, .tier = 2 },
 	};
 	const unsigned int num = m->slowest ? 3 : 2;
+	const unsigned int looks = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
 
 	hmem_placer_init(&m->placer, &m->policy, m->slowest ? known : tiers, num,
 			 HMEM_LINK_MIN_WINDOW_NS, m->processors);
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, num, num_frames(m), NULL), 1);
 	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker :
 				logs(m) ? &m->dirty.tracker : &m->sim.tracker,
-				HMEM_CAN_REST | (scans(m) ? HMEM_CAN_LOOK_LONG : 0));
+				HMEM_CAN_REST | (scans(m) ? looks : 0));
 	hmem_placer_begin(&m->placer);
 	m->window = m->placer.next;
 }
@@ -512,13 +535,14 @@ static void begin(struct model *m)
 static void decide(struct model *m)
 {
 	const struct hmem_tick tick = {
-		.window_ns = m->window.ns,
+		.window_ns = m->elapsed_ns,
 		.busy_ns = m->busy_ns,
 		.scan_ns = scan_ns(m),
 		.tells_walks = scan_ns(m),
 		.walks = m->cleared,
 		.written = m->written,
 		.tells_written = true,
+		.looks_within = true,
 		.busy = m->queued,
 		.may_move = true,
 		.max_moves = UINT32_MAX,
@@ -538,6 +562,15 @@ static void decide(struct model *m)
 		ask(m);
 }
 
+/* Run the program for @ns. */
+static void run(struct model *m, double ns)
+{
+	if (ns > 0 && m->load->sweep)
+		run_sweep(m, ns);
+	else if (ns > 0)
+		run_random(m, ns);
+}
+
 void model_run(struct model *m, double seconds)
 {
 	double end = m->ns + seconds * 1e9;
@@ -546,8 +579,8 @@ void model_run(struct model *m, double seconds)
 		begin(m);
 	while (m->ns < end) {
 		/* While there are moves, they get half of a processor's time. */
-		double half = m->window.ns / 2.0;
-		double all = m->processors * (double)m->window.ns;
+		double elapsed = window_ns(m), half = elapsed / 2;
+		double all = m->processors * elapsed, look = 0;
 		double left = all - half + move(m, half);
 		uint64_t scan = scan_ns(m);
 
@@ -558,11 +591,14 @@ void model_run(struct model *m, double seconds)
 			m->busy_ns -= left * (1 - m->load->busy / 100);
 			left *= m->load->busy / 100;
 		}
-		if (left > 0 && m->load->sweep)
-			run_sweep(m, left);
-		else if (left > 0)
-			run_random(m, left);
-		m->ns += m->window.ns;
+		if (m->window.within) {
+			look = left * m->window.ns / elapsed;
+			run(m, left - look);
+			clear(m);
+		}
+		run(m, m->window.within ? look : left);
+		m->elapsed_ns = elapsed;
+		m->ns += elapsed;
 		move_on(m);
 		replace_process(m);
 		collect(m);

@@ -109,8 +109,10 @@ struct model {
 	uint64_t moved, rearmed;
 	/* Pages written in the last window, and the time for which processors were busy. */
 	uint64_t written, busy_ns;
-	/* Accessed bits that the last scan has cleared. */
-	uint64_t cleared;
+	/* Accessed bits that the last scan has cleared; those that looks within this scan clear. */
+	uint64_t cleared, cleared_within;
+	/* The length of the last window, with looks within its scan; ns. */
+	double elapsed_ns;
 };
 
 /*

@@ -235,6 +235,7 @@ struct rules {
 	unsigned int pages_per_walk;
 	struct hmem_heat heat;
 	bool scans;
+	unsigned int can;	/* HMEM_CAN_* */
 	double busy;	/* processors that run programs */
 	uint64_t busy_ns;	/* time that processors ran in the last window */
 };
@@ -253,6 +254,7 @@ static int setup(void **state)
 	r->policy.kind = HMEM_POLICY_AUTO;
 	r->busy = 1;
 	r->pages_per_walk = 1;
+	r->can = HMEM_CAN_LOOK_LONG;
 	assert_int_equal(hmem_pages_init(&r->pages, ranges, 2, 2, 2 * TIER0, NULL), 0);
 	hmem_tracker_sim_init(&r->sim, r->maps, 8);
 	hmem_tracker_gpt_init(&r->gpt, r->maps, 8);
@@ -280,7 +282,7 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 	struct hmem_heat heat = { .incomplete = r->heat.incomplete };
 	uint32_t cpus = r->bursts.num_cpus;
 
-	hmem_bursts_window(&r->bursts, &r->policy, t, r->scans, ns, busy, &heat);
+	hmem_bursts_window(&r->bursts, &r->policy, t, r->can, ns, busy, &heat);
 	r->heat = heat;
 	if (heat.look) {
 		r->bursts.rates.looked[100] = TIER0;
@@ -443,6 +445,55 @@ static void looks_outlast_scans(void **state)
 }
 
 /* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
+/*
+ * If even the shortest look from scan to scan finds nearly all pages in use used, looks lie within
+ * scans and get shorter, until such short looks are no longer needed.
+ */
+static void short_looks_lie_within_scans(void **state)
+{
+	struct rules *r = *state;
+	const uint64_t scan = 50000000;
+
+	r->scans = true;
+	r->scan_ns = scan;
+	r->can = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
+	/* All pages in use are in tier 0, and fill it. */
+	r->pages.hist[0][0] = r->pages.hist[1][0] = 0;
+	r->pages.hist[0][100] = r->pages.hist[1][HMEM_CLASS_IDLE] = TIER0;
+	/* As many pages as this are too many, but a look still tells them from the others. */
+	do
+		window(r, TIER0 / 4 * 3, 0);
+	while (r->bursts.bursts < 4);
+	assert_false(r->bursts.within);
+	assert_int_equal(r->bursts.look_ns, 2 * scan);
+	until_burst(r);
+	while (!r->bursts.within)
+		window(r, TIER0, 0);
+	/* The next look needs no clearing before it, and each window is one. */
+	for (unsigned int left = r->bursts.left; left > 1; left--) {
+		window(r, TIER0, 0);
+		assert_true(r->heat.look && r->heat.within && !r->heat.clear);
+		assert_true(r->bursts.look_ns < 2 * scan);
+	}
+	/* A driver that cannot do that looks from scan to scan again. */
+	r->can = HMEM_CAN_LOOK_LONG;
+	do
+		window(r, TIER0, 0);
+	while (!r->heat.look);
+	assert_false(r->bursts.within);
+	assert_int_equal(r->bursts.look_ns, 2 * scan);
+	/* Such looks end when longer ones tell enough. */
+	r->can = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
+	while (!r->bursts.within)
+		window(r, TIER0, 0);
+	while (r->bursts.short_looks)
+		window(r, 1, 0);
+	do
+		window(r, 1, 0);
+	while (!r->heat.look);
+	assert_false(r->heat.within);
+}
+
 static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
 {
 	double busy = 0, cost = 0;
@@ -868,6 +919,7 @@ int main(void)
 		RULE(a_burst_of_scans),
 		RULE(length_of_looks),
 		RULE(looks_outlast_scans),
+		RULE(short_looks_lie_within_scans),
 		RULE(budget),
 		RULE(scans_of_idle_guests),
 		RULE(gains_are_looked_for),

@@ -61,7 +61,8 @@ static void replace_placer(struct model *m)
 	hmem_placer_free(&m->placer);
 	hmem_placer_init(&m->placer, &m->policy, tiers, 2, 0, m->processors);
 	assert_int_equal(hmem_placer_ranges(&m->placer, ranges, 2, m->fast + m->slow, NULL), 1);
-	hmem_placer_set_tracker(&m->placer, t, HMEM_CAN_REST | HMEM_CAN_LOOK_LONG);
+	hmem_placer_set_tracker(&m->placer, t,
+				HMEM_CAN_REST | HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN);
 	hmem_placer_begin(&m->placer);
 	m->window = m->placer.next;
 	m->queued = m->done = 0;

@@ -171,12 +171,31 @@ bool hmem_access_deliver(HmemAccess *access)
     return done >= HMEM_PASS_BYTES;
 }
 
+/*
+ * Do the looks of the window lie within its scan?  A driver that cannot make
+ * them, or also looks for writes, looks from scan to scan.
+ */
+static bool hmem_access_looks_within(const HmemAccess *access)
+{
+    return access->track->flags & HMEM_LINK_TRACK_WITHIN &&
+        virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_LOOK) &&
+        !(virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN) &&
+          access->track->maps.want_written);
+}
+
 static void hmem_access_start(HmemAccess *access, HmemScan scan)
 {
+    const bool within = scan == HMEM_SCAN_COLLECT &&
+        hmem_access_looks_within(access);
+
     access->id = access->next_id++;
     if (scan == HMEM_SCAN_CLEAR) {
         access->flags = VIRTIO_HMEM_SCAN_REARM_ALL;
         access->look_ns = 0;
+    } else if (within) {
+        access->flags = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_REARM_ALL |
+            VIRTIO_HMEM_SCAN_LOOK;
+        access->look_ns = access->track->window_ns;
     } else {
         access->flags = VIRTIO_HMEM_SCAN_REPORT;
         access->look_ns = access->track->flags & HMEM_LINK_TRACK_LONG ? 0 :
@@ -186,7 +205,7 @@ static void hmem_access_start(HmemAccess *access, HmemScan scan)
         access->track->maps.want_written) {
         access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
     }
-    access->rearm = scan == HMEM_SCAN_COLLECT;
+    access->rearm = scan == HMEM_SCAN_COLLECT && !within;
     access->request_sent = false;
     access->range = 0;
     access->word = 0;

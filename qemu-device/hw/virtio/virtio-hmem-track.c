@@ -136,22 +136,27 @@ uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
         HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED |
+        HMEM_LINK_TRACK_WITHIN |
         (hmem_busy_available() ? HMEM_LINK_TRACK_BUSY : 0) |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
 
-/* Set the end of a window that has begun, or whose length has changed. */
+/*
+ * Set the end of a window that has begun, or whose length has changed.  Looks
+ * within its scan can be shorter than a window may be.
+ */
 static void hmem_track_arm(HmemTrack *track)
 {
     uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    uint64_t ns = MAX(track->window_ns, hmem_track_min_window(track));
 
     if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
             /*
              * Windows end at multiples of their length, whenever TRACK arrived.
              */
-        track->due_ns = (now / track->window_ns + 1) * track->window_ns;
+        track->due_ns = (now / ns + 1) * ns;
     } else {
-        track->due_ns = track->tick_ns + track->window_ns;
+        track->due_ns = track->tick_ns + ns;
     }
     timer_mod(track->timer, track->due_ns);
 }
@@ -173,7 +178,7 @@ static void hmem_track_set_late(HmemTrack *track, bool late)
 
 /*
  * Begin a scan.  The timer runs when it has ended, or when the driver takes
- * long.
+ * long.  Looks within a scan take longer than a window, as a rule.
  */
 static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
@@ -181,7 +186,7 @@ static void hmem_track_scan(HmemTrack *track, HmemScan scan)
         HMEM_TRACK_COLLECTING;
     track->scan_begin_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
     timer_del(track->timer);
-    if (track->tracker->guest) {
+    if (track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_WITHIN)) {
         timer_mod(track->timer, track->scan_begin_ns + track->window_ns);
     }
     track->tracker->scan(track, scan);
@@ -530,16 +535,18 @@ uint64_t hmem_track_min_window(const HmemTrack *track)
 static char *hmem_track_check(const HmemTrack *track,
                               const struct hmem_link_track *request)
 {
+    const uint64_t min = request->flags & HMEM_LINK_TRACK_WITHIN ?
+        HMEM_LINK_MIN_WINDOW_NS : hmem_track_min_window(track);
+
     if (request->window_ns == 0) {
         return request->tracker || request->flags ?
             g_strdup("no window, but a tracker or flags") : NULL;
     }
-    if (request->window_ns < hmem_track_min_window(track) ||
+    if (request->window_ns < min ||
         request->window_ns > HMEM_LINK_MAX_WINDOW_NS) {
         return g_strdup_printf("a window of %" PRIu64 " ns, which is not within"
                                " %" PRIu64 " .. %" PRIu64, request->window_ns,
-                               hmem_track_min_window(track),
-                               HMEM_LINK_MAX_WINDOW_NS);
+                               min, HMEM_LINK_MAX_WINDOW_NS);
     }
     if (!hmem_track_find_tracker(track, request->tracker)) {
         return g_strdup_printf("tracker 0x%x, which is not one of 0x%x",
@@ -548,6 +555,10 @@ static char *hmem_track_check(const HmemTrack *track,
     if (request->flags & ~hmem_track_flags()) {
         return g_strdup_printf("flags 0x%x, of which this VM has 0x%x",
                                request->flags, hmem_track_flags());
+    }
+    if (request->flags & HMEM_LINK_TRACK_LONG &&
+        request->flags & HMEM_LINK_TRACK_WITHIN) {
+        return g_strdup("looks both within scans and from scan to scan");
     }
     return NULL;
 }

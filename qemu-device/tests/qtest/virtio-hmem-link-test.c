@@ -442,7 +442,7 @@ static void test_link_hello(void)
     g_assert_cmphex(hello->track_flags, ==,
                     HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
                     HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_LONG |
-                    HMEM_LINK_TRACK_CLEARED);
+                    HMEM_LINK_TRACK_CLEARED | HMEM_LINK_TRACK_WITHIN);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
     g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);
@@ -580,6 +580,9 @@ static const BadMessage bad_messages[] = {
       { MS, TRACKER_FLAGS(1u << 31, 0) } },
     { "track-flags", false, HMEM_LINK_TRACK, 16,
       { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_DIRTY, 8) } },
+    { "track-within-long", false, HMEM_LINK_TRACK, 16,
+      { MS, TRACKER_FLAGS(HMEM_LINK_TRACKER_GPT, HMEM_LINK_TRACK_LONG |
+                          HMEM_LINK_TRACK_WITHIN) } },
     { "track-stop-tracker", false, HMEM_LINK_TRACK, 16, { 0, DIRTY_ONLY } },
     { "track-stop-flags", false, HMEM_LINK_TRACK, 16,
       { 0, TRACKER_FLAGS(0, HMEM_LINK_TRACK_LOCKSTEP) } },

@@ -1103,6 +1103,63 @@ static void test_gpt_long_look(void)
     teardown(&t);
 }
 
+/*
+ * Looks within a scan: the driver rearms everything first, and no frames
+ * afterwards.  The frames that hmemd wants to rearm wait for the next scan.
+ * However long the scan takes, it is not late.
+ */
+static void test_gpt_look_within(void)
+{
+    const struct virtio_hmem_frames rearm = frames_of(FAST, 1);
+    const uint32_t flags = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_LOOK |
+        VIRTIO_HMEM_SCAN_REARM_ALL | VIRTIO_HMEM_SCAN_LAST;
+    ScanBuffer buffer;
+    uint64_t id;
+    Report r;
+    Test t = { };
+
+    setup_gpt(&t, HMEM_LINK_TRACK_ACCESSED);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    map_set(rearm_map(t.d), FAST);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    daemon_track_gpt(t.d, HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_WITHIN);
+    gpt_tick_done(&t, 1);
+    qtest_clock_step(t.qts, 12 * MS);
+    id = recv_scan(&t, buffer, flags, NULL, 0);
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    qtest_clock_step(t.qts, 100 * MS);
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(FAST, 2);
+    send_report(&t, &r);
+    recv_gpt_tick(&t, 2, 112 * MS, 1);
+    g_assert_cmpint(get_stat(t.qts, "scans-late"), ==, 0);
+    daemon_track_gpt(t.d, HMEM_LINK_TRACK_ACCESSED);
+    buffer = post_scan(&t, SCAN_BUFFER(256));
+    gpt_tick_done(&t, 2);
+    qtest_clock_step(t.qts, 10 * MS);
+    finish_scan(&t, recv_scan(&t, buffer, collect_flags(&t) |
+                              VIRTIO_HMEM_SCAN_LAST, &rearm, 1));
+    g_assert_cmpint(t.look_ns, ==, 10 * MS);
+    recv_gpt_tick(&t, 3, 10 * MS, 0);
+    teardown(&t);
+}
+
+/* If hmemd wants written frames too, looks last from scan to scan. */
+static void test_gpt_look_within_written(void)
+{
+    Test t = { };
+
+    setup_gpt(&t, 0);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    daemon_track_gpt(t.d, HMEM_LINK_TRACK_WITHIN);
+    gpt_tick_done(&t, 1);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    teardown(&t);
+}
+
 /* A driver without the feature gets requests without the length of a look. */
 static void test_gpt_no_look(void)
 {
@@ -1823,6 +1880,8 @@ int main(int argc, char **argv)
         { "gpt/incomplete", test_gpt_incomplete },
         { "gpt/look", test_gpt_look },
         { "gpt/long-look", test_gpt_long_look },
+        { "gpt/look-within", test_gpt_look_within },
+        { "gpt/look-within-written", test_gpt_look_within_written },
         { "gpt/cleared", test_gpt_cleared },
         { "gpt/no-cleared", test_gpt_no_cleared },
         { "gpt/no-look", test_gpt_no_look },

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Use huge pages at two rates until a file appears:
+ * Use huge pages, or base pages, at two rates until a file appears:
  *
- *   pulse MIB PAUSE TURNS STOPFILE
+ *   pulse MIB PAUSE TURNS STOPFILE [base]
  *
- * A huge page's number decides how the page is used: see enum use.  Hot pages are used
+ * A page's number decides how the page is used: see enum use.  Hot pages are used
  * in each turn, cold pages in one of TURNS turns, by chance.  So the number of uses
  * depends on the number of turns, and not on the time.  Between turns the program
  * counts to PAUSE.
  *
- * Prints "GFN USE" for the first frame of each huge page, then "end", and continues;
+ * Prints "GFN USE" for the first frame of each page, then "end", and continues;
  * at the end, prints how long a turn took.
  */
 #define _GNU_SOURCE
@@ -57,64 +57,70 @@ static bool is_cold_turn(uint64_t turns)
 	return (random >> 33) % turns == 0;
 }
 
-/* Each turn uses another base page of the huge page. */
-static volatile char *place(char *huge, uint64_t turn)
+/* The frames of one page. */
+static size_t frames = HUGE_FRAMES;
+
+/* Each turn uses another base page of a huge page. */
+static volatile char *place(char *page, uint64_t turn)
 {
-	return huge + turn % HUGE_FRAMES * HINT_PAGE;
+	return page + turn % frames * HINT_PAGE;
 }
 
-static void use_hot(char *huge, enum use use, uint64_t turn)
+static void use_hot(char *page, enum use use, uint64_t turn)
 {
 	if (use == HOT_READ || use == HOT_READ_COLD_WRITTEN)
-		(void)*place(huge, turn);
+		(void)*place(page, turn);
 	if (use == HOT_WRITTEN)
-		++*place(huge, turn);
+		++*place(page, turn);
 }
 
-static void use_cold(char *huge, enum use use, uint64_t turn)
+static void use_cold(char *page, enum use use, uint64_t turn)
 {
 	if (use == COLD_READ)
-		(void)*place(huge, turn);
+		(void)*place(page, turn);
 	if (use == COLD_WRITTEN || use == HOT_READ_COLD_WRITTEN)
-		++*place(huge, turn);
+		++*place(page, turn);
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t *gfns, pause, turns, turn, begin;
-	size_t bytes, num;
+	size_t bytes, size, num;
 	char *mem;
 
-	if (argc != 5)
-		errx(2, "usage: pulse MIB PAUSE TURNS STOPFILE");
+	if (argc != 5 && (argc != 6 || strcmp(argv[5], "base")))
+		errx(2, "usage: pulse MIB PAUSE TURNS STOPFILE [base]");
+	if (argc == 6)
+		frames = 1;
+	size = frames * HINT_PAGE;
 	bytes = strtoul(argv[1], NULL, 0) << 20;
 	pause = strtoul(argv[2], NULL, 0);
 	turns = strtoul(argv[3], NULL, 0);
-	num = bytes / HUGE;
+	num = bytes / size;
 	gfns = calloc(bytes / HINT_PAGE, sizeof(*gfns));
 	mem = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!gfns || mem == MAP_FAILED)
 		err(1, "memory");
 	mem = (char *)(((uintptr_t)mem + HUGE - 1) & ~(HUGE - 1));
-	if (madvise(mem, bytes, MADV_HUGEPAGE) < 0)
+	if (madvise(mem, bytes, frames > 1 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
 		err(1, "madvise");
 	memset(mem, 1, bytes);
 	hint_gfns(mem, bytes / HINT_PAGE, gfns);
 	for (size_t i = 0; i < num; i++) {
-		if (gfns[i * HUGE_FRAMES] % HUGE_FRAMES ||
-		    gfns[i * HUGE_FRAMES + 1] != gfns[i * HUGE_FRAMES] + 1)
+		if (gfns[i * frames] % frames ||
+		    gfns[i * frames + frames - 1] != gfns[i * frames] + frames - 1)
 			errx(1, "%zu is no huge page", i);
-		printf("%lu %zu\n", gfns[i * HUGE_FRAMES], i % USES);
+		printf("%lu %zu\n", gfns[i * frames], i % USES);
 	}
 	printf("end\n");
 	fflush(stdout);
 	begin = now_ns();
 	for (turn = 0; turn % 1024 || access(argv[4], F_OK) < 0; turn++) {
 		for (size_t i = 0; i < num; i++) {
-			use_hot(mem + i * HUGE, i % USES, turn);
+			use_hot(mem + i * size, i % USES, turn);
 			if (is_cold_turn(turns))
-				use_cold(mem + i * HUGE, i % USES, turn);
+				use_cold(mem + i * size, i % USES, turn);
 		}
 		for (volatile uint64_t i = 0; i < pause; i++)
 			;
