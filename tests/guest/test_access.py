@@ -230,7 +230,7 @@ def shares_of_base_pages(peer, uses, window_ms, flags):
     return {use: found * 6 / LOOKS / len(uses) for use, found in accessed.items()}
 
 
-@test(check=("6.1", "6.12"), timeout=900)
+@test(check=("6.1", "6.12"), timeout=900, debug=True)
 def hot_base_pages_are_told_from_cold_ones(rig):
     """A look at base pages within a scan lasts 2 ms, though the scan takes longer.  Looks from scan
     to scan find more of the cold pages used, because they last as long as a scan and the shortest
@@ -415,13 +415,13 @@ def page_tables_come_and_go(rig):
     assert cleared > 1000
 
 
-@test(check=("6.1",), timeout=600)
+@test(check=("6.1",), timeout=600, debug=True)
 def driver_comes_and_goes(rig):
-    """The module is unloaded in the middle of scans, and takes them up again."""
+    """The module is unloaded in the middle of scans, and of looks within scans, and takes them up
+    again."""
     vm, peer = boot(rig)
     program = vm.spawn(f"access 8 {STOP}")
     program.wait_for("end\n")
-    peer.track(10, TRACK_GPT)
 
     def see_program():
         # In such a short window, the program may not have run.
@@ -429,7 +429,9 @@ def driver_comes_and_goes(rig):
             if peer.window()[1].bit_count() >= 8 * 256 // 2:
                 return
         raise VMError("nothing that the program uses is found accessed")
-    for _ in range(3 * rig.rounds):
+    for turn in range(6 * rig.rounds):
+        peer.track(0, 0)
+        peer.track(10, TRACK_GPT, TRACK_ACCESSED | (TRACK_WITHIN if turn % 2 else 0))
         see_program()
         vm.run("rmmod virtio_hmem")
         peer.wait(lambda: not peer.state & DRIVER_OK, "the driver to go")
