@@ -32,7 +32,8 @@
  * the bit of a base page says.  Such a look is a part of the walk, and covers a group of
  * huge pages: see hmem_walk_huge().  Huge pages that were not used since the last scan were
  * not used in a shorter time either, and need no look.  A bitmap beside the page tables
- * notes which huge pages a look has found used, until they are rearmed.
+ * notes which huge pages a look has found used, until they are rearmed.  With looks within the
+ * scan, the host says how long a look at a base page lasts.
  *
  * A dirty bit is more than an observation: before the kernel takes such a page away, it
  * must write the page to swap.  hmem_move_dirty_bit() and hmem_scan_flush_mm() tell how a dirty
@@ -73,6 +74,13 @@
 /* Attempts to lock an address space, a millisecond apart. */
 #define HMEM_SCAN_TRIES		20
 /*
+ * Bounds of a look at a base page within a scan, whatever the device wants.  In a shorter one,
+ * flushing TLBs takes a tenth of the time (see HMEM_LOOK_FLUSH_NS); a longer one would keep
+ * the memory of processes that have ended for more than an hour.
+ */
+#define HMEM_BASE_LOOK_MIN_NS	(100ULL * NSEC_PER_USEC)
+#define HMEM_BASE_LOOK_MAX_NS	(3600ULL * NSEC_PER_SEC)
+/*
  * Attempts to look at a group of huge pages, or at a segment, if the looks take too long.  If
  * the host disturbs two of five looks, five attempts fail for one group in a hundred.
  */
@@ -112,7 +120,7 @@ enum hmem_phase {
 	HMEM_PHASE_REQUEST,
 	HMEM_PHASE_WALK,
 	HMEM_PHASE_CLEAR,	/* with VIRTIO_HMEM_SCAN_LOOK, instead of WALK */
-	HMEM_PHASE_READ,	/* the same */
+	HMEM_PHASE_READ,	/* with VIRTIO_HMEM_SCAN_LOOK, after CLEAR */
 	HMEM_PHASE_REPORT,
 };
 
@@ -163,9 +171,10 @@ struct hmem_scan {
 	u64 clear_begin;
 	u64 clear_until;
 	u64 clear_end;
+	u64 read_begin;
 	struct hrtimer timer;
 	unsigned int segment_tries;
-	/* CPUs to flush at the end of the walk. */
+	/* CPUs to flush at the end of the walk, or of the phase that clears. */
 	struct cpumask flush;
 	u64 ns;
 	u64 entries;
@@ -270,7 +279,8 @@ static void hmem_sections_clear(struct hmem_scan *scan)
 	for (nr = 0; nr < scan->nr_sections; nr++) {
 		if (!scan->sections[nr])
 			continue;
-		hmem_forget_rearmed(scan, scan->sections[nr]);
+		if (!scan->base_look_ns)
+			hmem_forget_rearmed(scan, scan->sections[nr]);
 		memset(scan->sections[nr], 0,
 		       offsetof(struct hmem_section, noted));
 	}
@@ -344,12 +354,14 @@ static void hmem_set_known_bits(struct hmem_section *section, unsigned int first
  * - Files: folio_mark_accessed() counts an access, and activates a page at the second
  *   one.  zap_pte_range() calls it as well when it removes the mapping of a file.  One
  *   call per scan is right: activating a page at once would also keep the pages of a
- *   stream, which are used once.
+ *   stream, which are used once.  So if a look at a segment is repeated, the further
+ *   accesses do not count.
  *
  * Debian's Linux 6.1 has no PG_young.  There, the driver does not clear bits of pages that
  * the multi-generational LRU keeps: see hmem_keep_accessed().
  */
-static void hmem_note_access(struct hmem_section *section, struct folio *folio)
+static void hmem_note_access(const struct hmem_scan *scan, struct hmem_section *section,
+			     struct folio *folio)
 {
 	if (HMEM_HAS_YOUNG &&
 	    (folio_test_anon(folio) || folio_test_swapbacked(folio))) {
@@ -360,7 +372,8 @@ static void hmem_note_access(struct hmem_section *section, struct folio *folio)
 		if (folio_test_young(folio))
 			folio_test_clear_young(folio);
 		/* If both flags are set, there is nothing left to mark. */
-		if (!folio_test_active(folio) || !folio_test_referenced(folio))
+		if (!scan->segment_tries &&
+		    (!folio_test_active(folio) || !folio_test_referenced(folio)))
 			folio_mark_accessed(folio);
 	}
 	if (folio_test_idle(folio))
@@ -432,7 +445,7 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 	if (hmem_keep_accessed(folio))
 		bits &= ~_PAGE_ACCESSED;
 	if (bits & _PAGE_ACCESSED) {
-		hmem_note_access(section, folio);
+		hmem_note_access(scan, section, folio);
 		scan->cleared++;
 	}
 	return bits;
@@ -737,7 +750,10 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	pmdp = pmd_offset(pud, addr);
 	pmd = READ_ONCE(*pmdp);
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
-		/* The whole look at a huge page comes in the phase that reads. */
+		/*
+		 * The whole look at a huge page comes in the phase that reads.  If the page has
+		 * been split until then, all of its base pages count as used.
+		 */
 		if (scan->phase == HMEM_PHASE_CLEAR)
 			return pmd_addr_end(addr, end);
 		next = hmem_walk_huge(scan, mm, pmdp, addr,
@@ -771,6 +787,8 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm,
 	for_each_vma(vmi, vma) {
 		unsigned long end = min(vma->vm_end, limit);
 
+		if (vma->vm_start >= limit)
+			break;
 		if (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO |
 				     VM_SHADOW_STACK))
 			continue;
@@ -837,8 +855,12 @@ static void hmem_walk_to_end(struct hmem_scan *scan)
 /* Flush the CPUs that ran the address spaces of which bits were cleared. */
 static void hmem_walk_flush(struct hmem *hm)
 {
-	hm->stats.scan_ipis += hmem_flush_now(&hm->scan->flush);
-	cpumask_clear(&hm->scan->flush);
+	struct hmem_scan *scan = hm->scan;
+	u64 begin = hmem_running_ns();
+
+	hm->stats.scan_ipis += hmem_flush_now(&scan->flush);
+	cpumask_clear(&scan->flush);
+	scan->ns += hmem_running_ns() - begin;
 }
 
 /* The time when the slice that begins now must end; the first step may end later. */
@@ -846,7 +868,11 @@ static u64 hmem_slice_end(const struct hmem_scan *scan)
 {
 	u64 end = ktime_get_ns() + HMEM_SCAN_SLICE_NS;
 
-	return scan->phase == HMEM_PHASE_CLEAR ? min(end, scan->clear_until) : end;
+	if (scan->phase == HMEM_PHASE_CLEAR)
+		return min(end, scan->clear_until);
+	if (scan->phase == HMEM_PHASE_READ)
+		return min(end, scan->clear_end + 2 * scan->base_look_ns);
+	return end;
 }
 
 /* Walk for one slice, up to scan->end.  Returns true there. */
@@ -906,7 +932,10 @@ static void hmem_segment_begin(struct hmem_scan *scan)
 	scan->phase = HMEM_PHASE_CLEAR;
 }
 
-/* Clear bits for one slice.  Returns false if the timer shall continue the work. */
+/*
+ * Clear bits for one slice.  Returns false if the work is to continue when the timer runs.  An
+ * interrupt of a queue can run the work earlier, which then does nothing.
+ */
 static bool hmem_segment_clear(struct hmem *hm)
 {
 	struct hmem_scan *scan = hm->scan;
@@ -918,6 +947,7 @@ static bool hmem_segment_clear(struct hmem *hm)
 	scan->end = scan->at;
 	scan->at = scan->segment;
 	scan->phase = HMEM_PHASE_READ;
+	scan->read_begin = scan->clear_end + hmem_segment_wait_ns(scan);
 	hrtimer_start(&scan->timer, ns_to_ktime(hmem_segment_wait_ns(scan)),
 		      HRTIMER_MODE_REL_PINNED);
 	return false;
@@ -1086,8 +1116,9 @@ static u64 hmem_base_look_ns(const struct hmem_scan *scan, u64 ns)
 	const u32 both = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_LOOK;
 
 	/* A look for writes would need a flush for each page table, see hmem_scan_flush_mm(). */
-	return (scan->flags & both) == both && !(scan->bits & _PAGE_DIRTY_BITS) ?
-	       min_t(u64, ns, KTIME_MAX) : 0;
+	if ((scan->flags & both) != both || scan->bits & _PAGE_DIRTY_BITS || !ns)
+		return 0;
+	return clamp_t(u64, ns, HMEM_BASE_LOOK_MIN_NS, HMEM_BASE_LOOK_MAX_NS);
 }
 
 /* Process one buffer of a request.  Returns false if the device broke the rules. */
@@ -1289,6 +1320,9 @@ static void hmem_scan_work(struct work_struct *work)
 	struct hmem *hm = scan->hm;
 	bool again = true;
 
+	/* hmem_scan_stop() may be taking apart what the work uses. */
+	if (READ_ONCE(hm->stop))
+		return;
 	switch (scan->phase) {
 	case HMEM_PHASE_REQUEST:
 		again = hmem_request(hm);
@@ -1298,6 +1332,10 @@ static void hmem_scan_work(struct work_struct *work)
 		break;
 	case HMEM_PHASE_WALK:
 	case HMEM_PHASE_READ:
+		if (scan->phase == HMEM_PHASE_READ && ktime_get_ns() < scan->read_begin) {
+			again = false;
+			break;
+		}
 		if (scan->phase == HMEM_PHASE_READ ? !hmem_segment_read(hm) : !hmem_walk(hm))
 			break;
 		hmem_walk_flush(hm);
@@ -1365,7 +1403,10 @@ void hmem_scan_stop(struct hmem *hm)
 	struct hmem_scan *scan = hm->scan;
 	unsigned int i;
 
-	/* hm->stop is set, so neither starts the other any more. */
+	/*
+	 * hm->stop is set.  The work starts the timer, so it ends first.  The timer can queue the
+	 * work once more, which then does nothing.
+	 */
 	cancel_work_sync(&scan->work);
 	hrtimer_cancel(&scan->timer);
 	hmem_walk_end(scan);

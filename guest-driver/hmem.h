@@ -127,7 +127,7 @@ struct hmem_stats {
 	u64 scan_looks;			/* looks at huge pages shorter than a window */
 	u64 scan_looks_long;		/* groups of these looks that took too long */
 	u64 scan_segments;		/* looks at base pages of a segment, within a scan */
-	u64 scan_segments_long;		/* the same, but they took too long */
+	u64 scan_segments_long;		/* slices in which such a look was found to take too long */
 	u64 scan_incomplete;		/* scans that left something out */
 	u64 scan_ns;			/* processor time for walking and flushing */
 	u64 scan_skipped;		/* address spaces that stayed locked */

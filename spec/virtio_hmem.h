@@ -261,6 +261,7 @@ struct virtio_hmem_frames {
  * rearmed them.  Requests without it leave dirty bits alone.
  */
 #define VIRTIO_HMEM_SCAN_WRITTEN	(1u << 3)
+/* Look at the frames for @ns of struct virtio_hmem_look, within the scan. */
 #define VIRTIO_HMEM_SCAN_LOOK		(1u << 4)
 
 /* A part of a request. */
@@ -280,7 +281,8 @@ struct virtio_hmem_scan {
  */
 struct virtio_hmem_look {
 	/*
-	 * Length of a look at a frame: guest time in ns since the last scan ended.
+	 * Length of a look at a frame: guest time in ns since the last scan ended, or as long as
+	 * the device wants (VIRTIO_HMEM_SCAN_LOOK).
 	 * A look at 2^k frames with one accessed bit lasts 1/2^k of that.  0: all
 	 * looks last from scan to scan.
 	 */

@@ -105,8 +105,7 @@ static void tracker_is_new(struct vm *vm)
 	/* Only GPT looks at page tables. */
 	if (flags & HMEM_LINK_TRACK_LONG && vm->track.tracker == HMEM_LINK_TRACKER_GPT)
 		can |= HMEM_CAN_LOOK_LONG;
-	if (flags & HMEM_LINK_TRACK_WITHIN && vm->track.tracker == HMEM_LINK_TRACKER_GPT &&
-	    vm->track.flags & HMEM_LINK_TRACK_ACCESSED)
+	if (flags & HMEM_LINK_TRACK_WITHIN && vm->track.tracker == HMEM_LINK_TRACKER_GPT)
 		can |= HMEM_CAN_LOOK_WITHIN;
 	hmem_placer_set_tracker(&vm->placer, tracker(vm), can);
 }

@@ -43,6 +43,16 @@ static uint64_t walks(const struct vm *vm)
 	return vm->cleared.bits < most ? vm->cleared.bits : most;
 }
 
+/* Can the driver look within scans?  As the device decides, see HMEM_LINK_TRACK_WITHIN. */
+static bool looks_within(const struct vm *vm)
+{
+	uint64_t features = vm->state.features;
+
+	return features >> VIRTIO_HMEM_F_LOOK & 1 &&
+	       (vm->track.flags & HMEM_LINK_TRACK_ACCESSED ||
+		!(features >> VIRTIO_HMEM_F_WRITTEN & 1));
+}
+
 /* Process vm->tick. */
 static void begin_window(struct vm *vm)
 {
@@ -55,7 +65,7 @@ static void begin_window(struct vm *vm)
 		.written = vm->tick.dirty,
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
 		.tells_written = tracking_tells_written(vm),
-		.looks_within = vm->state.features >> VIRTIO_HMEM_F_LOOK & 1,
+		.looks_within = looks_within(vm),
 		.moves_whole = vm->state.features >> VIRTIO_HMEM_F_LARGE & 1,
 		.busy = vm->num_under_way,
 		.may_move = !vm_blocked(vm),

@@ -226,10 +226,19 @@ static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
 	}
 }
 
-/* Are bits to be cleared?  Only if no earlier request serves the next look. */
+/* Do the looks of the next window of a burst lie within its scan? */
+static bool next_is_within(const struct hmem_bursts *c)
+{
+	return c->short_looks && c->scans && c->can_look_within;
+}
+
+/*
+ * Are bits to be cleared?  Only if no earlier request serves the next look, and if that does not
+ * clear them itself.
+ */
 static bool request(struct hmem_bursts *c)
 {
-	bool clear = !c->within && c->left > (c->late && (c->requests & 1));
+	bool clear = !next_is_within(c) && c->left > (c->late && (c->requests & 1));
 
 	c->requests = c->requests << 1 | clear;
 	return clear;
@@ -238,7 +247,8 @@ static bool request(struct hmem_bursts *c)
 /*
  * A look of @look_ns has ended: returns the time from the last look at the same pages to
  * the begin of this look.  It is unknown if that time differs between the parts.  Looks of a burst
- * follow each other, even if they lie within scans: nothing is observed in the time of one scan.
+ * count as if one followed the other at once, though a part of a scan lies between two looks within
+ * scans: what is so short-lived cannot be observed.
  */
 static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t look_ns)
 {
@@ -275,6 +285,9 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 	c->late = t->ops->rearms_late;
 	c->can_look_long = can & HMEM_CAN_LOOK_LONG;
 	c->can_look_within = can & HMEM_CAN_LOOK_WITHIN;
+	/* The driver has changed, so this window's look went from scan to scan. */
+	if (!c->can_look_within)
+		c->within = false;
 	advance(c, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
@@ -514,7 +527,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		if ((c->left || c->ahead) && found_too_many(c, p))
 			restart_burst(c, c->look_ns < length);
 	}
-	c->within = c->short_looks && c->left;
+	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */
 	if (c->left || c->looked)
 		return c->look_ns;

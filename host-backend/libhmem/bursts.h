@@ -191,7 +191,7 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
  * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns and costs
  * programs @walks page walks.  All processors together ran for @busy_ns of it.  Returns the
  * length of the next window, in ns of guest time: from the least that the device offers to the
- * policy's window.
+ * policy's window; if c->within, the length of the looks in it, which can be less.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
 			  const struct hmem_pages *p, uint64_t window_ns,

@@ -127,6 +127,7 @@ void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
 
 void hmem_placer_begin(struct hmem_placer *p)
 {
+	p->bursts.within = false;
 	/* Do not switch the log on before its cost is known to be paid for. */
 	if (hmem_placer_is_sampled(p))
 		set_next(p, hmem_sampler_begin(&p->sampler, &p->policy, p->min_window_ns),

@@ -444,7 +444,6 @@ static void looks_outlast_scans(void **state)
 	assert_int_equal(r->bursts.look_ns, 80000000);
 }
 
-/* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
 /*
  * If even the shortest look from scan to scan finds nearly all pages in use used, looks lie within
  * scans and get shorter, until such short looks are no longer needed.
@@ -494,6 +493,7 @@ static void short_looks_lie_within_scans(void **state)
 	assert_false(r->heat.within);
 }
 
+/* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
 static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
 {
 	double busy = 0, cost = 0;

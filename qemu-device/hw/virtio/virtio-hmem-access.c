@@ -123,8 +123,11 @@ static size_t hmem_access_fill(HmemAccess *access, VirtQueueElement *elem)
     }
     access->request_sent = !access->rearm;
     header.num_frames = cpu_to_le32(num);
-    header.flags = cpu_to_le32(access->flags | (access->request_sent ?
-                                                VIRTIO_HMEM_SCAN_LAST : 0));
+    header.flags = cpu_to_le32(access->flags |
+                               (access->within ? VIRTIO_HMEM_SCAN_REARM_ALL |
+                                VIRTIO_HMEM_SCAN_LOOK : 0) |
+                               (access->request_sent ?
+                                VIRTIO_HMEM_SCAN_LAST : 0));
     trace_virtio_hmem_scan(access->id, le32_to_cpu(header.flags), num,
                            access->look_ns);
     iov_from_buf(elem->in_sg, elem->in_num, 0, &header, sizeof(header));
@@ -185,27 +188,23 @@ static bool hmem_access_looks_within(const HmemAccess *access)
 
 static void hmem_access_start(HmemAccess *access, HmemScan scan)
 {
-    const bool within = scan == HMEM_SCAN_COLLECT &&
+    access->within = scan == HMEM_SCAN_COLLECT &&
         hmem_access_looks_within(access);
-
     access->id = access->next_id++;
     if (scan == HMEM_SCAN_CLEAR) {
         access->flags = VIRTIO_HMEM_SCAN_REARM_ALL;
         access->look_ns = 0;
-    } else if (within) {
-        access->flags = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_REARM_ALL |
-            VIRTIO_HMEM_SCAN_LOOK;
-        access->look_ns = access->track->window_ns;
     } else {
         access->flags = VIRTIO_HMEM_SCAN_REPORT;
-        access->look_ns = access->track->flags & HMEM_LINK_TRACK_LONG ? 0 :
+        access->look_ns = access->within ? access->track->window_ns :
+            access->track->flags & HMEM_LINK_TRACK_LONG ? 0 :
             hmem_track_window_so_far(access->track);
     }
     if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_WRITTEN) &&
         access->track->maps.want_written) {
         access->flags |= VIRTIO_HMEM_SCAN_WRITTEN;
     }
-    access->rearm = scan == HMEM_SCAN_COLLECT && !within;
+    access->rearm = scan == HMEM_SCAN_COLLECT && !access->within;
     access->request_sent = false;
     access->range = 0;
     access->word = 0;
@@ -497,6 +496,7 @@ static int hmem_access_post_load(void *opaque, int version_id)
     }
     access->orphan = access->id != 0;
     access->rearm = false;
+    access->within = false;
     return 0;
 }
 

@@ -177,8 +177,14 @@ static void hmem_track_set_late(HmemTrack *track, bool late)
 }
 
 /*
+ * A scan with looks in it reads all page tables twice, at 75 ns per page, and
+ * waits twice as long: this is the time for 256 GiB of base pages.
+ */
+#define HMEM_LOOKS_NS (30 * (uint64_t)NANOSECONDS_PER_SECOND)
+
+/*
  * Begin a scan.  The timer runs when it has ended, or when the driver takes
- * long.  Looks within a scan take longer than a window, as a rule.
+ * long.
  */
 static void hmem_track_scan(HmemTrack *track, HmemScan scan)
 {
@@ -186,8 +192,10 @@ static void hmem_track_scan(HmemTrack *track, HmemScan scan)
         HMEM_TRACK_COLLECTING;
     track->scan_begin_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
     timer_del(track->timer);
-    if (track->tracker->guest && !(track->flags & HMEM_LINK_TRACK_WITHIN)) {
-        timer_mod(track->timer, track->scan_begin_ns + track->window_ns);
+    if (track->tracker->guest) {
+        timer_mod(track->timer, track->scan_begin_ns +
+                  MAX(track->window_ns, track->flags & HMEM_LINK_TRACK_WITHIN ?
+                      HMEM_LOOKS_NS : 0));
     }
     track->tracker->scan(track, scan);
 }

@@ -119,19 +119,29 @@ static void test_migration(void)
     teardown(&from);
 }
 
-/* A scan continues on the target, which drops its report. */
-static void test_migration_scan(void)
+/* The driver's report of a scan goes on on the target, which drops it. */
+static void migrate_in_scan(bool within)
 {
+    const uint32_t flags = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_LOOK |
+        VIRTIO_HMEM_SCAN_REARM_ALL | VIRTIO_HMEM_SCAN_LAST;
     const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
     Test from = { }, to = { };
     g_autofree char *uri = NULL;
+    ScanBuffer buffer;
     uint64_t id;
     Report r;
 
-    setup_gpt(&from, 0);
+    setup_gpt(&from, within ? HMEM_LINK_TRACK_ACCESSED |
+              HMEM_LINK_TRACK_WITHIN : 0);
     uri = g_strdup_printf("unix:%s/migration", from.d->dir);
     setup_target(&to, uri);
-    id = collect_scan(&from);
+    if (within) {
+        buffer = post_scan(&from, SCAN_BUFFER(256));
+        qtest_clock_step(from.qts, 10 * MS);
+        id = recv_scan(&from, buffer, flags, NULL, 0);
+    } else {
+        id = collect_scan(&from);
+    }
     set_report(&r, id, 1, false);
     r.frames[0] = frames_of(SLOW, 1);
     send_report(&from, &r);
@@ -150,6 +160,16 @@ static void test_migration_scan(void)
     recv_gpt_tick(&to, 1, 10 * MS, 0);
     teardown(&to);
     teardown(&from);
+}
+
+static void test_migration_scan(void)
+{
+    migrate_in_scan(false);
+}
+
+static void test_migration_scan_within(void)
+{
+    migrate_in_scan(true);
 }
 
 /* Migration in the middle of the reports of written frames. */
@@ -531,6 +551,7 @@ int main(int argc, char **argv)
     static const HmemTest tests[] = {
         { "migration/live", test_migration },
         { "migration/scan", test_migration_scan },
+        { "migration/scan-within", test_migration_scan_within },
         { "migration/written", test_migration_written },
         { "migration/online", test_migration_online },
         { "migration/cancel", test_migration_cancel },

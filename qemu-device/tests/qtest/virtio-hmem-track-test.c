@@ -1106,7 +1106,7 @@ static void test_gpt_long_look(void)
 /*
  * Looks within a scan: the driver rearms everything first, and no frames
  * afterwards.  The frames that hmemd wants to rearm wait for the next scan.
- * However long the scan takes, it is not late.
+ * A scan that takes longer than a window is not late.
  */
 static void test_gpt_look_within(void)
 {

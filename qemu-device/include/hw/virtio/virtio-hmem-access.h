@@ -41,6 +41,11 @@ typedef struct HmemAccess {
 
     /* Length of the look that is requested from the driver: guest time, ns. */
     uint64_t look_ns;
+    /*
+     * All looks lie within the scan.  Does not migrate: the target does not
+     * want the result, and a request that was not sent becomes a plain one.
+     */
+    bool within;
     /* The result of the scan is not wanted any more. */
     bool orphan;
     /* The scan to begin after this one. */
