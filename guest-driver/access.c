@@ -852,6 +852,15 @@ static void hmem_walk_to_end(struct hmem_scan *scan)
 	scan->end = (struct hmem_position) { .mm = scan->nr_mms };
 }
 
+/* Add the processor time since @begin, without @waited ns, to that of the scan. */
+static void hmem_scan_ran(struct hmem_scan *scan, u64 begin, u64 waited)
+{
+	/* The kernel measures waits by another clock, which may run a little faster. */
+	s64 ns = hmem_running_ns() - begin - waited;
+
+	scan->ns += max_t(s64, ns, 0);
+}
+
 /* Flush the CPUs that ran the address spaces of which bits were cleared. */
 static void hmem_walk_flush(struct hmem *hm)
 {
@@ -860,7 +869,7 @@ static void hmem_walk_flush(struct hmem *hm)
 
 	hm->stats.scan_ipis += hmem_flush_now(&scan->flush);
 	cpumask_clear(&scan->flush);
-	scan->ns += hmem_running_ns() - begin;
+	hmem_scan_ran(scan, begin, 0);
 }
 
 /* The time when the slice that begins now must end; the first step may end later. */
@@ -880,7 +889,6 @@ static bool hmem_walk(struct hmem *hm)
 {
 	struct hmem_scan *scan = hm->scan;
 	u64 begin = hmem_running_ns();
-	s64 ns;
 
 	scan->look.waited = 0;
 	scan->slice_end = hmem_slice_end(scan);
@@ -899,9 +907,7 @@ static bool hmem_walk(struct hmem *hm)
 		if (ktime_get_ns() >= scan->slice_end)
 			break;
 	}
-	/* The kernel measures waits by another clock, which may run a little faster. */
-	ns = hmem_running_ns() - begin - scan->look.waited;
-	scan->ns += max_t(s64, ns, 0);
+	hmem_scan_ran(scan, begin, scan->look.waited);
 	return hmem_walk_ended(scan);
 }
 
