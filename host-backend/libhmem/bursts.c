@@ -552,7 +552,7 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 	snprintf(buf, size, "%s%s at part %" PRIu32 " of %" PRIu32 ", %" PRIu64
 		 " bits set anew, %" PRIu64 " bursts, next look %" PRIu64
 		 " us, rates last %.2f s, moves save %.3f s", c->looked ? "look" : "no look",
-		 c->long_looks ? " (long)" : "",
+		 c->long_looks ? " (long)" : c->short_looks ? " (within scans)" : "",
 		 c->part + 1, c->parts, p->faults, c->bursts, c->look_ns / 1000,
 		 c->rates.lasts_s, plan->gain_ns / 1e9);
 }
