@@ -672,8 +672,11 @@ static struct hmem_section *hmem_base_section(const struct hmem_scan *scan, pte_
 	       hmem_section_of(scan, pte_pfn(pte)) : NULL;
 }
 
-/* Before a look: clear the bits of the pages that the request names. */
-static void hmem_clear_entries(pte_t *ptep, void *data)
+/*
+ * For the pages that the request names: before a look, clear their bits; at the end of the look,
+ * note the pages whose bits were set again.
+ */
+static void hmem_look_entries(pte_t *ptep, void *data)
 {
 	const struct hmem_walk *walk = data;
 	struct hmem_scan *scan = walk->scan;
@@ -684,46 +687,18 @@ static void hmem_clear_entries(pte_t *ptep, void *data)
 		pte_t pte = ptep_get(ptep);
 		struct hmem_section *section;
 		unsigned long pfn = pte_pfn(pte);
+		unsigned int first = pfn % PAGES_PER_SECTION;
 
 		if (!(pte_val(pte) & _PAGE_ACCESSED))
 			continue;
 		section = hmem_base_section(scan, pte);
-		if (section && hmem_is_rearmed(scan, section, pfn % PAGES_PER_SECTION, 1))
+		if (!section || !hmem_is_rearmed(scan, section, first, 1))
+			continue;
+		if (scan->phase == HMEM_PHASE_CLEAR)
 			hmem_clear_bits(scan, section, ptep, _PAGE_ACCESSED, pfn);
-	}
-}
-
-/* At the end of a look: note the pages whose bits were set again. */
-static void hmem_read_entries(pte_t *ptep, void *data)
-{
-	const struct hmem_walk *walk = data;
-	struct hmem_scan *scan = walk->scan;
-	const pte_t *end = ptep + walk->nr;
-
-	scan->entries += walk->nr;
-	for (; ptep < end; ptep++) {
-		pte_t pte = ptep_get(ptep);
-		struct hmem_section *section;
-		unsigned int first = pte_pfn(pte) % PAGES_PER_SECTION;
-
-		if (!(pte_val(pte) & _PAGE_ACCESSED))
-			continue;
-		section = hmem_base_section(scan, pte);
-		if (section && hmem_is_rearmed(scan, section, first, 1))
+		else
 			hmem_mark_frames(section->found[HMEM_ACCESSED], first, 1);
 	}
-}
-
-static void hmem_visit_entries(pte_t *ptep, void *data)
-{
-	const struct hmem_walk *walk = data;
-
-	if (walk->scan->phase == HMEM_PHASE_CLEAR)
-		hmem_clear_entries(ptep, data);
-	else if (walk->scan->phase == HMEM_PHASE_READ)
-		hmem_read_entries(ptep, data);
-	else
-		hmem_walk_entries(ptep, data);
 }
 
 /* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
@@ -764,7 +739,8 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	}
 	next = pmd_addr_end(addr, end);
 	walk.nr = (next - addr) >> PAGE_SHIFT;
-	hmem_table_visit(mm, pmdp, addr, hmem_visit_entries, &walk);
+	hmem_table_visit(mm, pmdp, addr, scan->phase == HMEM_PHASE_WALK ?
+			 hmem_walk_entries : hmem_look_entries, &walk);
 	return next;
 }
 
