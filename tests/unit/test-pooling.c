@@ -262,24 +262,32 @@ static void tick(struct peer *p, uint64_t seq, uint64_t bytes)
 	assert_int_equal(requests, bytes ? 1 : 0);
 }
 
-/* In lockstep, a VM gets a request only while its time stands still, and no other VM's tick. */
-static void requests_in_lockstep(void **state)
+/* In lockstep, the VM of the fixture and @other share 48 MiB evenly; each has had one tick. */
+static struct fixture *share_in_lockstep(struct peer *other)
 {
 	struct fixture *f = fixture_new((const char *[]) {
 		"--pool", "48M", "--lockstep", "-p", "observe", NULL
 	});
-	struct peer other = { 0 };
 	struct peer_msg msg;
 
-	(void)state;
 	connect_tracked(f, &f->web, "web", 4096, true);
-	connect_tracked(f, &other, "db", 4096, true);
+	connect_tracked(f, other, "db", 4096, true);
 	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	peer_expect(&other, &msg, HMEM_LINK_TRACK);
+	peer_expect(other, &msg, HMEM_LINK_TRACK);
 	tick(&f->web, 1, 24 * MIB);
 	send_size(&f->web, 24 * MIB);
-	tick(&other, 1, 24 * MIB);
-	send_size(&other, 24 * MIB);
+	tick(other, 1, 24 * MIB);
+	send_size(other, 24 * MIB);
+	return f;
+}
+
+/* In lockstep, a VM gets a request only while its time stands still, and no other VM's tick. */
+static void requests_in_lockstep(void **state)
+{
+	struct peer other = { 0 };
+	struct fixture *f = share_in_lockstep(&other);
+
+	(void)state;
 	tick(&f->web, 2, 0);
 	tick(&other, 2, 0);
 	peer_close(&other);
@@ -289,21 +297,10 @@ static void requests_in_lockstep(void **state)
 /* In lockstep, too, a VM gets what another one has given up before the pool decides again. */
 static void promises_in_lockstep(void **state)
 {
-	struct fixture *f = fixture_new((const char *[]) {
-		"--pool", "48M", "--lockstep", "-p", "observe", NULL
-	});
 	struct peer other = { 0 };
-	struct peer_msg msg;
+	struct fixture *f = share_in_lockstep(&other);
 
 	(void)state;
-	connect_tracked(f, &f->web, "web", 4096, true);
-	connect_tracked(f, &other, "db", 4096, true);
-	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
-	peer_expect(&other, &msg, HMEM_LINK_TRACK);
-	tick(&f->web, 1, 24 * MIB);
-	send_size(&f->web, 24 * MIB);
-	tick(&other, 1, 24 * MIB);
-	send_size(&other, 24 * MIB);
 	ctl(f, 0, "pool web guarantee=32M");
 	tick(&other, 2, 16 * MIB);
 	tick(&f->web, 2, 0);
