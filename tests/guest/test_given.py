@@ -2,24 +2,15 @@
 """Memory that is given up, and what else starts kernels or takes memory: no data is lost, and all
 sizes add up."""
 
-import os
 import re
 
 import env
 from guest import test
+from sizes import finish, host_bytes, keep, settle, size
 from vm import CMDLINE, MIB
 
-STOP = "/run/stop"
 DRAM, NVM, LESS = 160, 256, 160
 MACHINE = {"dram": DRAM, "nvm": NVM, "append": "numa_balancing=disable"}
-
-
-def host_bytes(vm):
-    """Bytes of the host's memory that the backend of tier 1 uses."""
-    directory = f"/proc/{vm.process.pid}/fd"
-    found = [os.stat(f"{directory}/{fd}") for fd in os.listdir(directory)
-             if "memory-backend-memfd" in os.readlink(f"{directory}/{fd}")]
-    return next(s.st_blocks * 512 for s in found if s.st_size == NVM * MIB)
 
 
 def total(vm, node=1):
@@ -28,30 +19,9 @@ def total(vm, node=1):
     return int(re.search(r"(\d+) kB", text).group(1)) << 10
 
 
-def size(rig, vm, tier=1):
-    return rig.daemon.status(vm.name)["tiers"][tier]["size"]
-
-
-def settle(rig, vm, mib):
-    rig.daemon.wait(lambda: size(rig, vm)["actual_bytes"] == mib * MIB,
-                    f"tier 1 to have {mib} MiB", timeout=200)
-
-
 def resize(rig, vm, mib):
     rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{mib}M")
     settle(rig, vm, mib)
-
-
-def keep(vm, mib):
-    program = vm.spawn(f"rm -f {STOP}; keep {mib} {STOP} 20")
-    program.wait_for("filled")
-    return program
-
-
-def finish(vm, program):
-    vm.run(f"touch {STOP}")
-    assert "all " in program.wait()
-    assert "Out of memory" not in vm.run("dmesg")
 
 
 def bring_kernel(rig, vm):
@@ -78,7 +48,7 @@ def kexec_without_the_driver(rig):
     driver: it has all memory, which is also sent in a live migration."""
     vm = rig.boot(**MACHINE, disks=images(rig))
     resize(rig, vm, LESS)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     files = bring_kernel(rig, vm)
     vm.reboot(f"kexec now {files} '{CMDLINE} numa_balancing=disable module_blacklist=virtio_hmem'")
     settle(rig, vm, NVM)
@@ -103,7 +73,7 @@ def kexec_with_the_driver(rig):
     vm.reboot(f"kexec now {files} '{CMDLINE} numa_balancing=disable'")
     rig.daemon.wait_ready(vm.name)
     settle(rig, vm, LESS)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     less = total(vm)
     program = keep(vm, 32)
     resize(rig, vm, NVM)
@@ -135,7 +105,7 @@ def crash_kernel(rig):
     rig.daemon.wait_ready(vm.name)
     settle(rig, vm, less)
     # The crash kernel has read all memory, so the host has provided it once more.
-    assert host_bytes(vm) <= less * MIB
+    assert host_bytes(vm, NVM) <= less * MIB
     program = keep(vm, 32)
     resize(rig, vm, NVM)
     finish(vm, program)
@@ -160,7 +130,7 @@ def beside_a_balloon(rig):
     settle(rig, vm, LESS)
     now = [total(vm, node) for node in (0, 1)]
     assert sum(whole) - sum(now) == (NVM - LESS + inflated) * MIB, (whole, now)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     assert size(rig, vm, 0)["actual_bytes"] == DRAM * MIB
     resize(rig, vm, NVM)
     assert sum(whole) - sum(total(vm, node) for node in (0, 1)) == inflated * MIB
@@ -179,14 +149,14 @@ def with_page_reporting(rig):
                   args=("-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"))
     # More than fits in node 0, so node 1 is used.
     vm.run("dd if=/dev/zero of=/tmp/used bs=1M count=150 2>/dev/null")
-    used = host_bytes(vm)
+    used = host_bytes(vm, NVM)
     vm.run("rm /tmp/used")
-    rig.daemon.wait(lambda: host_bytes(vm) < used - 32 * MIB, "free pages to be reported")
-    print(f"{used >> 20} MiB on the host, {host_bytes(vm) >> 20} after the report")
-    less = host_bytes(vm)
+    rig.daemon.wait(lambda: host_bytes(vm, NVM) < used - 32 * MIB, "free pages to be reported")
+    print(f"{used >> 20} MiB on the host, {host_bytes(vm, NVM) >> 20} after the report")
+    less = host_bytes(vm, NVM)
     # Reported pages can be given up, too; the host has them already.
     resize(rig, vm, LESS)
-    assert host_bytes(vm) <= min(less + 8 * MIB, LESS * MIB)
+    assert host_bytes(vm, NVM) <= min(less + 8 * MIB, LESS * MIB)
     program = keep(vm, 120)
     for mib in NVM, LESS + 32, NVM:
         resize(rig, vm, mib)

@@ -2,24 +2,20 @@
 """A tier whose memory backend has huge pages of the host's (hugetlb): the guest gives up whole such
 pages, and takes them back if the host has any."""
 
-import os
 import re
 
 import hugetlb
+import sizes
 from guest import test
+from sizes import finish, keep, settle, size
 from vm import MIB
 
-STOP = "/run/stop"
 DRAM, NVM, LESS = 160, 256, 160
 MACHINE = {"dram": DRAM, "nvm": NVM, "append": "numa_balancing=disable", "huge": ("nvm",)}
 
 
 def host_bytes(vm):
-    """Bytes of the host's memory that the backend of tier 1 uses."""
-    directory = f"/proc/{vm.process.pid}/fd"
-    found = [os.stat(f"{directory}/{fd}") for fd in os.listdir(directory)
-             if "memory-backend-memfd" in os.readlink(f"{directory}/{fd}")]
-    used = next(s.st_blocks * 512 for s in found if s.st_size == NVM * MIB)
+    used = sizes.host_bytes(vm, NVM)
     assert not used % hugetlb.SIZE
     return used
 
@@ -30,29 +26,8 @@ def total(vm):
     return int(re.search(r"(\d+) kB", text).group(1)) << 10
 
 
-def size(rig, vm):
-    return rig.daemon.status(vm.name)["tiers"][1]["size"]
-
-
 def request(rig, vm, mib):
     rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{mib}M")
-
-
-def settle(rig, vm, mib):
-    rig.daemon.wait(lambda: size(rig, vm)["actual_bytes"] == mib * MIB,
-                    f"tier 1 to have {mib} MiB", timeout=200)
-
-
-def keep(vm, mib):
-    program = vm.spawn(f"rm -f {STOP}; keep {mib} {STOP} 20")
-    program.wait_for("filled")
-    return program
-
-
-def finish(vm, program):
-    vm.run(f"touch {STOP}")
-    assert "all " in program.wait()
-    assert "Out of memory" not in vm.run("dmesg")
 
 
 @test(kernels=("6.12",), timeout=900)

@@ -2,48 +2,17 @@
 """Memory that is given up, while the guest runs on the target of a live migration and a part of its
 memory is still on the source (postcopy)."""
 
-import os
-
 from guest import test
+from sizes import STOP, finish, host_bytes, keep, settle, size
 from vm import MIB
 
-STOP = "/run/stop"
 DRAM, NVM, LESS = 160, 256, 128
 # Bytes per second.  What the guest touches is sent at once, whatever the limit is.
 SLOW, FAST = 1 << 12, 1 << 40
 
 
-def host_bytes(vm):
-    """Bytes of the host's memory that the backend of tier 1 uses."""
-    directory = f"/proc/{vm.process.pid}/fd"
-    found = [os.stat(f"{directory}/{fd}") for fd in os.listdir(directory)
-             if "memory-backend-memfd" in os.readlink(f"{directory}/{fd}")]
-    return next(s.st_blocks * 512 for s in found if s.st_size == NVM * MIB)
-
-
-def size(rig, vm):
-    return rig.daemon.status(vm.name)["tiers"][1]["size"]
-
-
 def request(rig, vm, mib):
     rig.daemon.ctl("-d", vm.name, "resize", "--tier", 1, "--size", f"{mib}M", ok=(0, 3))
-
-
-def settle(rig, vm, mib):
-    rig.daemon.wait(lambda: size(rig, vm)["actual_bytes"] == mib * MIB,
-                    f"tier 1 to have {mib} MiB", timeout=200)
-
-
-def keep(vm, mib):
-    program = vm.spawn(f"rm -f {STOP}; keep {mib} {STOP} 20")
-    program.wait_for("filled")
-    return program
-
-
-def finish(vm, program):
-    vm.run(f"touch {STOP}")
-    assert "all " in program.wait()
-    assert "Out of memory" not in vm.run("dmesg")
 
 
 class Postcopy:
@@ -92,13 +61,13 @@ def is_neither_sent_nor_provided(rig):
     request(rig, vm, LESS - 16)
     vm.run("true")
     assert size(rig, vm)["actual_bytes"] == LESS * MIB
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     assert postcopy.under_way()
     ram = postcopy.end()
     # Some pages were sent twice.
     print(ram)
     settle(rig, vm, LESS - 16)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     assert (ram["normal"] + ram["duplicate"]) * 4096 < (DRAM + NVM) * MIB, ram
     request(rig, vm, NVM)
     settle(rig, vm, NVM)
@@ -122,7 +91,7 @@ def comes_back_before_the_oom_killer(rig):
     assert "all " in short.wait()
     finish(vm, postcopy.program)
     settle(rig, vm, LESS)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
 
 
 @test(kernels=("6.12",), timeout=900)
@@ -142,5 +111,5 @@ def comes_back_with_the_driver_gone(rig):
     assert postcopy.under_way()
     postcopy.end()
     settle(rig, vm, LESS)
-    assert host_bytes(vm) <= LESS * MIB
+    assert host_bytes(vm, NVM) <= LESS * MIB
     finish(vm, postcopy.program)
