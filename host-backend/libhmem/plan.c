@@ -50,6 +50,8 @@ struct hmem_sorter {
 	struct hmem_plan_limits limits;
 	struct side hot;	/* pages of the slow tier */
 	struct side cold;	/* pages of the fast tier */
+	/* Pages of the slow tier that are under way, less those of the fast tier. */
+	int64_t coming;
 	/* Pages still to pick; picking ends early when none is left. */
 	uint32_t left;
 	/* The slot of the last cold page that was picked of the rank cold.most. */
@@ -146,6 +148,11 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	if (side == &s->cold)
 		side->stays += count_stays(p, side, b, quota);
 	if (b->has_state) {
+		unsigned int under_way =
+			__builtin_popcountll(b->mask &
+					     hmem_refusals_in_flight(&p->state[b->slot]));
+
+		s->coming += side == &s->cold ? -(int64_t)under_way : under_way;
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
 			side->ranks.count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
@@ -221,28 +228,70 @@ static void make_room(struct hmem_sorter *s, uint32_t room)
 	}
 }
 
-/* Chooses up to @n pairs.  Returns what they gain, see hmem_plan_estimate(). */
-static double choose(struct hmem_sorter *s, uint32_t n)
+/*
+ * What the promotion of a page of the rank into free memory gains: the page takes the place of
+ * none, so there is one move, and nothing is lost but its time.
+ */
+static double gain_in_free(const struct hmem_sorter *s, unsigned int rank)
 {
 	const struct hmem_plan_limits *l = &s->limits;
 
-	/* Idle pages are not promoted. */
-	s->hot.ranks.count[s->hot.idle] = 0;
 	if (!l->rates)
-		return choose_by_heat(s, n);
-	return hmem_exchange_choose(&s->hot.ranks, &s->cold.ranks, n, l->pair.access_ns,
-				    l->pair.move_ns);
+		return rank < s->apart ? 0 : rank;
+	return s->hot.ranks.all[rank] * l->pair.access_ns - l->pair.move_ns;
 }
 
-/* The fast tier has room for @spare promotions, so the warmest of the chosen cold pages stay. */
-static void keep_warmest(struct side *cold, uint32_t spare)
+/*
+ * Chooses up to @n of the hottest pages for free memory of the fast tier: @free of each rank.
+ * Returns what they gain.
+ */
+static double choose_for_free(struct hmem_sorter *s, uint32_t n, uint32_t free[HMEM_BUCKETS])
 {
-	for (unsigned int i = HMEM_BUCKETS; i-- && spare; ) {
-		uint32_t m = cold->ranks.take[i] < spare ? cold->ranks.take[i] : spare;
+	double sum = 0;
 
-		cold->ranks.take[i] -= m;
-		spare -= m;
+	for (unsigned int i = HMEM_BUCKETS; i-- && n; ) {
+		uint64_t count = s->hot.ranks.count[i];
+		double gain = gain_in_free(s, i);
+
+		if (gain <= 0)
+			break;
+		free[i] = count < n ? count : n;
+		n -= free[i];
+		sum += free[i] * gain;
 	}
+	return sum;
+}
+
+/*
+ * Chooses pages for up to @budget moves.  Returns what they gain, see hmem_plan_estimate().  Free
+ * memory comes first, since its pages need no others that change places with them.
+ */
+static double choose(struct hmem_sorter *s, uint32_t budget)
+{
+	const struct hmem_plan_limits *l = &s->limits;
+	struct hmem_exchange_side *hot = &s->hot.ranks;
+	uint64_t *idle = &s->cold.ranks.count[s->cold.idle];
+	uint32_t free[HMEM_BUCKETS] = { 0 }, spare = l->spare;
+	double gain;
+
+	/* Idle pages are not promoted, and free frames have no page that could make room. */
+	hot->count[s->hot.idle] = 0;
+	*idle -= *idle < l->free ? *idle : l->free;
+	if (s->coming > 0)
+		spare -= spare < s->coming ? spare : s->coming;
+	gain = choose_for_free(s, spare < budget ? spare : budget, free);
+	for (unsigned int i = 0; i < HMEM_BUCKETS; i++) {
+		hot->count[i] -= free[i];
+		budget -= free[i];
+	}
+	if (l->rates)
+		gain += hmem_exchange_choose(hot, &s->cold.ranks, budget / 2, l->pair.access_ns,
+					     l->pair.move_ns);
+	else
+		gain += choose_by_heat(s, budget / 2);
+	for (unsigned int i = 0; i < HMEM_BUCKETS; i++)
+		hot->take[i] += free[i];
+	return gain;
 }
 
 /* Computes where in @moves the pages of each rank go. */
@@ -412,7 +461,7 @@ int hmem_plan_estimate(struct hmem_plan *plan, const struct hmem_pages *p,
 	int ret = begin(plan, p, limits, err);
 
 	if (!ret)
-		*gain = choose(plan->sorter, limits->budget / 2);
+		*gain = choose(plan->sorter, limits->budget);
 	return ret;
 }
 
@@ -434,11 +483,10 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 		plan->stays = s->cold.stays;
 	if (room > limits->budget / 2)
 		room = limits->budget / 2;
-	plan->gain_ns = choose(s, (limits->budget - room) / 2);
+	plan->gain_ns = choose(s, limits->budget - room);
 	if (!limits->rates)
 		plan->gain_ns = 0;
 	make_room(s, room);
-	keep_warmest(&s->cold, limits->spare);
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);
 

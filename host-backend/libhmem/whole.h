@@ -36,10 +36,10 @@ struct hmem_whole {
 void hmem_whole_prepare(struct hmem_pages *p);
 
 /*
- * Merges moves of the frames of a huge page.  @plan is complete, with moves of order 0, and takes
- * no account of the @spare frames of tier 0 for which there is room.  A promotion for which there
- * is no room is left out; then the demotions of this plan make room for a later one.  The plan
- * can exceed its budget by less than a huge page for each rank.
+ * Merges moves of the frames of a huge page.  @plan is complete, with moves of order 0.  Tier
+ * 0 has @spare frames for promotions.  A promotion for which there is no room is left out; then
+ * the demotions of this plan make room for a later one.  The plan can exceed its budget by less
+ * than a huge page for each rank.
  *
  * The merge is a pass in steps (see pages.h), each of which reads about @slots slots.
  * hmem_whole_step() returns true at the end.

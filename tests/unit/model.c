@@ -11,6 +11,7 @@
 #define ACCESSED	1u
 #define DIRTY		2u
 #define HUGE		512u	/* frames of a huge page */
+#define ALONE		UINT8_MAX	/* the tier of a pair's missing cold page */
 #define CHUNK		10u	/* a sweep reads so many pages, one of them from all memory */
 
 /*
@@ -81,6 +82,7 @@ void model_init(struct model *m, const struct model_load *load,
 	hmem_tracker_sim_init(&m->sim, m->maps, words * 8);
 	hmem_tracker_gpt_init(&m->gpt, m->maps, words * 8);
 	hmem_tracker_dirty_init(&m->dirty, m->maps, words * 8);
+	m->given_up = m->maps + 3 * words;
 	for (unsigned int i = 0; i < frames; i++)
 		m->page_of[i] = -1;
 	/* First touch fills tier 0 first. */
@@ -405,9 +407,10 @@ static void rearm(struct model *m)
 	}
 }
 
-/* Exchange the pages of two frames. */
+/* Exchange the pages of two frames, of which @cold can be free. */
 static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 {
+	unsigned int moves = m->page_of[cold] < 0 ? 1 : 2;
 	int page = m->page_of[cold];
 
 	split(m, cold);
@@ -417,24 +420,30 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 	m->page_of[hot] = page;
 	if (page >= 0)
 		m->frame_of[page] = hot;
-	m->bits[cold] = m->bits[hot] = ACCESSED | DIRTY;
-	m->moved += 2;
-	m->moving += 2 * m->load->costs->move;
+	m->bits[cold] = ACCESSED | DIRTY;
+	m->bits[hot] = page < 0 ? 0 : ACCESSED | DIRTY;
+	m->moved += moves;
+	m->moving += moves * m->load->costs->move;
 }
 
-/* Queue an exchange, which the guest makes later. */
+/* Queue moves, which the guest makes later: exchanges, or promotions to free frames. */
 static void ask(struct model *m)
 {
 	struct hmem_hint hints[510];
-	uint32_t n;
+	uint32_t n, pairs;
 
 	while ((n = hmem_placer_hints(&m->placer, hints, 510))) {
-		assert_int_equal(n % 2, 0);
+		pairs = hints[0].tier ? n / 2 : 0;
+		assert_true(!pairs || n % 2 == 0);
 		for (uint32_t i = 0; i < n; i++)
 			hmem_placer_sent(&m->placer, hints[i].gfn, 0);
-		for (uint32_t i = 0; i < n / 2; i++) {
+		for (uint32_t i = 0; i < pairs; i++) {
 			m->queue[m->queued][0] = hints[i];
 			m->queue[m->queued++][1] = hints[n / 2 + i];
+		}
+		for (uint32_t i = 0; i < n && !pairs; i++) {
+			m->queue[m->queued][0] = (struct hmem_hint) { .tier = ALONE };
+			m->queue[m->queued++][1] = hints[i];
 		}
 	}
 }
@@ -458,26 +467,61 @@ static unsigned int reason(const struct model *m, uint64_t gfn)
 	return m->page_of[gfn] < 0 ? VIRTIO_HMEM_R_FREE : VIRTIO_HMEM_R_PINNED;
 }
 
-/* Make queued exchanges within @ns.  Returns the rest of the time. */
+static bool is_given_up(const struct model *m, uint64_t gfn)
+{
+	return m->given_up[gfn / 64] >> (gfn % 64) & 1;
+}
+
+/* The first free frame of @from .. @to - 1; @to: there is none. */
+static uint64_t find_free(const struct model *m, uint64_t from, uint64_t to)
+{
+	while (from < to && (m->page_of[from] >= 0 || is_given_up(m, from)))
+		from++;
+	return from;
+}
+
+/* Move a page to a free frame of tier 0.  Returns the time that it takes, in ns. */
+static double promote(struct model *m, const struct hmem_hint *hint)
+{
+	uint64_t to = find_free(m, m->kernel, m->fast);
+	bool fails = m->page_of[hint->gfn] < 0;
+	struct hmem_answer a = answer(hint, fails ? reason(m, hint->gfn) :
+				      VIRTIO_HMEM_R_NO_MEMORY, 0);
+
+	if (!fails && to < m->fast) {
+		exchange(m, to, hint->gfn);
+		a = answer(hint, VIRTIO_HMEM_R_MOVED, to);
+	}
+	hmem_placer_results(&m->placer, &a, 1);
+	return a.reason == VIRTIO_HMEM_R_MOVED ? m->load->costs->move : 0;
+}
+
+/* Make an exchange.  Returns the time that it takes, in ns. */
+static double swap(struct model *m, const struct hmem_hint pair[2])
+{
+	uint64_t cold = pair[0].gfn, hot = pair[1].gfn;
+	bool fails = cold < m->kernel || m->page_of[cold] < 0 || m->page_of[hot] < 0;
+	struct hmem_answer answers[2];
+
+	if (!fails) {
+		exchange(m, cold, hot);
+		answers[0] = answer(&pair[0], VIRTIO_HMEM_R_MOVED, hot);
+		answers[1] = answer(&pair[1], VIRTIO_HMEM_R_MOVED, cold);
+	} else {
+		answers[0] = answer(&pair[0], reason(m, cold), 0);
+		answers[1] = answer(&pair[1], reason(m, hot), 0);
+	}
+	hmem_placer_results(&m->placer, answers, 2);
+	return fails ? 0 : 2 * m->load->costs->move;
+}
+
+/* Make queued moves within @ns.  Returns the rest of the time. */
 static double move(struct model *m, double ns)
 {
 	while (m->done < m->queued && ns > 0) {
 		const struct hmem_hint *pair = m->queue[m->done++];
-		uint64_t cold = pair[0].gfn, hot = pair[1].gfn;
-		bool fails = cold < m->kernel || m->page_of[cold] < 0 ||
-			     m->page_of[hot] < 0;
-		struct hmem_answer answers[2];
 
-		if (!fails) {
-			exchange(m, cold, hot);
-			ns -= 2 * m->load->costs->move;
-			answers[0] = answer(&pair[0], VIRTIO_HMEM_R_MOVED, hot);
-			answers[1] = answer(&pair[1], VIRTIO_HMEM_R_MOVED, cold);
-		} else {
-			answers[0] = answer(&pair[0], reason(m, cold), 0);
-			answers[1] = answer(&pair[1], reason(m, hot), 0);
-		}
-		hmem_placer_results(&m->placer, answers, 2);
+		ns -= pair[0].tier == ALONE ? promote(m, &pair[1]) : swap(m, pair);
 	}
 	if (m->done == m->queued)
 		m->done = m->queued = 0;
@@ -527,6 +571,7 @@ static void begin(struct model *m)
 	hmem_placer_set_tracker(&m->placer, scans(m) ? &m->gpt.tracker :
 				logs(m) ? &m->dirty.tracker : &m->sim.tracker,
 				HMEM_CAN_REST | (scans(m) ? looks : 0));
+	m->placer.given = hmem_given_of(m->maps, num_frames(m) / 8);
 	hmem_placer_begin(&m->placer);
 	m->window = m->placer.next;
 }
@@ -609,6 +654,38 @@ void model_run(struct model *m, double seconds)
 		if (!scans(m))
 			rearm(m);
 	}
+}
+
+/* Tier 1 takes the page of a frame of tier 0, as for a job of hmemd. */
+static void demote(struct model *m, uint64_t gfn)
+{
+	uint64_t to = find_free(m, m->fast, m->fast + m->slow);
+	struct hmem_answer a = {
+		.gfn = gfn, .new_gfn = to, .reason = VIRTIO_HMEM_R_MOVED,
+	};
+
+	assert_true(to < m->fast + m->slow);
+	exchange(m, to, gfn);
+	hmem_placer_sent(&m->placer, gfn, 0);
+	hmem_placer_results(&m->placer, &a, 1);
+}
+
+void model_resize(struct model *m, unsigned int frames)
+{
+	int64_t more = 0;
+
+	assert_true(frames >= m->kernel && frames <= m->fast);
+	for (unsigned int gfn = m->kernel; gfn < m->fast; gfn++) {
+		bool give_up = gfn >= frames;
+
+		if (give_up == is_given_up(m, gfn))
+			continue;
+		if (give_up && m->page_of[gfn] >= 0)
+			demote(m, gfn);
+		m->given_up[gfn / 64] ^= UINT64_C(1) << (gfn % 64);
+		more += give_up ? -1 : 1;
+	}
+	hmem_placer_resized(&m->placer, more);
 }
 
 struct ranked {

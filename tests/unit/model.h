@@ -98,7 +98,9 @@ struct model {
 	double ends_at;
 
 	uint64_t rnd;
-	/* Pairs of frames to exchange: cold, hot. */
+	/* The map of frames that are given up; it is one of @maps. */
+	uint64_t *given_up;
+	/* Pairs of frames to exchange: cold, hot; or without a cold one a promotion. */
 	struct hmem_hint (*queue)[2];
 	unsigned int queued, done;
 	/* The current window; in a rest, gpt does not scan, and the dirty log is off. */
@@ -129,6 +131,12 @@ void model_load(struct model *m, const struct model_load *load);
 
 /* Run windows until this time has passed. */
 void model_run(struct model *m, double seconds);
+
+/*
+ * Let tier 0 have its first @frames frames only, at least those of the kernel, once the model has
+ * run.  Pages of the others go to tier 1.  No moves may be under way.
+ */
+void model_resize(struct model *m, unsigned int frames);
 
 /* Place the most used pages in the fastest tiers, as many as fit. */
 void model_place_best(struct model *m);

@@ -44,6 +44,33 @@ static void trackers_make_no_difference(void **state)
 	check_loads(sizeof(loads) / sizeof(*loads), 1000, HMEM_TRACK_GPT);
 }
 
+/*
+ * A guest that has lent memory of tier 0 gets it back: its hot pages fill that memory at once, and
+ * no page of tier 0 moves for them.
+ */
+static void memory_comes_back(void **state)
+{
+	const unsigned int lent = FAST - KERNEL - hot_set.hot / 4;
+	struct model m;
+
+	(void)state;
+	loads_begin(&m, &hot_set, HMEM_POLICY_AUTO);
+	m.policy.track = HMEM_TRACK_GPT;
+	model_run(&m, 20);
+	assert_true(model_fast_share(&m) > 0.85);
+	model_resize(&m, FAST - lent);
+	model_run(&m, 5);
+	assert_true(model_fast_share(&m) < 0.5);
+	m.moved = 0;
+	model_resize(&m, FAST);
+	model_run(&m, 1);
+	assert_true(model_fast_share(&m) > 0.85);
+	model_run(&m, 4);
+	assert_true(model_fast_share(&m) > 0.85);
+	assert_in_range(m.moved, hot_set.hot / 2, lent);
+	model_free(&m);
+}
+
 /* If no move gains anything, looking costs at most a known part of the speed. */
 static void stays(const struct model_load *load, double least)
 {
@@ -904,6 +931,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(windows_make_no_difference),
 		cmocka_unit_test(trackers_make_no_difference),
+		cmocka_unit_test(memory_comes_back),
 		cmocka_unit_test(huge_pages_are_swept),
 		cmocka_unit_test(huge_pages_are_used_at_random),
 		cmocka_unit_test(huge_pages_stay),

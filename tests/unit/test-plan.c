@@ -63,6 +63,7 @@ static void make(struct fixture *f, uint32_t budget, uint32_t hysteresis,
 		.budget = budget,
 		.hysteresis = hysteresis,
 		.room = room,
+		.free = spare,
 		.spare = spare,
 	};
 
@@ -271,7 +272,8 @@ static void spare_room(void **state)
 
 	for (uint64_t gfn = FAST; gfn < FAST + 10; gfn++)
 		table_set_heat(&f->pages, gfn, 60000);
-	for (uint64_t gfn = 0; gfn < FAST - 3; gfn++)
+	/* Four of the seven others are the spare room. */
+	for (uint64_t gfn = 0; gfn < FAST - 7; gfn++)
 		table_set_heat(&f->pages, gfn, 20000);
 	make(f, 1000, 1000, 0, 4);
 	assert_int_equal(f->plan.num_promote, 10);
@@ -288,6 +290,33 @@ static void spare_room(void **state)
 	assert_int_equal(f->plan.num_demote, 0);
 	assert_int_equal(hmem_plan_batch(&f->plan, hints, 7), 7);
 	assert_int_equal(hmem_plan_batch(&f->plan, hints, 7), 3);
+}
+
+/* Free memory is filled even if no page of the fast tier is cold, or none would move. */
+static void spare_room_among_hot_pages(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t gfn = 0; gfn < FAST + 10; gfn++)
+		table_set_heat(&f->pages, gfn, gfn < FAST ? 60000 : 40000);
+	make(f, 1000, 1000, 0, 4);
+	assert_int_equal(f->plan.num_promote, 4);
+	assert_int_equal(f->plan.num_demote, 0);
+	/* Each of these is one move, not half of an exchange. */
+	make(f, 3, 1000, 0, 4);
+	assert_int_equal(f->plan.num_promote, 3);
+	/* Three pages are under way to that memory already. */
+	for (uint64_t gfn = FAST; gfn < FAST + 3; gfn++)
+		hmem_pages_sent(&f->pages, gfn, 0);
+	make(f, 1000, 1000, 0, 4);
+	assert_int_equal(f->plan.num_promote, 1);
+	/* A page that leaves makes room for one of them. */
+	hmem_pages_sent(&f->pages, 0, 0);
+	make(f, 1000, 1000, 0, 4);
+	assert_int_equal(f->plan.num_promote, 2);
+	/* A page that is not hotter than an empty frame stays. */
+	make(f, 1000, 50000, 0, 4);
+	assert_int_equal(f->plan.num_promote, 0);
 }
 
 static void budget_and_room(void **state)
@@ -701,6 +730,41 @@ static void moves_pay(void **state)
 	assert_true(f->plan.gain_ns == 0);
 }
 
+/* A page that goes to free memory must save more than its own move takes. */
+static void free_memory_by_rates(void **state)
+{
+	struct fixture *f = *state;
+	struct hmem_rates rates;
+	struct hmem_plan_limits limits = {
+		.budget = FRAMES, .rates = &rates, .free = 10, .spare = 10,
+		.pair = { .slow = 1, .access_ns = 100, .move_ns = 1100 },
+	};
+
+	begin_rates(f, &rates);
+	rates.least[100] = 11;
+	rates.least[108] = 12;
+	rates.most[60] = 1;
+	for (uint64_t gfn = 0; gfn < FAST; gfn++)
+		set_class(f, gfn, 60);
+	set_class(f, FAST + 5, 100);
+	set_class(f, FAST + 6, 108);
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+	assert_int_equal(f->plan.num_promote, 1);
+	assert_int_equal(f->plan.num_demote, 0);
+	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
+	assert_true(f->plan.gain_ns == 12 * 100 - 1100);
+	limits.pair.move_ns = 500;
+	limits.free = limits.spare = 1;
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+	/* The other page has to take the place of a page that is used. */
+	assert_int_equal(f->plan.num_promote, 1);
+	limits.pair.move_ns = 499;
+	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+	assert_int_equal(f->plan.num_promote, 2);
+	assert_int_equal(f->plan.num_demote, 1);
+	assert_true(f->plan.gain_ns == 12 * 100 - 499 + 10 * 100 - 2 * 499);
+}
+
 /* A page that was never found used is not promoted, whatever rate its class has. */
 static void idle_are_never_promoted(void **state)
 {
@@ -880,6 +944,7 @@ int main(void)
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
 		TEST(spare_room),
+		TEST(spare_room_among_hot_pages),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),
 		TEST(unknown_blocks),
@@ -887,6 +952,7 @@ int main(void)
 		TEST(loop_converges),
 		TEST(same_as_sorting_by_rates),
 		TEST(moves_pay),
+		TEST(free_memory_by_rates),
 		TEST(idle_are_never_promoted),
 		TEST(unknown_blocks_by_rates),
 		TEST(room_by_rates),

@@ -30,7 +30,9 @@ static void heat(struct hmem_pages *p, uint64_t gfn, uint64_t num, unsigned int 
 
 static void make_whole(struct huge *h, uint32_t budget, uint32_t spare)
 {
-	const struct hmem_plan_limits limits = { .pair.slow = 1, .budget = budget };
+	const struct hmem_plan_limits limits = {
+		.pair.slow = 1, .budget = budget, .spare = spare,
+	};
 	struct hmem_whole w;
 
 	hmem_whole_prepare(&h->pages);
