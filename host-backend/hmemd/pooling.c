@@ -12,6 +12,8 @@
 #include "vm.h"
 
 #define SECOND_NS	UINT64_C(1000000000)
+/* The moves of an idle VM take at most so many times as long as estimated. */
+#define MOVES		2
 
 void pooling_init(struct pooling *p)
 {
@@ -98,18 +100,28 @@ void pooling_remove(struct vm *vm)
 	vm->d->pooling.decided_ms = 0;
 }
 
-/* Measures how many processors run, about once a second: shorter windows tell little. */
+/*
+ * Measures how many processors run, about once a second: shorter windows tell little.  Processors
+ * also run to move pages.  An idle VM does not wake up because it lends DRAM, or because pages
+ * come back to DRAM that is free.  How long moves take is only an estimate, so it does not make
+ * other VMs look idle.
+ */
 static void measure_cpus(struct vm *vm)
 {
 	struct pooled *p = &vm->pooled;
 	uint64_t scans = vm->stats.scan_ns, busy = vm->stats.busy_ns;
 	uint64_t ran = busy > scans ? busy - scans : 0;
 	uint64_t window = vm->stats.window_ns - p->window_ns;
+	uint64_t moved = vm->stats.promoted + vm->stats.demoted;
+	double ns = ran > p->ran_ns ? ran - p->ran_ns : 0;
 
 	if (window < SECOND_NS / 2)
 		return;
-	p->cpus = ran > p->ran_ns ? (double)(ran - p->ran_ns) / window : 0;
+	if (hmem_pool_is_idle(&p->member) && moved > p->moved)
+		ns = fmax(ns - MOVES * p->member.move_ns * (moved - p->moved), 0);
+	p->cpus = ns / window;
 	p->ran_ns = ran;
+	p->moved = moved;
 	p->window_ns = vm->stats.window_ns;
 }
 

@@ -33,10 +33,10 @@ struct pooled {
 	struct hmem_worth measured, worth;
 	/*
 	 * How many of the VM's processors ran in the last second of its time, on average, without
-	 * scans; and the VM's counters at the end of that second, in ns.
+	 * scans; and the VM's counters at the end of that second, in ns and in frames that moved.
 	 */
 	double cpus;
-	uint64_t ran_ns, window_ns;
+	uint64_t ran_ns, window_ns, moved;
 	bool is_member;
 	/* @member tells what the VM has and needs. */
 	bool is_known;

@@ -311,7 +311,7 @@ static bool is_fixed(const struct hmem_pool_member *m)
 
 /* --- idle members --- */
 
-static bool is_idle(const struct hmem_pool_member *m)
+bool hmem_pool_is_idle(const struct hmem_pool_member *m)
 {
 	return m->busy < IDLE;
 }
@@ -330,7 +330,7 @@ static uint64_t owed(const struct hmem_pool_member *m)
 
 static bool comes_back(const struct hmem_pool_member *m)
 {
-	return owed(m) && !is_idle(m);
+	return owed(m) && !hmem_pool_is_idle(m);
 }
 
 /* Notes how long the member has been idle, and which pages it may have back later. */
@@ -338,7 +338,7 @@ static void note_idleness(struct hmem_pool_member *m, uint64_t window_ns)
 {
 	uint64_t has = hmem_pool_sum(m->actual);
 
-	if (!is_idle(m)) {
+	if (!hmem_pool_is_idle(m)) {
 		m->idle_ns = 0;
 		m->return_ns = fmax(m->return_ns - window_ns, 0);
 		return;
@@ -714,7 +714,7 @@ static void wait_until_it_pays(const struct hmem_pool *p, struct hmem_pool_membe
 	m->keeps = false;
 	if (toward >= 0 || !m->worth)
 		return;
-	if (is_idle(m))
+	if (hmem_pool_is_idle(m))
 		m->keeps = m->idle_ns < (has - m->ideal) * m->move_ns;
 	else if (!p->comes_back || has <= m->share)
 		m->keeps = !has_paid(p, m, e, window_ns);

@@ -187,6 +187,9 @@ void hmem_pool_decide(struct hmem_pool *p, uint64_t window_ns);
  */
 void hmem_pool_promise(struct hmem_pool *p);
 
+/* Do so few of the VM's processors run that it lends its DRAM? */
+bool hmem_pool_is_idle(const struct hmem_pool_member *m);
+
 /* Pages of all nodes together. */
 uint64_t hmem_pool_sum(const uint64_t *by_node);
 

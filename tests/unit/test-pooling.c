@@ -358,13 +358,18 @@ static bool is_worth_something(struct fixture *f)
  */
 static void idle_processors_need_no_dram(void **state)
 {
-	struct fixture *f = fixture_new((const char *[]) { "--policy", "auto,track=gpt", NULL });
-	struct peer *p = &f->web;
-	uint64_t seq = 0;
-	uint32_t flags = 0;
 	struct peer_msg msg;
+	unsigned long before;
+	uint32_t flags = 0;
+	struct fixture *f;
+	uint64_t seq = 0;
+	struct peer *p;
+	char path[64];
 
 	(void)state;
+	f = fixture_with_socket("metrics-socket", path, "--policy=auto,track=gpt");
+	p = &f->web;
+	peer_close(p);
 	p->trackers = HMEM_LINK_TRACKER_GPT;
 	p->track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
 			 HMEM_LINK_TRACK_BUSY;
@@ -381,13 +386,24 @@ static void idle_processors_need_no_dram(void **state)
 	window(p, ++seq, flags);
 	while (is_worth_something(f))
 		;
+	/* An idle VM whose pages move does not work, though its processors run. */
+	ctl(f, 0, "migrate web --gfn 0-999 --to 1 --wait");
+	p->busy_us = 25000;
+	window(p, ++seq, flags);
+	before = decisions(path);
+	while (decisions(path) < before + 2)
+		assert_false(is_worth_something(f));
+	/* Without moves, so much time is work. */
+	window(p, ++seq, flags);
+	while (!is_worth_something(f))
+		;
 	/* A reset of the counters makes no difference. */
 	ctl(f, 0, "stats web --reset");
 	p->busy_us = 500000;
 	window(p, ++seq, flags);
 	while (!is_worth_something(f))
 		;
-	fixture_end(f);
+	fixture_end_with_socket(f, path);
 }
 
 static void usage(void **state)
