@@ -148,14 +148,8 @@ static uint64_t missing(const struct vm *vm, uint32_t tier)
 {
 	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
 	uint64_t frames = (s->actual - s->requested) >> VIRTIO_HMEM_GFN_SHIFT;
-	uint64_t given = 0, coming = 0;
+	uint64_t coming = tier == vm->rooms.tier ? vm_frames_to_give_up(vm) : 0;
 
-	if (tier != vm->rooms.tier)
-		return frames;
-	if (s->actual < vm->rooms.actual)
-		given = (vm->rooms.actual - s->actual) >> VIRTIO_HMEM_GFN_SHIFT;
-	if (vm->rooms.moved > given)
-		coming = vm->rooms.moved - given;
 	return frames > coming ? frames - coming : 0;
 }
 

@@ -56,6 +56,32 @@ const char *vm_blocked(const struct vm *vm)
 	return NULL;
 }
 
+uint64_t vm_frames_to_give_up(const struct vm *vm)
+{
+	const struct rooms *r = &vm->rooms;
+	const struct hmem_link_size *s = &vm->sizes.tiers[r->tier];
+	uint64_t given = 0;
+
+	if (s->actual <= s->requested)
+		return 0;
+	if (s->actual < r->actual)
+		given = (r->actual - s->actual) >> VIRTIO_HMEM_GFN_SHIFT;
+	return r->moved > given ? r->moved - given : 0;
+}
+
+bool vm_may_plan(const struct vm *vm)
+{
+	const struct job *job;
+
+	if (vm_blocked(vm) || vm_frames_to_give_up(vm))
+		return false;
+	TAILQ_FOREACH(job, &vm->jobs, link) {
+		if (job->makes_room)
+			return false;
+	}
+	return true;
+}
+
 /* QEMU orders tiers by latency if it knows all of them, else by bandwidth likewise. */
 const char *vm_order_doubt(const struct vm *vm)
 {

@@ -192,6 +192,15 @@ const char *vm_order_doubt(const struct vm *vm);
 /* NULL if hints can be sent; else the obstacle and what to do. */
 const char *vm_blocked(const struct vm *vm);
 
+/*
+ * The frames that jobs of room.c have made free in a tier that is to get smaller, and that the
+ * guest has still to give up.
+ */
+uint64_t vm_frames_to_give_up(const struct vm *vm);
+
+/* May the policy move pages?  Not into memory that is to be given up. */
+bool vm_may_plan(const struct vm *vm);
+
 /* Is the VM in lockstep: does its time stand still until its tick is answered? */
 static inline bool vm_lockstep(const struct vm *vm)
 {

@@ -68,7 +68,7 @@ static void begin_window(struct vm *vm)
 		.looks_within = looks_within(vm),
 		.moves_whole = vm->state.features >> VIRTIO_HMEM_F_LARGE & 1,
 		.busy = vm->num_under_way,
-		.may_move = !vm_blocked(vm),
+		.may_move = vm_may_plan(vm),
 		.max_moves = vm_lockstep(vm) ? max_in_lockstep(vm) : UINT32_MAX,
 	};
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
 #include "fixture.h"
 
@@ -23,7 +23,6 @@ static void connect(struct fixture *f, uint64_t unit, uint64_t features)
 	};
 	struct hmem_link_hello hello;
 	struct peer_msg msg;
-	int fd;
 
 	peer_connect(&f->web, f->d.vm_socket);
 	peer_fill_hello(&hello, "web");
@@ -31,9 +30,11 @@ static void connect(struct fixture *f, uint64_t unit, uint64_t features)
 	hello.track_flags |= f->web.track_flags;
 	hello.tiers[0].unit = hello.tiers[1].unit = unit;
 	hello.tiers[1].min = unit ? 64 * 4096 : 0;
-	fd = peer_memfd(HMEM_LINK_MAPS * PEER_MAP_BYTES, F_SEAL_SHRINK);
-	peer_send_hello(&f->web, &hello, &fd, 1);
-	close(fd);
+	f->web.map_fd = peer_memfd(PEER_MAPS_BYTES, F_SEAL_SHRINK);
+	f->web.map = mmap(NULL, PEER_MAPS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  f->web.map_fd, 0);
+	assert_true(f->web.map != MAP_FAILED);
+	peer_send_hello(&f->web, &hello, &f->web.map_fd, 1);
 	peer_send_ranges(&f->web);
 	peer_send(&f->web, HMEM_LINK_STATE, &state, sizeof(state));
 	peer_expect(&f->web, &msg, HMEM_LINK_WELCOME);
@@ -202,11 +203,9 @@ static unsigned int is_free(struct peer *p, const struct virtio_hmem_hint *hint)
 }
 
 /* A VM in lockstep that has all of its memory, is to have @requested bytes, and has none free. */
-static struct fixture *full_in_lockstep(uint64_t requested)
+static struct fixture *full_in_lockstep(const char *policy, uint64_t requested)
 {
-	struct fixture *f = fixture_new((const char *[]) {
-		"--lockstep", "-p", "observe,rate=1,window=100", NULL
-	});
+	struct fixture *f = fixture_new((const char *[]) { "--lockstep", "-p", policy, NULL });
 	struct peer *p = &f->web;
 	struct peer_msg msg;
 
@@ -227,7 +226,7 @@ static struct fixture *full_in_lockstep(uint64_t requested)
 static void room_is_made_without_delay(void **state)
 {
 	const uint64_t per_second = 1 << (20 - 12), missing = 100;
-	struct fixture *f = full_in_lockstep(SIZE - (missing << 12));
+	struct fixture *f = full_in_lockstep("observe,rate=1,window=100", SIZE - (missing << 12));
 	uint64_t frames = 0, first = 0;
 	unsigned int windows = 0;
 
@@ -245,10 +244,47 @@ static void room_is_made_without_delay(void **state)
 	fixture_end(f);
 }
 
+static unsigned int num_promoted;
+
+static unsigned int count_promotions(struct peer *p, const struct virtio_hmem_hint *hint)
+{
+	(void)p;
+	num_promoted += !hint->tier;
+	return hint->tier ? VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_WRITEBACK;
+}
+
+/* A window in which pages of tier 1 are used.  Returns how many hints there were for tier 0. */
+static unsigned int promoted_in_window(struct peer *p, uint64_t seq)
+{
+	p->map[PEER_TIER / 64] = p->map[PEER_WORDS + PEER_TIER / 64] = UINT64_MAX;
+	num_promoted = 0;
+	hinted_in_window(p, seq);
+	return num_promoted;
+}
+
+/* No page moves into memory that was made free because the guest is to give it up. */
+static void room_stays_free(void **state)
+{
+	const uint64_t requested = SIZE - (100 << 12);
+	struct fixture *f = full_in_lockstep("hmmv,rate=1,window=100", requested);
+	unsigned int seq = 1, promoted = 0;
+
+	(void)state;
+	f->web.reason = count_promotions;
+	/* The first window begins to make room. */
+	promoted_in_window(&f->web, seq);
+	while (++seq < 8)
+		assert_int_equal(promoted_in_window(&f->web, seq), 0);
+	send_size(f, requested, requested, VIRTIO_HMEM_WHY_NOTHING);
+	while (!promoted)
+		promoted = promoted_in_window(&f->web, seq++);
+	fixture_end(f);
+}
+
 /* For few pages of a large table, hmemd searches once in a second. */
 static void few_pages_wait(void **state)
 {
-	struct fixture *f = full_in_lockstep(SIZE - 4096);
+	struct fixture *f = full_in_lockstep("observe,rate=1,window=100", SIZE - 4096);
 	uint64_t frames = 0;
 
 	(void)state;
@@ -368,6 +404,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unsupported, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test(room_is_made_without_delay),
+		cmocka_unit_test(room_stays_free),
 		cmocka_unit_test(few_pages_wait),
 		cmocka_unit_test(room_for_pages_from_swap),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
