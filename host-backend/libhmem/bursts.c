@@ -348,12 +348,12 @@ static bool found_too_many(const struct hmem_bursts *c, const struct hmem_pages 
  */
 static bool told_little(const struct hmem_bursts *c, const struct hmem_pages *p)
 {
+	uint64_t members[HMEM_CLASSES];
 	double in_use = 0;
 
-	for (unsigned int tier = 0; tier < HMEM_LINK_MAX_TIERS; tier++) {
-		for (unsigned int i = 0; i < HMEM_CLASSES; i++)
-			in_use += i == HMEM_CLASS_IDLE ? 0 : p->hist[tier][i];
-	}
+	hmem_pages_members(p, members);
+	for (unsigned int i = 0; i < HMEM_CLASSES; i++)
+		in_use += i == HMEM_CLASS_IDLE ? 0 : members[i];
 	return used_of_all(c) > LITTLE * in_use;
 }
 
@@ -444,21 +444,37 @@ static bool may_be_ahead(const struct hmem_bursts *c)
 	return c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns;
 }
 
+/* Did the rates that are known lead to expect less than half of the pages that were used? */
+static bool was_surprised(const struct hmem_bursts *c)
+{
+	return c->rates.unexpected > 0.5;
+}
+
+/*
+ * The guest has begun to work, or to do something else, so what is known of its pages is of no use:
+ * make the burst like the first one.  Returns false if the burst is not about all of memory, or
+ * cannot be paid for later.
+ */
+static bool begin_anew(struct hmem_bursts *c)
+{
+	if (c->parts > 1 || c->ahead || !may_be_ahead(c))
+		return false;
+	c->ahead = true;
+	c->wanted = BURST;
+	c->left = c->wanted;
+	return true;
+}
+
 /*
  * The look was more than twice too long: most pages in use were used in it, so it told little.
- * If it was about all of memory, the guest has begun to work, and what is known of its pages is
- * of no use: so the burst is like the first one.  Otherwise the burst begins anew, at fewer
- * pages, if its looks can be @shorter.  Shorter scans cost as much, so they wait for the next
- * burst.
+ * So the burst begins anew, at fewer pages if it cannot be like the first one, and if its looks can
+ * be @shorter.  Shorter scans cost as much, so they wait for the next burst.
  */
 static void restart_burst(struct hmem_bursts *c, bool shorter)
 {
-	if (c->parts == 1 && !c->ahead && may_be_ahead(c)) {
-		c->ahead = true;
-		c->wanted = BURST;
-	} else if (!shorter || (c->scans && !c->ahead)) {
+	if (begin_anew(c) || !shorter || (c->scans && !c->ahead))
 		return;
-	} else if (!c->ahead && !c->scans && c->due_parts > c->parts) {
+	if (!c->ahead && !c->scans && c->due_parts > c->parts) {
 		c->part *= c->due_parts / c->parts;
 		c->parts = c->due_parts;
 		c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
@@ -510,6 +526,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks)
 {
 	const uint64_t length = c->look_ns;
+	uint64_t members[HMEM_CLASSES];
 
 	if (scan_ns && !c->within && (!c->scan_ns || scan_ns < c->scan_ns))
 		c->scan_ns = scan_ns;
@@ -519,13 +536,16 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	if (c->looked && walks && p->faults)
 		c->walks_per_page = walks < p->faults ? (double)walks / p->faults : 1;
 	if (c->looked) {
-		hmem_rates_end(&c->rates);
+		hmem_pages_members(p, members);
+		hmem_rates_end(&c->rates, members);
 		rate_cpus(c, window_ns, busy_ns, scan_ns);
 		set_long_looks(c, p, length, longest(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);
 		if ((c->left || c->ahead) && found_too_many(c, p))
 			restart_burst(c, c->look_ns < length);
+		else if (c->left && was_surprised(c))
+			begin_anew(c);
 	}
 	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */
@@ -560,16 +580,18 @@ void hmem_bursts_describe(const struct hmem_bursts *c, const struct hmem_pages *
 bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 		       uint64_t stays, struct hmem_worth *worth)
 {
-	struct hmem_worth_class classes[HMEM_CLASSES] = { 0 };
-	uint64_t *idle = &classes[HMEM_CLASS_IDLE].pages;
+	struct hmem_worth_class classes[HMEM_CLASSES];
+	uint64_t members[HMEM_CLASSES], *idle = &classes[HMEM_CLASS_IDLE].pages;
 
 	if (!hmem_bursts_may_plan(c) || !p->by_class)
 		return false;
+	hmem_pages_members(p, members);
 	for (unsigned int i = 0; i < HMEM_CLASSES; i++) {
-		for (unsigned int tier = 0; tier < HMEM_LINK_MAX_TIERS; tier++)
-			classes[i].pages += p->hist[tier][i];
-		classes[i].rate = c->rates.rate[i];
-		classes[i].error = c->rates.error[i];
+		classes[i] = (struct hmem_worth_class) {
+			.pages = members[i],
+			.rate = c->rates.rate[i],
+			.error = c->rates.error[i],
+		};
 	}
 	/* Pages can have moved since the plan. */
 	if (stays > *idle)

@@ -29,7 +29,9 @@
  * If a look is more than twice too long, it told little, and the burst begins anew with shorter
  * looks.  If the burst is about all of memory, the guest has begun to work, so the burst is
  * ahead of its budget like the first one.  Otherwise a burst of scans goes on as it is, because
- * shorter scans cost as much.
+ * shorter scans cost as much.  A burst about all of memory is also ahead of its budget if the
+ * rates that are known did not lead to expect most of the used pages: then programs do something
+ * else than before.
  *
  * A huge page has one accessed bit for 512 base pages, so the driver looks at a huge page for a
  * 512th of the time.  The bit then says about each base page what a bit of its own would say, if

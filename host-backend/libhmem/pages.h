@@ -243,6 +243,16 @@ static inline uint64_t hmem_pages_present(const struct hmem_pages *p, uint32_t t
 	return frames;
 }
 
+/* Counts the frames of all tiers by bucket. */
+static inline void hmem_pages_members(const struct hmem_pages *p, uint64_t members[HMEM_BUCKETS])
+{
+	for (unsigned int b = 0; b < HMEM_BUCKETS; b++) {
+		members[b] = 0;
+		for (unsigned int tier = 0; tier < HMEM_LINK_MAX_TIERS; tier++)
+			members[b] += p->hist[tier][b];
+	}
+}
+
 /* The range that contains @gfn, or NULL. */
 const struct hmem_pages_range *hmem_pages_find(const struct hmem_pages *p,
 					       uint64_t gfn);

@@ -138,6 +138,7 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 		make_long_steps(r, variance, apart);
 	memset(r->looked, 0, sizeof(r->looked));
 	memset(r->used, 0, sizeof(r->used));
+	memset(r->became, 0, sizeof(r->became));
 	hmem_clusters_begin(&r->clusters);
 }
 
@@ -281,19 +282,42 @@ double hmem_rates_factor(const struct hmem_rates *r, unsigned int class)
 	return exp(STANDARD_ERRORS * r->error[class]);
 }
 
+/* The least rate of the class that is not improbable. */
+static double least_rate(const struct hmem_rates *r, unsigned int class)
+{
+	return r->rate[class] / hmem_rates_factor(r, class);
+}
+
+/* A class's members that the look has found used are at least as hot as the class, see rates.h. */
+static void bound(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
+{
+	memset(r->bound, 0, sizeof(r->bound));
+	for (unsigned int from = 0; from < HMEM_CLASSES; from++) {
+		if (!r->used[from])
+			continue;
+		for (unsigned int to = 0; to < HMEM_CLASSES; to++) {
+			if (r->became[from][to] && r->error[from] < r->error[to])
+				r->bound[to] += least_rate(r, from) * r->became[from][to] /
+						fmax(members[to], r->became[from][to]);
+		}
+	}
+}
+
 /* Computes the accesses of a page of the class while its rate lasts, and until the horizon. */
 static void foresee(struct hmem_rates *r, unsigned int class)
 {
 	const struct hmem_long_rate *level = &r->levels[class / 8];
 	double now = r->rate[class], factor = hmem_rates_factor(r, class);
-	double later = hmem_rates_long(r, class), spread = factor;
+	double least = fmax(least_rate(r, class), r->bound[class]);
+	double later = hmem_rates_long(r, class), least_later = least, spread = factor;
 
-	if (level->sum.seconds > 0)
+	if (level->sum.seconds > 0) {
 		spread = exp(STANDARD_ERRORS * level_error(level));
-	r->least_now[class] = now / factor * r->lasts_s;
+		least_later = later / spread;
+	}
+	r->least_now[class] = least * r->lasts_s;
 	r->most_now[class] = now * factor * r->lasts_s;
-	r->least[class] = r->least_now[class] +
-			  later / spread * (r->horizon_s - r->lasts_s);
+	r->least[class] = r->least_now[class] + least_later * (r->horizon_s - r->lasts_s);
 	r->most[class] = r->most_now[class] +
 			 later * spread * (r->horizon_s - r->lasts_s);
 }
@@ -323,19 +347,34 @@ static void compare(struct hmem_rates *r)
 	}
 }
 
-/* Computes what follows from the measurements. */
-static void conclude(struct hmem_rates *r)
+/* The share of the used pages beyond those that their classes' rates led to expect. */
+static double unexpected(const struct hmem_rates *r)
 {
-	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
+	double beyond = 0, used = 0;
+
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
-		smooth(r, c);
-		foresee(r, c);
+		beyond += fmax(0, r->used[c] + r->looked[c] * expm1(-r->rate[c] * r->look_s));
+		used += r->used[c];
 	}
+	return used ? beyond / used : 0;
 }
 
-void hmem_rates_end(struct hmem_rates *r)
+/* Computes what follows from the measurements.  @members: NULL: after no look. */
+static void conclude(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
+{
+	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++)
+		smooth(r, c);
+	if (members)
+		bound(r, members);
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++)
+		foresee(r, c);
+}
+
+void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
 {
 	hmem_clusters_end(&r->clusters, r->looked, r->used, KEEP_LONG);
+	r->unexpected = unexpected(r);
 	if (r->lag_s > 0)
 		compare(r);
 	for (unsigned int c = 0; c < HMEM_CLASSES && !r->lag_s; c++) {
@@ -347,7 +386,7 @@ void hmem_rates_end(struct hmem_rates *r)
 	for (unsigned int level = 0; level < HMEM_LEVELS; level++)
 		measure_level(r, level);
 	r->looks++;
-	conclude(r);
+	conclude(r, members);
 }
 
 void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l)
@@ -405,6 +444,6 @@ bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l
 	if (!r->looks)
 		return true;
 	make_recent_steps(r);
-	conclude(r);
+	conclude(r, NULL);
 	return are_finite(r);
 }

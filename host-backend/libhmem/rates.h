@@ -12,6 +12,12 @@
  * what its members do in the next look.  Records and measurement are independent of each other:
  * if all pages are used alike, all classes turn out to have the same rate.
  *
+ * The look also gives each page a new record, so members of a class whose rate was measured become
+ * members of classes that may be unknown yet.  Those that were found used are, on average, used at
+ * least as often as their former class, whatever the rates in that class are: the more often a
+ * page is used, the more probable is it that a look finds it used.  So the rate that was measured
+ * for the former class is a lower bound for them.
+ *
  * This file does not depend on tiers, plans or trackers.
  */
 #ifndef HMEM_RATES_H
@@ -72,9 +78,13 @@ struct hmem_rates {
 	int shift;
 	/* Pages that the look observed, and found used, by their class before the look. */
 	uint64_t looked[HMEM_CLASSES], used[HMEM_CLASSES];
+	/* The used ones by their class before the look, and by their class after it. */
+	uint32_t became[HMEM_CLASSES][HMEM_CLASSES];
 	struct hmem_clusters clusters;
 	/* The length of the current look, in seconds. */
 	double look_s;
+	/* The share of the used pages of the last look that known rates did not lead to expect. */
+	double unexpected;
 	/* Number of looks so far. */
 	uint64_t looks;
 	/* The measured rate of each class; and of each level, over a longer time. */
@@ -85,6 +95,8 @@ struct hmem_rates {
 	 * the standard error of its logarithm.
 	 */
 	double rate[HMEM_CLASSES], error[HMEM_CLASSES];
+	/* A lower bound of the rate of a class, by the classes that its members were in. */
+	double bound[HMEM_CLASSES];
 	/* Seconds between the last look at the same pages and this one; below 0: unknown. */
 	double lag_s;
 	/* For how long a class deviates from its level; in seconds. */
@@ -164,6 +176,8 @@ static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
 	else if (to > (*recent + HMEM_RATE_APART) * 256)
 		to = (*recent + HMEM_RATE_APART) * 256;
 	*heat = to < 0 ? 0 : to > UINT16_MAX ? UINT16_MAX : to;
+	if (used)
+		r->became[class][hmem_class(*heat, *recent)]++;
 }
 
 /* @frames that have never been used were not in this look either. */
@@ -173,8 +187,8 @@ static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 	hmem_clusters_unused(&r->clusters, HMEM_CLASS_IDLE, frames);
 }
 
-/* All bits of the look are taken: measure the classes. */
-void hmem_rates_end(struct hmem_rates *r);
+/* All bits of the look are taken: measure the classes, which have so many @members now. */
+void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES]);
 
 /* The rate of the class's level in the long run, in accesses per second. */
 double hmem_rates_long(const struct hmem_rates *r, unsigned int class);

@@ -67,6 +67,9 @@ static const struct model_load loads[] = {
 	  .hot = 64 * MIB, .weight = 90, .processes = 32, .life = 0.5 },
 	{ .name = "stream", .costs = &model_updates, .pages = DATA,
 	  .hot = 64 * MIB, .weight = 90, .cache = 192 * MIB, .streams = 1 },
+	/* Each hot page is used eight times per second, as in redis of the benchmark. */
+	{ .name = "requests", .costs = &model_requests, .pages = 200 * MIB,
+	  .hot = 40 * MIB, .weight = 90 },
 };
 
 /* By how much the machine and the data are larger than those of the benchmark. */

@@ -30,6 +30,12 @@ const struct model_load sweep = {
 const struct model_load hot_sweep = {
 	.costs = &quarter_pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
 };
+const struct model_costs quarter_requests = {
+	4 * 10000, 4 * 12500, 4 * 21000, 200, 75, 2500, 4 * 16000,
+};
+const struct model_load requests = {
+	.costs = &quarter_requests, .pages = 200 * MIB, .hot = 40 * MIB, .weight = 90,
+};
 
 const struct model_load seldom = {
 	.costs = &quarter_pages, .pages = DATA, .hot = 110 * MIB, .weight = 100,

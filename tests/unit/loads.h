@@ -13,11 +13,13 @@
 #define DATA		(256 * MIB)
 
 /* The processor is a quarter as fast as the benchmark's, so that each page is used as often. */
-extern const struct model_costs quarter_updates, quarter_pages;
+extern const struct model_costs quarter_updates, quarter_pages, quarter_requests;
 
 extern const struct model_load hot_set, moving, zipf, uniform, too_large, sweep, hot_sweep;
 /* The rest of the pages is idle; these pages are used so rarely that a short look finds few. */
 extern const struct model_load seldom;
+/* A server: each hot page is used eight times per second. */
+extern const struct model_load requests;
 
 /* Prepares the machine with a policy and windows of 100 ms. */
 void loads_begin(struct model *m, const struct model_load *load,

@@ -23,6 +23,7 @@
  */
 const struct model_costs model_updates = { 97, 300, 21000, 200, 75, 2500, 600 };
 const struct model_costs model_pages = { 4500, 15000, 21000, 200, 75, 2500, 30000 };
+const struct model_costs model_requests = { 10000, 12500, 21000, 200, 75, 2500, 16000 };
 
 static double now(const struct model *m)
 {

@@ -24,8 +24,11 @@ struct model_costs {
 	double slowest;		/* an access to tier 2 */
 };
 
-/* Costs of updates of random words; and of reading or writing a whole page. */
-extern const struct model_costs model_updates, model_pages;
+/*
+ * Costs of updates of random words; of reading or writing a whole page; and of requests to a
+ * server, which takes most of the time for other work.
+ */
+extern const struct model_costs model_updates, model_pages, model_requests;
 
 struct model;
 

@@ -802,7 +802,7 @@ static void classes_add_up(void **state)
 {
 	struct fixture *f = *state;
 	struct looker l;
-	uint64_t rnd = 7;
+	uint64_t rnd = 7, members[HMEM_BUCKETS];
 
 	begin_looks(&l, f, false);
 	look(&l, false, false);
@@ -813,7 +813,8 @@ static void classes_add_up(void **state)
 		for (unsigned int i = 0; i < 300; i++)
 			use(&l, unit_random(&rnd) % FRAMES);
 		look(&l, w > 0, true);
-		hmem_rates_end(&l.rates);
+		hmem_pages_members(&f->pages, members);
+		hmem_rates_end(&l.rates, members);
 		for (unsigned int i = 0; i < 50; i++) {
 			uint64_t from = unit_random(&rnd) % FRAMES;
 			uint64_t to = unit_random(&rnd) % FRAMES;

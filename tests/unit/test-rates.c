@@ -31,9 +31,15 @@ static struct world *world_new(void)
 	return w;
 }
 
+static unsigned int class_of(const struct world *w, unsigned int page)
+{
+	return hmem_class(w->heat[page], w->recent[page]);
+}
+
 /* Looks at all pages for @seconds, @lag seconds after the last look. */
 static void look_after(struct world *w, double seconds, double lag)
 {
+	uint64_t members[HMEM_CLASSES] = { 0 };
 	double chance = 0;
 
 	hmem_rates_begin(&w->rates, seconds * 1e9, lag * 1e9);
@@ -44,17 +50,14 @@ static void look_after(struct world *w, double seconds, double lag)
 		hmem_rates_take(&w->rates, &w->heat[i], &w->recent[i],
 				chance < 1 - exp(-w->rate[i] * seconds));
 	}
-	hmem_rates_end(&w->rates);
+	for (unsigned int i = 0; i < PAGES; i++)
+		members[class_of(w, i)]++;
+	hmem_rates_end(&w->rates, members);
 }
 
 static void look(struct world *w, double seconds)
 {
 	look_after(w, seconds, 0);
-}
-
-static unsigned int class_of(const struct world *w, unsigned int page)
-{
-	return hmem_class(w->heat[page], w->recent[page]);
 }
 
 /* The mean of the rates that are measured for the classes of pages @from ..  @to - 1. */
@@ -217,6 +220,78 @@ static void how_long_rates_last(void **state)
 	assert_true(lasts(8) > 3);
 }
 
+/* Checks the lower bounds of all classes with so many members by the true rates of these. */
+static void check_bounds(const struct world *w, unsigned int least, unsigned int *bounds,
+			 unsigned int *wrong)
+{
+	double sums[HMEM_CLASSES] = { 0 };
+	unsigned int members[HMEM_CLASSES] = { 0 };
+
+	for (unsigned int i = 0; i < PAGES; i++) {
+		sums[class_of(w, i)] += w->rate[i];
+		members[class_of(w, i)]++;
+	}
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		if (members[c] < least || !w->rates.bound[c])
+			continue;
+		*bounds += 1;
+		*wrong += w->rates.bound[c] > sums[c] / members[c];
+	}
+}
+
+/*
+ * A class that no look has measured yet is at least as hot as the classes that its members come
+ * from, if these were found used.  One bound in 44 may be wrong by chance.
+ */
+static void used_pages_are_at_least_as_hot(void **state)
+{
+	unsigned int bounds = 0, wrong = 0;
+
+	(void)state;
+	for (unsigned int round = 0; round < 20; round++) {
+		struct world *w = world_new();
+		double bound = 0;
+
+		w->rnd = round + 1;
+		for (unsigned int i = 0; i < 40; i++)
+			look(w, 1);
+		for (unsigned int i = 0; i < PAGES; i++)
+			w->rate[i] = i < PAGES / 4 ? 8 : 0.25;
+		for (unsigned int i = 0; i < 8; i++) {
+			look(w, 0.5);
+			check_bounds(w, PAGES / 32, &bounds, &wrong);
+			if (i != 3)
+				continue;
+			/* Most of the hot pages are in classes that did not exist before. */
+			for (unsigned int k = 0; k < PAGES / 4; k++)
+				bound += w->rates.bound[class_of(w, k)];
+			assert_true(bound / (PAGES / 4) > 8 / 4);
+		}
+		free(w);
+	}
+	assert_true(bounds > 200);
+	if (wrong > bounds / 44)
+		fail_msg("%u of %u bounds are too high", wrong, bounds);
+}
+
+/* Most of the pages that begin to be used are a surprise; those that go on to be used are none. */
+static void news_are_unexpected(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i < PAGES / 4 ? 8 : 0.25;
+	for (unsigned int i = 0; i < 40; i++)
+		look(w, 0.2);
+	assert_true(w->rates.unexpected < 0.2);
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i >= PAGES / 4 * 3 ? 8 : 0.25;
+	look_after(w, 0.2, 1);
+	assert_true(w->rates.unexpected > 0.6);
+	free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +302,8 @@ int main(void)
 		cmocka_unit_test(long_looks_tell_nothing),
 		cmocka_unit_test(idle_pages),
 		cmocka_unit_test(how_long_rates_last),
+		cmocka_unit_test(used_pages_are_at_least_as_hot),
+		cmocka_unit_test(news_are_unexpected),
 	};
 
 	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);

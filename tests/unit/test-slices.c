@@ -201,10 +201,13 @@ static void window_by_rates(struct side *s, unsigned int round, uint64_t slots)
 		.brief = round % 2,
 	};
 
+	uint64_t members[HMEM_BUCKETS];
+
 	hmem_rates_begin(&s->rates, 1000000000, 0);
 	window(s, &heat, slots);
+	hmem_pages_members(&s->pages, members);
 	if (heat.look)
-		hmem_rates_end(&s->rates);
+		hmem_rates_end(&s->rates, members);
 }
 
 static void check_by_rates(bool late)
