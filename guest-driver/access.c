@@ -35,6 +35,8 @@
  * notes which huge pages a look has found used, until they are rearmed.  With looks within the
  * scan, the host says how long a look at a base page lasts.
  *
+ * A scan does not read tables of base pages that nobody has used: see idle.c.
+ *
  * A dirty bit is more than an observation: before the kernel takes such a page away, it
  * must write the page to swap.  hmem_move_dirty_bit() and hmem_scan_flush_mm() tell how a dirty
  * bit is cleared, and why the TLBs are then flushed at once.
@@ -114,6 +116,7 @@ struct hmem_section {
 	DECLARE_BITMAP(noted, PAGES_PER_SECTION);
 	/* Huge pages that a look has found used and that were not rearmed since. */
 	unsigned long known[HMEM_USES][BITS_TO_LONGS(HMEM_SECTION_HUGE)];
+	struct hmem_idle_tables tables;
 };
 
 enum hmem_phase {
@@ -174,10 +177,15 @@ struct hmem_scan {
 	u64 read_begin;
 	struct hrtimer timer;
 	unsigned int segment_tries;
+	struct hmem_idle idle;
+	/* The table of base pages where the walk is, as far as it has come. */
+	struct hmem_position table;
+	struct hmem_idle_visit visit;
 	/* CPUs to flush at the end of the walk, or of the phase that clears. */
 	struct cpumask flush;
 	u64 ns;
 	u64 entries;
+	u64 idle_entries;
 	u64 cleared;
 	u64 cleaned;
 	/* The current look at huge pages; attempts before it that took too long. */
@@ -442,6 +450,7 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 		else
 			bits &= ~_PAGE_DIRTY_BITS;
 	}
+	hmem_idle_found(&scan->idle, folio);
 	if (hmem_keep_accessed(folio))
 		bits &= ~_PAGE_ACCESSED;
 	if (bits & _PAGE_ACCESSED) {
@@ -453,15 +462,15 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 
 /*
  * Rearm the mapping *@entry, whose set bits are @bits.  The processor can set bits at any
- * time, so clear them atomically.  Returns true if a dirty bit was cleared.
+ * time, so clear them atomically.  Returns the bits that were cleared.
  */
-static bool hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section,
-			    void *entry, u64 bits, unsigned long pfn)
+static u64 hmem_clear_bits(struct hmem_scan *scan, struct hmem_section *section,
+			   void *entry, u64 bits, unsigned long pfn)
 {
 	bits = hmem_take_bits(scan, section, bits, pfn);
 	if (bits)
 		atomic64_andnot(bits, entry);
-	return bits & _PAGE_DIRTY_BITS;
+	return bits;
 }
 
 /*
@@ -591,7 +600,8 @@ static unsigned long hmem_walk_huge(struct hmem_scan *scan,
 		else if (bits && hmem_found_used(scan, section,
 						 pfn % PAGES_PER_SECTION,
 						 HPAGE_PMD_NR, bits))
-			cleaned |= hmem_clear_bits(scan, section, pmdp, bits, pfn);
+			cleaned |= hmem_clear_bits(scan, section, pmdp, bits, pfn) &
+				   _PAGE_DIRTY_BITS;
 next:
 		pmdp++;
 	} while (addr < end);
@@ -615,12 +625,90 @@ next:
 	return addr;
 }
 
-/* A part of one page table. */
+/* A part of the table of base pages to which *pmdp points. */
 struct hmem_walk {
 	struct hmem_scan *scan;
 	struct mm_struct *mm;
+	pmd_t *pmdp;
+	unsigned long addr;
 	unsigned long nr;	/* number of entries */
 };
+
+/* Does a scan look at pages of @vma? */
+static bool hmem_is_walked(const struct vm_area_struct *vma)
+{
+	return !(vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO | VM_SHADOW_STACK));
+}
+
+/* Does the walk come to no further part of the table, after this one? */
+static bool hmem_is_last_part(const struct hmem_walk *walk)
+{
+	unsigned long end = walk->addr + walk->nr * PAGE_SIZE;
+	unsigned long table_end = ALIGN(end, PMD_SIZE);
+	struct vm_area_struct *vma;
+
+	if (end == table_end)
+		return true;
+	vma = find_vma(walk->mm, end);
+	while (vma && vma->vm_start < table_end && !hmem_is_walked(vma))
+		vma = find_vma(walk->mm, vma->vm_end);
+	return !vma || vma->vm_start >= table_end;
+}
+
+/* The marks of the table of base pages that @pmd points to, or NULL. */
+static struct hmem_idle_tables *hmem_tables_of(const struct hmem_scan *scan, pmd_t pmd)
+{
+	struct hmem_section *section = hmem_section_of(scan, pmd_pfn(pmd));
+
+	return section ? &section->tables : NULL;
+}
+
+/* Can the walk pass over the table that @pmd points to? */
+static bool hmem_is_idle(const struct hmem_scan *scan, pmd_t pmd)
+{
+	const struct hmem_idle_tables *tables = hmem_tables_of(scan, pmd);
+
+	return tables && hmem_idle_unused(&scan->idle, tables, pmd,
+					  scan->phase == HMEM_PHASE_READ);
+}
+
+/* The visit of a part of a table begins.  Its lock is held. */
+static void hmem_part_begin(const struct hmem_walk *walk)
+{
+	struct hmem_scan *scan = walk->scan;
+	struct hmem_position at = { .mm = scan->at.mm, .addr = walk->addr & PMD_MASK };
+	bool again = at.mm == scan->table.mm && at.addr == scan->table.addr;
+	pmd_t pmd = READ_ONCE(*walk->pmdp);
+
+	if (again && pmd_pfn(pmd) == scan->visit.pfn)
+		return;
+	scan->table = at;
+	hmem_idle_visit_begin(&scan->idle, &scan->visit, hmem_tables_of(scan, pmd), pmd);
+	/* Another table has come to this place, so the walk has not visited all of it. */
+	scan->visit.left |= again;
+}
+
+/* The visit of a part has ended; @left: an entry has bits that later scans must report. */
+static void hmem_part_end(const struct hmem_walk *walk, bool left)
+{
+	struct hmem_scan *scan = walk->scan;
+
+	scan->visit.left |= left;
+	if (!scan->visit.left && hmem_is_last_part(walk))
+		hmem_idle_visit_end(&scan->idle, &scan->visit, walk->pmdp);
+}
+
+/* A special entry maps the zero page, or memory without struct page. */
+static __always_inline bool hmem_is_base_page(pte_t pte)
+{
+	return pte_present(pte) && !pte_special(pte);
+}
+
+/* A page that is on its way to another frame comes back with the bits that it had. */
+static __always_inline u64 hmem_bits_to_come(pte_t pte)
+{
+	return !pte_present(pte) && hmem_is_migrating(pte) ? _PAGE_ACCESSED : 0;
+}
 
 static void hmem_walk_entries(pte_t *ptep, void *data)
 {
@@ -629,47 +717,46 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 	struct hmem_section *section = NULL;
 	unsigned long nr = ULONG_MAX;	/* number of that section */
 	const pte_t *end = ptep + walk->nr;
-	bool cleaned = false;
+	u64 cleared = 0, left = 0;
 
+	hmem_part_begin(walk);
 	scan->entries += walk->nr;
 	/* A scan of base pages spends most of its time in this loop. */
 	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
-		u64 bits = pte_val(pte) & scan->bits;
+		u64 bits = pte_val(pte) & scan->bits, taken;
 		unsigned long pfn;
 
-		/* A special entry maps the zero page, or memory without struct page. */
-		if ((!HMEM_HAS_YOUNG && !bits) || !pte_present(pte) ||
-		    pte_special(pte))
+		if (!hmem_is_base_page(pte)) {
+			left |= hmem_bits_to_come(pte);
+			continue;
+		}
+		if (!HMEM_HAS_YOUNG && !bits)
 			continue;
 		pfn = pte_pfn(pte);
 		if (pfn / PAGES_PER_SECTION != nr) {
 			nr = pfn / PAGES_PER_SECTION;
 			section = hmem_section_of(scan, pfn);
 		}
-		if (!section)
+		if (!section) {
+			left |= bits;
 			continue;
+		}
 		/* The flag of a large folio does not tell which of its pages was used. */
 		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
 		    !PageCompound(pfn_to_page(pfn)) &&
 		    hmem_cleared_by_others(section, pfn_folio(pfn)))
 			bits |= _PAGE_ACCESSED;
-		if (bits && hmem_found_used(scan, section, pfn % PAGES_PER_SECTION,
-					    1, bits))
-			cleaned |= hmem_clear_bits(scan, section, ptep, bits, pfn);
+		if (!bits)
+			continue;
+		taken = hmem_found_used(scan, section, pfn % PAGES_PER_SECTION, 1, bits) ?
+			hmem_clear_bits(scan, section, ptep, bits, pfn) : 0;
+		cleared |= taken;
+		left |= bits & ~taken;
 	}
-	if (cleaned)
+	hmem_part_end(walk, left);
+	if (cleared & _PAGE_DIRTY_BITS)
 		hmem_scan_flush_mm(scan, walk->mm);
-}
-
-/*
- * The section of the base page that @pte maps, or NULL if the scan does not look at the page.  A
- * special entry maps the zero page, or memory without struct page.
- */
-static struct hmem_section *hmem_base_section(const struct hmem_scan *scan, pte_t pte)
-{
-	return pte_present(pte) && !pte_special(pte) ?
-	       hmem_section_of(scan, pte_pfn(pte)) : NULL;
 }
 
 /*
@@ -680,8 +767,12 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 {
 	const struct hmem_walk *walk = data;
 	struct hmem_scan *scan = walk->scan;
+	const bool clear = scan->phase == HMEM_PHASE_CLEAR;
 	const pte_t *end = ptep + walk->nr;
+	u64 left = 0;
 
+	if (clear)
+		hmem_part_begin(walk);
 	scan->entries += walk->nr;
 	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
@@ -689,16 +780,23 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 		unsigned long pfn = pte_pfn(pte);
 		unsigned int first = pfn % PAGES_PER_SECTION;
 
+		if (!hmem_is_base_page(pte)) {
+			left |= hmem_bits_to_come(pte);
+			continue;
+		}
 		if (!(pte_val(pte) & _PAGE_ACCESSED))
 			continue;
-		section = hmem_base_section(scan, pte);
+		section = hmem_section_of(scan, pfn);
 		if (!section || !hmem_is_rearmed(scan, section, first, 1))
-			continue;
-		if (scan->phase == HMEM_PHASE_CLEAR)
-			hmem_clear_bits(scan, section, ptep, _PAGE_ACCESSED, pfn);
+			left |= _PAGE_ACCESSED;
+		else if (clear)
+			left |= _PAGE_ACCESSED &
+				~hmem_clear_bits(scan, section, ptep, _PAGE_ACCESSED, pfn);
 		else
 			hmem_mark_frames(section->found[HMEM_ACCESSED], first, 1);
 	}
+	if (clear)
+		hmem_part_end(walk, left);
 }
 
 /* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
@@ -707,7 +805,7 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 				    unsigned long end)
 {
 	struct hmem_walk walk = { .scan = scan, .mm = mm };
-	unsigned long next;
+	unsigned long next, table_end;
 	pgd_t *pgd;
 	p4d_t *p4d;
 	pud_t *pud;
@@ -722,8 +820,18 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	pud = pud_offset(p4d, addr);
 	if (!pud_present(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
 		return pud_addr_end(addr, end);
-	pmdp = pmd_offset(pud, addr);
-	pmd = READ_ONCE(*pmdp);
+	table_end = pud_addr_end(addr, end);
+	for (pmdp = pmd_offset(pud, addr); addr < table_end; pmdp++, addr = next) {
+		pmd = READ_ONCE(*pmdp);
+		next = pmd_addr_end(addr, table_end);
+		if (!pmd_present(pmd))
+			continue;
+		if (pmd_leaf(pmd) || !hmem_is_idle(scan, pmd))
+			break;
+		scan->idle_entries += (next - addr) >> PAGE_SHIFT;
+	}
+	if (addr == table_end)
+		return addr;
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
 		/*
 		 * The whole look at a huge page comes in the phase that reads.  If the page has
@@ -731,13 +839,14 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 		 */
 		if (scan->phase == HMEM_PHASE_CLEAR)
 			return pmd_addr_end(addr, end);
-		next = hmem_walk_huge(scan, mm, pmdp, addr,
-				      pud_addr_end(addr, end));
+		next = hmem_walk_huge(scan, mm, pmdp, addr, table_end);
 		if (next > addr || scan->look_tries)
 			return next;
 		/* The huge page has been split: walk the page table. */
 	}
 	next = pmd_addr_end(addr, end);
+	walk.pmdp = pmdp;
+	walk.addr = addr;
 	walk.nr = (next - addr) >> PAGE_SHIFT;
 	hmem_table_visit(mm, pmdp, addr, scan->phase == HMEM_PHASE_WALK ?
 			 hmem_walk_entries : hmem_look_entries, &walk);
@@ -765,8 +874,7 @@ static bool hmem_walk_locked(struct hmem_scan *scan, struct mm_struct *mm,
 
 		if (vma->vm_start >= limit)
 			break;
-		if (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO |
-				     VM_SHADOW_STACK))
+		if (!hmem_is_walked(vma))
 			continue;
 		scan->at.addr = max(scan->at.addr, vma->vm_start);
 		while (scan->at.addr < end) {
@@ -793,7 +901,7 @@ static bool hmem_walk_mm(struct hmem *hm, unsigned long limit)
 	struct hmem_scan *scan = hm->scan;
 	struct mm_struct *mm = scan->mms[scan->at.mm];
 	bool through;
-	u64 begin, cleared;
+	u64 begin, cleared, tables;
 
 	if (!mmap_read_trylock(mm)) {
 		if (++scan->tries < HMEM_SCAN_TRIES) {
@@ -808,8 +916,9 @@ static bool hmem_walk_mm(struct hmem *hm, unsigned long limit)
 	}
 	scan->tries = 0;
 	cleared = scan->cleared;
+	tables = scan->idle.cleared;
 	through = hmem_mm_exited(mm) || hmem_walk_locked(scan, mm, limit);
-	if (scan->cleared != cleared)
+	if (scan->cleared != cleared || scan->idle.cleared != tables)
 		hmem_flush_later(mm, &scan->flush);
 	mmap_read_unlock(mm);
 	return through;
@@ -1017,6 +1126,8 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	scan->look_tries = 0;
 	scan->ns = 0;
 	scan->entries = 0;
+	scan->idle_entries = 0;
+	scan->table = (struct hmem_position) { .mm = UINT_MAX };
 	scan->cleared = 0;
 	scan->cleaned = 0;
 	rcu_read_lock();
@@ -1147,11 +1258,24 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	return true;
 }
 
+/* No table counts as idle any more. */
+static void hmem_forget_idle(struct hmem_scan *scan)
+{
+	unsigned long nr;
+
+	for (nr = 0; nr < scan->nr_sections; nr++) {
+		if (scan->sections[nr])
+			memset(&scan->sections[nr]->tables, 0, sizeof(scan->sections[nr]->tables));
+	}
+}
+
 /* The request is complete. */
 static void hmem_scan_begin(struct hmem_scan *scan)
 {
 	unsigned long nr;
 
+	if (hmem_idle_begin(&scan->idle, scan->bits, scan->hm->area->events))
+		hmem_forget_idle(scan);
 	hmem_walk_begin(scan);
 	if (!scan->base_look_ns) {
 		hmem_walk_to_end(scan);
@@ -1287,7 +1411,8 @@ static bool hmem_report(struct hmem *hm)
 		hmem_sections_clear(scan);
 		hm->stats.scans++;
 		trace_hmem_scan(scan->id, scan->flags, scan->nr_mms,
-				scan->entries, scan->found[HMEM_ACCESSED],
+				scan->entries, scan->idle_entries,
+				scan->found[HMEM_ACCESSED],
 				scan->found[HMEM_WRITTEN], scan->cleared,
 				scan->cleaned, scan->ns);
 		scan->phase = HMEM_PHASE_REQUEST;
@@ -1323,6 +1448,7 @@ static void hmem_scan_work(struct work_struct *work)
 		hmem_walk_flush(hm);
 		hmem_walk_end(scan);
 		hm->stats.scan_entries += scan->entries;
+		hm->stats.scan_idle += scan->idle_entries;
 		hm->stats.scan_cleared += scan->cleared;
 		hm->stats.scan_cleaned += scan->cleaned;
 		hm->stats.scan_ns += scan->ns;
@@ -1393,6 +1519,8 @@ void hmem_scan_stop(struct hmem *hm)
 	hrtimer_cancel(&scan->timer);
 	hmem_walk_end(scan);
 	hmem_sections_clear(scan);
+	/* The TLBs were not flushed. */
+	hmem_forget_idle(scan);
 	scan->phase = HMEM_PHASE_REQUEST;
 	scan->more = false;
 	for (i = 0; i < HMEM_SCAN_BUFS; i++)

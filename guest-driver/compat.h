@@ -18,6 +18,12 @@
 #include <linux/virtio_config.h>
 #include <linux/vmstat.h>
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#include <linux/leafops.h>
+#else
+#include <linux/swapops.h>
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "virtio_hmem needs Linux 6.1 or newer"
 #endif
@@ -144,16 +150,32 @@ static inline u64 hmem_running_ns(void)
 /* Does the kernel have PG_young, which records an access whose bit was cleared? */
 #define HMEM_HAS_YOUNG		IS_ENABLED(CONFIG_PAGE_IDLE_FLAG)
 
+/* Does the multi-generational LRU keep the folio? */
+static inline bool hmem_in_lru_gen(struct folio *folio)
+{
+#ifdef CONFIG_LRU_GEN
+	return folio_lru_gen(folio) >= 0;
+#else
+	return false;
+#endif
+}
+
 /*
  * Must the accessed bit stay set?  Without PG_young, the multi-generational LRU has only
  * this bit: nothing else keeps a used page from being reclaimed when its turn comes.
  */
 static inline bool hmem_keep_accessed(struct folio *folio)
 {
-#ifdef CONFIG_LRU_GEN
-	return !HMEM_HAS_YOUNG && folio_lru_gen(folio) >= 0;
+	return !HMEM_HAS_YOUNG && hmem_in_lru_gen(folio);
+}
+
+/* Is the page of this entry, which is not present, on its way to another frame? */
+static inline bool hmem_is_migrating(pte_t pte)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+	return !pte_none(pte) && softleaf_is_migration(softleaf_from_pte(pte));
 #else
-	return false;
+	return is_swap_pte(pte) && is_migration_entry(pte_to_swp_entry(pte));
 #endif
 }
 
@@ -209,6 +231,36 @@ static inline unsigned long hmem_nr_demoted(unsigned long *events)
 #else
 	return events[PGDEMOTE_KSWAPD] + events[PGDEMOTE_DIRECT];
 #endif
+}
+
+/*
+ * Do the kernel's VM events count the pages that reclaim has scanned?  Later kernels count them by
+ * node.  All names are constants of enums, so compare with a neighbour.
+ */
+#define HMEM_SCANNED_IS_EVENT	(PGSCAN_ANON == PGSCAN_DIRECT_THROTTLE + 1)
+
+/* How often a node has counted @item, also if its CPUs have not yet told. */
+static inline unsigned long hmem_node_count(int nid, unsigned int item)
+{
+	unsigned long sum = atomic_long_read(&NODE_DATA(nid)->vm_stat[item]);
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu)
+		sum += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats, cpu)->vm_node_stat_diff[item];
+	return sum;
+}
+
+/* The number of pages that reclaim has scanned. */
+static inline unsigned long hmem_nr_scanned(const unsigned long *events)
+{
+	unsigned long sum = 0;
+	int nid;
+
+	if (HMEM_SCANNED_IS_EVENT)
+		return events[PGSCAN_ANON] + events[PGSCAN_FILE];
+	for_each_node_state(nid, N_MEMORY)
+		sum += hmem_node_count(nid, PGSCAN_ANON) + hmem_node_count(nid, PGSCAN_FILE);
+	return sum;
 }
 
 /*

@@ -17,6 +17,7 @@
  *   restrict.c  tells on which nodes a page may be
  *   access.c    scans: reads and clears accessed and dirty bits of page tables
  *   look.c      one look at a group of entries that lasts a given time
+ *   idle.c      tells which page tables were not used
  *   table.c     finds and locks page tables, and flushes their translations
  *   resize.c    gives up memory of a tier, and takes it back
  *   paging.c    counts what the guest reads because it has too little memory
@@ -120,6 +121,7 @@ struct hmem_stats {
 	u64 large_moved;		/* large folios that moved whole */
 	u64 scans;
 	u64 scan_entries;		/* page-table entries that were read */
+	u64 scan_idle;			/* entries passed over, because nobody used their table */
 	u64 scan_cleared;		/* accessed bits that were cleared */
 	u64 scan_cleaned;		/* dirty bits that were cleared */
 	u64 scan_flushes;		/* page tables that needed an immediate flush */
@@ -479,6 +481,53 @@ void hmem_look_clear(struct hmem_look *look);
 void hmem_look_wait(struct hmem_look *look);
 /* Did the look last so long that a set bit means nothing? */
 bool hmem_look_too_long(const struct hmem_look *look);
+
+/* idle.c */
+
+/* Marks of scans for the tables of base pages in the frames of a section. */
+struct hmem_idle_tables {
+	unsigned long marks[2][BITS_TO_LONGS(PAGES_PER_SECTION)];
+};
+
+struct hmem_idle {
+	bool off;			/* this scan reads all tables */
+	bool odd;			/* the number of this scan is odd */
+	bool lru_gen;			/* the multi-generational LRU is in use */
+	u64 bits;			/* the bits that the scan reads */
+	unsigned long reclaims;		/* a count of the kernel's, when the scan began */
+	u64 cleared;			/* bits cleared since the driver started */
+};
+
+/* A visit of one table. */
+struct hmem_idle_visit {
+	struct hmem_idle_tables *tables;
+	unsigned long pfn;		/* the table's frame */
+	bool confirms;			/* the bit is clear since an earlier scan */
+	bool left;			/* something keeps the table from becoming idle */
+};
+
+/*
+ * A scan for @bits begins.  Returns true if the caller must clear all marks.  @events: room for
+ * NR_VM_EVENT_ITEMS.
+ */
+bool hmem_idle_begin(struct hmem_idle *idle, u64 bits, unsigned long *events);
+/* The scan has found @folio used. */
+void hmem_idle_found(struct hmem_idle *idle, struct folio *folio);
+/*
+ * Was the table that @pmd points to not used since a scan left nothing in it?  @in_scan: since
+ * this scan, otherwise since an earlier one.
+ */
+bool hmem_idle_unused(const struct hmem_idle *idle, const struct hmem_idle_tables *tables,
+		      pmd_t pmd, bool in_scan);
+/* The visit of the table that @pmd points to begins.  @tables can be NULL. */
+void hmem_idle_visit_begin(const struct hmem_idle *idle, struct hmem_idle_visit *visit,
+			   struct hmem_idle_tables *tables, pmd_t pmd);
+/*
+ * The visit has ended, and visit->left is false.  The caller holds the lock of the table that
+ * *@pmdp points to.  If idle->cleared has grown, the caller must flush the TLBs before the next
+ * scan.
+ */
+void hmem_idle_visit_end(struct hmem_idle *idle, const struct hmem_idle_visit *visit, pmd_t *pmdp);
 
 /* table.c */
 

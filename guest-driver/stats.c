@@ -47,6 +47,7 @@ HMEM_COUNTER(resize_oom);
 HMEM_COUNTER(resize_taken);
 HMEM_COUNTER(scans);
 HMEM_COUNTER(scan_entries);
+HMEM_COUNTER(scan_idle);
 HMEM_COUNTER(scan_cleared);
 HMEM_COUNTER(scan_cleaned);
 HMEM_COUNTER(scan_flushes);
@@ -73,6 +74,7 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_resize_taken.attr,
 	&dev_attr_scans.attr,
 	&dev_attr_scan_entries.attr,
+	&dev_attr_scan_idle.attr,
 	&dev_attr_scan_cleared.attr,
 	&dev_attr_scan_cleaned.attr,
 	&dev_attr_scan_flushes.attr,

@@ -52,15 +52,16 @@ TRACE_EVENT(hmem_pause,
 
 /* A scan has walked all address spaces and sent its report. */
 TRACE_EVENT(hmem_scan,
-	TP_PROTO(u64 id, unsigned int flags, unsigned int mms, u64 entries,
+	TP_PROTO(u64 id, unsigned int flags, unsigned int mms, u64 entries, u64 idle,
 		 u64 accessed, u64 written, u64 cleared, u64 cleaned, u64 ns),
-	TP_ARGS(id, flags, mms, entries, accessed, written, cleared, cleaned,
-		ns),
+	TP_ARGS(id, flags, mms, entries, idle, accessed, written, cleared,
+		cleaned, ns),
 	TP_STRUCT__entry(
 		__field(u64, id)
 		__field(unsigned int, flags)
 		__field(unsigned int, mms)
 		__field(u64, entries)
+		__field(u64, idle)
 		__field(u64, accessed)
 		__field(u64, written)
 		__field(u64, cleared)
@@ -72,20 +73,21 @@ TRACE_EVENT(hmem_scan,
 		__entry->flags = flags;
 		__entry->mms = mms;
 		__entry->entries = entries;
+		__entry->idle = idle;
 		__entry->accessed = accessed;
 		__entry->written = written;
 		__entry->cleared = cleared;
 		__entry->cleaned = cleaned;
 		__entry->ns = ns;
 	),
-	TP_printk("id=%llu flags=%s mms=%u entries=%llu accessed=%llu written=%llu cleared=%llu cleaned=%llu ns=%llu",
+	TP_printk("id=%llu flags=%s mms=%u entries=%llu idle=%llu accessed=%llu written=%llu cleared=%llu cleaned=%llu ns=%llu",
 		  __entry->id,
 		  __print_flags(__entry->flags, "|", { 1, "last" },
 				{ 2, "report" }, { 4, "rearm-all" },
 				{ 8, "written" }, { 16, "look" }),
-		  __entry->mms, __entry->entries, __entry->accessed,
-		  __entry->written, __entry->cleared, __entry->cleaned,
-		  __entry->ns)
+		  __entry->mms, __entry->entries, __entry->idle,
+		  __entry->accessed, __entry->written, __entry->cleared,
+		  __entry->cleaned, __entry->ns)
 );
 
 /* A look at a group of huge pages has ended. */

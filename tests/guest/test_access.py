@@ -159,6 +159,95 @@ def processors_are_idle_or_busy(rig):
     assert 0 < 2 * idle < busy <= 2.1, (idle, busy)
 
 
+IDLE_MIB, FIFO = 24, "/run/idle"
+UNTIL_IDLE = 2      # scans after the last use of a table until the driver passes over it
+
+
+def idle_pages_used(turn):
+    """The pages that progs/idle.c uses in a turn."""
+    return [page for page in range(IDLE_MIB * 256)
+            if (page // 512 + turn) % 3 == 0 and page % 7 == turn % 7]
+
+
+def one_scan(vm, peer, command=None):
+    """Run the command while no scan runs, and then one scan.  Returns the entries that the scan
+    has read, and those that it has passed over."""
+    names = "scan_entries", "scan_idle"
+    # The device begins no scan before its last tick is answered.
+    peer.wait_tick()
+    before = counters(vm, *names)
+    if command:
+        vm.run(command)
+    peer.window()
+    peer.wait_tick()
+    return [now - then for now, then in zip(counters(vm, *names), before)]
+
+
+def uses_after_idleness(vm, peer, how, track):
+    """A program uses some of its pages after 0 to 4 idle windows.  The next scan finds these
+    pages and no others, and so does the one that rearms them."""
+    program = vm.spawn(f"idle {how} {IDLE_MIB} {FIFO}")
+    program.wait_for("end\n")
+    gfns = [int(g) for g in re.findall(r"^(\d+)$", program.output, re.M)]
+    assert len(gfns) == IDLE_MIB * 256
+    own = sum(1 << gfn for gfn in gfns)
+    peer.track(WINDOW_MS, TRACK_GPT, track)
+    peer.window()
+    passed_over = vm.counter("scan_idle")
+    for turn in range(1, 16):
+        for _ in range(turn % 5):
+            peer.window()
+        # No scan begins before the last tick is answered.
+        peer.wait_tick()
+        vm.run(f"echo {turn} > {FIFO}")
+        program.wait_for(f"used {turn}\n")
+        used = sum(1 << gfns[page] for page in idle_pages_used(turn))
+        for expected in 0, used, used:
+            for kind, found in zip(("written", "accessed"), peer.window()):
+                if kind == "accessed" or not track & TRACK_ACCESSED:
+                    found &= own
+                    assert found == expected, (turn, kind, (expected & ~found).bit_count(),
+                                               (found & ~expected).bit_count())
+    passed_over = vm.counter("scan_idle") - passed_over
+    print(f"{how}: {passed_over} entries passed over")
+    assert passed_over > len(gfns)
+    peer.track(0, 0)
+    vm.run(f"echo 0 > {FIFO}")
+    program.wait()
+
+
+@test(check=KERNELS, timeout=600, debug=True)
+def idle_pages_are_passed_over_and_found_when_used(rig):
+    """Scans do not read page tables that nothing has used since the last scans.  DAMON, which
+    runs in Linux 7.3, clears the bits of a few pages before the driver sees them."""
+    vm, peer = boot(rig, append="transparent_hugepage=never damon_stat.enabled=0")
+    uses_after_idleness(vm, peer, "base", TRACK_ACCESSED)
+    uses_after_idleness(vm, peer, "parts", 0)
+    program = vm.spawn(f"idle base {IDLE_MIB} {FIFO}")
+    program.wait_for("end\n")
+    # The kernel is to reclaim memory of a process in a group.
+    vm.run("modprobe zram; echo 64M > /sys/block/zram0/disksize && mkswap /dev/zram0 && "
+           "swapon /dev/zram0; mkdir /run/groups && mount -t cgroup2 none /run/groups && "
+           "cd /run/groups && echo +memory > cgroup.subtree_control && mkdir group && "
+           "(echo 0 > group/cgroup.procs && exec dd if=/dev/zero of=/run/data bs=1M count=8)")
+    by_generations = vm.run("cat /sys/kernel/mm/lru_gen/enabled").strip() != "0x0000"
+    pages = IDLE_MIB * 256
+    peer.track(WINDOW_MS, TRACK_GPT, TRACK_ACCESSED)
+    for reclaim in True, False:
+        # The first scan clears the bits that were set before.
+        for _ in range(2 + UNTIL_IDLE):
+            read, passed_over = one_scan(vm, peer)
+        print(f"{read} entries read, {passed_over} passed over")
+        assert read < pages <= passed_over
+        if reclaim:
+            read, passed_over = one_scan(vm, peer, "echo 1M > /run/groups/group/memory.reclaim")
+            print(f"after reclaim: {read} entries read, {passed_over} passed over")
+            # The multi-generational LRU clears the bits that the driver goes by.
+            assert (passed_over == 0 and read > pages) == by_generations
+    vm.run(f"echo 0 > {FIFO}")
+    program.wait()
+
+
 # The same numbers as in progs/pulse.c.
 PULSE_UNUSED, HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN, COLD_READ, COLD_WRITTEN = range(6)
 PULSE_HOT = (HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN)

@@ -40,6 +40,7 @@ static int __init parts_init(void)
 	batch_parts();
 	hide_parts();
 	access_parts();
+	idle_parts();
 	resize_parts();
 	share_parts();
 	stats_parts();

@@ -29,6 +29,7 @@ do {									\
 void batch_parts(void);
 void hide_parts(void);
 void access_parts(void);
+void idle_parts(void);
 void resize_parts(void);
 void share_parts(void);
 
