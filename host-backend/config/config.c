@@ -274,24 +274,49 @@ int hmem_config_set_pool(struct hmem_vm_config *vm, const char *key, const char 
 	return 0;
 }
 
-/* "NODE[:NODE...]", by tier. */
-static int read_nodes(int nodes[HMEM_LINK_MAX_TIERS], const char *value, struct hmem_err *err)
+/* "NODE[+NODE...]", of @len characters. */
+static bool read_tier(struct hmem_host_nodes *nodes, const char *value, size_t len)
 {
-	int all[HMEM_LINK_MAX_TIERS];
+	*nodes = (struct hmem_host_nodes) { .own = -1 };
+	for (;;) {
+		size_t part = strcspn(value, ":+");
+		uint64_t node;
+
+		if (hmem_parse_num(value, part, &node, NULL) < 0 || node >= HMEM_CONFIG_NODES ||
+		    nodes->all >> node & 1)
+			return false;
+		if (!nodes->all)
+			nodes->own = node;
+		nodes->all |= UINT64_C(1) << node;
+		if (part == len)
+			return true;
+		value += part + 1;
+		len -= part + 1;
+	}
+}
+
+static void nodes_init(struct hmem_host_nodes nodes[HMEM_LINK_MAX_TIERS])
+{
+	for (unsigned int i = 0; i < HMEM_LINK_MAX_TIERS; i++)
+		nodes[i] = (struct hmem_host_nodes) { .own = -1 };
+}
+
+/* The nodes of each tier, between colons. */
+static int read_nodes(struct hmem_host_nodes nodes[HMEM_LINK_MAX_TIERS], const char *value,
+		      struct hmem_err *err)
+{
+	struct hmem_host_nodes all[HMEM_LINK_MAX_TIERS];
 	unsigned int num = 0;
 	const char *p = value;
 
-	memset(all, -1, sizeof(all));
+	nodes_init(all);
 	do {
 		size_t len = strcspn(p, ":");
-		uint64_t node;
 
-		if (num == HMEM_LINK_MAX_TIERS || hmem_parse_num(p, len, &node, NULL) < 0 ||
-		    node >= HMEM_CONFIG_NODES)
+		if (num == HMEM_LINK_MAX_TIERS || !read_tier(&all[num++], p, len))
 			return hmem_fail(err, EINVAL, "nodes: the node of the host of each tier, "
-					 "such as 0:2, each below %u; not '%.64s'",
-					 HMEM_CONFIG_NODES, value);
-		all[num++] = node;
+					 "such as 0:2, or its nodes, such as 0+1:2+3, each once "
+					 "and below %u; not '%.64s'", HMEM_CONFIG_NODES, value);
 		p += len;
 	} while (*p++ == ':');
 	memcpy(nodes, all, sizeof(all));
@@ -330,7 +355,7 @@ static void init_vm(const struct hmem_config *c, struct hmem_vm_config *vm)
 		.maximum = UINT64_MAX,
 		.prices = { c->prices[0], c->prices[1] },
 	};
-	memset(vm->nodes, -1, sizeof(vm->nodes));
+	nodes_init(vm->nodes);
 }
 
 void hmem_config_vm(const struct hmem_config *c, const char *name, const uint8_t uuid[16],

@@ -66,6 +66,12 @@ struct hmem_config {
 	unsigned int num_vms;
 };
 
+/* The nodes of the host on which a tier of a VM can be. */
+struct hmem_host_nodes {
+	int own;			/* the node of the VM's own socket; -1: not known */
+	uint64_t all;			/* a bit for each node, @own among them */
+};
+
 /* The settings of one VM. */
 struct hmem_vm_config {
 	struct hmem_policy policy;
@@ -73,7 +79,7 @@ struct hmem_vm_config {
 	uint64_t guarantee, maximum;
 	uint32_t weight;		/* in the pool; 0: not set */
 	double prices[2];		/* as in struct hmem_config */
-	int nodes[HMEM_LINK_MAX_TIERS];	/* the node of the host of each tier; -1: not set */
+	struct hmem_host_nodes nodes[HMEM_LINK_MAX_TIERS];	/* by tier */
 	bool trade;			/* hmemd may trade DRAM of the VM for NVM, and back */
 	/* The file with the last section that matches; NULL: no section does. */
 	const char *from;

@@ -17,6 +17,8 @@
 
 /* Linux allows longer command lines, but no QEMU has one. */
 #define MAX_LINE	(1u << 20)
+/* hmemd counts the memory of so many nodes of the host. */
+#define NODES		64u
 
 /* A backend of a NUMA node's memory. */
 struct backend {
@@ -228,23 +230,54 @@ static bool has_node(const char *list, unsigned long node)
 	return false;
 }
 
+/*
+ * The nodes of the host on which hmemd counts the tier, such as "0+1".  *@bound: the backend is
+ * bound to all of them.  *@more: and to others.
+ */
+static const char *counted_on(json *tier, const struct backend *b, char *text, size_t size,
+			      bool *bound, bool *more)
+{
+	json *nodes = field(tier, "host_nodes");
+	unsigned int left = 0;
+	size_t at = 0;
+
+	for (unsigned long i = 0; i < NODES; i++)
+		left += has_node(b->nodes, i);
+	*bound = true;
+	text[0] = '\0';
+	/* An older hmemd knows one node only. */
+	for (size_t i = 0; i < (nodes ? json_object_array_length(nodes) : 1); i++) {
+		unsigned long node = nodes ? json_object_get_uint64(json_object_array_get_idx(
+						nodes, i)) : num_of(tier, "host_node");
+		bool has = has_node(b->nodes, node);
+
+		if (at < size)
+			at += snprintf(text + at, size - at, "%s%lu", i ? "+" : "", node);
+		*bound &= has;
+		left -= has;
+	}
+	*more = left;
+	return text;
+}
+
 /* hmemd counts the memory of the host's nodes by what its configuration says about tiers. */
 static void check_configured(const char *what, const struct backend *b, json *tiers)
 {
 	for (size_t i = 0; i < json_object_array_length(tiers); i++) {
 		json *tier = json_object_array_get_idx(tiers, i);
+		char nodes[3 * NODES];
+		bool bound, more;
 
-		if (num_of(tier, "pxm") != b->guest_node || !known(tier, "host_node") ||
-		    !strcmp(b->nodes, text_of(tier, "host_node")))
+		if (num_of(tier, "pxm") != b->guest_node || !known(tier, "host_node"))
 			continue;
-		if (has_node(b->nodes, num_of(tier, "host_node"))) {
+		counted_on(tier, b, nodes, sizeof(nodes), &bound, &more);
+		if (!bound)
+			check(WARN, what, "tier %zu is on node %s of the host, but nodes in "
+			      "hmemd.conf says %s: correct it, or host-nodes of '%s'", i,
+			      *b->nodes ? b->nodes : "any", nodes, b->id);
+		else if (more)
 			check(OK, what, "tier %zu can be on the nodes %s of the host: hmemd counts "
-			      "all of it on node %s", i, b->nodes, text_of(tier, "host_node"));
-			continue;
-		}
-		check(WARN, what, "tier %zu is on node %s of the host, but nodes in hmemd.conf "
-		      "says %s: correct it, or host-nodes of '%s'", i,
-		      *b->nodes ? b->nodes : "any", text_of(tier, "host_node"), b->id);
+			      "all of it on node %s", i, b->nodes, nodes);
 	}
 }
 

@@ -119,6 +119,9 @@ static void print_pool(json *p)
 	       cell_size(p, "share_bytes", share, sizeof(share)),
 	       cell_size(p, "guarantee_bytes", least, sizeof(least)),
 	       cell_size(p, "maximum_bytes", most, sizeof(most)), text_of(p, "why"));
+	if (double_of(p, "elsewhere_bytes") > 0)
+		printf("  %s of it count on nodes of other sockets, since the node of its own is "
+		       "used up\n", cell_size(p, "elsewhere_bytes", has, sizeof(has)));
 	if (known(p, "grows_at_ns_per_s"))
 		printf("  its next MiB would save %.3g us/s, and is bought from %.3g us/s on; its "
 		       "last MiB saves %.3g us/s, and is lent below %.3g us/s\n",

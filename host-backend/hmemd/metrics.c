@@ -117,12 +117,12 @@ static double max_tables(const struct hmemd *d)
 
 static double pool_bytes(const struct hmemd *d)
 {
-	return d->pooling.pool.config.capacity[0] * PAGE;
+	return hmem_pool_sum(d->pooling.pool.config.capacity) * PAGE;
 }
 
 static double pool_reserve(const struct hmemd *d)
 {
-	return d->pooling.pool.config.reserve[0] * PAGE;
+	return hmem_pool_sum(d->pooling.pool.config.reserve) * PAGE;
 }
 
 static double pool_acts(const struct hmemd *d)
@@ -137,7 +137,7 @@ static double pool_decisions(const struct hmemd *d)
 
 static double pool_price(const struct hmemd *d)
 {
-	return d->pooling.pool.price[0] / 1e9 / PAGE;
+	return hmem_pool_price(&d->pooling.pool) / 1e9 / PAGE;
 }
 
 static double node_capacity(const struct hmemd *d, unsigned int node)

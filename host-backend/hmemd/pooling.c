@@ -14,6 +14,11 @@
 #define SECOND_NS	UINT64_C(1000000000)
 /* The moves of an idle VM take at most so many times as long as estimated. */
 #define MOVES		2
+/* Physical: the latencies of DRAM and Optane in ns, for a VM that reports none. */
+#define FAST_NS		80
+#define SLOW_NS		300
+/* Physical: an access to DRAM of another socket takes about so many times as long. */
+#define REMOTE		2
 
 void pooling_init(struct pooling *p)
 {
@@ -28,6 +33,16 @@ void pooling_init(struct pooling *p)
 void pooling_free(struct pooling *p)
 {
 	hmem_pool_free(&p->pool);
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 static bool can_resize(const struct vm *vm)
@@ -147,11 +162,12 @@ static void measure_size(struct vm *vm)
 {
 	struct hmem_pool_member *m = &vm->pooled.member;
 
-	m->actual[0] = has(vm);
+	memset(m->actual, 0, sizeof(m->actual));
+	m->actual[m->node] = has(vm);
 	m->fixed = !vm_at_work(vm) || (vm->d->config.pool && !can_resize(vm));
 	/* The trader alone resizes a VM that trades. */
 	if (vm->d->config.pool && vm->traded.wanted && vm->traded.begun) {
-		m->actual[0] = trading_claim(vm, m->actual[0]);
+		m->actual[m->node] = trading_claim(vm, m->actual[m->node]);
 		m->fixed = true;
 	}
 }
@@ -185,19 +201,36 @@ static void join(struct vm *vm)
 	vm->pooled.told = !vm->pooled.is_member;
 }
 
+/* The VM cannot get what was decided: it is to have @pages, with those of other nodes last. */
+static void set_requested(const struct hmem_pool *p, struct hmem_pool_member *m, uint64_t pages)
+{
+	uint64_t left = pages;
+
+	for (unsigned int i = 0; i < p->config.num_nodes; i++) {
+		unsigned int n = (m->node + i) % p->config.num_nodes;
+
+		m->requested[n] = smaller(m->requested[n], left);
+		left -= m->requested[n];
+	}
+	m->requested[m->node] += left;
+}
+
 /* Sends the VM the size that the pool has decided, rounded to the tier's unit. */
 static void resize(struct vm *vm)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[0];
 	struct hmem_pool_member *m = &vm->pooled.member;
-	uint64_t bytes = m->requested[0] << VIRTIO_HMEM_GFN_SHIFT;
+	uint64_t pages = hmem_pool_sum(m->requested), bytes;
 
 	if (m->fixed)
 		return;
+	/* The host's kernel has to put pages of one node in the place of those of another. */
+	pages = smaller(pages, larger(hmem_pool_sum(m->target), hmem_pool_sum(m->actual)));
+	bytes = pages << VIRTIO_HMEM_GFN_SHIFT;
 	bytes = capacity_limit(vm, 0, bytes);
 	bytes -= bytes % t->unit;
 	bytes = bytes < t->min ? t->min : bytes > t->size ? t->size : bytes;
-	m->requested[0] = frames_in(bytes);
+	set_requested(&vm->d->pooling.pool, m, frames_in(bytes));
 	if (bytes == vm->sizes.tiers[0].requested)
 		return;
 	log_msg(LOG_INFO, "vm '%s': pool: tier 0 is to have %" PRIu64 " MiB: %s", vm->name,
@@ -205,11 +238,121 @@ static void resize(struct vm *vm)
 	vm_ask_size(vm, 0, bytes);
 }
 
+/*
+ * What DRAM of another socket is worth, as a part of what DRAM of the VM's own is worth: how much
+ * of the time of an access to the slowest tier it saves.
+ */
+static double worth_elsewhere(const struct hmem_link_hello *hello)
+{
+	double fast = hello->tiers[0].read_latency;
+	double slow = hello->tiers[hello->num_tiers - 1].read_latency;
+
+	if (!(fast > 0 && slow > fast)) {
+		fast = FAST_NS;
+		slow = SLOW_NS;
+	}
+	return fmax((slow - REMOTE * fast) / (slow - fast), 0);
+}
+
+/* The place of the node in the pool. */
+static unsigned int place_of(const struct pooling *p, unsigned int node)
+{
+	return __builtin_popcountll(p->nodes & ((UINT64_C(1) << node) - 1));
+}
+
+/* Tells the pool on which of its nodes the VM has DRAM. */
+static void set_node(struct vm *vm)
+{
+	const struct hmem_host_nodes *nodes = &vm->nodes[0];
+	const struct pooling *p = &vm->d->pooling;
+	struct hmem_pool_member *m = &vm->pooled.member;
+	uint64_t has = hmem_pool_sum(m->actual), requested = hmem_pool_sum(m->requested);
+	unsigned int node = p->nodes ? place_of(p, nodes->own) : 0;
+
+	m->away = node < p->pool.config.num_nodes && p->nodes & (p->nodes - 1) &&
+		  nodes->all == p->nodes ? worth_elsewhere(&vm->hello) : 0;
+	m->node = node;
+	memset(m->actual, 0, sizeof(m->actual));
+	m->actual[node] = has;
+	memset(m->requested, 0, sizeof(m->requested));
+	m->requested[node] = requested;
+}
+
+/* Counts the DRAM of VMs on their own nodes, as far as it fits there. */
+static void spread(struct hmemd *d)
+{
+	struct hmem_pool *pool = &d->pooling.pool;
+
+	for (unsigned int i = 0; i < pool->num; i++) {
+		struct hmem_pool_member *m = pool->members[i];
+		uint64_t has = hmem_pool_sum(m->actual);
+
+		memset(m->actual, 0, sizeof(m->actual));
+		m->actual[m->node] = has;
+	}
+	hmem_pool_spread(pool);
+}
+
+/* Divides @pages between the nodes in proportion to their capacities. */
+static void divide(const struct hmemd *d, uint64_t pages, uint64_t by_node[HMEM_NODES])
+{
+	double left = 0;
+	unsigned int n = 0;
+
+	for (uint64_t w = d->pooling.nodes; w; w &= w - 1)
+		left += d->config.capacity[__builtin_ctzll(w)];
+	for (uint64_t w = d->pooling.nodes; w; w &= w - 1) {
+		double capacity = d->config.capacity[__builtin_ctzll(w)];
+
+		by_node[n] = pages * (capacity / left);
+		left -= capacity;
+		pages -= by_node[n++];
+	}
+}
+
+/* Sets the nodes of the pool, and the DRAM of each.  All VMs together have @all pages. */
+static void set_capacity(struct hmemd *d, uint64_t all)
+{
+	struct hmem_pool_config *c = &d->pooling.pool.config;
+	uint64_t nodes = d->config.pool ? capacity_nodes_of_dram(d) : 0, most = 0;
+
+	if (__builtin_popcountll(nodes) > (int)HMEM_NODES)
+		nodes = 0;
+	d->pooling.nodes = nodes;
+	c->num_nodes = nodes ? __builtin_popcountll(nodes) : 1;
+	memset(c->capacity, 0, sizeof(c->capacity));
+	memset(c->reserve, 0, sizeof(c->reserve));
+	if (!nodes) {
+		c->capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
+		c->reserve[0] = d->config.pool ? frames_in(d->config.pool_reserve) : 0;
+		return;
+	}
+	for (uint64_t w = nodes; w; w &= w - 1)
+		most += frames_in(d->config.capacity[__builtin_ctzll(w)]);
+	divide(d, smaller(frames_in(d->config.pool), most), c->capacity);
+	divide(d, frames_in(d->config.pool_reserve), c->reserve);
+}
+
+/* A VM outside the pool has DRAM as well, which is not the pool's. */
+static void leave_out(const struct vm *vm)
+{
+	struct hmem_pool_config *c = &vm->d->pooling.pool.config;
+	uint64_t pages = trading_claim(vm, has(vm));
+
+	for (unsigned int i = 0; i < c->num_nodes; i++) {
+		unsigned int n = (vm->pooled.member.node + i) % c->num_nodes;
+		uint64_t here = smaller(pages, c->capacity[n]);
+
+		c->capacity[n] -= here;
+		pages -= here;
+	}
+}
+
 /* Decides on what look_at() has found. */
 static void decide(struct hmemd *d)
 {
 	struct pooling *p = &d->pooling;
-	uint64_t all = 0, others = 0, most = frames_in(capacity_of_dram(d));
+	uint64_t all = 0;
 	struct vm *vm;
 
 	TAILQ_FOREACH(vm, &d->vms, link) {
@@ -220,23 +363,20 @@ static void decide(struct hmemd *d)
 			look_at(vm);
 		all += has(vm);
 	}
-	p->pool.config.capacity[0] = d->config.pool ? frames_in(d->config.pool) : all;
-	p->pool.config.reserve[0] = d->config.pool ? frames_in(d->config.pool_reserve) : 0;
-	if (d->config.pool && most < p->pool.config.capacity[0])
-		p->pool.config.capacity[0] = most;
+	set_capacity(d, all);
 	/* Without a pool hmemd asks no guest to change its size, so no guest can be stuck. */
 	p->pool.config.patience = d->config.pool ? p->patience : UINT_MAX;
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (!vm_ready(vm))
 			continue;
+		set_node(vm);
 		join(vm);
-		others += vm->pooled.is_member ? 0 : trading_claim(vm, has(vm));
 	}
-	/* VMs outside the pool have DRAM as well, which is not the pool's. */
-	if (p->pool.config.capacity[0] > others)
-		p->pool.config.capacity[0] -= others;
-	else
-		p->pool.config.capacity[0] = 0;
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (vm_ready(vm) && !vm->pooled.is_member)
+			leave_out(vm);
+	}
+	spread(d);
 	hmem_pool_decide(&p->pool, SECOND_NS);
 	p->decisions++;
 }
@@ -271,6 +411,7 @@ void pooling_tick(struct vm *vm)
 		p->decided_ms = now;
 		decide(vm->d);
 	} else {
+		spread(vm->d);
 		hmem_pool_promise(&p->pool);
 	}
 	apply(vm);
@@ -279,8 +420,10 @@ void pooling_tick(struct vm *vm)
 /* Has the pool promised the VM more than it was asked to have? */
 static bool gets_more(const struct vm *vm)
 {
-	return frames_in(vm->sizes.tiers[0].requested) < vm->pooled.member.requested[0] &&
-	       frames_in(vm->asked[0]) < vm->pooled.member.requested[0];
+	uint64_t pages = hmem_pool_sum(vm->pooled.member.requested);
+
+	return frames_in(vm->sizes.tiers[0].requested) < pages &&
+	       frames_in(vm->asked[0]) < pages;
 }
 
 void pooling_freed(struct vm *vm)
@@ -290,6 +433,7 @@ void pooling_freed(struct vm *vm)
 	if (!d->config.pool || !vm->pooled.is_member || d->lockstep.min)
 		return;
 	measure_size(vm);
+	spread(d);
 	hmem_pool_promise(&d->pooling.pool);
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (vm->pooled.is_member && gets_more(vm))

@@ -20,6 +20,8 @@ struct pooling {
 	struct hmem_pool pool;
 	/* With --lockstep: vm_now() of the VM with whose tick the pool has last decided. */
 	uint64_t decided_ms;
+	/* The nodes of the host that are the pool's, a bit for each; 0: they are not known. */
+	uint64_t nodes;
 	/* How often the pool has decided. */
 	uint64_t decisions;
 	/* The pool's default patience, which holds while a pool is configured. */

@@ -19,7 +19,8 @@ json *pool_member_json(const struct vm *vm)
 	bool in = vm->pooled.is_member;
 
 	json_put_str(o, "vm", vm->name);
-	put_frames(o, "bytes", m->actual[0]);
+	put_frames(o, "bytes", hmem_pool_sum(m->actual));
+	json_put_u64(o, "elsewhere_bytes", capacity_elsewhere(vm, 0));
 	put_frames(o, "guarantee_bytes", m->guarantee);
 	put_frames(o, "maximum_bytes", m->maximum);
 	json_put_rate(o, "weight", m->weight, true);
@@ -30,8 +31,8 @@ json *pool_member_json(const struct vm *vm)
 	json_put_rate(o, "last_mib_ns_per_s", hmem_pool_last_mib(m), m->worth);
 	json_put_rate(o, "grows_at_ns_per_s", hmem_pool_grows_at(p, m), m->worth && in);
 	json_put_rate(o, "shrinks_at_ns_per_s", hmem_pool_shrinks_at(p, m), m->worth && in);
-	json_put_rate(o, "error", m->worth ? hmem_worth_error(m->worth, m->actual[0]) : 0,
-		      m->worth);
+	json_put_rate(o, "error", m->worth ?
+		      hmem_worth_error(m->worth, hmem_pool_sum(m->actual)) : 0, m->worth);
 	json_put_rate(o, "credit_mib_s", m->credit / MIB_FRAMES, in);
 	json_put_str(o, "state", in ? hmem_pool_why_word(m->why) : "outside");
 	json_put_str(o, "why", in ? hmem_pool_why(m->why) :
@@ -98,9 +99,9 @@ void verb_pool(struct client *client, json *req)
 	pool = json_new_object();
 	vms = json_new_array();
 	json_put_bool(pool, "acts", client->d->config.pool);
-	put_frames(pool, "bytes", p->pool.config.capacity[0]);
-	put_frames(pool, "reserve_bytes", p->pool.config.reserve[0]);
-	json_put_rate(pool, "mib_price_ns_per_s", p->pool.price[0] * MIB_FRAMES, true);
+	put_frames(pool, "bytes", hmem_pool_sum(p->pool.config.capacity));
+	put_frames(pool, "reserve_bytes", hmem_pool_sum(p->pool.config.reserve));
+	json_put_rate(pool, "mib_price_ns_per_s", hmem_pool_price(&p->pool) * MIB_FRAMES, true);
 	TAILQ_FOREACH(vm, &client->d->vms, link) {
 		if (vm_ready(vm))
 			json_append(vms, pool_member_json(vm));

@@ -12,7 +12,7 @@ static bool can_have(struct client *client, const struct vm *vm, uint32_t tier,
 		     uint64_t bytes)
 {
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
-	char min[32], max[32], unit[32];
+	char min[32], max[32], unit[32], nodes[CAPACITY_NODES_TEXT];
 	uint64_t most;
 
 	if (!t->unit) {
@@ -37,10 +37,10 @@ static bool can_have(struct client *client, const struct vm *vm, uint32_t tier,
 	}
 	most = capacity_limit(vm, tier, bytes);
 	if (bytes > most) {
-		client_fail(client, "usage", "vm '%s': tier %" PRIu32 " can have %s now: node %d "
+		client_fail(client, "usage", "vm '%s': tier %" PRIu32 " can have %s now: node %s "
 			    "of the host has no more that is not promised, see hmemctl pool",
 			    vm->name, tier, hmem_format_size(most, max, sizeof(max)),
-			    vm->nodes[tier]);
+			    capacity_format_nodes(&vm->nodes[tier], nodes));
 		return false;
 	}
 	return true;

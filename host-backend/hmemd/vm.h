@@ -96,8 +96,8 @@ struct vm {
 	char policy_from[128];
 	/* The configuration has changed during a pass, see settings_again(). */
 	bool apply_settings;
-	/* The host's node of each tier; -1: not known. */
-	int nodes[HMEM_LINK_MAX_TIERS];
+	/* The nodes of the host of each tier. */
+	struct hmem_host_nodes nodes[HMEM_LINK_MAX_TIERS];
 	struct pooled pooled;
 	struct traded traded;
 	/* As in the last RANGES. */

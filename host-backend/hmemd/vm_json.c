@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "batches.h"
+#include "capacity.h"
 #include "numbers.h"
 #include "pauses.h"
 #include "tracking.h"
@@ -151,6 +152,15 @@ static json *pauses_json(const struct vm *vm)
 	return o;
 }
 
+static json *host_nodes_json(const struct hmem_host_nodes *nodes)
+{
+	json *all = json_new_array();
+
+	for (uint64_t w = nodes->all; w; w &= w - 1)
+		json_append(all, json_new_u64(__builtin_ctzll(w)));
+	return all;
+}
+
 static json *tier_json(const struct vm *vm, unsigned int tier)
 {
 /* Frames by heat: cold is below 1/16 of the full heat, hot is from 1/2 on. */
@@ -158,6 +168,7 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 					      VM_HOT_BUCKET, HMEM_BUCKETS };
 	static const char *const names[] = { "cold", "warm", "hot" };
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
+	const struct hmem_host_nodes *nodes = &vm->nodes[tier];
 	json *o = json_new_object();
 
 	json_put_u64(o, "tier", tier);
@@ -168,7 +179,10 @@ static json *tier_json(const struct vm *vm, unsigned int tier)
 	json_put_u64(o, "pages", vm->placer.pages.frames[tier]);
 	json_add(o, "online_bytes", online_json(vm, tier));
 	json_add(o, "size", vm_size_json(vm, tier));
-	json_add(o, "host_node", vm->nodes[tier] < 0 ? NULL : json_new_u64(vm->nodes[tier]));
+	json_add(o, "host_node", nodes->all ? json_new_u64(nodes->own) : NULL);
+	json_add(o, "host_nodes", host_nodes_json(nodes));
+	json_add(o, "elsewhere_bytes", nodes->all ?
+		 json_new_u64(capacity_elsewhere(vm, tier)) : NULL);
 	json_add(o, "used", vm->placer.pages.windows ?
 		 json_new_u64(hmem_pages_present(&vm->placer.pages, tier) -
 			      vm->placer.pages.hist[tier][0]) :

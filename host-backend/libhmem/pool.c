@@ -182,6 +182,79 @@ void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m)
 	}
 }
 
+/* --- several nodes --- */
+
+/* The pages of a node that are left over by what members have. */
+static uint64_t unused(const struct hmem_pool *p, unsigned int node)
+{
+	uint64_t left = p->config.capacity[node];
+
+	for (unsigned int i = 0; i < p->num; i++)
+		left = less(left, p->members[i]->actual[node]);
+	return left;
+}
+
+/* Moves up to @pages of the member from its own node to nodes with room. */
+static uint64_t move_elsewhere(const struct hmem_pool *p, struct hmem_pool_member *m,
+			       uint64_t pages)
+{
+	uint64_t left = pages;
+
+	for (unsigned int n = 0; n < p->config.num_nodes && left; n++) {
+		uint64_t here = n == m->node ? 0 : min(left, unused(p, n));
+
+		m->actual[n] += here;
+		m->actual[m->node] -= here;
+		left -= here;
+	}
+	return pages - left;
+}
+
+/* Moves what is requested to the nodes where the member has its pages; the sum stays. */
+static void follow(const struct hmem_pool *p, struct hmem_pool_member *m)
+{
+	uint64_t old[HMEM_NODES], sum = hmem_pool_sum(m->requested), left;
+
+	memcpy(old, m->requested, sizeof(old));
+	memcpy(m->requested, m->actual, sizeof(old));
+	left = less(sum, hmem_pool_sum(m->actual));
+	for (unsigned int i = 0; i < p->config.num_nodes; i++) {
+		unsigned int n = (m->node + i) % p->config.num_nodes;
+		uint64_t more = min(less(old[n], m->actual[n]), left);
+
+		m->requested[n] += more;
+		left -= more;
+	}
+	m->requested[m->node] += left;
+	left = less(hmem_pool_sum(m->actual), sum);
+	for (unsigned int i = 1; i <= p->config.num_nodes; i++) {
+		unsigned int n = (m->node + i) % p->config.num_nodes;
+		uint64_t by = min(m->requested[n], left);
+
+		m->requested[n] -= by;
+		left -= by;
+	}
+}
+
+void hmem_pool_spread(struct hmem_pool *p)
+{
+	uint64_t over[HMEM_NODES] = { 0 };
+
+	for (unsigned int i = 0; i < p->num; i++)
+		over[p->members[i]->node] += p->members[i]->actual[p->members[i]->node];
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		over[n] = less(over[n], p->config.capacity[n]);
+	/* The VMs that came last have found their own node used up. */
+	for (unsigned int i = p->num; i--; ) {
+		struct hmem_pool_member *m = p->members[i];
+		unsigned int own = m->node;
+
+		if (m->away > 0)
+			over[own] -= move_elsewhere(p, m, min(over[own], m->actual[own]));
+		follow(p, m);
+	}
+}
+
 /* --- shares and credit --- */
 
 /*
@@ -767,6 +840,15 @@ void hmem_pool_promise(struct hmem_pool *p)
 }
 
 /* --- texts and figures for people --- */
+
+double hmem_pool_price(const struct hmem_pool *p)
+{
+	double most = 0;
+
+	for (unsigned int n = 0; n < p->config.num_nodes; n++)
+		most = fmax(most, p->price[n]);
+	return most;
+}
 
 double hmem_pool_next_mib(const struct hmem_pool_member *m)
 {

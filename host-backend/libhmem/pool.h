@@ -176,6 +176,13 @@ int hmem_pool_add(struct hmem_pool *p, struct hmem_pool_member *m, struct hmem_e
 void hmem_pool_remove(struct hmem_pool *p, struct hmem_pool_member *m);
 
 /*
+ * For a caller that knows how many pages a VM has, but not on which nodes: with all pages of each
+ * VM on its own node in @actual, moves those that do not fit there to nodes with room, if the VM
+ * can use them.  What is requested goes to the same nodes, as far as the VM has it.
+ */
+void hmem_pool_spread(struct hmem_pool *p);
+
+/*
  * Decides what each VM is to have after a window of @window_ns.  The device must not let a
  * guest grow beyond the last @requested.
  */
@@ -192,6 +199,9 @@ bool hmem_pool_is_idle(const struct hmem_pool_member *m);
 
 /* Pages of all nodes together. */
 uint64_t hmem_pool_sum(const uint64_t *by_node);
+
+/* The price of a page of the node where pages cost most, in weighted ns per second. */
+double hmem_pool_price(const struct hmem_pool *p);
 
 /* What the next and the last MiB of the VM's DRAM save: ns of the VM's stall per second. */
 double hmem_pool_next_mib(const struct hmem_pool_member *m);

@@ -240,6 +240,123 @@ static void the_pool_is_on_a_node(void **state)
 	fixture_end(f);
 }
 
+static int64_t num_of(struct fixture *f, const char *command, const char *path)
+{
+	struct json_object *o;
+	int64_t num;
+
+	ctl(f, 0, command);
+	o = json_tokener_parse(f->ctl.out);
+	num = json_num_at(o, path);
+	json_object_put(o);
+	return num;
+}
+
+/* What counts on each of the two nodes, in MiB. */
+static void wait_on_nodes(struct fixture *f, int64_t first, int64_t second)
+{
+	while (num_of(f, "-o json pool", "pool.nodes.0.promised_bytes") != first * (int64_t)MIB ||
+	       num_of(f, "-o json pool", "pool.nodes.1.promised_bytes") != second * (int64_t)MIB)
+		;
+}
+
+static const char two_sockets[] =
+	"[node 0]\ncapacity = 48M\n"
+	"[node 1]\ncapacity = 64M\n"
+	"[vm *]\nnodes = 0+1\n"
+	"[vm far*]\nnodes = 1+0\n"
+	"[vm one]\nnodes = 0\n";
+
+/* Memory counts on the node of the VM's own socket first, and on others when that is used up. */
+static void own_socket_first(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct peer db = { 0 }, one = { 0 };
+
+	(void)state;
+	configure(f, two_sockets);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	wait_on_nodes(f, 48, 16);
+	assert_int_equal(num_of(f, "-o json status web", "vms.0.tiers.0.elsewhere_bytes"), 0);
+	assert_int_equal(num_of(f, "-o json status db", "vms.0.tiers.0.elsewhere_bytes"),
+			 16 * (int64_t)MIB);
+	assert_int_equal(num_of(f, "-o json status db", "vms.0.tiers.0.host_nodes.1"), 1);
+	ctl(f, 0, "explain db");
+	assert_non_null(strstr(f->ctl.out, "16 MiB of it count on nodes of other sockets"));
+	ctl(f, 0, "explain web");
+	assert_null(strstr(f->ctl.out, "other sockets"));
+	/* When its own node has room again, the memory counts there. */
+	has(&f->web, 16);
+	wait_on_nodes(f, 48, 0);
+	/* A VM that can be on one node only comes first there. */
+	connect_vm(f, &one, "one");
+	wait_on_nodes(f, 48, 32);
+	/* It grows only as far as its node has memory wherever that of the others is. */
+	has(&one, 4);
+	has(&db, 16);
+	wait_on_nodes(f, 36, 0);
+	usage_check(f, &(const struct usage) { 2, "resize one --tier 0 --size 17M",
+		    "tier 0 can have 16 MiB now: node 0 of the host has no more" }, 1);
+	/* Nor do the others take that from it, though another node has room. */
+	usage_check(f, &(const struct usage) { 2, "resize db --tier 0 --size 29M",
+		    "tier 0 can have 28 MiB now: node 0+1 of the host has no more" }, 1);
+	peer_close(&one);
+	wait_on_nodes(f, 32, 0);
+	ctl(f, 0, "resize db --tier 0 --size 32M");
+	peer_close(&db);
+	fixture_end(f);
+}
+
+/* Reads until hmemd requests this size of tier 0. */
+static void expect_request(struct peer *p, uint64_t mib)
+{
+	const struct hmem_link_resize *resize;
+	struct peer_msg msg;
+
+	do {
+		peer_expect(p, &msg, HMEM_LINK_RESIZE);
+		resize = (const void *)msg.payload;
+		assert_int_equal(resize->tier, 0);
+	} while (resize->bytes != mib * MIB);
+}
+
+/* VMs give up DRAM of another socket, and no other, when VMs of that socket need it. */
+static void the_pool_lends_within_a_socket_first(void **state)
+{
+	struct fixture *f = fixture_new((const char *[]) { "--pool", "1G", NULL });
+	struct peer db = { 0 }, far1 = { 0 }, far2 = { 0 };
+
+	(void)state;
+	configure(f, two_sockets);
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	wait_pool(f, 48 + 64);
+	/* The shares are those of the VMs' own socket, and beyond that they have what is free. */
+	while (num_of(f, "-o json pool", "pool.vms.0.share_bytes") != 24 * (int64_t)MIB)
+		;
+	assert_int_equal(num_of(f, "-o json pool", "pool.vms.0.requested_bytes"),
+			 32 * (int64_t)MIB);
+	assert_int_equal(num_of(f, "-o json pool", "pool.vms.1.requested_bytes"),
+			 32 * (int64_t)MIB);
+	connect_vm(f, &far1, "far1");
+	connect_vm(f, &far2, "far2");
+	expect_request(&f->web, 24);
+	expect_request(&db, 24);
+	has(&f->web, 24);
+	has(&db, 24);
+	wait_on_nodes(f, 48, 64);
+	assert_int_equal(num_of(f, "-o json pool", "pool.vms.2.requested_bytes"),
+			 32 * (int64_t)MIB);
+	assert_int_equal(num_of(f, "-o json pool", "pool.vms.3.requested_bytes"),
+			 32 * (int64_t)MIB);
+	assert_int_equal(num_of(f, "-o json pool", "pool.vms.1.elsewhere_bytes"), 0);
+	peer_close(&db);
+	peer_close(&far1);
+	peer_close(&far2);
+	fixture_end(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +365,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_not_told),
 		cmocka_unit_test(an_old_report_promises_nothing_less),
 		cmocka_unit_test(the_pool_is_on_a_node),
+		cmocka_unit_test(own_socket_first),
+		cmocka_unit_test(the_pool_lends_within_a_socket_first),
 	};
 
 	return cmocka_run_group_tests_name("capacity", tests, NULL, NULL);

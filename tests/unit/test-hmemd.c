@@ -2063,6 +2063,19 @@ static void doctor_looks_at_machines(void **state)
 		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
 		 "memory-backend-ram,id=nvm,size=1G,host-nodes=0,host-nodes=2-3,policy=bind",
 		 "-numa", "node,memdev=nvm,nodeid=0");
+	/* hmemd counts all nodes, or two of three. */
+	HEARS_ON("2,\"host_nodes\":[2,3]", "all-of-several",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=nvm,size=1G,host-nodes=2-3,policy=bind",
+		 "-numa", "node,memdev=nvm,nodeid=0");
+	HEARS_ON("2,\"host_nodes\":[2,3]", "two-of-several",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=nvm,size=1G,host-nodes=0,host-nodes=2-3,policy=bind",
+		 "-numa", "node,memdev=nvm,nodeid=0");
+	HEARS_ON("2,\"host_nodes\":[1,2]", "one-of-several",
+		 PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",
+		 "memory-backend-ram,id=nvm,size=1G,host-nodes=0,host-nodes=2-3,policy=bind",
+		 "-numa", "node,memdev=nvm,nodeid=0");
 	/* As libvirt writes it. */
 	HEARS_ON("0", "libvirt",
 	      PRESENT ",\"policy\":\"off\",\"ranges\":3,\"tracker\":null", "-object",

@@ -723,6 +723,64 @@ static void own_socket_first(void **state)
 	host_free(&h);
 }
 
+/* Who does not know on which nodes pages are counts them on own nodes first. */
+static void counted_on_own_nodes_first(void **state)
+{
+	struct hmem_pool_config config = host_config(1000);
+	struct hmem_pool_member a = {
+		.maximum = 2000, .weight = 1, .processors = 1, .away = 0.5,
+		.actual = { 700 },
+	}, b = a, c = a;
+	struct hmem_pool p;
+
+	(void)state;
+	config.num_nodes = 2;
+	config.capacity[1] = 1000;
+	hmem_pool_init(&p, &config);
+	b.actual[0] = 600;
+	c.node = 1;
+	c.away = 0;
+	c.actual[0] = 0;
+	c.actual[1] = 500;
+	assert_int_equal(hmem_pool_add(&p, &a, NULL), 0);
+	assert_int_equal(hmem_pool_add(&p, &b, NULL), 0);
+	assert_int_equal(hmem_pool_add(&p, &c, NULL), 0);
+	/* 50 more were requested of one VM, and 100 less of another. */
+	b.requested[0] = 650;
+	c.requested[1] = 400;
+	hmem_pool_spread(&p);
+	assert_int_equal(a.actual[0], 700);
+	assert_int_equal(b.actual[0], 300);
+	assert_int_equal(b.actual[1], 300);
+	assert_int_equal(b.requested[0], 350);
+	assert_int_equal(b.requested[1], 300);
+	assert_int_equal(c.actual[1], 500);
+	assert_int_equal(c.requested[1], 400);
+	/* What is requested less is less of the other node. */
+	b.actual[0] = 600;
+	b.actual[1] = 0;
+	b.requested[0] = 100;
+	b.requested[1] = 450;
+	hmem_pool_spread(&p);
+	assert_int_equal(b.requested[0], 300);
+	assert_int_equal(b.requested[1], 250);
+	/* When the other VM of the node has less, these pages count on their own node. */
+	a.actual[0] = 500;
+	b.actual[0] = 600;
+	b.actual[1] = 0;
+	hmem_pool_spread(&p);
+	assert_int_equal(b.actual[0], 500);
+	assert_int_equal(b.actual[1], 100);
+	/* Pages that fit nowhere count on their own node, and so do all of a VM without others. */
+	c.actual[1] = 1050;
+	b.actual[0] = 600;
+	b.actual[1] = 0;
+	hmem_pool_spread(&p);
+	assert_int_equal(b.actual[0], 600);
+	assert_int_equal(c.actual[1], 1050);
+	hmem_pool_free(&p);
+}
+
 /* The pool refuses guarantees of more DRAM than there is, and invalid numbers. */
 static void bad_members_are_refused(void **state)
 {
@@ -897,6 +955,7 @@ int main(void)
 		cmocka_unit_test(lenders_are_paid_back),
 		cmocka_unit_test(the_reserve_is_for_who_comes_back),
 		cmocka_unit_test(own_socket_first),
+		cmocka_unit_test(counted_on_own_nodes_first),
 		cmocka_unit_test(bad_members_are_refused),
 		cmocka_unit_test(never_more_than_there_is),
 		cmocka_unit_test(a_little_too_much_is_given_back),
