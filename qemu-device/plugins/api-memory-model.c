@@ -19,6 +19,7 @@
 #include "system/cpu-timers.h"
 #include "system/cpu-timers-internal.h"
 #include "system/hostmem.h"
+#include "system/icount-slices.h"
 #include "system/numa.h"
 
 static const struct qemu_plugin_access_log *access_log;
@@ -53,7 +54,7 @@ static void read_clock(int64_t *icount, int64_t *ns)
     if (cpu) {
         *icount += cpu->icount_budget -
             (cpu->neg.icount_decr.u16.low + cpu->icount_extra);
-        bias += stall;
+        bias += stall + icount_slices_stalled();
     }
     *ns = bias + icount_to_ns(*icount);
 }
@@ -96,6 +97,11 @@ void qemu_plugin_stall_ns(uint64_t ns)
     g_assert(icount_enabled() == ICOUNT_PRECISE);
     g_assert(current_cpu);
 
+    if (icount_slices_stall(ns)) {
+        qatomic_set_i64(&stalled_ns, stalled_ns + ns);
+        return;
+    }
+
     /*
      * Delay this until the vCPU stops: a timer that became due while the vCPU
      * executes could fire in the main loop at the same time.
@@ -104,6 +110,12 @@ void qemu_plugin_stall_ns(uint64_t ns)
         async_run_on_cpu(current_cpu, stall_async, RUN_ON_CPU_NULL);
     }
     stall += ns;
+}
+
+bool qemu_plugin_run_side_by_side(uint64_t ns)
+{
+    return icount_enabled() == ICOUNT_PRECISE && ns <= INT64_MAX &&
+           icount_slices_enable(ns);
 }
 
 struct for_each_ram {

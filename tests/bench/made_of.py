@@ -16,7 +16,8 @@ import env
 
 GUEST = env.TESTS / "bench" / "guest"
 QEMU = env.TOP / "qemu-device"
-SIMULATOR = ("block", "contrib/plugins/hmem-sim", "plugins", "include/qemu", "patches")
+SIMULATOR = ("accel", "block", "contrib/plugins/hmem-sim", "plugins", "include/qemu",
+             "include/system", "patches")
 DEVICE = ("hw", "include")
 
 

@@ -58,16 +58,17 @@ def sweep(lines=0x4000):
     return step("r", OTHER, lines)
 
 
-def machine(*args, nodes=(256, 256)):
-    """QEMU's command line for a machine with nodes of these MiB, then args."""
+def machine(*args, nodes=(256, 256), cpus=1):
+    """QEMU's command line for a machine with nodes of these MiB, and processors in the first,
+    then args."""
     data = env.qemu().parent / "qemu-bundle/usr/local/share/qemu"
     command = [env.qemu(), "-L", data, "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-M", "q35", "-cpu", "max",
-               "-m", f"{sum(nodes)}M", "-accel", "tcg"]
+               "-m", f"{sum(nodes)}M", "-accel", "tcg", "-smp", str(cpus)]
     for i, mib in enumerate(nodes):
         command += ["-object", f"memory-backend-ram,id=node{i},size={mib}M",
                     "-numa", f"node,nodeid={i},memdev=node{i}"
-                    + ("" if i else ",cpus=0")]
+                    + ("" if i else f",cpus=0-{cpus - 1}")]
     return command + list(args)
 
 
@@ -80,14 +81,14 @@ def user_seconds(command, timeout=600):
     return after - before, done.stdout.decode("utf-8", "replace")
 
 
-def bare(steps, options="", icount=ICOUNT, nodes=(256, 256), with_plugin=True):
+def bare(steps, options="", icount=ICOUNT, nodes=(256, 256), with_plugin=True, cpus=1):
     """The command that runs the steps in the guest."""
     command = machine(*icount, "-kernel", guest(),
                       "-append", " ".join([*steps, step("q")]),
                       "-chardev", "stdio,id=con",
                       "-device", "isa-debugcon,iobase=0xe9,chardev=con",
                       "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-                      nodes=nodes)
+                      nodes=nodes, cpus=cpus)
     if with_plugin:
         command += ["-plugin", f"{env.simulator()}{options and ','}{options}"]
     return command

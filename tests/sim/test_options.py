@@ -25,6 +25,8 @@ WRONG = (
     ("nvm.read_ns=-5", "not a number of 0 or more"),
     ("nvm.read_ns=5ns", "not a number of 0 or more"),
     ("step_ns=1e10", "more than a second"),
+    ("slice_ns=1000", "1024 to 32768 instructions"),
+    ("slice_ns=40000", "1024 to 32768 instructions"),
     ("prefetch=maybe", "neither on nor off"),
     ("start=later", "neither boot nor mark"),
     ("node0=tape", "no tier is called so"),
@@ -59,7 +61,7 @@ def test_wrong_machines():
     refused("-icount shift=0,sleep=off", icount=())
     refused("-icount shift=0,sleep=off", icount=("-icount", "shift=auto"))
     refused("NUMA node 8", nodes=9 * (64,))
-    refused("up to 16", icount=(*ICOUNT, "-smp", "17"))
+    refused("up to 16", cpus=17)
 
 
 def test_right_ones_are_recorded():
@@ -77,6 +79,19 @@ def test_right_ones_are_recorded():
     assert model["tiers"]["nvm"]["write_ns"] == 1800, model
     assert model["tiers"]["nvm"]["write_gbps"] == 9, model
     assert model["tiers"]["dram"]["write_ns"] == 200, model
+    assert model["vcpus"] == 1, model
+    print("ok")
+
+
+def test_defaults_grow_with_vcpus():
+    """The presets are for one core, and what an option says is for the whole machine."""
+    one = Run([step("q")]).out["model"]
+    four = Run([step("q")], "slice_ns=3000,nvm.read_gbps=7", cpus=4).out["model"]
+    assert (four["vcpus"], four["slice_ns"]) == (4, 3000), four
+    assert four["llc_bytes"] == 4 * one["llc_bytes"], four
+    for tier, name in (("dram", "read_gbps"), ("dram", "write_gbps"), ("nvm", "write_gbps")):
+        assert abs(four["tiers"][tier][name] - 4 * one["tiers"][tier][name]) < 1e-4, four
+    assert four["tiers"]["nvm"]["read_gbps"] == 7, four
     print("ok")
 
 

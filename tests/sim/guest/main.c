@@ -21,13 +21,22 @@
  *	t:0:0			empty the TLB
  *	q:0:0			the end
  *
+ *	l:0:LOOPS		two instructions for each loop, and no access
+ *	/:0:0			what follows is for the next processor
+ *
  * Each step is enclosed by two marks of kind 3, between which the guest makes no
  * other access.  The guest writes "STEP NANOSECONDS" of each step to the debug
  * console.
+ *
+ * If there are steps for more than one processor, all processors begin at the same time.
+ * The steps of the others are written when all have ended, and then "/ NANOSECONDS" from
+ * the begin to the last one's end.
  */
 #include <stdint.h>
 
 #define MAX_STEPS 64
+#define MAX_CPUS 4
+#define TRAMPOLINE 0x8000	/* a free page below 1 MiB */
 #define WRITABLE 3		/* bits in an entry of the page directory */
 #define ACCESSED (1 << 5)
 
@@ -44,6 +53,16 @@ struct step {
 };
 
 static struct step steps[MAX_STEPS];
+
+static struct cpu {
+	const struct step *steps;	/* the list ends with 0, '/' or 'q' */
+	uint64_t results[MAX_STEPS];
+	volatile int state;		/* of those below */
+} cpus[MAX_CPUS];
+
+enum { OFF, READY, DONE };
+
+static volatile int go;
 
 static void out8(uint16_t port, uint8_t value)
 {
@@ -187,7 +206,8 @@ static void map_small(uint64_t address, uint64_t pages, uint64_t tables)
 	empty_tlb();
 }
 
-static void one_step(const struct step *step)
+/* Returns the number that the guest is to write. */
+static uint64_t one_step(const struct step *step)
 {
 	uint64_t address = step->address, lines = step->lines, begin, word;
 
@@ -241,8 +261,7 @@ static void one_step(const struct step *step)
 		clear_accessed(address, lines);
 		break;
 	case 'a':
-		print(step->what, count_accessed(address, lines));
-		return;
+		return count_accessed(address, lines);
 	case 'k':
 		map_small(address, lines, step->from);
 		break;
@@ -265,10 +284,79 @@ static void one_step(const struct step *step)
 			break;
 		}
 		break;
-	case 'q':
-		quit();
+	case 'l':
+		asm volatile("1:\tdecq %0\n\tjnz 1b" : "+r"(lines));
+		break;
 	}
-	print(step->what, now() - begin);
+	return now() - begin;
+}
+
+static int is_end(const struct step *step)
+{
+	return !step->what || step->what == '/' || step->what == 'q';
+}
+
+static void write_msr(uint32_t msr, uint64_t value)
+{
+	asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value),
+		     "d"((uint32_t)(value >> 32)) : "memory");
+}
+
+static uint64_t read_msr(uint32_t msr)
+{
+	uint32_t low, high;
+
+	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	return (uint64_t)high << 32 | low;
+}
+
+/* Called by start.S. */
+void run_other(uint64_t number);
+void run_other(uint64_t number)
+{
+	struct cpu *cpu = &cpus[number];
+	unsigned int i;
+
+	cpu->state = READY;
+	while (!go)
+		asm volatile("pause");
+	for (i = 0; !is_end(&cpu->steps[i]); i++)
+		cpu->results[i] = one_step(&cpu->steps[i]);
+	cpu->state = DONE;
+}
+
+/* Start processors 1 to num - 1, and wait until they run. */
+static void start_others(unsigned int num)
+{
+	extern const char trampoline[], trampoline_end[];
+	volatile char *to = (volatile char *)TRAMPOLINE;
+	unsigned int i;
+
+	for (i = 0; i < trampoline_end - trampoline; i++)
+		to[i] = trampoline[i];
+	write_msr(0x1b, read_msr(0x1b) | 1 << 10);	/* x2APIC */
+	for (i = 1; i < num; i++) {
+		write_msr(0x830, (uint64_t)i << 32 | 0x4500);	/* INIT */
+		write_msr(0x830, (uint64_t)i << 32 | 0x4600 | TRAMPOLINE >> 12);
+		while (cpus[i].state != READY)
+			asm volatile("pause");
+	}
+}
+
+/* Wait for the other processors, and write their results. */
+static void finish_others(unsigned int num, uint64_t begin)
+{
+	unsigned int i, j;
+	uint64_t end;
+
+	for (i = 1; i < num; i++)
+		while (cpus[i].state != DONE)
+			asm volatile("pause");
+	end = now();
+	for (i = 1; i < num; i++)
+		for (j = 0; !is_end(&cpus[i].steps[j]); j++)
+			print(cpus[i].steps[j].what, cpus[i].results[j]);
+	print('/', end - begin);
 }
 
 struct start_info {
@@ -279,10 +367,20 @@ struct start_info {
 void run(const struct start_info *info);
 void run(const struct start_info *info)
 {
-	unsigned int i;
+	unsigned int i, num = 1;
+	uint64_t begin;
 
 	parse((const char *)(uintptr_t)info->command_line);
-	for (i = 0; steps[i].what; i++)
-		one_step(&steps[i]);
+	for (i = 0; steps[i].what && num < MAX_CPUS; i++)
+		if (steps[i].what == '/')
+			cpus[num++].steps = &steps[i + 1];
+	if (num > 1)
+		start_others(num);
+	begin = now();
+	go = 1;
+	for (i = 0; !is_end(&steps[i]); i++)
+		print(steps[i].what, one_step(&steps[i]));
+	if (num > 1)
+		finish_others(num, begin);
 	quit();
 }

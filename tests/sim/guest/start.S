@@ -1,15 +1,49 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From where QEMU starts a PVH kernel (32 bits, no paging, %ebx points to the
- * start info) to run() in 64 bits, with the first GiB mapped one to one.
+ * start info) to run() in 64 bits, with the first GiB mapped one to one.  Other
+ * processors go from trampoline, in real mode, to run_other().
  */
 	.section .note.pvh, "a"
 	.long	4, 4, 18	/* XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz	"Xen"
 	.long	start
 
+	.macro	enter_long_mode
+	movl	%cr4, %eax
+	orl	$0x20, %eax	/* PAE */
+	movl	%eax, %cr4
+	movl	$root, %eax
+	movl	%eax, %cr3
+	movl	$0xc0000080, %ecx
+	rdmsr
+	orl	$0x100, %eax	/* EFER.LME */
+	wrmsr
+	movl	%cr0, %eax
+	orl	$0x80000001, %eax
+	movl	%eax, %cr0
+	.endm
+
 	.text
+	.code16
+	.globl	trampoline, trampoline_end
+trampoline:
+	cli
+	lgdtl	%cs:other_gdt_pointer - trampoline
+	movl	%cr0, %eax
+	orl	$1, %eax
+	movl	%eax, %cr0
+	ljmpl	$24, $other_protected
+other_gdt_pointer:
+	.word	gdt_end - gdt - 1
+	.long	gdt
+trampoline_end:
+
 	.code32
+other_protected:
+	enter_long_mode
+	ljmp	$8, $other_long_mode
+
 	.globl	start
 start:
 	cld
@@ -53,19 +87,8 @@ start:
 	cmpl	$512, %ecx
 	jb	1b
 
-	movl	%cr4, %eax
-	orl	$0x20, %eax	/* PAE */
-	movl	%eax, %cr4
-	movl	$root, %eax
-	movl	%eax, %cr3
-	movl	$0xc0000080, %ecx
-	rdmsr
-	orl	$0x100, %eax	/* EFER.LME */
-	wrmsr
-	movl	%cr0, %eax
-	orl	$0x80000001, %eax
-	movl	%eax, %cr0
 	lgdt	gdt_pointer
+	enter_long_mode
 	ljmp	$8, $long_mode
 
 	.code64
@@ -79,14 +102,31 @@ long_mode:
 2:	hlt
 	jmp	2b
 
+other_long_mode:
+	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	movl	$1, %eax	/* the number of the processor: bits 24 to 31 of %ebx */
+	cpuid
+	shrl	$24, %ebx
+	movl	%ebx, %edi
+	shll	$14, %ebx
+	leaq	other_stacks(%rbx), %rsp
+	call	run_other
+5:	hlt
+	jmp	5b
+
 	.data
 	.balign	8
 gdt:
 	.quad	0
 	.quad	0x00209a0000000000	/* 64-bit code */
 	.quad	0x0000920000000000	/* data */
+	.quad	0x00cf9a000000ffff	/* 32-bit code */
+gdt_end:
 gdt_pointer:
-	.word	. - gdt - 1
+	.word	gdt_end - gdt - 1
 	.long	gdt
 
 	.bss
@@ -104,3 +144,6 @@ directory:
 	.skip	4096
 	.skip	16384
 stack_end:
+	/* A stack ends at 16 KiB times the number of its processor, from 1. */
+other_stacks:
+	.skip	3 * 16384

@@ -34,6 +34,11 @@ static inline unsigned int sim_filter_slot(unsigned int vcpu, uint64_t vline)
     return vcpu * SIM_L1_LINES + vline % SIM_L1_LINES;
 }
 
+static inline unsigned int sim_filter_vcpu(unsigned int slot)
+{
+    return slot / SIM_L1_LINES;
+}
+
 static inline bool sim_filter_has(unsigned int slot, uint64_t vline, bool store)
 {
     return (sim_filter[slot] | !store) == (vline << 1 | 1);

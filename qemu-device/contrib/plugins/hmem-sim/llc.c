@@ -117,7 +117,8 @@ void sim_llc_access(uint64_t line, unsigned int slot, bool store,
         }
     } else {
         way = fill(set, line, cause,
-                   sim_options.prefetch && sim_prefetched(line));
+                   sim_options.prefetch &&
+                   sim_prefetched(sim_filter_vcpu(slot), line));
     }
     if (store) {
         flags = after_store(flags, cause);

@@ -256,6 +256,7 @@ static const struct option {
     OPTION(mlp, parse_number),
     OPTION(walk_ns, parse_number),
     OPTION(step_ns, parse_number),
+    OPTION(slice_ns, parse_number),
     OPTION(period_ms, parse_whole),
     OPTION(prefetch, parse_switch),
     OPTION(guest_rearm, parse_switch),
@@ -387,7 +388,24 @@ static bool check(const bool *node_set, SimTier slow)
     return true;
 }
 
-bool sim_options_parse(int argc, char **argv)
+/* The presets have the bandwidth of one core, and the cache has its size. */
+static void scale(unsigned int vcpus)
+{
+    SimOptions *o = &sim_options;
+    unsigned int t, d;
+
+    o->vcpus = vcpus;
+    for (t = 0; t < SIM_TIERS; t++) {
+        for (d = 0; d < SIM_DIRECTIONS; d++) {
+            o->tier[t].gbps[d] *= vcpus;
+        }
+    }
+    while (vcpus /= 2) {
+        o->llc *= 2; /* the number of sets stays a power of two */
+    }
+}
+
+bool sim_options_parse(unsigned int vcpus, int argc, char **argv)
 {
     SimOptions *o = &sim_options;
     const struct preset *preset = NULL;
@@ -411,6 +429,7 @@ bool sim_options_parse(int argc, char **argv)
     }
     o->preset = preset->name;
     memcpy(o->tier, preset->tier, sizeof(o->tier));
+    scale(vcpus);
     for (i = 1; i < SIM_MAX_NODES; i++) {
         o->node[i] = preset->slow;
     }

@@ -45,6 +45,8 @@ typedef struct SimOptions {
     double mlp;
     double walk_ns;
     double step_ns;
+    double slice_ns;             /* 0: the default */
+    unsigned int vcpus;
     uint64_t period_ms;          /* sampling period; 0: no samples */
     bool prefetch;
     bool guest_rearm;
@@ -68,12 +70,13 @@ extern const char *const sim_walks_name[SIM_WALKS];
 
 /**
  * sim_options_parse() - fill in sim_options
+ * @vcpus: the number of vCPUs
  * @argc: number of arguments
  * @argv: arguments, each NAME=VALUE; kept
  *
  * Returns: false if an argument is wrong; the reason is on stderr.
  */
-bool sim_options_parse(int argc, char **argv);
+bool sim_options_parse(unsigned int vcpus, int argc, char **argv);
 
 /**
  * sim_open() - open the file that an option names, for writing

@@ -31,6 +31,15 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 #define MAX_INSN 15
 #define MAX_ACCESS 16
 
+/*
+ * Instructions of a slice: the default, and the limits of
+ * qemu_plugin_run_side_by_side().  The default is not much longer than a miss,
+ * or than an interrupt takes to get to another processor.
+ */
+#define SLICE 2000
+#define MIN_SLICE 1024
+#define MAX_SLICE 32768
+
 static SimCause cause[SIM_MAX_VCPUS];
 static bool started;
 static qemu_plugin_id_t own_id;
@@ -67,6 +76,7 @@ void model_access(unsigned int vcpu, qemu_plugin_meminfo_t info,
     if (!hwaddr || qemu_plugin_hwaddr_is_io(hwaddr)) {
         return;
     }
+    sim_clock_of(vcpu);
     gpa = qemu_plugin_hwaddr_phys_addr(hwaddr);
     if (!sim_frame_is_memory(gpa >> SIM_FRAME_SHIFT)) {
         return;
@@ -130,11 +140,17 @@ static void store(unsigned int vcpu, qemu_plugin_meminfo_t info,
     access_memory(vcpu, info, vaddr, true);
 }
 
-/* Called when the model begins: a boot is faster with a growing TLB. */
-static void fix_tlb(void)
+/*
+ * Called in a callback of a vCPU.  Not earlier, because a boot is faster with a
+ * growing TLB, and with vCPUs that take long turns.
+ */
+static void begin_model(void)
 {
     if (sim_options.tlb) {
         qemu_plugin_fix_tlb(sim_options.tlb);
+    }
+    if (sim_options.vcpus > 1) {
+        qemu_plugin_run_side_by_side(sim_options.slice_ns);
     }
 }
 
@@ -171,6 +187,7 @@ static void start(qemu_plugin_id_t id)
 
 static void mark(unsigned int vcpu, void *userdata)
 {
+    sim_clock_of(vcpu);
     switch ((SimMark)(uintptr_t)userdata) {
     case SIM_MARK_BEGIN:
         sim_stats_begin();
@@ -191,7 +208,7 @@ static void mark(unsigned int vcpu, void *userdata)
     case SIM_MARK_START:
         if (sim_options.start_at_mark) {
             sim_options.start_at_mark = false;
-            fix_tlb();
+            begin_model();
             qemu_plugin_reset(own_id, start);
         }
         break;
@@ -274,7 +291,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             exit(EXIT_FAILURE);
         }
         if (!sim_options.start_at_mark) {
-            fix_tlb();
+            begin_model();
         }
         started = true;
         sim_share_start();
@@ -298,11 +315,31 @@ static void finish(qemu_plugin_id_t id, void *userdata)
     }
 }
 
+static bool set_slices(unsigned int vcpus)
+{
+    uint64_t insn_ns = qemu_plugin_insn_ns();
+    double *slice_ns = &sim_options.slice_ns;
+
+    if (!*slice_ns) {
+        *slice_ns = SLICE * insn_ns;
+    }
+    if (*slice_ns < MIN_SLICE * insn_ns || *slice_ns > MAX_SLICE * insn_ns) {
+        fprintf(stderr, "hmem-sim: slice_ns=%g: not the time of %d to %d "
+                "instructions of %" PRIu64 " ns\n", *slice_ns, MIN_SLICE,
+                MAX_SLICE, insn_ns);
+        return false;
+    }
+    /* A stall ends a slice of time, and then costs little. */
+    sim_step_ps = vcpus > 1 ? 0 : sim_options.step_ns * 1000;
+    return true;
+}
+
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
                                            const qemu_info_t *info, int argc,
                                            char **argv)
 {
-    if (!sim_options_parse(argc, argv)) {
+    if (!sim_options_parse(info->system_emulation ? info->system.max_vcpus : 1,
+                           argc, argv)) {
         return -1;
     }
     if (!info->system_emulation || strcmp(info->target_name, "x86_64")) {
@@ -322,7 +359,9 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id,
     if (!sim_stats_init() || !sim_heat_init() || !sim_share_init()) {
         return -1;
     }
-    sim_step_ps = sim_options.step_ns * 1000;
+    if (!set_slices(info->system.max_vcpus)) {
+        return -1;
+    }
     period_ps = sim_options.period_ms * 1000000000;
     sim_llc_init();
     sim_tlb_init(info->system.max_vcpus);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hmem-sim: the prefetcher, which loads lines that the guest reads in ascending
- * order before the guest asks for them.
+ * hmem-sim: the prefetcher of each vCPU, which loads lines that the vCPU reads
+ * in ascending order before the vCPU asks for them.
  */
 
 #ifndef HMEM_SIM_PREFETCH_H
@@ -9,10 +9,10 @@
 
 #include "sim.h"
 
-/* The number of streams that the prefetcher can follow at a time. */
+/* The number of streams that a prefetcher can follow at a time. */
 #define SIM_STREAMS 16
 
 /* @line missed the cache.  Returns true if the line was on its way already. */
-bool sim_prefetched(uint64_t line);
+bool sim_prefetched(unsigned int vcpu, uint64_t line);
 
 #endif /* HMEM_SIM_PREFETCH_H */

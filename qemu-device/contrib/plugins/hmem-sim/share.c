@@ -19,25 +19,18 @@
 #include <unistd.h>
 #include <qemu-plugin.h>
 
+#include "booking.h"
 #include "options.h"
 #include "share.h"
 
 /*
- * Time of a tier is booked in slots, because members that run one after the
- * other do not ask for it in the order of guest time.  A slot is much shorter
- * than a turn, and much longer than the transfer of a line.  There are slots
- * for several turns of the greatest length.
+ * A slot is much shorter than a turn, and much longer than the transfer of a
+ * line.  There are slots for several turns of the greatest length.
  */
 #define SLOT_PS 1000000
-#define SLOTS 8192
 
 /* Look this often if a member that is waited for has crashed. */
 #define PATIENCE_NS 200000000
-
-typedef struct Slot {
-    uint64_t number;  /* guest time / SLOT_PS */
-    uint64_t used_ps; /* of SLOT_PS */
-} Slot;
 
 typedef struct Member {
     pid_t pid;
@@ -63,7 +56,7 @@ typedef struct Share {
     Common common;
     pthread_mutex_t lock;
     Member member[SIM_MAX_MEMBERS];
-    Slot slot[SIM_TIERS][SIM_DIRECTIONS][SLOTS];
+    SimSlot slot[SIM_TIERS][SIM_DIRECTIONS][SIM_BOOKED];
     uint64_t lines[]; /* memory_mode / SIM_LINE */
 } Share;
 
@@ -304,26 +297,7 @@ void sim_share_leave(void)
 uint64_t sim_share_transfer(SimTier tier, SimDirection direction,
                             uint64_t line_ps, uint64_t now_ps)
 {
-    uint64_t number = now_ps / SLOT_PS, left = line_ps, end;
-    Slot *slot;
-
-    for (;; number++) {
-        uint64_t take;
-
-        slot = &share->slot[tier][direction][number % SLOTS];
-        if (slot->number != number) {
-            slot->number = number;
-            slot->used_ps = 0;
-        }
-        take = MIN(left, SLOT_PS - slot->used_ps);
-        slot->used_ps += take;
-        left -= take;
-        if (!left) {
-            break;
-        }
-    }
-    end = number * SLOT_PS + slot->used_ps;
-    return end > now_ps + line_ps ? end - now_ps - line_ps : 0;
+    return sim_book(share->slot[tier][direction], SLOT_PS, line_ps, now_ps);
 }
 
 uint64_t *sim_share_lines(void)

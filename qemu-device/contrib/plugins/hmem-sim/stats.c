@@ -155,13 +155,15 @@ static void print_model(FILE *f)
             ", \"entry_ns\": %g"
             ", \"memory_mode_bytes\": %" PRIu64 ", \"mlp\": %g, "
             "\"prefetch\": %s, \"streams\": %d, \"walk_ns\": %g, "
-            "\"step_ns\": %g, \"members\": %" PRIu64
+            "\"step_ns\": %g, \"vcpus\": %u, \"slice_ns\": %g"
+            ", \"members\": %" PRIu64
             ", \"turn_us\": %" PRIu64 ", \"tiers\": {", o->preset,
             qemu_plugin_insn_ns(), SIM_LINE, SIM_L1_LINES * SIM_LINE, o->llc,
             o->ways, o->tlb, sim_walks_name[o->walks], o->host_page, o->tlb_ns,
             o->entry_ns, o->memory_mode, o->mlp,
             o->prefetch ? "true" : "false",
-            SIM_STREAMS, o->walk_ns, o->step_ns,
+            SIM_STREAMS, o->walk_ns, o->step_ns, o->vcpus,
+            o->vcpus > 1 ? o->slice_ns : 0,
             o->share ? o->members : 1, o->turn_us);
     for (i = 0; i < SIM_TIERS; i++) {
         const SimTierOptions *tier = &o->tier[i];

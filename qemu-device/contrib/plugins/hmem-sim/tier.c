@@ -3,6 +3,7 @@
  * hmem-sim: the time of transfers to and from a tier.
  */
 
+#include "booking.h"
 #include "options.h"
 #include "share.h"
 #include "stats.h"
@@ -13,6 +14,11 @@ static struct {
     uint64_t line_ps;    /* time that a line occupies the tier */
     uint64_t free_ps;    /* time at which the tier is free again */
 } tiers[SIM_TIERS][SIM_DIRECTIONS];
+
+/* For several vCPUs: a slot is much shorter than a slice. */
+#define SLOT_PS 100000
+
+static SimSlot slots[SIM_TIERS][SIM_DIRECTIONS][SIM_BOOKED];
 
 void sim_tier_init(void)
 {
@@ -40,6 +46,8 @@ uint64_t sim_tier_transfer(SimTier tier, SimDirection direction,
 
     if (sim_options.share) {
         queue = sim_share_transfer(tier, direction, line_ps, now);
+    } else if (sim_options.vcpus > 1) {
+        queue = sim_book(slots[tier][direction], SLOT_PS, line_ps, now);
     } else {
         queue = *free_ps > now ? *free_ps - now : 0;
         *free_ps = now + queue + line_ps;
