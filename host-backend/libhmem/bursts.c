@@ -528,8 +528,11 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	const uint64_t length = c->look_ns;
 	uint64_t members[HMEM_CLASSES];
 
-	if (scan_ns && !c->within && (!c->scan_ns || scan_ns < c->scan_ns))
-		c->scan_ns = scan_ns;
+	if (scan_ns && !c->within) {
+		c->scan_ns = c->last_scan_ns && c->last_scan_ns < scan_ns ? c->last_scan_ns :
+									    scan_ns;
+		c->last_scan_ns = scan_ns;
+	}
 	if (window_ns)
 		c->busy_cpus = (double)busy_ns / window_ns;
 	account(c, cost_ns(c, walks, window_ns, busy_ns, scan_ns), pays(c, busy_ns));

@@ -121,11 +121,12 @@ struct hmem_bursts {
 	/* Does the tracker clear bits late, see above? */
 	bool late;
 	/*
-	 * Does the tracker scan?  The time of its shortest scan so far without looks in it, in
-	 * ns; 0: none yet.
+	 * Does the tracker scan?  The time of the shorter of its last two scans without looks in
+	 * them, and of the last one, in ns; 0: none yet.  The less memory the guest uses, the
+	 * shorter a scan is.
 	 */
 	bool scans;
-	uint64_t scan_ns;
+	uint64_t scan_ns, last_scan_ns;
 	/*
 	 * Guest time, in ns, that bursts have cost and that is not paid for: of bursts in their
 	 * turn, and of bursts ahead; and the cost of the last burst ahead.

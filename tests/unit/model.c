@@ -91,6 +91,7 @@ void model_init(struct model *m, const struct model_load *load,
 		m->frame_of[i] = kernel + i;
 		m->page_of[kernel + i] = i;
 	}
+	m->entries = all_pages(load);
 	m->rnd = 42;
 	model_load(m, load);
 }
@@ -362,11 +363,33 @@ static bool is_accessed(struct model *m, unsigned int frame)
 	return set && (!is_huge(m, frame) || m->window.long_looks || m->found[frame / HUGE]);
 }
 
+/*
+ * The entries that a scan reads now: those of huge pages, and of each page table of which a page
+ * was used since it was cleared.
+ */
+static uint64_t entries_to_read(struct model *m)
+{
+	uint64_t entries = 0;
+
+	for (unsigned int first = 0; first < all_pages(m->load); first += HUGE) {
+		unsigned int end = first + HUGE, page = first;
+
+		if (end > all_pages(m->load))
+			end = all_pages(m->load);
+		while (page < end && !(*bits_of(m, m->frame_of[page]) & ACCESSED))
+			page++;
+		entries += is_huge(m, m->frame_of[first]) || page == end ? 1 : end - first;
+	}
+	return entries;
+}
+
 static void collect(struct model *m)
 {
 	m->written = 0;
 	if ((scans(m) || logs(m)) && m->window.rest)
 		return;
+	if (!m->window.within)
+		m->entries = entries_to_read(m);
 	for (unsigned int i = 0; i < num_frames(m); i++) {
 		bool written = *bits_of(m, i) & DIRTY;
 
@@ -379,6 +402,7 @@ static void collect(struct model *m)
 /* Looks within the scan begin: clear all bits. */
 static void clear(struct model *m)
 {
+	m->entries = entries_to_read(m);
 	for (unsigned int i = 0; i < num_frames(m); i++) {
 		m->cleared_within += *bits_of(m, i) & ACCESSED;
 		*bits_of(m, i) = 0;
@@ -529,16 +553,15 @@ static double move(struct model *m, double ns)
 	return ns;
 }
 
-/* The time that the window's scan has taken.  With looks within, it reads all entries twice. */
+/*
+ * The time that the window's scan takes: as long as the last one, until it has read the entries.
+ * With looks within, it reads them twice.
+ */
 static uint64_t scan_ns(const struct model *m)
 {
-	unsigned int entries = all_pages(m->load);
-
 	if (!scans(m) || m->window.rest)
 		return 0;
-	for (unsigned int page = 0; m->huge && page < all_pages(m->load); page += HUGE)
-		entries -= is_huge(m, m->frame_of[page]) ? HUGE - 1 : 0;
-	return entries * m->load->costs->scan * (m->window.within ? 2 : 1);
+	return m->entries * m->load->costs->scan * (m->window.within ? 2 : 1);
 }
 
 /*

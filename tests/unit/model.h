@@ -118,6 +118,8 @@ struct model {
 	uint64_t cleared, cleared_within;
 	/* The length of the last window, with looks within its scan; ns. */
 	double elapsed_ns;
+	/* Entries of page tables that the last scan read; at first, all. */
+	uint64_t entries;
 };
 
 /*
