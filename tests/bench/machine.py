@@ -20,7 +20,8 @@ import vm
 # init_on_alloc=0: by Debian's default, the kernel would fill new pages with zeros before it
 # copies a page to them, and the simulator could not tell these writes from the guest's.
 # The other options make the boot shorter: no self-tests, no security modules, and the HPET
-# as timer, because calibrating the APIC takes a third of a boot.
+# as timer, because calibrating the APIC takes a third of a boot.  Of several processors, each
+# needs its own timer.
 CMDLINE = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr norandmaps "
            "tsc=reliable cryptomgr.notests lsm=capability audit=0 init_on_alloc=0 "
            "nolapic_timer no_timer_check "
@@ -34,14 +35,23 @@ MACHINE = (
     "-M", "q35,hmat=on", "-cpu", CPU,
     "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
     # All runs begin at the same time, and (with -seed) have the same random numbers.
-    "-rtc", "base=2026-01-01,clock=vm", "-smp", "1",
-    *vm.nodes(cpus=1),
+    "-rtc", "base=2026-01-01,clock=vm",
 )
 NAME = "bench"
 
 
 class RunError(Exception):
     """The run has no result; the text says why."""
+
+
+def fixed_arguments(vcpus):
+    """The arguments of QEMU that are the same for all runs with so many processors."""
+    return (*MACHINE, "-smp", str(vcpus), *vm.nodes(cpus=vcpus))
+
+
+def cmdline(vcpus):
+    """The same of the kernel."""
+    return CMDLINE if vcpus == 1 else CMDLINE.replace("nolapic_timer ", "")
 
 
 class Machine:
@@ -57,15 +67,17 @@ class Machine:
     name        the machine's name; machines that run together have different names
     hmem_props  more properties of the device
     disk        options of a disk of the driver hmem-disk, which becomes /dev/vda; "": none
+    vcpus       number of processors
     """
 
     def __init__(self, directory, kernel, dram, nvm, initrds, append, sim=None,
-                 policy="", timeout=3600, seed=1, name=NAME, hmem_props="", disk=""):
+                 policy="", timeout=3600, seed=1, name=NAME, hmem_props="", disk="", vcpus=1):
         self.dir = pathlib.Path(directory)
         self.kernel = kernel
         self.dram, self.nvm = dram, nvm
         self.initrds = initrds
-        self.append = f"{CMDLINE} {append}"
+        self.append = f"{cmdline(vcpus)} {append}"
+        self.vcpus = vcpus
         self.sim = sim
         self.policy = policy
         self.timeout = timeout
@@ -83,7 +95,7 @@ class Machine:
             "-name", self.name, "-seed", self.seed, "-m", f"{self.dram + self.nvm}M",
             "-object", f"memory-backend-ram,id=dram,size={self.dram}M",
             "-object", f"memory-backend-ram,id=nvm,size={self.nvm}M",
-            *MACHINE,
+            *fixed_arguments(self.vcpus),
             "-serial", f"file:{self.console}",
             "-kernel", image.bootable(self.kernel),
             "-initrd", self.dir / "initrd",

@@ -99,7 +99,7 @@ class Run(Stored):
         return {"case": case, "config": config, "seed": self.args.seed,
                 "nodes": [list(self.config.nodes(g.dram, g.nvm)) for g in self.case.guests],
                 "seconds": self.seconds, "sim": self.args.sim,
-                "machine": list(machine.MACHINE), "command_line": machine.CMDLINE,
+                "machine": list(machine.fixed_arguments(1)), "command_line": machine.cmdline(1),
                 "made_of": self.made_of()}
 
     def machine(self, guest, copies):

@@ -138,6 +138,9 @@ def describe_model(model):
              f"memory-level parallelism {model['mlp']:g}; "
              f"rearmed page {model['walk_ns']:g} ns; an instruction 1 ns",
              describe_walks(model)]
+    if model["vcpus"] > 1:
+        lines.append(f"{model['vcpus']} processors side by side, in slices of "
+                     f"{model['slice_ns']:g} ns")
     for name, tier in model["tiers"].items():
         lines.append(f"{name}: read {tier['read_ns']:g} ns, {tier['read_gbps']:.3g} GB/s; "
                      f"write {tier['write_ns']:g} ns, {tier['write_gbps']:.3g} GB/s")
@@ -149,7 +152,8 @@ def heading(rows, versions, args):
     lines = [f"All figures are {SIM_LABEL}, counts and bytes from one run each, unless "
              "the column says otherwise.", ""]
     lines += [f"- model: {line}" for line in describe_model(model)]
-    lines += [f"- kernel: {versions['kernel']}, transparent huge pages: {args.thp}",
+    lines += [f"- kernel: {versions['kernel']}, processors: {args.vcpus}, "
+              f"transparent huge pages: {args.thp}",
               f"- {versions['qemu']}; virtio-hmem {versions['virtio-hmem']}",
               f"- seed {args.seed}{', quick subset' if args.quick else ''}; {cost(rows)}"]
     return lines
@@ -206,8 +210,8 @@ def write(out, rows, versions, args, failed):
     model = next((r["model"] for r in rows if r.get("model")), None)
     (out / "results.json").write_text(json.dumps({
         "results": [{k: v for k, v in r.items() if k not in PRIVATE} for r in rows],
-        "model": model, "versions": versions, "seed": args.seed, "quick": args.quick,
-        "failed": failed}, indent=1) + "\n")
+        "model": model, "versions": versions, "seed": args.seed, "vcpus": args.vcpus,
+        "quick": args.quick, "failed": failed}, indent=1) + "\n")
     files = plots(out, rows)
     text = ["<!-- SPDX-License-Identifier: GPL-2.0-or-later -->", "# Benchmark", ""]
     text += heading(rows, versions, args)

@@ -78,6 +78,10 @@ WORKLOADS = (
 )
 
 
+# These programs have the option threads.
+THREADED = tuple(w for w in WORKLOADS if w.program == "gups")
+
+
 def find(name):
     """The workload with this name, or None."""
     return next((w for w in WORKLOADS if w.name == name), None)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Random updates (giga-updates per second): the program reads, changes and
- * writes 8 bytes, nine times in ten in a hot set, otherwise anywhere.
+ * writes 8 bytes, nine times in ten in a hot set, otherwise anywhere.  All threads update
+ * the same data; an update that another thread makes at the same time can be lost.
  *
  *	mib=256		size of the data
  *	hot=64		size of the hot set in MiB
@@ -18,6 +19,8 @@
 #define BATCH	1000
 
 static size_t words, hot, weight, places;
+static size_t hot_base;		/* the first word of the hot set */
+static uint64_t *data;
 
 static double heat(size_t page)
 {
@@ -27,9 +30,23 @@ static double heat(size_t page)
 		(1 - weight * 0.1) / words;
 }
 
+static uint64_t batch(uint64_t *random_state)
+{
+	size_t base = __atomic_load_n(&hot_base, __ATOMIC_RELAXED);
+
+	for (int i = 0; i < BATCH; i++) {
+		uint64_t r = bench_random_of(random_state);
+		size_t k = r % 10 < weight ? base + ((r >> 32) * hot >> 32)
+					   : (r >> 32) * words >> 32;
+
+		data[k] ^= r;
+	}
+	return BATCH;
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t *data, next = 0, sum;
+	uint64_t next = 0, sum;
 	size_t place = 0;
 	double move;
 
@@ -44,22 +61,17 @@ int main(int argc, char **argv)
 	data = bench_map(words * 8, heat);
 	bench_fill();
 	bench_touch(data, words * 8);
+	hot_base = words - hot;
 	bench_start("Mop/s", 1e6);
+	bench_help(batch);
 	if (move)
 		next = bench_now() + move * 1e9;
 	do {
-		size_t base = words - (place + 1) * hot;
-
-		for (int i = 0; i < BATCH; i++) {
-			uint64_t r = bench_random();
-			size_t k = r % 10 < weight ? base + ((r >> 32) * hot >> 32)
-						   : (r >> 32) * words >> 32;
-
-			data[k] ^= r;
-		}
+		batch(&bench_random_state);
 		if (move && bench_now() >= next) {
 			next += move * 1e9;
 			place = (place + 1) % places;
+			__atomic_store_n(&hot_base, words - (place + 1) * hot, __ATOMIC_RELAXED);
 		}
 	} while (bench_count(BATCH));
 	sum = 0;

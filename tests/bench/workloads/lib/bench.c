@@ -2,6 +2,7 @@
 /* See bench.h. */
 #define _GNU_SOURCE
 #include <err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define MPOL_DEFAULT	0
 #define MPOL_BIND	2
 #define REGIONS		16
+#define MAX_HELPERS	15
 #define SAMPLED		2048	/* number of pages whose moves are watched */
 
 uint64_t bench_random_state;
@@ -36,8 +38,17 @@ static double scale;
 static uint64_t begin, next, end;	/* ns */
 static uint64_t interval, length;
 static uint64_t idle_at, idle_for;	/* ns; idle_for: 0 if the program has slept */
-static uint64_t ops;
+static uint64_t ops;			/* of this thread */
+static uint64_t ops_before;		/* of all threads, before the measured time */
 static bool warm;
+
+/* Other threads: each has a line of the cache for its numbers. */
+static struct helper {
+	uint64_t random_state;
+	uint64_t ops;
+} __attribute__((aligned(64))) helpers[MAX_HELPERS];
+static int nr_helpers;
+static uint64_t (*help)(uint64_t *random_state);
 
 /* Placement */
 
@@ -241,6 +252,44 @@ static void look_at_pages(void)
 	}
 }
 
+static void *run_helper(void *opaque)
+{
+	struct helper *h = opaque;
+
+	for (;;)
+		__atomic_store_n(&h->ops, h->ops + help(&h->random_state), __ATOMIC_RELAXED);
+	return NULL;
+}
+
+void bench_help(uint64_t (*batch)(uint64_t *random_state))
+{
+	double threads = bench_option("threads", 1);
+
+	if (threads < 1 || threads > MAX_HELPERS + 1)
+		errx(2, "threads=%g: 1 to %d are possible", threads, MAX_HELPERS + 1);
+	if (threads > 1 && idle_for)
+		errx(2, "idle_for is possible with threads=1 only");
+	help = batch;
+	for (nr_helpers = 0; nr_helpers < (int)threads - 1; nr_helpers++) {
+		struct helper *h = &helpers[nr_helpers];
+		pthread_t thread;
+
+		h->random_state = bench_mix(bench_random_state + nr_helpers + 1) | 1;
+		if (pthread_create(&thread, NULL, run_helper, h))
+			errx(1, "no thread");
+	}
+}
+
+/* The operations of all threads since the begin of the measured time. */
+static uint64_t all_ops(void)
+{
+	uint64_t sum = ops;
+
+	for (int i = 0; i < nr_helpers; i++)
+		sum += __atomic_load_n(&helpers[i].ops, __ATOMIC_RELAXED);
+	return sum - ops_before;
+}
+
 static void print_sample(uint64_t now)
 {
 	struct counters c;
@@ -248,7 +297,7 @@ static void print_sample(uint64_t now)
 	look_at_pages();
 	read_counters(&c);
 	printf("bench: sample ns=%lu ops=%lu dram=%lu nvm=%lu promoted=%lu demoted=%lu\n",
-	       now - begin, ops, c.anon[0], c.anon[1], c.promoted, c.demoted);
+	       now - begin, all_ops(), c.anon[0], c.anon[1], c.promoted, c.demoted);
 	fflush(stdout);
 }
 
@@ -320,7 +369,7 @@ static void result(uint64_t now)
 	if (nr_sampled)
 		printf("bench: pages sampled=%zu moves=%lu repeated=%lu\n", nr_sampled,
 		       moves, repeated);
-	printf("bench: result ops=%lu ns=%lu scale=%.17g unit=%s\n", ops,
+	printf("bench: result ops=%lu ns=%lu scale=%.17g unit=%s\n", all_ops(),
 	       now - begin, scale, unit);
 	fflush(stdout);
 }
@@ -335,7 +384,8 @@ bool bench_count(uint64_t n)
 	if (!warm) {
 		warm = true;
 		print_snapshot("begin");
-		ops = 0;
+		ops_before = 0;
+		ops_before = all_ops();
 		watch_pages();
 		roi_begin();
 		begin = bench_now();

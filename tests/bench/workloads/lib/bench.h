@@ -36,6 +36,7 @@
  *			runs, comes from node 1
  *	reserve=16	MiB of node 0 that the oracle leaves free
  *	thp=0		1: allow transparent huge pages for the data
+ *	threads=1	number of threads, for programs that call bench_help()
  *
  * Each line of output begins with "bench: ".  Times are guest time.
  */
@@ -52,15 +53,20 @@
 /* The state of the random numbers (xorshift64*), which repeat with the seed. */
 extern uint64_t bench_random_state;
 
-static inline uint64_t bench_random(void)
+static inline uint64_t bench_random_of(uint64_t *state)
 {
-	uint64_t x = bench_random_state;
+	uint64_t x = *state;
 
 	x ^= x >> 12;
 	x ^= x << 25;
 	x ^= x >> 27;
-	bench_random_state = x;
+	*state = x;
 	return x * 0x2545f4914f6cdd1d;
+}
+
+static inline uint64_t bench_random(void)
+{
+	return bench_random_of(&bench_random_state);
 }
 
 /* A random number below n, without a slow division. */
@@ -111,6 +117,13 @@ uint64_t bench_now(void);
  * operations per second that are one unit.
  */
 void bench_start(const char *unit, double scale);
+
+/*
+ * Call this after bench_start().  Starts all threads but this one.  Each calls batch() until
+ * the program ends, with random numbers of its own; batch() returns the number of operations
+ * that it has made.
+ */
+void bench_help(uint64_t (*batch)(uint64_t *random_state));
 
 /*
  * Call this after each n operations.  Begins the region of interest after the
