@@ -823,15 +823,16 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	table_end = pud_addr_end(addr, end);
 	for (pmdp = pmd_offset(pud, addr); addr < table_end; pmdp++, addr = next) {
 		pmd = READ_ONCE(*pmdp);
-		next = pmd_addr_end(addr, table_end);
+		next = (addr & PMD_MASK) + PMD_SIZE;
+		/* Most entries of a mapping with holes are empty, so do little for them. */
 		if (!pmd_present(pmd))
 			continue;
 		if (pmd_leaf(pmd) || !hmem_is_idle(scan, pmd))
 			break;
-		scan->idle_entries += (next - addr) >> PAGE_SHIFT;
+		scan->idle_entries += (min(next, table_end) - addr) >> PAGE_SHIFT;
 	}
-	if (addr == table_end)
-		return addr;
+	if (addr >= table_end)
+		return table_end;
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
 		/*
 		 * The whole look at a huge page comes in the phase that reads.  If the page has
