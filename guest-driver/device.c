@@ -241,6 +241,7 @@ static int hmem_start(struct hmem *hm)
 		return rc;
 	}
 	hm->foreign_base = hmem_foreign_moves(hm);
+	hm->collapsed_base = hmem_collapsed(hm->area->events);
 	hm->result_buf = NULL;
 	for (i = 0; i < HMEM_RESULT_BUFS; i++)
 		hm->result_bufs[i].busy = false;

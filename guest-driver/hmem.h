@@ -258,8 +258,9 @@ struct hmem {
 	u64 try_begin;
 	u64 try_end;
 	s64 rest_ns;
-	/* hmem_foreign_moves() when the driver started. */
+	/* hmem_foreign_moves() and hmem_collapsed() when the driver started. */
 	unsigned long foreign_base;
+	unsigned long collapsed_base;
 
 	struct hmem_work_area *area;
 	struct hmem_scan *scan;		/* NULL without VIRTIO_HMEM_F_ACCESS */
@@ -624,6 +625,11 @@ void hmem_stats_pause(struct hmem *hm, enum hmem_kind kind, u64 ns,
 void hmem_stats_pauses(struct hmem *hm, struct virtio_hmem_pauses *pauses);
 /* Pages that the guest itself has moved between nodes since boot. */
 unsigned long hmem_foreign_moves(struct hmem *hm);
+/*
+ * Huge pages that the kernel has made of base pages since boot.  @events: room for
+ * NR_VM_EVENT_ITEMS.  Sleeps.
+ */
+unsigned long hmem_collapsed(unsigned long *events);
 
 /* Must the driver answer the rest of a batch as stopped? */
 static inline bool hmem_stopping(const struct hmem *hm)

@@ -7,6 +7,7 @@
 #include <linux/debugfs.h>
 #include <linux/log2.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/sysfs.h>
 
 #include "compat.h"
@@ -60,12 +61,28 @@ HMEM_COUNTER(scan_incomplete);
 HMEM_COUNTER(scan_ns);
 HMEM_COUNTER(scan_skipped);
 
+/* Huge pages that the kernel has put together from base pages since the driver started. */
+static ssize_t huge_collapsed_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct hmem *hm = dev_to_virtio(dev)->priv;
+	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+	unsigned long collapsed;
+
+	if (!events)
+		return -ENOMEM;
+	collapsed = hmem_collapsed(events) - hm->collapsed_base;
+	kfree(events);
+	return sysfs_emit(buf, "%lu\n", collapsed);
+}
+static DEVICE_ATTR_RO(huge_collapsed);
+
 static struct attribute *hmem_attrs[] = {
 	&dev_attr_batches.attr,
 	&dev_attr_hints.attr,
 	&dev_attr_promoted.attr,
 	&dev_attr_demoted.attr,
 	&dev_attr_large_moved.attr,
+	&dev_attr_huge_collapsed.attr,
 	&dev_attr_foreign_moves.attr,
 	&dev_attr_pause_ns.attr,
 	&dev_attr_resize_given.attr,
@@ -163,6 +180,16 @@ unsigned long hmem_foreign_moves(struct hmem *hm)
 	moves += events[NUMA_PAGE_MIGRATE];
 #endif
 	return moves;
+#else
+	return 0;
+#endif
+}
+
+unsigned long hmem_collapsed(unsigned long *events)
+{
+#if defined(CONFIG_VM_EVENT_COUNTERS) && defined(CONFIG_TRANSPARENT_HUGEPAGE)
+	all_vm_events(events);
+	return events[THP_COLLAPSE_ALLOC];
 #else
 	return 0;
 #endif

@@ -148,6 +148,33 @@ def hints_of_all_sizes(rig):
         part(vm, peer)
 
 
+@test(check=("6.12",), timeout=600)
+def parts_that_moved_become_a_huge_page_again(rig):
+    """First the even base pages of a huge page move, and then the odd ones.  When all are on the
+    new node, khugepaged makes a huge page there, and the driver counts it."""
+    vm, peer = boot(rig)
+    huge = Huge(vm, peer, 4, 1)
+    first = huge.low[0]
+    for parity in 0, 1:
+        count, _ = huge.hint([(first + page, 0, 1) for page in range(parity, HUGE, 2)])
+        assert count["moved"] == HUGE // 2, count
+        huge.look()
+        assert huge.low_huge == 3 and huge.high_huge == 1
+    assert vm.counter("huge_collapsed") == 0
+    # An administrator can have khugepaged look without pauses.
+    vm.run("cd /sys/kernel/mm/transparent_hugepage/khugepaged; echo 65536 > pages_to_scan; "
+           "echo 0 > alloc_sleep_millisecs; echo 100 > scan_sleep_millisecs")
+    for _ in range(100):
+        huge.look()
+        if huge.low_huge == 4:
+            break
+    assert huge.low_huge == 4, vm.run("grep thp_collapse /proc/vmstat")
+    # Node 1 has the upper frames.
+    assert max(huge.low[1:]) < vm.dram * 256 <= huge.low[0], huge.low
+    assert vm.counter("huge_collapsed") == 1
+    huge.end()
+
+
 def exchange(rig, before):
     """DRAM is full: a huge page is neither promoted nor split until another huge page is
     demoted."""
