@@ -129,7 +129,7 @@ uint64_t capacity_limit(const struct vm *vm, unsigned int tier, uint64_t bytes)
 	if (!capacity_for(vm, tier))
 		return bytes;
 	mine = promised_to(vm, tier);
-	more = left_for(vm->d, vm->nodes[tier].all);
+	more = smaller(left_for(vm->d, vm->nodes[tier].all), UINT64_MAX - mine);
 	if (unit)
 		more = larger((mine + more) / unit * unit, mine) - mine;
 	return smaller(bytes, mine + more);
