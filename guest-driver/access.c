@@ -824,8 +824,8 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	for (pmdp = pmd_offset(pud, addr); addr < table_end; pmdp++, addr = next) {
 		pmd = READ_ONCE(*pmdp);
 		next = (addr & PMD_MASK) + PMD_SIZE;
-		/* Most entries of a mapping with holes are empty, so do little for them. */
-		if (!pmd_present(pmd))
+		/* Most entries of a mapping with holes are empty, so the cheapest test is first. */
+		if (pmd_none(pmd) || !pmd_present(pmd))
 			continue;
 		if (pmd_leaf(pmd) || !hmem_is_idle(scan, pmd))
 			break;
