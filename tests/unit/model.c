@@ -451,14 +451,15 @@ static void exchange(struct model *m, uint64_t cold, uint64_t hot)
 	m->moving += moves * m->load->costs->move;
 }
 
-/* Queue moves, which the guest makes later: exchanges, or promotions to free frames. */
+/* Queue moves, which the guest makes later: exchanges, or moves to free frames. */
 static void ask(struct model *m)
 {
 	struct hmem_hint hints[510];
 	uint32_t n, pairs;
 
 	while ((n = hmem_placer_hints(&m->placer, hints, 510))) {
-		pairs = hints[0].tier ? n / 2 : 0;
+		/* Demotions come before promotions. */
+		pairs = hints[0].tier > hints[n - 1].tier ? n / 2 : 0;
 		assert_true(!pairs || n % 2 == 0);
 		for (uint32_t i = 0; i < n; i++)
 			hmem_placer_sent(&m->placer, hints[i].gfn, 0);
@@ -467,6 +468,7 @@ static void ask(struct model *m)
 			m->queue[m->queued++][1] = hints[n / 2 + i];
 		}
 		for (uint32_t i = 0; i < n && !pairs; i++) {
+			assert_int_equal(hints[i].tier, hints[0].tier);
 			m->queue[m->queued][0] = (struct hmem_hint) { .tier = ALONE };
 			m->queue[m->queued++][1] = hints[i];
 		}
@@ -505,15 +507,17 @@ static uint64_t find_free(const struct model *m, uint64_t from, uint64_t to)
 	return from;
 }
 
-/* Move a page to a free frame of tier 0.  Returns the time that it takes, in ns. */
-static double promote(struct model *m, const struct hmem_hint *hint)
+/* Move a page to a free frame of the hint's tier.  Returns the time that it takes, in ns. */
+static double move_alone(struct model *m, const struct hmem_hint *hint)
 {
-	uint64_t to = find_free(m, m->kernel, m->fast);
+	const uint64_t ends[] = { m->kernel, m->fast, m->fast + m->slow, num_frames(m) };
+	uint64_t begin = hint->tier == 1 ? m->fast : ends[hint->tier], end = ends[hint->tier + 1];
+	uint64_t to = find_free(m, begin, end);
 	bool fails = m->page_of[hint->gfn] < 0;
 	struct hmem_answer a = answer(hint, fails ? reason(m, hint->gfn) :
 				      VIRTIO_HMEM_R_NO_MEMORY, 0);
 
-	if (!fails && to < m->fast) {
+	if (!fails && to < end) {
 		exchange(m, to, hint->gfn);
 		a = answer(hint, VIRTIO_HMEM_R_MOVED, to);
 	}
@@ -546,7 +550,7 @@ static double move(struct model *m, double ns)
 	while (m->done < m->queued && ns > 0) {
 		const struct hmem_hint *pair = m->queue[m->done++];
 
-		ns -= pair[0].tier == ALONE ? promote(m, &pair[1]) : swap(m, pair);
+		ns -= pair[0].tier == ALONE ? move_alone(m, &pair[1]) : swap(m, pair);
 	}
 	if (m->done == m->queued)
 		m->done = m->queued = 0;
