@@ -214,18 +214,24 @@ static bool may_plan(const struct hmem_placer *p)
 	return !hmem_placer_by_rates(p) || hmem_bursts_may_plan(&p->bursts);
 }
 
+static uint32_t at_most_max(int64_t frames)
+{
+	return frames < 0 ? 0 : frames < HMEM_PLAN_MAX ? frames : HMEM_PLAN_MAX;
+}
+
 /* Leave the headroom for new pages of the guest in tier 0. */
 static uint32_t spare(const struct hmem_placer *p)
 {
-	int64_t spare = p->spare - p->policy.headroom;
-
-	return spare < 0 ? 0 : spare < HMEM_PLAN_MAX ? spare : HMEM_PLAN_MAX;
+	return at_most_max(p->spare - p->policy.headroom);
 }
 
 /* Tells the plan what is known of the free memory in its fast tier. */
-static void set_spare(const struct hmem_placer *p, struct hmem_plan_limits *l)
+static void set_free(const struct hmem_placer *p, struct hmem_plan_limits *l)
 {
-	l->spare = l->pair.fast || p->no_room ? 0 : spare(p);
+	bool known = !l->pair.fast && !p->no_room;
+
+	l->free = known ? at_most_max(p->spare) : 0;
+	l->spare = known ? spare(p) : 0;
 }
 
 void hmem_placer_resized(struct hmem_placer *p, int64_t frames)
@@ -273,7 +279,7 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 		/* Room in tier 0 comes first, if that is full. */
 		for (uint32_t fast = 0; fast < (p->no_room ? 1 : slow); fast++) {
 			hmem_tier_pair_set(&try.pair, p->tiers, p->num_tiers, fast, slow);
-			set_spare(p, &try);
+			set_free(p, &try);
 			if (p->pairs_in_vain >> hmem_tier_pair_index(&try.pair) & 1)
 				continue;
 			if (hmem_plan_estimate(&p->plan, &p->pages, &try, &gain, err) < 0)
@@ -293,7 +299,7 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 /* Sets the limits that follow from what is known of the room in tier 0. */
 static void limit_room(struct hmem_placer *p, struct hmem_plan_limits *l)
 {
-	set_spare(p, l);
+	set_free(p, l);
 	if (l->pair.fast || !p->no_room)
 		return;
 	l->room = p->policy.headroom;

@@ -276,7 +276,7 @@ static double choose(struct hmem_sorter *s, uint32_t budget)
 
 	/* Idle pages are not promoted, and free frames have no page that could make room. */
 	hot->count[s->hot.idle] = 0;
-	*idle -= *idle < l->spare ? *idle : l->spare;
+	*idle -= *idle < l->free ? *idle : l->free;
 	if (s->coming > 0)
 		spare -= spare < s->coming ? spare : s->coming;
 	gain = choose_for_free(s, spare < budget ? spare : budget, free);

@@ -81,11 +81,11 @@ struct hmem_plan_limits {
 	/* The number of additional pages to demote, because the guest found the fast tier full. */
 	uint32_t room;
 	/*
-	 * Frames of the fast tier that are known to be free, for pages of the slow tier, also for
-	 * pages that are under way.  A page that goes there takes the place of none, so one move
-	 * is all that the page must pay for.
+	 * Frames of the fast tier that are known to be free; and those of them for pages of the
+	 * slow tier, also for pages that are under way.  A page that goes there takes the place of
+	 * none, so one move is all that the page must pay for.
 	 */
-	uint32_t spare;
+	uint32_t free, spare;
 };
 
 /* Frees the plan; a plan that is all zero is empty. */

@@ -198,22 +198,6 @@ static void uses_room_that_comes_back(void **state)
 	assert_int_equal(f->placer.spare, 0);
 }
 
-/* Frames of the headroom are not filled, but they can change places like other idle ones. */
-static void headroom_is_no_room(void **state)
-{
-	struct fixture *f = *state;
-
-	/* All but four frames of each of two blocks are as hot as pages can be. */
-	for (unsigned int i = 0; i < FAST; i++) {
-		if (i < FAST - 128 || i % 64 < 60)
-			f->sim.dirty[i / 64] |= UINT64_C(1) << (i % 64);
-	}
-	hmem_placer_resized(&f->placer, HEADROOM);
-	window(f, UINT64_MAX);
-	assert_int_equal(num_to(f, 0), 8);
-	assert_int_equal(num_to(f, 1), 8);
-}
-
 /* A person's moves do not count as room that the policy can use. */
 static void moves_by_hand(void **state)
 {
@@ -460,7 +444,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(old_answers_make_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(uses_room_that_there_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(uses_room_that_comes_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(headroom_is_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_by_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_what_may_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),

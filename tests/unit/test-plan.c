@@ -63,6 +63,7 @@ static void make(struct fixture *f, uint32_t budget, uint32_t hysteresis,
 		.budget = budget,
 		.hysteresis = hysteresis,
 		.room = room,
+		.free = spare,
 		.spare = spare,
 	};
 
@@ -735,7 +736,7 @@ static void free_memory_by_rates(void **state)
 	struct fixture *f = *state;
 	struct hmem_rates rates;
 	struct hmem_plan_limits limits = {
-		.budget = FRAMES, .rates = &rates, .spare = 10,
+		.budget = FRAMES, .rates = &rates, .free = 10, .spare = 10,
 		.pair = { .slow = 1, .access_ns = 100, .move_ns = 1100 },
 	};
 
@@ -753,7 +754,7 @@ static void free_memory_by_rates(void **state)
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
 	assert_true(f->plan.gain_ns == 12 * 100 - 1100);
 	limits.pair.move_ns = 500;
-	limits.spare = 1;
+	limits.free = limits.spare = 1;
 	assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
 	/* The other page has to take the place of a page that is used. */
 	assert_int_equal(f->plan.num_promote, 1);
