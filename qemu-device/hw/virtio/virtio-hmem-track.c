@@ -150,10 +150,8 @@ static void hmem_track_arm(HmemTrack *track)
     uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
     uint64_t ns = MAX(track->window_ns, hmem_track_min_window(track));
 
-    if (track->flags & HMEM_LINK_TRACK_LOCKSTEP) {
-            /*
-             * Windows end at multiples of their length, whenever TRACK arrived.
-             */
+    if (track->flags & HMEM_LINK_TRACK_LOCKSTEP && !track->set_in_tick) {
+        /* Windows end at multiples of their length, whenever TRACK arrived. */
         track->due_ns = (now / ns + 1) * ns;
     } else {
         track->due_ns = track->tick_ns + ns;
@@ -325,7 +323,9 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
             track->answer = HMEM_ANSWER_AWAITED_IN_TIMER;
         }
         /* During this call, tracking can be stopped or changed. */
+        track->in_tick = true;
         track->ops->wait(track->opaque);
+        track->in_tick = false;
         if (track->answer == HMEM_ANSWER_AWAITED_IN_TIMER) {
             track->answer = HMEM_ANSWER_AWAITED;
         }
@@ -605,6 +605,7 @@ static void hmem_track_apply_request(HmemTrack *track)
         return;
     }
     track->window_ns = request->window_ns;
+    track->set_in_tick = track->in_tick;
     track->flags = request->flags;
     track->maps.want_written = !(track->flags & HMEM_LINK_TRACK_ACCESSED);
     trace_virtio_hmem_track(request->window_ns, request->tracker,

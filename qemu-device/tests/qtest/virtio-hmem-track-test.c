@@ -488,8 +488,15 @@ static void test_lockstep_ticks(void)
     g_thread_join(thread);
     g_assert_cmpint(get_stat(t.qts, "ticks"), ==, 1);
     thread = step_into_tick(&t, 2, 10 * MS, 0);
+    /* A length that hmemd sets in a tick holds from that tick on. */
+    daemon_track_flags(t.d, 8 * MS, HMEM_LINK_TRACK_LOCKSTEP);
     daemon_tick_done(t.d, 2);
     g_thread_join(thread);
+    for (uint64_t seq = 3; seq <= 4; seq++) {
+        thread = step_into_tick(&t, seq, 8 * MS, 0);
+        daemon_tick_done(t.d, seq);
+        g_thread_join(thread);
+    }
     teardown(&t);
 }
 

@@ -182,6 +182,12 @@ struct HmemTrack {
     uint64_t busy_ns;
     /* Time at which the next tick is due. */
     uint64_t due_ns;
+    /*
+     * In lockstep: a tick is under way, so guest time stands still; and
+     * whether hmemd has set the length of windows in a tick.
+     */
+    bool in_tick;
+    bool set_in_tick;
     /* The highest seq that hmemd may answer. */
     uint64_t max_seq;
     QEMUTimer *timer;
