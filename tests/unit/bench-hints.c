@@ -43,7 +43,7 @@ static void bench(void **state)
 {
 	struct ctl *c = calloc(1, sizeof(*c));
 	static struct peer p;
-	struct daemon d;
+	struct daemon d = { 0 };
 	double start, cpu;
 
 	(void)state;
