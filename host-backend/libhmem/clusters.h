@@ -55,13 +55,15 @@ void hmem_clusters_begin(struct hmem_clusters *c);
 /* The pages that are taken from now on are in the cluster of @gfn. */
 void hmem_clusters_go(struct hmem_clusters *c, uint64_t gfn);
 
-/* Take a page of @class. */
-static inline void hmem_clusters_take(struct hmem_clusters *c, unsigned int class, bool used)
+/* Take @n pages of @class, of which the look has found @used used. */
+static inline void hmem_clusters_take(struct hmem_clusters *c, unsigned int class,
+				      unsigned int used, unsigned int n)
 {
 	struct hmem_clusters_class *in = &c->classes[class];
 
-	if (!in->n++)
+	if (!in->n)
 		c->present[c->num_present++] = class;
+	in->n += n;
 	in->k += used;
 }
 

@@ -105,9 +105,22 @@ static void make_recent_steps(struct hmem_rates *r)
 	}
 }
 
+static void make_class_tables(struct hmem_rates *r)
+{
+	for (unsigned int i = 0; i < 256; i++)
+		r->class_level[i] = hmem_class(i << 8, i) & ~7u;
+	for (unsigned int i = 0; i < 511; i++) {
+		/* The class depends on the difference alone, so any two estimates do. */
+		unsigned int from = i < 255 ? 255 - i : 0;
+
+		r->class_apart[i] = hmem_class(from << 8, from + i - 255) & 7;
+	}
+}
+
 void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 {
 	memset(r, 0, sizeof(*r));
+	make_class_tables(r);
 	r->horizon_s = horizon_s;
 	hmem_clusters_init(&r->clusters);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
@@ -134,6 +147,11 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 	/* Most VMs have other policies, so these tables are made only for the first look. */
 	if (!r->looks)
 		make_recent_steps(r);
+	for (unsigned int i = 0; i < 256; i++) {
+		for (unsigned int used = 0; used < 2; used++)
+			r->recent_next[used][i] =
+				clamp(i + r->recent_steps[used][i + r->shift], 0, UINT8_MAX);
+	}
 	if (variance != r->variance || apart != r->apart)
 		make_long_steps(r, variance, apart);
 	memset(r->looked, 0, sizeof(r->looked));

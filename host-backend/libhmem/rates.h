@@ -67,11 +67,15 @@ struct hmem_long_rate {
 };
 
 struct hmem_rates {
+	/* hmem_class() as tables: the level, by the upper bits of @heat; and the rest. */
+	uint8_t class_level[256], class_apart[511];
 	/*
 	 * The step of an estimate, in its own units, after a look that found the page unused (0)
 	 * or used (1).  The second index is the estimate's upper 8 bits plus @shift.
 	 */
 	int16_t long_steps[2][HMEM_RATE_STEPS], recent_steps[2][HMEM_RATE_STEPS];
+	/* The recent estimate after the current look, by the estimate before it. */
+	uint8_t recent_next[2][256];
 	/* The arguments that @long_steps were computed for. */
 	double variance, apart;
 	/* The logarithm of the length of the current look. */
@@ -158,29 +162,48 @@ static inline void hmem_rates_go(struct hmem_rates *r, uint64_t gfn)
 	hmem_clusters_go(&r->clusters, gfn);
 }
 
-/* Take the bit of a page in the look: was the page @used? */
-static inline void hmem_rates_take(struct hmem_rates *r, uint16_t *heat,
-				   uint8_t *recent, bool used)
+/* The same as hmem_class(). */
+static inline unsigned int hmem_rates_class(const struct hmem_rates *r, uint16_t heat,
+					    uint8_t recent)
 {
-	unsigned int class = hmem_class(*heat, *recent);
-	int to = *heat + r->long_steps[used][(*heat >> 8) + r->shift];
-	int recently = *recent + r->recent_steps[used][*recent + r->shift];
-
-	r->looked[class]++;
-	r->used[class] += used;
-	hmem_clusters_take(&r->clusters, class, used);
-	*recent = recently < 0 ? 0 : recently > UINT8_MAX ? UINT8_MAX : recently;
-	/* So far away is no chance: the page is used in another way than before. */
-	if (to < (*recent - HMEM_RATE_APART) * 256)
-		to = (*recent - HMEM_RATE_APART) * 256;
-	else if (to > (*recent + HMEM_RATE_APART) * 256)
-		to = (*recent + HMEM_RATE_APART) * 256;
-	*heat = to < 0 ? 0 : to > UINT16_MAX ? UINT16_MAX : to;
-	if (used)
-		r->became[class][hmem_class(*heat, *recent)]++;
+	return r->class_level[heat >> 8] + r->class_apart[255 + recent - (heat >> 8)];
 }
 
-/* @frames that have never been used were not in this look either. */
+/*
+ * Take the bit of @n pages with the same record in the look: were they @used?  Returns their new
+ * class.
+ */
+static inline unsigned int hmem_rates_take(struct hmem_rates *r, uint16_t *heat, uint8_t *recent,
+					   bool used, unsigned int n)
+{
+	unsigned int from = hmem_rates_class(r, *heat, *recent), to;
+	int next = *heat + r->long_steps[used][(*heat >> 8) + r->shift];
+	int recently = r->recent_next[used][*recent];
+	/* So far away is no chance: the page is used in another way than before. */
+	int least = (recently - HMEM_RATE_APART) * 256;
+	int most = (recently + HMEM_RATE_APART) * 256;
+
+	next = next < least ? least : next > most ? most : next;
+	*heat = next < 0 ? 0 : next > UINT16_MAX ? UINT16_MAX : next;
+	*recent = recently;
+	to = hmem_rates_class(r, *heat, *recent);
+	r->looked[from] += n;
+	hmem_clusters_take(&r->clusters, from, used ? n : 0, n);
+	if (used) {
+		r->used[from] += n;
+		r->became[from][to] += n;
+	}
+	return to;
+}
+
+/* Take @n pages that have never been used, not in this look either: their records stay 0. */
+static inline void hmem_rates_take_idle(struct hmem_rates *r, unsigned int n)
+{
+	r->looked[HMEM_CLASS_IDLE] += n;
+	hmem_clusters_take(&r->clusters, HMEM_CLASS_IDLE, 0, n);
+}
+
+/* The same for @frames that are a cluster by themselves. */
 static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 {
 	r->looked[HMEM_CLASS_IDLE] += frames;

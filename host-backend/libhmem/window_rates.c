@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "simd.h"
 #include "window.h"
 
 /*
@@ -15,31 +18,75 @@ static uint64_t rearm(struct hmem_mlq_block *mlq, uint64_t accessed, bool wanted
 	return clear;
 }
 
-/* Updates the records of the frames @looked, of which the look has found @used. */
-static void take(struct hmem_rates *r, const struct hmem_pages *p, const struct hmem_block *b,
-		 uint64_t looked, uint64_t used)
+/* Have all pages of the block the same record?  Those of a huge page have. */
+static bool are_alike(const struct hmem_pages *p, const struct hmem_block *b)
 {
-	hmem_rates_go(r, b->gfn);
-	for (; looked; looked &= looked - 1) {
-		unsigned int i = __builtin_ctzll(looked);
-		uint64_t slot = b->slot + i;
+	const uint16_t *heat = &p->heat[b->slot];
+	const uint8_t *recent = &p->recent[b->slot];
 
-		hmem_rates_take(r, &p->heat[slot], &p->recent[slot], used >> i & 1);
-	}
+	return !memcmp(heat, heat + 1, 63 * sizeof(*heat)) &&
+	       !memcmp(recent, recent + 1, 63 * sizeof(*recent));
 }
 
-/* Counts the block's frames in @hist by class.  Returns false if no frame was ever used. */
-static bool classify(uint64_t *hist, const struct hmem_pages *p, const struct hmem_block *b)
+/* Updates the records of a block whose pages are alike, and were all @used, or all not. */
+static void take_all(struct hmem_rates *r, uint64_t *hist, const struct hmem_pages *p,
+		     const struct hmem_block *b, bool used)
 {
-	uint16_t any = 0;
+	uint16_t heat = p->heat[b->slot];
+	uint8_t recent = p->recent[b->slot];
 
-	for (uint64_t w = b->mask; w; w &= w - 1) {
-		uint64_t slot = b->slot + __builtin_ctzll(w);
+	hist[hmem_rates_take(r, &heat, &recent, used, 64)] += 64;
+	for (unsigned int i = 0; i < 64; i++)
+		p->heat[b->slot + i] = heat;
+	memset(&p->recent[b->slot], recent, 64);
+}
 
-		hist[hmem_class(p->heat[slot], p->recent[slot])]++;
-		any |= p->heat[slot] | p->recent[slot];
+/* The frames with a record, all of which were used at some time. */
+static uint64_t known(const struct hmem_pages *p, const struct hmem_block *b)
+{
+	typedef uint8_t bytes __attribute__((vector_size(8)));
+	u16x8 rows = { 0 };
+
+	for (unsigned int g = 0; g < 8; g++) {
+		u16x8 heat = simd_load(&p->heat[b->slot + 8 * g]);
+		bytes recent;
+
+		memcpy(&recent, &p->recent[b->slot + 8 * g], sizeof(recent));
+		heat |= __builtin_convertvector(recent, u16x8);
+		rows |= (u16x8)(heat != 0) & (uint16_t)(1u << g);
 	}
-	return any;
+	return simd_transpose(rows);
+}
+
+/*
+ * Updates the records of the frames @looked, of which the look has found @used, and counts all
+ * frames of the block in @hist by class.  Returns false if no frame was ever used.
+ */
+static bool take(struct hmem_rates *r, uint64_t *hist, const struct hmem_pages *p,
+		 const struct hmem_block *b, uint64_t looked, uint64_t used)
+{
+	uint64_t idle;
+
+	hmem_rates_go(r, b->gfn);
+	if (looked == UINT64_MAX && (!used || used == UINT64_MAX) && are_alike(p, b)) {
+		take_all(r, hist, p, b, used);
+		return p->heat[b->slot] | p->recent[b->slot];
+	}
+	idle = b->mask & ~known(p, b) & ~used;
+	hist[HMEM_CLASS_IDLE] += __builtin_popcountll(idle);
+	if (idle & looked)
+		hmem_rates_take_idle(r, __builtin_popcountll(idle & looked));
+	for (uint64_t w = b->mask & ~idle; w; w &= w - 1) {
+		unsigned int i = __builtin_ctzll(w);
+		uint16_t *heat = &p->heat[b->slot + i];
+		uint8_t *recent = &p->recent[b->slot + i];
+
+		if (looked >> i & 1)
+			hist[hmem_rates_take(r, heat, recent, used >> i & 1, 1)]++;
+		else
+			hist[hmem_rates_class(r, *heat, *recent)]++;
+	}
+	return idle != b->mask;
 }
 
 void hmem_window_idle(struct hmem_window *w, const struct hmem_block *b)
@@ -58,15 +105,15 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 	struct hmem_tracker *t = w->t;
 	struct hmem_mlq_block *mlq = &p->mlq[b->slot / 64];
 	uint64_t except, used, clear = 0;
-	bool in_part = hmem_window_part(b, h);
+	bool in_part = hmem_window_part(b, h), live;
 
 	if (h->within)
 		hmem_mlq_forget(mlq, UINT64_MAX);
 	except = copied | mlq->wait[HMEM_WAIT_SET];
 	used = s.accessed & ~except;
 	w->faults += __builtin_popcountll(used) + __builtin_popcountll(s.written & ~except);
-	if (h->look && in_part)
-		take(h->rates, p, b, b->mask & ~except, used);
+	live = take(h->rates, w->hist[b->tier], p, b,
+		    h->look && in_part ? b->mask & ~except : 0, used);
 	if (b->has_state && used)
 		hmem_refusals_forget_free(&p->state[b->slot], used);
 	if (t->ops->rearm)
@@ -76,5 +123,5 @@ void hmem_window_rates(struct hmem_window *w, struct hmem_pages *p,
 		t->ops->rearm(t, b->gfn, clear);
 		w->rearmed += __builtin_popcountll(clear);
 	}
-	hmem_window_keep(p, b, classify(w->hist[b->tier], p, b));
+	hmem_window_keep(p, b, live);
 }

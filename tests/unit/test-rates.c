@@ -48,7 +48,7 @@ static void look_after(struct world *w, double seconds, double lag)
 			chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
 		hmem_rates_go(&w->rates, i);
 		hmem_rates_take(&w->rates, &w->heat[i], &w->recent[i],
-				chance < 1 - exp(-w->rate[i] * seconds));
+				chance < 1 - exp(-w->rate[i] * seconds), 1);
 	}
 	for (unsigned int i = 0; i < PAGES; i++)
 		members[class_of(w, i)]++;
