@@ -209,6 +209,16 @@ static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 	return c->scans && !c->left;
 }
 
+/*
+ * The time, in ns, that an access saves in the pair's faster tier.  Where only long looks find huge
+ * pages in use, programs pass over all of each page.
+ */
+static inline double hmem_bursts_access_ns(const struct hmem_bursts *c,
+					   const struct hmem_tier_pair *pair)
+{
+	return c->long_looks ? pair->whole_ns : pair->access_ns;
+}
+
 /* Has a burst begun that has not observed all of its pages yet? */
 static inline bool hmem_bursts_under_way(const struct hmem_bursts *c)
 {

@@ -253,6 +253,7 @@ static struct hmem_plan_limits limits(const struct hmem_placer *p)
 		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
 		l.rates = &p->bursts.rates;
+		l.pair.access_ns = hmem_bursts_access_ns(&p->bursts, &l.pair);
 	} else {
 		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
@@ -279,6 +280,7 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 		/* Room in tier 0 comes first, if that is full. */
 		for (uint32_t fast = 0; fast < (p->no_room ? 1 : slow); fast++) {
 			hmem_tier_pair_set(&try.pair, p->tiers, p->num_tiers, fast, slow);
+			try.pair.access_ns = hmem_bursts_access_ns(&p->bursts, &try.pair);
 			set_free(p, &try);
 			if (p->pairs_in_vain >> hmem_tier_pair_index(&try.pair) & 1)
 				continue;

@@ -14,10 +14,11 @@ struct hmem_tier_pair {
 	/* Tiers are numbered by speed, so @fast is less than @slow. */
 	uint8_t fast, slow;
 	/*
-	 * The time, in ns, that an access saves in the tier @fast, at least 0, and the time that
-	 * the move of a page takes.
+	 * The time, in ns, that an access saves in the tier @fast, at least 0: one of unknown
+	 * size (@access_ns), or one of a program that uses all of each page (@whole_ns).  And the
+	 * time that the move of a page takes.
 	 */
-	double access_ns, move_ns;
+	double access_ns, whole_ns, move_ns;
 };
 
 /* Sets a pair of the VM's @num tiers; a tier whose latency is 0 does not tell its latency. */

@@ -150,6 +150,43 @@ static void huge_pages_are_swept(void **state)
 	model_free(&m);
 }
 
+/* The speed, over 20 s, of a machine of four times the size, after @seconds. */
+static double large_speed(const struct model_load *load, enum hmem_policy_kind kind, double seconds)
+{
+	struct model m;
+	double speed;
+
+	model_init(&m, load, 4 * FAST, 4 * KERNEL, 4 * SLOW, 0);
+	m.policy.kind = kind;
+	m.policy.window = 1000;
+	m.policy.track = HMEM_TRACK_GPT;
+	m.huge = true;
+	if (kind == HMEM_POLICY_OFF)
+		model_place_best(&m);
+	model_run(&m, seconds);
+	speed = loads_speed(&m, 20);
+	model_free(&m);
+	return speed;
+}
+
+/*
+ * A sweep uses all of each page, so a move pays soon, also if the sweep goes to and fro between two
+ * places.
+ */
+static void moving_sweeps_gain(void **state)
+{
+	static const struct model_load load = {
+		.costs = &model_pages, .pages = 4 * DATA, .hot = 4 * 51 * MIB, .sweep = true,
+		.move = 5,
+	};
+	double share = large_speed(&load, HMEM_POLICY_AUTO, 40) /
+		       large_speed(&load, HMEM_POLICY_OFF, 0);
+
+	(void)state;
+	if (share < 0.9)
+		fail_msg("%.3f", share);
+}
+
 /*
  * All huge pages are used alike.  Few bits tell that, so chance moves some of them, but no more
  * than an eighth on average.
@@ -975,6 +1012,7 @@ int main(void)
 		cmocka_unit_test(memory_comes_back),
 		cmocka_unit_test(programs_begin),
 		cmocka_unit_test(huge_pages_are_swept),
+		cmocka_unit_test(moving_sweeps_gain),
 		cmocka_unit_test(huge_pages_are_used_at_random),
 		cmocka_unit_test(huge_pages_stay),
 		cmocka_unit_test(three_tiers_are_filled),
