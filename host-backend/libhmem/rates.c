@@ -150,7 +150,8 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 	for (unsigned int i = 0; i < 256; i++) {
 		for (unsigned int used = 0; used < 2; used++)
 			r->recent_next[used][i] =
-				clamp(i + r->recent_steps[used][i + r->shift], 0, UINT8_MAX);
+				clamp((int)i + r->recent_steps[used][i + r->shift], 0,
+				      UINT8_MAX);
 	}
 	if (variance != r->variance || apart != r->apart)
 		make_long_steps(r, variance, apart);
@@ -325,19 +326,21 @@ static void bound(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
 static void foresee(struct hmem_rates *r, unsigned int class)
 {
 	const struct hmem_long_rate *level = &r->levels[class / 8];
-	double now = r->rate[class], factor = hmem_rates_factor(r, class);
 	double least = fmax(least_rate(r, class), r->bound[class]);
-	double later = hmem_rates_long(r, class), least_later = least, spread = factor;
+	double most = fmax(r->rate[class] * hmem_rates_factor(r, class), least);
+	double least_later = least, most_later = most;
 
 	if (level->sum.seconds > 0) {
-		spread = exp(STANDARD_ERRORS * level_error(level));
+		double later = hmem_rates_long(r, class);
+		double spread = exp(STANDARD_ERRORS * level_error(level));
+
 		least_later = later / spread;
+		most_later = later * spread;
 	}
 	r->least_now[class] = least * r->lasts_s;
-	r->most_now[class] = now * factor * r->lasts_s;
+	r->most_now[class] = most * r->lasts_s;
 	r->least[class] = r->least_now[class] + least_later * (r->horizon_s - r->lasts_s);
-	r->most[class] = r->most_now[class] +
-			 later * spread * (r->horizon_s - r->lasts_s);
+	r->most[class] = r->most_now[class] + most_later * (r->horizon_s - r->lasts_s);
 }
 
 /*

@@ -187,8 +187,14 @@ static void idle_pages(void **state)
 	assert_int_equal(hmem_class(0, 0), HMEM_CLASS_IDLE);
 	for (unsigned int i = 0; i < 10; i++)
 		look(w, 0.1);
+	/* The longest windows last an hour. */
+	look(w, 3600);
 	for (unsigned int i = 0; i < PAGES; i++)
 		assert_int_equal(w->heat[i] | w->recent[i], 0);
+	/* A record that is nearly 0 does not rise in such a look. */
+	w->recent[0] = 2;
+	look(w, 3600);
+	assert_in_range(w->recent[0], 0, 2);
 	assert_true(w->rates.most[HMEM_CLASS_IDLE] < 1);
 	free(w);
 }
@@ -232,6 +238,8 @@ static void check_bounds(const struct world *w, unsigned int least, unsigned int
 		members[class_of(w, i)]++;
 	}
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
+		assert_true(w->rates.least_now[c] <= w->rates.most_now[c]);
+		assert_true(w->rates.least[c] <= w->rates.most[c]);
 		if (members[c] < least || !w->rates.bound[c])
 			continue;
 		*bounds += 1;
@@ -274,6 +282,30 @@ static void used_pages_are_at_least_as_hot(void **state)
 		fail_msg("%u of %u bounds are too high", wrong, bounds);
 }
 
+/* Whatever pages do, no class gets more accesses in the worst case than in the best one. */
+static void bounds_are_in_order(void **state)
+{
+	unsigned int bounds = 0, wrong = 0;
+
+	(void)state;
+	for (unsigned int round = 0; round < 20; round++) {
+		struct world *w = world_new();
+
+		w->rnd = round + 1;
+		for (unsigned int i = 0; i < 40; i++) {
+			if (i % 5 == 0) {
+				double rate = exp2(unit_random(&w->rnd) % 10);
+
+				for (unsigned int k = 0; k < PAGES; k++)
+					w->rate[k] = k / 512 % 3 ? rate / 32 : rate;
+			}
+			look(w, 0.05);
+			check_bounds(w, PAGES, &bounds, &wrong);
+		}
+		free(w);
+	}
+}
+
 /* Most of the pages that begin to be used are a surprise; those that go on to be used are none. */
 static void news_are_unexpected(void **state)
 {
@@ -303,6 +335,7 @@ int main(void)
 		cmocka_unit_test(idle_pages),
 		cmocka_unit_test(how_long_rates_last),
 		cmocka_unit_test(used_pages_are_at_least_as_hot),
+		cmocka_unit_test(bounds_are_in_order),
 		cmocka_unit_test(news_are_unexpected),
 	};
 
