@@ -118,8 +118,8 @@ void pooling_remove(struct vm *vm)
 /*
  * Measures how many processors run, about once a second: shorter windows tell little.  Processors
  * also run to move pages.  An idle VM does not wake up because it lends DRAM, or because pages
- * come back to DRAM that is free.  How long moves take is only an estimate, so it does not make
- * other VMs look idle.
+ * come back to DRAM that is free.  One thread of the driver moves pages, so moves take at most one
+ * processor.  How long moves take is only an estimate, so it does not make other VMs look idle.
  */
 static void measure_cpus(struct vm *vm)
 {
@@ -133,7 +133,7 @@ static void measure_cpus(struct vm *vm)
 	if (window < SECOND_NS / 2)
 		return;
 	if (hmem_pool_is_idle(&p->member) && moved > p->moved)
-		ns = fmax(ns - MOVES * p->member.move_ns * (moved - p->moved), 0);
+		ns -= fmin(MOVES * p->member.move_ns * (moved - p->moved), fmin(window, ns));
 	p->cpus = ns / window;
 	p->ran_ns = ran;
 	p->moved = moved;
@@ -293,7 +293,23 @@ static void spread(struct hmemd *d)
 	hmem_pool_spread(pool);
 }
 
-/* Divides @pages between the nodes in proportion to their capacities. */
+/* Adds up the guarantees of the pool's VMs by node.  Returns the sum of all. */
+static uint64_t guarantees(const struct hmemd *d, uint64_t by_node[HMEM_NODES])
+{
+	const struct pooling *p = &d->pooling;
+	const struct vm *vm;
+	uint64_t sum = 0;
+
+	TAILQ_FOREACH(vm, &d->vms, link) {
+		if (!vm->pooled.is_member || !(p->nodes >> vm->nodes[0].own & 1))
+			continue;
+		by_node[place_of(p, vm->nodes[0].own)] += vm->pooled.member.guarantee;
+		sum += vm->pooled.member.guarantee;
+	}
+	return sum;
+}
+
+/* Divides @pages between the nodes in proportion to their capacities, and adds them. */
 static void divide(const struct hmemd *d, uint64_t pages, uint64_t by_node[HMEM_NODES])
 {
 	double left = 0;
@@ -304,9 +320,12 @@ static void divide(const struct hmemd *d, uint64_t pages, uint64_t by_node[HMEM_
 	for (uint64_t w = d->pooling.nodes; w; w &= w - 1) {
 		double capacity = d->config.capacity[__builtin_ctzll(w)];
 
-		by_node[n] = pages * (capacity / left);
+		uint64_t part = pages * (capacity / left);
+
+		by_node[n] = smaller(by_node[n] + part, frames_in(capacity));
+		n++;
 		left -= capacity;
-		pages -= by_node[n++];
+		pages -= part;
 	}
 }
 
@@ -314,7 +333,7 @@ static void divide(const struct hmemd *d, uint64_t pages, uint64_t by_node[HMEM_
 static void set_capacity(struct hmemd *d, uint64_t all)
 {
 	struct hmem_pool_config *c = &d->pooling.pool.config;
-	uint64_t nodes = d->config.pool ? capacity_nodes_of_dram(d) : 0, most = 0;
+	uint64_t nodes = d->config.pool ? capacity_nodes_of_dram(d) : 0, most = 0, guaranteed;
 
 	if (__builtin_popcountll(nodes) > (int)HMEM_NODES)
 		nodes = 0;
@@ -329,7 +348,14 @@ static void set_capacity(struct hmemd *d, uint64_t all)
 	}
 	for (uint64_t w = nodes; w; w &= w - 1)
 		most += frames_in(d->config.capacity[__builtin_ctzll(w)]);
-	divide(d, smaller(frames_in(d->config.pool), most), c->capacity);
+	/* What is guaranteed on a node comes first, and the rest is divided. */
+	most = smaller(frames_in(d->config.pool), most);
+	guaranteed = guarantees(d, c->capacity);
+	if (guaranteed > most) {
+		memset(c->capacity, 0, sizeof(c->capacity));
+		guaranteed = 0;
+	}
+	divide(d, most - guaranteed, c->capacity);
 	divide(d, frames_in(d->config.pool_reserve), c->reserve);
 }
 

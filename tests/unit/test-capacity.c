@@ -321,6 +321,40 @@ static void expect_request(struct peer *p, uint64_t mib)
 	} while (resize->bytes != mib * MIB);
 }
 
+/* When a VM of another node joins, a small pool is divided, and all shares together still fit. */
+static void guarantees_come_first_on_a_node(void **state)
+{
+	static const char *const paths[] = {
+		"pool.vms.0.share_bytes", "pool.vms.1.share_bytes", "pool.vms.2.share_bytes",
+	};
+	struct fixture *f = fixture_new((const char *[]) { "--pool", "64M", NULL });
+	struct peer db = { 0 }, far = { 0 };
+	int64_t sum = 0;
+
+	(void)state;
+	configure(f, "[node 0]\ncapacity = 48M\n"
+		     "[node 1]\ncapacity = 64M\n"
+		     "[vm *]\nnodes = 0\npool-guarantee = 20M\n"
+		     "[vm far]\nnodes = 1\npool-guarantee = 8M\n");
+	connect_vm(f, &f->web, "web");
+	connect_vm(f, &db, "db");
+	wait_pool(f, 48);
+	connect_vm(f, &far, "far");
+	wait_pool(f, 64);
+	while (num_of(f, "-o json pool", paths[2]) <= 0)
+		;
+	for (unsigned int i = 0; i < 3; i++) {
+		int64_t share = num_of(f, "-o json pool", paths[i]);
+
+		assert_true(share >= (i < 2 ? 20 : 8) * (int64_t)MIB);
+		sum += share;
+	}
+	assert_true(sum <= 64 * (int64_t)MIB);
+	peer_close(&far);
+	peer_close(&db);
+	fixture_end(f);
+}
+
 /* VMs give up DRAM of another socket, and no other, when VMs of that socket need it. */
 static void the_pool_lends_within_a_socket_first(void **state)
 {
@@ -366,6 +400,7 @@ int main(void)
 		cmocka_unit_test(an_old_report_promises_nothing_less),
 		cmocka_unit_test(the_pool_is_on_a_node),
 		cmocka_unit_test(own_socket_first),
+		cmocka_unit_test(guarantees_come_first_on_a_node),
 		cmocka_unit_test(the_pool_lends_within_a_socket_first),
 	};
 
