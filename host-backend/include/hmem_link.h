@@ -76,8 +76,9 @@
 /*
  * hmem_link_track.flags.  LOCKSTEP: when a window has ended, guest time stands still
  * until TICK_DONE comes, and windows end at multiples of window_ns of guest virtual
- * time.  So the actions of device and daemon depend on guest time only.  QEMU does
- * nothing else meanwhile.
+ * time, unless window_ns was set between a tick and its TICK_DONE: then it is counted
+ * from that tick.  So the actions of device and daemon depend on guest time only.
+ * QEMU does nothing else meanwhile.
  *
  * REST: windows end as usual, but nothing looks for pages used in them.  The tracker
  * keeps what it has found until the first window that is not a rest.  DIRTY, whose log

@@ -605,7 +605,6 @@ static void hmem_track_apply_request(HmemTrack *track)
         return;
     }
     track->window_ns = request->window_ns;
-    track->set_in_tick = track->in_tick;
     track->flags = request->flags;
     track->maps.want_written = !(track->flags & HMEM_LINK_TRACK_ACCESSED);
     trace_virtio_hmem_track(request->window_ns, request->tracker,
@@ -628,6 +627,7 @@ char *hmem_track_start(HmemTrack *track, const struct hmem_link_track *request)
         return wrong;
     }
     track->request = *request;
+    track->set_in_tick = track->in_tick;
     if (!track->held) {
         hmem_track_apply_request(track);
     }
