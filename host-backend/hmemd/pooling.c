@@ -118,8 +118,8 @@ void pooling_remove(struct vm *vm)
 /*
  * Measures how many processors run, about once a second: shorter windows tell little.  Processors
  * also run to move pages.  An idle VM does not wake up because it lends DRAM, or because pages
- * come back to DRAM that is free.  One thread of the driver moves pages, so moves take at most one
- * processor.  How long moves take is only an estimate, so it does not make other VMs look idle.
+ * come back to DRAM that is free.  How long moves take is only an estimate, so it does not make
+ * other VMs look idle.
  */
 static void measure_cpus(struct vm *vm)
 {
@@ -133,7 +133,7 @@ static void measure_cpus(struct vm *vm)
 	if (window < SECOND_NS / 2)
 		return;
 	if (hmem_pool_is_idle(&p->member) && moved > p->moved)
-		ns -= fmin(MOVES * p->member.move_ns * (moved - p->moved), fmin(window, ns));
+		ns = fmax(ns - MOVES * p->member.move_ns * (moved - p->moved), 0);
 	p->cpus = ns / window;
 	p->ran_ns = ran;
 	p->moved = moved;

@@ -600,7 +600,6 @@ bool hmem_bursts_worth(const struct hmem_bursts *c, const struct hmem_pages *p,
 	if (stays > *idle)
 		stays = *idle;
 	*idle -= stays;
-	hmem_worth_make(worth, classes, HMEM_CLASSES, stays,
-			hmem_bursts_access_ns(c, &c->first));
+	hmem_worth_make(worth, classes, HMEM_CLASSES, stays, c->first.access_ns);
 	return true;
 }

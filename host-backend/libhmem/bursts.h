@@ -211,7 +211,8 @@ static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 
 /*
  * The time, in ns, that an access saves in the pair's faster tier.  Where only long looks find huge
- * pages in use, programs pass over all of each page.
+ * pages in use, programs pass over all of each page.  That is for plans only: the pool compares
+ * VMs, and counts an access of any VM alike.
  */
 static inline double hmem_bursts_access_ns(const struct hmem_bursts *c,
 					   const struct hmem_tier_pair *pair)

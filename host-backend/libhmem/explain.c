@@ -52,7 +52,7 @@ void hmem_explain(const struct hmem_placer *p, struct hmem_explanation *e)
 	e->owed_ns = b->debt_ns + (b->whole_debt_ns > 0 ? b->whole_debt_ns : 0);
 	e->lasts_s = r->lasts_s;
 	e->horizon_s = r->horizon_s;
-	e->access_ns = hmem_bursts_access_ns(b, &b->first);
+	e->access_ns = b->first.access_ns;
 	e->move_ns = b->first.move_ns;
 	if (e->access_ns > 0) {
 		e->pays = 2 * e->move_ns / e->access_ns / r->horizon_s;
