@@ -41,7 +41,7 @@ static void take_all(struct hmem_rates *r, uint64_t *hist, const struct hmem_pag
 	memset(&p->recent[b->slot], recent, 64);
 }
 
-/* The frames with a record, all of which were used at some time. */
+/* The frames with a record: those that a look has found used at some time. */
 static uint64_t known(const struct hmem_pages *p, const struct hmem_block *b)
 {
 	typedef uint8_t bytes __attribute__((vector_size(8)));
