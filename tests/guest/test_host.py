@@ -237,11 +237,14 @@ class Killed:
             self.running[name] = self.start[name]()
         self.goes_on()
         self.held = self.holds()
+        assert all(self.held), self.held
 
     def kill(self, *names):
         """Kill these, and wait for them and for what ends with them."""
         time.sleep(self.rnd.random())
-        self.host.vm.run(f"killall -KILL {' '.join(self.rnd.sample(names, len(names)))}")
+        # The process that plays QEMU may end by itself as soon as hmemd is killed.
+        self.host.vm.run(f"killall -KILL {' '.join(self.rnd.sample(names, len(names)))}",
+                         check=False)
         ended = [n for n in self.running if n in names or (n == "vmm" and "hmemd" in names)]
         for name in ended:
             self.running[name].wait(check=False)
@@ -264,9 +267,12 @@ class Killed:
         assert f"tracker     {self.track}" in self.host.ctl("status", "vmm")
 
     def holds(self):
-        """The open files, and the mappings of shared memory, of both daemons."""
+        """The open files, and the mappings of shared memory, of both daemons.  The processes that
+        close files for hmemd have names of their own: they share its files, and those of a killed
+        hmemd may outlive it for a moment."""
         return [int(n) for n in self.host.vm.run(
-            "pids=$(pidof hmemd hmemd-trackers); for p in $pids; do ls /proc/$p/fd; done | wc -l; "
+            "pids=$(cd /proc; grep -lxE 'hmemd|hmemd-trackers' [0-9]*/comm 2>/dev/null | "
+            "sed 's,/comm,,'); for p in $pids; do ls /proc/$p/fd; done | wc -l; "
             "for p in $pids; do cat /proc/$p/maps; done | grep -c memfd:", check=False).split()]
 
     def holds_no_more(self):
