@@ -12,7 +12,7 @@ import time
 import daemon
 import env
 from guest import test
-from work import Work, moved
+from work import STOP, Work, moved
 
 # A migration takes seconds because of memory that is written all the time.
 SLOW, FAST = 1 << 20, 1 << 40
@@ -85,6 +85,26 @@ def precopy(rig):
     leave(vm)
     goes_on(rig.daemon, to, work)
     work.finish()
+
+
+@test(kernels=("6.12",), timeout=600)
+def output(rig):
+    """What a program prints while its machine migrates, again and again, comes whole."""
+    vm = rig.boot(ready=False, hmem=None, **MACHINE)
+    program = vm.spawn(f"keep 4 {STOP}")
+    program.wait_for("filled")
+    uri = f"unix:{rig.dir}/migration"
+    for _ in range(8):
+        to = rig.twin(vm, uri)
+        vm.migrate(uri, max_bandwidth=FAST)
+        to.take_over(vm)
+        leave(vm)
+        vm = to
+    vm.run(f"touch {STOP}")
+    first, *rounds, last = program.wait().splitlines()
+    assert (first, last[:4]) == ("filled", "all "), (first, last)
+    wrong = [line for i, line in enumerate(rounds) if line != f"round {i + 1}"]
+    assert not wrong, wrong[:3]
 
 
 def resize(host, vm, mib):

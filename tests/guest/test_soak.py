@@ -38,7 +38,7 @@ class World:
 
     def another(self):
         machine = self.rig.twin(self.original, self.image)
-        machine.wait_event("RESUME")
+        machine.take_over(self.original)
         return machine
 
     def holds(self):

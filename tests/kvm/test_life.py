@@ -57,11 +57,8 @@ def migration(rig):
     print(done)
     assert done["status"] == "completed", done
     source.kill()
-    # From now on the program's output comes from the target.
-    with target.changed:
-        target.commands, target.numbers = source.commands, source.numbers
-        target.boots = source.boots
-    work.program.vm = work.vm = target
+    target.take_over(source)
+    work.vm = target
     host.hmemd.wait_ready("target")
     work.moves()
     work.finish()

@@ -188,6 +188,8 @@ class VM:
         self.numbers = itertools.count(1)
         self.qmp_answers = {}
         self.events = []        # QMP events so far
+        self.unread = b""       # what the agent has sent of messages that are not complete
+        self.here = not incoming    # the guest runs in this machine
         self.gone = None        # why the machine is gone
         self.killed = False     # the test itself ended the machine
         self.expected = None    # a complaint of the guest's kernel that the test provokes
@@ -439,7 +441,8 @@ class VM:
         end = time.monotonic() + (timeout or self.timeout)
         while not condition():
             if self.gone or self.process.poll() is not None:
-                raise VMError(f"waiting for {what}: the machine is gone\n"
+                raise VMError(f"waiting for {what}: the machine is gone ("
+                              f"{self.gone or 'QEMU has ended'})\n"
                               f"{self.faults() or self.logs()}")
             left = end - time.monotonic()
             if left <= 0:
@@ -552,14 +555,27 @@ class VM:
             time.sleep(0.02)
 
     def take_over(self, source):
-        """The guest now runs in this machine: take over its running commands.  No
-        output of theirs may be on its way."""
+        """The guest now runs in this machine: take over its running commands.
+
+        QEMU stops a guest at any time, also in the middle of a message of the agent.  So the
+        source may have sent the beginning of the first message that comes from this machine."""
         self.wait_event("RESUME")
+        source.leave()
         with source.changed, self.changed:
             self.boots, self.numbers = source.boots, source.numbers
             self.commands, source.commands = source.commands, {}
             for process in self.commands.values():
                 process.vm = self
+            self.unread, source.unread = source.unread + self.unread, b""
+            self.here = True
+            self.handle_messages()
+
+    def leave(self):
+        """The guest has left this machine: read the rest of what it has sent from here."""
+        self.here = False
+        with contextlib.suppress(OSError):      # QEMU has ended
+            self.agent_socket.shutdown(socket.SHUT_RD)
+        self.threads[1].join()
 
     # Commands in the guest
 
@@ -586,33 +602,43 @@ class VM:
         return process.status
 
     def read_agent(self):
-        with contextlib.suppress(ConnectionResetError), \
-                self.agent_socket.makefile("rb") as stream:
-            while True:
-                head = stream.read(HEADER.size)
-                if len(head) < HEADER.size:
-                    break
-                kind, number, length = HEADER.unpack(head)
-                data = stream.read(length)
-                if kind == HINT:
-                    threading.Thread(target=self.answer_hint, daemon=True,
-                                     args=(number, data)).start()
-                    continue
+        with contextlib.suppress(ConnectionResetError):
+            while data := self.agent_socket.recv(1 << 16):
                 with self.changed:
-                    process = self.commands.get(number)
-                    if kind == READY:
-                        self.boots += 1
-                    elif kind == OUTPUT and process:
-                        process.bytes += data
-                        process.output = process.bytes.decode("utf-8", "replace")
-                    elif kind == EXIT and process:
-                        process.status = os.waitstatus_to_exitcode(
-                            struct.unpack("<I", data)[0])
-                        del self.commands[number]
-                    self.changed.notify_all()
+                    self.unread += data
+                    if self.here:
+                        self.handle_messages()
         with self.changed:
-            self.gone = self.gone or "agent closed"
+            if self.here:
+                self.gone = self.gone or "agent closed"
             self.changed.notify_all()
+
+    def handle_messages(self):
+        """Handle the messages of the agent that are complete."""
+        while len(self.unread) >= HEADER.size and not self.gone:
+            kind, number, length = HEADER.unpack_from(self.unread)
+            end = HEADER.size + length
+            if kind not in (READY, OUTPUT, EXIT, HINT):
+                self.gone = f"no message of the agent: {self.unread[:64]}"
+            elif len(self.unread) < end:
+                break
+            else:
+                data, self.unread = self.unread[HEADER.size:end], self.unread[end:]
+                self.handle(kind, number, data)
+        self.changed.notify_all()
+
+    def handle(self, kind, number, data):
+        process = self.commands.get(number)
+        if kind == HINT:
+            threading.Thread(target=self.answer_hint, daemon=True, args=(number, data)).start()
+        elif kind == READY:
+            self.boots += 1
+        elif kind == OUTPUT and process:
+            process.bytes += data
+            process.output = process.bytes.decode("utf-8", "replace")
+        elif kind == EXIT and process:
+            process.status = os.waitstatus_to_exitcode(struct.unpack("<I", data)[0])
+            del self.commands[number]
 
     def answer_hint(self, number, data):
         tier, count = HINT_REQUEST.unpack_from(data)
