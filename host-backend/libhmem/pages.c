@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pages.h"
+#include "refusals.h"
 
 /* Words of a map with one bit per block. */
 static uint64_t map_words(uint64_t num_slots)
@@ -219,7 +219,8 @@ static void keep_block(struct hmem_pages *p, const struct hmem_pages_range *n,
 	if (hmem_block_get(old->live, os))
 		keep_records(p, n, ns, old, os, num);
 	if (hmem_block_get(old->has_state, os)) {
-		memcpy(&p->state[ns], &old->state[os], num * sizeof(*p->state));
+		for (uint64_t i = 0; i < num; i++)
+			hmem_refusals_set(p, n->tier, ns + i, old->state[os + i]);
 		hmem_block_set(p->has_state, ns, true);
 	}
 	if (old->quota[os / 64])

@@ -114,8 +114,8 @@ struct hmem_pages {
 	uint64_t *given;
 	/* One bit per block: an entry of any table, or of @state, is not zero. */
 	uint64_t *live, *has_state;
-	/* Frames in each tier. */
-	uint64_t frames[HMEM_LINK_MAX_TIERS];
+	/* Frames in each tier, and those of them that are in flight. */
+	uint64_t frames[HMEM_LINK_MAX_TIERS], in_flight[HMEM_LINK_MAX_TIERS];
 	/* Frames by tier and bucket: see hmem_pages_bucket(). */
 	uint64_t hist[HMEM_LINK_MAX_TIERS][HMEM_BUCKETS];
 	/* Frames that were rearmed at the end of the last window. */

@@ -219,19 +219,17 @@ static uint32_t at_most_max(int64_t frames)
 	return frames < 0 ? 0 : frames < HMEM_PLAN_MAX ? frames : HMEM_PLAN_MAX;
 }
 
-/* Leave the headroom for new pages of the guest in tier 0. */
-static uint32_t spare(const struct hmem_placer *p)
+/* Limits a plan to these two tiers, with what is known of the free memory in the fast one. */
+static void limit_to(const struct hmem_placer *p, struct hmem_plan_limits *l, uint32_t fast,
+		     uint32_t slow)
 {
-	return at_most_max(p->spare - p->policy.headroom);
-}
+	bool known = !fast && !p->no_room;
 
-/* Tells the plan what is known of the free memory in its fast tier. */
-static void set_free(const struct hmem_placer *p, struct hmem_plan_limits *l)
-{
-	bool known = !l->pair.fast && !p->no_room;
-
+	hmem_tier_pair_set(&l->pair, p->tiers, p->num_tiers, fast, slow);
+	l->pair.access_ns = hmem_bursts_access_ns(&p->bursts, &l->pair);
 	l->free = known ? at_most_max(p->spare) : 0;
-	l->spare = known ? spare(p) : 0;
+	/* Leave the headroom for new pages of the guest. */
+	l->spare = known ? at_most_max(p->spare - p->policy.headroom) : 0;
 }
 
 void hmem_placer_resized(struct hmem_placer *p, int64_t frames)
@@ -244,16 +242,16 @@ void hmem_placer_resized(struct hmem_placer *p, int64_t frames)
 		p->spare = p->spare + frames > 0 ? p->spare + frames : 0;
 }
 
-/* The limits of a plan between any two tiers. */
+/* The limits of a plan, by default between the first two tiers. */
 static struct hmem_plan_limits limits(const struct hmem_placer *p)
 {
-	struct hmem_plan_limits l = { .pair = p->bursts.first };
+	struct hmem_plan_limits l = { 0 };
 
+	limit_to(p, &l, 0, 1);
 	if (hmem_placer_by_rates(p)) {
 		/* All moves that are allowed before the next plan. */
 		l.budget = hmem_plan_budget(p->policy.rate, p->next.ns);
 		l.rates = &p->bursts.rates;
-		l.pair.access_ns = hmem_bursts_access_ns(&p->bursts, &l.pair);
 	} else {
 		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
@@ -279,9 +277,7 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 	for (uint32_t slow = 1; p->num_tiers > 2 && slow < p->num_tiers; slow++) {
 		/* Room in tier 0 comes first, if that is full. */
 		for (uint32_t fast = 0; fast < (p->no_room ? 1 : slow); fast++) {
-			hmem_tier_pair_set(&try.pair, p->tiers, p->num_tiers, fast, slow);
-			try.pair.access_ns = hmem_bursts_access_ns(&p->bursts, &try.pair);
-			set_free(p, &try);
+			limit_to(p, &try, fast, slow);
 			if (p->pairs_in_vain >> hmem_tier_pair_index(&try.pair) & 1)
 				continue;
 			if (hmem_plan_estimate(&p->plan, &p->pages, &try, &gain, err) < 0)
@@ -289,7 +285,7 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 			if (gain <= most)
 				continue;
 			most = gain;
-			l->pair = try.pair;
+			*l = try;
 		}
 	}
 	/* If there is nothing to gain, pages can at least make room in tier 0. */
@@ -298,10 +294,9 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 	return 0;
 }
 
-/* Sets the limits that follow from what is known of the room in tier 0. */
-static void limit_room(struct hmem_placer *p, struct hmem_plan_limits *l)
+/* If tier 0 was found full, the plan makes room there. */
+static void make_room(struct hmem_placer *p, struct hmem_plan_limits *l)
 {
-	set_free(p, l);
 	if (l->pair.fast || !p->no_room)
 		return;
 	l->room = p->policy.headroom;
@@ -325,7 +320,7 @@ static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *
 	l = limits(p);
 	if (choose_pair(p, &l, err) < 0)
 		return done(p);
-	limit_room(p, &l);
+	make_room(p, &l);
 	p->pair = l.pair;
 	if (moves_whole(p))
 		hmem_whole_prepare(&p->pages);
@@ -369,8 +364,7 @@ enum hmem_placer_step hmem_placer_step(struct hmem_placer *p, uint64_t slots,
 		p->phase = HMEM_PLACER_MERGES;
 		return HMEM_PLACER_MORE;
 	case HMEM_PLACER_MERGES:
-		if (!hmem_whole_step(&p->whole, &p->plan, &p->pages,
-				     p->pair.fast ? 0 : spare(p), slots))
+		if (!hmem_whole_step(&p->whole, &p->plan, &p->pages, slots))
 			return HMEM_PLACER_MORE;
 		return planned(p);
 	case HMEM_PLACER_IDLES:

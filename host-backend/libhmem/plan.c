@@ -50,8 +50,6 @@ struct hmem_sorter {
 	struct hmem_plan_limits limits;
 	struct side hot;	/* pages of the slow tier */
 	struct side cold;	/* pages of the fast tier */
-	/* Pages of the slow tier that are under way, less those of the fast tier. */
-	int64_t coming;
 	/* Pages still to pick; picking ends early when none is left. */
 	uint32_t left;
 	/* The slot of the last cold page that was picked of the rank cold.most. */
@@ -148,11 +146,6 @@ static bool count_fn(const struct hmem_pages *p, const struct hmem_block *b,
 	if (side == &s->cold)
 		side->stays += count_stays(p, side, b, quota);
 	if (b->has_state) {
-		unsigned int under_way =
-			__builtin_popcountll(b->mask &
-					     hmem_refusals_in_flight(&p->state[b->slot]));
-
-		s->coming += side == &s->cold ? -(int64_t)under_way : under_way;
 		may = may_take(p, s, side, b);
 		for (uint64_t w = b->mask & ~may; w; w &= w - 1)
 			side->ranks.count[rank_of(side, p, b->slot + __builtin_ctzll(w))]--;
@@ -271,15 +264,13 @@ static double choose(struct hmem_sorter *s, uint32_t budget)
 	const struct hmem_plan_limits *l = &s->limits;
 	struct hmem_exchange_side *hot = &s->hot.ranks;
 	uint64_t *idle = &s->cold.ranks.count[s->cold.idle];
-	uint32_t free[HMEM_BUCKETS] = { 0 }, spare = l->spare;
+	uint32_t free[HMEM_BUCKETS] = { 0 };
 	double gain;
 
 	/* Idle pages are not promoted, and free frames have no page that could make room. */
 	hot->count[s->hot.idle] = 0;
 	*idle -= *idle < l->free ? *idle : l->free;
-	if (s->coming > 0)
-		spare -= spare < s->coming ? spare : s->coming;
-	gain = choose_for_free(s, spare < budget ? spare : budget, free);
+	gain = choose_for_free(s, l->spare < budget ? l->spare : budget, free);
 	for (unsigned int i = 0; i < HMEM_BUCKETS; i++) {
 		hot->count[i] -= free[i];
 		budget -= free[i];
@@ -424,6 +415,22 @@ static void rank_heats(struct side *side)
 		side->rank[i] = i;
 }
 
+/*
+ * The part of the limits' spare frames that no page is under way to.  Where a page goes is not
+ * known, so pages that leave any other tier count.
+ */
+static uint32_t spare_left(const struct hmem_pages *p, const struct hmem_plan_limits *limits)
+{
+	int64_t spare = limits->spare;
+
+	for (uint32_t tier = 0; tier < p->num_tiers; tier++) {
+		int64_t under_way = p->in_flight[tier];
+
+		spare += tier == limits->pair.fast ? under_way : -under_way;
+	}
+	return spare < 0 ? 0 : spare < limits->spare ? spare : limits->spare;
+}
+
 /* Sorts the histograms of the two tiers. */
 static int begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		 const struct hmem_plan_limits *limits, struct hmem_err *err)
@@ -439,6 +446,7 @@ static int begin(struct hmem_plan *plan, const struct hmem_pages *p,
 		.limits = *limits,
 		.apart = buckets_apart(limits->hysteresis),
 	};
+	s->limits.spare = spare_left(p, limits);
 	if (limits->rates) {
 		const struct hmem_rates *r = limits->rates;
 
@@ -489,6 +497,7 @@ static int decide(struct hmem_plan *plan, struct hmem_pages *p, struct hmem_err 
 	make_room(s, room);
 	place_from(&s->hot, true);
 	place_from(&s->cold, false);
+	plan->spare = limits->spare;
 
 	most = s->hot.taken > s->cold.taken ? s->hot.taken : s->cold.taken;
 	if (!most)

@@ -51,6 +51,8 @@ struct hmem_plan {
 	uint32_t gone_promote, gone_demote;
 	/* The number of moves for which the arrays have room. */
 	uint32_t cap;
+	/* Frames of the fast tier that are free for promotions without a demotion. */
+	uint32_t spare;
 	/* By rates: the time that the plan saves, less the time that its moves take, in ns. */
 	double gain_ns;
 	/*
@@ -82,8 +84,8 @@ struct hmem_plan_limits {
 	uint32_t room;
 	/*
 	 * Frames of the fast tier that are known to be free; and those of them for pages of the
-	 * slow tier, also for pages that are under way.  A page that goes there takes the place of
-	 * none, so one move is all that the page must pay for.
+	 * slow tier, also for pages that are under way, which the plan subtracts.  A page that goes
+	 * there takes the place of none, so one move is all that the page must pay for.
 	 */
 	uint32_t free, spare;
 };

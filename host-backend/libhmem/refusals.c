@@ -77,6 +77,13 @@ static unsigned int came_ago(const struct hmem_pages *p, uint16_t state)
 /* From this level on, the page was refused for good, or repeatedly. */
 #define UNWILLING	(levels[HMEM_REFUSED_NACK].first)
 
+void hmem_refusals_set(struct hmem_pages *p, uint32_t tier, uint64_t slot, uint16_t state)
+{
+	p->in_flight[tier] -= (p->state[slot] & STATE_IN_FLIGHT) != 0;
+	p->in_flight[tier] += (state & STATE_IN_FLIGHT) != 0;
+	p->state[slot] = state;
+}
+
 static int64_t slot_of(const struct hmem_pages *p, uint64_t gfn)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
@@ -215,32 +222,33 @@ static void learn(struct hmem_pages *p, uint64_t slot, bool moved)
 }
 
 /*
- * The slot of @gfn; in *@run, how many of the @num frames from @gfn on have consecutive slots.
- * -1: @gfn has no slot.
+ * The range of @gfn, whose slot becomes *@slot.  In *@run, how many of the @num frames from @gfn on
+ * have consecutive slots.  NULL: @gfn has no slot.
  */
-static int64_t run_of(const struct hmem_pages *p, uint64_t gfn, uint64_t num,
-		      uint64_t *run)
+static const struct hmem_pages_range *run_of(const struct hmem_pages *p, uint64_t gfn,
+					     uint64_t num, uint64_t *slot, uint64_t *run)
 {
 	const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
 
 	*run = 1;
 	if (!r)
-		return -1;
+		return NULL;
 	*run = r->num - (gfn - r->gfn) < num ? r->num - (gfn - r->gfn) : num;
-	return r->slot + (gfn - r->gfn);
+	*slot = r->slot + (gfn - r->gfn);
+	return r;
 }
 
 void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 {
-	uint64_t num = UINT64_C(1) << order, run;
+	uint64_t num = UINT64_C(1) << order, slot, run;
 
 	for (; num; num -= run, gfn += run) {
-		int64_t slot = run_of(p, gfn, num, &run);
+		const struct hmem_pages_range *r = run_of(p, gfn, num, &slot, &run);
 
-		if (slot < 0)
+		if (!r)
 			continue;
-		for (uint64_t i = 0; i < run; i++)
-			p->state[slot + i] |= STATE_IN_FLIGHT;
+		for (uint64_t i = slot; i < slot + run; i++)
+			hmem_refusals_set(p, r->tier, i, p->state[i] | STATE_IN_FLIGHT);
 		for (uint64_t block = slot / 64; block <= (slot + run - 1) / 64; block++)
 			mark(p, block * 64);
 	}
@@ -248,13 +256,13 @@ void hmem_pages_sent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 
 void hmem_pages_unsent(struct hmem_pages *p, uint64_t gfn, unsigned int order)
 {
-	uint64_t num = UINT64_C(1) << order, run;
+	uint64_t num = UINT64_C(1) << order, slot, run;
 
 	for (; num; num -= run, gfn += run) {
-		int64_t slot = run_of(p, gfn, num, &run);
+		const struct hmem_pages_range *r = run_of(p, gfn, num, &slot, &run);
 
-		for (uint64_t i = 0; slot >= 0 && i < run; i++)
-			p->state[slot + i] &= ~STATE_IN_FLIGHT;
+		for (uint64_t i = slot; r && i < slot + run; i++)
+			hmem_refusals_set(p, r->tier, i, p->state[i] & ~STATE_IN_FLIGHT);
 	}
 }
 
@@ -262,20 +270,25 @@ void hmem_pages_refused(struct hmem_pages *p, uint64_t gfn, unsigned int order,
 			enum hmem_refusal how)
 {
 	for (uint64_t n = UINT64_C(1) << order; n; n--, gfn++) {
-		int64_t slot = slot_of(p, gfn);
+		const struct hmem_pages_range *r = hmem_pages_find(p, gfn);
 		unsigned int level;
+		uint64_t slot;
 
+		if (!r)
+			continue;
+		slot = r->slot + (gfn - r->gfn);
 		/* Another page has come to the frame meanwhile, and was not refused. */
-		if (slot < 0 || !(p->state[slot] & STATE_IN_FLIGHT))
+		if (!(p->state[slot] & STATE_IN_FLIGHT))
 			continue;
 		level = level_of(p->state[slot]);
 		if (level < levels[how].first)
 			level = levels[how].first;
 		else if (level < levels[how].last)
 			level++;
-		p->state[slot] = level << STATE_LEVEL_SHIFT |
-				 stamp(p->clock + (1u << level)) |
-				 (how == HMEM_REFUSED_FREE ? STATE_FREE : 0);
+		hmem_refusals_set(p, r->tier, slot,
+				  level << STATE_LEVEL_SHIFT |
+				  stamp(p->clock + (1u << level)) |
+				  (how == HMEM_REFUSED_FREE ? STATE_FREE : 0));
 		mark(p, slot);
 		if (how != HMEM_REFUSED_BUSY)
 			learn(p, slot, false);
@@ -317,7 +330,7 @@ static void settle(struct hmem_pages *p, uint64_t gfn, struct hmem_record record
 	if (leaves && !(p->state[slot] & STATE_IN_FLIGHT))
 		return;
 	set_record(p, r, slot, record);
-	p->state[slot] = stamp(p->clock + SETTLE) | (leaves ? 0 : STATE_FREE);
+	hmem_refusals_set(p, r->tier, slot, stamp(p->clock + SETTLE) | (leaves ? 0 : STATE_FREE));
 	learn(p, slot, true);
 	mark(p, slot);
 }

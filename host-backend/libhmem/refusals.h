@@ -23,6 +23,9 @@ bool hmem_refusals_any(const uint16_t *state);
 /* The frames of a block whose pages are in flight, by their @state. */
 uint64_t hmem_refusals_in_flight(const uint16_t *state);
 
+/* Sets the state of the frame in @slot, which is in @tier. */
+void hmem_refusals_set(struct hmem_pages *p, uint32_t tier, uint64_t slot, uint16_t state);
+
 /* The frames of a block whose pages were refused not long ago, by their @state. */
 uint64_t hmem_refusals_refused(const uint16_t *state);
 

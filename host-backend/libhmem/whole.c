@@ -111,20 +111,21 @@ static void drop_last(const struct hmem_move *moves, uint32_t *num, uint32_t *fr
 }
 
 /* All moves are merged: leaves out those for which there is no room, or no need. */
-static void fit(const struct hmem_whole *w, struct hmem_plan *plan, uint32_t spare)
+static void fit(const struct hmem_whole *w, struct hmem_plan *plan)
 {
 	uint32_t all = plan->num_promote;
 	uint32_t more = w->demotions > w->promotions ? w->demotions - w->promotions : 0;
 
 	drop_last(plan->promote, &plan->num_promote, &plan->promote_frames,
-		  (uint64_t)plan->demote_frames - more + spare);
+		  (uint64_t)plan->demote_frames - more + plan->spare);
 	/* If a huge page waits for room, then it needs all of the demotions. */
 	if (plan->num_promote < all)
 		return;
 	while (plan->num_demote) {
 		uint32_t last = hmem_move_frames(&plan->demote[plan->num_demote - 1]);
 
-		if (plan->demote_frames + spare < (uint64_t)plan->promote_frames + more + last)
+		if (plan->demote_frames + plan->spare <
+		    (uint64_t)plan->promote_frames + more + last)
 			break;
 		plan->demote_frames -= last;
 		plan->num_demote--;
@@ -144,7 +145,7 @@ void hmem_whole_begin(struct hmem_whole *w, const struct hmem_plan *plan)
 }
 
 bool hmem_whole_step(struct hmem_whole *w, struct hmem_plan *plan, const struct hmem_pages *p,
-		     uint32_t spare, uint64_t slots)
+		     uint64_t slots)
 {
 	if (!w->demotes) {
 		if (!merge(w, plan->promote, w->promotions, p, &slots))
@@ -157,6 +158,6 @@ bool hmem_whole_step(struct hmem_whole *w, struct hmem_plan *plan, const struct 
 		return false;
 	plan->num_demote = w->num;
 	plan->demote_frames = w->frames;
-	fit(w, plan, spare);
+	fit(w, plan);
 	return true;
 }

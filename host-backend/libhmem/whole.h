@@ -36,16 +36,15 @@ struct hmem_whole {
 void hmem_whole_prepare(struct hmem_pages *p);
 
 /*
- * Merges moves of the frames of a huge page.  @plan is complete, with moves of order 0.  Tier
- * 0 has @spare frames for promotions.  A promotion for which there is no room is left out; then
- * the demotions of this plan make room for a later one.  The plan can exceed its budget by less
- * than a huge page for each rank.
+ * Merges moves of the frames of a huge page.  @plan is complete, with moves of order 0.  A
+ * promotion for which there is no room is left out; then the demotions of this plan make room for a
+ * later one.  The plan can exceed its budget by less than a huge page for each rank.
  *
  * The merge is a pass in steps (see pages.h), each of which reads about @slots slots.
  * hmem_whole_step() returns true at the end.
  */
 void hmem_whole_begin(struct hmem_whole *w, const struct hmem_plan *plan);
 bool hmem_whole_step(struct hmem_whole *w, struct hmem_plan *plan, const struct hmem_pages *p,
-		     uint32_t spare, uint64_t slots);
+		     uint64_t slots);
 
 #endif /* HMEM_WHOLE_H */

@@ -87,7 +87,7 @@ static bool given_fn(const struct hmem_pages *cp, const struct hmem_block *b, vo
 
 		p->heat[slot] = 0;
 		p->recent[slot] = 0;
-		p->state[slot] = 0;
+		hmem_refusals_set(p, b->tier, slot, 0);
 	}
 	return true;
 }

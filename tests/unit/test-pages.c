@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pages.h"
+#include "refusals.h"
 #include "table.h"
 
 #define FRAMES	4096u
@@ -253,8 +253,20 @@ static bool is_given(const struct hmem_pages *p, uint64_t gfn)
 	return r && p->given[slot / 64] >> (slot % 64) & 1;
 }
 
-static void check_histogram(struct fixture *f)
+static bool in_flight_fn(const struct hmem_pages *p, const struct hmem_block *b, void *arg)
 {
+	uint64_t *num = arg;
+
+	num[b->tier] += __builtin_popcountll(hmem_refusals_in_flight(&p->state[b->slot]));
+	return true;
+}
+
+static void check_counts(struct fixture *f)
+{
+	uint64_t in_flight[2] = { 0 };
+
+	hmem_pages_walk(&f->pages, 0, f->pages.num_slots, in_flight_fn, in_flight);
+	assert_memory_equal(in_flight, f->pages.in_flight, sizeof(in_flight));
 	for (unsigned int tier = 0; tier < 2; tier++) {
 		uint64_t want[HMEM_BUCKETS] = { 0 };
 
@@ -271,8 +283,8 @@ static void check_histogram(struct fixture *f)
 	}
 }
 
-/* The histogram, from which plans are made, is right after windows and after moves. */
-static void histogram_adds_up(void **state)
+/* The counts, from which plans are made, are right after windows and after moves. */
+static void counts_add_up(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t rnd = 7;
@@ -284,7 +296,7 @@ static void histogram_adds_up(void **state)
 		for (uint64_t gfn = 3072; gfn < 3072 + 128; gfn++)
 			write_frame(f, gfn);
 		window(f);
-		check_histogram(f);
+		check_counts(f);
 		for (unsigned int i = 0; i < 100; i++) {
 			uint64_t from = unit_random(&rnd) % FRAMES;
 			uint64_t to = unit_random(&rnd) % FRAMES;
@@ -292,9 +304,10 @@ static void histogram_adds_up(void **state)
 
 			if (i % 3)
 				sent(f, from);
-			moved(f, from, to, heat);
+			if (i % 5)
+				moved(f, from, to, heat);
 		}
-		check_histogram(f);
+		check_counts(f);
 	}
 }
 
@@ -456,21 +469,21 @@ static void given_frames_are_left_out(void **state)
 	for (uint64_t gfn = 64; gfn < 128; gfn++)
 		assert_int_equal(hmem_pages_heat(&f->pages, gfn), 0);
 	assert_true(hmem_pages_heat(&f->pages, 3100) > 0);
-	check_histogram(f);
+	check_counts(f);
 
 	/* A result can tell that a frame was taken back before the next window ends. */
 	sent(f, 3100);
 	moved(f, 3100, 100, 20000);
 	assert_int_equal(present(f), 2501 - 63);
 	assert_int_equal(hmem_pages_heat(&f->pages, 100), 20000);
-	check_histogram(f);
+	check_counts(f);
 	given[1] = 0;
 	hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
 	assert_int_equal(present(f), 2501);
 	assert_int_equal(hmem_pages_heat(&f->pages, 102), 0);
 	/* The frame's earlier page has left no record. */
 	assert_true(eligible(f, 101));
-	check_histogram(f);
+	check_counts(f);
 }
 
 /* A guest gives up and takes back at random, as pages are used and move. */
@@ -486,16 +499,17 @@ static void given_frames_add_up(void **state)
 		for (unsigned int i = 0; i < 8; i++)
 			given[unit_random(&rnd) % WORDS] = unit_random(&rnd) & unit_random(&rnd);
 		hmem_pages_update(&f->pages, &f->dirty.tracker, &heat);
-		check_histogram(f);
+		check_counts(f);
 		for (unsigned int i = 0; i < 100; i++) {
 			uint64_t from = unit_random(&rnd) % FRAMES;
 			uint64_t to = unit_random(&rnd) % FRAMES;
 
 			if (i % 3)
 				sent(f, from);
-			moved(f, from, to, hmem_pages_heat(&f->pages, from));
+			if (i % 5)
+				moved(f, from, to, hmem_pages_heat(&f->pages, from));
 		}
-		check_histogram(f);
+		check_counts(f);
 		present(f);
 	}
 }
@@ -642,12 +656,14 @@ static void resize_keeps_history(void **state)
 	}
 	sent(f, 3100);
 	hmem_pages_refused(&f->pages, 3100, 0, HMEM_REFUSED_NACK);
+	for (uint64_t gfn = 0; gfn < FRAMES; gfn += 11)
+		hmem_pages_sent(&f->pages, gfn, 0);
 	for (uint64_t to = 50; to < 1000; to += 670)
 		moved(f, 3400, to, 24832);
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		heat[gfn] = hmem_pages_heat(&f->pages, gfn);
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
-	check_histogram(f);
+	check_counts(f);
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++)
 		assert_int_equal(hmem_pages_heat(&f->pages, gfn),
 				 hmem_pages_tier(&f->pages, gfn) < 0 ? 0 : heat[gfn]);
@@ -711,7 +727,7 @@ static void look(struct looker *l, bool look, bool rearm)
 	hmem_pages_update(&l->f->pages, &l->tracker.tracker, &l->heat);
 	if (!late)
 		clear_bits(l);
-	check_histogram(l->f);
+	check_counts(l->f);
 }
 
 /* Checks the last look: how many pages were observed, and how many of them were used. */
@@ -761,7 +777,7 @@ static void records_move(void **state)
 	assert_record(f, 51, 0, 0);
 	/* A frame outside guest memory has no record. */
 	assert_record(f, 2000, 0, 0);
-	check_histogram(f);
+	check_counts(f);
 }
 
 static void resize_keeps_records(void **state)
@@ -786,7 +802,7 @@ static void resize_keeps_records(void **state)
 		records[gfn] = hmem_pages_record(&f->pages, gfn);
 	assert_true(records[720].heat && records[720].recent);
 	assert_int_equal(hmem_pages_resize(&f->pages, fresh, 3, FRAMES, NULL), 0);
-	check_histogram(f);
+	check_counts(f);
 	for (uint64_t gfn = 0; gfn < FRAMES; gfn++) {
 		bool ram = hmem_pages_tier(&f->pages, gfn) >= 0;
 
@@ -824,11 +840,11 @@ static void classes_add_up(void **state)
 			hmem_pages_moved(&f->pages, from, to, 0,
 					 hmem_pages_record(&f->pages, from));
 		}
-		check_histogram(f);
+		check_counts(f);
 	}
 	window(f);
 	assert_false(f->pages.by_class);
-	check_histogram(f);
+	check_counts(f);
 }
 
 /* A look observes a page only if the page's bit was clear when the look began. */
@@ -1026,7 +1042,7 @@ int main(void)
 		TEST(heat_has_limits),
 		TEST(cold_blocks_rest),
 		TEST(windows_take_all_bits),
-		TEST(histogram_adds_up),
+		TEST(counts_add_up),
 		TEST(given_frames_are_left_out),
 		TEST(given_frames_add_up),
 		TEST(history_moves),

@@ -264,6 +264,36 @@ static void hysteresis_holds_back(void **state)
 	assert_int_equal(f->plan.promote[0].gfn, FAST + 6);
 }
 
+/* Room to which pages of any tier are under way is spare no more, wherever others come from. */
+static void spare_room_is_given_once(void **state)
+{
+	struct hmem_plan_limits limits = {
+		.pair = { .slow = 1 }, .budget = FRAMES, .hysteresis = 1000, .spare = 4,
+	};
+	struct fixture *f = *state;
+	double gain, first = 0;
+
+	for (uint64_t gfn = 0; gfn < FRAMES + OTHER; gfn++)
+		table_set_heat(&f->pages, gfn, gfn < FAST ? 60000 : 40000);
+	for (unsigned int under_way = 0; under_way <= 4; under_way++) {
+		for (limits.pair.slow = 1; limits.pair.slow <= 2; limits.pair.slow++) {
+			assert_int_equal(hmem_plan_estimate(&f->plan, &f->pages, &limits, &gain,
+							    NULL), 0);
+			if (!first)
+				first = gain;
+			assert_true(gain == first / 4 * (4 - under_way));
+			assert_int_equal(hmem_plan_make(&f->plan, &f->pages, &limits, NULL), 0);
+			assert_int_equal(f->plan.num_promote, 4 - under_way);
+		}
+		hmem_pages_sent(&f->pages, FRAMES + under_way, 0);
+	}
+	/* What has come or was refused is not under way any more. */
+	hmem_pages_moved(&f->pages, FRAMES, 0, 0, hmem_pages_record(&f->pages, FRAMES));
+	hmem_pages_refused(&f->pages, FRAMES + 1, 0, HMEM_REFUSED_BUSY);
+	hmem_pages_unsent(&f->pages, FRAMES + 2, 0);
+	assert_int_equal(f->pages.in_flight[2], 2);
+}
+
 /* Pages that fit into spare room go first, and no page has to make room for them. */
 static void spare_room(void **state)
 {
@@ -944,6 +974,7 @@ int main(void)
 		TEST(hysteresis_holds_back),
 		TEST(budget_and_room),
 		TEST(spare_room),
+		TEST(spare_room_is_given_once),
 		TEST(spare_room_among_hot_pages),
 		TEST(picks_go_round),
 		TEST(batches_pair_up),

@@ -38,7 +38,7 @@ static void make_whole(struct huge *h, uint32_t budget, uint32_t spare)
 	hmem_whole_prepare(&h->pages);
 	assert_int_equal(hmem_plan_make(&h->plan, &h->pages, &limits, NULL), 0);
 	hmem_whole_begin(&w, &h->plan);
-	while (!hmem_whole_step(&w, &h->plan, &h->pages, spare, 64))
+	while (!hmem_whole_step(&w, &h->plan, &h->pages, 64))
 		;
 }
 
@@ -125,6 +125,11 @@ static void waits_for_room(void **state)
 	make_whole(&h, 10 * HUGE, 213);
 	assert_int_equal(h.plan.promote_frames, 1 + HUGE);
 	assert_int_equal(h.plan.demote_frames, 300);
+	/* Pages that are under way to tier 0 take a part of the room. */
+	hmem_pages_sent(&h.pages, 9 * HUGE, 1);
+	make_whole(&h, 10 * HUGE, 213);
+	assert_int_equal(h.plan.promote_frames, 1);
+	hmem_pages_unsent(&h.pages, 9 * HUGE, 1);
 	/* With enough room, no page is demoted. */
 	make_whole(&h, 10 * HUGE, 1000);
 	assert_int_equal(h.plan.promote_frames, 1 + HUGE);
