@@ -200,8 +200,26 @@ static void search(struct vm *vm, uint64_t least)
 	vm->rooms.swapping = 0;
 }
 
+/* The bytes by which tiers are too large. */
+static uint64_t pending(const struct vm *vm)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t tier = 0; tier < vm->hello.num_tiers; tier++) {
+		const struct hmem_link_size *s = &vm->sizes.tiers[tier];
+
+		if (s->actual > s->requested)
+			sum += s->actual - s->requested;
+	}
+	return sum;
+}
+
 void room_second(struct vm *vm)
 {
+	uint64_t left = pending(vm);
+
+	vm->rooms.stuck = left && left >= vm->rooms.pending ? vm->rooms.stuck + 1 : 0;
+	vm->rooms.pending = left;
 	vm->rooms.left = (uint64_t)vm->placer.policy.rate << (20 - VIRTIO_HMEM_GFN_SHIFT);
 	/* What the guest has not given up by now, it uses for something else. */
 	vm->rooms.moved = 0;

@@ -5,6 +5,9 @@
 #include "log.h"
 #include "vm.h"
 
+/* If the guest has given up nothing for so many seconds, placement goes on. */
+#define STUCK	2
+
 void vm_error(struct vm *vm, const char *fmt, ...)
 {
 	va_list ap;
@@ -73,7 +76,11 @@ bool vm_may_plan(const struct vm *vm)
 {
 	const struct job *job;
 
-	if (vm_blocked(vm) || vm_frames_to_give_up(vm))
+	if (vm_blocked(vm))
+		return false;
+	if (vm->rooms.stuck >= STUCK)
+		return true;
+	if (vm->rooms.search || vm_frames_to_give_up(vm))
 		return false;
 	TAILQ_FOREACH(job, &vm->jobs, link) {
 		if (job->makes_room)

@@ -57,6 +57,9 @@ struct rooms {
 	uint32_t tier;
 	uint64_t actual, moved;
 	/* Pages read from swap so far; and pages of tier 0 for which room is still to be made. */
+	/* The bytes to give up in all tiers; for how many seconds they have not become fewer. */
+	uint64_t pending;
+	unsigned int stuck;
 	uint64_t swapped_in, swapping;
 	/* A search is due before the second is over, in this turn. */
 	bool needed;
@@ -198,7 +201,7 @@ const char *vm_blocked(const struct vm *vm);
  */
 uint64_t vm_frames_to_give_up(const struct vm *vm);
 
-/* May the policy move pages?  Not into memory that is to be given up. */
+/* May the policy move pages?  Not into memory that the guest is about to give up. */
 bool vm_may_plan(const struct vm *vm);
 
 /* Is the VM in lockstep: does its time stand still until its tick is answered? */

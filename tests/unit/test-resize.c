@@ -256,7 +256,8 @@ static unsigned int count_promotions(struct peer *p, const struct virtio_hmem_hi
 /* A window in which pages of tier 1 are used.  Returns how many hints there were for tier 0. */
 static unsigned int promoted_in_window(struct peer *p, uint64_t seq)
 {
-	p->map[PEER_TIER / 64] = p->map[PEER_WORDS + PEER_TIER / 64] = UINT64_MAX;
+	for (unsigned int i = PEER_TIER / 64; i < PEER_TIER / 64 + 16; i++)
+		p->map[i] = p->map[PEER_WORDS + i] = UINT64_MAX;
 	num_promoted = 0;
 	hinted_in_window(p, seq);
 	return num_promoted;
@@ -278,6 +279,31 @@ static void room_stays_free(void **state)
 	send_size(f, requested, requested, VIRTIO_HMEM_WHY_NOTHING);
 	while (!promoted)
 		promoted = promoted_in_window(&f->web, seq++);
+	fixture_end(f);
+}
+
+/* A guest that does not give up the memory that was made free does not lose its placement. */
+static void pages_move_in_vain_requests(void **state)
+{
+	const uint64_t requested = SIZE - (100 << 12);
+	struct fixture *f = full_in_lockstep("hmmv,rate=1,window=100", requested);
+	unsigned int seq = 1;
+
+	(void)state;
+	f->web.reason = count_promotions;
+	while (!promoted_in_window(&f->web, seq++))
+		assert_true(seq < 100);
+	/* The policy stands still again as soon as the guest follows. */
+	for (unsigned int given = 1; given <= 4; given++) {
+		send_size(f, requested, SIZE - (given << 12), VIRTIO_HMEM_WHY_NODE_FULL);
+		while (seq % 10 != 1)
+			assert_true(promoted_in_window(&f->web, seq++) == 0 || given == 1);
+		/* This one ends a second. */
+		promoted_in_window(&f->web, seq++);
+	}
+	/* And goes on when the guest does not follow any more. */
+	while (!promoted_in_window(&f->web, seq++))
+		assert_true(seq < 200);
 	fixture_end(f);
 }
 
@@ -405,6 +431,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(room_is_made, setup, teardown),
 		cmocka_unit_test(room_is_made_without_delay),
 		cmocka_unit_test(room_stays_free),
+		cmocka_unit_test(pages_move_in_vain_requests),
 		cmocka_unit_test(few_pages_wait),
 		cmocka_unit_test(room_for_pages_from_swap),
 		cmocka_unit_test_setup_teardown(bad_sizes, setup, teardown),
