@@ -371,6 +371,7 @@ int batches_results(struct vm *vm, const struct virtio_hmem_result_batch *msg,
 	note_history(vm, job, answers, num, moved);
 	vm->stats.promoted += moved.promoted;
 	vm->stats.demoted += moved.demoted;
+	vm->stats.pages_moved += moved.pages;
 	vm->stats.ping_pong += moved.ping_pong;
 	for (uint32_t i = 0; i < num; i++) {
 		const struct hmem_answer *a = &answers[i];

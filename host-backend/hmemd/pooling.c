@@ -13,7 +13,7 @@
 
 #define SECOND_NS	UINT64_C(1000000000)
 /* The moves of an idle VM take at most so many times as long as estimated. */
-#define MOVES		2
+#define MOVES		2.0
 /* Physical: the latencies of DRAM and Optane in ns, for a VM that reports none. */
 #define FAST_NS		80
 #define SLOW_NS		300
@@ -115,11 +115,21 @@ void pooling_remove(struct vm *vm)
 	vm->d->pooling.decided_ms = 0;
 }
 
+/* How long the VM has moved pages, as estimated.  Most of the time for a huge page is its copy. */
+static double moved_ns(const struct vm *vm)
+{
+	const struct hmem_tier_pair *pair = &vm->placer.bursts.first;
+
+	return (pair->move_ns - pair->copy_ns) * vm->stats.pages_moved +
+	       pair->copy_ns * (vm->stats.promoted + vm->stats.demoted);
+}
+
 /*
  * Measures how many processors run, about once a second: shorter windows tell little.  Processors
  * also run to move pages.  An idle VM does not wake up because it lends DRAM, or because pages
  * come back to DRAM that is free.  How long moves take is only an estimate, so it does not make
- * other VMs look idle.
+ * other VMs look idle; and a VM that wakes up while pages move does not look idle if more than
+ * one processor runs, because the driver moves pages in one thread.
  */
 static void measure_cpus(struct vm *vm)
 {
@@ -127,16 +137,15 @@ static void measure_cpus(struct vm *vm)
 	uint64_t scans = vm->stats.scan_ns, busy = vm->stats.busy_ns;
 	uint64_t ran = busy > scans ? busy - scans : 0;
 	uint64_t window = vm->stats.window_ns - p->window_ns;
-	uint64_t moved = vm->stats.promoted + vm->stats.demoted;
-	double ns = ran > p->ran_ns ? ran - p->ran_ns : 0;
+	double ns = ran > p->ran_ns ? ran - p->ran_ns : 0, moved = moved_ns(vm);
 
 	if (window < SECOND_NS / 2)
 		return;
-	if (hmem_pool_is_idle(&p->member) && moved > p->moved)
-		ns = fmax(ns - MOVES * p->member.move_ns * (moved - p->moved), 0);
+	if (hmem_pool_is_idle(&p->member))
+		ns = fmax(ns - fmin(MOVES * (moved - p->moved_ns), window), 0);
 	p->cpus = ns / window;
 	p->ran_ns = ran;
-	p->moved = moved;
+	p->moved_ns = moved;
 	p->window_ns = vm->stats.window_ns;
 }
 

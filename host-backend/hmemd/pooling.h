@@ -35,10 +35,10 @@ struct pooled {
 	struct hmem_worth measured, worth;
 	/*
 	 * How many of the VM's processors ran in the last second of its time, on average, without
-	 * scans; and the VM's counters at the end of that second, in ns and in frames that moved.
+	 * scans; and for how long they had run and moved pages at the end of that second.
 	 */
-	double cpus;
-	uint64_t ran_ns, window_ns, moved;
+	double cpus, moved_ns;
+	uint64_t ran_ns, window_ns;
 	bool is_member;
 	/* @member tells what the VM has and needs. */
 	bool is_known;

@@ -167,6 +167,7 @@ void vm_reset_stats(struct vm *vm)
 {
 	memset(&vm->stats, 0, sizeof(vm->stats));
 	vm->pooled.ran_ns = vm->pooled.window_ns = 0;
+	vm->pooled.moved_ns = 0;
 	vm->stats.log_samples = vm->placer.sampler.samples;
 	vm->stats.log_faults = vm->placer.sampler.faults;
 	vm->foreign_base = vm->foreign_moves;

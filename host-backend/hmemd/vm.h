@@ -34,6 +34,7 @@ struct vm_stats {
 	uint64_t hints, results;
 	uint64_t unanswered;		/* frames for which the driver sent no result */
 	uint64_t promoted, demoted;	/* frames */
+	uint64_t pages_moved;		/* their pages, of any size */
 	uint64_t ping_pong;		/* of these, see struct hmem_moved */
 	uint64_t retries;		/* tries again of busy pages of jobs */
 	uint64_t ticks, dirty, accessed;	/* ticks, and pages that they found */
@@ -56,10 +57,10 @@ struct rooms {
 	/* The tier of the last job, its bytes when the job began, and frames that the job moved. */
 	uint32_t tier;
 	uint64_t actual, moved;
-	/* Pages read from swap so far; and pages of tier 0 for which room is still to be made. */
 	/* The bytes to give up in all tiers; for how many seconds they have not become fewer. */
 	uint64_t pending;
 	unsigned int stuck;
+	/* Pages read from swap so far; and pages of tier 0 for which room is still to be made. */
 	uint64_t swapped_in, swapping;
 	/* A search is due before the second is over, in this turn. */
 	bool needed;

@@ -423,6 +423,7 @@ static void moved(struct hmem_placer *p, const struct hmem_answer *a, struct hme
 
 	hmem_pages_moved(&p->pages, a->gfn, a->new_gfn, a->order, a->record);
 	/* One of the frames may have gone since. */
+	sum->pages += from >= 0 && to >= 0 && from != to;
 	if (to >= 0 && from > to)
 		sum->promoted += frames;
 	else if (from >= 0 && from < to)

@@ -75,12 +75,12 @@ struct hmem_answer {
 };
 
 /*
- * Frames that have moved to a faster tier, and to a slower tier.  Of these, @ping_pong frames have
- * moved back within the policy's horizon, too early for a gain: they were promoted to tier 0 and
- * left it again, or were demoted to the last tier and left that again.
+ * Frames that have moved to a faster tier, and to a slower tier, in so many @pages of any size.  Of
+ * these frames, @ping_pong have moved back within the policy's horizon, too early for a gain: they
+ * were promoted to tier 0 and left it again, or were demoted to the last tier and left that again.
  */
 struct hmem_moved {
-	uint64_t promoted, demoted, ping_pong;
+	uint64_t promoted, demoted, pages, ping_pong;
 };
 
 /* Result of hmem_placer_step(). */

@@ -18,18 +18,20 @@
 void hmem_tier_pair_set(struct hmem_tier_pair *pair, const struct hmem_link_tier *tiers,
 			uint32_t num, uint8_t fast, uint8_t slow)
 {
-	double fast_ns = fast ? SLOW_NS : FAST_NS, slow_ns = SLOW_NS, saved_ns;
+	double fast_ns = fast ? SLOW_NS : FAST_NS, slow_ns = SLOW_NS, saved_ns, copy_ns;
 
 	if (slow < num && tiers[fast].read_latency && tiers[slow].read_latency) {
 		fast_ns = tiers[fast].read_latency;
 		slow_ns = tiers[slow].read_latency;
 	}
+	copy_ns = PAGE_LINES * (fast_ns + slow_ns) / IN_FLIGHT;
 	saved_ns = slow_ns > fast_ns ? slow_ns - fast_ns : 0;
 	*pair = (struct hmem_tier_pair) {
 		.fast = fast,
 		.slow = slow,
 		.access_ns = LINES * saved_ns,
 		.whole_ns = PAGE_LINES * saved_ns,
-		.move_ns = KERNEL_NS + PAGE_LINES * (fast_ns + slow_ns) / IN_FLIGHT,
+		.move_ns = KERNEL_NS + copy_ns,
+		.copy_ns = copy_ns,
 	};
 }

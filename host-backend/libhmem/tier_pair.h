@@ -16,9 +16,9 @@ struct hmem_tier_pair {
 	/*
 	 * The time, in ns, that an access saves in the tier @fast, at least 0: one of unknown
 	 * size (@access_ns), or one of a program that uses all of each page (@whole_ns).  And the
-	 * time that the move of a page takes.
+	 * time that the move of a page of one frame takes, of which @copy_ns for the copy.
 	 */
-	double access_ns, whole_ns, move_ns;
+	double access_ns, whole_ns, move_ns, copy_ns;
 };
 
 /* Sets a pair of the VM's @num tiers; a tier whose latency is 0 does not tell its latency. */

@@ -47,6 +47,7 @@ bool peer_try_connect(struct peer *p, const char *path)
 		.map_fd = -1,
 		.trackers = p->trackers,
 		.track_flags = p->track_flags,
+		.num_cpus = p->num_cpus,
 		.busy_us = p->busy_us,
 		.min_window_ns = p->min_window_ns,
 		.uuid = p->uuid,
@@ -172,6 +173,7 @@ void peer_send_hello(struct peer *p, const struct hmem_link_hello *hello,
 	_Alignas(size_t) char control[CMSG_SPACE(8 * sizeof(int))] = { 0 };
 	struct cmsghdr *cmsg = (void *)control;
 
+	p->tier0 = hello->tiers[0];
 	if (num_fds) {
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
@@ -235,6 +237,8 @@ void peer_introduce(struct peer *p, const char *name)
 		hello.min_window_ns = p->min_window_ns;
 	if (p->batches_at_once)
 		hello.max_batches = p->batches_at_once;
+	if (p->num_cpus)
+		hello.num_cpus = p->num_cpus;
 	hello.uuid[0] = p->uuid;
 	peer_send_hello(p, &hello, &p->map_fd, 1);
 	peer_send_ranges(p);
@@ -295,6 +299,19 @@ void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type)
 	do
 		peer_read(p, msg);
 	while (msg->hdr.type != type);
+}
+
+void peer_expect_size(struct peer *p, uint64_t bytes)
+{
+	const struct hmem_link_resize *resize;
+	struct peer_msg msg;
+
+	do {
+		peer_expect(p, &msg, HMEM_LINK_RESIZE);
+		resize = (const void *)msg.payload;
+		assert_int_equal(resize->tier, 0);
+		assert_in_range(resize->bytes, p->tier0.min, p->tier0.size);
+	} while (resize->bytes != bytes);
 }
 
 void peer_expect_drop(struct peer *p)

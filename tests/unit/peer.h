@@ -24,8 +24,8 @@ struct peer {
 	uint64_t *map;
 	/* Offered in HELLO; zero: dirty logging, and no lockstep. */
 	uint32_t trackers, track_flags;
-	/* With HMEM_LINK_TRACK_BUSY: the processors' time in each window. */
-	uint32_t busy_us;
+	/* Processors; zero: one.  With HMEM_LINK_TRACK_BUSY: their time in each window. */
+	uint32_t num_cpus, busy_us;
 	/* The guest's time at the end of window N is N seconds, less this. */
 	uint64_t behind_ns;
 	/* The shortest window; zero: that of the link. */
@@ -44,6 +44,8 @@ struct peer {
 	size_t chunk;
 	/* The process kills itself when it has sent so many bytes; zero: it does not. */
 	uint64_t dies_after;
+	/* Tier 0 in the last HELLO. */
+	struct hmem_link_tier tier0;
 	/* Number of answered hints, and of batches. */
 	unsigned int hints, batches;
 	uint64_t foreign_moves;
@@ -92,6 +94,8 @@ void peer_read(struct peer *p, struct peer_msg *msg);
 bool peer_try_read(struct peer *p, struct peer_msg *msg);
 /* Read until a message of this type comes. */
 void peer_expect(struct peer *p, struct peer_msg *msg, uint32_t type);
+/* Read until hmemd requests this size of tier 0, and none that tier 0 cannot have. */
+void peer_expect_size(struct peer *p, uint64_t bytes);
 /* Read until hmemd has closed the connection. */
 void peer_expect_drop(struct peer *p);
 

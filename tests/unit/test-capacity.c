@@ -308,19 +308,6 @@ static void own_socket_first(void **state)
 	fixture_end(f);
 }
 
-/* Reads until hmemd requests this size of tier 0. */
-static void expect_request(struct peer *p, uint64_t mib)
-{
-	const struct hmem_link_resize *resize;
-	struct peer_msg msg;
-
-	do {
-		peer_expect(p, &msg, HMEM_LINK_RESIZE);
-		resize = (const void *)msg.payload;
-		assert_int_equal(resize->tier, 0);
-	} while (resize->bytes != mib * MIB);
-}
-
 /* When a VM of another node joins, a small pool is divided, and all shares together still fit. */
 static void guarantees_come_first_on_a_node(void **state)
 {
@@ -375,8 +362,8 @@ static void the_pool_lends_within_a_socket_first(void **state)
 			 32 * (int64_t)MIB);
 	connect_vm(f, &far1, "far1");
 	connect_vm(f, &far2, "far2");
-	expect_request(&f->web, 24);
-	expect_request(&db, 24);
+	peer_expect_size(&f->web, 24 * MIB);
+	peer_expect_size(&db, 24 * MIB);
 	has(&f->web, 24);
 	has(&db, 24);
 	wait_on_nodes(f, 48, 64);

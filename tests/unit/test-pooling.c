@@ -54,20 +54,6 @@ static void begin(struct fixture **f, const char *pool)
 	*f = fixture_new(pool ? args : NULL);
 }
 
-/* Reads until hmemd requests this size of tier 0. */
-static void expect_request(struct peer *p, uint64_t bytes)
-{
-	const struct hmem_link_resize *resize;
-	struct peer_msg msg;
-
-	do {
-		peer_expect(p, &msg, HMEM_LINK_RESIZE);
-		resize = (const void *)msg.payload;
-		assert_int_equal(resize->tier, 0);
-		assert_true(resize->bytes >= 4 * MIB && resize->bytes <= SIZE);
-	} while (resize->bytes != bytes);
-}
-
 static void send_sizes(struct peer *p, uint64_t requested, uint64_t actual)
 {
 	struct hmem_link_sizes sizes = { .tiers = {
@@ -132,9 +118,9 @@ static void shares_by_weight(void **state)
 	memset(&other, 0, sizeof(other));
 	connect_vm(f, &f->web, "web", 4096);
 	connect_vm(f, &other, "db", 4096);
-	expect_request(&f->web, 24 * MIB);
+	peer_expect_size(&f->web, 24 * MIB);
 	send_size(&f->web, 24 * MIB);
-	expect_request(&other, 24 * MIB);
+	peer_expect_size(&other, 24 * MIB);
 	send_size(&other, 24 * MIB);
 	while (pool_num(f, "pool.vms.1.bytes") != 24 * MIB)
 		;
@@ -143,9 +129,9 @@ static void shares_by_weight(void **state)
 
 	/* A guarantee is kept as soon as another VM has given up the DRAM. */
 	ctl(f, 0, "pool web guarantee=28M weight=2");
-	expect_request(&other, 20 * MIB);
+	peer_expect_size(&other, 20 * MIB);
 	send_size(&other, 20 * MIB);
-	expect_request(&f->web, 28 * MIB);
+	peer_expect_size(&f->web, 28 * MIB);
 	send_size(&f->web, 28 * MIB);
 	while (pool_num(f, "pool.vms.0.bytes") != 28 * MIB)
 		;
@@ -172,9 +158,9 @@ static void keeps_a_reserve(void **state)
 	(void)state;
 	connect_vm(f, &f->web, "web", 4096);
 	connect_vm(f, &other, "db", 4096);
-	expect_request(&f->web, 20 * MIB);
+	peer_expect_size(&f->web, 20 * MIB);
 	send_size(&f->web, 20 * MIB);
-	expect_request(&other, 20 * MIB);
+	peer_expect_size(&other, 20 * MIB);
 	send_size(&other, 20 * MIB);
 	while (pool_num(f, "pool.vms.1.bytes") != 20 * MIB)
 		;
@@ -183,8 +169,8 @@ static void keeps_a_reserve(void **state)
 	ctl(f, 0, "pool");
 	assert_non_null(strstr(f->ctl.out, "lends all but 8 MiB"));
 	ctl(f, 0, "pool web guarantee=26M");
-	expect_request(&f->web, 26 * MIB);
-	expect_request(&other, 14 * MIB);
+	peer_expect_size(&f->web, 26 * MIB);
+	peer_expect_size(&other, 14 * MIB);
 	peer_close(&other);
 	fixture_end(f);
 }
@@ -224,19 +210,19 @@ static void freed_memory_does_not_wait(void **state)
 	ctl(f, 0, "pool web guarantee=32M maximum=32M");
 	connect_vm(f, &lender, "lender", 4096);
 	connect_vm(f, &waiting, "waiting", 4096);
-	expect_request(&lender, 24 * MIB);
+	peer_expect_size(&lender, 24 * MIB);
 	send_size(&lender, 24 * MIB);
-	expect_request(&waiting, 24 * MIB);
+	peer_expect_size(&waiting, 24 * MIB);
 	send_size(&waiting, 24 * MIB);
 	while (pool_num(f, "pool.vms.2.bytes") != 24 * MIB)
 		;
 	ctl(f, 0, "pool waiting guarantee=32M");
-	expect_request(&lender, 16 * MIB);
+	peer_expect_size(&lender, 16 * MIB);
 	for (uint64_t has = 22 * MIB; has >= 16 * MIB; has -= 2 * MIB) {
 		unsigned long before = decisions(path);
 
 		send_sizes(&lender, 16 * MIB, has);
-		expect_request(&waiting, 48 * MIB - has);
+		peer_expect_size(&waiting, 48 * MIB - has);
 		soon += decisions(path) == before;
 		send_size(&waiting, 48 * MIB - has);
 	}
@@ -324,7 +310,7 @@ static void cannot_be_resized(void **state)
 	memset(&other, 0, sizeof(other));
 	connect_vm(f, &other, "db", 0);
 	connect_vm(f, &f->web, "web", 4096);
-	expect_request(&f->web, 16 * MIB);
+	peer_expect_size(&f->web, 16 * MIB);
 	send_size(&f->web, 16 * MIB);
 	ctl(f, 0, "pool");
 	assert_non_null(strstr(f->ctl.out, "fixed"));
@@ -352,6 +338,15 @@ static bool is_worth_something(struct fixture *f)
 	return pool_num(f, "pool.vms.0.last_mib_ns_per_s") > 0;
 }
 
+/* The VM is idle in a window. */
+static void sleeps(struct fixture *f, uint64_t seq, uint32_t flags)
+{
+	f->web.busy_us = 0;
+	window(&f->web, seq, flags);
+	while (is_worth_something(f))
+		;
+}
+
 /*
  * What DRAM is worth to a VM follows the time for which its processors run: in a rest, too, and
  * before the next burst of looks has ended.
@@ -374,6 +369,7 @@ static void idle_processors_need_no_dram(void **state)
 	p->track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
 			 HMEM_LINK_TRACK_BUSY;
 	p->busy_us = 500000;
+	p->num_cpus = 2;
 	peer_connect(p, f->d.vm_socket);
 	p->features = UINT64_C(1) << VIRTIO_HMEM_F_ACCESS;
 	peer_introduce(p, "web");
@@ -382,10 +378,7 @@ static void idle_processors_need_no_dram(void **state)
 		flags = window(p, ++seq, flags);
 	while (!is_worth_something(f))
 		;
-	p->busy_us = 0;
-	window(p, ++seq, flags);
-	while (is_worth_something(f))
-		;
+	sleeps(f, ++seq, flags);
 	/* An idle VM whose pages move does not work, though its processors run. */
 	ctl(f, 0, "migrate web --gfn 0-999 --to 1 --wait");
 	p->busy_us = 25000;
@@ -394,6 +387,22 @@ static void idle_processors_need_no_dram(void **state)
 	while (decisions(path) < before + 2)
 		assert_false(is_worth_something(f));
 	/* Without moves, so much time is work. */
+	window(p, ++seq, flags);
+	while (!is_worth_something(f))
+		;
+	sleeps(f, ++seq, flags);
+	/* A huge page that moves as a whole takes much less time than its frames would. */
+	ctl(f, 0, "migrate web --gfn 0-4095 --to 1 --order 9 --wait");
+	p->busy_us = 50000;
+	window(p, ++seq, flags);
+	while (!is_worth_something(f))
+		;
+	sleeps(f, ++seq, flags);
+	/* Moves take the time of one processor at most, so the other one works. */
+	for (unsigned int i = 0; i < 4; i++)
+		ctl(f, 0, i % 2 ? "migrate web --all --to 0 --order 0 --wait" :
+		    "migrate web --all --to 1 --order 0 --wait");
+	p->busy_us = 1050000;
 	window(p, ++seq, flags);
 	while (!is_worth_something(f))
 		;
