@@ -230,6 +230,18 @@ void hmem_config_init(struct hmem_config *c, uint64_t host_memory)
 	hmem_policy_init(&c->policy);
 }
 
+int hmem_config_check(const struct hmem_config *c, struct hmem_err *err)
+{
+	char pool[32], reserve[32];
+
+	if (!c->pool || c->pool_reserve < c->pool)
+		return 0;
+	return hmem_fail(err, EINVAL, "pool-reserve: %s leaves nothing of the pool of %s for VMs: "
+			 "set a smaller one",
+			 hmem_format_size(c->pool_reserve, reserve, sizeof(reserve)),
+			 hmem_format_size(c->pool, pool, sizeof(pool)));
+}
+
 void hmem_config_free(struct hmem_config *c)
 {
 	for (unsigned int i = 0; i < c->num_vms; i++) {

@@ -94,6 +94,9 @@ struct hmem_vm_config {
 void hmem_config_init(struct hmem_config *c, uint64_t host_memory);
 void hmem_config_free(struct hmem_config *c);
 
+/* Do the settings fit each other?  Returns 0, or -EINVAL with those that do not in @err. */
+int hmem_config_check(const struct hmem_config *c, struct hmem_err *err);
+
 /*
  * Set @key of [daemon].  Returns 0, -ENOMEM, or -EINVAL with the allowed values or the known
  * keys in @err.  Nothing has changed after an error.

@@ -54,6 +54,8 @@ static int check(const char *named)
 
 	hmem_config_init(&config, 0);
 	ret = hmem_config_read(&config, file, named, &err);
+	if (!ret)
+		ret = hmem_config_check(&config, &err);
 	if (ret < 0)
 		die(EXIT_ERROR, "%s", err.msg);
 	if (globals.json) {

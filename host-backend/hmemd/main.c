@@ -121,7 +121,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		d->lockstep.min = num;
 		break;
 	case OPT_LATE:
-		d->late_ms = atoi(arg);
+		if (hmem_parse_num(arg, strlen(arg), &num, &err) < 0)
+			argp_error(state, "--late: %s", err.msg);
+		d->late_ms = num;
 		break;
 	case OPT_HOST_ROOT:
 		host_paths_set(&d->host_trackers.paths, arg);

@@ -88,6 +88,8 @@ int settings_load(struct hmemd *d, struct hmem_err *err)
 	ret = hmem_config_read(&config, s->file, s->file_given, err);
 	if (!ret)
 		ret = set_options(&config, s, err);
+	if (!ret)
+		ret = hmem_config_check(&config, err);
 	if (ret < 0) {
 		hmem_config_free(&config);
 		return ret;

@@ -256,6 +256,8 @@ static void faults_are_named(void **state)
 		{ "[node 0]\nsize = 1G\n", ":2: 'size' is unknown: a node has a capacity" },
 		{ "[vm *]\ntrade = maybe\n", ":2: trade: yes or no, not 'maybe'" },
 		{ "[daemon]\npool = 0\n", ":2: pool: more than 0" },
+		{ "[daemon]\npool = 48M\npool-reserve = 48M\n",
+		  "pool-reserve: 48 MiB leaves nothing of the pool of 48 MiB" },
 		{ "[daemon]\nlog = loud\n", ":2: log: info or debug, not 'loud'" },
 		{ "[daemon]\nsocket =\n", ":2: socket: a path is expected" },
 		{ "[daemon]\nmax-guest = 512T\n", ":2: max-guest: 4K to 256T" },
