@@ -52,11 +52,20 @@ static const struct argp argp = {
 	.children = global_argp,
 };
 
+/* The number with three digits, or with all digits before the point if these are more. */
+#define SHORT(number)	short_text(number, (char[32]){ 0 })
+
+static const char *short_text(double number, char buf[32])
+{
+	snprintf(buf, 32, number < 999.5 ? "%.3g" : "%.0f", number);
+	return buf;
+}
+
 /* "190 per second (within a factor of 1.2)" */
 static const char *rate_text(json *rate, char *buf, size_t size)
 {
-	snprintf(buf, size, "%.3g per second (within a factor of %.2g)",
-		 double_of(rate, "per_s"), double_of(rate, "factor"));
+	snprintf(buf, size, "%s per second (within a factor of %.2g)",
+		 SHORT(double_of(rate, "per_s")), double_of(rate, "factor"));
 	return buf;
 }
 
@@ -64,9 +73,9 @@ static void print_tier(json *t)
 {
 	char coldest[80], hottest[80];
 
-	printf("tier %s: %s pages, %s of them unused; %.4g accesses per second in all\n",
+	printf("tier %s: %s pages, %s of them unused; %s accesses per second in all\n",
 	       text_of(t, "tier"), text_of(t, "pages"), text_of(t, "idle_pages"),
-	       double_of(t, "accesses_per_s"));
+	       SHORT(double_of(t, "accesses_per_s")));
 	if (known(t, "coldest"))
 		printf("  used pages: the coldest %s,\n              the hottest %s\n",
 		       rate_text(field(t, "coldest"), coldest, sizeof(coldest)),
@@ -77,34 +86,37 @@ static void print_measured(json *m)
 {
 	json *tiers = field(m, "tiers");
 
-	printf("measured in %s looks, %s bursts; the next look lasts %.3g ms; looks have cost "
-	       "%.3g ms of guest time that is not paid for yet\n", text_of(m, "looks"),
-	       text_of(m, "bursts"), num_of(m, "next_look_ns") / 1e6,
-	       num_of(m, "owed_ns") / 1e6);
+	printf("measured in %s looks, %s bursts; the next look lasts %s ms; looks have cost %s ms "
+	       "of guest time that is not paid for yet\n", text_of(m, "looks"),
+	       text_of(m, "bursts"), SHORT(num_of(m, "next_look_ns") / 1e6),
+	       SHORT(num_of(m, "owed_ns") / 1e6));
 	for (size_t i = 0; i < json_object_array_length(tiers); i++)
 		print_tier(json_object_array_get_idx(tiers, i));
 	printf("an access saves %.0f ns in tier 0, and a move takes %.1f us\n",
 	       double_of(m, "access_ns"), double_of(m, "move_ns") / 1e3);
 	if (known(m, "pays_per_s"))
-		printf("two pages change places if their rates differ by more than %.3g per "
-		       "second for %.3g s, or by more than %.3g for the %.3g s for which "
-		       "rates last\n", double_of(m, "pays_per_s"), double_of(m, "horizon_s"),
-		       double_of(m, "pays_now_per_s"), double_of(m, "lasts_s"));
-	printf("the last plan promotes %s pages and demotes %s, which saves %.3g ms\n",
-	       text_of(m, "promote"), text_of(m, "demote"), double_of(m, "saves_ns") / 1e6);
+		printf("two pages change places if their rates differ by more than %s per "
+		       "second for %s s, or by more than %s for the %s s for which rates "
+		       "last\n", SHORT(double_of(m, "pays_per_s")),
+		       SHORT(double_of(m, "horizon_s")), SHORT(double_of(m, "pays_now_per_s")),
+		       SHORT(double_of(m, "lasts_s")));
+	printf("the last plan promotes %s pages and demotes %s, which saves %s ms\n",
+	       text_of(m, "promote"), text_of(m, "demote"),
+	       SHORT(double_of(m, "saves_ns") / 1e6));
 }
 
 static void print_page(json *p)
 {
 	char rate[80];
 
-	printf("page %s is in tier %s; ", text_of(p, "gfn"), text_of(p, "tier"));
+	printf("the page at %#" PRIx64 " is in tier %s; ", (uint64_t)num_of(p, "gfn") * 4096,
+	       text_of(p, "tier"));
 	if (flag_of(p, "idle"))
 		printf("no look has found it used");
 	else
-		printf("pages with its record are used %s now, and %.3g per second in the "
+		printf("pages with its record are used %s now, and %s per second in the "
 		       "long run", rate_text(field(p, "rate"), rate, sizeof(rate)),
-		       double_of(p, "long_rate_per_s"));
+		       SHORT(double_of(p, "long_rate_per_s")));
 	printf("%s\n", flag_of(p, "may_move") ? "" :
 	       "; it gets no hint now: a hint is under way, or was refused lately");
 }
@@ -123,12 +135,12 @@ static void print_pool(json *p)
 		printf("  %s of it count on nodes of other sockets, since the node of its own is "
 		       "used up\n", cell_size(p, "elsewhere_bytes", has, sizeof(has)));
 	if (known(p, "grows_at_ns_per_s"))
-		printf("  its next MiB would save %.3g us/s, and is bought from %.3g us/s on; its "
-		       "last MiB saves %.3g us/s, and is lent below %.3g us/s\n",
-		       double_of(p, "next_mib_ns_per_s") / 1e3,
-		       double_of(p, "grows_at_ns_per_s") / 1e3,
-		       double_of(p, "last_mib_ns_per_s") / 1e3,
-		       double_of(p, "shrinks_at_ns_per_s") / 1e3);
+		printf("  its next MiB would save %s us/s, and is bought from %s us/s on; its last "
+		       "MiB saves %s us/s, and is lent below %s us/s\n",
+		       SHORT(double_of(p, "next_mib_ns_per_s") / 1e3),
+		       SHORT(double_of(p, "grows_at_ns_per_s") / 1e3),
+		       SHORT(double_of(p, "last_mib_ns_per_s") / 1e3),
+		       SHORT(double_of(p, "shrinks_at_ns_per_s") / 1e3));
 }
 
 int cmd_explain(int argc, char **argv)

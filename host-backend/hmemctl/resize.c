@@ -36,9 +36,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		args->tier = arg;
 		break;
 	case OPT_SIZE:
-		if (hmem_parse_size(arg, strlen(arg), &args->bytes, &err) < 0 ||
-		    args->bytes > INT64_MAX)
-			argp_error(state, "--size: '%s' is no size such as 8G", arg);
+		if (hmem_parse_size(arg, strlen(arg), &args->bytes, &err) < 0)
+			argp_error(state, "--size: %s", err.msg);
+		if (args->bytes > INT64_MAX)
+			argp_error(state, "--size: '%s' is too large", arg);
 		args->size = true;
 		break;
 	case OPT_WAIT:

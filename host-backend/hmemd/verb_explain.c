@@ -82,13 +82,14 @@ void verb_explain(struct client *client, json *req)
 
 	if (!vm)
 		return;
-	if (!json_get_num(req, "gfn", 0, INT64_MAX, &gfn)) {
+	if (!json_get_num(req, "gfn", 0, INT64_MAX >> VIRTIO_HMEM_GFN_SHIFT, &gfn)) {
 		client_fail(client, "usage", "explain: gfn is the number of a page");
 		return;
 	}
 	if (names_page && hmem_pages_tier(&vm->placer.pages, gfn) < 0) {
-		client_fail(client, "usage", "vm '%s' has no page %" PRIu64 ": hmemctl status "
-			    "%s shows its tiers", vm->name, (uint64_t)gfn, vm->name);
+		client_fail(client, "usage", "vm '%s' has no memory at %#" PRIx64 ": hmemctl "
+			    "heatmap %s shows the addresses of its memory", vm->name,
+			    (uint64_t)gfn << VIRTIO_HMEM_GFN_SHIFT, vm->name);
 		return;
 	}
 	hmem_explain(&vm->placer, &e);

@@ -118,20 +118,27 @@ void verb_trades(struct client *client, json *req)
 {
 	struct hmemd *d = client->d;
 	const char *name;
-	json *o, *vms;
+	json *o, *vms, *trades;
 	struct vm *vm;
 
 	if (!client_vm_name(client, req, &name))
 		return;
-	/* The ledger also has VMs that have gone. */
 	o = json_new_object();
 	vms = json_new_array();
+	/* The ledger also has VMs that have gone. */
+	trades = ledger_json(&d->trading.ledger, name);
 	TAILQ_FOREACH(vm, &d->vms, link) {
 		if (vm_ready(vm) && (!name || !strcmp(name, vm->name)))
 			json_append(vms, trader_json(vm));
 	}
 	json_add(o, "prices", prices_json(d->config.prices));
 	json_add(o, "vms", vms);
-	json_add(o, "trades", ledger_json(&d->trading.ledger, name));
+	json_add(o, "trades", trades);
+	if (name && !json_object_array_length(vms) && !json_object_array_length(trades)) {
+		json_object_put(o);
+		client_fail(client, "no-such-vm", "no VM '%.80s' is connected or has traded: see "
+			    "hmemctl list", name);
+		return;
+	}
 	client_reply(client, o, true);
 }

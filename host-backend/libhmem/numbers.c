@@ -58,8 +58,8 @@ static int parse(const char *s, size_t len, bool suffix, uint64_t *out,
 	if (!at || at != len)
 		return hmem_fail(err, EINVAL, "'%.*s' is not a %s",
 				 (int)(len < 40 ? len : 40), s,
-				 suffix ? "size (like 4096, 0x1000, 4K, 2G)" :
-				 "number (like 4096 or 0x1000)");
+				 suffix ? "size: give a whole number, alone or with K, M, G "
+				 "or T, such as 8G" : "number (like 4096 or 0x1000)");
 	if (too_big || num > UINT64_MAX >> shift)
 		return hmem_fail(err, ERANGE, "'%.*s' is too large",
 				 (int)(len < 40 ? len : 40), s);

@@ -120,7 +120,10 @@ static void refused(void **state)
 	static const struct usage cases[] = {
 		{ 2, "resize web --size 1M", "name a tier by --tier" },
 		{ 2, "resize web --tier 0", "new size by --size" },
-		{ 2, "resize web --tier 0 --size much", "'much' is no size such as 8G" },
+		{ 2, "resize web --tier 0 --size much", "'much' is not a size" },
+		{ 2, "resize web --tier 0 --size 64MiB", "with K, M, G or T, such as 8G" },
+		{ 2, "resize web --tier 0 --size 15T999", "'15T999' is not a size" },
+		{ 2, "resize web --tier 0 --size 8388608T", "'8388608T' is too large" },
 		{ 2, "resize web --tier 2 --size 1M", "tiers 0 to 1" },
 		{ 2, "resize web --tier cxl --size 1M", "no tier 'cxl'" },
 		{ 2, "resize web --tier 0 --size 1T", "can have 0 B to" },

@@ -80,9 +80,13 @@ static void tells_what_is_missing(void **state)
 		/* The fixture's VMs have the policy off. */
 		{ 4096, RESIZE | PAGING, true, "use the policy auto", "unknown" },
 	};
+	static const struct usage nobody = {
+		1, "trades nobody", "no VM 'nobody' is connected or has traded"
+	};
 	struct fixture *f = begin("4:1");
 
 	(void)state;
+	usage_check(f, &nobody, 1);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct json_object *o, *at;
 
