@@ -83,7 +83,8 @@ static const struct argp argp = {
 	       "  history   what has moved in a VM, when and why\n"
 	       "  doctor    check for problems, and how to solve them\n\n"
 	       "hmemctl COMMAND --help tells more.  Exit status: 0 success, 1 an "
-	       "error, 2 wrong usage, 3 some pages did not move, 77 not supported.",
+	       "error, 2 wrong usage, 3 pages did not move or a tier has not the size in time, "
+	       "4 doctor warns, 77 not supported.",
 	.children = global_argp,
 };
 
