@@ -50,6 +50,7 @@ void verb_resize(struct client *client, json *req)
 {
 	struct vm *vm = client_find_vm(client, req);
 	int64_t tier, bytes;
+	char size[32];
 	json *o, *r;
 
 	if (!vm)
@@ -67,8 +68,8 @@ void verb_resize(struct client *client, json *req)
 	if (!can_have(client, vm, tier, bytes))
 		return;
 	if (!json_get_flag(req, "dry_run")) {
-		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRId64 ": %" PRId64
-			" bytes requested", tier, bytes);
+		vm_tell(vm, LOG_INFO, "resize", &client->conn, "tier %" PRId64 ": %s requested",
+			tier, hmem_format_size(bytes, size, sizeof(size)));
 		trading_forget(vm);
 		vm_ask_size(vm, tier, bytes);
 	}
