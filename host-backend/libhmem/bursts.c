@@ -185,6 +185,7 @@ static void begin_burst(struct hmem_bursts *c)
 		  c->ahead ? BURST : PART_BURST;
 	c->wanted = c->left;
 	c->looks = 0;
+	c->anew_ns = UINT64_MAX;
 	c->urgent = false;
 	c->stale = false;
 	c->spent_ns = 0;
@@ -466,14 +467,19 @@ static bool begin_anew(struct hmem_bursts *c)
 }
 
 /*
- * The look was more than twice too long: most pages in use were used in it, so it told little.
- * So the burst begins anew, at fewer pages if it cannot be like the first one, and if its looks can
- * be @shorter.  Shorter scans cost as much, so they wait for the next burst.
+ * The look of @length was more than twice too long: most pages in use were used in it, so it told
+ * little.  So the burst begins anew, at fewer pages if it cannot be like the first one, and if its
+ * looks can be half as long as when it last began.  The length of scans varies, and so does that of
+ * the shortest looks, so lesser differences say nothing, and no burst begins anew for ever.  Shorter
+ * scans cost as much, so they wait for the next burst.
  */
-static void restart_burst(struct hmem_bursts *c, bool shorter)
+static void restart_burst(struct hmem_bursts *c, uint64_t length)
 {
-	if (begin_anew(c) || !shorter || (c->scans && !c->ahead))
+	if (length < c->anew_ns)
+		c->anew_ns = length;
+	if (begin_anew(c) || 2 * c->look_ns > c->anew_ns || (c->scans && !c->ahead))
 		return;
+	c->anew_ns = c->look_ns;
 	if (!c->ahead && !c->scans && c->due_parts > c->parts) {
 		c->part *= c->due_parts / c->parts;
 		c->parts = c->due_parts;
@@ -546,7 +552,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		set_look(c, policy, p);
 		set_parts(c);
 		if ((c->left || c->ahead) && found_too_many(c, p))
-			restart_burst(c, c->look_ns < length);
+			restart_burst(c, length);
 		else if (c->left && was_surprised(c))
 			begin_anew(c);
 	}

@@ -91,6 +91,8 @@ struct hmem_bursts {
 	bool again;
 	/* Looks of this burst so far. */
 	uint32_t looks;
+	/* The length, in ns, of this burst's looks when it last began anew; UINT64_MAX: it did not. */
+	uint64_t anew_ns;
 	/* The next burst is due at once, and observes all of memory. */
 	bool urgent;
 	/* This burst was urgent, or the first one, so it is paid for later. */
