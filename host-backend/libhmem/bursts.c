@@ -14,6 +14,11 @@
  */
 #define WALK_NS	200
 /*
+ * Physical, an estimate: while the dirty log is on, the host maps memory in 4 KiB pages, and programs
+ * that often miss the TLB run this part slower.
+ */
+#define LOG_SLOWS	6
+/*
  * A look from scan to scan lasts at least this many scans, so that all pages are observed for about
  * the same time.  Shorter looks lie within a scan, if the driver can do that.
  */
@@ -173,15 +178,20 @@ static void next_part(struct hmem_bursts *c)
 	c->part = c->turn / width;
 }
 
+/* A scan of a part costs as much as a scan of all memory, and the dirty log knows no parts. */
+static bool looks_at_all(const struct hmem_bursts *c)
+{
+	return c->scans || c->logs;
+}
+
 static void begin_burst(struct hmem_bursts *c)
 {
 	c->ahead = c->urgent || !c->bursts;
-	/* A scan of a part costs as much as a scan of all memory. */
-	c->parts = c->ahead || c->scans ? 1 : c->due_parts;
+	c->parts = c->ahead || looks_at_all(c) ? 1 : c->due_parts;
 	c->part = 0;
 	if (c->parts > 1)
 		next_part(c);
-	c->left = !c->bursts ? FIRST_BURST : c->scans ? SCAN_BURST :
+	c->left = !c->bursts ? FIRST_BURST : looks_at_all(c) ? SCAN_BURST :
 		  c->ahead ? BURST : PART_BURST;
 	c->wanted = c->left;
 	c->looks = 0;
@@ -206,13 +216,16 @@ static bool is_overdue(const struct hmem_bursts *c)
 }
 
 /* Was the window that has ended a look?  Decides what comes next. */
-static void advance(struct hmem_bursts *c, bool busy, bool incomplete)
+static void advance(struct hmem_bursts *c, bool rested, bool busy, bool incomplete)
 {
 	c->looked = false;
 	if (!c->left) {
 		if ((c->debt_ns <= 0 || c->urgent || is_overdue(c)) &&
 		    (!busy || c->waited++ >= PATIENCE))
 			begin_burst(c);
+	} else if (rested) {
+		/* Between two looks, while the first one was counted. */
+		return;
 	} else if (incomplete) {
 		/* The scan of a late tracker has not cleared all of the bits. */
 		c->requests &= ~1u;
@@ -278,18 +291,19 @@ static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
-			bool busy, struct hmem_heat *h)
+			bool rested, bool busy, struct hmem_heat *h)
 {
-	const uint64_t window = policy->window * UINT64_C(1000000);
+	const uint64_t window = hmem_policy_window_ns(policy);
 
 	c->scans = t->ops->scans;
+	c->logs = t->ops->faults;
 	c->late = t->ops->rearms_late;
 	c->can_look_long = can & HMEM_CAN_LOOK_LONG;
 	c->can_look_within = can & HMEM_CAN_LOOK_WITHIN;
 	/* The driver has changed, so this window's look went from scan to scan. */
 	if (!c->can_look_within)
 		c->within = false;
-	advance(c, busy, h->incomplete);
+	advance(c, rested, busy, h->incomplete);
 	h->rates = &c->rates;
 	h->look = c->looked;
 	h->within = c->within;
@@ -318,6 +332,17 @@ static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *p
 {
 	uint64_t ns = hmem_policy_window_ns(policy);
 
+	return ns < c->min_ns ? c->min_ns : ns;
+}
+
+/* The longest look; with a dirty log, the slowdown in one look is paid for in a window. */
+static uint64_t longest_look(const struct hmem_bursts *c, const struct hmem_policy *policy)
+{
+	uint64_t ns = longest(c, policy);
+
+	if (!c->logs)
+		return ns;
+	ns = ns * LOG_SLOWS / BUDGET;
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
@@ -369,7 +394,7 @@ static bool may_look_within(const struct hmem_bursts *c)
 static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 		     const struct hmem_pages *p)
 {
-	uint64_t most = longest(c, policy), between = shortest_between(c), least;
+	uint64_t most = longest_look(c, policy), between = shortest_between(c), least;
 	double ns = c->look_ns *
 		    clamp(wanted_of_all(p) / (used_of_all(c) + 1), 1.0 / CHANGE, CHANGE);
 
@@ -413,12 +438,15 @@ static uint64_t without_scan(uint64_t busy_ns, uint64_t scan_ns)
  * would have run instead.  That is as likely as a processor was busy in the time without the scan,
  * whose own time is part of @busy_ns.
  */
-static int64_t cost_ns(const struct hmem_bursts *c, uint64_t walks, uint64_t window_ns,
-		       uint64_t busy_ns, uint64_t scan_ns)
+static int64_t cost_ns(const struct hmem_bursts *c, const struct hmem_policy *policy,
+		       uint64_t walks, uint64_t window_ns, uint64_t busy_ns, uint64_t scan_ns)
 {
 	double without = (double)window_ns * c->num_cpus - scan_ns;
 	double busy = without_scan(busy_ns, scan_ns);
 
+	/* The operator's faults per second are what the budget of one processor pays for. */
+	if (c->logs)
+		return walks ? walks * (1e9 / BUDGET / policy->faults) + busy / LOG_SLOWS : 0;
 	return walks * WALK_NS + scan_ns * (busy < without ? busy / without : 1);
 }
 
@@ -480,7 +508,7 @@ static void restart_burst(struct hmem_bursts *c, uint64_t length)
 	if (begin_anew(c) || 2 * c->look_ns > c->anew_ns || (c->scans && !c->ahead))
 		return;
 	c->anew_ns = c->look_ns;
-	if (!c->ahead && !c->scans && c->due_parts > c->parts) {
+	if (!c->ahead && !looks_at_all(c) && c->due_parts > c->parts) {
 		c->part *= c->due_parts / c->parts;
 		c->parts = c->due_parts;
 		c->turn = c->part * (HMEM_BURSTS_PARTS / c->parts);
@@ -541,14 +569,14 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 	}
 	if (window_ns)
 		c->busy_cpus = (double)busy_ns / window_ns;
-	account(c, cost_ns(c, walks, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
+	account(c, cost_ns(c, policy, walks, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
 	if (c->looked && walks && p->faults)
 		c->walks_per_page = walks < p->faults ? (double)walks / p->faults : 1;
 	if (c->looked) {
 		hmem_pages_members(p, members);
 		hmem_rates_end(&c->rates, members);
 		rate_cpus(c, window_ns, busy_ns, scan_ns);
-		set_long_looks(c, p, length, longest(c, policy));
+		set_long_looks(c, p, length, longest_look(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);
 		if ((c->left || c->ahead) && found_too_many(c, p))

@@ -46,6 +46,11 @@
  * such window is a look of its own, and nothing needs to be cleared before it.  Such looks cost
  * more, so they come only if the shortest look from scan to scan tells little.
  *
+ * A dirty log costs a fault for each page that is written, and is slow while it is on, see sample.h.
+ * So it is off in rests, and also after each look while the look is counted.  It finds the pages of
+ * all memory.  The policy's faults tell how many faults per second the budget of a processor pays
+ * for.
+ *
  * A tracker that clears bits late, when the next window has ended, begins a burst with a window
  * that only clears bits.  A window whose scan was incomplete is no look.  For such a tracker,
  * the window after it is no look either.  A burst with too many of these windows is given up.
@@ -128,6 +133,8 @@ struct hmem_bursts {
 	 * shorter a scan is.
 	 */
 	bool scans;
+	/* Is the tracker a dirty log?  Rests cost nothing then. */
+	bool logs;
 	uint64_t scan_ns, last_scan_ns;
 	/*
 	 * Guest time, in ns, that bursts have cost and that is not paid for: of bursts in their
@@ -186,11 +193,12 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 /*
  * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
  * window was incomplete, how hmem_pages_update() shall apply the window.  @can: the kinds of
- * windows that the device offers, HMEM_CAN_*.  @busy: pages are being moved.
+ * windows that the device offers, HMEM_CAN_*.  @rested: the tracker
+ * was off, as in a rest.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
-			bool busy, struct hmem_heat *h);
+			bool rested, bool busy, struct hmem_heat *h);
 
 /*
  * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns and costs
@@ -208,7 +216,7 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 /* Is the next window part of a rest, so that the tracker need not scan? */
 static inline bool hmem_bursts_rests(const struct hmem_bursts *c)
 {
-	return c->scans && !c->left;
+	return (c->scans || c->logs) && !c->left;
 }
 
 /*

@@ -5,13 +5,14 @@
 #include "placer.h"
 #include "virtio_hmem.h"
 
-/* Other trackers find the accesses of each window by themselves: nothing to save. */
+/* With the other trackers, each window costs as much, so bursts would save nothing. */
 bool hmem_placer_by_rates(const struct hmem_placer *p)
 {
 	const struct hmem_tracker *t = p->tracker;
 
 	return t && p->policy.kind == HMEM_POLICY_AUTO &&
-	       (t->ops->pay_by_page || (t->ops->scans && p->can & HMEM_CAN_REST));
+	       (t->ops->pay_by_page ||
+		((t->ops->scans || t->ops->faults) && p->can & HMEM_CAN_REST));
 }
 
 static void begin_anew(struct hmem_placer *p)
@@ -129,7 +130,9 @@ void hmem_placer_begin(struct hmem_placer *p)
 {
 	p->bursts.within = false;
 	/* Do not switch the log on before its cost is known to be paid for. */
-	if (hmem_placer_is_sampled(p))
+	if (hmem_placer_is_sampled(p) && hmem_placer_by_rates(p))
+		set_next(p, p->min_window_ns, true);
+	else if (hmem_placer_is_sampled(p))
 		set_next(p, hmem_sampler_begin(&p->sampler, &p->policy, p->min_window_ns),
 			 true);
 	else
@@ -138,24 +141,38 @@ void hmem_placer_begin(struct hmem_placer *p)
 
 /* --- a window --- */
 
+/* A window with a dirty log has ended. */
+static void log_window(struct hmem_placer *p, const struct hmem_tick *tick)
+{
+	uint64_t frames = hmem_pages_frames(&p->pages), ns;
+
+	if (!hmem_placer_by_rates(p)) {
+		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
+				       tick->window_ns, frames, tick->written);
+		set_next(p, ns, p->sampler.rests);
+		return;
+	}
+	hmem_sampler_count(&p->sampler, p->rested, tick->window_ns, frames, tick->written);
+	/* Bursts decide when the window is counted: switch the log off meanwhile. */
+	if (!p->rested)
+		set_next(p, p->min_window_ns, true);
+}
+
 void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 {
 	struct hmem_heat heat = hmem_policy_heat(&p->policy, p->tiers, p->num_tiers,
 						 tick->tells_written);
-	uint64_t ns, clock = p->pages.clock;
+	uint64_t clock = p->pages.clock;
 
 	p->tick = *tick;
 	p->time_ns += tick->window_ns;
 	p->phase = HMEM_PLACER_COUNTS;
 	p->planned = false;
+	p->rested = hmem_placer_is_sampled(p) && p->next.rest;
 	/* A rest of the dirty log finds nothing, so no page becomes colder. */
-	p->looked = !(hmem_placer_is_sampled(p) && p->sampler.rests);
-	if (hmem_placer_is_sampled(p)) {
-		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
-				       tick->window_ns, hmem_pages_frames(&p->pages),
-				       tick->written);
-		set_next(p, ns, p->sampler.rests);
-	}
+	p->looked = hmem_placer_by_rates(p) || !p->rested;
+	if (hmem_placer_is_sampled(p))
+		log_window(p, tick);
 	if (!p->looked)
 		return;
 	heat.incomplete = tick->incomplete;
@@ -163,13 +180,21 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	if (hmem_placer_by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker,
 				   tick->looks_within ? p->can : p->can & ~HMEM_CAN_LOOK_WITHIN,
-				   tick->window_ns, tick->busy, &heat);
+				   tick->window_ns, p->rested, tick->busy, &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 	if (p->pages.clock != clock)
 		p->began_ns[p->pages.clock % HMEM_CAME_WINDOWS] = p->time_ns;
 }
 
-/* All is counted: compute the next window.  For samples, it is known already. */
+/* What the window has cost programs or the host: page walks, or faults of a dirty log. */
+static uint64_t walks(const struct hmem_placer *p)
+{
+	if (hmem_placer_is_sampled(p))
+		return p->rested ? 0 : p->sampler.last_faults;
+	return p->tick.tells_walks ? p->tick.walks : p->pages.faults;
+}
+
+/* All is counted: compute the next window.  After a sample, it is known already. */
 static void end_window(struct hmem_placer *p)
 {
 	const struct hmem_tick *tick = &p->tick;
@@ -177,8 +202,9 @@ static void end_window(struct hmem_placer *p)
 
 	if (p->looked && hmem_placer_by_rates(p)) {
 		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
-				      tick->busy_ns, tick->scan_ns,
-				      tick->tells_walks ? tick->walks : p->pages.faults);
+				      tick->busy_ns, tick->scan_ns, walks(p));
+		if (hmem_placer_is_sampled(p) && !p->rested)
+			return;
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
 		p->next.long_looks = p->bursts.long_looks;
 		p->next.within = p->bursts.within;
@@ -209,7 +235,7 @@ static bool may_plan(const struct hmem_placer *p)
 	if (!hmem_policy_moves(&p->policy) || !p->tick.may_move)
 		return false;
 	/* A move writes pages: not during a sample. */
-	if (hmem_placer_is_sampled(p) && !p->sampler.rests)
+	if (hmem_placer_is_sampled(p) && !p->next.rest)
 		return false;
 	return !hmem_placer_by_rates(p) || hmem_bursts_may_plan(&p->bursts);
 }

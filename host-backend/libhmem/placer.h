@@ -118,7 +118,9 @@ struct hmem_placer {
 	struct hmem_tick tick;
 	enum { HMEM_PLACER_IDLES, HMEM_PLACER_COUNTS, HMEM_PLACER_PLANS,
 	       HMEM_PLACER_MERGES } phase;
-	/* The tracker observed pages in the window, so there is something to count. */
+	/* The dirty log was off in the window. */
+	bool rested;
+	/* There is something to count in the window. */
 	bool looked;
 	/* The last window has led to a plan with moves. */
 	bool planned;

@@ -23,7 +23,8 @@
  *   about a sixth slower in 4 KiB pages than in huge pages.  So this costs them a hundredth
  *   of their time (an estimate, like the cost of a fault).
  *
- * Used for trackers that cost faults, if the device supports rests.
+ * Used for trackers that cost faults, if the device supports rests, by policies that go by heat.
+ * With auto, bursts.h decides, and the sampler only counts.
  */
 #ifndef HMEM_SAMPLE_H
 #define HMEM_SAMPLE_H
@@ -53,6 +54,13 @@ struct hmem_sampler {
  */
 uint64_t hmem_sampler_begin(struct hmem_sampler *s, const struct hmem_policy *policy,
 			    uint64_t min_ns);
+
+/*
+ * A window of @window_ns has ended: counts what it has cost.  If it was no rest, @written pages of
+ * a guest with @frames were found.
+ */
+void hmem_sampler_count(struct hmem_sampler *s, bool rest, uint64_t window_ns, uint64_t frames,
+			uint64_t written);
 
 /*
  * A window of @window_ns has ended, in which @written pages of a guest with @frames were
