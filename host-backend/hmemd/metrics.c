@@ -333,7 +333,7 @@ static double window(const struct vm *vm)
 
 static double policy_window(const struct vm *vm)
 {
-	return vm->placer.policy.window / 1e3;
+	return hmem_policy_window_ns(&vm->placer.policy) / 1e9;
 }
 
 static double least_window(const struct vm *vm)

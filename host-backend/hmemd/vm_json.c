@@ -207,13 +207,22 @@ static uint64_t min_window_ms(const struct vm *vm)
 	return (vm->hello.min_window_ns + 999999) / 1000000;
 }
 
+/* What the operator has set, or else the default, which large memory lengthens. */
+static uint64_t asked_window_ms(const struct vm *vm)
+{
+	const struct hmem_policy *policy = &vm->placer.policy;
+	uint64_t ms = hmem_policy_window_ms(policy), least = min_window_ms(vm);
+
+	return policy->window || ms > least ? ms : least;
+}
+
 uint64_t vm_window_ms(const struct vm *vm)
 {
 	uint64_t least = min_window_ms(vm);
 
 	if (!hmem_placer_is_sampled(&vm->placer))
 		return vm->track.window_ns / 1000000;
-	return vm->placer.policy.window > least ? vm->placer.policy.window : least;
+	return asked_window_ms(vm) > least ? asked_window_ms(vm) : least;
 }
 
 /* The costs of the dirty log and its limits; null: it is not used, or is always on. */
@@ -225,7 +234,7 @@ static json *dirty_log_json(const struct vm *vm)
 	if (!hmem_placer_is_sampled(&vm->placer))
 		return NULL;
 	o = json_new_object();
-	json_put_bool(o, "on", !s->rests);
+	json_put_bool(o, "on", !vm->placer.next.rest);
 	json_put_u64(o, "sample_us", s->sample_ns / 1000);
 	json_put_u64(o, "faults_per_s", s->per_second);
 	json_put_u64(o, "max_faults_per_s", vm->placer.policy.faults);
@@ -246,7 +255,7 @@ json *vm_status_json(const struct vm *vm)
 	json_put_str(o, "tracker", tracking_name(vm));
 	json_put_bool(o, "lockstep", vm_lockstep(vm));
 	json_put_u64(o, "window_ms", vm_window_ms(vm));
-	json_put_u64(o, "asked_window_ms", vm->placer.policy.window);
+	json_put_u64(o, "asked_window_ms", asked_window_ms(vm));
 	json_put_u64(o, "min_window_ms", min_window_ms(vm));
 	json_put_bool(o, "scan_late", vm->state.flags & HMEM_LINK_SCAN_LATE);
 	json_put_u64(o, "windows", vm->placer.pages.windows);
@@ -317,11 +326,13 @@ json *vm_sample_json(const struct vm *vm)
 json *vm_policy_json(struct vm *vm)
 {
 	json *o = json_new_object(), *p = json_new_object();
+	struct hmem_policy policy = vm->placer.policy;
 
-	json_put_str(p, "name", hmem_policy_name(vm->placer.policy.kind));
+	policy.window = asked_window_ms(vm);
+	json_put_str(p, "name", hmem_policy_name(policy.kind));
 	for (size_t i = 0; i < hmem_num_tunables; i++) {
 		const struct hmem_tunable *t = &hmem_tunables[i];
-		uint32_t v = *hmem_tunable_in(&vm->placer.policy, t);
+		uint32_t v = *hmem_tunable_in(&policy, t);
 
 		if (t->values)
 			json_put_str(p, t->name, t->values[v]);

@@ -28,7 +28,7 @@ static const char *const trackers[HMEM_TRACK_MAX] = {
 static const char *const off_on[] = { "off", "on" };
 
 const struct hmem_tunable hmem_tunables[] = {
-	{ "window", offsetof(struct hmem_policy, window), 1, 3600000, "ms", NULL },
+	{ "window", offsetof(struct hmem_policy, window), 0, 3600000, "ms", NULL },
 	{ "rate", offsetof(struct hmem_policy, rate), 1, 65536, "MiB/s", NULL },
 	{ "hysteresis", offsetof(struct hmem_policy, hysteresis), 1, 100, "%", NULL },
 	{ "headroom", offsetof(struct hmem_policy, headroom), 0, 1u << 20, "pages", NULL },
@@ -49,7 +49,6 @@ void hmem_policy_init(struct hmem_policy *p)
 {
 	*p = (struct hmem_policy) {
 		.kind = HMEM_POLICY_AUTO,
-		.window = 1000,
 		.rate = 200,
 		/* More than the quarter that one use adds. */
 		.hysteresis = 30,
@@ -64,6 +63,24 @@ void hmem_policy_init(struct hmem_policy *p)
 		 */
 		.faults = 4000,
 	};
+}
+
+/* The tracker belongs to the host's kernel, which observes pages in each window. */
+static bool tracks_on_host(const struct hmem_policy *p)
+{
+	return p->track == HMEM_TRACK_IDLE || p->track == HMEM_TRACK_DAMON;
+}
+
+/*
+ * Both defaults are an operator's choice.  A policy by heat pays for each window.  A window of auto
+ * costs little, since bursts of looks pay for themselves from a share of the guest's time, and auto
+ * takes about a window to notice that a guest does something else.
+ */
+uint32_t hmem_policy_window_ms(const struct hmem_policy *p)
+{
+	if (p->window)
+		return p->window;
+	return p->kind == HMEM_POLICY_AUTO && !tracks_on_host(p) ? 100 : 1000;
 }
 
 const char *hmem_policy_name(enum hmem_policy_kind kind)

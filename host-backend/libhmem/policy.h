@@ -34,7 +34,7 @@ enum hmem_track {
 
 struct hmem_policy {
 	enum hmem_policy_kind kind;
-	uint32_t window;	/* ms of guest virtual time */
+	uint32_t window;	/* ms of guest virtual time; 0: the policy's default */
 	uint32_t rate;		/* MiB moved per second, both ways together */
 	uint32_t hysteresis;	/* percent of full heat by which a page must be hotter */
 	uint32_t headroom;	/* extra pages to demote when tier 0 was found full */
@@ -42,7 +42,7 @@ struct hmem_policy {
 	uint32_t weight;	/* a write in percent of a read; 0: the policy's default */
 	uint32_t levels;	/* number of levels of the multi-level queue; 0: no queue */
 	uint32_t track;		/* enum hmem_track */
-	uint32_t faults;	/* faults per second that a dirty log may cause: sample.h */
+	uint32_t faults;	/* faults per second that a dirty log may cause: sample.h, bursts.h */
 	uint32_t horizon;	/* s: moved pages are expected to be used alike this long */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
@@ -70,10 +70,13 @@ static inline uint32_t *hmem_tunable_in(struct hmem_policy *p,
 	return (uint32_t *)((char *)p + t->offset);
 }
 
-/* The length of a window in ns of guest time, unless the policy varies it. */
+/* The length of a window in ms of guest time, unless the policy varies it. */
+uint32_t hmem_policy_window_ms(const struct hmem_policy *p);
+
+/* The same in ns. */
 static inline uint64_t hmem_policy_window_ns(const struct hmem_policy *p)
 {
-	return p->window * UINT64_C(1000000);
+	return hmem_policy_window_ms(p) * UINT64_C(1000000);
 }
 
 /* Does the policy move pages? */

@@ -383,7 +383,7 @@ static void guest_tracker_rests(void **state)
 	ctl(f, 0, "policy gpt set name=auto track=gpt");
 	track = expect_track(&p, &msg);
 	assert_int_equal(track->flags, 0);
-	assert_int_equal(track->window_ns, 1000000000);
+	assert_int_equal(track->window_ns, 100000000);
 	for (uint64_t seq = 1; seq <= 12 && !(track->flags & HMEM_LINK_TRACK_REST); seq++) {
 		set_bit(p.map + PEER_WORDS, 5);
 		peer_send_tick(&p, seq);

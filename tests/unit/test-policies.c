@@ -398,6 +398,27 @@ static void chooses_tracker(void **state)
 	assert_non_null(strstr(err.msg, "offers no tracker"));
 }
 
+/* Windows without looks cost next to nothing, so auto has short windows by default, unless the host tracks. */
+static void default_windows(void **state)
+{
+	struct hmem_policy p;
+	struct hmem_err err;
+
+	(void)state;
+	hmem_policy_init(&p);
+	assert_int_equal(hmem_policy_window_ms(&p), 100);
+	assert_int_equal(hmem_policy_set(&p, "track", "damon", &err), 0);
+	assert_int_equal(hmem_policy_window_ms(&p), 1000);
+	assert_int_equal(hmem_policy_set(&p, "track", "gpt", &err), 0);
+	assert_int_equal(hmem_policy_set(&p, "name", "hmmv", &err), 0);
+	assert_int_equal(hmem_policy_window_ms(&p), 1000);
+	assert_int_equal(hmem_policy_set(&p, "window", "250", &err), 0);
+	assert_int_equal(hmem_policy_set(&p, "name", "auto", &err), 0);
+	assert_int_equal(hmem_policy_window_ms(&p), 250);
+	assert_int_equal(hmem_policy_set(&p, "window", "0", &err), 0);
+	assert_int_equal(hmem_policy_window_ms(&p), 100);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -412,6 +433,7 @@ int main(void)
 		TEST(uniform_and_dense_never_starts),
 		TEST(weight_of_writes),
 		cmocka_unit_test(chooses_tracker),
+		cmocka_unit_test(default_windows),
 	};
 
 	return cmocka_run_group_tests_name("policies", tests, NULL, NULL);

@@ -27,6 +27,7 @@ static int setup(void **state)
 	struct log *l = calloc(1, sizeof(*l));
 
 	hmem_policy_init(&l->policy);
+	l->policy.window = 1000;
 	l->min_ns = HMEM_LINK_MIN_WINDOW_NS;
 	l->frames = 1 << 20;
 	l->most = l->frames;
