@@ -249,6 +249,7 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 /* Indexes of the hints that remain to be run, and how many frames they cover. */
 struct hmem_hint_set {
 	DECLARE_BITMAP(hints, HMEM_HINTS_PER_BUF);
+	unsigned int first;	/* no remaining hint has a smaller index */
 	u64 left;	/* frames of the remaining hints */
 	u64 taken;	/* frames of the hints that were run */
 };
@@ -263,7 +264,7 @@ static void hmem_set_add(struct hmem_hint_set *set, unsigned int i,
 /* The first remaining hint.  There must be one. */
 static unsigned int hmem_set_first(const struct hmem_hint_set *set)
 {
-	return find_first_bit(set->hints, HMEM_HINTS_PER_BUF);
+	return find_next_bit(set->hints, HMEM_HINTS_PER_BUF, set->first);
 }
 
 static void hmem_set_run(struct hmem *hm, struct hmem_hint_set *set)
@@ -272,6 +273,7 @@ static void hmem_set_run(struct hmem *hm, struct hmem_hint_set *set)
 	const struct virtio_hmem_hint *hint = &hm->area->hints[i];
 
 	__clear_bit(i, set->hints);
+	set->first = i + 1;
 	set->left -= hmem_hint_frames(hint);
 	set->taken += hmem_hint_frames(hint);
 	hmem_hint_run(hm, i, hint);

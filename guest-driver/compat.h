@@ -135,6 +135,20 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 #endif
 
 /*
+ * Allocate base pages of node @nid until all of @nr entries of @pages are set; those behind the
+ * returned number are still NULL.
+ */
+static inline unsigned int hmem_alloc_pages_bulk(gfp_t gfp, int nid, unsigned int nr,
+						 struct page **pages)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+	return alloc_pages_bulk_node(gfp, nid, nr, pages);
+#else
+	return alloc_pages_bulk_array_node(gfp, nid, nr, pages);
+#endif
+}
+
+/*
  * A clock in ns that stands still while this task waits for a CPU, if the kernel knows for
  * how long tasks wait.
  */

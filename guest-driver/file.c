@@ -79,18 +79,17 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 {
 	/* Wait for the page's buffers only after an attempt without waiting failed. */
 	enum migrate_mode mode = try ? MIGRATE_SYNC_LIGHT : MIGRATE_ASYNC;
-	struct folio *dst = hmem_alloc_folio(hm, item->tier, 0);
 	unsigned long src_pfn = 0, dst_pfn = 0, new_pfn;
-	struct folio *folio;
+	struct folio *folio, *dst;
 	u64 ns;
 
-	if (!dst) {
+	if (!hmem_alloc_folios(hm, item->tier, 0, &dst, 1)) {
 		item->reason = VIRTIO_HMEM_R_NO_MEMORY;
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	item->reason = hmem_copy_ahead(hm, item, dst);
-	if (item->reason != HMEM_PENDING) {
+	if (!hmem_read_ahead(item->pfn)) {
+		item->reason = VIRTIO_HMEM_R_POISON;
 		folio_put(dst);
 		return;
 	}

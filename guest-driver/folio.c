@@ -5,6 +5,7 @@
  * The host can name any frame, and a frame can change hands at any time.  So every answer
  * here can be outdated.  The code that moves the page checks again under the folio's lock.
  */
+#include <linux/cache.h>
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/magic.h>
@@ -12,6 +13,8 @@
 #include <linux/pagemap.h>
 #include <linux/swap.h>
 #include <linux/vmstat.h>
+
+#include <asm/asm.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -138,20 +141,25 @@ noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
 	return true;
 }
 
-u8 hmem_copy_ahead(struct hmem *hm, const struct hmem_item *item, struct folio *dst)
+/*
+ * The frame may meanwhile hold a page that the kernel does not map, and its memory may be broken.
+ * In both cases the read faults, and the exception table lets it end early.
+ */
+bool hmem_read_ahead(unsigned long pfn)
 {
-	struct page *page = pfn_to_online_page(item->pfn);
-	struct folio *src = hmem_folio_get(page);
-	u8 reason;
+	void *at = page_address(pfn_to_page(pfn)), *end = at + PAGE_SIZE;
+	unsigned long word;
 
-	if (!src)
-		return VIRTIO_HMEM_R_UNMAPPED;
-	/* Check again: the frame may now hold a page that the kernel does not map. */
-	reason = hmem_check_page(src, page, hm->tier_nid[item->tier]);
-	if (reason == HMEM_PENDING && !hmem_copy_pages(dst, page))
-		reason = VIRTIO_HMEM_R_POISON;
-	folio_put(src);
-	return reason;
+	asm volatile("1:	mov (%[at]), %[word]\n"
+		     "	add %[line], %[at]\n"
+		     "	cmp %[end], %[at]\n"
+		     "	jb 1b\n"
+		     "2:\n"
+		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_DEFAULT_MCE_SAFE)
+		     : [at] "+r" (at), [word] "=&r" (word)
+		     : [end] "r" (end), [line] "i" (L1_CACHE_BYTES)
+		     : "cc", "memory");
+	return at == end;
 }
 
 u8 hmem_failure_reason(const struct hmem_item *item)
@@ -193,21 +201,26 @@ bool hmem_is_large_folio(unsigned long pfn)
 	return large;
 }
 
-struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order)
+/*
+ * Allocate on this node or fail, without reclaim and without a warning.  Reclaim would push out
+ * pages that the host wants there.  Only on the slowest tier, from which nothing can be demoted,
+ * may kswapd make room for a later try.
+ */
+static gfp_t hmem_gfp(const struct hmem *hm, unsigned int tier)
 {
-	/*
-	 * Allocate on this node or fail, without reclaim and without a warning.
-	 * Reclaim would push out pages that the host wants there.  Only on the slowest
-	 * tier, from which nothing can be demoted, may kswapd make room for a later try.
-	 */
 	gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOMEMALLOC |
 		    __GFP_NOWARN | __GFP_THISNODE;
-	struct folio *folio;
 
-	if (tier == hm->num_tiers - 1)
-		gfp |= __GFP_KSWAPD_RECLAIM;
-	folio = __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
-	if (folio || hm->room[tier] < 1L << order)
+	return tier == hm->num_tiers - 1 ? gfp | __GFP_KSWAPD_RECLAIM : gfp;
+}
+
+static struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order,
+				      long room)
+{
+	gfp_t gfp = hmem_gfp(hm, tier);
+	struct folio *folio = __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
+
+	if (folio || room < 1L << order)
 		return folio;
 	/*
 	 * A page that left this node in the batch made room, but may still be in a CPU's
@@ -217,6 +230,26 @@ struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int 
 	 */
 	gfp = (gfp & ~__GFP_NOMEMALLOC) | __GFP_MEMALLOC;
 	return __folio_alloc_node(gfp, order, hm->tier_nid[tier]);
+}
+
+unsigned int hmem_alloc_folios(struct hmem *hm, unsigned int tier, unsigned int order,
+			       struct folio **folios, unsigned int nr)
+{
+	unsigned int got = 0;
+
+	memset(folios, 0, nr * sizeof(*folios));
+	/* A folio of order 0 is its page. */
+	if (!order && nr > 1)
+		got = hmem_alloc_pages_bulk(hmem_gfp(hm, tier), hm->tier_nid[tier], nr,
+					    (struct page **)folios);
+	for (; got < nr; got++) {
+		long room = hm->room[tier] - ((long)got << order);
+
+		folios[got] = hmem_alloc_folio(hm, tier, order, room);
+		if (!folios[got])
+			break;
+	}
+	return got;
 }
 
 void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,

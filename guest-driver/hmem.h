@@ -96,6 +96,7 @@ struct hmem_item {
 	struct mm_struct *mm;
 	unsigned long addr;
 	struct list_head node;	/* among the anonymous pages that remain to be moved */
+	bool alone;		/* no other address space has the page: see hmem_owner_check() */
 	u32 seq;		/* n-th move of the chunk, from 1; 0: not moved */
 	u16 hint;		/* index of the hint in the batch */
 	u8 order;		/* 0 or HPAGE_PMD_ORDER */
@@ -162,7 +163,8 @@ struct hmem_hidden {
 
 /* Measured times, which decide how many pages move together: see hmem_group_max(). */
 struct hmem_pace {
-	u64 page_ns;		/* to move a page of a group, without the flushes: the median */
+	u64 page_ns;		/* for a page of a group: the median */
+	u64 extra_ns;		/* for a group besides: 99 % take less */
 	u64 flush_ns;		/* for a flush: the mean */
 };
 
@@ -315,11 +317,10 @@ void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try);
 /* Copy as many pages as @dst has.  Returns false if memory of @src is broken. */
 bool hmem_copy_pages(struct folio *dst, struct page *src);
 /*
- * Copy a base page to @dst while programs can still use the page.  The page is copied
- * again when it is unmapped, but then both pages are in the processor's cache, which
- * makes the pause shorter.  Returns HMEM_PENDING, or a reason if the page cannot move.
+ * Read a base page while programs can still use it.  So it is in the processor's cache when
+ * it is copied, which makes the pause shorter.  Returns false if the memory cannot be read.
  */
-u8 hmem_copy_ahead(struct hmem *hm, const struct hmem_item *item, struct folio *dst);
+bool hmem_read_ahead(unsigned long pfn);
 /*
  * Take a reference on the folio of @page, which comes from pfn_to_online_page().
  * Returns NULL if @page is NULL or the folio is not on an LRU list.
@@ -339,8 +340,12 @@ u8 hmem_failure_reason(const struct hmem_item *item);
  * can be outdated, since no lock is held.
  */
 bool hmem_is_large_folio(unsigned long pfn);
-/* Allocate a destination in @tier, never elsewhere.  Returns NULL if there is none. */
-struct folio *hmem_alloc_folio(struct hmem *hm, unsigned int tier, unsigned int order);
+/*
+ * Allocate @nr destinations in @tier, never elsewhere.  Returns how many there are; the other
+ * entries of @folios are NULL.
+ */
+unsigned int hmem_alloc_folios(struct hmem *hm, unsigned int tier, unsigned int order,
+			       struct folio **folios, unsigned int nr);
 /* Record that the page of @item has moved to @new_pfn. */
 void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
 		      enum hmem_kind kind);
@@ -385,13 +390,14 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 				       u8 *reason);
 /*
- * Check that the item's page is still mapped at item->addr in @vma, and may move from
- * there to node @nid.  The caller holds the mmap lock.  Returns HMEM_PENDING or the
- * reason why not.  If *@alone is set, the answer holds until the mmap lock is released.
- * Otherwise the caller must call hmem_sharers_lock() and check again.
+ * Check that the pages of items[0 .. nr) are still mapped at their addresses in @vma, and may
+ * move from there to node @nid.  The items are in one page table, sorted by address; a large
+ * folio comes alone.  The caller holds the mmap lock.  Sets each item's reason to HMEM_PENDING
+ * or to the reason why not.  If item->alone is set, the answer holds until the mmap lock is
+ * released.  Otherwise the caller must call hmem_sharers_lock() and check again.
  */
-u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
-		    int nid, bool *alone);
+void hmem_owner_check(struct vm_area_struct *vma, struct hmem_item **items, unsigned int nr,
+		      int nid);
 /*
  * Lock for reading all address spaces that can have the item's page mapped, if all of
  * them let the page move to node @nid.  Returns HMEM_PENDING; or, with no lock held,

@@ -163,21 +163,21 @@ struct vm_area_struct *hmem_owner_lock(struct mm_struct *mm, unsigned long addr,
 }
 
 /* Check a base page, or the head of a huge page, that the locked page table maps. */
-static u8 hmem_mapped_page(struct page *head, bool *alone)
+static void hmem_check_mapped(struct hmem_item *item, struct page *head)
 {
-	if (!PageAnon(head))
-		return VIRTIO_HMEM_R_UNMAPPED;
-	if (folio_test_ksm(page_folio(head)))
-		return VIRTIO_HMEM_R_KSM;
-	*alone = PageAnonExclusive(head) || page_ref_count(head) == 1;
-	return HMEM_PENDING;
+	if (!PageAnon(head)) {
+		item->reason = VIRTIO_HMEM_R_UNMAPPED;
+	} else if (folio_test_ksm(page_folio(head))) {
+		item->reason = VIRTIO_HMEM_R_KSM;
+	} else {
+		item->reason = HMEM_PENDING;
+		item->alone = PageAnonExclusive(head) || page_ref_count(head) == 1;
+	}
 }
 
 /* Check the entry *@pmdp, which mapped a huge page when it was read before. */
-static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
-			   pmd_t *pmdp, bool *alone)
+static void hmem_check_huge(struct mm_struct *mm, struct hmem_item *item, pmd_t *pmdp)
 {
-	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
 	pmd_t pmd = READ_ONCE(*pmdp);
 	unsigned long pfn = pmd_pfn(pmd);
@@ -185,79 +185,85 @@ static u8 hmem_mapped_huge(struct mm_struct *mm, const struct hmem_item *item,
 	/* The item can be a base page of the huge page. */
 	if (pmd_present(pmd) && pmd_trans_huge(pmd) &&
 	    item->pfn == pfn + ((item->addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT))
-		reason = hmem_mapped_page(pfn_to_page(pfn), alone);
+		hmem_check_mapped(item, pfn_to_page(pfn));
 	spin_unlock(ptl);
-	return reason;
 }
 
-struct hmem_mapped_args {
-	const struct hmem_item *item;
-	bool *alone;
-	u8 reason;
-};
-
-static void hmem_mapped_entry(pte_t *ptep, void *data)
+static void hmem_check_entry(pte_t pte, struct hmem_item *item)
 {
-	struct hmem_mapped_args *args = data;
-	unsigned long pfn = args->item->pfn;
-	pte_t pte = ptep_get(ptep);
 	struct page *page;
 
-	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != pfn)
+	if (!pte_present(pte) || pte_special(pte) || pte_pfn(pte) != item->pfn)
 		return;
-	page = pfn_to_page(pfn);
+	page = pfn_to_page(item->pfn);
 	/* Newer kernels would wait for the folio's lock, in order to split it. */
 	if (PageCompound(page))
-		args->reason = VIRTIO_HMEM_R_LARGE;
+		item->reason = VIRTIO_HMEM_R_LARGE;
 	else
-		args->reason = hmem_mapped_page(page, args->alone);
+		hmem_check_mapped(item, page);
 }
 
-static u8 hmem_mapped_base(struct mm_struct *mm, const struct hmem_item *item,
-			   pmd_t *pmdp, bool *alone)
-{
-	struct hmem_mapped_args args = {
-		.item = item,
-		.alone = alone,
-		.reason = VIRTIO_HMEM_R_UNMAPPED,
-	};
+/* Items in one page table. */
+struct hmem_in_table {
+	struct hmem_item **items;
+	unsigned int nr;
+};
 
-	hmem_table_visit(mm, pmdp, item->addr, hmem_mapped_entry, &args);
-	return args.reason;
+/* @ptep: of the first item. */
+static void hmem_check_entries(pte_t *ptep, void *data)
+{
+	const struct hmem_in_table *in = data;
+	unsigned long begin = in->items[0]->addr;
+	unsigned int i;
+
+	for (i = 0; i < in->nr; i++) {
+		struct hmem_item *item = in->items[i];
+
+		hmem_check_entry(ptep_get(ptep + ((item->addr - begin) >> PAGE_SHIFT)), item);
+	}
 }
 
-static u8 hmem_mapped(struct mm_struct *mm, const struct hmem_item *item,
-		      bool *alone)
+/* Check the entries that map the items. */
+static void hmem_check_table(struct mm_struct *mm, struct hmem_item **items, unsigned int nr)
 {
-	pmd_t *pmdp = hmem_pmd_of(mm, item->addr);
+	struct hmem_in_table in = { .items = items, .nr = nr };
+	pmd_t *pmdp = hmem_pmd_of(mm, items[0]->addr);
+	unsigned int i;
 
 	if (!pmdp)
-		return VIRTIO_HMEM_R_UNMAPPED;
-	if (pmd_trans_huge(READ_ONCE(*pmdp)))
-		return hmem_mapped_huge(mm, item, pmdp, alone);
-	return item->order ? VIRTIO_HMEM_R_UNMAPPED :
-			     hmem_mapped_base(mm, item, pmdp, alone);
+		return;
+	if (pmd_trans_huge(READ_ONCE(*pmdp))) {
+		for (i = 0; i < nr; i++)
+			hmem_check_huge(mm, items[i], pmdp);
+	} else if (!items[0]->order) {
+		hmem_table_visit(mm, pmdp, items[0]->addr, hmem_check_entries, &in);
+	}
 }
 
-u8 hmem_owner_check(struct vm_area_struct *vma, const struct hmem_item *item,
-		    int nid, bool *alone)
+void hmem_owner_check(struct vm_area_struct *vma, struct hmem_item **items, unsigned int nr,
+		      int nid)
 {
-	u8 reason;
+	u8 reason = HMEM_PENDING;
+	unsigned int i;
 
-	*alone = false;
-	if (item->addr + hmem_item_pages(item) * PAGE_SIZE > vma->vm_end)
-		return VIRTIO_HMEM_R_UNMAPPED;
-	reason = hmem_mapped(vma->vm_mm, item, alone);
-	if (reason != HMEM_PENDING)
-		return reason;
 	/*
 	 * ksmd maps a merged page first and updates the page's rmap afterwards.  So
 	 * no page of a marked VMA can move.
 	 */
 	if (vma->vm_flags & VM_MERGEABLE)
-		return VIRTIO_HMEM_R_KSM;
-	return hmem_vma_restricted(vma, nid) ? VIRTIO_HMEM_R_RESTRICTED :
-					       HMEM_PENDING;
+		reason = VIRTIO_HMEM_R_KSM;
+	else if (hmem_vma_restricted(vma, nid))
+		reason = VIRTIO_HMEM_R_RESTRICTED;
+	for (i = 0; i < nr; i++) {
+		items[i]->reason = VIRTIO_HMEM_R_UNMAPPED;
+		items[i]->alone = false;
+	}
+	/* A large folio can be longer than what has become of its VMA. */
+	if (items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE <= vma->vm_end)
+		hmem_check_table(vma->vm_mm, items, nr);
+	for (i = 0; i < nr; i++)
+		if (items[i]->reason == HMEM_PENDING)
+			items[i]->reason = reason;
 }
 
 u8 hmem_sharers_lock(struct hmem_sharers *sharers, struct folio *folio,

@@ -79,17 +79,21 @@ static bool hmem_result_next(struct hmem *hm)
 	return true;
 }
 
-/* Provide a buffer with room for a result.  Returns false if there will be none. */
+static bool hmem_result_has_room(const struct hmem *hm)
+{
+	const struct virtio_hmem_result_batch *batch;
+
+	if (!hm->result_buf)
+		return false;
+	batch = hm->result_buf->data;
+	return le32_to_cpu(batch->num_results) < HMEM_RESULTS_PER_BUF;
+}
+
+/* Provide another buffer.  Returns false if there will be none. */
 static bool hmem_result_room(struct hmem *hm)
 {
-	struct virtio_hmem_result_batch *batch;
-
-	if (hm->result_buf) {
-		batch = hm->result_buf->data;
-		if (le32_to_cpu(batch->num_results) < HMEM_RESULTS_PER_BUF)
-			return true;
+	if (hm->result_buf)
 		hmem_result_send(hm, false);
-	}
 	/* A device that takes no buffers is gone and waits for no results. */
 	return !hm->results_lost && hmem_result_next(hm);
 }
@@ -97,7 +101,7 @@ static bool hmem_result_room(struct hmem *hm)
 void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 {
 	struct virtio_hmem_result_batch *batch;
-	bool room;
+	bool room = true;
 	u32 n;
 
 	/*
@@ -106,9 +110,11 @@ void hmem_result_add(struct hmem *hm, const struct virtio_hmem_result *res)
 	 * deadlock: hmem_foreign_moves() takes the lock for CPU hotplug, which a waiter
 	 * for hm->moving holds.
 	 */
-	mutex_unlock(&hm->moving);
-	room = hmem_result_room(hm);
-	mutex_lock(&hm->moving);
+	if (!hmem_result_has_room(hm)) {
+		mutex_unlock(&hm->moving);
+		room = hmem_result_room(hm);
+		mutex_lock(&hm->moving);
+	}
 	if (!room)
 		return;
 	batch = hm->result_buf->data;

@@ -38,6 +38,7 @@ static void stats_parts(void)
 static int __init parts_init(void)
 {
 	batch_parts();
+	anon_parts();
 	hide_parts();
 	access_parts();
 	idle_parts();

@@ -27,6 +27,7 @@ do {									\
 #define CHECK(condition) CHECK_EQ(!!(condition), 1)
 
 void batch_parts(void);
+void anon_parts(void);
 void hide_parts(void);
 void access_parts(void);
 void idle_parts(void);

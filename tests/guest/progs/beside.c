@@ -3,14 +3,14 @@
  * Measure how fast pages move, and how fast a program runs beside the moves, by the driver
  * or by move_pages(2):
  *
- *   beside driver|syscall THREADS MIB ROUNDS
+ *   beside driver|syscall THREADS MIB ROUNDS [RATE]
  *
  * Threads on the processors 1 .. THREADS update MIB of memory at random.  First nothing moves
- * for a second.  Then all of the memory moves from node 0 to node 1 and back, ROUNDS times;
- * move_pages(2) runs on processor 0.  Prints the pages that moved, the time that the moves
- * took in ns, the updates made meanwhile, those of the second before, and how often
- * processors interrupted others.  Under the simulator, which begins at the mark, a ns is an
- * instruction of each processor.
+ * for a while.  Then all of the memory moves from node 0 to node 1 and back, ROUNDS times;
+ * move_pages(2) runs on processor 0.  With RATE, no more than so many pages move in a second,
+ * 512 at a time.  Prints the pages that moved, the time that the moves took in ns, the updates
+ * made meanwhile, those of a second before, and how often processors interrupted others.
+ * Under the simulator, which begins at the mark, a ns is an instruction of each processor.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -29,6 +29,8 @@
 
 #define MPOL_MF_MOVE	2
 #define CHUNK		8192u	/* pages of a request, not more than HINT_MAX */
+#define RATE_CHUNK	512u	/* the same, with a rate */
+#define PEACE_US	200000
 
 static uint64_t all_ops(void)
 {
@@ -70,49 +72,63 @@ static uint64_t interrupts(void)
 	return sum;
 }
 
-static void move_by_driver(size_t pages, int node)
+static void move_by_driver(size_t first, size_t n, int node)
 {
 	static uint64_t gfns[CHUNK];
 	static struct hint_result results[CHUNK];
 
-	for (size_t i = 0; i < pages; i += CHUNK) {
-		size_t n = pages - i < CHUNK ? pages - i : CHUNK;
-
-		hint_gfns((char *)memory + i * HINT_PAGE, n, gfns);
-		if (hint_migrate(gfns, n, node, results))
-			errx(1, "the host could not pass on the hints");
-	}
+	hint_gfns((char *)memory + first * HINT_PAGE, n, gfns);
+	if (hint_migrate(gfns, n, node, results))
+		errx(1, "the host could not pass on the hints");
 }
 
-static void move_by_syscall(size_t pages, int node)
+static void move_by_syscall(size_t first, size_t n, int node)
 {
 	static void *addrs[CHUNK];
 	static int nodes[CHUNK], status[CHUNK];
 
-	for (size_t i = 0; i < pages; i += CHUNK) {
-		size_t n = pages - i < CHUNK ? pages - i : CHUNK;
+	for (size_t k = 0; k < n; k++) {
+		addrs[k] = (char *)memory + (first + k) * HINT_PAGE;
+		nodes[k] = node;
+	}
+	if (syscall(SYS_move_pages, 0, n, addrs, nodes, status, MPOL_MF_MOVE) < 0)
+		err(1, "move_pages");
+}
 
-		for (size_t k = 0; k < n; k++) {
-			addrs[k] = (char *)memory + (i + k) * HINT_PAGE;
-			nodes[k] = node;
-		}
-		if (syscall(SYS_move_pages, 0, n, addrs, nodes, status, MPOL_MF_MOVE) < 0)
-			err(1, "move_pages");
+/* Sleeps after each request until its pages are due, if there is a rate. */
+static void move(size_t pages, int node, bool driver, uint64_t rate)
+{
+	size_t chunk = rate ? RATE_CHUNK : CHUNK;
+	uint64_t begin = now_ns();
+
+	for (size_t i = 0; i < pages; i += chunk) {
+		size_t n = pages - i < chunk ? pages - i : chunk;
+		uint64_t now, due;
+
+		if (driver)
+			move_by_driver(i, n, node);
+		else
+			move_by_syscall(i, n, node);
+		now = now_ns();
+		due = rate ? begin + (i + n) * 1000000000ull / rate : 0;
+		if (due > now)
+			usleep((due - now) / 1000);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t begin, ns = 0, ops = 0, peace, calls = 0;
+	uint64_t begin, ns = 0, ops = 0, peace, peace_ns, calls = 0, rate;
 	unsigned int threads;
 	size_t pages, moved = 0;
 	bool driver;
 
-	if (argc != 5)
-		errx(2, "usage: beside driver|syscall THREADS MIB ROUNDS");
+	if (argc != 5 && argc != 6)
+		errx(2, "usage: beside driver|syscall THREADS MIB ROUNDS [RATE]");
 	driver = !strcmp(argv[1], "driver");
 	threads = atoi(argv[2]);
 	pages = strtoul(argv[3], NULL, 0) * 256;
+	rate = argc > 5 ? strtoul(argv[5], NULL, 0) : 0;
 	words = pages * HINT_PAGE / sizeof(*memory);
 	if (!threads || threads > MAX_THREADS || !pages)
 		errx(2, "1 to %d threads, and some memory", MAX_THREADS);
@@ -126,20 +142,19 @@ int main(int argc, char **argv)
 	madvise(memory, pages * HINT_PAGE, MADV_NOHUGEPAGE);
 	memset(memory, 0, pages * HINT_PAGE);
 	begin_updates(threads);
-	sleep(1);
+	usleep(PEACE_US);
+	peace_ns = now_ns();
 	peace = all_ops();
-	sleep(1);
+	usleep(PEACE_US);
 	peace = all_ops() - peace;
+	peace_ns = now_ns() - peace_ns;
 	for (int round = 0; round < 2 * atoi(argv[4]); round++) {
 		int node = !(round & 1);
 
 		begin = now_ns();
 		ops -= all_ops();
 		calls -= interrupts();
-		if (driver)
-			move_by_driver(pages, node);
-		else
-			move_by_syscall(pages, node);
+		move(pages, node, driver, rate);
 		calls += interrupts();
 		ops += all_ops();
 		ns += now_ns() - begin;
@@ -148,6 +163,7 @@ int main(int argc, char **argv)
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
-	printf("moved=%zu ns=%lu ops=%lu peace=%lu interrupts=%lu\n", moved, ns, ops, peace, calls);
+	printf("moved=%zu ns=%lu ops=%lu peace=%.0f interrupts=%lu\n", moved, ns, ops,
+	       peace * 1e9 / peace_ns, calls);
 	return 0;
 }
