@@ -50,6 +50,8 @@
 #define VIRTIO_HMEM_F_COST		9
 /* Results tell for how long the guest's software could not use pages that moved. */
 #define VIRTIO_HMEM_F_PAUSE		10
+/* Results and reports of scans tell how much memory is free, and what scans left out. */
+#define VIRTIO_HMEM_F_ACCOUNT		11
 
 /*
  * Virtqueues
@@ -204,6 +206,8 @@ struct virtio_hmem_result {
 #define VIRTIO_HMEM_RESULT_LAST		(1u << 0)	/* finishes the batch */
 /* With VIRTIO_HMEM_F_PAUSE: a virtio_hmem_pauses follows the results. */
 #define VIRTIO_HMEM_RESULT_PAUSES	(1u << 1)
+/* With VIRTIO_HMEM_F_ACCOUNT: a virtio_hmem_account follows the results and the pauses. */
+#define VIRTIO_HMEM_RESULT_ACCOUNT	(1u << 2)
 
 struct virtio_hmem_result_batch {
 	/* The id of the hint batch. */
@@ -235,6 +239,36 @@ struct virtio_hmem_pauses {
 	__le64 pauses[VIRTIO_HMEM_PAUSE_BUCKETS];
 };
 
+/* The memory of a tier, in bytes. */
+struct virtio_hmem_account_tier {
+	/* What the guest's software can use, whether it does so now or not. */
+	__le64 total;
+	/* What is free. */
+	__le64 free;
+	/*
+	 * The part of it that the guest keeps for itself: when no more is free, software that
+	 * needs memory gets memory of another tier, or waits until the guest has made room.
+	 */
+	__le64 reserve;
+};
+
+/*
+ * How much memory the guest has when the driver makes the account; and counts since some time
+ * before the driver set DRIVER_OK.
+ */
+struct virtio_hmem_account {
+	/* All zero from num_tiers on. */
+	struct virtio_hmem_account_tier tiers[VIRTIO_HMEM_MAX_TIERS];
+	/* Page table entries that scans have read. */
+	__le64 entries;
+	/* Entries that scans did not read, because nobody had used their table. */
+	__le64 skipped;
+	/* Address spaces that scans left out, because they stayed locked. */
+	__le64 left_out;
+	/* Large pages that the guest has put together from small ones. */
+	__le64 collapsed;
+};
+
 /*
  * Scan virtqueue.  A frame counts as accessed from the first access by the
  * guest's software after the frame was rearmed, until the frame is rearmed again.
@@ -263,6 +297,8 @@ struct virtio_hmem_frames {
 #define VIRTIO_HMEM_SCAN_WRITTEN	(1u << 3)
 /* Look at the frames for @ns of struct virtio_hmem_look, within the scan. */
 #define VIRTIO_HMEM_SCAN_LOOK		(1u << 4)
+/* With VIRTIO_HMEM_F_ACCOUNT, beside LAST only: scan nothing, give an account only. */
+#define VIRTIO_HMEM_SCAN_ACCOUNT	(1u << 5)
 
 /* A part of a request. */
 struct virtio_hmem_scan {
@@ -307,6 +343,8 @@ struct virtio_hmem_look {
  * memory.  Frames that no report names may have been used all the same.
  */
 #define VIRTIO_HMEM_ACCESS_INCOMPLETE	(1u << 2)
+/* With VIRTIO_HMEM_F_ACCOUNT, beside LAST: a virtio_hmem_account follows the entries. */
+#define VIRTIO_HMEM_ACCESS_ACCOUNT	(1u << 3)
 
 struct virtio_hmem_access {
 	/* The id of the request. */
@@ -438,6 +476,8 @@ static inline __u8 virtio_hmem_status(__u8 reason)
 	assert_size(struct virtio_hmem_result, 24);			\
 	assert_size(struct virtio_hmem_result_batch, 24);			\
 	assert_size(struct virtio_hmem_pauses, 264);			\
+	assert_size(struct virtio_hmem_account_tier, 24);		\
+	assert_size(struct virtio_hmem_account, 224);			\
 	assert_size(struct virtio_hmem_frames, 16);			\
 	assert_size(struct virtio_hmem_scan, 16);			\
 	assert_size(struct virtio_hmem_look, 16);			\

@@ -19,6 +19,7 @@
  *   TICK     a window has ended
  *   CLEARED  before TICK, if hmem_link_track.flags has CLEARED
  *   PAUSES   before RESULTS, and if they are known when the link is new
+ *   ACCOUNT  whenever the driver gives one, if hmem_link_track.flags has ACCOUNT
  *
  * RANGES come before messages that depend on them (RESULTS, REJECT, TICK).  Otherwise
  * they come at most once in hmem_link_hello.min_window_ns of guest time.
@@ -103,6 +104,10 @@
  * is not.  Not with LONG.  Only if the driver has negotiated VIRTIO_HMEM_F_LOOK, and
  * not with VIRTIO_HMEM_F_WRITTEN unless TRACK_ACCESSED is set.
  *
+ * ACCOUNT: the message ACCOUNT passes on each account of the driver, if that has negotiated
+ * VIRTIO_HMEM_F_ACCOUNT.  After each window that ends without a scan by GPT, whatever the tracker
+ * is, the device asks the driver for an account, which comes as soon as the driver answers.
+ *
  * REST, LONG and WITHIN apply to single windows.  A change of another flag begins the tracking
  * anew.
  */
@@ -113,6 +118,7 @@
 #define HMEM_LINK_TRACK_LONG		(1u << 4)
 #define HMEM_LINK_TRACK_CLEARED		(1u << 5)
 #define HMEM_LINK_TRACK_WITHIN		(1u << 6)
+#define HMEM_LINK_TRACK_ACCOUNT		(1u << 7)
 #define HMEM_LINK_TRACK_BY_WINDOW	(HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_LONG | \
 					 HMEM_LINK_TRACK_WITHIN)
 
@@ -131,6 +137,7 @@ enum hmem_link_type {
 	HMEM_LINK_SIZES = 7,		/* struct hmem_link_sizes */
 	HMEM_LINK_PAUSES = 8,		/* struct hmem_link_pauses */
 	HMEM_LINK_CLEARED = 9,		/* struct hmem_link_cleared */
+	HMEM_LINK_ACCOUNT = 10,		/* struct hmem_link_account */
 	/* daemon to device */
 	HMEM_LINK_WELCOME = 0x81,	/* struct hmem_link_welcome */
 	HMEM_LINK_HINTS = 0x82,		/* struct virtio_hmem_hint_batch */
@@ -349,6 +356,26 @@ struct hmem_link_sizes {
 struct hmem_link_pauses {
 	uint64_t sum_ns;
 	uint64_t pauses[HMEM_LINK_PAUSE_BUCKETS];
+};
+
+/* Like struct virtio_hmem_account_tier; reserve <= free <= total. */
+struct hmem_link_account_tier {
+	uint64_t total;
+	uint64_t free;
+	uint64_t reserve;
+};
+
+/*
+ * The memory of the guest, and the work of its driver: like struct virtio_hmem_account, in host
+ * byte order.  After RESULTS of a batch, the pages that these say have moved are counted where they
+ * are now.  A guest can report any counts.
+ */
+struct hmem_link_account {
+	struct hmem_link_account_tier tiers[HMEM_LINK_MAX_TIERS];	/* zero from num_tiers on */
+	uint64_t entries;
+	uint64_t skipped;
+	uint64_t left_out;
+	uint64_t collapsed;
 };
 
 /* Requests a size of a tier.  The actual size follows in SIZES. */

@@ -226,6 +226,24 @@ void hmem_access_begin(HmemAccess *access, HmemScan scan)
     }
 }
 
+void hmem_access_ask(HmemAccess *access)
+{
+    if (access->id || !hmem_access_ready(access) ||
+        !virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_ACCOUNT)) {
+        return;
+    }
+    access->id = access->next_id++;
+    access->flags = VIRTIO_HMEM_SCAN_ACCOUNT;
+    access->within = false;
+    access->look_ns = 0;
+    access->rearm = false;
+    access->request_sent = false;
+    access->written = false;
+    access->next_gfn = 0;
+    /* The tracker waits for nothing. */
+    access->orphan = true;
+}
+
 /*
  * Reports
  */
@@ -301,6 +319,17 @@ static size_t hmem_access_report_head(const HmemAccess *access)
          sizeof(struct virtio_hmem_cost) : 0);
 }
 
+/* The length of a report, with its entries and what follows them. */
+static size_t hmem_access_report_len(const HmemAccess *access,
+                                     const struct virtio_hmem_access *header)
+{
+    const uint64_t num = le32_to_cpu(header->num_frames);
+
+    return hmem_access_report_head(access) + num * sizeof(header->frames[0]) +
+        (le32_to_cpu(header->flags) & VIRTIO_HMEM_ACCESS_ACCOUNT ?
+         sizeof(struct virtio_hmem_account) : 0);
+}
+
 /* Check a report's header.  Returns NULL, or a text that says what is wrong. */
 static const char *hmem_access_check(const HmemAccess *access,
                                      const VirtQueueElement *elem,
@@ -318,11 +347,13 @@ static const char *hmem_access_check(const HmemAccess *access,
     if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_INCOMPLETE)) {
         known |= VIRTIO_HMEM_ACCESS_INCOMPLETE;
     }
+    if (virtio_vdev_has_feature(access->vdev, VIRTIO_HMEM_F_ACCOUNT)) {
+        known |= VIRTIO_HMEM_ACCESS_ACCOUNT;
+    }
     if (num > HMEM_MAX_REPORT_FRAMES) {
         return "more than 64 KiB";
     }
-    if (hmem_access_report_head(access) +
-        num * sizeof(header->frames[0]) > size) {
+    if (hmem_access_report_len(access, header) > size) {
         return "more entries than its buffer";
     }
     if (flags & ~known) {
@@ -342,7 +373,8 @@ static const char *hmem_access_check(const HmemAccess *access,
     } else if (access->written) {
         return "accessed frames after written ones";
     }
-    if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE && !last) {
+    if (flags & (VIRTIO_HMEM_ACCESS_INCOMPLETE |
+                 VIRTIO_HMEM_ACCESS_ACCOUNT) && !last) {
         return "flags of a last report, but is not the last";
     }
     if (!num && !last) {
@@ -365,6 +397,7 @@ static size_t hmem_access_handle(HmemAccess *access,
         .cleared = cpu_to_le64(UINT64_MAX),
     };
     g_autofree struct virtio_hmem_frames *frames = NULL;
+    struct virtio_hmem_account account = { };
     const char *wrong;
     uint32_t num, flags;
 
@@ -397,6 +430,10 @@ static size_t hmem_access_handle(HmemAccess *access,
     frames = g_new(struct virtio_hmem_frames, num);
     iov_to_buf(elem->out_sg, elem->out_num, head, frames,
                num * sizeof(*frames));
+    if (flags & VIRTIO_HMEM_ACCESS_ACCOUNT) {
+        iov_to_buf(elem->out_sg, elem->out_num, head + num * sizeof(*frames),
+                   &account, sizeof(account));
+    }
     trace_virtio_hmem_access(access->id, flags, num);
     if (flags & VIRTIO_HMEM_ACCESS_WRITTEN && !access->written) {
         access->written = true;
@@ -408,12 +445,15 @@ static size_t hmem_access_handle(HmemAccess *access,
     if (flags & VIRTIO_HMEM_ACCESS_INCOMPLETE) {
         access->found.flags |= HMEM_LINK_TICK_INCOMPLETE;
     }
+    if (flags & VIRTIO_HMEM_ACCESS_ACCOUNT) {
+        access->told(access->vdev, &account);
+    }
     if (flags & VIRTIO_HMEM_ACCESS_LAST) {
         access->found.cost_ns = le64_to_cpu(cost.ns);
         access->found.cleared = le64_to_cpu(cost.cleared);
         hmem_access_finish(access);
     }
-    return head + num * sizeof(*frames);
+    return hmem_access_report_len(access, &header);
 }
 
 bool hmem_access_receive(HmemAccess *access)
@@ -457,9 +497,11 @@ void hmem_access_reset(HmemAccess *access)
 }
 
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
-                         HmemTrack *track, VirtIOHandleOutput handle_vq)
+                         HmemTrack *track, VirtIOHandleOutput handle_vq,
+                         HmemAccessTold *told)
 {
     access->vdev = vdev;
+    access->told = told;
     access->track = track;
     access->next_id = 1;
     access->scan_vq = virtio_add_queue(vdev, HMEM_QUEUE_SIZE, handle_vq);
@@ -486,7 +528,8 @@ static int hmem_access_post_load(void *opaque, int version_id)
     if (!hmem_access_id_ok(access->next_id) || access->id >= access->next_id ||
         access->next_gfn % 64 ||
         (access->id && kind != VIRTIO_HMEM_SCAN_REPORT &&
-         kind != VIRTIO_HMEM_SCAN_REARM_ALL) ||
+         kind != VIRTIO_HMEM_SCAN_REARM_ALL &&
+         access->flags != VIRTIO_HMEM_SCAN_ACCOUNT) ||
         (access->written && !hmem_access_reports_written(access))) {
         error_report("virtio-hmem: scan %" PRIu64 " of %" PRIu64
                      " with flags 0x%x at 0x%" PRIx64 " makes no sense",

@@ -136,7 +136,7 @@ uint32_t hmem_track_flags(void)
 {
     return HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCESSED |
         HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED |
-        HMEM_LINK_TRACK_WITHIN |
+        HMEM_LINK_TRACK_WITHIN | HMEM_LINK_TRACK_ACCOUNT |
         (hmem_busy_available() ? HMEM_LINK_TRACK_BUSY : 0) |
         (icount_enabled() || qtest_enabled() ? HMEM_LINK_TRACK_LOCKSTEP : 0);
 }
@@ -332,6 +332,14 @@ static void hmem_track_tick(HmemTrack *track, uint64_t now, uint64_t scan_ns)
     }
 }
 
+/* A window ends without a scan by the driver, whose report has an account. */
+static void hmem_track_ask(HmemTrack *track)
+{
+    if (track->flags & HMEM_LINK_TRACK_ACCOUNT) {
+        track->ops->account(track->opaque);
+    }
+}
+
 static void hmem_track_begin_window(HmemTrack *track, uint64_t now)
 {
     track->state = HMEM_TRACK_WINDOW;
@@ -370,6 +378,7 @@ static void hmem_track_end_window(HmemTrack *track, uint64_t now)
                !(track->flags & HMEM_LINK_TRACK_REST)) {
         hmem_track_scan(track, HMEM_SCAN_COLLECT);
     } else {
+        hmem_track_ask(track);
         hmem_track_tick(track, now, 0);
     }
 }
@@ -407,6 +416,9 @@ static void hmem_track_timer(void *opaque)
         break;
     case HMEM_TRACK_COLLECTED:
         track->state = HMEM_TRACK_WINDOW;
+        if (!track->tracker->guest) {
+            hmem_track_ask(track);
+        }
         hmem_track_tick(track, now, hmem_track_scan_cost(track, now));
         break;
     }

@@ -479,7 +479,17 @@ static void virtio_hmem_changed(void *opaque)
     virtio_hmem_update_state(opaque);
 }
 
+/* Have the driver asked for an account. */
+static void virtio_hmem_ask(void *opaque)
+{
+    VirtIOHMEM *hmem = opaque;
+
+    hmem_access_ask(&hmem->access);
+    virtio_hmem_kick(hmem);
+}
+
 static const HmemTrackOps virtio_hmem_track_ops = {
+    .account = virtio_hmem_ask,
     .tick = virtio_hmem_tick,
     .wait = virtio_hmem_wait,
     .scan = virtio_hmem_scan,
@@ -768,6 +778,36 @@ static void virtio_hmem_accept_pauses(VirtIOHMEM *hmem,
     virtio_hmem_send_pauses(hmem);
 }
 
+/*
+ * Pass on the driver's account, if hmemd wants it.  The driver can tell
+ * anything, and memory can go offline while the driver reads the numbers.
+ */
+static void virtio_hmem_accept_account(VirtIODevice *vdev,
+                                       const struct virtio_hmem_account *from)
+{
+    VirtIOHMEM *hmem = VIRTIO_HMEM(vdev);
+    struct hmem_link_account account = {
+        .entries = le64_to_cpu(from->entries),
+        .skipped = le64_to_cpu(from->skipped),
+        .left_out = le64_to_cpu(from->left_out),
+        .collapsed = le64_to_cpu(from->collapsed),
+    };
+    int i;
+
+    if (!(hmem->track.request.flags & HMEM_LINK_TRACK_ACCOUNT)) {
+        return;
+    }
+    for (i = 0; i < hmem->memory.num_tiers; i++) {
+        struct hmem_link_account_tier *tier = &account.tiers[i];
+
+        tier->total = MIN(le64_to_cpu(from->tiers[i].total),
+                          current_machine->maxram_size);
+        tier->free = MIN(le64_to_cpu(from->tiers[i].free), tier->total);
+        tier->reserve = MIN(le64_to_cpu(from->tiers[i].reserve), tier->free);
+    }
+    hmem_link_send(&hmem->link, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+}
+
 /* Account for checked results and pass them on with hmemd's batch id. */
 static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMSent *sent,
                                        struct virtio_hmem_result_batch *b,
@@ -799,10 +839,10 @@ static void virtio_hmem_accept_results(VirtIOHMEM *hmem, VirtIOHMEMSent *sent,
     }
     hmem->stats.results += num;
     hmem->stats.foreign_moves = le64_to_cpu(b->foreign_moves);
+    b->flags &= cpu_to_le32(VIRTIO_HMEM_RESULT_LAST);
     /* Before the results: hmemd then has the pauses of all moves it knows. */
     if (flags & VIRTIO_HMEM_RESULT_PAUSES) {
         virtio_hmem_accept_pauses(hmem, (const void *)&b->results[num]);
-        b->flags &= ~cpu_to_le32(VIRTIO_HMEM_RESULT_PAUSES);
     }
 
     sent->answered += frames;
@@ -867,12 +907,18 @@ static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
     if (virtio_vdev_has_feature(VIRTIO_DEVICE(hmem), VIRTIO_HMEM_F_PAUSE)) {
         known |= VIRTIO_HMEM_RESULT_PAUSES;
     }
+    if (virtio_vdev_has_feature(VIRTIO_DEVICE(hmem), VIRTIO_HMEM_F_ACCOUNT)) {
+        known |= VIRTIO_HMEM_RESULT_ACCOUNT;
+    }
     if (flags & ~known) {
         virtio_hmem_violation(hmem, "results with flags 0x%x", flags);
         return 0;
     }
     if (flags & VIRTIO_HMEM_RESULT_PAUSES) {
         len += sizeof(struct virtio_hmem_pauses);
+    }
+    if (flags & VIRTIO_HMEM_RESULT_ACCOUNT) {
+        len += sizeof(struct virtio_hmem_account);
     }
     if (len > size) {
         virtio_hmem_violation(hmem, "%u results with flags 0x%x in %zu bytes",
@@ -896,6 +942,11 @@ static size_t virtio_hmem_handle_results(VirtIOHMEM *hmem,
         return 0;
     }
     virtio_hmem_accept_results(hmem, sent, b, frames);
+    /* After the results: the account counts pages where they are now. */
+    if (flags & VIRTIO_HMEM_RESULT_ACCOUNT) {
+        virtio_hmem_accept_account(VIRTIO_DEVICE(hmem), (const void *)
+            ((char *)b + len - sizeof(struct virtio_hmem_account)));
+    }
     return len;
 }
 
@@ -1214,6 +1265,7 @@ static uint64_t virtio_hmem_get_features(VirtIODevice *vdev, uint64_t features,
     virtio_add_feature(&features, VIRTIO_HMEM_F_RESTRICTED);
     virtio_add_feature(&features, VIRTIO_HMEM_F_ONLINE);
     virtio_add_feature(&features, VIRTIO_HMEM_F_PAUSE);
+    virtio_add_feature(&features, VIRTIO_HMEM_F_ACCOUNT);
     if (VIRTIO_HMEM(vdev)->offer_access) {
         virtio_add_feature(&features, VIRTIO_HMEM_F_ACCESS);
         virtio_add_feature(&features, VIRTIO_HMEM_F_WRITTEN);
@@ -1357,7 +1409,7 @@ static void virtio_hmem_realize(DeviceState *dev, Error **errp)
                                        virtio_hmem_handle_vq);
     if (hmem->offer_access) {
         hmem_access_realize(&hmem->access, vdev, &hmem->track,
-                            virtio_hmem_handle_vq);
+                            virtio_hmem_handle_vq, virtio_hmem_accept_account);
     } else if (hmem->offer_resize) {
         for (i = 0; i < ARRAY_SIZE(hmem->no_scan_vqs); i++) {
             hmem->no_scan_vqs[i] = virtio_add_queue(vdev,

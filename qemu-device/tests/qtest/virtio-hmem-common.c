@@ -761,6 +761,64 @@ void post_report(Test *t, const Report *r)
     }
 }
 
+struct virtio_hmem_account some_account(void)
+{
+    return (struct virtio_hmem_account) {
+        .tiers[0] = { .total = cpu_to_le64(100 * MiB),
+                      .free = cpu_to_le64(3 * MiB),
+                      .reserve = cpu_to_le64(2 * MiB) },
+        .tiers[1] = { .total = cpu_to_le64(128 * MiB),
+                      .free = cpu_to_le64(128 * MiB),
+                      .reserve = cpu_to_le64(5 * MiB) },
+        .entries = cpu_to_le64(1000),
+        .skipped = cpu_to_le64(UINT64_MAX),
+        .left_out = cpu_to_le64(7),
+        .collapsed = cpu_to_le64(8),
+    };
+}
+
+void post_account(Test *t, const Report *r,
+                  const struct virtio_hmem_account *account, uint32_t len)
+{
+    const size_t before = REPORT_HEAD +
+        le32_to_cpu(r->header.num_frames) * sizeof(r->frames[0]);
+    g_autofree Report *buf = g_malloc(MAX(before + len, sizeof(*buf)));
+
+    memcpy(buf, r, before);
+    memcpy((char *)buf + before, account, len);
+    buf->header.flags |= cpu_to_le32(VIRTIO_HMEM_ACCESS_ACCOUNT);
+    qvirtio_hmem_report(&t->hmem, buf, before + len);
+}
+
+void send_account(Test *t, const Report *r,
+                  const struct virtio_hmem_account *account)
+{
+    uint32_t index = t->hmem.access_vq->free_head;
+
+    post_account(t, r, account, sizeof(*account));
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.access_vq, index,
+                           NULL, DEADLINE_US);
+}
+
+void daemon_recv_account(Daemon *d, const struct virtio_hmem_account *sent)
+{
+    struct hmem_link_account got;
+    int i;
+
+    daemon_recv_to(d, HMEM_LINK_ACCOUNT, &got, sizeof(got));
+    for (i = 0; i < HMEM_LINK_MAX_TIERS; i++) {
+        const struct virtio_hmem_account_tier *tier = &sent->tiers[i];
+
+        g_assert_cmpuint(got.tiers[i].total, ==, le64_to_cpu(tier->total));
+        g_assert_cmpuint(got.tiers[i].free, ==, le64_to_cpu(tier->free));
+        g_assert_cmpuint(got.tiers[i].reserve, ==, le64_to_cpu(tier->reserve));
+    }
+    g_assert_cmpuint(got.entries, ==, le64_to_cpu(sent->entries));
+    g_assert_cmpuint(got.skipped, ==, le64_to_cpu(sent->skipped));
+    g_assert_cmpuint(got.left_out, ==, le64_to_cpu(sent->left_out));
+    g_assert_cmpuint(got.collapsed, ==, le64_to_cpu(sent->collapsed));
+}
+
 void send_report(Test *t, const Report *r)
 {
     uint32_t index = t->hmem.access_vq->free_head;

@@ -338,6 +338,23 @@ void set_report(Report *r, uint64_t id, uint32_t num, bool last);
 /* Post the report in the form that the driver has negotiated. */
 void post_report(Test *t, const Report *r);
 
+/* An account with different numbers, which are true for the test's machine. */
+struct virtio_hmem_account some_account(void);
+
+/*
+ * Post the report, in its form with VIRTIO_HMEM_F_COST, with so many bytes of
+ * the account behind it.
+ */
+void post_account(Test *t, const Report *r,
+                  const struct virtio_hmem_account *account, uint32_t len);
+
+/* The same, with all of the account; wait until the device has read it. */
+void send_account(Test *t, const Report *r,
+                  const struct virtio_hmem_account *account);
+
+/* Check that hmemd is told this account. */
+void daemon_recv_account(Daemon *d, const struct virtio_hmem_account *sent);
+
 /* The same, and wait until the device has read the report. */
 void send_report(Test *t, const Report *r);
 

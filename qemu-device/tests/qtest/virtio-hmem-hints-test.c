@@ -373,17 +373,23 @@ static void test_results_backlog(void)
     teardown(&t);
 }
 
-/* Post the results with so many bytes of the pauses behind them. */
+/* Post the results with so many bytes of what a flag stands for behind them. */
+static void post_behind(Test *t, const Results *m, uint32_t flags,
+                        const void *data, uint32_t len)
+{
+    const uint32_t before = results_len(m);
+    g_autofree Results *buf = g_malloc(MAX(before + len, sizeof(*buf)));
+
+    memcpy(buf, m, before);
+    memcpy((char *)buf + before, data, len);
+    buf->b.flags |= cpu_to_le32(flags);
+    qvirtio_hmem_result(&t->hmem, buf, before + len);
+}
+
 static void post_pauses(Test *t, const Results *m,
                         const struct virtio_hmem_pauses *pauses, uint32_t len)
 {
-    const uint32_t before = results_len(m);
-    g_autofree Results *buf = g_malloc(before + len);
-
-    memcpy(buf, m, before);
-    memcpy((char *)buf + before, pauses, len);
-    buf->b.flags |= cpu_to_le32(VIRTIO_HMEM_RESULT_PAUSES);
-    qvirtio_hmem_result(&t->hmem, buf, before + len);
+    post_behind(t, m, VIRTIO_HMEM_RESULT_PAUSES, pauses, len);
 }
 
 /* The same, all of the pauses; and wait until the device has read them. */
@@ -461,6 +467,72 @@ static void test_results_pauses(void)
     g_assert_cmphex(t.d->state.flags, ==, running);
     daemon_welcome(t.d);
     daemon_barrier(t.d);
+    teardown(&t);
+}
+
+/* Post the results with an account behind them; wait until they are read. */
+static void send_results_account(Test *t, const Results *m,
+                                 const struct virtio_hmem_account *account)
+{
+    uint32_t index = t->hmem.result_vq->free_head;
+
+    post_behind(t, m, VIRTIO_HMEM_RESULT_ACCOUNT, account, sizeof(*account));
+    qvirtio_wait_used_elem(t->qts, t->hmem.vdev, t->hmem.result_vq, index,
+                           NULL, DEADLINE_US);
+}
+
+/* The account comes after the results, if hmemd wants it. */
+static void test_results_account(void)
+{
+    struct {
+        struct virtio_hmem_pauses pauses;
+        struct virtio_hmem_account account;
+    } both = { .pauses.sum_ns = cpu_to_le64(5), .account = some_account() };
+    struct virtio_hmem_account *a = &both.account;
+    Test t = { };
+    Results m;
+    int i;
+
+    setup_driver(&t);
+    g_assert_true(t.d->state.features & 1ull << VIRTIO_HMEM_F_ACCOUNT);
+    set_batch(&m, pass_hint(&t, 5, SLOW, 1, 0), 1, false);
+    set_result(&m, 0, SLOW, FAST, 0, VIRTIO_HMEM_R_MOVED);
+    send_results_account(&t, &m, a);
+    daemon_recv_results(t.d, &m, 5, false);
+    daemon_barrier(t.d);
+
+    daemon_track_with(t.d, 10 * MS, HMEM_LINK_TRACKER_HOST,
+                      HMEM_LINK_TRACK_ACCOUNT);
+    daemon_barrier(t.d);
+    m.b.flags = cpu_to_le32(VIRTIO_HMEM_RESULT_LAST);
+    set_result(&m, 0, SLOW + 1, FAST + 1, 0, VIRTIO_HMEM_R_MOVED);
+    send_results_account(&t, &m, a);
+    daemon_recv_results(t.d, &m, 5, true);
+    daemon_recv_account(t.d, a);
+
+    /* Beside pauses; and a guest that lies: hmemd gets bounded numbers. */
+    for (i = 0; i < VIRTIO_HMEM_MAX_TIERS; i++) {
+        a->tiers[i] = (struct virtio_hmem_account_tier) {
+            .total = cpu_to_le64(i == 1 ? 4096 : UINT64_MAX),
+            .free = cpu_to_le64(UINT64_MAX),
+            .reserve = cpu_to_le64(i == 1 ? 4097 : UINT64_MAX - 1),
+        };
+    }
+    a->entries = cpu_to_le64(1);
+    set_batch(&m, pass_hint(&t, 6, SLOW, 0, 0), 1, true);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_behind(&t, &m, VIRTIO_HMEM_RESULT_PAUSES | VIRTIO_HMEM_RESULT_ACCOUNT,
+                &both, sizeof(both));
+    daemon_recv_pauses(t.d, &both.pauses);
+    daemon_recv_results(t.d, &m, 6, true);
+    memset(a->tiers, 0, sizeof(a->tiers));
+    a->tiers[0].total = cpu_to_le64(256 * MiB);
+    a->tiers[0].free = cpu_to_le64(256 * MiB);
+    a->tiers[0].reserve = cpu_to_le64(256 * MiB);
+    a->tiers[1].total = cpu_to_le64(4096);
+    a->tiers[1].free = cpu_to_le64(4096);
+    a->tiers[1].reserve = cpu_to_le64(4096);
+    daemon_recv_account(t.d, a);
     teardown(&t);
 }
 
@@ -558,7 +630,7 @@ static void bad_flags(Test *t, uint64_t id)
 
     set_batch(&m, id, 1, false);
     set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
-    m.b.flags = cpu_to_le32(4);
+    m.b.flags = cpu_to_le32(8);
     bad_send(t, &m);
 }
 
@@ -581,6 +653,40 @@ static void bad_pauses_truncated(Test *t, uint64_t id)
     set_batch(&m, id, 1, false);
     set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
     post_pauses(t, &m, &pauses, sizeof(pauses) - 1);
+}
+
+/* A flag that a driver may set that has negotiated VIRTIO_HMEM_F_ACCOUNT. */
+static void bad_account(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_account account = some_account();
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_behind(t, &m, VIRTIO_HMEM_RESULT_ACCOUNT, &account, sizeof(account));
+}
+
+static void bad_account_truncated(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_account account = some_account();
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_behind(t, &m, VIRTIO_HMEM_RESULT_ACCOUNT, &account,
+                sizeof(account) - 1);
+}
+
+/* Room for one of the two only. */
+static void bad_account_pauses(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_pauses pauses = { };
+    Results m;
+
+    set_batch(&m, id, 1, false);
+    set_result(&m, 0, SLOW, SLOW, 0, VIRTIO_HMEM_R_FREE);
+    post_behind(t, &m, VIRTIO_HMEM_RESULT_PAUSES | VIRTIO_HMEM_RESULT_ACCOUNT,
+                &pauses, sizeof(pauses));
 }
 
 static void bad_id(Test *t, uint64_t id)
@@ -820,6 +926,9 @@ static const struct BadGuest bad_guests[] = {
     { "flags", bad_flags },
     { "pauses", bad_pauses, VIRTIO_HMEM_F_PAUSE },
     { "pauses-truncated", bad_pauses_truncated },
+    { "account", bad_account, VIRTIO_HMEM_F_ACCOUNT },
+    { "account-truncated", bad_account_truncated },
+    { "account-pauses", bad_account_pauses },
     { "id", bad_id },
     { "id-zero", bad_id_zero },
     { "id-finished", bad_id_finished },
@@ -1436,6 +1545,7 @@ int main(int argc, char **argv)
         { "results/orphan", test_results_orphan },
         { "results/backlog", test_results_backlog },
         { "results/pauses", test_results_pauses },
+        { "results/account", test_results_account },
         { "reset/device", test_reset },
         { "reset/boot", test_boot },
         { "reset/system", test_system_reset },

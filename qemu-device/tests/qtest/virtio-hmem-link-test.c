@@ -442,7 +442,8 @@ static void test_link_hello(void)
     g_assert_cmphex(hello->track_flags, ==,
                     HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST |
                     HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_LONG |
-                    HMEM_LINK_TRACK_CLEARED | HMEM_LINK_TRACK_WITHIN);
+                    HMEM_LINK_TRACK_CLEARED | HMEM_LINK_TRACK_WITHIN |
+                    HMEM_LINK_TRACK_ACCOUNT);
     g_assert_cmpint(hello->tiers[1].pxm, ==, 1);
     g_assert_cmpint(hello->tiers[1].kind, ==, VIRTIO_HMEM_KIND_NVM);
     g_assert_cmpint(hello->tiers[1].read_latency, ==, 300);

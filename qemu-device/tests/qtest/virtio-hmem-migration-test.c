@@ -172,6 +172,41 @@ static void test_migration_scan_within(void)
     migrate_in_scan(true);
 }
 
+/* The driver answers on the target, whose hmemd wants the answer. */
+static void test_migration_account(void)
+{
+    const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+    struct virtio_hmem_account account = some_account();
+    Test from = { }, to = { };
+    g_autofree char *uri = NULL;
+    ScanBuffer buffer;
+    uint64_t id;
+    Report r;
+
+    setup_driver(&from);
+    uri = g_strdup_printf("unix:%s/migration", from.d->dir);
+    setup_target(&to, uri);
+    buffer = post_scan(&from, SCAN_BUFFER(256));
+    daemon_track_with(from.d, 10 * MS, HMEM_LINK_TRACKER_HOST,
+                      HMEM_LINK_TRACK_ACCOUNT);
+    daemon_barrier(from.d);
+    qtest_clock_step(from.qts, 10 * MS);
+    id = recv_scan(&from, buffer, VIRTIO_HMEM_SCAN_ACCOUNT |
+                   VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+    start_migration(&from, uri);
+    qtest_qmp_eventwait(to.qts, "RESUME");
+    move_driver(&from, &to);
+    daemon_recv_state(to.d, running);
+    daemon_track_with(to.d, 10 * MS, HMEM_LINK_TRACKER_HOST,
+                      HMEM_LINK_TRACK_ACCOUNT);
+    daemon_barrier(to.d);
+    set_report(&r, id, 0, true);
+    send_account(&to, &r, &account);
+    daemon_recv_account(to.d, &account);
+    teardown(&to);
+    teardown(&from);
+}
+
 /* Migration in the middle of the reports of written frames. */
 static void test_migration_written(void)
 {
@@ -494,6 +529,8 @@ static const struct BadStream {
     { "scan-no-flags", true, 16, 4, 0 },
     { "scan-both", true, 16, 4, VIRTIO_HMEM_SCAN_REPORT |
                                 VIRTIO_HMEM_SCAN_REARM_ALL },
+    { "scan-account", true, 16, 4, VIRTIO_HMEM_SCAN_ACCOUNT |
+                                   VIRTIO_HMEM_SCAN_WRITTEN },
     { "scan-not-written", true, 16, 4, VIRTIO_HMEM_SCAN_REPORT },
     { "scan-gfn", true, 21, 8, 63 },
 };
@@ -553,6 +590,7 @@ int main(int argc, char **argv)
         { "migration/scan", test_migration_scan },
         { "migration/scan-within", test_migration_scan_within },
         { "migration/written", test_migration_written },
+        { "migration/account", test_migration_account },
         { "migration/online", test_migration_online },
         { "migration/cancel", test_migration_cancel },
         { "migration/colo", test_migration_colo },

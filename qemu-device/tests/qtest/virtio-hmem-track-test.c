@@ -1335,6 +1335,153 @@ static void test_gpt_rest(void)
     teardown(&t);
 }
 
+/* Receive a request for nothing but an account. */
+static uint64_t recv_ask(Test *t, ScanBuffer buffer)
+{
+    uint64_t id = recv_scan(t, buffer, VIRTIO_HMEM_SCAN_ACCOUNT |
+                            VIRTIO_HMEM_SCAN_LAST, NULL, 0);
+
+    g_assert_cmpint(t->look_ns, ==, 0);
+    return id;
+}
+
+/* The last report of a scan has an account, which comes before the tick. */
+static void test_account_scan(void)
+{
+    struct virtio_hmem_account account = some_account();
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, HMEM_LINK_TRACK_ACCOUNT);
+    set_report(&r, collect_scan(&t), 1, true);
+    r.frames[0] = frames_of(FAST, 3);
+    send_account(&t, &r, &account);
+    daemon_recv_account(t.d, &account);
+    recv_gpt_tick(&t, 1, 10 * MS, 2);
+    gpt_tick_done(&t, 1);
+
+    /* A driver may do without. */
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 2, 10 * MS, 0);
+    gpt_tick_done(&t, 2);
+
+    /* hmemd does not want it any more. */
+    daemon_track_gpt(t.d, 0);
+    clear_scan(&t);
+    set_report(&r, collect_scan(&t), 0, true);
+    send_account(&t, &r, &account);
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    teardown(&t);
+}
+
+/*
+ * The device asks for an account after a window without a scan.  It asks once,
+ * and a scan that is due meanwhile waits for the answer.
+ */
+static void test_account_rest(void)
+{
+    struct virtio_hmem_account account = some_account();
+    ScanBuffer ask, scan;
+    uint64_t id;
+    Test t = { };
+    Report r;
+
+    setup_gpt(&t, HMEM_LINK_TRACK_ACCOUNT);
+    finish_scan(&t, collect_scan(&t));
+    recv_gpt_tick(&t, 1, 10 * MS, 0);
+    daemon_track_with(t.d, 20 * MS, HMEM_LINK_TRACKER_GPT,
+                      HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCOUNT);
+    gpt_tick_done(&t, 1);
+    ask = post_scan(&t, SCAN_BUFFER(256));
+    qtest_clock_step(t.qts, 20 * MS);
+    recv_gpt_tick(&t, 2, 20 * MS, 0);
+    id = recv_ask(&t, ask);
+    set_report(&r, id, 0, true);
+    send_account(&t, &r, &account);
+    daemon_recv_account(t.d, &account);
+    gpt_tick_done(&t, 2);
+
+    ask = post_scan(&t, SCAN_BUFFER(256));
+    qtest_clock_step(t.qts, 20 * MS);
+    recv_gpt_tick(&t, 3, 20 * MS, 0);
+    g_assert_cmpint(recv_ask(&t, ask), ==, id + 1);
+    gpt_tick_done(&t, 3);
+    qtest_clock_step(t.qts, 20 * MS);
+    recv_gpt_tick(&t, 4, 20 * MS, 0);
+    daemon_track_gpt(t.d, HMEM_LINK_TRACK_ACCOUNT);
+    gpt_tick_done(&t, 4);
+    qtest_clock_step(t.qts, 10 * MS);
+    account.entries = cpu_to_le64(2);
+    set_report(&r, id + 1, 0, true);
+    send_account(&t, &r, &account);
+    daemon_recv_account(t.d, &account);
+    scan = post_scan(&t, SCAN_BUFFER(256));
+    g_assert_cmpint(recv_scan(&t, scan, collect_flags(&t) |
+                              VIRTIO_HMEM_SCAN_LAST, NULL, 0), ==, id + 2);
+    finish_scan(&t, id + 2);
+    recv_gpt_tick(&t, 5, 10 * MS, 0);
+    teardown(&t);
+}
+
+/* Other trackers make no scan, so each window ends with a question. */
+static void test_account_dirty(void)
+{
+    struct virtio_hmem_account account = some_account();
+    ScanBuffer ask;
+    Test t = { };
+    Report r;
+    int i;
+
+    setup_driver(&t);
+    daemon_track_with(t.d, 10 * MS, HMEM_LINK_TRACKER_DIRTY,
+                      HMEM_LINK_TRACK_ACCOUNT);
+    daemon_barrier(t.d);
+    for (i = 1; i <= 3; i++) {
+        ask = post_scan(&t, SCAN_BUFFER(256));
+        qtest_clock_step(t.qts, 10 * MS);
+        daemon_next_tick(t.d, i, 10 * MS);
+        set_report(&r, recv_ask(&t, ask), 0, true);
+        account.left_out = cpu_to_le64(i);
+        send_account(&t, &r, &account);
+        daemon_recv_account(t.d, &account);
+        daemon_tick_done(t.d, i);
+        daemon_barrier(t.d);
+    }
+    g_assert_cmpint(get_stat(t.qts, "scans"), ==, 0);
+    teardown(&t);
+}
+
+/* A driver without the feature, or without scans, is not asked. */
+static void account_refused(uint64_t refuse)
+{
+    Test t = { .hmem.refuse = refuse };
+
+    setup_driver(&t);
+    daemon_track_with(t.d, 10 * MS, HMEM_LINK_TRACKER_HOST,
+                      HMEM_LINK_TRACK_ACCOUNT);
+    daemon_barrier(t.d);
+    if (t.hmem.scan_vq) {
+        post_scan(&t, SCAN_BUFFER(256));
+    }
+    qtest_clock_step(t.qts, 10 * MS);
+    daemon_next_tick(t.d, 1, 10 * MS);
+    daemon_tick_done(t.d, 1);
+    daemon_barrier(t.d);
+    if (t.hmem.scan_vq) {
+        g_assert_false(qvirtqueue_get_buf(t.qts, t.hmem.scan_vq, NULL, NULL));
+    }
+    teardown(&t);
+}
+
+static void test_account_refused(void)
+{
+    account_refused(1ull << VIRTIO_HMEM_F_ACCOUNT);
+    account_refused(1ull << VIRTIO_HMEM_F_ACCESS |
+                    1ull << VIRTIO_HMEM_F_WRITTEN |
+                    1ull << VIRTIO_HMEM_F_INCOMPLETE |
+                    1ull << VIRTIO_HMEM_F_LOOK | 1ull << VIRTIO_HMEM_F_COST);
+}
+
 /* A slow driver: hmemd is told, and nothing else happens. */
 static void test_gpt_late(void)
 {
@@ -1611,7 +1758,7 @@ static void bad_report_flags(Test *t, uint64_t id)
     Report r;
 
     set_report(&r, id, 0, true);
-    r.header.flags |= cpu_to_le32(8);
+    r.header.flags |= cpu_to_le32(16);
     post_report(t, &r);
 }
 
@@ -1660,6 +1807,35 @@ static void bad_report_incomplete(Test *t, uint64_t id)
 static void bad_report_incomplete_early(Test *t, uint64_t id)
 {
     bad_report_with(t, id, 1, VIRTIO_HMEM_ACCESS_INCOMPLETE);
+}
+
+static void bad_report_account(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_account account = some_account();
+    Report r;
+
+    set_report(&r, id, 0, true);
+    post_account(t, &r, &account, sizeof(account));
+}
+
+static void bad_report_account_early(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_account account = some_account();
+    Report r;
+
+    set_report(&r, id, 1, false);
+    r.frames[0] = frames_of(FAST, 1);
+    post_account(t, &r, &account, sizeof(account));
+}
+
+static void bad_report_account_short(Test *t, uint64_t id)
+{
+    const struct virtio_hmem_account account = some_account();
+    Report r;
+
+    set_report(&r, id, 1, true);
+    r.frames[0] = frames_of(FAST, 1);
+    post_account(t, &r, &account, sizeof(account) - 1);
 }
 
 static void bad_report_id(Test *t, uint64_t id)
@@ -1824,6 +2000,9 @@ static const struct BadGuest bad_scanners[] = {
     { "report-written-unasked", bad_report_written_unasked },
     { "report-incomplete", bad_report_incomplete, VIRTIO_HMEM_F_INCOMPLETE },
     { "report-incomplete-early", bad_report_incomplete_early },
+    { "report-account", bad_report_account, VIRTIO_HMEM_F_ACCOUNT },
+    { "report-account-early", bad_report_account_early },
+    { "report-account-short", bad_report_account_short },
     { "report-id", bad_report_id },
     { "report-id-zero", bad_report_id_zero },
     { "report-finished", bad_report_finished },
@@ -1896,6 +2075,10 @@ int main(int argc, char **argv)
         { "gpt/no-cost", test_gpt_no_cost },
         { "gpt/parts", test_gpt_parts },
         { "gpt/rest", test_gpt_rest },
+        { "account/scan", test_account_scan },
+        { "account/rest", test_account_rest },
+        { "account/dirty", test_account_dirty },
+        { "account/refused", test_account_refused },
         { "gpt/late", test_gpt_late },
         { "gpt/driver", test_gpt_driver },
         { "gpt/change", test_gpt_change },

@@ -8,6 +8,7 @@
 #ifndef HW_VIRTIO_HMEM_ACCESS_H
 #define HW_VIRTIO_HMEM_ACCESS_H
 
+#include "standard-headers/linux/virtio_hmem.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-hmem-track.h"
 
@@ -20,8 +21,13 @@
 #define HMEM_PASS_BYTES HMEM_LINK_MAX_PAYLOAD
 #define HMEM_PASS_MIN_BYTES (HMEM_PASS_BYTES / 128)
 
+/* The driver has given an account.  The callee checks it. */
+typedef void HmemAccessTold(VirtIODevice *vdev,
+                            const struct virtio_hmem_account *account);
+
 typedef struct HmemAccess {
     VirtIODevice *vdev;
+    HmemAccessTold *told;
     VirtQueue *scan_vq;
     VirtQueue *access_vq;
     HmemTrack *track;
@@ -66,14 +72,21 @@ static inline bool hmem_access_id_ok(uint64_t next_id)
 
 /*
  * Add the two queues.  @handle_vq must call the functions for queue work below.
- * @track must outlive @access.
+ * @track must outlive @access.  hmem_access_receive() calls @told.
  */
 void hmem_access_realize(HmemAccess *access, VirtIODevice *vdev,
-                         HmemTrack *track, VirtIOHandleOutput handle_vq);
+                         HmemTrack *track, VirtIOHandleOutput handle_vq,
+                         HmemAccessTold *told);
 void hmem_access_unrealize(HmemAccess *access);
 
 /* See HmemTrackOps.scan.  The caller must call hmem_access_deliver() later. */
 void hmem_access_begin(HmemAccess *access, HmemScan scan);
+
+/*
+ * Ask the driver for an account, if it can give one, and if no scan is under
+ * way, whose report has one.  The same caller's duty.
+ */
+void hmem_access_ask(HmemAccess *access);
 
 /*
  * Work on one queue, for one pass (HMEM_PASS_BYTES).  Return true if there may

@@ -146,6 +146,8 @@ typedef struct HmemTrackOps {
      * false.  May return earlier if there is no connection.
      */
     void (*wait)(void *opaque);
+    /* Ask the driver for an account, if it can give one. */
+    void (*account)(void *opaque);
     /* Have the guest's driver scan: see HmemTracker.scan. */
     void (*scan)(void *opaque, HmemScan scan);
     /* HmemTrack.late has changed. */

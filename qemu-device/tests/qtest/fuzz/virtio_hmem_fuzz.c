@@ -253,7 +253,8 @@ static void hmemd_track(Input *in)
         .window_ns = on ? hmem_track_min_window(&device->track) *
             (1 + take(in, 1)) : 0,
         .tracker = on ? 1u << what % 4 : 0,
-        .flags = on ? what >> 4 & 3 : 0,
+        .flags = on ? (what >> 4 & 3) |
+            (what & 4 ? HMEM_LINK_TRACK_ACCOUNT : 0) : 0,
     };
 
     link_send(HMEM_LINK_TRACK, &track, sizeof(track));
@@ -399,8 +400,9 @@ static void guest_results(Input *in)
     struct {
         struct virtio_hmem_result_batch b;
         struct virtio_hmem_result r[16];
-        /* Room for pauses behind any number of results. */
+        /* Room for these behind any number of results. */
         struct virtio_hmem_pauses p;
+        struct virtio_hmem_account a;
     } m = { };
     const VirtIOHMEMSent *sent =
         &device->sent[take(in, 1) % VIRTIO_HMEM_MAX_SENT];
@@ -411,7 +413,7 @@ static void guest_results(Input *in)
 
     m.b.id = cpu_to_le64(sent->id);
     m.b.num_results = cpu_to_le32(num);
-    m.b.flags = cpu_to_le32(what >> 4 & 3);
+    m.b.flags = cpu_to_le32(what >> 4 & 7);
     m.b.foreign_moves = cpu_to_le64(what);
     for (i = 0; i < num; i++) {
         const uint8_t reason = take(in, 1);
@@ -429,6 +431,10 @@ static void guest_results(Input *in)
         memset((char *)&m + len, what, sizeof(m.p));
         len += sizeof(m.p);
     }
+    if (what >> 4 & VIRTIO_HMEM_RESULT_ACCOUNT) {
+        memset((char *)&m + len, what, sizeof(m.a));
+        len += sizeof(m.a);
+    }
     guest_post(guest.result_vq, &m, len, 0, what & 0x80);
 }
 
@@ -438,15 +444,18 @@ static void guest_report(Input *in)
         struct virtio_hmem_access b;
         struct virtio_hmem_cost c;
         struct virtio_hmem_frames f[15];
+        /* Room for this behind any number of frames. */
+        struct virtio_hmem_account a;
     } m = { };
     const uint8_t what = take(in, 1);
     const uint32_t num = what % 16;
+    size_t len = offsetof(typeof(m), f[num]);
     uint64_t gfn = 0;
     uint32_t i;
 
     m.b.id = cpu_to_le64(device->access.id);
     m.b.num_frames = cpu_to_le32(num);
-    m.b.flags = cpu_to_le32(what >> 4 & 7);
+    m.b.flags = cpu_to_le32(what >> 4);
     m.c.ns = cpu_to_le64(take(in, 1) * 0x0101010101010101ull);
     for (i = 0; i < num; i++) {
         gfn += 64 * take(in, 1);
@@ -454,8 +463,11 @@ static void guest_report(Input *in)
         m.f[i].mask = cpu_to_le64(take(in, 1) * 0x0101010101010101ull);
     }
     /* If the driver refused VIRTIO_HMEM_F_COST, the cost is a wrong entry. */
-    guest_post(guest.access_vq, &m, offsetof(typeof(m), f[num]), 0,
-               what & 0x80);
+    if (what >> 4 & VIRTIO_HMEM_ACCESS_ACCOUNT) {
+        memset((char *)&m + len, what, sizeof(m.a));
+        len += sizeof(m.a);
+    }
+    guest_post(guest.access_vq, &m, len, 0, what & 1);
 }
 
 static void guest_resize(Input *in)
