@@ -70,6 +70,10 @@
 #define HMEM_SCAN_BUF_SIZE						\
 	(sizeof(struct virtio_hmem_scan) + sizeof(struct virtio_hmem_look) + \
 	 HMEM_SCAN_FRAMES * sizeof(struct virtio_hmem_frames))
+/* Entries in a report, which leave room for an account. */
+#define HMEM_REPORT_FRAMES						\
+	(HMEM_SCAN_FRAMES -						\
+	 sizeof(struct virtio_hmem_account) / sizeof(struct virtio_hmem_frames))
 
 /* Longest slice: moves wait at most this long for a scan. */
 #define HMEM_SCAN_SLICE_NS	(2 * NSEC_PER_MSEC)
@@ -1259,6 +1263,13 @@ static bool hmem_take_part(struct hmem *hm, const struct virtio_hmem_scan *part,
 	return true;
 }
 
+/* Does the device want nothing but an account? */
+static bool hmem_wants_account(const struct hmem_scan *scan)
+{
+	return scan->flags & VIRTIO_HMEM_SCAN_ACCOUNT &&
+	       virtio_has_feature(scan->hm->vdev, VIRTIO_HMEM_F_ACCOUNT);
+}
+
 /* No table counts as idle any more. */
 static void hmem_forget_idle(struct hmem_scan *scan)
 {
@@ -1275,6 +1286,16 @@ static void hmem_scan_begin(struct hmem_scan *scan)
 {
 	unsigned long nr;
 
+	if (hmem_wants_account(scan)) {
+		/* There are no findings to report. */
+		scan->use = HMEM_ACCESSED;
+		scan->section = scan->nr_sections;
+		scan->incomplete = false;
+		scan->ns = 0;
+		scan->cleared = 0;
+		scan->phase = HMEM_PHASE_REPORT;
+		return;
+	}
 	if (hmem_idle_begin(&scan->idle, scan->bits, scan->hm->area->events))
 		hmem_forget_idle(scan);
 	hmem_walk_begin(scan);
@@ -1343,7 +1364,7 @@ static bool hmem_report_fill(struct hmem_scan *scan,
 
 			if (!mask)
 				continue;
-			if (num == HMEM_SCAN_FRAMES)
+			if (num == HMEM_REPORT_FRAMES)
 				goto out;
 			frames[num].gfn = cpu_to_le64(first + scan->word * 64);
 			frames[num].mask = cpu_to_le64(mask);
@@ -1378,6 +1399,7 @@ static bool hmem_report(struct hmem *hm)
 	const u32 both = VIRTIO_HMEM_SCAN_REPORT | VIRTIO_HMEM_SCAN_WRITTEN;
 	enum hmem_use end = (scan->flags & both) == both ? HMEM_WRITTEN : HMEM_ACCESSED;
 	bool last = false;
+	size_t len;
 	u32 flags;
 
 	if (!buf)
@@ -1396,6 +1418,12 @@ static bool hmem_report(struct hmem *hm)
 	if (last && scan->incomplete &&
 	    virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_INCOMPLETE))
 		flags |= VIRTIO_HMEM_ACCESS_INCOMPLETE;
+	len = head + le32_to_cpu(report->num_frames) * sizeof(report->frames[0]);
+	if (last && virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_ACCOUNT)) {
+		flags |= VIRTIO_HMEM_ACCESS_ACCOUNT;
+		hmem_account(hm, buf->data + len);
+		len += sizeof(struct virtio_hmem_account);
+	}
 	report->flags = cpu_to_le32(flags);
 	if (virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_COST)) {
 		struct virtio_hmem_cost *cost = (void *)(report + 1);
@@ -1403,12 +1431,13 @@ static bool hmem_report(struct hmem *hm)
 		cost->ns = cpu_to_le64(scan->ns);
 		cost->cleared = cpu_to_le64(scan->cleared);
 	}
-	if (hmem_out_post(vq, buf, head + le32_to_cpu(report->num_frames) *
-			  sizeof(report->frames[0]))) {
+	if (hmem_out_post(vq, buf, len)) {
 		hmem_device_broken(hm, "access queue has no room for its buffers");
 		return false;
 	}
-	if (last) {
+	if (last && hmem_wants_account(scan)) {
+		scan->phase = HMEM_PHASE_REQUEST;
+	} else if (last) {
 		hmem_sections_clear(scan);
 		hm->stats.scans++;
 		trace_hmem_scan(scan->id, scan->flags, scan->nr_mms,

@@ -509,6 +509,7 @@ static const unsigned int hmem_features[] = {
 	VIRTIO_HMEM_F_PAGING,
 	VIRTIO_HMEM_F_COST,
 	VIRTIO_HMEM_F_PAUSE,
+	VIRTIO_HMEM_F_ACCOUNT,
 };
 
 static const struct attribute_group *hmem_attr_groups[] = {

@@ -20,6 +20,7 @@
  *   idle.c      tells which page tables were not used
  *   table.c     finds and locks page tables, and flushes their translations
  *   resize.c    gives up memory of a tier, and takes it back
+ *   account.c   tells how much memory the guest has, and what scans did
  *   paging.c    counts what the guest reads because it has too little memory
  *   queue.c     buffers of the queues
  *   stats.c     counters in sysfs and debugfs
@@ -57,13 +58,13 @@
 #define HMEM_HINT_BUFS		16
 /* Hints in one buffer: 8 KiB with the header. */
 #define HMEM_HINTS_PER_BUF	511
-/* Results in one buffer: just under 8 KiB with the header and the pauses. */
+/* Results in one buffer: 8 KiB with the header, the pauses and the account. */
 #define HMEM_RESULT_BUFS	8
-#define HMEM_RESULTS_PER_BUF	329
+#define HMEM_RESULTS_PER_BUF	320
 #define HMEM_RESULT_BUF_SIZE						\
 	(sizeof(struct virtio_hmem_result_batch) +			\
 	 HMEM_RESULTS_PER_BUF * sizeof(struct virtio_hmem_result) +	\
-	 sizeof(struct virtio_hmem_pauses))
+	 sizeof(struct virtio_hmem_pauses) + sizeof(struct virtio_hmem_account))
 
 /* Items of a chunk: at least HPAGE_PMD_NR, the base pages of a large folio. */
 #define HMEM_CHUNK		512
@@ -595,6 +596,19 @@ void hmem_resize_room(struct hmem *hm);
 /* Memory hotplug is about to take @nr pages from @pfn on offline: take them back.  Sleeps. */
 void hmem_resize_going_offline(struct hmem *hm, unsigned long pfn, unsigned long nr);
 void hmem_resize_callback(struct virtqueue *vq);
+
+/* account.c */
+
+/*
+ * Returns the number of free pages of a node.  *@spare: how many of them the driver can
+ * allocate without making the kernel reclaim: those above the high watermark of zones.
+ */
+unsigned long hmem_node_free(int nid, unsigned long *spare);
+/*
+ * Tell how much memory the tiers have now, and what scans did.  Only the worker calls this
+ * function, without hm->moving, because hmem_collapsed() sleeps.
+ */
+void hmem_account(struct hmem *hm, struct virtio_hmem_account *account);
 
 /* paging.c */
 

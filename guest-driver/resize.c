@@ -167,32 +167,6 @@ static void hmem_blocks_free(struct list_head *list)
 }
 
 /*
- * Returns the number of free pages of a node.  *@spare: how many of them the driver can
- * allocate without making the kernel reclaim: those above the high watermark of zones.
- */
-static unsigned long hmem_node_free(int nid, unsigned long *spare)
-{
-	unsigned long free = 0, above = 0;
-	int i;
-
-	for (i = 0; nid != NUMA_NO_NODE && i < MAX_NR_ZONES; i++) {
-		struct zone *zone = &NODE_DATA(nid)->node_zones[i];
-		unsigned long nr, least;
-
-		if (!populated_zone(zone))
-			continue;
-		nr = zone_page_state(zone, NR_FREE_PAGES);
-		least = high_wmark_pages(zone) +
-			zone->lowmem_reserve[gfp_zone(GFP_HIGHUSER_MOVABLE)];
-		free += nr;
-		above += nr > least ? nr - least : 0;
-	}
-	if (spare)
-		*spare = above;
-	return free;
-}
-
-/*
  * Messages
  */
 

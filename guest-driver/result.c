@@ -40,6 +40,11 @@ void hmem_result_send(struct hmem *hm, bool last)
 		hmem_stats_pauses(hm, (void *)&batch->results[num]);
 		len += sizeof(struct virtio_hmem_pauses);
 	}
+	if (last && virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_ACCOUNT)) {
+		flags |= VIRTIO_HMEM_RESULT_ACCOUNT;
+		hmem_account(hm, buf->data + len);
+		len += sizeof(struct virtio_hmem_account);
+	}
 	hm->stats.foreign_moves = foreign;
 	batch->foreign_moves = cpu_to_le64(foreign);
 	batch->flags = cpu_to_le32(flags);

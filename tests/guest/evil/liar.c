@@ -7,6 +7,7 @@
  *   scans	all memory is said to be in use, and looking at it to cost nothing
  *   sizes	the node is said to be full, to have no free page and to have all; the same 2 MiB
  *		are given up and taken back
+ *   accounts	any number of free bytes, and counts that go up and down
  *   paging	counts of pages read from swap that go up and down
  *   online	any number
  *
@@ -87,14 +88,25 @@ static void send(struct virtqueue *vq, void *buf, unsigned int len)
 		virtqueue_kick(vq);
 }
 
+/* Returns the number of bytes of the account at @to. */
+static unsigned int lie_about_memory(struct liar *liar, void *to)
+{
+	if (!virtio_has_feature(liar->vdev, VIRTIO_HMEM_F_ACCOUNT))
+		return 0;
+	get_random_bytes(to, sizeof(struct virtio_hmem_account));
+	return sizeof(struct virtio_hmem_account);
+}
+
 static void lie_about_hints(struct liar *liar)
 {
 	struct virtio_hmem_result_batch *out = liar->results;
 	u32 i, num = le32_to_cpu(liar->hints->num_hints);
+	unsigned int more = lie_about_memory(liar, &out->results[num]);
 
 	out->id = liar->hints->id;
 	out->num_results = cpu_to_le32(num);
-	out->flags = cpu_to_le32(VIRTIO_HMEM_RESULT_LAST);
+	out->flags = cpu_to_le32(VIRTIO_HMEM_RESULT_LAST |
+				 (more ? VIRTIO_HMEM_RESULT_ACCOUNT : 0));
 	out->foreign_moves = cpu_to_le64(get_random_u32());
 	for (i = 0; i < num; i++)
 		out->results[i] = (struct virtio_hmem_result) {
@@ -104,7 +116,8 @@ static void lie_about_hints(struct liar *liar)
 			.status = VIRTIO_HMEM_S_OK,
 			.reason = VIRTIO_HMEM_R_MOVED,
 		};
-	send(liar->vqs[VIRTIO_HMEM_VQ_RESULT], out, sizeof(*out) + num * sizeof(out->results[0]));
+	send(liar->vqs[VIRTIO_HMEM_VQ_RESULT], out,
+	     sizeof(*out) + num * sizeof(out->results[0]) + more);
 }
 
 static void lie_about_scan(struct liar *liar)
@@ -114,18 +127,21 @@ static void lie_about_scan(struct liar *liar)
 	struct virtio_hmem_frames *all = (void *)(cost + 1);
 	u32 flags = le32_to_cpu(liar->scan->flags);
 	u32 i, num = flags & VIRTIO_HMEM_SCAN_REPORT ? frames / 64 : 0;
+	unsigned int more;
 
 	if (!(flags & VIRTIO_HMEM_SCAN_LAST))
 		return;
 	out->id = liar->scan->id;
 	out->num_frames = cpu_to_le32(num);
-	out->flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_LAST);
+	more = lie_about_memory(liar, &all[num]);
+	out->flags = cpu_to_le32(VIRTIO_HMEM_ACCESS_LAST |
+				 (more ? VIRTIO_HMEM_ACCESS_ACCOUNT : 0));
 	*cost = (struct virtio_hmem_cost) { };
 	for (i = 0; i < num; i++) {
 		all[i].gfn = cpu_to_le64(i * 64ull);
 		all[i].mask = cpu_to_le64(U64_MAX);
 	}
-	send(liar->vqs[VIRTIO_HMEM_VQ_ACCESS], out, (u8 *)&all[num] - liar->report);
+	send(liar->vqs[VIRTIO_HMEM_VQ_ACCESS], out, (u8 *)&all[num] - liar->report + more);
 }
 
 static void send_message(struct liar *liar, struct message *m)
@@ -301,7 +317,7 @@ static void liar_remove(struct virtio_device *vdev)
 
 static const unsigned int liar_features[] = {
 	VIRTIO_HMEM_F_ACCESS, VIRTIO_HMEM_F_ONLINE, VIRTIO_HMEM_F_LOOK, VIRTIO_HMEM_F_RESIZE,
-	VIRTIO_HMEM_F_PAGING, VIRTIO_HMEM_F_COST,
+	VIRTIO_HMEM_F_PAGING, VIRTIO_HMEM_F_COST, VIRTIO_HMEM_F_ACCOUNT,
 };
 
 static const struct virtio_device_id liar_ids[] = {

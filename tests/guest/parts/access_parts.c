@@ -71,7 +71,7 @@ static void check_report(struct hmem_scan *scan, struct hmem_section *section)
 			CHECK_EQ(le64_to_cpu(frames[i].gfn), PAGES_PER_SECTION + 64 * nr);
 			CHECK_EQ(le64_to_cpu(frames[i].mask), 3ULL << nr % 63);
 		}
-		CHECK_EQ(i, min(words - (nr - i), (unsigned int)HMEM_SCAN_FRAMES));
+		CHECK_EQ(i, min(words - (nr - i), (unsigned int)HMEM_REPORT_FRAMES));
 	} while (!end && i);
 	CHECK_EQ(nr, words);
 	CHECK_EQ(scan->found[HMEM_WRITTEN], 2 * words);
