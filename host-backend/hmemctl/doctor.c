@@ -106,8 +106,9 @@ static void check_tiers(const char *what, json *tiers)
  */
 #define FEATURES	(UINT64_C(1) << VIRTIO_HMEM_F_RESTRICTED | \
 			 UINT64_C(1) << VIRTIO_HMEM_F_ONLINE | \
-			 UINT64_C(1) << VIRTIO_HMEM_F_PAUSE)
-#define ALL_FEATURES	((UINT64_C(2) << VIRTIO_HMEM_F_PAUSE) - 1)
+			 UINT64_C(1) << VIRTIO_HMEM_F_PAUSE | \
+			 UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT)
+#define ALL_FEATURES	((UINT64_C(2) << VIRTIO_HMEM_F_ACCOUNT) - 1)
 
 /* The device offers features, and the driver takes those that it knows. */
 static void check_features(const char *what, uint64_t features)

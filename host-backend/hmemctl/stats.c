@@ -49,7 +49,7 @@ static void add(struct table *t, json *counters, const char *group, bool zeros)
 			continue;
 		snprintf(name, sizeof(name), "%s%s", group, key);
 		table_row(t, (const char *[]) {
-			name, json_word(value),
+			name, value ? json_word(value) : "-",
 		});
 	}
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "accounts.h"
 #include "batches.h"
 #include "capacity.h"
 #include "doorman.h"
@@ -321,6 +322,32 @@ static double scan_time(const struct vm *vm)
 	return vm->stats.scan_ns / 1e9;
 }
 
+/* A count of the guest's driver, if it tells. */
+static double counted(const struct vm *vm, uint64_t count)
+{
+	return vm->had_account ? (double)count : NAN;
+}
+
+static double scan_entries(const struct vm *vm)
+{
+	return counted(vm, vm->stats.scan_entries);
+}
+
+static double scan_skipped(const struct vm *vm)
+{
+	return counted(vm, vm->stats.scan_skipped);
+}
+
+static double scan_left_out(const struct vm *vm)
+{
+	return counted(vm, vm->stats.scan_left_out);
+}
+
+static double collapsed(const struct vm *vm)
+{
+	return counted(vm, vm->stats.collapsed);
+}
+
 static double scan_is_late(const struct vm *vm)
 {
 	return !!(vm->state.flags & HMEM_LINK_SCAN_LATE);
@@ -391,9 +418,19 @@ static double start_size(const struct vm *vm, unsigned int tier)
 
 static double guest_free(const struct vm *vm, unsigned int tier)
 {
-	bool told = vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
+	uint64_t bytes;
 
-	return told && vm->sizes.tiers[tier].free ? (double)vm->sizes.tiers[tier].free : NAN;
+	return accounts_free(vm, tier, &bytes) ? (double)bytes : NAN;
+}
+
+static double kept_free(const struct vm *vm, unsigned int tier)
+{
+	return vm->have_account ? (double)vm->account.tiers[tier].reserve : NAN;
+}
+
+static double usable(const struct vm *vm, unsigned int tier)
+{
+	return vm->have_account ? (double)vm->account.tiers[tier].total : NAN;
 }
 
 /* Pages of the tier in the buckets of heat from @first to before @last. */
@@ -641,6 +678,12 @@ const struct metric metrics[] = {
 	  .vm_by = start_size, .by = &metric_by_tier },
 	{ "hmem_tier_free_bytes", "Memory of the tier that is free in the guest, if known.",
 	  .vm_by = guest_free, .by = &metric_by_tier },
+	{ "hmem_tier_reserve_bytes",
+	  "The part of the free memory that the guest keeps for itself, if known.",
+	  .vm_by = kept_free, .by = &metric_by_tier },
+	{ "hmem_tier_usable_bytes",
+	  "Memory of the tier that the guest's programs can use, free or not, if known.",
+	  .vm_by = usable, .by = &metric_by_tier },
 	{ "hmem_tier_used_bytes", "Memory of the tier that was found used lately.",
 	  .vm_by = used, .by = &metric_by_tier },
 	{ "hmem_tier_hot_bytes", "Memory of the tier with at least half of the full heat.",
@@ -700,6 +743,18 @@ const struct metric metrics[] = {
 	  .vm = busy_time },
 	{ "hmem_scans_seconds_total", "Processor time of the guest for the tracker's scans.", true,
 	  .vm = scan_time },
+	{ "hmem_scan_entries_total",
+	  "Page table entries that the guest's scans have read, if known.", true,
+	  .vm = scan_entries },
+	{ "hmem_scan_skipped_entries_total",
+	  "Page table entries that the scans did not read, because nobody had used their table; "
+	  "if known.", true, .vm = scan_skipped },
+	{ "hmem_scan_left_out_total",
+	  "Address spaces that the scans left out, because they stayed locked; if known.", true,
+	  .vm = scan_left_out },
+	{ "hmem_huge_pages_collapsed_total",
+	  "Huge pages that the guest has put together from base pages, if known.", true,
+	  .vm = collapsed },
 	{ "hmem_scan_late", "1: a scan takes the guest's driver longer than a window.",
 	  .vm = scan_is_late },
 	{ "hmem_window_seconds", "Length of the current window, if something is tracked.",

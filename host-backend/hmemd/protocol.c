@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "accounts.h"
 #include "batches.h"
 #include "handshake.h"
 #include "log.h"
@@ -52,6 +53,8 @@ static int on_state(struct vm *vm, const struct hmem_link_state *state,
 	/* Another driver, or another state of the VM: its pauses are not those that were told. */
 	if (state->boot != vm->state.boot || !(state->features >> VIRTIO_HMEM_F_PAUSE & 1))
 		vm->have_pauses = false;
+	if (state->boot != vm->state.boot || !(state->features >> VIRTIO_HMEM_F_ACCOUNT & 1))
+		accounts_forget(vm);
 	vm->state = *state;
 	vm->have_state = true;
 	log_state(vm, old, was_ready);
@@ -91,6 +94,7 @@ static int on_sizes(struct vm *vm, const struct hmem_link_sizes *sizes,
 	if (ret < 0)
 		return ret;
 	vm->sizes = *sizes;
+	accounts_sizes(vm, &old);
 	hmem_placer_resized(&vm->placer, ((int64_t)sizes->tiers[0].actual -
 					  (int64_t)old.tiers[0].actual) >> VIRTIO_HMEM_GFN_SHIFT);
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++) {
@@ -152,6 +156,8 @@ static int dispatch(struct vm *vm, const struct hmem_link_header *hdr,
 			return on_pauses(vm, payload, err);
 		case HMEM_LINK_CLEARED:
 			return windows_cleared(vm, payload, err);
+		case HMEM_LINK_ACCOUNT:
+			return accounts_received(vm, payload, err);
 		default:
 			return windows_tick(vm, payload, err);
 		}

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "accounts.h"
 #include "batches.h"
 #include "coldest.h"
 #include "log.h"
@@ -168,7 +169,7 @@ static uint64_t swapped_in(struct vm *vm)
 	 * when the driver or hmemd has started again, the count before is 0, which is none.
 	 */
 	if (!last || now < last || !hmem_policy_moves(&vm->placer.policy) ||
-	    now - last >= frames_in(vm->sizes.tiers[1].free))
+	    now - last >= frames_in(accounts_free_or_none(vm, 1)))
 		return 0;
 	return now - last;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "accounts.h"
 #include "tracking.h"
 
 /*
@@ -70,7 +71,8 @@ static int track_for(const struct vm *vm, const struct hmem_policy *policy,
 	if (track->tracker & (HMEM_LINK_TRACKER_SIM | HMEM_LINK_TRACKER_GPT) &&
 	    !hmem_policy_needs_written(policy))
 		track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_ACCESSED;
-	track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_BUSY;
+	track->flags |= vm->hello.track_flags &
+			(HMEM_LINK_TRACK_BUSY | HMEM_LINK_TRACK_ACCOUNT);
 	if (track->tracker == HMEM_LINK_TRACKER_GPT)
 		track->flags |= vm->hello.track_flags & HMEM_LINK_TRACK_CLEARED;
 	track->window_ns = window_ns(vm, policy);
@@ -206,6 +208,8 @@ static void apply(struct vm *vm, const struct hmem_link_track *track)
 	if (!memcmp(&vm->track, &old, sizeof(old)))
 		return;
 	vm->last_seq = 0;
+	if (!(vm->track.flags & HMEM_LINK_TRACK_ACCOUNT))
+		accounts_forget(vm);
 	/* The tick is answered by the new request. */
 	if (old.tracker != track->tracker ||
 	    (old.flags ^ vm->track.flags) & ~HMEM_LINK_TRACK_BY_WINDOW) {

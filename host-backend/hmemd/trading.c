@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "accounts.h"
 #include "capacity.h"
 #include "log.h"
 #include "trading.h"
@@ -98,7 +99,7 @@ static void look_at(struct vm *vm, uint64_t now)
 	*w = (struct hmem_trade_window) {
 		.ns = (now - t->last_ms) * MS_NS, .now_ns = realtime_ns(),
 		.worth = vm->pooled.member.worth ? &vm->pooled.measured : NULL,
-		.unused = frames_in(vm->sizes.tiers[HMEM_NVM].free),
+		.unused = frames_in(accounts_free_or_none(vm, HMEM_NVM)),
 	};
 	for (unsigned int i = 0; i < HMEM_TRADED_TIERS; i++) {
 		w->actual[i] = frames_in(vm->sizes.tiers[i].actual);

@@ -45,6 +45,8 @@ struct vm_stats {
 	uint64_t window_ns, scan_ns;	/* guest time of ticks, and of the scans in them */
 	uint64_t busy_ns;		/* time that the processors ran in them */
 	uint64_t daemon_ns;		/* hmemd's processor time for the windows */
+	/* What the driver's accounts count while hmemd gets them: see struct hmem_link_account. */
+	uint64_t scan_entries, scan_skipped, scan_left_out, collapsed;
 };
 
 /* How room is made in the VM's tiers: see room.c. */
@@ -85,6 +87,13 @@ struct vm {
 	/* The last PAUSES since the guest's driver started; without one, @have_pauses is false. */
 	bool have_pauses;
 	struct hmem_link_pauses pauses;
+	/* The driver's last ACCOUNT since tracking began, likewise. */
+	bool have_account;
+	struct hmem_link_account account;
+	/* There was one since the VM connected, so the counts in @stats are known. */
+	bool had_account;
+	/* The free bytes of each tier by the newest SIZES or ACCOUNT: see accounts_free(). */
+	uint64_t guest_free[HMEM_LINK_MAX_TIERS];
 	struct rooms rooms;
 
 	/* Shared with the device, which can write at any time. */

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "accounts.h"
 #include "batches.h"
 #include "capacity.h"
 #include "numbers.h"
@@ -100,15 +101,18 @@ json *vm_size_json(const struct vm *vm, unsigned int tier)
 {
 	const struct hmem_link_size *s = &vm->sizes.tiers[tier];
 	const struct hmem_link_tier *t = &vm->hello.tiers[tier];
+	const struct hmem_link_account_tier *a = &vm->account.tiers[tier];
 	bool told = vm->state.features >> VIRTIO_HMEM_F_RESIZE & 1;
 	json *o = json_new_object();
+	uint64_t free;
 
 	json_put_u64(o, "requested_bytes", s->requested);
 	json_put_u64(o, "actual_bytes", s->actual);
 	json_put_u64(o, "pending_bytes", s->actual > s->requested ?
 		     s->actual - s->requested : s->requested - s->actual);
-	json_add(o, "free_bytes", told && s->free ?
-		 json_new_u64(s->free) : NULL);
+	json_add(o, "free_bytes", accounts_free(vm, tier, &free) ? json_new_u64(free) : NULL);
+	json_add(o, "reserve_bytes", vm->have_account ? json_new_u64(a->reserve) : NULL);
+	json_add(o, "usable_bytes", vm->have_account ? json_new_u64(a->total) : NULL);
 	json_put_str(o, "why", s->actual == s->requested ? NULL : !told ? "no-driver" :
 		     s->why ? hmem_why_name(s->why) : "under-way");
 	json_put_u64(o, "min_bytes", t->min);
@@ -279,6 +283,12 @@ json *reasons_json(const uint64_t *reasons)
 	return o;
 }
 
+/* A count of the guest; null: its driver has not told. */
+static void put_count(json *o, const char *name, uint64_t count, const struct vm *vm)
+{
+	json_add(o, name, vm->had_account ? json_new_u64(count) : NULL);
+}
+
 json *vm_stats_json(const struct vm *vm)
 {
 	const struct vm_stats *s = &vm->stats;
@@ -291,6 +301,10 @@ json *vm_stats_json(const struct vm *vm)
 	json_put_u64(c, "accessed_pages", s->accessed);
 	json_put_u64(c, "rearmed_pages", s->rearmed);
 	json_put_u64(c, "rearmed_last_window", vm->placer.pages.rearmed);
+	put_count(c, "scan_entries", s->scan_entries, vm);
+	put_count(c, "scan_skipped", s->scan_skipped, vm);
+	put_count(c, "scan_left_out", s->scan_left_out, vm);
+	put_count(c, "huge_collapsed", s->collapsed, vm);
 	json_put_u64(c, "log_samples", vm->placer.sampler.samples - s->log_samples);
 	json_put_u64(c, "log_faults", vm->placer.sampler.faults - s->log_faults);
 	json_put_u64(c, "plans", s->plans);

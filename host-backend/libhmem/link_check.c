@@ -37,6 +37,8 @@ static const struct msg_form {
 			       sizeof(struct hmem_link_pauses), 8 },
 	[HMEM_LINK_CLEARED] = { "CLEARED", sizeof(struct hmem_link_cleared),
 				sizeof(struct hmem_link_cleared), 8 },
+	[HMEM_LINK_ACCOUNT] = { "ACCOUNT", sizeof(struct hmem_link_account),
+				sizeof(struct hmem_link_account), 8 },
 };
 #define NUM_FORMS	(sizeof(forms) / sizeof(forms[0]))
 
@@ -276,6 +278,25 @@ int hmem_link_check_pauses(uint64_t features, struct hmem_err *err)
 {
 	if (!(features >> VIRTIO_HMEM_F_PAUSE & 1))
 		return hmem_fail(err, EPROTO, "PAUSES without VIRTIO_HMEM_F_PAUSE");
+	return 0;
+}
+
+int hmem_link_check_account(const struct hmem_link_account *account, uint32_t num_tiers,
+			    uint64_t features, struct hmem_err *err)
+{
+	if (!(features >> VIRTIO_HMEM_F_ACCOUNT & 1))
+		return hmem_fail(err, EPROTO, "ACCOUNT without VIRTIO_HMEM_F_ACCOUNT");
+	for (uint32_t i = 0; i < HMEM_LINK_MAX_TIERS; i++) {
+		const struct hmem_link_account_tier *t = &account->tiers[i];
+
+		if (i >= num_tiers && (t->total || t->free || t->reserve))
+			return hmem_fail(err, EPROTO, "ACCOUNT: tier %" PRIu32 " of %" PRIu32,
+					 i, num_tiers);
+		if (t->free > t->total || t->reserve > t->free)
+			return hmem_fail(err, EPROTO, "ACCOUNT: tier %" PRIu32 " of %" PRIu64
+					 " bytes: %" PRIu64 " free, %" PRIu64 " of these kept",
+					 i, t->total, t->free, t->reserve);
+	}
 	return 0;
 }
 

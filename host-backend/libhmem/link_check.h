@@ -27,7 +27,7 @@
 #define HMEM_KNOWN_TRACK_FLAGS	(HMEM_LINK_TRACK_LOCKSTEP | HMEM_LINK_TRACK_REST | \
 				 HMEM_LINK_TRACK_ACCESSED | HMEM_LINK_TRACK_BUSY | \
 				 HMEM_LINK_TRACK_LONG | HMEM_LINK_TRACK_CLEARED | \
-				 HMEM_LINK_TRACK_WITHIN)
+				 HMEM_LINK_TRACK_WITHIN | HMEM_LINK_TRACK_ACCOUNT)
 
 const char *hmem_link_type_name(uint32_t type);
 
@@ -63,6 +63,10 @@ int hmem_link_check_sizes(const struct hmem_link_sizes *sizes,
 
 /* @features are those of the last STATE. */
 int hmem_link_check_pauses(uint64_t features, struct hmem_err *err);
+
+/* The same; @num_tiers is HELLO's. */
+int hmem_link_check_account(const struct hmem_link_account *account, uint32_t num_tiers,
+			    uint64_t features, struct hmem_err *err);
 
 int hmem_link_check_tick(const struct hmem_link_tick *tick,
 			 struct hmem_err *err);

@@ -222,7 +222,7 @@ static void send_hello(struct input *in)
 		.map_bytes = MAP_BYTES,
 		.trackers = HMEM_LINK_TRACKER_DIRTY | HMEM_LINK_TRACKER_SIM |
 			HMEM_LINK_TRACKER_GPT,
-		.track_flags = HMEM_LINK_TRACK_REST,
+		.track_flags = HMEM_LINK_TRACK_REST | HMEM_LINK_TRACK_ACCOUNT,
 		.min_window_ns = HMEM_LINK_MIN_WINDOW_NS,
 		.num_cpus = 1,
 		.tiers = {
@@ -360,6 +360,22 @@ static void send_pauses(struct input *in)
 	/* A guest can report any counts. */
 	memset(&pauses, take(in, 1), sizeof(pauses));
 	send_message(in, HMEM_LINK_PAUSES, &pauses, sizeof(pauses));
+}
+
+static void send_account(struct input *in)
+{
+	/* A guest can report any counts. */
+	const uint64_t count = take(in, 1) * UINT64_C(0x0101010101010101);
+	struct hmem_link_account account = {
+		.entries = count, .skipped = ~count, .left_out = count, .collapsed = ~count,
+	};
+
+	for (int i = 0; i < 2; i++) {
+		account.tiers[i].total = (take(in, 2) % (TIER + 1)) * 4096;
+		account.tiers[i].free = account.tiers[i].total / (1 + take(in, 1));
+		account.tiers[i].reserve = account.tiers[i].free / 2;
+	}
+	send_message(in, HMEM_LINK_ACCOUNT, &account, sizeof(account));
 }
 
 /* The bytes of @data change; mostly few, or hardly anything would ever fit. */
@@ -531,7 +547,9 @@ static void step(struct input *in)
 		break;
 	case 15:
 		what = take(in, 1);
-		if (what & 2)
+		if (what & 4)
+			send_account(in);
+		else if (what & 2)
 			restore_learned(in);
 		else if (what & 1)
 			hang_up(&client);

@@ -91,6 +91,9 @@ static void check_payload(uint32_t type, const void *payload, uint32_t len)
 	case HMEM_LINK_SIZES:
 		hmem_link_check_sizes(payload, tiers, 2, &err);
 		break;
+	case HMEM_LINK_ACCOUNT:
+		hmem_link_check_account(payload, 2, UINT64_MAX, &err);
+		break;
 	case HMEM_LINK_TICK:
 		hmem_link_check_tick(payload, &err);
 		break;

@@ -2027,7 +2027,7 @@ static void doctor_of_qemu(struct fixture *f, int listener, const char *at, cons
 }
 
 /* The features of a driver of the present version. */
-#define PRESENT	"\"features\":2047"
+#define PRESENT	"\"features\":4095"
 
 /* doctor looks at the features of the VM's driver, and at how its QEMU was started. */
 static void doctor_looks_at_machines(void **state)
@@ -2094,7 +2094,7 @@ static void doctor_looks_at_machines(void **state)
 	      "\"tracker\":null", "-S");
 	HEARS("slow", PRESENT ",\"ranges\":3,\"tracker\":\"gpt\",\"scan_late\":true,"
 	      "\"asked_window_ms\":1000,\"min_window_ms\":3400,\"policy\":\"hmmv\"", "-S");
-	HEARS("new-driver", "\"features\":1099511631871,\"policy\":\"off\",\"ranges\":3,"
+	HEARS("new-driver", "\"features\":1099511635967,\"policy\":\"off\",\"ranges\":3,"
 	      "\"tracker\":null", "-S");
 #undef HEARS
 #undef HEARS_ON

@@ -40,6 +40,8 @@ static void headers(void **state)
 		{ HMEM_LINK_PAUSES, 264, true }, { HMEM_LINK_PAUSES, 256, false },
 		{ HMEM_LINK_PAUSES, 272, false },
 		{ HMEM_LINK_CLEARED, 8, true }, { HMEM_LINK_CLEARED, 16, false },
+		{ HMEM_LINK_ACCOUNT, 224, true }, { HMEM_LINK_ACCOUNT, 216, false },
+		{ HMEM_LINK_ACCOUNT, 232, false },
 		{ 0, 0, false }, { 10, 16, false },
 		{ HMEM_LINK_WELCOME, 8, false }, { HMEM_LINK_HINTS, 32, false },
 		{ UINT32_MAX, UINT32_MAX, false },
@@ -224,6 +226,32 @@ static void result_batches(void **state)
 	assert_int_equal(hmem_link_check_results(&b, 48, NULL), -EPROTO);
 }
 
+static int check_account(uint64_t total, uint64_t free, uint64_t reserve, uint64_t beyond)
+{
+	struct hmem_link_account a = { .entries = UINT64_MAX, .collapsed = UINT64_MAX };
+
+	a.tiers[1] = (struct hmem_link_account_tier) { total, free, reserve };
+	a.tiers[2].total = beyond;
+	return hmem_link_check_account(&a, 2, UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT, NULL);
+}
+
+/* In an account, the parts of a tier fit into it, and other tiers have nothing. */
+static void check_accounts(void)
+{
+	const struct hmem_link_account none = { 0 };
+
+	assert_int_equal(hmem_link_check_account(&none, 2, UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT,
+						 NULL), 0);
+	assert_int_equal(hmem_link_check_account(&none, 2,
+						 ~(UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT), NULL),
+			 -EPROTO);
+	assert_int_equal(check_account(9, 5, 3, 0), 0);
+	assert_int_equal(check_account(UINT64_MAX, UINT64_MAX, UINT64_MAX, 0), 0);
+	assert_int_equal(check_account(9, 10, 3, 0), -EPROTO);
+	assert_int_equal(check_account(9, 5, 6, 0), -EPROTO);
+	assert_int_equal(check_account(9, 5, 3, 1), -EPROTO);
+}
+
 static void small_ones(void **state)
 {
 	struct hmem_link_state s = { .boot = 1 };
@@ -247,6 +275,7 @@ static void small_ones(void **state)
 	assert_int_equal(hmem_link_check_pauses(UINT64_C(1) << VIRTIO_HMEM_F_PAUSE, NULL), 0);
 	assert_int_equal(hmem_link_check_pauses(~(UINT64_C(1) << VIRTIO_HMEM_F_PAUSE), NULL),
 			 -EPROTO);
+	check_accounts();
 	for (uint32_t code = 0; code < 10; code++) {
 		struct hmem_link_reject r = { .code = code };
 

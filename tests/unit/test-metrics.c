@@ -298,6 +298,133 @@ static void tells_pauses(void **state)
 	assert_non_null(strstr(f->ctl.out, "PAUSES without VIRTIO_HMEM_F_PAUSE"));
 }
 
+/* Scrape until the text is gone. */
+static void expect_gone(const char *gone)
+{
+	for (unsigned int i = 0; i < PATIENCE_MS / 100; i++) {
+		scrape();
+		if (!strstr(text, gone))
+			return;
+		usleep(100000);
+	}
+	fail_msg("still '%s' in:\n%s", gone, text);
+}
+
+/* web connects again, with a device that passes accounts on, a tick, and a driver. */
+static void connect_accounts(struct fixture *f)
+{
+	struct peer_msg msg;
+
+	peer_close(&f->web);
+	f->web.track_flags = HMEM_LINK_TRACK_ACCOUNT;
+	peer_handshake(&f->web, f->d.vm_socket, "web");
+	f->web.features = UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT |
+			  UINT64_C(1) << VIRTIO_HMEM_F_RESIZE;
+	f->web.boot = 7;
+	ctl(f, 0, "policy web set name=observe");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	assert_int_equal(((struct hmem_link_track *)msg.payload)->flags,
+			 HMEM_LINK_TRACK_ACCOUNT);
+	peer_send_state(&f->web, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+}
+
+/* What is free in the guest, and what the driver's scans and the guest's kernel did. */
+static void tells_accounts(void **state)
+{
+	const uint32_t running = HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING;
+	const uint64_t size = UINT64_C(16) << 20;
+	struct hmem_link_sizes sizes = { .tiers = {
+		{ .requested = size, .actual = size, .free = 12288 },
+		{ .requested = size, .actual = size },
+	} };
+	struct hmem_link_account account = {
+		.tiers = { { 1 << 20, 65536, 4096 }, { 2 << 20, 0, 0 } },
+		.entries = 1000, .skipped = 2000, .left_out = 3, .collapsed = 4,
+	};
+	struct fixture *f = *state;
+	struct peer_msg msg;
+
+	connect_accounts(f);
+	expect("hmem_vm_driver_up{vm=\"web\"} 1\n");
+	assert_null(strstr(text, "\nhmem_tier_free_bytes{"));
+	assert_null(strstr(text, "\nhmem_tier_usable_bytes{"));
+	assert_null(strstr(text, "\nhmem_scan_entries_total{"));
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 65536\n");
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"1\"} 0\n");
+	expect("hmem_tier_reserve_bytes{vm=\"web\",tier=\"0\"} 4096\n");
+	expect("hmem_tier_usable_bytes{vm=\"web\",tier=\"1\"} 2097152\n");
+	/* Counts begin with the first account. */
+	expect("hmem_scan_entries_total{vm=\"web\"} 0\n");
+	account = (struct hmem_link_account) {
+		.tiers = { { 1 << 20, 32768, 4096 }, { 2 << 20, 0, 0 } },
+		.entries = 1010, .skipped = 2200, .left_out = 4, .collapsed = 9,
+	};
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	expect("hmem_scan_entries_total{vm=\"web\"} 10\n");
+	expect("hmem_scan_skipped_entries_total{vm=\"web\"} 200\n");
+	expect("hmem_scan_left_out_total{vm=\"web\"} 1\n");
+	expect("hmem_huge_pages_collapsed_total{vm=\"web\"} 5\n");
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 32768\n");
+	check();
+	ctl(f, 0, "-o json stats web");
+	assert_non_null(strstr(f->ctl.out, "\"scan_skipped\": 200,"));
+	assert_non_null(strstr(f->ctl.out, "\"huge_collapsed\": 5,"));
+	/* The newest count of free memory holds, and only news of SIZES is new. */
+	peer_send(&f->web, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 12288\n");
+	/* A guest's lies: counts that fall say nothing, and others do not wrap. */
+	memset(&account.entries, 0, 4 * sizeof(account.entries));
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 32768\n");
+	sizes.paging.read = 1;
+	peer_send(&f->web, HMEM_LINK_SIZES, &sizes, sizeof(sizes));
+	account.entries = UINT64_MAX;
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	account.tiers[1].free = 4096;
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"1\"} 4096\n");
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 32768\n");
+	expect("hmem_scan_entries_total{vm=\"web\"} 1.844674407370955e+19\n");
+	expect("hmem_scan_skipped_entries_total{vm=\"web\"} 200\n");
+	ctl(f, 0, "stats web --reset");
+	expect("hmem_scan_entries_total{vm=\"web\"} 0\n");
+	/* Another driver begins anew. */
+	f->web.boot = 8;
+	peer_send_state(&f->web, running);
+	expect_gone("\nhmem_tier_usable_bytes{");
+	expect("hmem_tier_free_bytes{vm=\"web\",tier=\"0\"} 12288\n");
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	expect("hmem_tier_usable_bytes{vm=\"web\",tier=\"0\"} 1048576\n");
+	assert_non_null(strstr(text, "\nhmem_scan_entries_total{vm=\"web\"} 0\n"));
+	/* Without tracking, accounts do not come; the last one would be old. */
+	ctl(f, 0, "policy web set name=off");
+	peer_expect(&f->web, &msg, HMEM_LINK_TRACK);
+	expect_gone("\nhmem_tier_usable_bytes{");
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	/* QEMU passes accounts on only if the driver gives them. */
+	f->web.features = 0;
+	peer_send_state(&f->web, running);
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	peer_expect_drop(&f->web);
+	doctor(f);
+	assert_non_null(strstr(f->ctl.out, "ACCOUNT without VIRTIO_HMEM_F_ACCOUNT"));
+}
+
+/* A device that does not offer accounts sends none. */
+static void needs_no_accounts(void **state)
+{
+	const struct hmem_link_account account = { 0 };
+	struct fixture *f = *state;
+
+	f->web.features = UINT64_C(1) << VIRTIO_HMEM_F_ACCOUNT;
+	peer_send_state(&f->web, HMEM_LINK_DRIVER_OK | HMEM_LINK_VM_RUNNING);
+	peer_send(&f->web, HMEM_LINK_ACCOUNT, &account, sizeof(account));
+	peer_expect_drop(&f->web);
+	doctor(f);
+	assert_non_null(strstr(f->ctl.out, "HELLO did not offer"));
+}
+
 /* A scrape sends the VM nothing. */
 static void costs_the_guest_nothing(void **state)
 {
@@ -635,6 +762,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_access_rates, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_processor_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_pauses, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_accounts, setup, teardown),
+		cmocka_unit_test_setup_teardown(needs_no_accounts, setup, teardown),
 		cmocka_unit_test_setup_teardown(costs_the_guest_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_per_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(serves_a_page, setup, teardown),
