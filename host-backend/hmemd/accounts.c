@@ -17,6 +17,7 @@ int accounts_received(struct vm *vm, const struct hmem_link_account *account,
 		      struct hmem_err *err)
 {
 	const struct hmem_link_account *was = &vm->account;
+	uint64_t used = 0;
 	int ret;
 
 	if (!(vm->hello.track_flags & HMEM_LINK_TRACK_ACCOUNT))
@@ -37,8 +38,12 @@ int accounts_received(struct vm *vm, const struct hmem_link_account *account,
 	vm->account = *account;
 	vm->have_account = true;
 	vm->had_account = true;
-	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
+	for (uint32_t i = 0; i < vm->hello.num_tiers; i++) {
 		vm->guest_free[i] = account->tiers[i].free;
+		used += frames_in(account->tiers[i].total - account->tiers[i].free);
+	}
+	hmem_placer_room(&vm->placer, frames_in(account->tiers[0].free),
+			 frames_in(account->tiers[0].reserve), used);
 	return 0;
 }
 

@@ -66,6 +66,7 @@ static void begin_window(struct vm *vm)
 		.incomplete = vm->tick.flags & HMEM_LINK_TICK_INCOMPLETE,
 		.tells_written = tracking_tells_written(vm),
 		.looks_within = looks_within(vm),
+		.knows_room = vm->have_account,
 		.moves_whole = vm->state.features >> VIRTIO_HMEM_F_LARGE & 1,
 		.busy = vm->num_under_way,
 		.may_move = vm_may_plan(vm),

@@ -245,6 +245,12 @@ static uint32_t at_most_max(int64_t frames)
 	return frames < 0 ? 0 : frames < HMEM_PLAN_MAX ? frames : HMEM_PLAN_MAX;
 }
 
+/* The frames of tier 0 that are left to new pages of the guest. */
+static uint32_t wanted(const struct hmem_placer *p)
+{
+	return p->tick.knows_room ? p->wanted : p->policy.headroom;
+}
+
 /* Limits a plan to these two tiers, with what is known of the free memory in the fast one. */
 static void limit_to(const struct hmem_placer *p, struct hmem_plan_limits *l, uint32_t fast,
 		     uint32_t slow)
@@ -254,8 +260,32 @@ static void limit_to(const struct hmem_placer *p, struct hmem_plan_limits *l, ui
 	hmem_tier_pair_set(&l->pair, p->tiers, p->num_tiers, fast, slow);
 	l->pair.access_ns = hmem_bursts_access_ns(&p->bursts, &l->pair);
 	l->free = known ? at_most_max(p->spare) : 0;
-	/* Leave the headroom for new pages of the guest. */
-	l->spare = known ? at_most_max(p->spare - p->policy.headroom) : 0;
+	if (known && p->tick.knows_room)
+		l->free = at_most_max(p->spare + (int64_t)p->reserve);
+	l->spare = known ? at_most_max(p->spare - wanted(p)) : 0;
+}
+
+void hmem_placer_room(struct hmem_placer *p, uint64_t free, uint64_t reserve, uint64_t used)
+{
+	p->reserve = reserve;
+	p->spare = (int64_t)free - (int64_t)reserve;
+	p->used = used;
+	if (!p->used_before)
+		p->used_before = used;
+	if (used > p->used_before && used - p->used_before > p->grown)
+		p->grown = used - p->used_before;
+}
+
+/*
+ * A plan begins.  The guest will want room in tier 0 for as many pages as since the last plan, if
+ * it goes on like that.  What it uses of all tiers counts, because when tier 0 is full, new pages
+ * go elsewhere.  Free frames that nobody wants would be wasted, so there is no room otherwise.
+ */
+static void want_room(struct hmem_placer *p)
+{
+	p->wanted = p->grown < p->policy.headroom ? p->grown : p->policy.headroom;
+	p->used_before = p->used;
+	p->grown = 0;
 }
 
 void hmem_placer_resized(struct hmem_placer *p, int64_t frames)
@@ -320,11 +350,17 @@ static int choose_pair(struct hmem_placer *p, struct hmem_plan_limits *l, struct
 	return 0;
 }
 
-/* If tier 0 was found full, the plan makes room there. */
+/* If tier 0 was found full, or will be, the plan makes room there. */
 static void make_room(struct hmem_placer *p, struct hmem_plan_limits *l)
 {
-	if (l->pair.fast || !p->no_room)
+	if (l->pair.fast)
 		return;
+	if (!p->no_room) {
+		/* Before the guest misses it. */
+		if (p->tick.knows_room && p->spare < p->wanted)
+			l->room = at_most_max(p->wanted - p->spare);
+		return;
+	}
 	l->room = p->policy.headroom;
 	p->no_room = 0;
 	p->spare = 0;
@@ -343,6 +379,7 @@ static enum hmem_placer_step begin_plan(struct hmem_placer *p, struct hmem_err *
 
 	if (!may_plan(p))
 		return done(p);
+	want_room(p);
 	l = limits(p);
 	if (choose_pair(p, &l, err) < 0)
 		return done(p);

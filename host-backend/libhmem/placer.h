@@ -38,6 +38,7 @@ struct hmem_tick {
 	uint64_t written;	/* pages found written */
 	bool incomplete;	/* pages that were not found may have been used, too */
 	bool tells_written;	/* the tracker tells which pages were written */
+	bool knows_room;	/* the guest tells, see hmem_placer_room() */
 	bool moves_whole;	/* the guest moves a huge page as a whole */
 	bool looks_within;	/* the driver can look at pages within a scan */
 	bool busy;		/* pages are being moved */
@@ -150,10 +151,20 @@ struct hmem_placer {
 	 */
 	uint32_t no_room, round;
 	/*
-	 * Frames that have left tier 0, less those that have come, since it was found full, and
-	 * those that the guest has taken back.  There may be room for as many.
+	 * The frames of tier 0 for which there is room, as far as is known: what the guest told
+	 * last, or none since tier 0 was found full; then those that have left, less those that
+	 * have come, and those that the guest has taken back.  If the guest tells, @reserve more
+	 * frames are free, which it keeps for itself.
 	 */
 	int64_t spare;
+	uint64_t reserve;
+	/*
+	 * If the guest tells: the frames of all tiers that it used at the last plan (0: it had not
+	 * told), that it uses now, and by how many more it has used since that plan at the most;
+	 * and the frames that stay free in tier 0 for those that it may need before the next plan.
+	 */
+	uint64_t used_before, used, grown;
+	uint32_t wanted;
 };
 
 /*
@@ -207,6 +218,13 @@ void hmem_placer_adopt(struct hmem_placer *p, struct hmem_pages *pages,
  * that come back are free, so promotions need no demotion for them.
  */
 void hmem_placer_resized(struct hmem_placer *p, int64_t frames);
+
+/*
+ * The guest has told how many frames of tier 0 are free, that it keeps @reserve of these for
+ * itself, so that new pages go to another tier when no more are free, and how many frames of all
+ * tiers it uses.
+ */
+void hmem_placer_room(struct hmem_placer *p, uint64_t free, uint64_t reserve, uint64_t used);
 
 /* Tracking begins: set @next. */
 void hmem_placer_begin(struct hmem_placer *p);

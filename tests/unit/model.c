@@ -604,6 +604,16 @@ static void begin(struct model *m)
 	m->window = m->placer.next;
 }
 
+/* The guest tells how much of tier 0 is free; in the model it keeps nothing for itself. */
+static void tell_room(struct model *m)
+{
+	uint64_t free = 0;
+
+	for (unsigned int gfn = m->kernel; gfn < m->fast; gfn++)
+		free += m->page_of[gfn] < 0 && !is_given_up(m, gfn);
+	hmem_placer_room(&m->placer, free, 0, all_pages(m->load));
+}
+
 /* End the window. */
 static void decide(struct model *m)
 {
@@ -617,6 +627,7 @@ static void decide(struct model *m)
 		.tells_written = true,
 		.looks_within = true,
 		.busy = m->queued,
+		.knows_room = true,
 		.may_move = true,
 		.max_moves = UINT32_MAX,
 	};
@@ -625,6 +636,7 @@ static void decide(struct model *m)
 	/* Then hmemd does not track. */
 	if (m->policy.kind == HMEM_POLICY_OFF)
 		return;
+	tell_room(m);
 	hmem_placer_window(&m->placer, &tick);
 	while (hmem_placer_step(&m->placer, UINT64_MAX, &err) != HMEM_PLACER_DONE)
 		;

@@ -198,6 +198,73 @@ static void uses_room_that_comes_back(void **state)
 	assert_int_equal(f->placer.spare, 0);
 }
 
+/* What the guest says about tier 0 counts, not what hmemd has made of results. */
+static void uses_room_that_the_guest_tells(void **state)
+{
+	struct fixture *f = *state;
+
+	f->tick.knows_room = true;
+	hmem_placer_resized(&f->placer, 1000);
+	hmem_placer_room(&f->placer, 50, 20, 9000);
+	window(f, UINT64_MAX);
+	/* The guest has used no more of late, so nothing is left for new pages. */
+	assert_int_equal(f->num, 30);
+	assert_int_equal(num_to(f, 0), 30);
+	/* Moves count at once. */
+	answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	assert_int_equal(f->placer.spare, 0);
+	/* An account that is older than other moves would be wrong; a new one is right. */
+	hmem_placer_room(&f->placer, 20 + 7, 20, 9000);
+	f->num = hmem_placer_hints(&f->placer, f->hints, 512);
+	answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_PINNED);
+	for (unsigned int i = 0; i < 4 && !(f->num && !num_to(f, 1)); i++)
+		window(f, UINT64_MAX);
+	assert_int_equal(num_to(f, 0), 7);
+}
+
+/* The guest uses @used frames, and tier 0 has room for @room more. */
+static void told_window(struct fixture *f, uint64_t room, uint64_t used)
+{
+	hmem_placer_room(&f->placer, 20 + room, 20, used);
+	window(f, UINT64_MAX);
+}
+
+/*
+ * Room is made before the guest misses it: for as many pages as it has begun to use since the last
+ * plan, wherever they are, but at most the headroom.
+ */
+static void makes_room_ahead(void **state)
+{
+	struct fixture *f = *state;
+
+	f->tick.knows_room = true;
+	told_window(f, 0, 9000);
+	assert_int_equal(num_to(f, 0), NUM_HOT);
+	assert_int_equal(num_to(f, 1), NUM_HOT);
+	answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_PINNED);
+	/* The most that it has used counts. */
+	hmem_placer_room(&f->placer, 20, 20, 9005);
+	told_window(f, 0, 9001);
+	assert_int_equal(f->num, 5);
+	assert_int_equal(num_to(f, 1), 5);
+	answer(f, VIRTIO_HMEM_R_MOVED, VIRTIO_HMEM_R_MOVED);
+	told_window(f, 5, 9001);
+	assert_int_equal(num_to(f, 0), num_to(f, 1) + 5);
+	answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_PINNED);
+	/* There are two of these already. */
+	told_window(f, 2, 9001 + HEADROOM - 1);
+	assert_int_equal(f->num, HEADROOM - 1 - 2);
+	answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_PINNED);
+	told_window(f, 0, UINT64_MAX);
+	assert_int_equal(f->num, HEADROOM);
+	answer(f, VIRTIO_HMEM_R_PINNED, VIRTIO_HMEM_R_PINNED);
+	/* A driver that tells nothing: room is made only when it is missed. */
+	f->tick.knows_room = false;
+	told_window(f, 0, 0);
+	told_window(f, 0, UINT64_MAX);
+	assert_int_equal(num_to(f, 0), num_to(f, 1));
+}
+
 /* A person's moves do not count as room that the policy can use. */
 static void moves_by_hand(void **state)
 {
@@ -459,6 +526,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(old_answers_make_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(uses_room_that_there_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(uses_room_that_comes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(uses_room_that_the_guest_tells, setup, teardown),
+		cmocka_unit_test_setup_teardown(makes_room_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_by_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_what_may_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_nothing_in_a_sample, setup, teardown),
