@@ -206,8 +206,7 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 		if (!area->dst[k])
 			continue;
 		if (area->src[k] & MIGRATE_PFN_MIGRATE) {
-			hmem_record_move(hm, items[i], folio_pfn(folios[i]),
-					 kind);
+			hmem_record_move(hm, items[i], folio_pfn(folios[i]));
 			moved += hmem_item_pages(items[i]);
 		}
 		/* Finalize has unlocked the folio and dropped the reference. */

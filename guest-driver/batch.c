@@ -127,6 +127,8 @@ static void hmem_chunk_run(struct hmem *hm)
 				continue;
 			if (item->mm)
 				list_add_tail(&item->node, &area->anon);
+			else if (item->order)
+				hmem_move_large_file(hm, item);
 			else
 				hmem_move_file(hm, item, try);
 			cond_resched();
@@ -161,12 +163,12 @@ static void hmem_chunk_add(struct hmem *hm, unsigned int hint,
 		hmem_chunk_run(hm);
 }
 
-/* Does @pfn hold a large folio that fits into the hint and can move as a whole? */
-static bool hmem_can_take_whole(struct hmem *hm, unsigned long pfn, u64 left)
+/* The order of the large folio at @pfn, if it fits into the hint and can move as a whole; or 0. */
+static unsigned int hmem_whole_order(struct hmem *hm, unsigned long pfn, u64 left)
 {
-	return virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LARGE) &&
-	       left >= HPAGE_PMD_NR && IS_ALIGNED(pfn, HPAGE_PMD_NR) &&
-	       hmem_is_large_folio(pfn);
+	unsigned int order = left > 1 ? hmem_large_order(hm, pfn) : 0;
+
+	return left >> order ? order : 0;
 }
 
 /* The number of frames.  The hint's order is at most VIRTIO_HMEM_MAX_ORDER. */
@@ -238,8 +240,7 @@ static void hmem_hint_run(struct hmem *hm, unsigned int index,
 			hmem_run_flush(hm, &rest);
 			return;
 		}
-		order = hmem_can_take_whole(hm, pfn, left) ? HPAGE_PMD_ORDER : 0;
-
+		order = hmem_whole_order(hm, pfn, left);
 		hmem_chunk_add(hm, index, pfn, order, hint->tier);
 		pfn += 1UL << order;
 		left -= 1ULL << order;

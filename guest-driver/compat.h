@@ -50,6 +50,28 @@
 #define MIGRATE_VMA_SELECT_COMPOUND 0
 #endif
 
+/*
+ * Can a large folio of the page cache be replaced by another one?  Not before 6.8, where
+ * replace_page_cache_folio() counted all folios as one page for the memcg; tested since 6.12.
+ */
+#define HMEM_CAN_REPLACE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0))
+
+/* Take the locked, clean @folio out of the page cache. */
+static inline void hmem_remove_page_cache_folio(struct address_space *mapping,
+						struct folio *folio)
+{
+#if HMEM_CAN_REPLACE
+	generic_error_remove_folio(mapping, folio);
+#endif
+}
+
+static inline void hmem_replace_page_cache_folio(struct folio *old, struct folio *new)
+{
+#if HMEM_CAN_REPLACE
+	replace_page_cache_folio(old, new);
+#endif
+}
+
 /* Before 6.12, a large folio had no flag for being partially mapped. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 static inline bool folio_test_partially_mapped(struct folio *folio)

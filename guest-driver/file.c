@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Moves page cache and shmem, by page frame, one page at a time.
+ * Moves page cache and shmem, by page frame, one base page at a time.
  *
  * migrate_device_range() isolates, locks and unmaps the page, and
  * migrate_device_finalize() maps the page and frees the old one.  In between, the file
@@ -113,7 +113,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 
 	hmem_stats_pause(hm, HMEM_KIND_FILE, ns, 1);
 	if (item->reason == VIRTIO_HMEM_R_MOVED)
-		hmem_record_move(hm, item, new_pfn, HMEM_KIND_FILE);
+		hmem_record_move(hm, item, new_pfn);
 	trace_hmem_pause(HMEM_KIND_FILE, item->pfn, 1,
 			 item->reason == VIRTIO_HMEM_R_MOVED, ns);
 }

@@ -34,7 +34,7 @@ static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
 
 	if (!folio)
 		return hmem_off_lru_reason(page);
-	reason = hmem_check_page(folio, page, hm->tier_nid[item->tier]);
+	reason = hmem_check_page(folio, page, item->order, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && folio_test_anon(folio))
 		reason = hmem_find_owner(folio, page, try, &item->mm,
 					 &item->addr);

@@ -40,8 +40,7 @@ struct folio *hmem_folio_get(struct page *page)
 	return folio;
 }
 
-/* The references of a folio that only its mappings and caches use. */
-static int hmem_expected_refs(struct folio *folio)
+int hmem_expected_refs(struct folio *folio)
 {
 	int refs = folio_mapcount(folio) + 1;	/* and the driver's */
 
@@ -79,12 +78,19 @@ u8 hmem_off_lru_reason(struct page *page)
 	}
 }
 
-static u8 hmem_check_file(struct folio *folio, int nid)
+bool hmem_can_replace(struct folio *folio)
+{
+	/* Shared memory is always dirty. */
+	return HMEM_CAN_REPLACE && !folio_test_swapbacked(folio) &&
+	       S_ISREG(folio->mapping->host->i_mode) && !mapping_inaccessible(folio->mapping);
+}
+
+static u8 hmem_check_file(struct folio *folio, unsigned int order, int nid)
 {
 	struct address_space *mapping;
 	u8 reason = HMEM_PENDING;
 
-	if (folio_test_large(folio))
+	if (folio_order(folio) != order)
 		return VIRTIO_HMEM_R_LARGE;
 	/* The lock keeps the mapping and its inode in place. */
 	if (!folio_trylock(folio))
@@ -97,6 +103,8 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 	else if (mapping_inaccessible(mapping) ||
 		 mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
 		reason = VIRTIO_HMEM_R_INACCESSIBLE;
+	else if (order && !hmem_can_replace(folio))
+		reason = VIRTIO_HMEM_R_LARGE;
 	else if (!mapping->a_ops->migrate_folio && folio_test_dirty(folio))
 		reason = VIRTIO_HMEM_R_UNSUPPORTED;
 	else
@@ -105,8 +113,11 @@ static u8 hmem_check_file(struct folio *folio, int nid)
 	return reason;
 }
 
-u8 hmem_check_page(struct folio *folio, struct page *page, int nid)
+u8 hmem_check_page(struct folio *folio, struct page *page, unsigned int order, int nid)
 {
+	/* The large folio that was to move as a whole may have been split or freed. */
+	if (order && (folio_order(folio) != order || &folio->page != page))
+		return VIRTIO_HMEM_R_UNMAPPED;
 	if (PageHWPoison(page))
 		return VIRTIO_HMEM_R_POISON;
 	if (folio_test_hugetlb(folio))
@@ -121,7 +132,7 @@ u8 hmem_check_page(struct folio *folio, struct page *page, int nid)
 	if (folio_ref_count(folio) > hmem_expected_refs(folio))
 		return VIRTIO_HMEM_R_PINNED;
 	if (!folio_test_anon(folio))
-		return hmem_check_file(folio, nid);
+		return hmem_check_file(folio, order, nid);
 	if (folio_test_large(folio) && !folio_entire_mapcount(folio))
 		return VIRTIO_HMEM_R_LARGE;
 	return HMEM_PENDING;
@@ -185,20 +196,30 @@ u8 hmem_failure_reason(const struct hmem_item *item)
 	return reason;
 }
 
-bool hmem_is_large_folio(unsigned long pfn)
+/* A folio that the kernel is about to split moves in pieces. */
+static bool hmem_can_move_whole(const struct hmem *hm, struct folio *folio)
 {
-	struct folio *folio = hmem_folio_get(pfn_to_online_page(pfn));
-	bool large;
+	if (!folio_test_anon(folio))
+		return HMEM_CAN_REPLACE && !folio_test_swapbacked(folio);
+	return virtio_has_feature(hm->vdev, VIRTIO_HMEM_F_LARGE) &&
+	       folio_order(folio) == HPAGE_PMD_ORDER && folio_entire_mapcount(folio) &&
+	       !folio_test_partially_mapped(folio);
+}
+
+unsigned int hmem_large_order(const struct hmem *hm, unsigned long pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+	struct folio *folio = page && PageHead(page) ? hmem_folio_get(page) : NULL;
+	unsigned int order = 0;
 
 	if (!folio)
-		return false;
-	/* A folio that the kernel is about to split moves in pieces. */
-	large = folio_test_anon(folio) && folio_pfn(folio) == pfn &&
-		folio_order(folio) == HPAGE_PMD_ORDER &&
-		folio_entire_mapcount(folio) &&
-		!folio_test_partially_mapped(folio);
+		return 0;
+	/* Since the test of @page, the folio may have become a part of another one. */
+	if (folio_pfn(folio) == pfn && folio_order(folio) <= HPAGE_PMD_ORDER &&
+	    hmem_can_move_whole(hm, folio))
+		order = folio_order(folio);
 	folio_put(folio);
-	return large;
+	return order;
 }
 
 /*
@@ -252,8 +273,7 @@ unsigned int hmem_alloc_folios(struct hmem *hm, unsigned int tier, unsigned int 
 	return got;
 }
 
-void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
-		      enum hmem_kind kind)
+void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn)
 {
 	unsigned int nr = hmem_item_pages(item);
 
@@ -267,10 +287,10 @@ void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new
 	item->reason = VIRTIO_HMEM_R_MOVED;
 	/* Count as migrate_pages() does, because administrators look at these counters. */
 	count_vm_events(PGMIGRATE_SUCCESS, nr);
-	if (kind == HMEM_KIND_LARGE) {
+	if (item->order == HPAGE_PMD_ORDER)
 		count_vm_events(THP_MIGRATION_SUCCESS, 1);
+	if (item->order)
 		hm->stats.large_moved++;
-	}
 	if (item->from_tier > item->tier)
 		hm->stats.promoted += nr;
 	else

@@ -11,6 +11,7 @@
  *   find.c      finds the page at a frame, and an owner of that page
  *   anon.c      moves anonymous pages, through their owner's address space
  *   file.c      moves page cache and shmem, by page frame
+ *   large.c     moves large folios of the page cache
  *   folio.c     tells kinds of pages apart, and why a page did not move
  *   hide.c      hides a group of base pages from the processors while they move
  *   owner.c     finds and locks the address spaces that map an anonymous page
@@ -100,7 +101,7 @@ struct hmem_item {
 	bool alone;		/* no other address space has the page: see hmem_owner_check() */
 	u32 seq;		/* n-th move of the chunk, from 1; 0: not moved */
 	u16 hint;		/* index of the hint in the batch */
-	u8 order;		/* 0 or HPAGE_PMD_ORDER */
+	u8 order;		/* 0, or the order of a large folio: HPAGE_PMD_ORDER at most */
 	u8 tier;		/* destination */
 	u8 from_tier;		/* source; num_tiers: the source is in no tier */
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
@@ -315,6 +316,8 @@ void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try);
 
 /* folio.c */
 
+/* The references of a folio that only its mappings, caches and the driver use. */
+int hmem_expected_refs(struct folio *folio);
 /* Copy as many pages as @dst has.  Returns false if memory of @src is broken. */
 bool hmem_copy_pages(struct folio *dst, struct page *src);
 /*
@@ -330,17 +333,20 @@ struct folio *hmem_folio_get(struct page *page);
 /* The reason why @page is not on an LRU list, now or for good. */
 u8 hmem_off_lru_reason(struct page *page);
 /*
- * Check without touching @page, a part of @folio, if it can move to node @nid.
+ * Check without touching @page, a part of @folio, if it can move to node @nid; with @order, if
+ * all of @folio can, which must have this order and begin with @page.
  * Returns HMEM_PENDING or the reason why not.  The caller holds a reference on @folio.
  */
-u8 hmem_check_page(struct folio *folio, struct page *page, int nid);
+u8 hmem_check_page(struct folio *folio, struct page *page, unsigned int order, int nid);
+/* Can the large folio, which is in the page cache and locked, be replaced by another one? */
+bool hmem_can_replace(struct folio *folio);
 /* The reason why the attempt to move the page, just made, has failed. */
 u8 hmem_failure_reason(const struct hmem_item *item);
 /*
- * Does @pfn hold the head of an anonymous folio of order HPAGE_PMD_ORDER?  The answer
+ * The order of the large folio that begins at @pfn and can move as a whole, or 0.  The answer
  * can be outdated, since no lock is held.
  */
-bool hmem_is_large_folio(unsigned long pfn);
+unsigned int hmem_large_order(const struct hmem *hm, unsigned long pfn);
 /*
  * Allocate @nr destinations in @tier, never elsewhere.  Returns how many there are; the other
  * entries of @folios are NULL.
@@ -348,8 +354,7 @@ bool hmem_is_large_folio(unsigned long pfn);
 unsigned int hmem_alloc_folios(struct hmem *hm, unsigned int tier, unsigned int order,
 			       struct folio **folios, unsigned int nr);
 /* Record that the page of @item has moved to @new_pfn. */
-void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn,
-		      enum hmem_kind kind);
+void hmem_record_move(struct hmem *hm, struct hmem_item *item, unsigned long new_pfn);
 
 /* anon.c */
 
@@ -423,6 +428,11 @@ u8 hmem_file_check(struct folio *folio, int nid);
 
 /* Move one page of the page cache.  Sets item->reason.  Sleeps. */
 void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try);
+
+/* large.c */
+
+/* Move a large folio of the page cache.  Sets item->reason.  Sleeps. */
+void hmem_move_large_file(struct hmem *hm, struct hmem_item *item);
 
 /* access.c */
 

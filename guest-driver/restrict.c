@@ -113,7 +113,7 @@ INTERVAL_TREE_DEFINE(struct vm_area_struct, shared.rb, unsigned long,
 u8 hmem_file_check(struct folio *folio, int nid)
 {
 	struct address_space *mapping = folio->mapping;
-	pgoff_t pgoff = folio->index;
+	pgoff_t pgoff = folio->index, last = pgoff + folio_nr_pages(folio) - 1;
 	struct vm_area_struct *vma;
 	unsigned int nr = 0;
 	u8 reason = HMEM_PENDING;
@@ -124,9 +124,9 @@ u8 hmem_file_check(struct folio *folio, int nid)
 		return HMEM_PENDING;
 	if (!i_mmap_trylock_read(mapping))
 		return VIRTIO_HMEM_R_LOCKED;
-	for (vma = hmem_vma_iter_first(&mapping->i_mmap, pgoff, pgoff);
+	for (vma = hmem_vma_iter_first(&mapping->i_mmap, pgoff, last);
 	     vma && reason == HMEM_PENDING;
-	     vma = hmem_vma_iter_next(vma, pgoff, pgoff)) {
+	     vma = hmem_vma_iter_next(vma, pgoff, last)) {
 		if (++nr > HMEM_MAX_SHARERS)
 			reason = VIRTIO_HMEM_R_UNSUPPORTED;
 		else if (hmem_mm_restricted(vma->vm_mm, nid, false))

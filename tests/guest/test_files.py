@@ -36,10 +36,16 @@ def tmpfs(rig):
     vm.run("files /dev/shm/t check")
 
 
-def on_disk(rig, kind, disk):
-    vm = rig.boot(append="numa_balancing=disable", disks=[disk])
+def on_disk(rig, kind, disk, large=False):
+    """With large, the kernel caches most of a file in large folios, and hints name neighbouring
+    pages together."""
+    vm = rig.boot(append="numa_balancing=disable", disks=[disk], on_hint=lambda tier, gfns:
+                  rig.daemon.migrate(gfns, tier, order=9 if large else 0))
     vm.run(f"modprobe {kind}; mount -t {kind} /dev/vda /mnt")
     settled, busy = torture(rig, vm, "/mnt")
+    whole = vm.counter("large_moved")
+    print(f"{whole} large folios moved")
+    assert whole > 100 if large else whole == 0, whole
     # The contents in the guest's view, and on the disk.
     vm.run("echo 3 > /proc/sys/vm/drop_caches; files /mnt check")
     vm.run(f"umount /mnt && mount -t {kind} -o ro /dev/vda /mnt && files /mnt check && "
@@ -48,9 +54,9 @@ def on_disk(rig, kind, disk):
     return settled, busy
 
 
-def ext4(rig, block):
+def ext4(rig, block, large=False):
     disk = rig.disk("files.img", 64, "-b", str(block))
-    settled, busy = on_disk(rig, "ext4", disk)
+    settled, busy = on_disk(rig, "ext4", disk, large)
     rig.fsck(disk)
     return settled, busy
 
@@ -66,21 +72,30 @@ def ext4_blocks_of_a_page(rig):
     assert_moved(*ext4(rig, 4096))
 
 
-def mostly_large(settled, busy):
-    """Newer kernels cache much of a file in large folios.  The driver refuses these as
-    large, and moves the rest."""
+def xfs(rig, large):
+    disk = rig.disk("files.img", 320, mkfs=("mkfs.xfs",))
+    settled, busy = on_disk(rig, "xfs", disk, large)
+    rig.fsck(disk, ("xfs_repair", "-n"))
+    return settled, busy
+
+
+def refuses_large_ones(settled, busy):
     assert busy > 0, busy
     for counts in settled.values():
         assert counts["there"] + counts.get("large", 0) > counts["cached"] * 0.9, counts
 
 
-@test(kernels=("6.1", "6.12"), check=(), debug=True, timeout=600)
-def xfs(rig):
-    disk = rig.disk("files.img", 320, mkfs=("mkfs.xfs",))
-    mostly_large(*on_disk(rig, "xfs", disk))
-    rig.fsck(disk, ("xfs_repair", "-n"))
+@test(kernels=("6.1",), check=(), timeout=600)
+def xfs_large_folios_stay(rig):
+    refuses_large_ones(*xfs(rig, large=False))
+
+
+@test(kernels=("6.12",), debug=True, timeout=600)
+def xfs_large_folios(rig):
+    settled, busy = xfs(rig, large=True)
+    assert_moved(settled, busy)
 
 
 @test(kernels=("7.3",), timeout=600)
 def ext4_large_folios(rig):
-    mostly_large(*ext4(rig, 4096))
+    assert_moved(*ext4(rig, 4096, large=True))
