@@ -14,8 +14,8 @@
  */
 #define WALK_NS	200
 /*
- * Physical, an estimate: while the dirty log is on, the host maps memory in 4 KiB pages, and programs
- * that often miss the TLB run this part slower.
+ * Physical, an estimate: while the dirty log is on, the host maps memory in 4 KiB pages, and
+ * programs that often miss the TLB run this part slower.
  */
 #define LOG_SLOWS	6
 /*
@@ -497,9 +497,9 @@ static bool begin_anew(struct hmem_bursts *c)
 /*
  * The look of @length was more than twice too long: most pages in use were used in it, so it told
  * little.  So the burst begins anew, at fewer pages if it cannot be like the first one, and if its
- * looks can be half as long as when it last began.  The length of scans varies, and so does that of
- * the shortest looks, so lesser differences say nothing, and no burst begins anew for ever.  Shorter
- * scans cost as much, so they wait for the next burst.
+ * looks can be half as long as when it last began.  The length of scans varies, and so does that
+ * of the shortest looks, so lesser differences say nothing, and no burst begins anew for ever.
+ * Shorter scans cost as much, so they wait for the next burst.
  */
 static void restart_burst(struct hmem_bursts *c, uint64_t length)
 {

@@ -46,7 +46,7 @@
  * such window is a look of its own, and nothing needs to be cleared before it.  Such looks cost
  * more, so they come only if the shortest look from scan to scan tells little.
  *
- * A dirty log costs a fault for each page that is written, and is slow while it is on, see sample.h.
+ * A dirty log costs a fault for each page that is written, and slows programs down, see sample.h.
  * So it is off in rests, and also after each look while the look is counted.  It finds the pages of
  * all memory.  The policy's faults tell how many faults per second the budget of a processor pays
  * for.
@@ -96,7 +96,7 @@ struct hmem_bursts {
 	bool again;
 	/* Looks of this burst so far. */
 	uint32_t looks;
-	/* The length, in ns, of this burst's looks when it last began anew; UINT64_MAX: it did not. */
+	/* The length of this burst's looks when it last began anew, ns; UINT64_MAX: it did not. */
 	uint64_t anew_ns;
 	/* The next burst is due at once, and observes all of memory. */
 	bool urgent;

@@ -42,7 +42,8 @@ struct hmem_policy {
 	uint32_t weight;	/* a write in percent of a read; 0: the policy's default */
 	uint32_t levels;	/* number of levels of the multi-level queue; 0: no queue */
 	uint32_t track;		/* enum hmem_track */
-	uint32_t faults;	/* faults per second that a dirty log may cause: sample.h, bursts.h */
+	/* Faults per second that a dirty log may cause; with AUTO, for each running processor. */
+	uint32_t faults;
 	uint32_t horizon;	/* s: moved pages are expected to be used alike this long */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };

@@ -398,7 +398,7 @@ static void chooses_tracker(void **state)
 	assert_non_null(strstr(err.msg, "offers no tracker"));
 }
 
-/* Windows without looks cost next to nothing, so auto has short windows by default, unless the host tracks. */
+/* Auto has short windows by default, because windows without looks cost next to nothing. */
 static void default_windows(void **state)
 {
 	struct hmem_policy p;
