@@ -428,8 +428,10 @@ static size_t hmem_access_handle(HmemAccess *access,
 
     /* From here on, use the copy, which the guest cannot change. */
     frames = g_new(struct virtio_hmem_frames, num);
-    iov_to_buf(elem->out_sg, elem->out_num, head, frames,
-               num * sizeof(*frames));
+    if (num) {
+        iov_to_buf(elem->out_sg, elem->out_num, head, frames,
+                   num * sizeof(*frames));
+    }
     if (flags & VIRTIO_HMEM_ACCESS_ACCOUNT) {
         iov_to_buf(elem->out_sg, elem->out_num, head + num * sizeof(*frames),
                    &account, sizeof(account));
