@@ -13,6 +13,17 @@ static void add(uint64_t *sum, uint64_t was, uint64_t is)
 		*sum = UINT64_MAX;
 }
 
+/* The free frames of tier 0, without those that the guest is to give up, but with its reserve. */
+static uint64_t free_to_use(const struct vm *vm)
+{
+	const struct hmem_link_size *s = &vm->sizes.tiers[0];
+	uint64_t free = frames_in(vm->account.tiers[0].free);
+	uint64_t reserve = frames_in(vm->account.tiers[0].reserve);
+	uint64_t owed = s->actual > s->requested ? frames_in(s->actual - s->requested) : 0;
+
+	return free > reserve + owed ? free - owed : reserve;
+}
+
 int accounts_received(struct vm *vm, const struct hmem_link_account *account,
 		      struct hmem_err *err)
 {
@@ -42,8 +53,8 @@ int accounts_received(struct vm *vm, const struct hmem_link_account *account,
 		vm->guest_free[i] = account->tiers[i].free;
 		used += frames_in(account->tiers[i].total - account->tiers[i].free);
 	}
-	hmem_placer_room(&vm->placer, frames_in(account->tiers[0].free),
-			 frames_in(account->tiers[0].reserve), used);
+	hmem_placer_room(&vm->placer, free_to_use(vm), frames_in(account->tiers[0].reserve),
+			 used);
 	return 0;
 }
 
@@ -59,6 +70,7 @@ void accounts_sizes(struct vm *vm, const struct hmem_link_sizes *old)
 void accounts_forget(struct vm *vm)
 {
 	vm->have_account = false;
+	hmem_placer_forget_room(&vm->placer);
 	for (uint32_t i = 0; i < vm->hello.num_tiers; i++)
 		vm->guest_free[i] = vm->sizes.tiers[i].free;
 }

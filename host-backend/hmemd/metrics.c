@@ -360,7 +360,7 @@ static double window(const struct vm *vm)
 
 static double policy_window(const struct vm *vm)
 {
-	return hmem_policy_window_ns(&vm->placer.policy) / 1e9;
+	return vm_asked_window_ms(vm) / 1e3;
 }
 
 static double least_window(const struct vm *vm)

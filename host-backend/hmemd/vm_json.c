@@ -212,7 +212,7 @@ static uint64_t min_window_ms(const struct vm *vm)
 }
 
 /* What the operator has set, or else the default, which large memory lengthens. */
-static uint64_t asked_window_ms(const struct vm *vm)
+uint64_t vm_asked_window_ms(const struct vm *vm)
 {
 	const struct hmem_policy *policy = &vm->placer.policy;
 	uint64_t ms = hmem_policy_window_ms(policy), least = min_window_ms(vm);
@@ -226,7 +226,7 @@ uint64_t vm_window_ms(const struct vm *vm)
 
 	if (!hmem_placer_is_sampled(&vm->placer))
 		return vm->track.window_ns / 1000000;
-	return asked_window_ms(vm) > least ? asked_window_ms(vm) : least;
+	return vm_asked_window_ms(vm) > least ? vm_asked_window_ms(vm) : least;
 }
 
 /* The costs of the dirty log and its limits; null: it is not used, or is always on. */
@@ -259,7 +259,7 @@ json *vm_status_json(const struct vm *vm)
 	json_put_str(o, "tracker", tracking_name(vm));
 	json_put_bool(o, "lockstep", vm_lockstep(vm));
 	json_put_u64(o, "window_ms", vm_window_ms(vm));
-	json_put_u64(o, "asked_window_ms", asked_window_ms(vm));
+	json_put_u64(o, "asked_window_ms", vm_asked_window_ms(vm));
 	json_put_u64(o, "min_window_ms", min_window_ms(vm));
 	json_put_bool(o, "scan_late", vm->state.flags & HMEM_LINK_SCAN_LATE);
 	json_put_u64(o, "windows", vm->placer.pages.windows);
@@ -342,7 +342,7 @@ json *vm_policy_json(struct vm *vm)
 	json *o = json_new_object(), *p = json_new_object();
 	struct hmem_policy policy = vm->placer.policy;
 
-	policy.window = asked_window_ms(vm);
+	policy.window = vm_asked_window_ms(vm);
 	json_put_str(p, "name", hmem_policy_name(policy.kind));
 	for (size_t i = 0; i < hmem_num_tunables; i++) {
 		const struct hmem_tunable *t = &hmem_tunables[i];

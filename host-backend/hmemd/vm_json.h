@@ -24,6 +24,9 @@ json *reasons_json(const uint64_t *reasons);
 /* The policy's window; windows of the dirty log are parts of it. */
 uint64_t vm_window_ms(const struct vm *vm);
 
+/* The length that the operator has set, or else the default, which large memory lengthens. */
+uint64_t vm_asked_window_ms(const struct vm *vm);
+
 /* The sizes of a tier. */
 json *vm_size_json(const struct vm *vm, unsigned int tier);
 

@@ -32,6 +32,15 @@ static uint64_t busy_ns(const struct vm *vm)
 	return vm->tick.busy_us * UINT64_C(1000);
 }
 
+/* The time, in ns, that the window's scan took; the dirty log does not scan. */
+static uint64_t scan_ns(const struct vm *vm)
+{
+	if (vm->track.tracker == HMEM_LINK_TRACKER_DIRTY)
+		return 0;
+	return vm->tick.scan_ns < HMEM_LINK_MAX_WINDOW_NS ? vm->tick.scan_ns :
+							    HMEM_LINK_MAX_WINDOW_NS;
+}
+
 /*
  * The page walks that the window's scan will cost.  The driver cannot clear more bits than there
  * are frames, so a larger number is a wrong one.
@@ -59,7 +68,7 @@ static void begin_window(struct vm *vm)
 	struct hmem_tick tick = {
 		.window_ns = vm->tick.window_ns,
 		.busy_ns = busy_ns(vm),
-		.scan_ns = vm->tick.scan_ns,
+		.scan_ns = scan_ns(vm),
 		.tells_walks = vm->have_cleared,
 		.walks = walks(vm),
 		.written = vm->tick.dirty,

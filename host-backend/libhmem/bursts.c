@@ -82,10 +82,25 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 	hmem_tier_pair_set(&c->first, tiers, num_tiers, 0, 1);
 }
 
+void hmem_bursts_set_tracker(struct hmem_bursts *c, const struct hmem_tracker *t)
+{
+	c->scans = t && t->ops->scans;
+	c->logs = t && t->ops->faults;
+	c->late = t && t->ops->rearms_late;
+}
+
 /* The length, in ns, of the shortest look from scan to scan. */
 static uint64_t shortest_between(const struct hmem_bursts *c)
 {
 	return SCANS * c->scan_ns < c->min_ns ? c->min_ns : SCANS * c->scan_ns;
+}
+
+/* A restored debt is at most that of the longest window, see is_possible(). */
+static int64_t debt_to_save(int64_t ns)
+{
+	const int64_t most = HMEM_LINK_MAX_WINDOW_NS;
+
+	return ns > most ? most : ns < -most ? -most : ns;
 }
 
 void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l)
@@ -94,9 +109,9 @@ void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l
 		.bursts = c->bursts,
 		.look_ns = c->look_ns,
 		.scan_ns = c->scan_ns,
-		.debt_ns = c->debt_ns,
-		.whole_debt_ns = c->whole_debt_ns,
-		.whole_ns = c->whole_ns,
+		.debt_ns = debt_to_save(c->debt_ns),
+		.whole_debt_ns = debt_to_save(c->whole_debt_ns),
+		.whole_ns = debt_to_save(c->whole_ns),
 		.begun_ns = c->begun_ns,
 		.clock_ns = c->clock_ns,
 		.elapsed_ns = c->elapsed_ns,
@@ -295,9 +310,7 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 {
 	const uint64_t window = hmem_policy_window_ns(policy);
 
-	c->scans = t->ops->scans;
-	c->logs = t->ops->faults;
-	c->late = t->ops->rearms_late;
+	hmem_bursts_set_tracker(c, t);
 	c->can_look_long = can & HMEM_CAN_LOOK_LONG;
 	c->can_look_within = can & HMEM_CAN_LOOK_WITHIN;
 	/* The driver has changed, so this window's look went from scan to scan. */

@@ -170,6 +170,9 @@ void hmem_bursts_init(struct hmem_bursts *c, const struct hmem_policy *policy,
 		      uint64_t min_ns, uint32_t num_cpus,
 		      const struct hmem_link_tier *tiers, uint32_t num_tiers);
 
+/* The bursts are looks of @t from now on; NULL: nothing is tracked. */
+void hmem_bursts_set_tracker(struct hmem_bursts *c, const struct hmem_tracker *t);
+
 /* What bursts have taught, and what they have cost; as in struct hmem_bursts. */
 struct hmem_bursts_learned {
 	struct hmem_rates_learned rates;

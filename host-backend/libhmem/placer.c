@@ -19,6 +19,7 @@ static void begin_anew(struct hmem_placer *p)
 {
 	hmem_bursts_init(&p->bursts, &p->policy, p->min_window_ns, p->num_cpus, p->tiers,
 			 p->num_tiers);
+	hmem_bursts_set_tracker(&p->bursts, p->tracker);
 }
 
 static void set_next(struct hmem_placer *p, uint64_t ns, bool rest)
@@ -276,6 +277,12 @@ void hmem_placer_room(struct hmem_placer *p, uint64_t free, uint64_t reserve, ui
 		p->grown = used - p->used_before;
 }
 
+void hmem_placer_forget_room(struct hmem_placer *p)
+{
+	p->used_before = 0;
+	p->grown = 0;
+}
+
 /*
  * A plan begins.  The guest will want room in tier 0 for as many pages as since the last plan, if
  * it goes on like that.  What it uses of all tiers counts, because when tier 0 is full, new pages
@@ -358,7 +365,7 @@ static void make_room(struct hmem_placer *p, struct hmem_plan_limits *l)
 	if (!p->no_room) {
 		/* Before the guest misses it. */
 		if (p->tick.knows_room && p->spare < p->wanted)
-			l->room = at_most_max(p->wanted - p->spare);
+			l->room = p->wanted - at_most_max(p->spare);
 		return;
 	}
 	l->room = p->policy.headroom;

@@ -226,6 +226,9 @@ void hmem_placer_resized(struct hmem_placer *p, int64_t frames);
  */
 void hmem_placer_room(struct hmem_placer *p, uint64_t free, uint64_t reserve, uint64_t used);
 
+/* What the guest tells from now on has nothing to do with what it told before. */
+void hmem_placer_forget_room(struct hmem_placer *p);
+
 /* Tracking begins: set @next. */
 void hmem_placer_begin(struct hmem_placer *p);
 

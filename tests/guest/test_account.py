@@ -64,14 +64,15 @@ def tells_what_is_free(rig):
         vm.run(f"rm -f {STOP}")
         program = vm.spawn(f"keep 64 {STOP}")
         program.wait_for("filled")
+        # What the boot has used may become free meanwhile.
         rig.daemon.wait(lambda: sum(before) - sum(size(rig, t)["free_bytes"] for t in (0, 1))
-                        >= 64 * MIB - LOST, "the free memory to become less")
+                        >= 64 * MIB - 4 * LOST, "the free memory to become less")
         for tier in 0, 1:
             tells(rig, vm, tier)
         vm.run(f"touch {STOP}")
         assert "all " in program.wait()
         rig.daemon.wait(lambda: sum(before) - sum(size(rig, t)["free_bytes"] for t in (0, 1))
-                        < 2 * LOST, "the memory to be free again")
+                        < 4 * LOST, "the memory to be free again")
 
 
 @test(check=("6.12",), timeout=600)

@@ -107,6 +107,26 @@ static const struct model_load skewed = {
 	.name = "skewed", .costs = &model_updates, .pages = 9000, .hot = 1500, .weight = 90,
 };
 
+/* Ended in a rest, hmemd goes on with that rest: nothing is observed, and the dirty log is off. */
+static void rests_go_on(void **state)
+{
+	static const unsigned int trackers[] = { HMEM_TRACK_GPT, HMEM_TRACK_DIRTY };
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct model m;
+
+		start(&m, &skewed, true);
+		m.policy.track = trackers[i];
+		model_run(&m, 4);
+		while (m.placer.bursts.left || !m.placer.next.rest || m.placer.bursts.looked)
+			model_run(&m, 0.001);
+		restart(&m, true);
+		assert_true(m.placer.next.rest);
+		model_free(&m);
+	}
+}
+
 /* Ends windows until a plan has hints. */
 static void run_to_a_plan(struct model *m)
 {
@@ -488,6 +508,7 @@ static void pages_in_flight(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rests_go_on),
 		cmocka_unit_test(first_plan_is_the_same),
 		cmocka_unit_test(first_plan_comes_soon),
 		cmocka_unit_test(restart_costs_little),
