@@ -54,7 +54,7 @@ def kexec_without_the_driver(rig):
     settle(rig, vm, NVM)
     assert not vm.run("grep virtio_hmem /proc/modules || true")
     # The new kernel uses what the old one had given up.
-    program = keep(vm, 280)
+    program = keep(vm, 264)
     uri = f"unix:{rig.dir}/migration"
     to = rig.twin(vm, uri)
     vm.migrate(uri, max_bandwidth=1 << 40)
@@ -161,5 +161,5 @@ def with_page_reporting(rig):
     for mib in NVM, LESS + 32, NVM:
         resize(rig, vm, mib)
     finish(vm, program)
-    program = keep(vm, 280)
+    program = keep(vm, 264)
     finish(vm, program)

@@ -72,7 +72,7 @@ def is_neither_sent_nor_provided(rig):
     request(rig, vm, NVM)
     settle(rig, vm, NVM)
     finish(vm, postcopy.program)
-    finish(vm, keep(vm, 280))
+    finish(vm, keep(vm, 264))
 
 
 @test(kernels=("6.12",), timeout=900)

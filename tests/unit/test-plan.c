@@ -888,7 +888,7 @@ static void policy_checks(void **state)
 		{ "name", "fast" }, { "name", "" }, { "rate", "0" },
 		{ "rate", "65537" }, { "rate", "-1" }, { "rate", "1x" },
 		{ "rate", "" }, { "rate", " 5" }, { "rate", "99999999999999999999" },
-		{ "window", "0" }, { "window", "3600001" }, { "hysteresis", "101" },
+		{ "window", "-1" }, { "window", "3600001" }, { "hysteresis", "101" },
 		{ "hysteresis", "0" }, { "decay", "9" }, { "decay", "0" },
 		{ "headroom", "1048577" }, { "rates", "5" }, { "", "5" },
 		{ "weight", "10001" }, { "levels", "8" }, { "track", "1" },
