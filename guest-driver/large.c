@@ -23,7 +23,8 @@
  *   there must be none but those of the page cache and of the driver.  From then on, others find
  *   the folio in the page cache or on its LRU list only.  Whoever wants to write waits for the
  *   lock, and then sees that the folio has gone.  Whoever reads has begun before the replacement,
- *   and may get what was there before.  hmem_replace() tells of those who want to remove it.
+ *   and may get what was there before.  Copying takes long, so the driver looks for references
+ *   again when the copy is there.  hmem_replace() tells of those who want to remove the folio.
  *
  * Two things are left to do here, because FUSE's folios have one page: replace_page_cache_folio()
  * moves one reference of the page cache, which has one for each page, and does not count huge
@@ -37,6 +38,21 @@
 #include "compat.h"
 #include "hmem.h"
 #include "trace.h"
+
+/*
+ * Does nobody use the locked folio, which is not mapped?  Returns HMEM_PENDING then, or why not.
+ * Whoever writes to the memory through a reference marks the folio dirty before he drops the
+ * reference, and does not need the lock for it.  So look at the references first.
+ */
+static u8 hmem_check_unused(struct folio *folio)
+{
+	if (folio_mapped(folio) || folio_test_mlocked(folio) || folio_has_private(folio) ||
+	    folio_ref_count(folio) != hmem_expected_refs(folio))
+		return VIRTIO_HMEM_R_PINNED;
+	if (folio_test_dirty(folio) || folio_test_writeback(folio))
+		return VIRTIO_HMEM_R_WRITEBACK;
+	return HMEM_PENDING;
+}
 
 /* Unmap the locked @folio.  Returns HMEM_PENDING if it can be replaced now, or why not. */
 static u8 hmem_unmap(struct folio *folio)
@@ -54,10 +70,7 @@ static u8 hmem_unmap(struct folio *folio)
 		return VIRTIO_HMEM_R_WRITEBACK;
 	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_KERNEL))
 		return VIRTIO_HMEM_R_LOCKED;
-	if (folio_mapped(folio) || folio_test_mlocked(folio) || folio_has_private(folio) ||
-	    folio_ref_count(folio) != hmem_expected_refs(folio))
-		return VIRTIO_HMEM_R_PINNED;
-	return HMEM_PENDING;
+	return hmem_check_unused(folio);
 }
 
 /*
@@ -111,6 +124,8 @@ static u8 hmem_replace_locked(struct hmem *hm, const struct hmem_item *item, str
 	reason = hmem_unmap(src);
 	if (reason == HMEM_PENDING && !hmem_copy_pages(dst, &src->page))
 		reason = VIRTIO_HMEM_R_POISON;
+	if (reason == HMEM_PENDING)
+		reason = hmem_check_unused(src);
 	if (reason == HMEM_PENDING) {
 		folio_lock(dst);	/* a new folio: the lock is free */
 		reason = hmem_replace(dst, src) ? VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_UNMAPPED;
