@@ -72,6 +72,14 @@ static inline void hmem_replace_page_cache_folio(struct folio *old, struct folio
 #endif
 }
 
+/* Copy how often the multi-generational LRU has seen the folio used by system calls. */
+static inline void hmem_migrate_refs(struct folio *new, const struct folio *old)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+	folio_migrate_refs(new, old);
+#endif
+}
+
 /* Before 6.12, a large folio had no flag for being partially mapped. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 static inline bool folio_test_partially_mapped(struct folio *folio)

@@ -32,6 +32,7 @@
  */
 #include <linux/ktime.h>
 #include <linux/memory_hotplug.h>
+#include <linux/page_idle.h>
 #include <linux/pagemap.h>
 #include <linux/swap.h>
 
@@ -74,22 +75,38 @@ static u8 hmem_unmap(struct folio *folio)
 }
 
 /*
- * Both are locked, and @src is unmapped.  Returns false if @src has gone from the page cache, but
- * @dst could not take its place.
+ * Give @dst what reclaim knows of @src, as the kernel's migration does, but for the age.  The
+ * multi-generational LRU tells the age of a folio only while it takes the folio off its list,
+ * which the driver cannot have done.  So there, a folio that the host promotes becomes one of the
+ * youngest, because the host has seen it used, and any other folio becomes one of the old ones.
  */
-static bool hmem_replace(struct folio *dst, struct folio *src)
+static void hmem_inherit(struct folio *dst, struct folio *src, bool promoted)
 {
-	struct address_space *mapping = src->mapping;
-	long nr = folio_nr_pages(dst);
-
-	folio_mark_uptodate(dst);
-	/* Reclaim is to treat the new folio as the old one. */
-	if (folio_test_active(src))
+	if (promoted || folio_test_active(src))
 		folio_set_active(dst);
 	if (folio_test_referenced(src))
 		folio_set_referenced(dst);
 	if (folio_test_workingset(src))
 		folio_set_workingset(dst);
+	hmem_migrate_refs(dst, src);
+	if (folio_test_young(src))
+		folio_set_young(dst);
+	if (folio_test_idle(src))
+		folio_set_idle(dst);
+	if (folio_test_readahead(src))
+		folio_set_readahead(dst);
+}
+
+/*
+ * Both are locked, and @src is unmapped.  Returns false if @src has gone from the page cache, but
+ * @dst could not take its place.
+ */
+static bool hmem_replace(struct folio *dst, struct folio *src, bool promoted)
+{
+	struct address_space *mapping = src->mapping;
+	long nr = folio_nr_pages(dst);
+
+	folio_mark_uptodate(dst);
 	folio_ref_add(dst, nr - 1);
 	hmem_replace_page_cache_folio(src, dst);
 	folio_ref_sub(src, nr - 1);
@@ -106,6 +123,8 @@ static bool hmem_replace(struct folio *dst, struct folio *src)
 		hmem_remove_page_cache_folio(mapping, dst);
 		return false;
 	}
+	/* Not before: the kernel takes a folio that is freed with PG_active for broken. */
+	hmem_inherit(dst, src, promoted);
 	folio_add_lru(dst);
 	return true;
 }
@@ -113,7 +132,7 @@ static bool hmem_replace(struct folio *dst, struct folio *src)
 static u8 hmem_replace_locked(struct hmem *hm, const struct hmem_item *item, struct folio *dst,
 			      struct folio *src)
 {
-	bool mapped = folio_mapped(src);
+	bool mapped = folio_mapped(src), promoted = item->from_tier > item->tier;
 	u64 ns = ktime_get_ns();
 	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
 
@@ -128,7 +147,8 @@ static u8 hmem_replace_locked(struct hmem *hm, const struct hmem_item *item, str
 		reason = hmem_check_unused(src);
 	if (reason == HMEM_PENDING) {
 		folio_lock(dst);	/* a new folio: the lock is free */
-		reason = hmem_replace(dst, src) ? VIRTIO_HMEM_R_MOVED : VIRTIO_HMEM_R_UNMAPPED;
+		reason = hmem_replace(dst, src, promoted) ? VIRTIO_HMEM_R_MOVED :
+							    VIRTIO_HMEM_R_UNMAPPED;
 		folio_unlock(dst);
 	}
 	ns = ktime_get_ns() - ns;
