@@ -32,8 +32,11 @@ static int hmem_migrate_clean(struct address_space *mapping, struct folio *dst,
 {
 	if (folio_test_dirty(folio))
 		return -EOPNOTSUPP;
-	/* Before Linux 6.6, filemap_release_folio() expects private data. */
-	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_KERNEL))
+	/*
+	 * Before Linux 6.6, filemap_release_folio() expects private data.  Some file systems would
+	 * wait for their server.
+	 */
+	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_NOWAIT))
 		return -EBUSY;
 	return migrate_folio(mapping, dst, folio, mode);
 }

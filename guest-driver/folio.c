@@ -78,37 +78,56 @@ u8 hmem_off_lru_reason(struct page *page)
 	}
 }
 
-bool hmem_can_replace(struct folio *folio)
+static bool hmem_can_replace(struct folio *folio)
 {
 	/* Shared memory is always dirty. */
 	return HMEM_CAN_REPLACE && !folio_test_swapbacked(folio) &&
-	       S_ISREG(folio->mapping->host->i_mode) && !mapping_inaccessible(folio->mapping);
+	       S_ISREG(folio->mapping->host->i_mode);
+}
+
+/* Is the large folio in a state in which another one can replace it? */
+static u8 hmem_check_large(struct folio *folio)
+{
+	if (!hmem_can_replace(folio))
+		return VIRTIO_HMEM_R_LARGE;
+	if (folio_test_has_hwpoisoned(folio))
+		return VIRTIO_HMEM_R_POISON;
+	/* Some of the pages were not read. */
+	if (!folio_test_uptodate(folio))
+		return VIRTIO_HMEM_R_LOCKED;
+	if (folio_test_dirty(folio) || folio_test_writeback(folio))
+		return VIRTIO_HMEM_R_WRITEBACK;
+	return HMEM_PENDING;
+}
+
+u8 hmem_check_locked_file(struct folio *folio, int nid)
+{
+	struct address_space *mapping = folio->mapping;
+	u8 reason = HMEM_PENDING;
+
+	if (!mapping)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	if (folio_test_swapcache(folio))
+		return VIRTIO_HMEM_R_WRITEBACK;
+	if (mapping_inaccessible(mapping) || mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
+		return VIRTIO_HMEM_R_INACCESSIBLE;
+	if (folio_test_large(folio))
+		reason = hmem_check_large(folio);
+	else if (!mapping->a_ops->migrate_folio && folio_test_dirty(folio))
+		reason = VIRTIO_HMEM_R_UNSUPPORTED;
+	return reason == HMEM_PENDING ? hmem_file_check(folio, nid) : reason;
 }
 
 static u8 hmem_check_file(struct folio *folio, unsigned int order, int nid)
 {
-	struct address_space *mapping;
-	u8 reason = HMEM_PENDING;
+	u8 reason;
 
 	if (folio_order(folio) != order)
 		return VIRTIO_HMEM_R_LARGE;
 	/* The lock keeps the mapping and its inode in place. */
 	if (!folio_trylock(folio))
 		return VIRTIO_HMEM_R_LOCKED;
-	mapping = folio->mapping;
-	if (!mapping)
-		reason = VIRTIO_HMEM_R_UNMAPPED;
-	else if (folio_test_swapcache(folio))
-		reason = VIRTIO_HMEM_R_WRITEBACK;
-	else if (mapping_inaccessible(mapping) ||
-		 mapping->host->i_sb->s_magic == SECRETMEM_MAGIC)
-		reason = VIRTIO_HMEM_R_INACCESSIBLE;
-	else if (order && !hmem_can_replace(folio))
-		reason = VIRTIO_HMEM_R_LARGE;
-	else if (!mapping->a_ops->migrate_folio && folio_test_dirty(folio))
-		reason = VIRTIO_HMEM_R_UNSUPPORTED;
-	else
-		reason = hmem_file_check(folio, nid);
+	reason = hmem_check_locked_file(folio, nid);
 	folio_unlock(folio);
 	return reason;
 }

@@ -338,8 +338,11 @@ u8 hmem_off_lru_reason(struct page *page);
  * Returns HMEM_PENDING or the reason why not.  The caller holds a reference on @folio.
  */
 u8 hmem_check_page(struct folio *folio, struct page *page, unsigned int order, int nid);
-/* Can the large folio, which is in the page cache and locked, be replaced by another one? */
-bool hmem_can_replace(struct folio *folio);
+/*
+ * The same for a locked folio that is, or was, in the page cache: the lock keeps most of the answer
+ * true.
+ */
+u8 hmem_check_locked_file(struct folio *folio, int nid);
 /* The reason why the attempt to move the page, just made, has failed. */
 u8 hmem_failure_reason(const struct hmem_item *item);
 /*

@@ -55,21 +55,21 @@ static u8 hmem_check_unused(struct folio *folio)
 	return HMEM_PENDING;
 }
 
-/* Unmap the locked @folio.  Returns HMEM_PENDING if it can be replaced now, or why not. */
+/*
+ * Unmap the locked @folio, for which hmem_check_locked_file() finds no obstacle.  Returns
+ * HMEM_PENDING if it can be replaced now, or why not.
+ */
 static u8 hmem_unmap(struct folio *folio)
 {
-	if (folio_test_has_hwpoisoned(folio))
-		return VIRTIO_HMEM_R_POISON;
-	/* Some of the pages were not read. */
-	if (!folio_test_uptodate(folio))
-		return VIRTIO_HMEM_R_LOCKED;
-	if (folio_test_dirty(folio) || folio_test_writeback(folio))
-		return VIRTIO_HMEM_R_WRITEBACK;
+	/* While somebody holds a reference, programs would lose their mappings for nothing. */
+	if (folio_ref_count(folio) > hmem_expected_refs(folio))
+		return VIRTIO_HMEM_R_PINNED;
 	if (folio_mapped(folio))
 		unmap_mapping_pages(folio->mapping, folio->index, folio_nr_pages(folio), false);
 	if (folio_test_dirty(folio))
 		return VIRTIO_HMEM_R_WRITEBACK;
-	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_KERNEL))
+	/* Some file systems would wait for their server. */
+	if (folio_has_private(folio) && !filemap_release_folio(folio, GFP_NOWAIT))
 		return VIRTIO_HMEM_R_LOCKED;
 	return hmem_check_unused(folio);
 }
@@ -136,11 +136,15 @@ static u8 hmem_replace_locked(struct hmem *hm, const struct hmem_item *item, str
 	u64 ns = ktime_get_ns();
 	u8 reason = VIRTIO_HMEM_R_UNMAPPED;
 
-	/* Since the folio was found, it may have been truncated, split, or freed and used anew. */
-	if (folio_test_anon(src) || !src->mapping || !hmem_can_replace(src) ||
-	    folio_order(src) != item->order || folio_pfn(src) != item->pfn)
+	/*
+	 * Since the folio was found, it may have been split, or freed and used anew: for another
+	 * file, which other processes map.
+	 */
+	if (folio_test_anon(src) || folio_order(src) != item->order || folio_pfn(src) != item->pfn)
 		return reason;
-	reason = hmem_unmap(src);
+	reason = hmem_check_locked_file(src, hm->tier_nid[item->tier]);
+	if (reason == HMEM_PENDING)
+		reason = hmem_unmap(src);
 	if (reason == HMEM_PENDING && !hmem_copy_pages(dst, &src->page))
 		reason = VIRTIO_HMEM_R_POISON;
 	if (reason == HMEM_PENDING)
