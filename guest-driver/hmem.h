@@ -422,7 +422,7 @@ void hmem_sharers_unlock(struct hmem_sharers *sharers);
 /* Is node @nid forbidden for memory of @vma?  The caller holds the mmap lock. */
 bool hmem_vma_restricted(struct vm_area_struct *vma, int nid);
 /*
- * Check that all processes which map this page of a file let the page move to node
+ * Check that all processes which map this page, or large folio, of a file let it move to node
  * @nid.  Returns HMEM_PENDING or the reason why not.  The caller has locked @folio.
  */
 u8 hmem_file_check(struct folio *folio, int nid);

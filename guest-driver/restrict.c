@@ -6,6 +6,9 @@
  * themselves, or parts of their memory, by policies (MPOL_BIND).  No hint may break such
  * a restriction.  A policy that only prefers nodes is not a restriction.
  *
+ * Nor may a hint break mlock().  A base page stays locked when it moves.  But large.c takes
+ * a large folio out of the page tables, which unlocks it, and so must leave it alone.
+ *
  * Of a process, this file sees the task that its mm names as its owner (CONFIG_MEMCG).
  * It does not see a thread with a cpuset or policy of its own.
  */
@@ -131,6 +134,8 @@ u8 hmem_file_check(struct folio *folio, int nid)
 			reason = VIRTIO_HMEM_R_UNSUPPORTED;
 		else if (hmem_mm_restricted(vma->vm_mm, nid, false))
 			reason = VIRTIO_HMEM_R_RESTRICTED;
+		else if (folio_test_large(folio) && vma->vm_flags & VM_LOCKED)
+			reason = VIRTIO_HMEM_R_LARGE;
 	}
 	i_mmap_unlock_read(mapping);
 	return reason;

@@ -174,6 +174,18 @@ def files(rig):
     rig.fsck(disk)
 
 
+@test(kernels=("6.12", "7.3"))
+def locked_files(rig):
+    """Large folios of a file that are mlocked stay, and move when they are unlocked."""
+    disk = rig.disk("kinds.img", 320, mkfs=("mkfs.xfs",))
+    vm = rig.boot(append=APPEND, disks=[disk],
+                  on_hint=lambda tier, gfns: rig.daemon.migrate(gfns, tier, order=9))
+    vm.run("modprobe xfs; mount -t xfs /dev/vda /mnt")
+    got = kind(rig, vm, "locked-file", "large", "/mnt/f", share=0.9)
+    assert got["stayed"] > 460 and got["still"] == got["mlocked"] > 0, got
+    assert got["after"] > 460 and vm.counter("large_moved") > 0, got
+
+
 def writeback(vm):
     """On a disk that writes very slowly, until the test speeds it up."""
     def throttle(rate):

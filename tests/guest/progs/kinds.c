@@ -348,6 +348,43 @@ static void do_file(void)
 	check(p, N);
 }
 
+/*
+ * The pages are a large folio of FILE, or a few, and locked.  When they are no longer locked,
+ * they move.
+ */
+static void do_locked_file(void)
+{
+	enum { PAGES = HUGE / HINT_PAGE };
+	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char *p = malloc(HUGE);
+	size_t locked;
+
+	if (fd < 0 || !p)
+		err(1, "%s", file);
+	fill(p, PAGES);
+	if (write(fd, p, HUGE) != (ssize_t)HUGE || fsync(fd) < 0)
+		err(1, "%s", file);
+	free(p);
+	p = map(HUGE, MAP_SHARED, fd);
+	/* Some kernels do not mark a large folio that is not mapped when it is locked. */
+	check(p, PAGES);
+	if (mlock(p, HUGE) < 0)
+		err(1, "mlock");
+	if (count_flag(p, PAGES, KPF_COMPOUND_TAIL) < PAGES / 2)
+		errx(1, "%s is not in large folios", file);
+	locked = count_flag(p, PAGES, KPF_UNEVICTABLE);
+	hint(p, PAGES, 1);
+	check(p, PAGES);
+	printf("stayed=%zu mlocked=%zu still=%zu ", hint_on_node(p, PAGES, 0), locked,
+	       count_flag(p, PAGES, KPF_UNEVICTABLE));
+	if (munlock(p, HUGE) < 0)
+		err(1, "munlock");
+	printf("then ");
+	hint(p, PAGES, 1);
+	check(p, PAGES);
+	printf("after=%zu ", hint_on_node(p, PAGES, 1));
+}
+
 /* The pages are of FILE, on a read-only file system. */
 static void do_read_only(void)
 {
@@ -703,7 +740,7 @@ static const struct {
 	{ "bound-file", do_bound_file }, { "bound-task", do_bound_task },
 	{ "bound-sharer", do_bound_sharer },
 	{ "file", do_file }, { "read-only", do_read_only }, { "writeback", do_writeback },
-	{ "huge-file", do_huge_file }, { "slab", do_slab },
+	{ "huge-file", do_huge_file }, { "locked-file", do_locked_file }, { "slab", do_slab },
 	{ "pgtable", do_pgtable }, { "reserved", do_reserved },
 	{ "free", do_free }, { "kernel", do_kernel }, { "frame", do_frame },
 };
