@@ -320,10 +320,10 @@ static unsigned int hmem_move_group(struct hmem *hm, struct hmem_item **items,
 		return 1;
 	}
 	for (i = 0; i < nr; i++) {
-		if (!items[i]->order && !hmem_read_ahead(items[i]->pfn)) {
-			items[i]->reason = VIRTIO_HMEM_R_POISON;
+		if (!items[i]->order)
+			items[i]->reason = hmem_read_ahead(items[i]->pfn);
+		if (items[i]->reason != HMEM_PENDING)
 			continue;
-		}
 		swap(items[n], items[i]);
 		n++;
 	}

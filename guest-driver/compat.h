@@ -165,6 +165,17 @@ static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
 #endif
 
 /*
+ * Have the kernel take the frame, whose memory is broken, out of use.  copy_mc_highpage() does the
+ * same.  6.1 does not export the function, and it learns of the frame when a program reads it.
+ */
+static inline void hmem_memory_failure(unsigned long pfn)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	memory_failure_queue(pfn, 0);
+#endif
+}
+
+/*
  * Allocate base pages of node @nid until all of @nr entries of @pages are set; those behind the
  * returned number are still NULL.
  */

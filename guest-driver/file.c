@@ -91,8 +91,8 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	if (!hmem_read_ahead(item->pfn)) {
-		item->reason = VIRTIO_HMEM_R_POISON;
+	item->reason = hmem_read_ahead(item->pfn);
+	if (item->reason != HMEM_PENDING) {
 		folio_put(dst);
 		return;
 	}

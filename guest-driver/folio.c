@@ -15,6 +15,7 @@
 #include <linux/vmstat.h>
 
 #include <asm/asm.h>
+#include <asm/trapnr.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -173,23 +174,44 @@ noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
 
 /*
  * The frame may meanwhile hold a page that the kernel does not map, and its memory may be broken.
- * In both cases the read faults, and the exception table lets it end early.
+ * In both cases the read faults, and the exception table lets it end early.  Returns the number of
+ * the exception then, or 0.
  */
-bool hmem_read_ahead(unsigned long pfn)
+static unsigned long hmem_touch_page(struct page *page)
 {
-	void *at = page_address(pfn_to_page(pfn)), *end = at + PAGE_SIZE;
-	unsigned long word;
+	void *at = page_address(page), *end = at + PAGE_SIZE;
+	unsigned long word, trap = 0;
 
 	asm volatile("1:	mov (%[at]), %[word]\n"
 		     "	add %[line], %[at]\n"
 		     "	cmp %[end], %[at]\n"
 		     "	jb 1b\n"
 		     "2:\n"
-		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_DEFAULT_MCE_SAFE)
-		     : [at] "+r" (at), [word] "=&r" (word)
+		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_FAULT_MCE_SAFE)
+		     : [at] "+r" (at), [word] "=&r" (word), "+a" (trap)
 		     : [end] "r" (end), [line] "i" (L1_CACHE_BYTES)
 		     : "cc", "memory");
-	return at == end;
+	return trap;
+}
+
+u8 hmem_read_ahead(unsigned long pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+	/* Nobody unplugs the memory, or gives it back to the host, while it is held. */
+	struct folio *folio = hmem_folio_get(page);
+	unsigned long trap;
+
+	/* The move will find out why. */
+	if (!folio)
+		return HMEM_PENDING;
+	trap = hmem_touch_page(page);
+	folio_put(folio);
+	if (!trap)
+		return HMEM_PENDING;
+	if (trap != X86_TRAP_MC)
+		return VIRTIO_HMEM_R_UNMAPPED;
+	hmem_memory_failure(pfn);
+	return VIRTIO_HMEM_R_POISON;
 }
 
 u8 hmem_failure_reason(const struct hmem_item *item)

@@ -322,9 +322,10 @@ int hmem_expected_refs(struct folio *folio);
 bool hmem_copy_pages(struct folio *dst, struct page *src);
 /*
  * Read a base page while programs can still use it.  So it is in the processor's cache when
- * it is copied, which makes the pause shorter.  Returns false if the memory cannot be read.
+ * it is copied, which makes the pause shorter.  Returns HMEM_PENDING, or why the page cannot be
+ * read.
  */
-bool hmem_read_ahead(unsigned long pfn);
+u8 hmem_read_ahead(unsigned long pfn);
 /*
  * Take a reference on the folio of @page, which comes from pfn_to_online_page().
  * Returns NULL if @page is NULL or the folio is not on an LRU list.
