@@ -96,14 +96,16 @@ static void hmem_page_pace(struct hmem_pace *pace, u64 ns)
  * not exceed: there, 99 steps down for the one value above and one step for each value below are
  * in balance.  How far a value exceeds does not count, because no choice of groups would help
  * against the very large ones.  The estimate varies by a tenth from group to group, so the share
- * of longer pauses is 1 % only in the mean of some hundred groups.
+ * of longer pauses is 1 % only in the mean of some hundred groups.  The first value may be one of
+ * the very large ones, from which the estimate would need thousands of small groups to come down;
+ * so it counts as the longest pause at most.
  */
 static void hmem_extra_pace(struct hmem_pace *pace, u64 ns)
 {
 	u64 step = pace->extra_ns / 1024 + 1;
 
 	if (!pace->extra_ns)
-		pace->extra_ns = ns + 1;
+		pace->extra_ns = min(ns, READ_ONCE(hmem_pause_us) * (u64)NSEC_PER_USEC) + 1;
 	else if (ns > pace->extra_ns)
 		pace->extra_ns += 99 * step;
 	else

@@ -42,7 +42,7 @@ static unsigned int longer_groups(struct hmem_pace *pace, s64 limit, unsigned in
 
 void anon_parts(void)
 {
-	struct hmem_pace pace = {};
+	struct hmem_pace pace = {}, disturbed = {};
 	unsigned int longer;
 
 	longer_groups(&pace, 50000, 2000);
@@ -53,4 +53,7 @@ void anon_parts(void)
 	/* What was learned holds for other sizes. */
 	longer = longer_groups(&pace, 200000, 1000);
 	CHECK(longer < 20);
+	/* The very first group took long, nearly all of it for flushes. */
+	hmem_group_pace(&disturbed, 2, 100 * NSEC_PER_MSEC, 49 * NSEC_PER_MSEC);
+	CHECK(disturbed.extra_ns <= 50 * NSEC_PER_USEC + 1);
 }
