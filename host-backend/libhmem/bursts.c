@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bursts.h"
+#include "sample.h"
 
 /* The operator's limit: looks take at most one part in BUDGET of each processor's time. */
 #define BUDGET		100
@@ -13,11 +14,6 @@
  * Dirty bits stay set, because auto does not ask which pages were written.
  */
 #define WALK_NS	200
-/*
- * Physical, an estimate: while the dirty log is on, the host maps memory in 4 KiB pages, and
- * programs that often miss the TLB run this part slower.
- */
-#define LOG_SLOWS	6
 /*
  * A look from scan to scan lasts at least this many scans, so that all pages are observed for about
  * the same time.  Shorter looks lie within a scan, if the driver can do that.
@@ -348,14 +344,17 @@ static uint64_t longest(const struct hmem_bursts *c, const struct hmem_policy *p
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
-/* The longest look; with a dirty log, the slowdown in one look is paid for in a window. */
+/*
+ * The longest look.  With a dirty log, a window's part of the budget pays for the time that
+ * programs lose in one look, because there are no huge pages.
+ */
 static uint64_t longest_look(const struct hmem_bursts *c, const struct hmem_policy *policy)
 {
 	uint64_t ns = longest(c, policy);
 
 	if (!c->logs)
 		return ns;
-	ns = ns * LOG_SLOWS / BUDGET;
+	ns = ns * HMEM_LOG_SLOWS / BUDGET;
 	return ns < c->min_ns ? c->min_ns : ns;
 }
 
@@ -457,9 +456,12 @@ static int64_t cost_ns(const struct hmem_bursts *c, const struct hmem_policy *po
 	double without = (double)window_ns * c->num_cpus - scan_ns;
 	double busy = without_scan(busy_ns, scan_ns);
 
-	/* The operator's faults per second are what the budget of one processor pays for. */
+	/*
+	 * With a log, each of the walks is a fault; none: the log was off.  The operator's faults
+	 * per second are those that the budget of one processor pays for.
+	 */
 	if (c->logs)
-		return walks ? walks * (1e9 / BUDGET / policy->faults) + busy / LOG_SLOWS : 0;
+		return walks ? walks * (1e9 / BUDGET / policy->faults) + busy / HMEM_LOG_SLOWS : 0;
 	return walks * WALK_NS + scan_ns * (busy < without ? busy / without : 1);
 }
 

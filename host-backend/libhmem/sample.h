@@ -32,6 +32,9 @@
 #include "pages.h"
 #include "policy.h"
 
+/* Physical, an estimate: without huge pages, programs lose one part in so many of their time. */
+#define HMEM_LOG_SLOWS	6u
+
 /* All zero: there was no sample yet. */
 struct hmem_sampler {
 	/* The current window is a rest: the log is off. */
