@@ -35,7 +35,7 @@
  * notes which huge pages a look has found used, until they are rearmed.  With looks within the
  * scan, the host says how long a look at a base page lasts.
  *
- * A scan does not read tables of base pages that nobody has used: see idle.c.
+ * A scan does not read page tables that nobody has used: see idle.c.
  *
  * A dirty bit is more than an observation: before the kernel takes such a page away, it
  * must write the page to swap.  hmem_move_dirty_bit() and hmem_scan_flush_mm() tell how a dirty
@@ -137,6 +137,12 @@ struct hmem_position {
 	unsigned long addr;
 };
 
+/* A page table that the walk visits: where its addresses begin, and what is known so far. */
+struct hmem_visited {
+	struct hmem_position at;
+	struct hmem_idle_visit visit;
+};
+
 struct hmem_scan {
 	struct hmem *hm;
 	struct work_struct work;
@@ -182,9 +188,8 @@ struct hmem_scan {
 	struct hrtimer timer;
 	unsigned int segment_tries;
 	struct hmem_idle idle;
-	/* The table of base pages where the walk is, as far as it has come. */
-	struct hmem_position table;
-	struct hmem_idle_visit visit;
+	/* Where the walk is: the table of base pages, and the table of pmd entries. */
+	struct hmem_visited lower, upper;
 	/* CPUs to flush at the end of the walk, or of the phase that clears. */
 	struct cpumask flush;
 	u64 ns;
@@ -644,62 +649,82 @@ static bool hmem_is_walked(const struct vm_area_struct *vma)
 	return !(vma->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_IO | VM_SHADOW_STACK));
 }
 
-/* Does the walk come to no further part of the table, after this one? */
-static bool hmem_is_last_part(const struct hmem_walk *walk)
+/* Does the walk come to no further part of a table after @end?  The table ends at @table_end. */
+static bool hmem_is_last_part(struct mm_struct *mm, unsigned long end, unsigned long table_end)
 {
-	unsigned long end = walk->addr + walk->nr * PAGE_SIZE;
-	unsigned long table_end = ALIGN(end, PMD_SIZE);
 	struct vm_area_struct *vma;
 
 	if (end == table_end)
 		return true;
-	vma = find_vma(walk->mm, end);
+	vma = find_vma(mm, end);
 	while (vma && vma->vm_start < table_end && !hmem_is_walked(vma))
-		vma = find_vma(walk->mm, vma->vm_end);
+		vma = find_vma(mm, vma->vm_end);
 	return !vma || vma->vm_start >= table_end;
 }
 
-/* The marks of the table of base pages that @pmd points to, or NULL. */
-static struct hmem_idle_tables *hmem_tables_of(const struct hmem_scan *scan, pmd_t pmd)
+/* The marks of the table that @entry points to, or NULL. */
+static struct hmem_idle_tables *hmem_tables_of(const struct hmem_scan *scan, pmd_t entry)
 {
-	struct hmem_section *section = hmem_section_of(scan, pmd_pfn(pmd));
+	struct hmem_section *section = hmem_section_of(scan, pmd_pfn(entry));
 
 	return section ? &section->tables : NULL;
 }
 
-/* Can the walk pass over the table that @pmd points to? */
-static bool hmem_is_idle(const struct hmem_scan *scan, pmd_t pmd)
+/* Can the walk pass over the table that @entry points to? */
+static bool hmem_is_idle(const struct hmem_scan *scan, pmd_t entry)
 {
-	const struct hmem_idle_tables *tables = hmem_tables_of(scan, pmd);
+	const struct hmem_idle_tables *tables;
 
-	return tables && hmem_idle_unused(&scan->idle, tables, pmd,
+	/* Most tables are in use, so the cheapest test is first. */
+	if (pmd_young(entry))
+		return false;
+	tables = hmem_tables_of(scan, entry);
+	return tables && hmem_idle_unused(&scan->idle, tables, entry,
 					  scan->phase == HMEM_PHASE_READ);
 }
 
-/* The visit of a part of a table begins.  Its lock is held. */
-static void hmem_part_begin(const struct hmem_walk *walk)
+/* The visit of a part of the table that @entry points to begins.  The table begins at @addr. */
+static void hmem_part_begin(struct hmem_scan *scan, struct hmem_visited *table,
+			    unsigned long addr, pmd_t entry)
 {
-	struct hmem_scan *scan = walk->scan;
-	struct hmem_position at = { .mm = scan->at.mm, .addr = walk->addr & PMD_MASK };
-	bool again = at.mm == scan->table.mm && at.addr == scan->table.addr;
-	pmd_t pmd = READ_ONCE(*walk->pmdp);
+	struct hmem_position at = { .mm = scan->at.mm, .addr = addr };
+	bool again = at.mm == table->at.mm && at.addr == table->at.addr;
 
-	if (again && pmd_pfn(pmd) == scan->visit.pfn)
+	if (again && pmd_pfn(entry) == table->visit.pfn)
 		return;
-	scan->table = at;
-	hmem_idle_visit_begin(&scan->idle, &scan->visit, hmem_tables_of(scan, pmd), pmd);
-	/* Another table has come to this place, so the walk has not visited all of it. */
-	scan->visit.left |= again;
+	table->at = at;
+	hmem_idle_visit_begin(&scan->idle, &table->visit, hmem_tables_of(scan, entry), entry);
+	/*
+	 * Another table has come to this place, or a look is repeated that began within the table:
+	 * the walk does not visit all of it.
+	 */
+	table->visit.left |= again || (at.mm == scan->segment.mm && at.addr < scan->segment.addr);
 }
 
-/* The visit of a part has ended; @left: an entry has bits that later scans must report. */
-static void hmem_part_end(const struct hmem_walk *walk, bool left)
+/*
+ * The visit of a part of the table has ended, at @end.  The table's addresses are @size.  @left:
+ * something in the part keeps scans from passing over the table.
+ */
+static void hmem_part_end(struct hmem_scan *scan, struct hmem_visited *table,
+			  struct mm_struct *mm, unsigned long end, unsigned long size,
+			  bool left, void *entryp)
 {
-	struct hmem_scan *scan = walk->scan;
+	table->visit.left |= left;
+	if (!table->visit.left && hmem_is_last_part(mm, end, ALIGN(end, size)))
+		hmem_idle_visit_end(&scan->idle, &table->visit, entryp);
+}
 
-	scan->visit.left |= left;
-	if (!scan->visit.left && hmem_is_last_part(walk))
-		hmem_idle_visit_end(&scan->idle, &scan->visit, walk->pmdp);
+/* The same for a part of a table of base pages, which is locked. */
+static void hmem_entries_begin(const struct hmem_walk *walk)
+{
+	hmem_part_begin(walk->scan, &walk->scan->lower, walk->addr & PMD_MASK,
+			READ_ONCE(*walk->pmdp));
+}
+
+static void hmem_entries_end(const struct hmem_walk *walk, bool left)
+{
+	hmem_part_end(walk->scan, &walk->scan->lower, walk->mm,
+		      walk->addr + walk->nr * PAGE_SIZE, PMD_SIZE, left, walk->pmdp);
 }
 
 /* A special entry maps the zero page, or memory without struct page. */
@@ -723,7 +748,7 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 	const pte_t *end = ptep + walk->nr;
 	u64 cleared = 0, left = 0;
 
-	hmem_part_begin(walk);
+	hmem_entries_begin(walk);
 	scan->entries += walk->nr;
 	/* A scan of base pages spends most of its time in this loop. */
 	for (; ptep < end; ptep++) {
@@ -758,7 +783,7 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 		cleared |= taken;
 		left |= bits & ~taken;
 	}
-	hmem_part_end(walk, left);
+	hmem_entries_end(walk, left);
 	if (cleared & _PAGE_DIRTY_BITS)
 		hmem_scan_flush_mm(scan, walk->mm);
 }
@@ -776,7 +801,7 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 	u64 left = 0;
 
 	if (clear)
-		hmem_part_begin(walk);
+		hmem_entries_begin(walk);
 	scan->entries += walk->nr;
 	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
@@ -800,51 +825,52 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 			hmem_mark_frames(section->found[HMEM_ACCESSED], first, 1);
 	}
 	if (clear)
-		hmem_part_end(walk, left);
+		hmem_entries_end(walk, left);
 }
 
-/* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
-static unsigned long hmem_walk_step(struct hmem_scan *scan,
-				    struct mm_struct *mm, unsigned long addr,
-				    unsigned long end)
+/* Count the entries of the addresses from @addr to @end, which the walk passes over. */
+static void hmem_pass_over(struct hmem_scan *scan, unsigned long addr, unsigned long end)
+{
+	scan->idle_entries += (end - addr) >> PAGE_SHIFT;
+}
+
+/*
+ * Walk what is mapped at @addr, up to @end at most, in the table of pmd entries that @pud points
+ * to.  Returns where the walk stopped.  Sets @left if scans must not pass over this table.
+ */
+static unsigned long hmem_walk_pmds(struct hmem_scan *scan, struct mm_struct *mm, pud_t *pud,
+				    unsigned long addr, unsigned long end, bool *left)
 {
 	struct hmem_walk walk = { .scan = scan, .mm = mm };
-	unsigned long next, table_end;
-	pgd_t *pgd;
-	p4d_t *p4d;
-	pud_t *pud;
+	unsigned long next;
 	pmd_t *pmdp, pmd;
 
-	pgd = pgd_offset(mm, addr);
-	if (!pgd_present(READ_ONCE(*pgd)))
-		return pgd_addr_end(addr, end);
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(READ_ONCE(*p4d)))
-		return p4d_addr_end(addr, end);
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
-		return pud_addr_end(addr, end);
-	table_end = pud_addr_end(addr, end);
-	for (pmdp = pmd_offset(pud, addr); addr < table_end; pmdp++, addr = next) {
+	for (pmdp = pmd_offset(pud, addr); addr < end; pmdp++, addr = next) {
 		pmd = READ_ONCE(*pmdp);
 		next = (addr & PMD_MASK) + PMD_SIZE;
 		/* Most entries of a mapping with holes are empty, so the cheapest test is first. */
-		if (pmd_none(pmd) || !pmd_present(pmd))
+		if (pmd_none(pmd))
 			continue;
+		if (!pmd_present(pmd)) {
+			/* A huge page that is on its way to another frame. */
+			*left = true;
+			continue;
+		}
 		if (pmd_leaf(pmd) || !hmem_is_idle(scan, pmd))
 			break;
-		scan->idle_entries += (min(next, table_end) - addr) >> PAGE_SHIFT;
+		hmem_pass_over(scan, addr, min(next, end));
 	}
-	if (addr >= table_end)
-		return table_end;
+	if (addr >= end)
+		return end;
 	if (pmd_present(pmd) && pmd_leaf(pmd)) {
+		*left = true;
 		/*
 		 * The whole look at a huge page comes in the phase that reads.  If the page has
 		 * been split until then, all of its base pages count as used.
 		 */
 		if (scan->phase == HMEM_PHASE_CLEAR)
 			return pmd_addr_end(addr, end);
-		next = hmem_walk_huge(scan, mm, pmdp, addr, table_end);
+		next = hmem_walk_huge(scan, mm, pmdp, addr, end);
 		if (next > addr || scan->look_tries)
 			return next;
 		/* The huge page has been split: walk the page table. */
@@ -855,7 +881,44 @@ static unsigned long hmem_walk_step(struct hmem_scan *scan,
 	walk.nr = (next - addr) >> PAGE_SHIFT;
 	hmem_table_visit(mm, pmdp, addr, scan->phase == HMEM_PHASE_WALK ?
 			 hmem_walk_entries : hmem_look_entries, &walk);
+	pmd = READ_ONCE(*pmdp);
+	*left |= !pmd_none(pmd) && !hmem_is_idle(scan, pmd);
 	return next;
+}
+
+/* Walk what is mapped at @addr, up to @end at most.  Returns where the walk stopped. */
+static unsigned long hmem_walk_step(struct hmem_scan *scan,
+				    struct mm_struct *mm, unsigned long addr,
+				    unsigned long end)
+{
+	bool left = false;
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pudp, pud;
+	pmd_t entry;
+
+	pgd = pgd_offset(mm, addr);
+	if (!pgd_present(READ_ONCE(*pgd)))
+		return pgd_addr_end(addr, end);
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(READ_ONCE(*p4d)))
+		return p4d_addr_end(addr, end);
+	pudp = pud_offset(p4d, addr);
+	pud = READ_ONCE(*pudp);
+	end = pud_addr_end(addr, end);
+	if (!pud_present(pud) || pud_leaf(pud))
+		return end;
+	entry = __pmd(pud_val(pud));
+	if (hmem_is_idle(scan, entry)) {
+		hmem_pass_over(scan, addr, end);
+		return end;
+	}
+	if (scan->phase == HMEM_PHASE_READ)
+		return hmem_walk_pmds(scan, mm, pudp, addr, end, &left);
+	hmem_part_begin(scan, &scan->upper, addr & PUD_MASK, entry);
+	addr = hmem_walk_pmds(scan, mm, pudp, addr, end, &left);
+	hmem_part_end(scan, &scan->upper, mm, addr, PUD_SIZE, left, pudp);
+	return addr;
 }
 
 /* Must the walk let others continue? */
@@ -1132,7 +1195,9 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	scan->ns = 0;
 	scan->entries = 0;
 	scan->idle_entries = 0;
-	scan->table = (struct hmem_position) { .mm = UINT_MAX };
+	scan->lower.at = (struct hmem_position) { .mm = UINT_MAX };
+	scan->upper.at = scan->lower.at;
+	scan->segment = (struct hmem_position) { };
 	scan->cleared = 0;
 	scan->cleaned = 0;
 	rcu_read_lock();

@@ -506,7 +506,7 @@ bool hmem_look_too_long(const struct hmem_look *look);
 
 /* idle.c */
 
-/* Marks of scans for the tables of base pages in the frames of a section. */
+/* Marks of scans for the page tables in the frames of a section. */
 struct hmem_idle_tables {
 	unsigned long marks[2][BITS_TO_LONGS(PAGES_PER_SECTION)];
 };
@@ -536,20 +536,21 @@ bool hmem_idle_begin(struct hmem_idle *idle, u64 bits, unsigned long *events);
 /* The scan has found @folio used. */
 void hmem_idle_found(struct hmem_idle *idle, struct folio *folio);
 /*
- * Was the table that @pmd points to not used since a scan left nothing in it?  @in_scan: since
- * this scan, otherwise since an earlier one.
+ * Was the table that @entry points to not used since a scan left nothing in it?  @in_scan: since
+ * this scan, otherwise since an earlier one.  @entry can be a pud entry; the bits are the same.
  */
 bool hmem_idle_unused(const struct hmem_idle *idle, const struct hmem_idle_tables *tables,
-		      pmd_t pmd, bool in_scan);
-/* The visit of the table that @pmd points to begins.  @tables can be NULL. */
+		      pmd_t entry, bool in_scan);
+/* The visit of the table that @entry points to begins.  @tables can be NULL. */
 void hmem_idle_visit_begin(const struct hmem_idle *idle, struct hmem_idle_visit *visit,
-			   struct hmem_idle_tables *tables, pmd_t pmd);
+			   struct hmem_idle_tables *tables, pmd_t entry);
 /*
- * The visit has ended, and visit->left is false.  The caller holds the lock of the table that
- * *@pmdp points to.  If idle->cleared has grown, the caller must flush the TLBs before the next
- * scan.
+ * The visit has ended, and visit->left is false.  *@entryp still points to the table: the caller
+ * holds the lock of a table of base pages, and the mmap lock for a table of pmd entries.  If
+ * idle->cleared has grown, the caller must flush the TLBs before the next scan.
  */
-void hmem_idle_visit_end(struct hmem_idle *idle, const struct hmem_idle_visit *visit, pmd_t *pmdp);
+void hmem_idle_visit_end(struct hmem_idle *idle, const struct hmem_idle_visit *visit,
+			 void *entryp);
 
 /* table.c */
 

@@ -8,9 +8,9 @@
  *   idle processes N FIFO     N processes, each with the mappings of a library in common with
  *                             all others, and with some pages of its own
  *
- * Creates the FIFO, prints "GFN" for each page (base and parts), then "end".  For each number that
- * comes through the FIFO, uses pages (base and parts: see is_used(); sparse: all; processes: none)
- * and prints "used NUMBER".  The number 0 ends the program.
+ * Creates the FIFO, prints "GFN" for each page (but of processes), then "end".  For each number
+ * that comes through the FIFO, uses pages (base and parts: see is_used(); sparse: all; processes:
+ * none) and prints "used NUMBER".  The number 0 ends the program.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -129,12 +129,13 @@ int main(int argc, char **argv)
 		p[i * step] = 1;
 	if (!base && !sparse)
 		create_processes(n);
-	if (base) {
+	if (pages) {
 		uint64_t *gfns = calloc(pages, sizeof(*gfns));
 
 		if (!gfns)
 			err(1, "memory");
-		hint_gfns((char *)p, pages, gfns);
+		for (size_t i = 0; i < pages; i++)
+			hint_gfns((char *)p + i * step, 1, &gfns[i]);
 		for (size_t i = 0; i < pages; i++)
 			printf("%lu\n", gfns[i]);
 		free(gfns);
