@@ -58,23 +58,24 @@ void hmem_exchange_order(const double values[HMEM_CLASSES], uint8_t order[HMEM_C
 	}
 }
 
-/* The hottest pages change places with the coldest pages for which that saves time. */
+/*
+ * The hottest pages change places with the coldest pages for which that saves time.  Ranks sort
+ * cold pages by their accesses until the horizon, so these decide which of the cold pages leave.
+ */
 static void choose(struct chooser *c, bool now)
 {
-	uint8_t hots[HMEM_CLASSES], colds[HMEM_CLASSES];
+	uint8_t hots[HMEM_CLASSES];
 
 	hmem_exchange_order(now ? c->hot->now : c->hot->all, hots);
-	hmem_exchange_order(now ? c->cold->now : c->cold->all, colds);
 	for (unsigned int i = HMEM_CLASSES; i-- && c->left;) {
 		for (unsigned int k = 0; k < HMEM_CLASSES && is_left(c->hot, hots[i]); k++) {
 			double gain_ns;
 
-			if (!is_left(c->cold, colds[k]))
+			if (!is_left(c->cold, k))
 				continue;
-			gain_ns = now ? gain_now(c, hots[i], colds[k]) :
-					gain_all(c, hots[i], colds[k]);
+			gain_ns = now ? gain_now(c, hots[i], k) : gain_all(c, hots[i], k);
 			if (gain_ns > 0)
-				take(c, hots[i], colds[k], gain_ns);
+				take(c, hots[i], k, gain_ns);
 			if (!c->left)
 				return;
 		}

@@ -92,7 +92,7 @@ static void best_first(void **state)
 	assert_int_equal(p.cold.take[30], 1);
 }
 
-/* Pages are sorted by their present rates, not by their ranks. */
+/* The pages that are hottest now come first, whatever their ranks. */
 static void now_first(void **state)
 {
 	struct pages p = new_pages();
@@ -100,11 +100,27 @@ static void now_first(void **state)
 	(void)state;
 	set(&p.hot, 50, 1, 300, 300);
 	set(&p.hot, 60, 1, 0, 900);
-	set(&p.cold, 20, 1, 90, 90);
-	set(&p.cold, 30, 1, 5, 100);
+	set(&p.cold, 20, 1, 5, 90);
 	assert_true(choose(&p, 1) == (295 - 40) * 1000.0);
 	assert_int_equal(p.hot.take[50], 1);
-	assert_int_equal(p.cold.take[30], 1);
+	assert_int_equal(p.hot.take[60], 0);
+}
+
+/*
+ * Of the pages that are not in use now, those leave that will not be used later either.  The others
+ * leave only if an exchange with them pays, too.
+ */
+static void hot_sets_stay(void **state)
+{
+	struct pages p = new_pages();
+
+	(void)state;
+	set(&p.hot, 50, 5, 300, 300);
+	set(&p.cold, 20, 3, 6, 40);
+	set(&p.cold, 30, 9, 5, 5000);
+	assert_true(choose(&p, 100) == (3 * (294 - 40) + 2 * (295 - 40)) * 1000.0);
+	assert_int_equal(p.cold.take[20], 3);
+	assert_int_equal(p.cold.take[30], 2);
 }
 
 int main(void)
@@ -114,6 +130,7 @@ int main(void)
 		cmocka_unit_test(waits),
 		cmocka_unit_test(best_first),
 		cmocka_unit_test(now_first),
+		cmocka_unit_test(hot_sets_stay),
 	};
 
 	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
