@@ -161,6 +161,8 @@ struct hmem_scan {
 	u64 base_look_ns;
 	/* The scan left something out: an address space was locked, or memory was short. */
 	bool incomplete;
+	/* Others may have cleared accessed bits; and one that does so runs now. */
+	bool others, observer;
 
 	/* By section number; NULL: no memory is there, or allocating the bitmaps failed. */
 	struct hmem_section **sections;
@@ -398,10 +400,24 @@ static void hmem_note_access(const struct hmem_scan *scan, struct hmem_section *
 }
 
 /*
+ * Does the task clear accessed bits and set PG_young instead?  DAMON's threads do, and idle page
+ * tracking on behalf of any task, but few kernels have that.
+ */
+static bool hmem_is_observer(const struct task_struct *p)
+{
+	return IS_ENABLED(CONFIG_IDLE_PAGE_TRACKING) ||
+	       (p->flags & PF_KTHREAD && !strncmp(p->comm, "kdamond.", 8));
+}
+
+/*
  * The accessed bit of a mapping of @folio is clear.  Has another observer cleared it?  Then
  * the observer has set PG_young.  If PG_young was not set when the last scan left the
  * folio, the folio has been accessed since.  DAMON clears bits all the time if it is on, as
  * it is in Linux 7.3.
+ *
+ * If there is no observer, scans do not ask: reading the flags of each page that is not used would
+ * take more time than all else.  Then a bit of noted can stay set after reclaim has cleared the
+ * flag, so if an observer comes, its first find of each such page is missed.
  */
 static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
 						   struct folio *folio)
@@ -459,7 +475,8 @@ static u64 hmem_take_bits(struct hmem_scan *scan, struct hmem_section *section,
 		else
 			bits &= ~_PAGE_DIRTY_BITS;
 	}
-	hmem_idle_found(&scan->idle, folio);
+	if (!scan->idle.lru_gen)
+		hmem_idle_found(&scan->idle, folio);
 	if (hmem_keep_accessed(folio))
 		bits &= ~_PAGE_ACCESSED;
 	if (bits & _PAGE_ACCESSED) {
@@ -746,6 +763,8 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 	struct hmem_section *section = NULL;
 	unsigned long nr = ULONG_MAX;	/* number of that section */
 	const pte_t *end = ptep + walk->nr;
+	const bool others = HMEM_HAS_YOUNG && scan->others;
+	const u64 wanted = scan->bits;
 	u64 cleared = 0, left = 0;
 
 	hmem_entries_begin(walk);
@@ -753,15 +772,16 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 	/* A scan of base pages spends most of its time in this loop. */
 	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
-		u64 bits = pte_val(pte) & scan->bits, taken;
+		u64 bits = pte_val(pte) & wanted, taken;
 		unsigned long pfn;
 
+		/* Most entries are empty or of unused pages, so their test is first, and short. */
+		if (!bits && (pte_val(pte) & _PAGE_PRESENT ? !others : pte_none(pte)))
+			continue;
 		if (!hmem_is_base_page(pte)) {
 			left |= hmem_bits_to_come(pte);
 			continue;
 		}
-		if (!HMEM_HAS_YOUNG && !bits)
-			continue;
 		pfn = pte_pfn(pte);
 		if (pfn / PAGES_PER_SECTION != nr) {
 			nr = pfn / PAGES_PER_SECTION;
@@ -772,7 +792,7 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 			continue;
 		}
 		/* The flag of a large folio does not tell which of its pages was used. */
-		if (HMEM_HAS_YOUNG && !(bits & _PAGE_ACCESSED) &&
+		if (others && !(bits & _PAGE_ACCESSED) &&
 		    !PageCompound(pfn_to_page(pfn)) &&
 		    hmem_cleared_by_others(section, pfn_folio(pfn)))
 			bits |= _PAGE_ACCESSED;
@@ -806,15 +826,19 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 	for (; ptep < end; ptep++) {
 		pte_t pte = ptep_get(ptep);
 		struct hmem_section *section;
-		unsigned long pfn = pte_pfn(pte);
-		unsigned int first = pfn % PAGES_PER_SECTION;
+		unsigned int first;
+		unsigned long pfn;
 
+		/* Most entries are empty or of unused pages, so their test is first, and short. */
+		if (!(pte_val(pte) & _PAGE_ACCESSED) &&
+		    (pte_val(pte) & _PAGE_PRESENT || pte_none(pte)))
+			continue;
 		if (!hmem_is_base_page(pte)) {
 			left |= hmem_bits_to_come(pte);
 			continue;
 		}
-		if (!(pte_val(pte) & _PAGE_ACCESSED))
-			continue;
+		pfn = pte_pfn(pte);
+		first = pfn % PAGES_PER_SECTION;
 		section = hmem_section_of(scan, pfn);
 		if (!section || !hmem_is_rearmed(scan, section, first, 1))
 			left |= _PAGE_ACCESSED;
@@ -1210,6 +1234,9 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 		scan->incomplete = true;
 		return;
 	}
+	/* One that has ended may have cleared bits since the last scan. */
+	scan->others = scan->observer;
+	scan->observer = false;
 	rcu_read_lock();
 	for_each_process(p) {
 		struct mm_struct *mm;
@@ -1218,11 +1245,13 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 			scan->incomplete = true;
 			break;
 		}
+		scan->observer |= hmem_is_observer(p);
 		mm = hmem_process_mm(p);
 		if (mm)
 			scan->mms[scan->nr_mms++] = mm;
 	}
 	rcu_read_unlock();
+	scan->others |= scan->observer;
 }
 
 static void hmem_walk_end(struct hmem_scan *scan)

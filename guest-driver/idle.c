@@ -88,8 +88,7 @@ bool hmem_idle_begin(struct hmem_idle *idle, u64 bits, unsigned long *events)
 
 void hmem_idle_found(struct hmem_idle *idle, struct folio *folio)
 {
-	if (!idle->lru_gen && hmem_in_lru_gen(folio))
-		idle->lru_gen = true;
+	idle->lru_gen |= hmem_in_lru_gen(folio);
 }
 
 static unsigned int hmem_idle_nr(pmd_t entry)

@@ -272,6 +272,37 @@ def idle_pages_are_passed_over_and_found_when_used(rig):
     program.wait()
 
 
+DAMON = "/sys/kernel/mm/damon/admin/kdamonds"
+# Regions of the program's memory at least, of which DAMON checks a page every 5 ms.
+REGIONS = IDLE_MIB * 64
+
+
+@test(check=("6.12",), kernels=("6.12", "7.3"), timeout=600)
+def what_damon_cleared_is_found(rig):
+    """DAMON clears the accessed bits of most pages before the next scan."""
+    vm, peer = boot(rig, append="transparent_hugepage=never damon_stat.enabled=0")
+    program = vm.spawn(f"echo pid $$; while [ ! -e {STOP} ]; do sleep 0.1; done; "
+                       f"exec idle base {IDLE_MIB} {FIFO}")
+    program.wait_for("pid")
+    pid = re.search(r"pid (\d+)", program.output)[1]
+    vm.run(f"cd {DAMON} && echo 1 > nr_kdamonds && echo 1 > 0/contexts/nr_contexts && "
+           "cd 0/contexts/0 && echo vaddr > operations && echo 1 > targets/nr_targets && "
+           f"echo {pid} > targets/0/pid_target && "
+           "cd monitoring_attrs && echo 100000 > intervals/update_us && "
+           f"echo {2 * REGIONS} > nr_regions/max && echo {REGIONS} > nr_regions/min && "
+           f"echo on > {DAMON}/0/state")
+    peer.track(10 * WINDOW_MS, TRACK_GPT, TRACK_ACCESSED)
+    peer.window()
+    vm.run(f"touch {STOP}")
+    program.wait_for("end\n")
+    own = sum(1 << int(g) for g in re.findall(r"^(\d+)$", program.output, re.M))
+    found = (peer.window()[1] | peer.window()[1]) & own
+    print(f"{found.bit_count()} of {own.bit_count()} pages found used")
+    assert found.bit_count() >= 0.99 * own.bit_count()
+    vm.run(f"echo off > {DAMON}/0/state; echo 0 > {FIFO}")
+    program.wait()
+
+
 # The same numbers as in progs/pulse.c.
 PULSE_UNUSED, HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN, COLD_READ, COLD_WRITTEN = range(6)
 PULSE_HOT = (HOT_READ, HOT_WRITTEN, HOT_READ_COLD_WRITTEN)

@@ -2,10 +2,10 @@
 #include "loads.h"
 
 const struct model_costs quarter_updates = {
-	4 * 97, 4 * 300, 4 * 21000, 200, 75, 2500, 4 * 600,
+	4 * 97, 4 * 300, 4 * 21000, 200, 15, 105, 2500, 4 * 600,
 };
 const struct model_costs quarter_pages = {
-	4 * 4500, 4 * 15000, 4 * 21000, 200, 75, 2500, 4 * 30000,
+	4 * 4500, 4 * 15000, 4 * 21000, 200, 15, 105, 2500, 4 * 30000,
 };
 
 const struct model_load hot_set = {
@@ -31,7 +31,7 @@ const struct model_load hot_sweep = {
 	.costs = &quarter_pages, .pages = DATA, .hot = 51 * MIB, .sweep = true,
 };
 const struct model_costs quarter_requests = {
-	4 * 10000, 4 * 12500, 4 * 21000, 200, 75, 2500, 4 * 16000,
+	4 * 10000, 4 * 12500, 4 * 21000, 200, 15, 105, 2500, 4 * 16000,
 };
 const struct model_load requests = {
 	.costs = &quarter_requests, .pages = 200 * MIB, .hot = 40 * MIB, .weight = 90,

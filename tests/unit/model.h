@@ -20,6 +20,7 @@ struct model_costs {
 	double move;		/* the move of a page, one way */
 	double rearm;		/* the access that sets a bit which was cleared */
 	double scan;		/* an entry of a page table in a scan of gpt */
+	double clear;		/* more for an entry whose bit the scan clears */
 	double fault;		/* the first write of a page while the dirty log is on */
 	double slowest;		/* an access to tier 2 */
 };
@@ -68,6 +69,8 @@ struct model {
 	unsigned int fast, kernel, slow, slowest;
 	/* The program runs on all of them.  One scan or move at a time takes one of them. */
 	unsigned int processors;
+	/* The shortest window that the device offers, apart from looks within a scan. */
+	uint64_t min_window_ns;
 	/*
 	 * The pages are in huge pages, each of which has one bit.  A huge page is split when a
 	 * part of it moves.
@@ -123,8 +126,8 @@ struct model {
 };
 
 /*
- * Starts with hmem_policy_init()'s policy and one processor, which the caller may change
- * then.  There is a third tier if it has frames (@slowest).
+ * Starts with hmem_policy_init()'s policy, one processor, and the shortest window that any device
+ * offers, which the caller may change then.  There is a third tier if it has frames (@slowest).
  */
 void model_init(struct model *m, const struct model_load *load,
 		unsigned int fast, unsigned int kernel, unsigned int slow,

@@ -4,6 +4,7 @@
  *
  *   idle base MIB FIFO        so much anonymous memory in base pages
  *   idle parts MIB FIFO       the same, in three mappings for each page table
+ *   idle every MIB FIFO       the same in one mapping, of which turn N uses every Nth page
  *   idle sparse GIB FIFO      one base page in each GiB of one mapping
  *   idle processes N FIFO     N processes, each with the mappings of a library in common with
  *                             all others, and with some pages of its own
@@ -104,16 +105,17 @@ static void create_processes(unsigned long n)
 
 int main(int argc, char **argv)
 {
-	bool parts, base, sparse;
+	bool parts, every, base, sparse;
 	unsigned long n, turn;
 	size_t pages, step;
 	volatile char *p = NULL;
 	FILE *fifo;
 
 	if (argc != 4)
-		errx(2, "usage: idle base|parts|sparse|processes NUMBER FIFO");
+		errx(2, "usage: idle base|parts|every|sparse|processes NUMBER FIFO");
 	parts = !strcmp(argv[1], "parts");
-	base = parts || !strcmp(argv[1], "base");
+	every = !strcmp(argv[1], "every");
+	base = parts || every || !strcmp(argv[1], "base");
 	sparse = !strcmp(argv[1], "sparse");
 	n = strtoul(argv[2], NULL, 0);
 	pages = base ? (n << 20) / HINT_PAGE : sparse ? n : 0;
@@ -150,7 +152,7 @@ int main(int argc, char **argv)
 		err(1, "%s", argv[3]);
 	while (fscanf(fifo, "%lu", &turn) == 1 && turn) {
 		for (size_t i = 0; i < pages; i++)
-			if (sparse || is_used(i, turn))
+			if (sparse || (every ? !(i % turn) : is_used(i, turn)))
 				p[i * step]++;
 		printf("used %lu\n", turn);
 		fflush(stdout);
