@@ -206,6 +206,7 @@ static void begin_burst(struct hmem_bursts *c)
 		  c->ahead ? BURST : PART_BURST;
 	c->wanted = c->left;
 	c->looks = 0;
+	c->told = 0;
 	c->anew_ns = UINT64_MAX;
 	c->urgent = false;
 	c->stale = false;
@@ -217,13 +218,16 @@ static void begin_burst(struct hmem_bursts *c)
 	c->bursts++;
 }
 
+/* Has this burst, or the last one, cost at most what the horizon pays for on all processors? */
+static bool is_cheap(const struct hmem_bursts *c)
+{
+	return c->spent_ns * (double)BUDGET <= c->rates.horizon_s * 1e9 * c->num_cpus;
+}
+
 /* Is what the last burst has measured too old, and is another such burst cheap? */
 static bool is_overdue(const struct hmem_bursts *c)
 {
-	double horizon_ns = c->rates.horizon_s * 1e9;
-
-	return c->bursts && c->clock_ns - c->begun_ns >= horizon_ns &&
-	       c->spent_ns * (double)BUDGET <= horizon_ns * c->num_cpus;
+	return c->bursts && c->clock_ns - c->begun_ns >= c->rates.horizon_s * 1e9 && is_cheap(c);
 }
 
 /* Was the window that has ended a look?  Decides what comes next. */
@@ -531,6 +535,25 @@ static void restart_burst(struct hmem_bursts *c, uint64_t length)
 	c->left = c->wanted;
 }
 
+/*
+ * Looks lie within scans, and this burst is ahead of its budget and has cost more than a horizon
+ * pays for.  So it ends as soon as two looks in a row have told enough for a plan (@told), and as a
+ * burst in its turn, so that the next one waits until it is paid for.  In a guest with much memory
+ * for each processor, the looks that are left would cost minutes of the budget.
+ */
+static void end_dear_burst(struct hmem_bursts *c, bool told)
+{
+	if (!c->ahead || !c->within || is_cheap(c))
+		return;
+	c->told = told ? c->told + 1 : 0;
+	if (c->told < SCAN_BURST)
+		return;
+	c->left = 0;
+	c->ahead = false;
+	c->debt_ns += c->spent_ns;
+	c->whole_debt_ns -= c->spent_ns;
+}
+
 /* Accounts for a window that has cost @cost and allows looks to take @income. */
 static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 {
@@ -598,6 +621,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			restart_burst(c, length);
 		else if (c->left && was_surprised(c))
 			begin_anew(c);
+		end_dear_burst(c, !found_too_many(c, p) && !was_surprised(c));
 	}
 	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */

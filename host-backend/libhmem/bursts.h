@@ -44,7 +44,9 @@
  * a few scans.  A shorter look lies within a scan: the driver clears the bits of some pages, and
  * reads them again after the time that the look is to last, before it continues with others.  Each
  * such window is a look of its own, and nothing needs to be cleared before it.  Such looks cost
- * more, so they come only if the shortest look from scan to scan tells little.
+ * more, so they come only if the shortest look from scan to scan tells little.  A burst that is
+ * ahead of its budget, and costs more than the horizon pays for, ends when two such looks in a row
+ * have told enough for a plan, and the next burst waits until it is paid for.
  *
  * A dirty log costs a fault for each page that is written, and slows programs down, see sample.h.
  * So it is off in rests, and also after each look while the look is counted.  It finds the pages of
@@ -94,8 +96,8 @@ struct hmem_bursts {
 	 */
 	uint32_t turn;
 	bool again;
-	/* Looks of this burst so far. */
-	uint32_t looks;
+	/* Looks of this burst so far, and the last ones in a row that told enough for a plan. */
+	uint32_t looks, told;
 	/* The length of this burst's looks when it last began anew, ns; UINT64_MAX: it did not. */
 	uint64_t anew_ns;
 	/* The next burst is due at once, and observes all of memory. */

@@ -3,10 +3,10 @@
  * Measures in seconds how fast known workloads run under a policy, in a model of
  * a guest.  This shows what a tunable does, and what to try in the simulator.
  *
- *   bench-policy [-H] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
+ *   bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
  *
  * With -H, the guest's pages are in huge pages.  The guest has TIMES as much memory as that of
- * the benchmark, with as many processors.
+ * the benchmark, 640 MiB, with as many processors, or with CPUS processors.
  * POLICY can also be static (no page moves) and oracle (the best placement that
  * does not change).  Prints millions of accesses per second, over the whole time
  * without its first second, and over the last 40 % of that; the number of moved
@@ -15,6 +15,7 @@
  */
 #include "unit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,10 @@
 #define DATA		(256 * MIB)
 #define WINDOW_MS	100
 #define STEADY		0.4
+/* 1 TiB. */
+#define MAX_TIMES	1638
+/* As hmem_track_pass_ns() of the device: no shorter window than 12.5 ns per page. */
+#define PASS_NS		12.5
 
 static const struct model_load loads[] = {
 	{ .name = "gups", .costs = &model_updates, .pages = DATA,
@@ -74,13 +79,15 @@ static const struct model_load loads[] = {
 
 /* By how much the machine and the data are larger than those of the benchmark. */
 static unsigned int times = 1;
+/* The processors; 0: as many times those of the benchmark. */
+static unsigned int cpus;
 /* Are the pages in huge pages? */
 static bool huge;
 
 static __attribute__((noreturn)) void usage(void)
 {
-	fprintf(stderr, "usage: bench-policy [-H] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] "
-		"POLICY[,KEY=VALUE...]...\nloads:");
+	fprintf(stderr, "usage: bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-s SECONDS] "
+		"[-v] POLICY[,KEY=VALUE...]...\nloads:");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		fprintf(stderr, " %s", loads[i].name);
 	fprintf(stderr, "\n");
@@ -154,7 +161,8 @@ static void run(const struct model_load *one, const char *config, double seconds
 		.weight = 100,
 	};
 	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW, 0);
-	m.processors = times;
+	m.processors = cpus ? cpus : times;
+	m.min_window_ns = fmax(m.min_window_ns, times * (FAST + SLOW) * PASS_NS);
 	m.huge = huge;
 	configure(&m, config);
 	/* A machine boots before the program begins, and hmemd looks at that, too. */
@@ -191,9 +199,11 @@ int main(int argc, char **argv)
 	bool verbose = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "Hl:m:s:v")) != -1) {
+	while ((opt = getopt(argc, argv, "Hc:l:m:s:v")) != -1) {
 		if (opt == 'H')
 			huge = true;
+		else if (opt == 'c')
+			cpus = atoi(optarg);
 		else if (opt == 'l')
 			only = optarg;
 		else if (opt == 'm')
@@ -205,7 +215,7 @@ int main(int argc, char **argv)
 		else
 			usage();
 	}
-	if (optind == argc || seconds <= 0 || times < 1 || times > 64)
+	if (optind == argc || seconds <= 0 || times < 1 || times > MAX_TIMES)
 		usage();
 	printf("%-12s %-24s %8s %8s %9s %6s %6s %6s\n", "load", "policy", "all",
 	       "steady", "moved", "move%", "stall%", "share");

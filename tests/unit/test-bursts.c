@@ -628,6 +628,39 @@ static void short_looks_lie_within_scans(void **state)
 	assert_false(r->heat.within);
 }
 
+/*
+ * If looks within scans cost more than a horizon pays for, the first burst ends when two of them in
+ * a row have told enough, and the next one waits until it is paid for.
+ */
+static void dear_looks_within_scans_are_few(void **state)
+{
+	struct rules *r = *state;
+	unsigned int looks = 0;
+	int64_t cost;
+
+	r->scans = true;
+	r->scan_ns = 500000000;
+	r->can = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
+	/* All pages in use are in tier 0, and fill it. */
+	r->pages.hist[0][0] = r->pages.hist[1][0] = 0;
+	r->pages.hist[0][100] = r->pages.hist[1][HMEM_CLASS_IDLE] = TIER0;
+	while (!r->bursts.within)
+		window(r, TIER0, 0);
+	assert_in_range(r->bursts.left, 3, UINT32_MAX);
+	assert_true(r->bursts.ahead);
+	for (; r->bursts.left; looks++)
+		window(r, TIER0 / 3, 0);
+	/* The first one finds pages used sooner than looks that were too long led to expect. */
+	assert_int_equal(looks, 3);
+	assert_int_equal(r->bursts.bursts, 1);
+	cost = r->bursts.debt_ns;
+	assert_true(cost > 2 * (int64_t)r->scan_ns);
+	assert_true(r->bursts.whole_debt_ns <= 0);
+	for (r->busy_ns = 0; !r->bursts.left; cost -= r->busy_ns / 100)
+		window(r, 0, 0);
+	assert_true(cost < (int64_t)r->scan_ns / 10);
+}
+
 /* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
 static double busy_per_cost(struct rules *r, bool idle, double scan_costs)
 {
@@ -1079,6 +1112,7 @@ int main(void)
 		RULE(length_of_looks),
 		RULE(looks_outlast_scans),
 		RULE(short_looks_lie_within_scans),
+		RULE(dear_looks_within_scans_are_few),
 		RULE(budget),
 		RULE(scans_of_idle_guests),
 		RULE(gains_are_looked_for),
