@@ -76,6 +76,23 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 }
 
 /*
+ * Hold the old pages of items that have moved, so that migrate_vma_finalize() does not free them:
+ * when a CPU's cache of free pages is full, the kernel frees some hundreds at once, and the other
+ * pages of the group would be out of reach meanwhile.
+ */
+static void hmem_hold_sources(const struct hmem_work_area *area, struct hmem_item **items,
+			      unsigned int nr)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < nr; i++) {
+		k = (items[i]->addr - items[0]->addr) / PAGE_SIZE;
+		if (area->dst[k] && area->src[k] & MIGRATE_PFN_MIGRATE)
+			folio_get(page_folio(migrate_pfn_to_page(area->src[k])));
+	}
+}
+
+/*
  * A mean would follow the few values that are very large because the processor has done
  * something else meanwhile, so follow the median.
  */
@@ -199,6 +216,7 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 				      &area->dst[k]);
 	}
 	migrate_vma_pages(&args);
+	hmem_hold_sources(area, items, nr);
 	migrate_vma_finalize(&args);
 	ns = ktime_get_ns() - ns;
 	running = hmem_running_ns() - running;
@@ -210,6 +228,7 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 		if (area->src[k] & MIGRATE_PFN_MIGRATE) {
 			hmem_record_move(hm, items[i], folio_pfn(folios[i]));
 			moved += hmem_item_pages(items[i]);
+			folio_put(page_folio(migrate_pfn_to_page(area->src[k])));
 		}
 		/* Finalize has unlocked the folio and dropped the reference. */
 		folios[i] = NULL;

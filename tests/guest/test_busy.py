@@ -6,6 +6,7 @@ import re
 from daemon import REASONS
 from guest import test
 from peer import Peer
+from vm import CPU_SLOW_STRINGS
 
 # Off, because the guest's own placement would move pages back.
 ALONE = "numa_balancing=disable"
@@ -83,6 +84,25 @@ def pages_move_with_few_interrupts(rig):
     assert count <= moved / 8, (count, moved)
     vm.run(f"touch {STOP}")
     print(program.wait())
+
+
+@test(check=("6.12",))
+def no_page_waits_while_others_are_freed(rig):
+    """The kernel frees some hundreds of the pages that moved at once, but while no page is out
+    of reach.  A ns is an instruction."""
+    pages = 4096
+    vm = rig.boot(icount=True, cpus=1, poison=False, append=ALONE,
+                  args=("-cpu", CPU_SLOW_STRINGS),
+                  on_hint=lambda tier, gfns: rig.daemon.migrate(gfns, tier))
+    # So many that 500 to 600 are kept, and then freed at once.
+    vm.run("echo 100 > /proc/sys/vm/percpu_pagelist_high_fraction")
+    vm.run(f"cost driver scattered {pages}")
+    pauses = [(int(ns), int(n)) for ns, n in re.findall(
+        r"anon (\d+) (\d+)", vm.run("cat /sys/kernel/debug/virtio_hmem/*/pause"))]
+    print(pauses)
+    assert sum(n for _, n in pauses) > 0.9 * pages, pauses
+    # Freeing so many takes longer, once for at most 600 pages.  A tick takes less.
+    assert sum(n for ns, n in pauses if ns > 65536) < pages / 1024, pauses
 
 
 def workers_seconds(vm):
