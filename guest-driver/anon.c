@@ -198,6 +198,10 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 	ns = ktime_get_ns();
 	running = hmem_running_ns();
 	nr = hmem_hide(&area->hidden, vma->vm_mm, items, nr);
+	if (nr > 1) {
+		hm->stats.move_flushes++;
+		hm->stats.move_ipis += area->hidden.flush_ipis;
+	}
 	args.end = items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE;
 	memset(area->dst, 0, (args.end - args.start) / PAGE_SIZE * sizeof(*area->dst));
 	rc = migrate_vma_setup(&args);

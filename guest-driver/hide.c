@@ -183,7 +183,7 @@ static void hmem_hide_entries(pte_t *ptep, void *data)
 			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry);
 	}
 	begin = ktime_get_ns();
-	hmem_flush_mm(hidden->mm);
+	hidden->flush_ipis = hmem_flush_mm(hidden->mm);
 	hidden->flush_ns = ktime_get_ns() - begin;
 }
 

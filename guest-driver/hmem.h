@@ -122,6 +122,8 @@ struct hmem_stats {
 	u64 demoted;
 	u64 reasons[VIRTIO_HMEM_R_MAX];
 	u64 large_moved;		/* large folios that moved whole */
+	u64 move_flushes;		/* the driver's flushes for groups of pages */
+	u64 move_ipis;			/* other CPUs that these interrupted */
 	u64 scans;
 	u64 scan_entries;		/* page-table entries that were read */
 	u64 scan_idle;			/* entries passed over, because nobody used their table */
@@ -161,6 +163,7 @@ struct hmem_hidden {
 	unsigned int nr_held;
 	struct folio *held[HMEM_CHUNK];		/* locked pages that stay */
 	u64 flush_ns;				/* how long the flush took */
+	unsigned int flush_ipis;		/* other CPUs that the flush interrupted */
 };
 
 /* Measured times, which decide how many pages move together: see hmem_group_max(). */

@@ -40,6 +40,8 @@ HMEM_COUNTER(hints);
 HMEM_COUNTER(promoted);
 HMEM_COUNTER(demoted);
 HMEM_COUNTER(large_moved);
+HMEM_COUNTER(move_flushes);
+HMEM_COUNTER(move_ipis);
 HMEM_COUNTER(foreign_moves);
 HMEM_COUNTER(pause_ns);
 HMEM_COUNTER(resize_given);
@@ -83,6 +85,8 @@ static struct attribute *hmem_attrs[] = {
 	&dev_attr_demoted.attr,
 	&dev_attr_large_moved.attr,
 	&dev_attr_huge_collapsed.attr,
+	&dev_attr_move_flushes.attr,
+	&dev_attr_move_ipis.attr,
 	&dev_attr_foreign_moves.attr,
 	&dev_attr_pause_ns.attr,
 	&dev_attr_resize_given.attr,

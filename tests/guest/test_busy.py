@@ -50,10 +50,10 @@ def scans_leave_idle_processors_alone(rig):
     program.wait()
 
 
-def interrupts(vm):
-    """How often processors were interrupted by others so far to call a function, for example
-    to flush their TLBs."""
-    out = vm.run("grep '^ *CAL:' /proc/interrupts")
+def interrupts(vm, kind="CAL"):
+    """How often processors were interrupted by others so far to call a function; with TLB, for
+    a flush of the kernel's."""
+    out = vm.run(f"grep '^ *{kind}:' /proc/interrupts")
     return sum(int(n) for line in out.splitlines() for n in re.findall(r"\b\d+\b", line))
 
 
@@ -73,15 +73,22 @@ def pages_move_with_few_interrupts(rig):
     assert len(gfns) == mib * 256
     # Three of four pages, irregularly.
     gfns = [g for g in gfns if g * 2654435761 // 65536 % 4]
-    moved, before = 0, interrupts(vm)
+    moved, before, kernels = 0, interrupts(vm), interrupts(vm, "TLB")
+    flushed = [vm.counter(name) for name in ("move_flushes", "move_ipis")]
     for tier in (1, 0, 1):
         results = rig.daemon.migrate(gfns, tier)
         moved += [REASONS[reason] for *_, reason in results].count("moved")
         gfns = [new for _, new, _ in results]
+    kernels = interrupts(vm, "TLB") - kernels
     count = interrupts(vm) - before
-    print(f"{moved} pages moved, {count} interrupts")
+    groups, own = (vm.counter(name) - n for name, n in zip(("move_flushes", "move_ipis"), flushed))
+    print(f"{moved} pages moved, {count} interrupts, {kernels} for flushes of the kernel, "
+          f"{own} for those of {groups} groups")
     assert moved > 0.9 * 3 * len(gfns), moved
     assert count <= moved / 8, (count, moved)
+    # The program runs on all other processors, so each flush interrupts some of them.
+    assert 0 < groups <= own <= (cpus - 1) * groups, (groups, own)
+    assert own + kernels <= count, (own, kernels, count)
     vm.run(f"touch {STOP}")
     print(program.wait())
 
