@@ -8,8 +8,16 @@
  * Threads on the processors 1 .. THREADS update MIB of memory at random.  First nothing moves
  * for a while.  Then all of the memory moves from node 0 to node 1 and back, ROUNDS times;
  * move_pages(2) runs on processor 0.  With RATE, no more than so many pages move in a second,
- * 512 at a time.  Prints the pages that moved, the time that the moves took in ns, the updates
- * made meanwhile, those of a second before, and how often processors interrupted others.
+ * 512 at a time.  Prints
+ *
+ *   moved        the pages that moved
+ *   ns           the time that the moves took, in which the host also passes on the hints
+ *   busy         the processor time in ns of what moved the pages: a worker of the kernel, or
+ *                the thread that called move_pages(2)
+ *   ops, peace   the updates made meanwhile, and those of a second before
+ *   interrupts   how often processors interrupted others to have a function called
+ *   flushes      how many of these interrupts were the kernel's flushes of the TLB
+ *
  * Under the simulator, which begins at the mark, a ns is an instruction of each processor.
  */
 #define _GNU_SOURCE
@@ -26,6 +34,7 @@
 
 #include "hint.h"
 #include "updates.h"
+#include "workers.h"
 
 #define MPOL_MF_MOVE	2
 #define CHUNK		8192u	/* pages of a request, not more than HINT_MAX */
@@ -49,17 +58,17 @@ static uint64_t now_ns(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-/* Calls of functions on other processors, such as flushes of the TLB, so far. */
-static uint64_t interrupts(void)
+/* Interrupts of a kind in all processors so far, as /proc/interrupts counts them. */
+static uint64_t interrupts(const char *kind)
 {
 	FILE *f = fopen("/proc/interrupts", "r");
 	uint64_t sum = 0;
 	char line[1024];
 
 	while (f && fgets(line, sizeof(line), f)) {
-		char *p = strstr(line, "CAL:"), *end;
+		char *p = strstr(line, kind), *end;
 
-		for (p = p ? p + strlen("CAL:") : NULL; p; p = end) {
+		for (p = p ? p + strlen(kind) : NULL; p; p = end) {
 			unsigned long n = strtoul(p, &end, 10);
 
 			if (end == p)
@@ -70,6 +79,17 @@ static uint64_t interrupts(void)
 	if (f)
 		fclose(f);
 	return sum;
+}
+
+/* The processor time of what moves the pages, so far. */
+static uint64_t busy_ns(bool driver)
+{
+	struct timespec t;
+
+	if (driver)
+		return workers_ns();
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 static void move_by_driver(size_t first, size_t n, int node)
@@ -118,7 +138,8 @@ static void move(size_t pages, int node, bool driver, uint64_t rate)
 
 int main(int argc, char **argv)
 {
-	uint64_t begin, ns = 0, ops = 0, peace, peace_ns, calls = 0, rate;
+	uint64_t begin, ns = 0, ops = 0, peace, peace_ns, calls = 0, flushes = 0, rate,
+		 busy = 0;
 	unsigned int threads;
 	size_t pages, moved = 0;
 	bool driver;
@@ -151,19 +172,23 @@ int main(int argc, char **argv)
 	for (int round = 0; round < 2 * atoi(argv[4]); round++) {
 		int node = !(round & 1);
 
+		busy -= busy_ns(driver);
 		begin = now_ns();
 		ops -= all_ops();
-		calls -= interrupts();
+		calls -= interrupts("CAL:");
+		flushes -= interrupts("TLB:");
 		move(pages, node, driver, rate);
-		calls += interrupts();
+		flushes += interrupts("TLB:");
+		calls += interrupts("CAL:");
 		ops += all_ops();
 		ns += now_ns() - begin;
+		busy += busy_ns(driver);
 		moved += hint_on_node(memory, pages, node);
 	}
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
-	printf("moved=%zu ns=%lu ops=%lu peace=%.0f interrupts=%lu\n", moved, ns, ops,
-	       peace * 1e9 / peace_ns, calls);
+	printf("moved=%zu ns=%lu busy=%lu ops=%lu peace=%.0f interrupts=%lu flushes=%lu\n", moved,
+	       ns, busy, ops, peace * 1e9 / peace_ns, calls, flushes);
 	return 0;
 }

@@ -13,8 +13,6 @@
  * The driver's time is the time of the kernel's workers: no other program should run.
  */
 #define _GNU_SOURCE
-#include <ctype.h>
-#include <dirent.h>
 #include <err.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,6 +24,7 @@
 #include <unistd.h>
 
 #include "hint.h"
+#include "workers.h"
 
 #define HUGE	(2ul << 20)
 #define MPOL_MF_MOVE	2
@@ -36,42 +35,6 @@ static uint64_t own_ns(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-/* Returns the processor time of all workers that can run the driver's work. */
-static uint64_t workers_ns(void)
-{
-	DIR *d = opendir("/proc");
-	uint64_t sum = 0;
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		char path[300], name[64] = "";
-		unsigned long long ns;
-		FILE *f;
-
-		if (!isdigit(e->d_name[0]))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", e->d_name);
-		f = fopen(path, "r");
-		if (!f)
-			continue;
-		if (!fgets(name, sizeof(name), f))
-			name[0] = 0;
-		fclose(f);
-		if (strncmp(name, "kworker/u", 9))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/schedstat", e->d_name);
-		f = fopen(path, "r");
-		if (f && fscanf(f, "%llu", &ns) == 1)
-			sum += ns;
-		if (f)
-			fclose(f);
-	}
-	if (!d || !sum)
-		err(1, "no worker's time");
-	closedir(d);
-	return sum;
 }
 
 int main(int argc, char **argv)
