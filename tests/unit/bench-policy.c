@@ -3,10 +3,12 @@
  * Measures in seconds how fast known workloads run under a policy, in a model of
  * a guest.  This shows what a tunable does, and what to try in the simulator.
  *
- *   bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-s SECONDS] [-v] POLICY[,KEY=VALUE...]...
+ *   bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-r RUN] [-s SECONDS] [-v]
+ *                POLICY[,KEY=VALUE...]...
  *
  * With -H, the guest's pages are in huge pages.  The guest has TIMES as much memory as that of
- * the benchmark, 640 MiB, with as many processors, or with CPUS processors.
+ * the benchmark, 640 MiB, with as many processors, or with CPUS processors.  Runs with different
+ * numbers RUN differ by chance.
  * POLICY can also be static (no page moves) and oracle (the best placement that
  * does not change).  Prints millions of accesses per second, over the whole time
  * without its first second, and over the last 40 % of that; the number of moved
@@ -59,6 +61,9 @@ static const struct model_load loads[] = {
 	  .hot = 130 * MIB, .weight = 90 },
 	{ .name = "mild", .costs = &model_updates, .pages = DATA,
 	  .hot = 64 * MIB, .weight = 50 },
+	/* Few pages are used much more often than all others. */
+	{ .name = "core", .costs = &model_updates, .pages = DATA,
+	  .hot = 12 * MIB, .weight = 60 },
 	{ .name = "phases-0.5", .costs = &model_updates, .pages = DATA,
 	  .hot = 64 * MIB, .weight = 90, .move = 0.5 },
 	{ .name = "phases-60", .costs = &model_updates, .pages = DATA,
@@ -83,11 +88,13 @@ static unsigned int times = 1;
 static unsigned int cpus;
 /* Are the pages in huge pages? */
 static bool huge;
+/* So many random numbers come before those of the run. */
+static unsigned int skipped;
 
 static __attribute__((noreturn)) void usage(void)
 {
-	fprintf(stderr, "usage: bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-s SECONDS] "
-		"[-v] POLICY[,KEY=VALUE...]...\nloads:");
+	fprintf(stderr, "usage: bench-policy [-H] [-c CPUS] [-l LOAD] [-m TIMES] [-r RUN] "
+		"[-s SECONDS] [-v] POLICY[,KEY=VALUE...]...\nloads:");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		fprintf(stderr, " %s", loads[i].name);
 	fprintf(stderr, "\n");
@@ -161,6 +168,8 @@ static void run(const struct model_load *one, const char *config, double seconds
 		.weight = 100,
 	};
 	model_init(&m, load, times * FAST, times * KERNEL, times * SLOW, 0);
+	for (unsigned int i = 0; i < skipped; i++)
+		unit_random(&m.rnd);
 	m.processors = cpus ? cpus : times;
 	m.min_window_ns = fmax(m.min_window_ns, times * (FAST + SLOW) * PASS_NS);
 	m.huge = huge;
@@ -199,13 +208,15 @@ int main(int argc, char **argv)
 	bool verbose = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "Hc:l:m:s:v")) != -1) {
+	while ((opt = getopt(argc, argv, "Hc:l:m:r:s:v")) != -1) {
 		if (opt == 'H')
 			huge = true;
 		else if (opt == 'c')
 			cpus = atoi(optarg);
 		else if (opt == 'l')
 			only = optarg;
+		else if (opt == 'r')
+			skipped = strtoul(optarg, NULL, 10);
 		else if (opt == 'm')
 			times = atoi(optarg);
 		else if (opt == 's')
