@@ -149,13 +149,18 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 {
 	if (!is_possible(l, away_ns) || !hmem_rates_restore(&c->rates, &l->rates))
 		return false;
-	/* If the first burst was cut short, it has to begin anew. */
-	c->bursts = l->rates.looks < FIRST_BURST ? 0 : l->bursts;
+	/*
+	 * If the first burst was cut short, it has to begin anew.  A dear one can have ended with
+	 * fewer looks, see end_dear_burst().
+	 */
+	c->bursts = stale && l->rates.looks < FIRST_BURST ? 0 : l->bursts;
 	c->look_ns = l->look_ns;
 	c->scan_ns = l->scan_ns;
 	/* Looks from scan to scan are not as short as that. */
 	c->short_looks = l->rates.looks && c->look_ns < shortest_between(c);
 	c->debt_ns = l->debt_ns;
+	/* The last burst has cost at least what is left of its debt, see is_overdue(). */
+	c->spent_ns = l->debt_ns;
 	c->whole_debt_ns = l->whole_debt_ns;
 	c->whole_ns = l->whole_ns;
 	c->begun_ns = l->begun_ns;
@@ -211,6 +216,7 @@ static void begin_burst(struct hmem_bursts *c)
 	c->urgent = false;
 	c->stale = false;
 	c->spent_ns = 0;
+	c->ahead_ns = 0;
 	c->begun_ns = c->clock_ns;
 	c->missed = 0;
 	c->waited = 0;
@@ -384,6 +390,12 @@ static bool found_too_many(const struct hmem_bursts *c, const struct hmem_pages 
 	return used_of_all(c) > 2 * wanted_of_all(p);
 }
 
+/* Has the last look found so few pages used that looks should be as much longer as possible? */
+static bool found_too_few(const struct hmem_bursts *c, const struct hmem_pages *p)
+{
+	return used_of_all(c) * CHANGE < wanted_of_all(p);
+}
+
 /*
  * Has the last look, which was about all of memory, found nearly all of the pages used that are in
  * use at all?
@@ -431,7 +443,7 @@ static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, ui
 {
 	if (!c->long_looks) {
 		c->long_looks = c->can_look_long && length >= most &&
-				used_of_all(c) * CHANGE < wanted_of_all(p) &&
+				found_too_few(c, p) &&
 				c->bursts >= c->long_looks_from;
 	} else if (!found_too_many(c, p)) {
 		c->long_looks_failed = 0;
@@ -537,7 +549,8 @@ static void restart_burst(struct hmem_bursts *c, uint64_t length)
 
 /*
  * Looks lie within scans, and this burst is ahead of its budget and has cost more than a horizon
- * pays for.  So it ends as soon as two looks in a row have told enough for a plan (@told), and as a
+ * pays for.  So it ends as soon as two looks in a row have told enough for a plan (@told): they
+ * found about as many used pages as they should, and most of these were expected.  It ends as a
  * burst in its turn, so that the next one waits until it is paid for.  In a guest with much memory
  * for each processor, the looks that are left would cost minutes of the budget.
  */
@@ -550,8 +563,8 @@ static void end_dear_burst(struct hmem_bursts *c, bool told)
 		return;
 	c->left = 0;
 	c->ahead = false;
-	c->debt_ns += c->spent_ns;
-	c->whole_debt_ns -= c->spent_ns;
+	c->debt_ns += c->ahead_ns;
+	c->whole_debt_ns -= c->ahead_ns;
 }
 
 /* Accounts for a window that has cost @cost and allows looks to take @income. */
@@ -564,6 +577,7 @@ static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 		c->debt_ns += cost;
 	} else {
 		c->whole_debt_ns += cost;
+		c->ahead_ns += cost;
 		c->whole_ns = c->spent_ns;
 	}
 	c->whole_debt_ns -= half;
@@ -621,7 +635,8 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			restart_burst(c, length);
 		else if (c->left && was_surprised(c))
 			begin_anew(c);
-		end_dear_burst(c, !found_too_many(c, p) && !was_surprised(c));
+		end_dear_burst(c, !found_too_many(c, p) && !found_too_few(c, p) &&
+			       !was_surprised(c));
 	}
 	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */

@@ -106,8 +106,8 @@ struct hmem_bursts {
 	bool ahead;
 	/* Pages have moved without their records: there is no plan before the next burst. */
 	bool stale;
-	/* Guest time that this burst has cost, in ns. */
-	uint64_t spent_ns;
+	/* Guest time that this burst has cost; and since when it is ahead of its budget; in ns. */
+	uint64_t spent_ns, ahead_ns;
 	/* Bursts so far; and the last ones in a row that led to no move. */
 	uint64_t bursts;
 	uint32_t idle;

@@ -628,6 +628,30 @@ static void short_looks_lie_within_scans(void **state)
 	assert_false(r->heat.within);
 }
 
+/* Ends windows until the looks of the first burst lie within scans. */
+static void begin_dear_burst(struct rules *r)
+{
+	r->scans = true;
+	r->scan_ns = 500000000;
+	r->can = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
+	/* All pages in use are in tier 0, and fill it. */
+	r->pages.hist[0][0] = r->pages.hist[1][0] = 0;
+	r->pages.hist[0][100] = r->pages.hist[1][HMEM_CLASS_IDLE] = TIER0;
+	while (!r->bursts.within)
+		window(r, TIER0, 0);
+}
+
+/* hmemd is restarted: everything continues. */
+static void restart(struct rules *r)
+{
+	struct hmem_bursts_learned l;
+
+	hmem_bursts_save(&r->bursts, &l);
+	hmem_bursts_init(&r->bursts, &r->policy, 0, 1, NULL, 0);
+	hmem_bursts_set_tracker(&r->bursts, &r->gpt.tracker);
+	assert_true(hmem_bursts_restore(&r->bursts, &l, 0, false));
+}
+
 /*
  * If looks within scans cost more than a horizon pays for, the first burst ends when two of them in
  * a row have told enough, and the next one waits until it is paid for.
@@ -638,14 +662,7 @@ static void dear_looks_within_scans_are_few(void **state)
 	unsigned int looks = 0;
 	int64_t cost;
 
-	r->scans = true;
-	r->scan_ns = 500000000;
-	r->can = HMEM_CAN_LOOK_LONG | HMEM_CAN_LOOK_WITHIN;
-	/* All pages in use are in tier 0, and fill it. */
-	r->pages.hist[0][0] = r->pages.hist[1][0] = 0;
-	r->pages.hist[0][100] = r->pages.hist[1][HMEM_CLASS_IDLE] = TIER0;
-	while (!r->bursts.within)
-		window(r, TIER0, 0);
+	begin_dear_burst(r);
 	assert_in_range(r->bursts.left, 3, UINT32_MAX);
 	assert_true(r->bursts.ahead);
 	for (; r->bursts.left; looks++)
@@ -656,9 +673,32 @@ static void dear_looks_within_scans_are_few(void **state)
 	cost = r->bursts.debt_ns;
 	assert_true(cost > 2 * (int64_t)r->scan_ns);
 	assert_true(r->bursts.whole_debt_ns <= 0);
+	restart(r);
+	assert_int_equal(r->bursts.bursts, 1);
+	assert_true(hmem_bursts_may_plan(&r->bursts));
 	for (r->busy_ns = 0; !r->bursts.left; cost -= r->busy_ns / 100)
 		window(r, 0, 0);
-	assert_true(cost < (int64_t)r->scan_ns / 10);
+	assert_in_range(cost + (int64_t)r->scan_ns / 10, 0, r->scan_ns / 5);
+}
+
+/* A dear burst that began in its turn, and became one ahead of its budget, is paid for once. */
+static void dear_bursts_are_paid_once(void **state)
+{
+	struct rules *r = *state;
+
+	begin_dear_burst(r);
+	while (r->bursts.left)
+		window(r, TIER0 / 3, 0);
+	until_burst(r);
+	assert_false(r->bursts.ahead);
+	while (!r->bursts.looked)
+		window(r, TIER0, 0);
+	assert_true(r->bursts.ahead);
+	while (r->bursts.left)
+		window(r, TIER0 / 3, 0);
+	assert_false(r->bursts.ahead);
+	assert_in_range(r->bursts.debt_ns, r->bursts.spent_ns / 10 * 9, r->bursts.spent_ns);
+	assert_in_range(-r->bursts.whole_debt_ns, 0, r->scan_ns / 10);
 }
 
 /* Returns the guest time for which processors ran, as a multiple of what looks cost programs. */
@@ -1113,6 +1153,7 @@ int main(void)
 		RULE(looks_outlast_scans),
 		RULE(short_looks_lie_within_scans),
 		RULE(dear_looks_within_scans_are_few),
+		RULE(dear_bursts_are_paid_once),
 		RULE(budget),
 		RULE(scans_of_idle_guests),
 		RULE(gains_are_looked_for),

@@ -99,7 +99,7 @@ static void now_first(void **state)
 
 	(void)state;
 	set(&p.hot, 50, 1, 300, 300);
-	set(&p.hot, 60, 1, 0, 900);
+	set(&p.hot, 60, 1, 100, 900);
 	set(&p.cold, 20, 1, 5, 90);
 	assert_true(choose(&p, 1) == (295 - 40) * 1000.0);
 	assert_int_equal(p.hot.take[50], 1);
