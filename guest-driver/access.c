@@ -417,7 +417,8 @@ static bool hmem_is_observer(const struct task_struct *p)
  *
  * If there is no observer, scans do not ask: reading the flags of each page that is not used would
  * take more time than all else.  Then a bit of noted can stay set after reclaim has cleared the
- * flag, so if an observer comes, its first find of each such page is missed.
+ * flag.  If an observer comes and sets the flag anew, its finds of such a page are missed until
+ * reclaim clears the flag.  An observer that comes and goes between two scans is not seen.
  */
 static __always_inline bool hmem_cleared_by_others(struct hmem_section *section,
 						   struct folio *folio)
@@ -837,6 +838,9 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 			left |= hmem_bits_to_come(pte);
 			continue;
 		}
+		/* An unused page that cannot be accessed has got this far, too. */
+		if (!(pte_val(pte) & _PAGE_ACCESSED))
+			continue;
 		pfn = pte_pfn(pte);
 		first = pfn % PAGES_PER_SECTION;
 		section = hmem_section_of(scan, pfn);
@@ -906,7 +910,9 @@ static unsigned long hmem_walk_pmds(struct hmem_scan *scan, struct mm_struct *mm
 	hmem_table_visit(mm, pmdp, addr, scan->phase == HMEM_PHASE_WALK ?
 			 hmem_walk_entries : hmem_look_entries, &walk);
 	pmd = READ_ONCE(*pmdp);
-	*left |= !pmd_none(pmd) && !hmem_is_idle(scan, pmd);
+	/* The entry can have become one of a huge page, whose frame has no marks. */
+	*left |= !pmd_none(pmd) &&
+		 (!pmd_present(pmd) || pmd_leaf(pmd) || !hmem_is_idle(scan, pmd));
 	return next;
 }
 
@@ -1241,11 +1247,11 @@ static void hmem_walk_begin(struct hmem_scan *scan)
 	for_each_process(p) {
 		struct mm_struct *mm;
 
+		scan->observer |= hmem_is_observer(p);
 		if (scan->nr_mms == max) {
 			scan->incomplete = true;
 			break;
 		}
-		scan->observer |= hmem_is_observer(p);
 		mm = hmem_process_mm(p);
 		if (mm)
 			scan->mms[scan->nr_mms++] = mm;

@@ -38,7 +38,7 @@
  *
  * The kernel can put an entry with its bit set into a table that no processor has used:
  * mremap() does, and populating memory ahead of its use.  Such a page is found used late, too, when
- * a processor uses the table.
+ * a processor uses the table, or, if all tables of its GiB are idle, anything in this GiB.
  *
  * An operating system in a virtual machine sees the same bits whatever the hypervisor does: with
  * nested page tables, the processor sets them, and with shadow page tables, KVM write-protects the

@@ -7,7 +7,8 @@
  * A page's number decides how the page is used: see enum use.  Hot pages are used
  * in each turn, cold pages in one of TURNS turns, by chance.  So the number of uses
  * depends on the number of turns, and not on the time.  Between turns the program
- * counts to PAUSE.
+ * counts to PAUSE.  Some unused base pages are made inaccessible, as NUMA balancing makes pages
+ * inaccessible for a while: their entries are there, but are not present for the processor.
  *
  * Prints "GFN USE" for the first frame of each page, then "end", and continues;
  * at the end, prints how long a turn took.
@@ -112,6 +113,10 @@ int main(int argc, char **argv)
 		    gfns[i * frames + frames - 1] != gfns[i * frames] + frames - 1)
 			errx(1, "%zu is no huge page", i);
 		printf("%lu %zu\n", gfns[i * frames], i % USES);
+	}
+	for (size_t i = 0; frames == 1 && i < num; i += 64 * USES) {
+		if (mprotect(mem + i * size, size, PROT_NONE) < 0)
+			err(1, "mprotect");
 	}
 	printf("end\n");
 	fflush(stdout);
