@@ -226,7 +226,7 @@ int main(int argc, char **argv)
 		else
 			usage();
 	}
-	if (optind == argc || seconds <= 0 || times < 1 || times > MAX_TIMES)
+	if (optind == argc || seconds <= 0 || cpus > 512 || times < 1 || times > MAX_TIMES)
 		usage();
 	printf("%-12s %-24s %8s %8s %9s %6s %6s %6s\n", "load", "policy", "all",
 	       "steady", "moved", "move%", "stall%", "share");
