@@ -757,6 +757,12 @@ static __always_inline u64 hmem_bits_to_come(pte_t pte)
 	return !pte_present(pte) && hmem_is_migrating(pte) ? _PAGE_ACCESSED : 0;
 }
 
+/*
+ * The bits that pte_present() tests, which takes more instructions: the page is there, though the
+ * processor may not be allowed to access it.
+ */
+#define HMEM_PRESENT	(_PAGE_PRESENT | _PAGE_PROTNONE)
+
 static void hmem_walk_entries(pte_t *ptep, void *data)
 {
 	const struct hmem_walk *walk = data;
@@ -777,7 +783,7 @@ static void hmem_walk_entries(pte_t *ptep, void *data)
 		unsigned long pfn;
 
 		/* Most entries are empty or of unused pages, so their test is first, and short. */
-		if (!bits && (pte_val(pte) & _PAGE_PRESENT ? !others : pte_none(pte)))
+		if (!bits && (pte_val(pte) & HMEM_PRESENT ? !others : pte_none(pte)))
 			continue;
 		if (!hmem_is_base_page(pte)) {
 			left |= hmem_bits_to_come(pte);
@@ -832,15 +838,12 @@ static void hmem_look_entries(pte_t *ptep, void *data)
 
 		/* Most entries are empty or of unused pages, so their test is first, and short. */
 		if (!(pte_val(pte) & _PAGE_ACCESSED) &&
-		    (pte_val(pte) & _PAGE_PRESENT || pte_none(pte)))
+		    (pte_val(pte) & HMEM_PRESENT || pte_none(pte)))
 			continue;
 		if (!hmem_is_base_page(pte)) {
 			left |= hmem_bits_to_come(pte);
 			continue;
 		}
-		/* An unused page that cannot be accessed has got this far, too. */
-		if (!(pte_val(pte) & _PAGE_ACCESSED))
-			continue;
 		pfn = pte_pfn(pte);
 		first = pfn % PAGES_PER_SECTION;
 		section = hmem_section_of(scan, pfn);
