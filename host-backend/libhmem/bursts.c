@@ -549,16 +549,19 @@ static void restart_burst(struct hmem_bursts *c, uint64_t length)
 
 /*
  * Looks lie within scans, and this burst is ahead of its budget and has cost more than a horizon
- * pays for.  So it ends as soon as two looks in a row have told enough for a plan (@told): they
- * found about as many used pages as they should, and most of these were expected.  It ends as a
- * burst in its turn, so that the next one waits until it is paid for.  In a guest with much memory
- * for each processor, the looks that are left would cost minutes of the budget.
+ * pays for.  So it ends as soon as two looks in a row have told enough for a plan: they found
+ * about as many used pages as they should, and most of these were expected.  It ends as a burst
+ * in its turn, so that the next one waits until it is paid for.  In a guest with much memory for
+ * each processor, the looks that are left would cost minutes of the budget.
  */
-static void end_dear_burst(struct hmem_bursts *c, bool told)
+static void end_dear_burst(struct hmem_bursts *c, const struct hmem_pages *p)
 {
 	if (!c->ahead || !c->within || is_cheap(c))
 		return;
-	c->told = told ? c->told + 1 : 0;
+	if (found_too_many(c, p) || found_too_few(c, p) || was_surprised(c))
+		c->told = 0;
+	else
+		c->told++;
 	if (c->told < SCAN_BURST)
 		return;
 	c->left = 0;
@@ -635,8 +638,7 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 			restart_burst(c, length);
 		else if (c->left && was_surprised(c))
 			begin_anew(c);
-		end_dear_burst(c, !found_too_many(c, p) && !found_too_few(c, p) &&
-			       !was_surprised(c));
+		end_dear_burst(c, p);
 	}
 	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */

@@ -15,8 +15,10 @@
  *
  * In both ways, the first pages to leave tier 0 are those with the fewest accesses until the
  * horizon.  Often most pages of tier 0 are not in use now: some belong to a hot set that will be
- * in use again, others never will.  All look alike while the present rates last, but if the former
- * leave, they must come back, and programs wait for them until a look has found them in use.
+ * in use again, others never will.  All look alike while the present rates last, but if the
+ * former leave, they must come back, and programs wait for them until a look has found them in
+ * use.  A page of tier 0 that is in use only now can leave first for this reason, if that saves
+ * time all the same.
  */
 #ifndef HMEM_EXCHANGE_H
 #define HMEM_EXCHANGE_H
