@@ -94,7 +94,6 @@ void model_init(struct model *m, const struct model_load *load,
 		m->frame_of[i] = kernel + i;
 		m->page_of[kernel + i] = i;
 	}
-	m->entries = all_pages(load);
 	m->rnd = 42;
 	model_load(m, load);
 }
@@ -397,8 +396,6 @@ static void collect(struct model *m)
 	m->written = 0;
 	if ((scans(m) || logs(m)) && m->window.rest)
 		return;
-	if (!m->window.within)
-		m->entries = entries_to_read(m);
 	for (unsigned int i = 0; i < num_frames(m); i++) {
 		bool written = *bits_of(m, i) & DIRTY;
 
@@ -411,7 +408,6 @@ static void collect(struct model *m)
 /* Looks within the scan begin: clear all bits. */
 static void clear(struct model *m)
 {
-	m->entries = entries_to_read(m);
 	for (unsigned int i = 0; i < num_frames(m); i++) {
 		m->cleared_within += *bits_of(m, i) & ACCESSED;
 		*bits_of(m, i) = 0;
@@ -566,27 +562,27 @@ static double move(struct model *m, double ns)
 	return ns;
 }
 
-/*
- * The time that the window's scan takes: as long as the last one, until it has read the entries.
- * With looks within, it reads them twice, and clears all bits that were set.
- */
-static uint64_t scan_ns(const struct model *m)
+/* The number of bits that the scan of this window clears, if it began now. */
+static uint64_t bits_to_clear(struct model *m)
 {
-	if (!scans(m) || m->window.rest)
-		return 0;
-	return m->entries * m->load->costs->scan * (m->window.within ? 2 : 1) +
-	       m->cleared * m->load->costs->clear;
+	uint64_t bits = 0;
+
+	for (unsigned int i = 0; i < num_frames(m); i++)
+		bits += (m->window.within || m->sim.rearm[i / 64] >> (i % 64) & 1) &&
+			*bits_of(m, i) & ACCESSED;
+	return bits;
 }
 
 /*
- * The length of the window that comes.  If looks lie within its scan, the driver clears the bits of
- * as many pages as it can in half of a look, and waits for the time of a look.
+ * The time of one processor that the scan of this window takes, if it began now.  With looks
+ * within, it reads the entries twice.
  */
-static double window_ns(const struct model *m)
+static uint64_t scan_ns(struct model *m)
 {
-	double ns = m->window.ns, scan = scan_ns(m);
-
-	return m->window.within ? scan + ceil(scan / ns) * ns : ns;
+	if (!scans(m) || m->window.rest)
+		return 0;
+	return entries_to_read(m) * m->load->costs->scan * (m->window.within ? 2 : 1) +
+	       bits_to_clear(m) * m->load->costs->clear;
 }
 
 static void begin(struct model *m)
@@ -630,8 +626,8 @@ static void decide(struct model *m)
 	const struct hmem_tick tick = {
 		.window_ns = m->elapsed_ns,
 		.busy_ns = m->busy_ns,
-		.scan_ns = scan_ns(m),
-		.tells_walks = scan_ns(m),
+		.scan_ns = m->scan_ns,
+		.tells_walks = m->scan_ns,
 		.walks = m->cleared,
 		.written = m->written,
 		.tells_written = true,
@@ -666,6 +662,62 @@ static void run(struct model *m, double ns)
 		run_random(m, ns);
 }
 
+/*
+ * Run the program for @ns, of which a scan takes @scan ns of one processor.  While there are moves,
+ * and no scan, they get half of a processor's time.
+ */
+static void run_for(struct model *m, double ns, double scan)
+{
+	const double half = scan ? 0 : ns / 2, all = m->processors * ns;
+	double left = all - half + move(m, half) - scan;
+
+	m->stalled += scan;
+	m->busy_ns += all;
+	if (m->load->busy) {
+		m->busy_ns -= left * (1 - m->load->busy / 100);
+		left *= m->load->busy / 100;
+	}
+	m->elapsed_ns += ns;
+	m->ns += ns;
+	run(m, left);
+}
+
+/*
+ * Run until the window ends, and then until its scan has ended.  The scan visits a page after half
+ * of its time, on average.  It rearms the frames that were requested before it began.
+ */
+static void run_window(struct model *m)
+{
+	double scan;
+
+	m->busy_ns = m->elapsed_ns = 0;
+	run_for(m, m->window.ns, 0);
+	scan = scan_ns(m) / 2.0;
+	run_for(m, scan, scan);
+	collect(m);
+	if (scans(m) && !m->window.rest)
+		rearm(m);
+	run_for(m, scan, scan);
+	m->scan_ns = 2 * scan;
+}
+
+/*
+ * Run until the scan with looks in it has ended.  The driver clears the bits of as many pages as it
+ * can in half of a look, and waits for the time of a look.
+ */
+static void run_looks_within(struct model *m)
+{
+	const double ns = m->window.ns, scan = scan_ns(m), looks = ceil(scan / ns);
+
+	m->busy_ns = m->elapsed_ns = 0;
+	run_for(m, scan + (looks - 1) * ns, scan);
+	clear(m);
+	run_for(m, ns, 0);
+	collect(m);
+	rearm(m);
+	m->scan_ns = scan;
+}
+
 void model_run(struct model *m, double seconds)
 {
 	double end = m->ns + seconds * 1e9;
@@ -673,33 +725,12 @@ void model_run(struct model *m, double seconds)
 	if (!m->window.ns)
 		begin(m);
 	while (m->ns < end) {
-		/* While there are moves, they get half of a processor's time. */
-		double elapsed = window_ns(m), half = elapsed / 2;
-		double all = m->processors * elapsed, look = 0;
-		double left = all - half + move(m, half);
-		uint64_t scan = scan_ns(m);
-
-		left -= scan;
-		m->stalled += scan;
-		m->busy_ns = all;
-		if (m->load->busy) {
-			m->busy_ns -= left * (1 - m->load->busy / 100);
-			left *= m->load->busy / 100;
-		}
-		if (m->window.within) {
-			look = left * m->window.ns / elapsed;
-			run(m, left - look);
-			clear(m);
-		}
-		run(m, m->window.within ? look : left);
-		m->elapsed_ns = elapsed;
-		m->ns += elapsed;
+		if (m->window.within)
+			run_looks_within(m);
+		else
+			run_window(m);
 		move_on(m);
 		replace_process(m);
-		collect(m);
-		/* A scan rearms the frames that were requested before it began. */
-		if (scan)
-			rearm(m);
 		decide(m);
 		if (!scans(m))
 			rearm(m);

@@ -119,10 +119,9 @@ struct model {
 	uint64_t written, busy_ns;
 	/* Accessed bits that the last scan has cleared; those that looks within this scan clear. */
 	uint64_t cleared, cleared_within;
-	/* The length of the last window, with looks within its scan; ns. */
+	/* The length of the last window with its scan, and the scan's processor time; ns. */
 	double elapsed_ns;
-	/* Entries of page tables that the last scan read; at first, all. */
-	uint64_t entries;
+	uint64_t scan_ns;
 };
 
 /*

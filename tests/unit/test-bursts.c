@@ -208,7 +208,7 @@ static void moving_sweeps_gain(void **state)
 		.costs = &model_pages, .pages = 4 * DATA, .hot = 4 * 51 * MIB, .sweep = true,
 		.move = 5,
 	};
-	double share = large_speed(&load, HMEM_POLICY_AUTO, 40) /
+	double share = large_speed(&load, HMEM_POLICY_AUTO, 60) /
 		       large_speed(&load, HMEM_POLICY_OFF, 0);
 
 	(void)state;
