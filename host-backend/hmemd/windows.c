@@ -66,9 +66,11 @@ static bool looks_within(const struct vm *vm)
 static void begin_window(struct vm *vm)
 {
 	struct hmem_tick tick = {
-		.window_ns = vm->tick.window_ns,
-		.busy_ns = busy_ns(vm),
-		.scan_ns = scan_ns(vm),
+		.times = {
+			.window_ns = vm->tick.window_ns,
+			.busy_ns = busy_ns(vm),
+			.scan_ns = scan_ns(vm),
+		},
 		.tells_walks = vm->have_cleared,
 		.walks = walks(vm),
 		.written = vm->tick.dirty,
@@ -87,9 +89,9 @@ static void begin_window(struct vm *vm)
 	vm->stats.dirty += tick.written;
 	vm->stats.accessed += vm->tick.accessed;
 	vm->stats.incomplete += tick.incomplete;
-	vm->stats.window_ns += tick.window_ns;
-	vm->stats.busy_ns += tick.busy_ns;
-	vm->stats.scan_ns += tick.scan_ns;
+	vm->stats.window_ns += tick.times.window_ns;
+	vm->stats.busy_ns += tick.times.busy_ns;
+	vm->stats.scan_ns += tick.times.scan_ns;
 	hmem_placer_window(&vm->placer, &tick);
 	/* Counting takes time: switch the dirty log off before, if the next is a rest. */
 	tracking_next_window(vm);

@@ -299,11 +299,43 @@ static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t look_ns)
 	return c->clock_ns - look_ns - last[0];
 }
 
-static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
+/* The time for which processors were busy with anything but the scan. */
+static uint64_t without_scan(const struct hmem_times *t)
+{
+	return t->busy_ns > t->scan_ns ? t->busy_ns - t->scan_ns : 0;
+}
+
+/*
+ * The time that the scan took from programs.  It took time from them only if a program would have
+ * run instead.  That is as likely as a processor was busy in the time without the scan, whose own
+ * time is part of @busy_ns.
+ */
+static double taken_by_scan(const struct hmem_bursts *c, const struct hmem_times *t)
+{
+	double without = (double)t->window_ns * c->num_cpus - t->scan_ns;
+	double busy = without_scan(t);
+
+	return t->scan_ns * (busy < without ? busy / without : 1);
+}
+
+/*
+ * The length of the window's look: the time between two visits of a scan to a page, without the
+ * time in which programs could not use it, because a scan had their processor.
+ */
+static uint64_t length_of_look(const struct hmem_bursts *c, const struct hmem_times *t)
+{
+	double ns = t->window_ns - taken_by_scan(c, t) / c->num_cpus;
+
+	if (c->within)
+		return c->look_ns < t->window_ns ? c->look_ns : t->window_ns;
+	/* The guest says how long its scan took, and can be wrong. */
+	return ns < 1 ? 1 : ns;
+}
+
+static void begin_look(struct hmem_bursts *c, const struct hmem_times *t)
 {
 	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
-	/* The scan comes at the end of the window, and takes as long at all pages. */
-	uint64_t look_ns = c->within && c->look_ns < window_ns ? c->look_ns : window_ns;
+	uint64_t look_ns = length_of_look(c, t);
 
 	hmem_rates_begin(&c->rates, look_ns, lag_ns(c, look_ns));
 	for (uint32_t i = 0; i < width; i++)
@@ -311,8 +343,9 @@ static void begin_look(struct hmem_bursts *c, uint64_t window_ns)
 }
 
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
-			bool rested, bool busy, struct hmem_heat *h)
+			const struct hmem_tracker *t, unsigned int can,
+			const struct hmem_times *times, bool rested, bool busy,
+			struct hmem_heat *h)
 {
 	const uint64_t window = hmem_policy_window_ns(policy);
 
@@ -327,12 +360,12 @@ void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 	h->look = c->looked;
 	h->within = c->within;
 	h->clear = request(c);
-	c->clock_ns += window_ns;
+	c->clock_ns += times->window_ns;
 	if (c->looked)
-		begin_look(c, window_ns);
+		begin_look(c, times);
 	h->part = c->part;
 	h->parts = c->parts;
-	c->elapsed_ns += window_ns;
+	c->elapsed_ns += times->window_ns;
 	h->brief = c->elapsed_ns < window;
 	if (!h->brief)
 		c->elapsed_ns = 0;
@@ -455,30 +488,18 @@ static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, ui
 	}
 }
 
-/* The time for which processors were busy with anything but the scan. */
-static uint64_t without_scan(uint64_t busy_ns, uint64_t scan_ns)
-{
-	return busy_ns > scan_ns ? busy_ns - scan_ns : 0;
-}
-
-/*
- * The guest time that a window has cost programs.  A scan takes time from them only if a program
- * would have run instead.  That is as likely as a processor was busy in the time without the scan,
- * whose own time is part of @busy_ns.
- */
+/* The guest time that a window has cost programs. */
 static int64_t cost_ns(const struct hmem_bursts *c, const struct hmem_policy *policy,
-		       uint64_t walks, uint64_t window_ns, uint64_t busy_ns, uint64_t scan_ns)
+		       uint64_t walks, const struct hmem_times *t)
 {
-	double without = (double)window_ns * c->num_cpus - scan_ns;
-	double busy = without_scan(busy_ns, scan_ns);
-
 	/*
 	 * With a log, each of the walks is a fault; none: the log was off.  The operator's faults
 	 * per second are those that the budget of one processor pays for.
 	 */
 	if (c->logs)
-		return walks ? walks * (1e9 / BUDGET / policy->faults) + busy / HMEM_LOG_SLOWS : 0;
-	return walks * WALK_NS + scan_ns * (busy < without ? busy / without : 1);
+		return walks ? walks * (1e9 / BUDGET / policy->faults) +
+			       (double)without_scan(t) / HMEM_LOG_SLOWS : 0;
+	return walks * WALK_NS + taken_by_scan(c, t);
 }
 
 /* The guest time that looks may take, of the @ns for which processors were busy. */
@@ -602,35 +623,34 @@ uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy 
 }
 
 /* A look has ended.  As in the rates, each earlier look counts half as much. */
-static void rate_cpus(struct hmem_bursts *c, uint64_t window_ns, uint64_t busy_ns,
-		      uint64_t scan_ns)
+static void rate_cpus(struct hmem_bursts *c, const struct hmem_times *t)
 {
-	double cpus = window_ns ? (double)without_scan(busy_ns, scan_ns) / window_ns : 0;
+	double cpus = t->window_ns ? (double)without_scan(t) / t->window_ns : 0;
 
 	c->rated_cpus = c->rated_cpus ? (c->rated_cpus + cpus) / 2 : cpus;
 }
 
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
-			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks)
+			  const struct hmem_pages *p, const struct hmem_times *times,
+			  uint64_t walks)
 {
 	const uint64_t length = c->look_ns;
 	uint64_t members[HMEM_CLASSES];
 
-	if (scan_ns && !c->within) {
-		c->scan_ns = c->last_scan_ns && c->last_scan_ns < scan_ns ? c->last_scan_ns :
-									    scan_ns;
-		c->last_scan_ns = scan_ns;
+	if (times->scan_ns && !c->within) {
+		c->scan_ns = c->last_scan_ns && c->last_scan_ns < times->scan_ns ?
+			     c->last_scan_ns : times->scan_ns;
+		c->last_scan_ns = times->scan_ns;
 	}
-	if (window_ns)
-		c->busy_cpus = (double)busy_ns / window_ns;
-	account(c, cost_ns(c, policy, walks, window_ns, busy_ns, scan_ns), pays(c, busy_ns));
+	if (times->window_ns)
+		c->busy_cpus = (double)times->busy_ns / times->window_ns;
+	account(c, cost_ns(c, policy, walks, times), pays(c, times->busy_ns));
 	if (c->looked && walks && p->faults)
 		c->walks_per_page = walks < p->faults ? (double)walks / p->faults : 1;
 	if (c->looked) {
 		hmem_pages_members(p, members);
 		hmem_rates_end(&c->rates, members);
-		rate_cpus(c, window_ns, busy_ns, scan_ns);
+		rate_cpus(c, times);
 		set_long_looks(c, p, length, longest_look(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);

@@ -195,25 +195,35 @@ void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l
 bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned *l,
 			 uint64_t away_ns, bool stale);
 
+/* The times of a window that has ended, in ns. */
+struct hmem_times {
+	/* How long the window lasted, with the scan at its end. */
+	uint64_t window_ns;
+	/* For which processors were busy in it, summed over all of them. */
+	uint64_t busy_ns;
+	/* For which the scan had a processor. */
+	uint64_t scan_ns;
+};
+
 /*
- * A window of the tracker @t has ended; it lasted @window_ns.  Add to @h, which tells if the
+ * A window of the tracker @t has ended.  Add to @h, which tells if the
  * window was incomplete, how hmem_pages_update() shall apply the window.  @can: the kinds of
  * windows that the device offers, HMEM_CAN_*.  @rested: the tracker
  * was off, as in a rest.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
-			const struct hmem_tracker *t, unsigned int can, uint64_t window_ns,
-			bool rested, bool busy, struct hmem_heat *h);
+			const struct hmem_tracker *t, unsigned int can,
+			const struct hmem_times *times, bool rested, bool busy,
+			struct hmem_heat *h);
 
 /*
- * hmem_pages_update() has applied the window of @window_ns, whose scan took @scan_ns and costs
- * programs @walks page walks.  All processors together ran for @busy_ns of it.  Returns the
- * length of the next window, in ns of guest time: from the least that the device offers to the
+ * hmem_pages_update() has applied the window, whose scan costs programs @walks page walks.  Returns
+ * the length of the next window, in ns of guest time: from the least that the device offers to the
  * policy's window; if c->within, the length of the looks in it, which can be less.
  */
 uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *policy,
-			  const struct hmem_pages *p, uint64_t window_ns,
-			  uint64_t busy_ns, uint64_t scan_ns, uint64_t walks);
+			  const struct hmem_pages *p, const struct hmem_times *times,
+			  uint64_t walks);
 
 /* Returns the length of the next window, in ns of guest time, if it is part of a rest. */
 uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy);

@@ -149,11 +149,11 @@ static void log_window(struct hmem_placer *p, const struct hmem_tick *tick)
 
 	if (!hmem_placer_by_rates(p)) {
 		ns = hmem_sampler_next(&p->sampler, &p->policy, p->min_window_ns,
-				       tick->window_ns, frames, tick->written);
+				       tick->times.window_ns, frames, tick->written);
 		set_next(p, ns, p->sampler.rests);
 		return;
 	}
-	hmem_sampler_count(&p->sampler, p->rested, tick->window_ns, frames, tick->written);
+	hmem_sampler_count(&p->sampler, p->rested, tick->times.window_ns, frames, tick->written);
 	/* Bursts decide when the window is counted: switch the log off meanwhile. */
 	if (!p->rested)
 		set_next(p, p->min_window_ns, true);
@@ -166,7 +166,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	uint64_t clock = p->pages.clock;
 
 	p->tick = *tick;
-	p->time_ns += tick->window_ns;
+	p->time_ns += tick->times.window_ns;
 	p->phase = HMEM_PLACER_COUNTS;
 	p->planned = false;
 	p->rested = hmem_placer_is_sampled(p) && p->next.rest;
@@ -181,7 +181,7 @@ void hmem_placer_window(struct hmem_placer *p, const struct hmem_tick *tick)
 	if (hmem_placer_by_rates(p))
 		hmem_bursts_window(&p->bursts, &p->policy, p->tracker,
 				   tick->looks_within ? p->can : p->can & ~HMEM_CAN_LOOK_WITHIN,
-				   tick->window_ns, p->rested, tick->busy, &heat);
+				   &tick->times, p->rested, tick->busy, &heat);
 	hmem_window_begin(&p->window, &p->pages, p->tracker, &heat);
 	if (p->pages.clock != clock)
 		p->began_ns[p->pages.clock % HMEM_CAME_WINDOWS] = p->time_ns;
@@ -202,8 +202,7 @@ static void end_window(struct hmem_placer *p)
 	uint64_t ns;
 
 	if (p->looked && hmem_placer_by_rates(p)) {
-		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, tick->window_ns,
-				      tick->busy_ns, tick->scan_ns, walks(p));
+		ns = hmem_bursts_next(&p->bursts, &p->policy, &p->pages, &tick->times, walks(p));
 		if (hmem_placer_is_sampled(p) && !p->rested)
 			return;
 		set_next(p, ns, hmem_bursts_rests(&p->bursts));
@@ -319,7 +318,7 @@ static struct hmem_plan_limits limits(const struct hmem_placer *p)
 		/* After a sample: all moves that are allowed in the rest that follows. */
 		l.budget = hmem_brake_budget(&p->brake,
 			hmem_plan_budget(p->policy.rate, hmem_placer_is_sampled(p) ?
-					 p->next.ns : p->tick.window_ns));
+					 p->next.ns : p->tick.times.window_ns));
 		l.hysteresis = HMEM_HEAT_MAX * p->policy.hysteresis / 100;
 	}
 	if (l.budget > p->tick.max_moves)

@@ -30,9 +30,7 @@
 
 /* A window of guest time that has ended, and what may follow. */
 struct hmem_tick {
-	uint64_t window_ns;
-	uint64_t busy_ns;	/* for which processors were busy, summed over all of them */
-	uint64_t scan_ns;	/* part of the window that the tracker's scan took; 0: no scan */
+	struct hmem_times times;
 	bool tells_walks;	/* @walks is known */
 	uint64_t walks;		/* page walks that the scan will cost programs, at most */
 	uint64_t written;	/* pages found written */

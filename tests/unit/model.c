@@ -624,9 +624,11 @@ static void tell_room(struct model *m)
 static void decide(struct model *m)
 {
 	const struct hmem_tick tick = {
-		.window_ns = m->elapsed_ns,
-		.busy_ns = m->busy_ns,
-		.scan_ns = m->scan_ns,
+		.times = {
+			.window_ns = m->elapsed_ns,
+			.busy_ns = m->busy_ns,
+			.scan_ns = m->scan_ns,
+		},
 		.tells_walks = m->scan_ns,
 		.walks = m->cleared,
 		.written = m->written,

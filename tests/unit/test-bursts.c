@@ -405,21 +405,24 @@ static int teardown(void **state)
 static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t faults)
 {
 	const struct hmem_tracker *t = r->scans ? &r->gpt.tracker : &r->sim.tracker;
-	uint64_t ns = r->next;
-	uint64_t scan_ns = r->scans && !hmem_bursts_rests(&r->bursts) ? r->scan_ns : 0;
+	struct hmem_times times = {
+		.window_ns = r->next,
+		.scan_ns = r->scans && !hmem_bursts_rests(&r->bursts) ? r->scan_ns : 0,
+	};
 	struct hmem_heat heat = { .incomplete = r->heat.incomplete };
 	uint32_t cpus = r->bursts.num_cpus;
 
-	hmem_bursts_window(&r->bursts, &r->policy, t, r->can, ns, false, busy, &heat);
+	/* Programs run in the time that the scan leaves. */
+	r->busy_ns = (times.window_ns * cpus - times.scan_ns) * (r->busy / cpus) + times.scan_ns;
+	times.busy_ns = r->busy_ns;
+	hmem_bursts_window(&r->bursts, &r->policy, t, r->can, &times, false, busy, &heat);
 	r->heat = heat;
 	if (heat.look) {
 		r->bursts.rates.looked[100] = TIER0;
 		r->bursts.rates.used[100] = used;
 	}
 	r->pages.faults = faults;
-	/* Programs run in the time that the scan leaves. */
-	r->busy_ns = (ns * cpus - scan_ns) * (r->busy / cpus) + scan_ns;
-	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, ns, r->busy_ns, scan_ns,
+	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, &times,
 				   faults / r->pages_per_walk);
 }
 
@@ -750,6 +753,46 @@ static void scans_of_idle_guests(void **state)
 	r->bursts.num_cpus = 4;
 	for (r->busy = 0.25; r->busy <= 4; r->busy *= 4)
 		assert_in_range(busy_per_cost(r, false, r->busy / 4), 90, 110);
+}
+
+/* A look does not last longer for a scan that takes a processor from the programs. */
+static void looks_leave_out_scans(void **state)
+{
+	const struct {
+		uint32_t cpus;
+		double busy, part;	/* of the scan's time, that programs would have had */
+	} cases[] = { { 1, 1, 1 }, { 1, 0.5, 0.5 }, { 1, 0, 0 }, { 4, 4, 0.25 }, { 4, 1, 0.0625 } };
+	struct rules *r = *state;
+
+	r->scans = true;
+	r->scan_ns = 5000000;
+	r->bursts.min_ns = 4 * r->scan_ns;
+	r->bursts.look_ns = r->bursts.min_ns;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		uint64_t ns;
+
+		r->bursts.num_cpus = cases[i].cpus;
+		r->busy = cases[i].busy;
+		do {
+			ns = r->next;
+			window(r, 1000, 0);
+		} while (!r->heat.look);
+		ns -= cases[i].part * r->scan_ns;
+		assert_in_range(r->bursts.rates.look_s * 1e9, ns - 10, ns + 10);
+	}
+}
+
+/* A scan that claims all of the window leaves a look of some length. */
+static void scans_as_long_as_windows(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	do {
+		r->scan_ns = r->next;
+		window(r, 1000, 0);
+	} while (!r->heat.look);
+	assert_true(r->bursts.rates.look_s > 0);
 }
 
 /* If a look at a part finds much to gain, a look at all memory follows at once. */
@@ -1156,6 +1199,8 @@ int main(void)
 		RULE(dear_bursts_are_paid_once),
 		RULE(budget),
 		RULE(scans_of_idle_guests),
+		RULE(looks_leave_out_scans),
+		RULE(scans_as_long_as_windows),
 		RULE(gains_are_looked_for),
 		RULE(moves_come_first),
 		RULE(parts_follow_the_cost),

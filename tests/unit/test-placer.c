@@ -44,7 +44,7 @@ static int setup(void **state)
 	f->policy.decay = 0;
 	f->policy.headroom = HEADROOM;
 	f->tick = (struct hmem_tick) {
-		.window_ns = SECOND,
+		.times.window_ns = SECOND,
 		.tells_written = true,
 		.may_move = true,
 		.max_moves = UINT32_MAX,
@@ -313,7 +313,7 @@ static void moves_nothing_in_a_sample(void **state)
 	for (unsigned int i = 0; i < 20; i++) {
 		bool rests = f->placer.next.rest;
 
-		f->tick.window_ns = f->placer.next.ns;
+		f->tick.times.window_ns = f->placer.next.ns;
 		f->tick.written = rests ? 0 : NUM_HOT;
 		window(f, UINT64_MAX);
 		samples += !rests;
@@ -347,7 +347,7 @@ static void rests_before_a_sample_is_counted(void **state)
 		while (samples < 10) {
 			bool rests = f->placer.next.rest;
 
-			f->tick.window_ns = f->placer.next.ns;
+			f->tick.times.window_ns = f->placer.next.ns;
 			f->tick.written = rests ? 0 : NUM_HOT;
 			hmem_placer_window(&f->placer, &f->tick);
 			assert_true(rests || f->placer.next.rest);
@@ -376,7 +376,7 @@ static int64_t owes(const struct hmem_tick *tick)
 	hmem_placer_set_policy(&f->placer, &f->policy);
 	hmem_placer_begin(&f->placer);
 	for (unsigned int i = 0; i < 9; i++) {
-		f->tick.window_ns = f->placer.next.ns;
+		f->tick.times.window_ns = f->placer.next.ns;
 		window(f, UINT64_MAX);
 	}
 	ns = f->placer.bursts.whole_debt_ns;
@@ -471,7 +471,7 @@ static void ping_pong(void **state)
 	assert_int_equal(moves_back(f, FRAMES - 4, 12, 21), 0);
 	assert_int_equal(moves_back(f, FRAMES - 5, 13, 2000), 0);
 	/* Shorter windows are as many more, up to 128. */
-	f->tick.window_ns = SECOND / 10;
+	f->tick.times.window_ns = SECOND / 10;
 	assert_int_equal(moves_back(f, FRAMES - 6, 14, 127), 1);
 	assert_int_equal(moves_back(f, FRAMES - 7, 15, 128), 0);
 }

@@ -164,7 +164,7 @@ static void move(struct guest *g)
 static void run(struct guest *g, unsigned int windows)
 {
 	const struct hmem_tick tick = {
-		.window_ns = WINDOW_NS,
+		.times.window_ns = WINDOW_NS,
 		.tells_written = true,
 		.may_move = true,
 		.max_moves = UINT32_MAX,

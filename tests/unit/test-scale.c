@@ -225,7 +225,7 @@ struct slices {
 static struct slices end_window(struct hmem_placer *p)
 {
 	const struct hmem_tick tick = {
-		.window_ns = 4000000000, .tells_written = true, .may_move = true,
+		.times.window_ns = 4000000000, .tells_written = true, .may_move = true,
 		.max_moves = UINT32_MAX,
 	};
 	enum hmem_placer_step to;
