@@ -79,7 +79,7 @@ WORKLOADS = (
 
 
 # These programs have the option threads.
-THREADED = tuple(w for w in WORKLOADS if w.program == "gups")
+THREADED = tuple(w for w in WORKLOADS if w.program in ("gups", "seq", "chase", "hash"))
 
 
 def find(name):

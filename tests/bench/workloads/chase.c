@@ -8,14 +8,15 @@
  *	hot=64		size of the hot set in MiB, a power of two
  *
  * The chains go from line to line by a linear congruence of full period, so the
- * program needs no shuffled list to make the chains.
+ * program needs no shuffled list to make the chains.  Threads follow the same chains,
+ * each from a place of its own.
  */
 #include <err.h>
 
 #include "bench.h"
 
 #define LINE	64
-#define HOPS	100
+#define ROUNDS	100	/* of ten hops, between reads of the clock */
 
 struct line {
 	uint32_t next[2];	/* [0] in the hot set, [1] in all data */
@@ -23,6 +24,7 @@ struct line {
 };
 
 static size_t lines, hot;
+static struct line *line;
 
 static double heat(size_t page)
 {
@@ -34,11 +36,29 @@ static uint32_t follow(uint32_t line, uint32_t num)
 	return (line * 1664525u + 1013904223u) & (num - 1);
 }
 
+/*
+ * The low half of @state is where the thread is in the hot chain, the high half where in the other.
+ * A random number is a valid state: it tells the places modulo the lengths of the chains.
+ */
+static uint64_t batch(uint64_t *state)
+{
+	uint32_t first = lines - hot;
+	uint32_t a = first + (*state & (hot - 1)), b = *state >> 32 & (lines - 1);
+
+	for (int i = 0; i < ROUNDS; i++) {
+		for (int k = 0; k < 9; k++)
+			a = line[a].next[0];
+		/* Make b depend on a, so that the two chains do not run side by side. */
+		b = line[b ^ (a & 0x80000000)].next[1];
+		a ^= b & 0x80000000;
+	}
+	*state = (uint64_t)b << 32 | (a - first);
+	return ROUNDS * 10;
+}
+
 int main(int argc, char **argv)
 {
-	struct line *line;
-	uint32_t a, b = 0;
-	volatile uint32_t sink;
+	uint64_t state = 0;
 
 	bench_options(argc, argv);
 	lines = bench_option("mib", 256) * MIB / LINE;
@@ -52,21 +72,9 @@ int main(int argc, char **argv)
 		line[i].next[0] = i < lines - hot ? 0
 				: lines - hot + follow(i - (lines - hot), hot);
 	}
-	a = lines - hot;
 	bench_start("Mhop/s", 1e6);
-	do {
-		for (int i = 0; i < HOPS; i++) {
-			for (int k = 0; k < 9; k++)
-				a = line[a].next[0];
-			/*
-			 * Make b depend on a, so that the two chains do not run
-			 * side by side.
-			 */
-			b = line[b ^ (a & 0x80000000)].next[1];
-			a ^= b & 0x80000000;
-		}
-		sink = a;
-	} while (bench_count(HOPS * 10));
-	(void)sink;
+	bench_help(batch);
+	while (bench_count(batch(&state)))
+		;
 	return 0;
 }

@@ -44,11 +44,11 @@ static bool warm;
 
 /* Other threads: each has a line of the cache for its numbers. */
 static struct helper {
-	uint64_t random_state;
+	uint64_t state;
 	uint64_t ops;
 } __attribute__((aligned(64))) helpers[MAX_HELPERS];
 static int nr_helpers;
-static uint64_t (*help)(uint64_t *random_state);
+static uint64_t (*help)(uint64_t *state);
 
 /* Placement */
 
@@ -257,11 +257,11 @@ static void *run_helper(void *opaque)
 	struct helper *h = opaque;
 
 	for (;;)
-		__atomic_store_n(&h->ops, h->ops + help(&h->random_state), __ATOMIC_RELAXED);
+		__atomic_store_n(&h->ops, h->ops + help(&h->state), __ATOMIC_RELAXED);
 	return NULL;
 }
 
-void bench_help(uint64_t (*batch)(uint64_t *random_state))
+void bench_help(uint64_t (*batch)(uint64_t *state))
 {
 	double threads = bench_option("threads", 1);
 
@@ -274,7 +274,7 @@ void bench_help(uint64_t (*batch)(uint64_t *random_state))
 		struct helper *h = &helpers[nr_helpers];
 		pthread_t thread;
 
-		h->random_state = bench_mix(bench_random_state + nr_helpers + 1) | 1;
+		h->state = bench_mix(bench_random_state + nr_helpers + 1) | 1;
 		if (pthread_create(&thread, NULL, run_helper, h))
 			errx(1, "no thread");
 	}

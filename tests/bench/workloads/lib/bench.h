@@ -120,10 +120,10 @@ void bench_start(const char *unit, double scale);
 
 /*
  * Call this after bench_start().  Starts all threads but this one.  Each calls batch() until
- * the program ends, with random numbers of its own; batch() returns the number of operations
- * that it has made.
+ * the program ends, with a state of its own, which is a random number at first; batch() returns
+ * the number of operations that it has made.
  */
-void bench_help(uint64_t (*batch)(uint64_t *random_state));
+void bench_help(uint64_t (*batch)(uint64_t *state));
 
 /*
  * Call this after each n operations.  Begins the region of interest after the
