@@ -43,6 +43,7 @@
  * An operating system in a virtual machine sees the same bits whatever the hypervisor does: with
  * nested page tables, the processor sets them, and with shadow page tables, KVM write-protects the
  * tables and sets the bits of all levels itself (walk_addr_generic()).
+ * tests/kvm/test_scans.py shows the former.
  */
 #include <linux/mm.h>
 #include <linux/mmzone.h>

@@ -206,7 +206,8 @@ def uses_after_idleness(vm, peer, how, track):
         peer.wait_tick()
         vm.run(f"echo {turn} > {FIFO}")
         program.wait_for(f"used {turn}\n")
-        used = own if sparse else sum(1 << gfns[page] for page in idle_pages_used(turn))
+        used = sum(1 << gfn for gfn in (
+            gfns[::turn] if sparse else [gfns[page] for page in idle_pages_used(turn)]))
         for expected in 0, used, used:
             for kind, found in zip(("written", "accessed"), peer.window()):
                 if kind == "accessed" or not track & TRACK_ACCESSED:

@@ -5,13 +5,13 @@
  *   idle base MIB FIFO        so much anonymous memory in base pages
  *   idle parts MIB FIFO       the same, in three mappings for each page table
  *   idle every MIB FIFO       the same in one mapping, of which turn N uses every Nth page
- *   idle sparse GIB FIFO      one base page in each GiB of one mapping
+ *   idle sparse GIB FIFO      one base page in each GiB of one mapping; turn N uses every Nth
  *   idle processes N FIFO     N processes, each with the mappings of a library in common with
  *                             all others, and with some pages of its own
  *
  * Creates the FIFO, prints "GFN" for each page (but of processes), then "end".  For each number
- * that comes through the FIFO, uses pages (base and parts: see is_used(); sparse: all; processes:
- * none) and prints "used NUMBER".  The number 0 ends the program.
+ * that comes through the FIFO, uses pages (base and parts: see is_used(); processes: none) and
+ * prints "used NUMBER".  The number 0 ends the program.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
 		err(1, "%s", argv[3]);
 	while (fscanf(fifo, "%lu", &turn) == 1 && turn) {
 		for (size_t i = 0; i < pages; i++)
-			if (sparse || (every ? !(i % turn) : is_used(i, turn)))
+			if (every || sparse ? !(i % turn) : is_used(i, turn))
 				p[i * step]++;
 		printf("used %lu\n", turn);
 		fflush(stdout);
