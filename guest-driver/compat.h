@@ -6,7 +6,6 @@
 #ifndef HMEM_COMPAT_H
 #define HMEM_COMPAT_H
 
-#include <linux/highmem.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
 #include <linux/migrate.h>
@@ -154,19 +153,9 @@ static inline bool mapping_inaccessible(struct address_space *mapping)
 }
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
-/* The kernel's mapping contains both pages, on the machines that the driver supports. */
-static inline int hmem_copy_mc_highpage(struct page *to, struct page *from)
-{
-	return copy_mc_to_kernel(page_address(to), page_address(from), PAGE_SIZE);
-}
-
-#define copy_mc_highpage hmem_copy_mc_highpage
-#endif
-
 /*
- * Have the kernel take the frame, whose memory is broken, out of use.  copy_mc_highpage() does the
- * same.  6.1 does not export the function, and it learns of the frame when a program reads it.
+ * Have the kernel take the frame, whose memory is broken, out of use.  6.1 does not export the
+ * function, and it learns of the frame when a program reads it.
  */
 static inline void hmem_memory_failure(unsigned long pfn)
 {
