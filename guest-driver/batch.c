@@ -113,6 +113,7 @@ static void hmem_chunk_run(struct hmem *hm)
 	for (try = 0; try < HMEM_TRIES; try++) {
 		hmem_share_begin(hm);
 		INIT_LIST_HEAD(&area->anon);
+		area->last_place.mm = NULL;
 		for (i = 0; i < area->nr_items; i++) {
 			struct hmem_item *item = &area->items[i];
 

@@ -6,6 +6,7 @@
  */
 #include <linux/memory_hotplug.h>
 #include <linux/migrate.h>
+#include <linux/sched/mm.h>
 
 #include "compat.h"
 #include "hmem.h"
@@ -26,6 +27,42 @@ static void hmem_drain_lru(void)
 	__free_page(page);
 }
 
+/*
+ * Hints come in runs of pages that are neighbours.  So guess that the place of the last page whose
+ * owner was looked up tells the place of this one, too.  The guess need not be right:
+ * hmem_owner_check() looks what is mapped there, and the next try looks up the owner.
+ */
+static bool hmem_guess_place(const struct hmem_place *last, struct folio *folio,
+			     struct hmem_place *place)
+{
+	if (!last->mm || folio_test_large(folio) || READ_ONCE(folio->mapping) != last->mapping ||
+	    (folio->index ^ last->index) / HMEM_NEAR_PAGES)
+		return false;
+	*place = *last;
+	place->addr += (folio->index - last->index) << PAGE_SHIFT;
+	mmgrab(place->mm);
+	return true;
+}
+
+static u8 hmem_find_place(struct hmem *hm, struct hmem_item *item, struct folio *folio,
+			  struct page *page, unsigned int try)
+{
+	struct hmem_place *last = &hm->area->last_place, place;
+	u8 reason = HMEM_PENDING;
+
+	if (try || !hmem_guess_place(last, folio, &place)) {
+		reason = hmem_find_owner(folio, page, try, &place);
+		/* The item holds the mm until the end of the try. */
+		if (reason == HMEM_PENDING)
+			*last = place;
+	}
+	if (reason == HMEM_PENDING) {
+		item->mm = place.mm;
+		item->addr = place.addr;
+	}
+	return reason;
+}
+
 static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
 			 struct page *page, unsigned int try)
 {
@@ -36,8 +73,7 @@ static u8 hmem_find_once(struct hmem *hm, struct hmem_item *item,
 		return hmem_off_lru_reason(page);
 	reason = hmem_check_page(folio, page, item->order, hm->tier_nid[item->tier]);
 	if (reason == HMEM_PENDING && folio_test_anon(folio))
-		reason = hmem_find_owner(folio, page, try, &item->mm,
-					 &item->addr);
+		reason = hmem_find_place(hm, item, folio, page, try);
 	folio_put(folio);
 	return reason;
 }

@@ -155,6 +155,19 @@ struct hmem_sharers {
 	struct mm_struct *mms[HMEM_MAX_SHARERS];
 };
 
+/*
+ * Where a page is mapped.  While the mm is held, the other pages with this mapping and with an
+ * index in the same aligned HMEM_NEAR_PAGES are probably mapped next to it, in its address space,
+ * and none of them can be mapped by more than HMEM_MAX_SHARERS; unless the mapping is NULL.
+ */
+#define HMEM_NEAR_PAGES		512
+struct hmem_place {
+	struct mm_struct *mm;
+	unsigned long addr;
+	pgoff_t index;
+	const void *mapping;		/* as in the folio: names an anon_vma */
+};
+
 /* A group of base pages that hmem_hide() has hidden. */
 struct hmem_hidden {
 	struct mm_struct *mm;
@@ -180,6 +193,7 @@ struct hmem_work_area {
 	struct hmem_item items[HMEM_CHUNK];
 	struct hmem_item *order[HMEM_CHUNK];	/* items, sorted as a step needs them */
 	struct list_head anon;			/* items that hmem_move_anon() is to move */
+	struct hmem_place last_place;		/* of an item in this list; mm can be NULL */
 	unsigned int nr_items;
 	u32 nr_moved;				/* items of the chunk that have moved */
 	unsigned long src[HMEM_CHUNK];		/* for migrate_vma_*() */
@@ -391,11 +405,11 @@ void hmem_show(struct hmem_hidden *hidden);
 
 /*
  * Find one place where @page, a part of @folio, may be mapped.  Returns HMEM_PENDING
- * with *@mm, held by mmgrab(), and *@addr; or the reason why no place is known.  The
+ * with *@place, whose mm is held by mmgrab(); or the reason why no place is known.  The
  * caller holds a reference on @folio.
  */
 u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
-		   struct mm_struct **mm, unsigned long *addr);
+		   struct hmem_place *place);
 /*
  * Lock an address space for reading.  The caller holds @mm by mmgrab().  Returns the
  * VMA at @addr; or NULL, without the lock and with *@reason.

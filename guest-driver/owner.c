@@ -94,13 +94,26 @@ fail:
 	return NULL;
 }
 
+/* The number of VMAs that can map pages from @first to @last, or HMEM_MAX_SHARERS + 1. */
+static unsigned int hmem_count_sharers(struct anon_vma *anon_vma, pgoff_t first, pgoff_t last)
+{
+	struct anon_vma_chain *avc;
+	unsigned int nr = 0;
+
+	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, first, last);
+	     avc && nr <= HMEM_MAX_SHARERS;
+	     avc = hmem_avc_iter_next(avc, first, last))
+		nr++;
+	return nr;
+}
+
 u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
-		   struct mm_struct **mm, unsigned long *addr)
+		   struct hmem_place *place)
 {
 	struct anon_vma_chain *avc;
 	struct anon_vma *anon_vma;
-	unsigned int skip, nr = 0;
-	pgoff_t pgoff;
+	unsigned int skip, nr;
+	pgoff_t pgoff, near;
 	u8 reason;
 
 	if (!folio_trylock(folio))
@@ -114,10 +127,7 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 	 * tree does not tell which ones, so each try takes another VMA.
 	 */
 	pgoff = folio->index + folio_page_idx(folio, page);
-	for (avc = hmem_avc_iter_first(&anon_vma->rb_root, pgoff, pgoff); avc;
-	     avc = hmem_avc_iter_next(avc, pgoff, pgoff))
-		if (++nr > HMEM_MAX_SHARERS)
-			break;
+	nr = hmem_count_sharers(anon_vma, pgoff, pgoff);
 	if (nr > HMEM_MAX_SHARERS) {
 		reason = VIRTIO_HMEM_R_UNSUPPORTED;
 		goto unlock_anon_vma;
@@ -130,10 +140,15 @@ u8 hmem_find_owner(struct folio *folio, struct page *page, unsigned int try,
 			skip--;
 			continue;
 		}
-		mmgrab(avc->vma->vm_mm);
-		*mm = avc->vma->vm_mm;
-		*addr = avc->vma->vm_start +
-			((pgoff - hmem_avc_start(avc)) << PAGE_SHIFT);
+		near = round_down(pgoff, HMEM_NEAR_PAGES);
+		nr = hmem_count_sharers(anon_vma, near, near + HMEM_NEAR_PAGES - 1);
+		*place = (struct hmem_place) {
+			.mm = avc->vma->vm_mm,
+			.addr = avc->vma->vm_start + ((pgoff - hmem_avc_start(avc)) << PAGE_SHIFT),
+			.index = pgoff,
+			.mapping = nr <= HMEM_MAX_SHARERS ? folio->mapping : NULL,
+		};
+		mmgrab(place->mm);
 		reason = HMEM_PENDING;
 		break;
 	}
