@@ -346,7 +346,7 @@ static unsigned int hmem_move_group(struct hmem *hm, struct hmem_item **items,
 	}
 	for (i = 0; i < nr; i++) {
 		if (!items[i]->order)
-			items[i]->reason = hmem_read_ahead(items[i]->pfn);
+			items[i]->reason = hmem_read_ahead(items[i]->page);
 		if (items[i]->reason != HMEM_PENDING)
 			continue;
 		swap(items[n], items[i]);

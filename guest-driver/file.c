@@ -91,7 +91,7 @@ void hmem_move_file(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		return;
 	}
 	new_pfn = folio_pfn(dst);
-	item->reason = hmem_read_ahead(item->pfn);
+	item->reason = hmem_read_ahead(item->page);
 	if (item->reason != HMEM_PENDING) {
 		folio_put(dst);
 		return;

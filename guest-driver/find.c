@@ -91,6 +91,7 @@ void hmem_find_page(struct hmem *hm, struct hmem_item *item, unsigned int try)
 		item->reason = VIRTIO_HMEM_R_ALREADY;
 		return;
 	}
+	item->page = page;
 	/* Read the node now: after the move, the frame may be hot-unplugged. */
 	item->from_tier = hmem_nid_tier(hm, page_to_nid(page));
 	item->reason = hmem_find_once(hm, item, page, try);

@@ -197,26 +197,32 @@ noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
  * In both cases the read faults, and the exception table lets it end early.  Returns the number of
  * the exception then, or 0.
  */
+/* Read one cache line, of eight in a turn. */
+#define HMEM_TOUCH(line)						\
+	"1:	mov " #line "*%c[size](%[at]), %[word]\n"		\
+	_ASM_EXTABLE_TYPE(1b, 2f, EX_TYPE_FAULT_MCE_SAFE)
+
 static unsigned long hmem_touch_page(struct page *page)
 {
 	void *at = page_address(page), *end = at + PAGE_SIZE;
 	unsigned long word, trap = 0;
 
-	asm volatile("1:	mov (%[at]), %[word]\n"
-		     "	add %[line], %[at]\n"
+	asm volatile("3:\n"
+		     HMEM_TOUCH(0) HMEM_TOUCH(1) HMEM_TOUCH(2) HMEM_TOUCH(3)
+		     HMEM_TOUCH(4) HMEM_TOUCH(5) HMEM_TOUCH(6) HMEM_TOUCH(7)
+		     "	add %[eight], %[at]\n"
 		     "	cmp %[end], %[at]\n"
-		     "	jb 1b\n"
+		     "	jb 3b\n"
 		     "2:\n"
-		     _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_FAULT_MCE_SAFE)
 		     : [at] "+r" (at), [word] "=&r" (word), "+a" (trap)
-		     : [end] "r" (end), [line] "i" (L1_CACHE_BYTES)
+		     : [end] "r" (end), [size] "i" (L1_CACHE_BYTES),
+		       [eight] "i" (8 * L1_CACHE_BYTES)
 		     : "cc", "memory");
 	return trap;
 }
 
-u8 hmem_read_ahead(unsigned long pfn)
+u8 hmem_read_ahead(struct page *page)
 {
-	struct page *page = pfn_to_online_page(pfn);
 	/* Nobody unplugs the memory, or gives it back to the host, while it is held. */
 	struct folio *folio = hmem_folio_get(page);
 	unsigned long trap;
@@ -230,7 +236,7 @@ u8 hmem_read_ahead(unsigned long pfn)
 		return HMEM_PENDING;
 	if (trap != X86_TRAP_MC)
 		return VIRTIO_HMEM_R_UNMAPPED;
-	hmem_memory_failure(pfn);
+	hmem_memory_failure(page_to_pfn(page));
 	return VIRTIO_HMEM_R_POISON;
 }
 

@@ -90,6 +90,7 @@
 /* One page to move: a base page, or a large folio as a whole. */
 struct hmem_item {
 	unsigned long pfn;	/* the page's frame when it was hinted */
+	struct page *page;	/* of this frame, since hmem_find_page() */
 	unsigned long new_pfn;	/* the page's frame now; valid once it has moved */
 	/*
 	 * One place where an anonymous page is mapped.  mmgrab() holds the mm
@@ -342,7 +343,7 @@ bool hmem_copy_pages(struct folio *dst, struct page *src);
  * it is copied, which makes the pause shorter.  Returns HMEM_PENDING, or why the page cannot be
  * read.
  */
-u8 hmem_read_ahead(unsigned long pfn);
+u8 hmem_read_ahead(struct page *page);
 /*
  * Take a reference on the folio of @page, which comes from pfn_to_online_page().
  * Returns NULL if @page is NULL or the folio is not on an LRU list.
