@@ -17,7 +17,8 @@
  * driver's marks from others:
  *
  * - A program that touches a hidden page faults (do_numa_page()).  The kernel maps the page
- *   again, and migrate_vma_setup() then flushes for this page.  Or the kernel moves the page
+ *   again, and migrate_vma_setup() then flushes for this page; unless the program already waits
+ *   for the lock of the page table, see HMEM_FLIP_WAIT.  Or the kernel moves the page
  *   to the node of the processor that touched it, even if kernel.numa_balancing is 0, because
  *   only the scans that mark entries obey that setting.  The driver cannot prevent this.
  * - Forks and mprotect() need the mmap lock for writing, and the driver holds it for reading.
@@ -75,13 +76,22 @@ bool hmem_hide_pays(struct mm_struct *mm)
 	       !hmem_cpu_away(mm);
 }
 
-/* Hide a present entry, or show a hidden one.  The frame of a hidden one is inverted. */
-static pte_t hmem_flip(pte_t pte)
+/* Bits that hide a present entry, or show a hidden one. */
+#define HMEM_FLIP_HIDE	(_PAGE_PRESENT | _PAGE_PROTNONE)
+/*
+ * A program that touches a hidden page while the driver waits for its flush waits for the lock of
+ * the page table, and would map the page again before migrate_vma_setup() takes the lock.  But it
+ * does nothing if the entry has changed meanwhile, so hidden entries also have this bit inverted
+ * until the flush has ended.  No code looks at it in an entry of this kind.
+ */
+#define HMEM_FLIP_WAIT	_PAGE_NX
+
+/* The frame of a hidden entry is inverted. */
+static pte_t hmem_flip(pte_t pte, pteval_t bits)
 {
 	pteval_t old = pte_val(pte);
 
-	return __pte(flip_protnone_guard(old, old ^ (_PAGE_PRESENT | _PAGE_PROTNONE),
-					 PTE_PFN_MASK));
+	return __pte(flip_protnone_guard(old, old ^ bits, PTE_PFN_MASK));
 }
 
 static bool hmem_is_hidden(pte_t pte)
@@ -90,12 +100,12 @@ static bool hmem_is_hidden(pte_t pte)
 	       (_PAGE_PROTNONE | _PAGE_USER);
 }
 
-static void hmem_flip_entry(struct mm_struct *mm, unsigned long addr, pte_t *ptep)
+static void hmem_flip_entry(struct mm_struct *mm, unsigned long addr, pte_t *ptep, pteval_t bits)
 {
 	/* The processor may set bits until the entry is clear. */
 	pte_t pte = ptep_get_and_clear(mm, addr, ptep);
 
-	set_pte_at(mm, addr, ptep, hmem_flip(pte));
+	set_pte_at(mm, addr, ptep, hmem_flip(pte, bits));
 }
 
 /* The base page that this address space has alone, or NULL. */
@@ -143,6 +153,19 @@ static pte_t *hmem_entry_of(const struct hmem_hidden *hidden, pte_t *ptep, unsig
 	return ptep + ((hidden->items[i]->addr - hidden->items[0]->addr) >> PAGE_SHIFT);
 }
 
+/* Flip bits of all entries that are hidden.  @ptep: of the first item. */
+static void hmem_flip_hidden(const struct hmem_hidden *hidden, pte_t *ptep, pteval_t bits)
+{
+	unsigned int i;
+
+	for (i = 0; i < hidden->nr; i++) {
+		pte_t *entry = hmem_entry_of(hidden, ptep, i);
+
+		if (hmem_is_hidden(ptep_get(entry)))
+			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry, bits);
+	}
+}
+
 /* The number of items from the first one on that can move together.  @ptep: of the first. */
 static unsigned int hmem_span(struct hmem_hidden *hidden, pte_t *ptep)
 {
@@ -180,24 +203,18 @@ static void hmem_hide_entries(pte_t *ptep, void *data)
 		/* Other entries need no flush of their own. */
 		if (pte_flags(pte) & _PAGE_PRESENT &&
 		    PageAnonExclusive(pfn_to_page(pte_pfn(pte))))
-			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry);
+			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry,
+					HMEM_FLIP_HIDE | HMEM_FLIP_WAIT);
 	}
 	begin = ktime_get_ns();
 	hidden->flush_ipis = hmem_flush_mm(hidden->mm);
 	hidden->flush_ns = ktime_get_ns() - begin;
+	hmem_flip_hidden(hidden, ptep, HMEM_FLIP_WAIT);
 }
 
 static void hmem_show_entries(pte_t *ptep, void *data)
 {
-	struct hmem_hidden *hidden = data;
-	unsigned int i;
-
-	for (i = 0; i < hidden->nr; i++) {
-		pte_t *entry = hmem_entry_of(hidden, ptep, i);
-
-		if (hmem_is_hidden(ptep_get(entry)))
-			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry);
-	}
+	hmem_flip_hidden(data, ptep, HMEM_FLIP_HIDE);
 }
 
 static bool hmem_hidden_visit(struct hmem_hidden *hidden,
@@ -217,7 +234,7 @@ unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
 	hidden->nr = nr;
 	hidden->nr_held = 0;
 	/* Ask again: now the mmap lock keeps others from adding MMU notifiers. */
-	if (nr < 2 || !hmem_hide_pays(mm) || !hmem_hidden_visit(hidden, hmem_hide_entries))
+	if (nr < 2 || mm_has_notifiers(mm) || !hmem_hidden_visit(hidden, hmem_hide_entries))
 		hidden->nr = 0;
 	return max(hidden->nr, 1U);
 }

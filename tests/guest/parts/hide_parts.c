@@ -7,7 +7,8 @@
 
 static void check_entry(unsigned long pfn, pteval_t bits)
 {
-	pte_t pte = pfn_pte(pfn, __pgprot(bits)), hidden = hmem_flip(pte);
+	pte_t pte = pfn_pte(pfn, __pgprot(bits)), hidden = hmem_flip(pte, HMEM_FLIP_HIDE);
+	pte_t waits = hmem_flip(pte, HMEM_FLIP_HIDE | HMEM_FLIP_WAIT);
 	pte_t none = pfn_pte(pfn, __pgprot(_PAGE_PROTNONE | _PAGE_ACCESSED));
 
 	CHECK(!hmem_is_hidden(pte));
@@ -17,7 +18,12 @@ static void check_entry(unsigned long pfn, pteval_t bits)
 	CHECK_EQ(pte_write(hidden), pte_write(pte));
 	CHECK_EQ(pte_dirty(hidden), pte_dirty(pte));
 	CHECK_EQ(pte_young(hidden), pte_young(pte));
-	CHECK_EQ(pte_val(hmem_flip(hidden)), pte_val(pte));
+	CHECK_EQ(pte_val(hmem_flip(hidden, HMEM_FLIP_HIDE)), pte_val(pte));
+	/* A program that waits sees another entry, but of the same kind. */
+	CHECK(hmem_is_hidden(waits));
+	CHECK_EQ(pte_pfn(waits), pfn);
+	CHECK(!pte_same(waits, hidden));
+	CHECK_EQ(pte_val(hmem_flip(waits, HMEM_FLIP_WAIT)), pte_val(hidden));
 	/* NUMA balancing and mprotect(PROT_NONE) mark entries otherwise. */
 	CHECK(!hmem_is_hidden(none));
 	CHECK_EQ(pte_pfn(none), pfn);
