@@ -28,6 +28,11 @@ module_param_named(pause_us, hmem_pause_us, uint, 0644);
 MODULE_PARM_DESC(pause_us,
 		 "Microseconds for which pages that move together may be out of reach (default 50): more pages then share the interrupts that a move costs other processors; 0: each page moves alone");
 
+static u64 hmem_pause_ns(void)
+{
+	return READ_ONCE(hmem_pause_us) * (u64)NSEC_PER_USEC;
+}
+
 /* The time per page before the first measurement. */
 #define HMEM_FIRST_PAGE_NS	3000
 
@@ -76,23 +81,6 @@ static void hmem_fill_destination(struct hmem_item *item, struct folio *folio,
 }
 
 /*
- * Hold the old pages of items that have moved, so that migrate_vma_finalize() does not free them:
- * when a CPU's cache of free pages is full, the kernel frees some hundreds at once, and the other
- * pages of the group would be out of reach meanwhile.
- */
-static void hmem_hold_sources(const struct hmem_work_area *area, struct hmem_item **items,
-			      unsigned int nr)
-{
-	unsigned int i, k;
-
-	for (i = 0; i < nr; i++) {
-		k = (items[i]->addr - items[0]->addr) / PAGE_SIZE;
-		if (area->dst[k] && area->src[k] & MIGRATE_PFN_MIGRATE)
-			folio_get(page_folio(migrate_pfn_to_page(area->src[k])));
-	}
-}
-
-/*
  * A mean would follow the few values that are very large because the processor has done
  * something else meanwhile, so follow the median.
  */
@@ -109,24 +97,18 @@ static void hmem_page_pace(struct hmem_pace *pace, u64 ns)
 }
 
 /*
- * 99 of 100 pauses are to keep within hmem_pause_us, so follow the time that 99 of 100 groups do
- * not exceed: there, 99 steps down for the one value above and one step for each value below are
- * in balance.  How far a value exceeds does not count, because no choice of groups would help
- * against the very large ones.  The estimate varies by a tenth from group to group, so the share
- * of longer pauses is 1 % only in the mean of some hundred groups.  The first value may be one of
- * the very large ones, from which the estimate would need thousands of small groups to come down;
- * so it counts as the longest pause at most.
+ * 99 of 100 pages are to be out of reach for @limit at most.  There, 99 steps up for each page
+ * that takes longer and one step down for each other page are in balance.  How much longer a page
+ * takes does not count, because no choice of groups would help against the very long pauses.  A
+ * step is so short that ten late pages, which may be of one group, take an eighth of @limit from
+ * the next groups; so the share of late pages is 1 % only in the mean of some thousand pages.
  */
-static void hmem_extra_pace(struct hmem_pace *pace, u64 ns)
+static void hmem_extra_pace(struct hmem_pace *pace, unsigned int nr, unsigned int late, s64 limit)
 {
-	u64 step = pace->extra_ns / 1024 + 1;
+	s64 step = limit / 8192 + 1;
 
-	if (!pace->extra_ns)
-		pace->extra_ns = min(ns, READ_ONCE(hmem_pause_us) * (u64)NSEC_PER_USEC) + 1;
-	else if (ns > pace->extra_ns)
-		pace->extra_ns += 99 * step;
-	else
-		pace->extra_ns -= min(step, pace->extra_ns - 1);
+	/* With an estimate as long as @limit, groups cannot become smaller. */
+	pace->extra_ns = clamp_t(s64, pace->extra_ns + step * (100 * (s64)late - nr), 0, limit);
 }
 
 /* Flushes that take very long count in full: they are what larger groups save. */
@@ -135,42 +117,83 @@ static void hmem_flush_pace(struct hmem_pace *pace, u64 ns)
 	pace->flush_ns = pace->flush_ns ? (pace->flush_ns * 7 + ns) / 8 : ns;
 }
 
-/* A group of @nr pages has moved in @ns, and the driver's flush took @flush_ns of that. */
-static void hmem_group_pace(struct hmem_pace *pace, unsigned int nr, s64 ns, s64 flush_ns)
+/*
+ * A group of @nr pages has moved in @ns, and the driver's flush took @flush_ns of that.  @late
+ * pages were out of reach for longer than @limit.
+ */
+static void hmem_group_pace(struct hmem_pace *pace, unsigned int nr, s64 ns, s64 flush_ns,
+			    unsigned int late, s64 limit)
 {
 	/* The kernel's flush takes about as long as the driver's. */
 	s64 pages = ns - 2 * flush_ns;
 
+	if (!pace->flush_ns)
+		pace->extra_ns = 2 * flush_ns;
 	hmem_flush_pace(pace, flush_ns);
 	/* What remains of a time that nearly all went for flushes would tell nothing. */
 	if (pages >= ns / 4)
 		hmem_page_pace(pace, pages / nr);
-	hmem_extra_pace(pace, max_t(s64, ns - (s64)pace->page_ns * nr, 0));
+	hmem_extra_pace(pace, nr, late, limit);
 }
 
 /*
- * How many base pages of @mm move together?  As many as move in hmem_pause_us, together with
- * what a group takes besides.  But a page that moves alone is out of reach for two flushes as
- * well.  If these take long, because the other processors answer late, pages are out of reach
- * for twice as long as that, and at most half of the time is lost for flushes.
+ * How many base pages move together, if they may be out of reach for @limit?  As many as move in
+ * that time, together with what a group takes besides.  But a page that moves alone is out of reach
+ * for two flushes as well.  If these take long, because the other processors answer late, pages are
+ * out of reach for twice as long as that, and at most half of the time is lost for flushes.
  */
-static unsigned int hmem_group_max(const struct hmem *hm, struct mm_struct *mm)
+static unsigned int hmem_group_size(const struct hmem_pace *pace, s64 limit)
 {
-	s64 flushes = 2 * hm->pace.flush_ns;
-	s64 ns = READ_ONCE(hmem_pause_us) * (s64)NSEC_PER_USEC;
+	s64 flushes = 2 * pace->flush_ns, ns = max(limit - pace->extra_ns, flushes);
 
-	if (!ns || !hmem_hide_pays(mm))
-		return 1;
-	ns = max(ns - (s64)hm->pace.extra_ns, flushes);
 	/* With two, the driver still measures. */
-	return clamp_t(s64, div64_s64(ns, hm->pace.page_ns ?: HMEM_FIRST_PAGE_NS), 2,
-		       HMEM_CHUNK);
+	return clamp_t(s64, div64_s64(ns, pace->page_ns ?: HMEM_FIRST_PAGE_NS), 2, HMEM_CHUNK);
+}
+
+/*
+ * migrate_vma_setup() has unmapped the pages at group->start and behind.  Let programs use them
+ * again, from entry @first up to the page of @item, which moves into @folio if possible.  Returns
+ * the entry behind the last one.
+ *
+ * Holds the old page of an item that has moved, so that migrate_vma_finalize() does not free the
+ * page: when a CPU's cache of free pages is full, the kernel frees some hundreds at once, and the
+ * other pages of the group would be out of reach meanwhile.
+ */
+static unsigned int hmem_finish(const struct migrate_vma *group, unsigned int first,
+				struct hmem_item *item, struct folio *folio)
+{
+	unsigned int k = (item->addr - group->start) / PAGE_SIZE;
+	struct migrate_vma args = *group;
+
+	args.src += first;
+	args.dst += first;
+	args.start += first * PAGE_SIZE;
+	args.end = item->addr + hmem_item_pages(item) * PAGE_SIZE;
+	args.npages = (args.end - args.start) / PAGE_SIZE;
+	hmem_fill_destination(item, folio, &group->src[k], &group->dst[k]);
+	migrate_vma_pages(&args);
+	if (group->dst[k] && group->src[k] & MIGRATE_PFN_MIGRATE)
+		folio_get(page_folio(migrate_pfn_to_page(group->src[k])));
+	migrate_vma_finalize(&args);
+	return first + args.npages;
+}
+
+/* The number of pages that were out of reach for longer than @limit. */
+static unsigned int hmem_late(struct hmem_item **items, unsigned int nr, s64 limit)
+{
+	unsigned int i, late = 0;
+
+	for (i = 0; i < nr; i++)
+		late += (s64)items[i]->pause_ns > limit;
+	return late;
 }
 
 /*
  * Move items[0 .. nr) into folios[], or as many of the first ones as can move together.
  * Returns their number.  The items are in one page table of @vma, sorted by address; the
  * caller has locked the address space.  A large folio comes alone.
+ *
+ * The pages are unmapped together, but each is in reach again as soon as it has moved.
  */
 static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma,
 				     struct hmem_item **items, struct folio **folios,
@@ -179,7 +202,7 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 	struct hmem_work_area *area = hm->area;
 	bool large = items[0]->order;
 	enum hmem_kind kind = large ? HMEM_KIND_LARGE : HMEM_KIND_ANON;
-	unsigned int i, k, moved = 0, unmapped = 0;
+	unsigned int i, k, done = 0;
 	struct migrate_vma args = {
 		.vma = vma,
 		.start = items[0]->addr,
@@ -188,24 +211,30 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 		.flags = MIGRATE_VMA_SELECT_SYSTEM,
 	};
 	s64 running;
-	u64 ns;
+	u64 begin, limit;
 	int rc;
 
 	if (large)
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	if (unlikely(READ_ONCE(hmem_race_delay_us)))
 		fsleep(READ_ONCE(hmem_race_delay_us));
-	ns = ktime_get_ns();
+	/*
+	 * Let lru_add_drain(), which is not exported, put the pages of the last group on their LRU
+	 * lists now.  migrate_vma_setup() would do that while this group is out of reach.
+	 */
+	migrate_device_range(NULL, 0, 0);
+	args.end = items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE;
+	memset(area->dst, 0, (args.end - args.start) / PAGE_SIZE * sizeof(*area->dst));
+	begin = ktime_get_ns();
 	running = hmem_running_ns();
 	nr = hmem_hide(&area->hidden, vma->vm_mm, items, nr);
+	args.end = items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE;
+	rc = migrate_vma_setup(&args);
+	hmem_show(&area->hidden);
 	if (nr > 1) {
 		hm->stats.move_flushes++;
 		hm->stats.move_ipis += area->hidden.flush_ipis;
 	}
-	args.end = items[nr - 1]->addr + hmem_item_pages(items[nr - 1]) * PAGE_SIZE;
-	memset(area->dst, 0, (args.end - args.start) / PAGE_SIZE * sizeof(*area->dst));
-	rc = migrate_vma_setup(&args);
-	hmem_show(&area->hidden);
 	if (rc) {
 		/* Pages cannot be moved out of this kind of VMA. */
 		for (i = 0; i < nr; i++)
@@ -214,36 +243,39 @@ static unsigned int hmem_move_mapped(struct hmem *hm, struct vm_area_struct *vma
 	}
 	for (i = 0; i < nr; i++) {
 		k = (items[i]->addr - args.start) / PAGE_SIZE;
-		if (area->src[k] & MIGRATE_PFN_MIGRATE)
-			unmapped += hmem_item_pages(items[i]);
-		hmem_fill_destination(items[i], folios[i], &area->src[k],
-				      &area->dst[k]);
+		items[i]->unmapped = area->src[k] & MIGRATE_PFN_MIGRATE;
+		done = hmem_finish(&args, done, items[i], folios[i]);
+		items[i]->pause_ns = ktime_get_ns() - begin;
 	}
-	migrate_vma_pages(&args);
-	hmem_hold_sources(area, items, nr);
-	migrate_vma_finalize(&args);
-	ns = ktime_get_ns() - ns;
 	running = hmem_running_ns() - running;
 
-	for (i = 0; i < nr; i++) {
-		k = (items[i]->addr - args.start) / PAGE_SIZE;
-		if (!area->dst[k])
-			continue;
-		if (area->src[k] & MIGRATE_PFN_MIGRATE) {
-			hmem_record_move(hm, items[i], folio_pfn(folios[i]));
-			moved += hmem_item_pages(items[i]);
-			folio_put(page_folio(migrate_pfn_to_page(area->src[k])));
-		}
-		/* Finalize has unlocked the folio and dropped the reference. */
-		folios[i] = NULL;
+	if (nr > 1) {
+		limit = hmem_pause_ns();
+		/* Time in which the processor did something else does not count. */
+		hmem_group_pace(&hm->pace, nr, running, area->hidden.flush_ns,
+				hmem_late(items, nr, limit + items[nr - 1]->pause_ns - running),
+				limit);
 	}
-	if (nr > 1)
-		hmem_group_pace(&hm->pace, nr, running, area->hidden.flush_ns);
-	hmem_stats_pause(hm, kind, ns, unmapped);
-	trace_hmem_pause(kind, items[0]->pfn, unmapped, moved, ns);
-	for (i = 0; i < nr; i++)
-		if (items[i]->reason == HMEM_PENDING)
-			items[i]->reason = hmem_failure_reason(items[i]);
+	for (i = 0; i < nr; i++) {
+		struct hmem_item *item = items[i];
+
+		k = (item->addr - args.start) / PAGE_SIZE;
+		if (area->dst[k]) {
+			if (area->src[k] & MIGRATE_PFN_MIGRATE) {
+				hmem_record_move(hm, item, folio_pfn(folios[i]));
+				folio_put(page_folio(migrate_pfn_to_page(area->src[k])));
+			}
+			/* Finalize has unlocked the folio and dropped the reference. */
+			folios[i] = NULL;
+		}
+		if (item->unmapped)
+			hmem_stats_pause(hm, kind, item->pause_ns, hmem_item_pages(item));
+		trace_hmem_pause(kind, item->pfn, item->unmapped ? hmem_item_pages(item) : 0,
+				 item->reason == VIRTIO_HMEM_R_MOVED ? hmem_item_pages(item) : 0,
+				 item->pause_ns);
+		if (item->reason == HMEM_PENDING)
+			item->reason = hmem_failure_reason(item);
+	}
 	return nr;
 }
 
@@ -379,8 +411,12 @@ static unsigned int hmem_gather(struct hmem *hm)
 	struct hmem_work_area *area = hm->area;
 	struct hmem_item *item, *next;
 	struct hmem_item *first = list_first_entry(&area->anon, struct hmem_item, node);
-	unsigned int nr = 0, max = first->order ? 1 : hmem_group_max(hm, first->mm);
+	u64 limit = first->order ? 0 : hmem_pause_ns();
+	unsigned int nr = 0, max = 1;
 	bool sorted = true;
+
+	if (limit && hmem_hide_pays(first->mm))
+		max = hmem_group_size(&hm->pace, limit);
 
 	list_for_each_entry_safe(item, next, &area->anon, node) {
 		if (nr == max)

@@ -106,6 +106,8 @@ struct hmem_item {
 	u8 tier;		/* destination */
 	u8 from_tier;		/* source; num_tiers: the source is in no tier */
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
+	bool unmapped;		/* an anonymous page: programs could not use it, for pause_ns */
+	u64 pause_ns;
 };
 
 enum hmem_kind {
@@ -183,7 +185,7 @@ struct hmem_hidden {
 /* Measured times, which decide how many pages move together: see hmem_group_max(). */
 struct hmem_pace {
 	u64 page_ns;		/* for a page of a group: the median */
-	u64 extra_ns;		/* for a group besides: 99 % take less */
+	s64 extra_ns;		/* left for what a group takes besides */
 	u64 flush_ns;		/* for a flush: the mean */
 };
 

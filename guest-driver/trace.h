@@ -25,7 +25,7 @@ TRACE_EVENT(hmem_batch,
 		  __entry->id, __entry->hints, __entry->moved)
 );
 
-/* @nr pages were unmapped together for @ns; @moved of them moved. */
+/* @nr pages, a large folio or a base page, were unmapped for @ns; @moved of them moved. */
 TRACE_EVENT(hmem_pause,
 	TP_PROTO(unsigned int kind, unsigned long pfn, unsigned int nr,
 		 unsigned int moved, u64 ns),

@@ -73,6 +73,7 @@ def pages_move_with_few_interrupts(rig):
     assert len(gfns) == mib * 256
     # Three of four pages, irregularly.
     gfns = [g for g in gfns if g * 2654435761 // 65536 % 4]
+    vm.run(f"echo 1 > {TRACING}/events/virtio_hmem/hmem_pause/enable")
     moved, before, kernels = 0, interrupts(vm), interrupts(vm, "TLB")
     flushed = [vm.counter(name) for name in ("move_flushes", "move_ipis")]
     for tier in (1, 0, 1):
@@ -89,6 +90,12 @@ def pages_move_with_few_interrupts(rig):
     # The program runs on all other processors, so each flush interrupts some of them.
     assert 0 < groups <= own <= (cpus - 1) * groups, (groups, own)
     assert own + kernels <= count, (own, kernels, count)
+    # Each page is in reach again when it has moved, not when all of its group have.
+    pauses = [(int(n), int(ns)) for n, ns in re.findall(
+        r"hmem_pause: .* pages=(\d+) .* ns=(\d+)", vm.run(f"cat {TRACING}/trace"))]
+    assert sum(n for n, _ in pauses) > 1000, len(pauses)
+    rising = sum(b > a for (_, a), (_, b) in zip(pauses, pauses[1:]))
+    assert rising > 0.9 * sum(n for n, _ in pauses), (rising, len(pauses), pauses[:10])
     vm.run(f"touch {STOP}")
     print(program.wait())
 

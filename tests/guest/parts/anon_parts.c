@@ -4,7 +4,8 @@
 #include "parts.h"
 
 #define FLUSH_NS	4000
-#define PAGE_NS		3000
+#define UNMAP_NS	1000
+#define PAGE_NS		3000	/* with UNMAP_NS */
 
 static u32 next_random(void)
 {
@@ -14,46 +15,66 @@ static u32 next_random(void)
 	return random >> 8;
 }
 
-/* The time of a group: one of 20 is disturbed, and one of 200 takes very long. */
-static s64 group_ns(unsigned int nr, unsigned int i)
+/*
+ * A group of @nr pages moves.  One group of 20 is disturbed before its first page is mapped again,
+ * one of 20 behind that, and one of 200 takes very long.  Returns how many pages take longer than
+ * @limit.
+ */
+static unsigned int move_group(struct hmem_pace *pace, unsigned int nr, s64 limit, unsigned int i)
 {
-	s64 ns = nr * PAGE_NS + 2 * FLUSH_NS + next_random() % 1000;
+	s64 ns = 2 * FLUSH_NS + nr * UNMAP_NS + next_random() % 1000;
+	unsigned int late = 0, k, disturbed = next_random() % nr;
 
-	if (i % 20 == 19)
+	if (i % 20 == 9)
 		ns += next_random() % 8000;
-	return i % 200 == 199 ? ns * 1000 : ns;
+	if (i % 200 == 199)
+		ns *= 1000;
+	for (k = 0; k < nr; k++) {
+		if (i % 20 == 19 && k == disturbed)
+			ns += next_random() % 8000;
+		ns += PAGE_NS - UNMAP_NS;
+		late += ns > limit;
+	}
+	hmem_group_pace(pace, nr, ns, FLUSH_NS, late, limit);
+	return late;
 }
 
-/* Groups of as many pages as move in @limit: how many take longer? */
-static unsigned int longer_groups(struct hmem_pace *pace, s64 limit, unsigned int groups)
+/*
+ * Move @pages in groups as large as the estimate lets them be.  Returns how many pages in 10,000
+ * take longer than @limit, and sets the mean size of a group.
+ */
+static unsigned int late_pages(struct hmem_pace *pace, s64 limit, unsigned int pages,
+			       unsigned int *mean)
 {
-	unsigned int i, longer = 0;
+	unsigned int groups, nr, done = 0, late = 0;
 
-	for (i = 0; i < groups; i++) {
-		unsigned int nr = max_t(s64, (limit - (s64)pace->extra_ns) /
-					(s64)(pace->page_ns ?: PAGE_NS), 2);
-		s64 ns = group_ns(nr, i);
-
-		longer += ns > limit;
-		hmem_group_pace(pace, nr, ns, FLUSH_NS);
+	for (groups = 0; done < pages; groups++, done += nr) {
+		nr = hmem_group_size(pace, limit);
+		late += move_group(pace, nr, limit, groups);
 	}
-	return longer;
+	*mean = done / groups;
+	return late * 10000 / done;
 }
 
 void anon_parts(void)
 {
 	struct hmem_pace pace = {}, disturbed = {};
-	unsigned int longer;
+	unsigned int late, mean, i;
 
-	longer_groups(&pace, 50000, 2000);
-	longer = longer_groups(&pace, 50000, 100000);
-	CHECK(longer > 500 && longer < 1200);
+	late_pages(&pace, 50000, 20000, &mean);
+	late = late_pages(&pace, 50000, 1000000, &mean);
+	CHECK(late > 90 && late < 110);
 	CHECK(pace.page_ns > PAGE_NS * 9 / 10 && pace.page_ns < PAGE_NS * 12 / 10);
-	CHECK(pace.extra_ns > 2 * FLUSH_NS && pace.extra_ns < 30000);
-	/* What was learned holds for other sizes. */
-	longer = longer_groups(&pace, 200000, 1000);
-	CHECK(longer < 20);
-	/* The very first group took long, nearly all of it for flushes. */
-	hmem_group_pace(&disturbed, 2, 100 * NSEC_PER_MSEC, 49 * NSEC_PER_MSEC);
-	CHECK(disturbed.extra_ns <= 50 * NSEC_PER_USEC + 1);
+	/* Without disturbances, 14 pages would fit. */
+	CHECK(mean >= 11 && mean <= 14);
+	/* What was learned holds for other limits. */
+	CHECK(late_pages(&pace, 200000, 10000, &mean) < 200);
+	CHECK(mean >= 50);
+	/* If pages are late in groups of any size, the estimate does not grow for ever. */
+	for (i = 0; i < 1000; i++)
+		hmem_group_pace(&disturbed, 2, 100 * NSEC_PER_MSEC, 40 * NSEC_PER_MSEC, 2, 50000);
+	CHECK_EQ(disturbed.extra_ns, 50000);
+	late_pages(&disturbed, 50000, 50000, &mean);
+	late_pages(&disturbed, 50000, 50000, &mean);
+	CHECK(mean >= 11 && mean <= 14);
 }
