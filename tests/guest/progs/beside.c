@@ -39,7 +39,7 @@
 #define MPOL_MF_MOVE	2
 #define CHUNK		8192u	/* pages of a request, not more than HINT_MAX */
 #define RATE_CHUNK	512u	/* the same, with a rate */
-#define PEACE_US	200000
+#define PEACE_US	50000
 
 static uint64_t all_ops(void)
 {
