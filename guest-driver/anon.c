@@ -184,7 +184,7 @@ static unsigned int hmem_late(struct hmem_item **items, unsigned int nr, s64 lim
 	unsigned int i, late = 0;
 
 	for (i = 0; i < nr; i++)
-		late += (s64)items[i]->pause_ns > limit;
+		late += items[i]->unmapped && (s64)items[i]->pause_ns > limit;
 	return late;
 }
 

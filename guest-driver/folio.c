@@ -182,26 +182,28 @@ noinline bool hmem_copy_pages(struct folio *dst, struct page *src)
 	long i, nr = folio_nr_pages(dst);
 
 	for (i = 0; i < nr; i++) {
-		if (hmem_copy_page(folio_page(dst, i), src + i)) {
+		unsigned long trap = hmem_copy_page(folio_page(dst, i), src + i);
+
+		if (trap == X86_TRAP_MC)
 			hmem_memory_failure(page_to_pfn(src + i));
+		if (trap)
 			return false;
-		}
 		if (nr > 1)
 			cond_resched();
 	}
 	return true;
 }
 
-/*
- * The frame may meanwhile hold a page that the kernel does not map, and its memory may be broken.
- * In both cases the read faults, and the exception table lets it end early.  Returns the number of
- * the exception then, or 0.
- */
 /* Read one cache line, of eight in a turn. */
 #define HMEM_TOUCH(line)						\
 	"1:	mov " #line "*%c[size](%[at]), %[word]\n"		\
 	_ASM_EXTABLE_TYPE(1b, 2f, EX_TYPE_FAULT_MCE_SAFE)
 
+/*
+ * The frame may meanwhile hold a page that the kernel does not map, and its memory may be broken.
+ * In both cases the read faults, and the exception table lets it end early.  Returns the number of
+ * the exception then, or 0.
+ */
 static unsigned long hmem_touch_page(struct page *page)
 {
 	void *at = page_address(page), *end = at + PAGE_SIZE;

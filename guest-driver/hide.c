@@ -153,7 +153,10 @@ static pte_t *hmem_entry_of(const struct hmem_hidden *hidden, pte_t *ptep, unsig
 	return ptep + ((hidden->items[i]->addr - hidden->items[0]->addr) >> PAGE_SHIFT);
 }
 
-/* Flip bits of all entries that are hidden.  @ptep: of the first item. */
+/*
+ * Flip bits of the entries that hmem_hide_entries() has hidden and that still are.  The driver of
+ * another device can have hidden others.  @ptep: of the first item.
+ */
 static void hmem_flip_hidden(const struct hmem_hidden *hidden, pte_t *ptep, pteval_t bits)
 {
 	unsigned int i;
@@ -161,7 +164,7 @@ static void hmem_flip_hidden(const struct hmem_hidden *hidden, pte_t *ptep, ptev
 	for (i = 0; i < hidden->nr; i++) {
 		pte_t *entry = hmem_entry_of(hidden, ptep, i);
 
-		if (hmem_is_hidden(ptep_get(entry)))
+		if (hidden->items[i]->hidden && hmem_is_hidden(ptep_get(entry)))
 			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry, bits);
 	}
 }
@@ -201,8 +204,9 @@ static void hmem_hide_entries(pte_t *ptep, void *data)
 		pte_t pte = ptep_get(entry);
 
 		/* Other entries need no flush of their own. */
-		if (pte_flags(pte) & _PAGE_PRESENT &&
-		    PageAnonExclusive(pfn_to_page(pte_pfn(pte))))
+		hidden->items[i]->hidden = pte_flags(pte) & _PAGE_PRESENT &&
+					   PageAnonExclusive(pfn_to_page(pte_pfn(pte)));
+		if (hidden->items[i]->hidden)
 			hmem_flip_entry(hidden->mm, hidden->items[i]->addr, entry,
 					HMEM_FLIP_HIDE | HMEM_FLIP_WAIT);
 	}
@@ -234,7 +238,8 @@ unsigned int hmem_hide(struct hmem_hidden *hidden, struct mm_struct *mm,
 	hidden->nr = nr;
 	hidden->nr_held = 0;
 	/* Ask again: now the mmap lock keeps others from adding MMU notifiers. */
-	if (nr < 2 || mm_has_notifiers(mm) || !hmem_hidden_visit(hidden, hmem_hide_entries))
+	if (nr < 2 || mm_has_notifiers(mm) || hmem_cpu_away(mm) ||
+	    !hmem_hidden_visit(hidden, hmem_hide_entries))
 		hidden->nr = 0;
 	return max(hidden->nr, 1U);
 }

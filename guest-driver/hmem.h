@@ -106,6 +106,7 @@ struct hmem_item {
 	u8 tier;		/* destination */
 	u8 from_tier;		/* source; num_tiers: the source is in no tier */
 	u8 reason;		/* VIRTIO_HMEM_R_* or HMEM_PENDING */
+	bool hidden;		/* an anonymous page: hmem_hide() has changed its entry */
 	bool unmapped;		/* an anonymous page: programs could not use it, for pause_ns */
 	u64 pause_ns;
 };
@@ -182,7 +183,7 @@ struct hmem_hidden {
 	unsigned int flush_ipis;		/* other CPUs that the flush interrupted */
 };
 
-/* Measured times, which decide how many pages move together: see hmem_group_max(). */
+/* Measured times, which decide how many pages move together: see hmem_group_size(). */
 struct hmem_pace {
 	u64 page_ns;		/* for a page of a group: the median */
 	s64 extra_ns;		/* left for what a group takes besides */

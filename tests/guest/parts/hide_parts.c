@@ -29,6 +29,23 @@ static void check_entry(unsigned long pfn, pteval_t bits)
 	CHECK_EQ(pte_pfn(none), pfn);
 }
 
+/* Of two entries that look hidden, only the one that was hidden for its item is shown. */
+static void check_foreign(unsigned long pfn)
+{
+	static struct hmem_hidden hidden;
+	const pte_t pte = pfn_pte(pfn, __pgprot(READ));
+	pte_t entries[2] = { hmem_flip(pte, HMEM_FLIP_HIDE), hmem_flip(pte, HMEM_FLIP_HIDE) };
+	struct hmem_item own = { .hidden = true }, foreign = { .addr = PAGE_SIZE };
+	struct hmem_item *items[2] = { &own, &foreign };
+
+	hidden.mm = &init_mm;
+	hidden.items = items;
+	hidden.nr = 2;
+	hmem_flip_hidden(&hidden, entries, HMEM_FLIP_HIDE);
+	CHECK_EQ(pte_val(entries[0]), pte_val(pte));
+	CHECK(hmem_is_hidden(entries[1]));
+}
+
 void hide_parts(void)
 {
 	static const unsigned long pfns[] = { 1, 0x12345, 0xfffff };
@@ -40,5 +57,6 @@ void hide_parts(void)
 		check_entry(pfns[i], READ | _PAGE_RW | _PAGE_DIRTY);
 		check_entry(pfns[i], READ & ~_PAGE_NX);
 		check_entry(pfns[i], READ & ~_PAGE_ACCESSED);
+		check_foreign(pfns[i]);
 	}
 }
