@@ -29,21 +29,21 @@ static void check_entry(unsigned long pfn, pteval_t bits)
 	CHECK_EQ(pte_pfn(none), pfn);
 }
 
-/* Of two entries that look hidden, only the one that was hidden for its item is shown. */
+/* Of two entries that look hidden, only the one that was hidden for its item is changed. */
 static void check_foreign(unsigned long pfn)
 {
 	static struct hmem_hidden hidden;
-	const pte_t pte = pfn_pte(pfn, __pgprot(READ));
-	pte_t entries[2] = { hmem_flip(pte, HMEM_FLIP_HIDE), hmem_flip(pte, HMEM_FLIP_HIDE) };
+	const pte_t pte = hmem_flip(pfn_pte(pfn, __pgprot(READ)), HMEM_FLIP_HIDE);
 	struct hmem_item own = { .hidden = true }, foreign = { .addr = PAGE_SIZE };
 	struct hmem_item *items[2] = { &own, &foreign };
+	pte_t entries[2] = { pte, pte };
 
-	hidden.mm = &init_mm;
+	hidden.mm = current->mm;
 	hidden.items = items;
 	hidden.nr = 2;
-	hmem_flip_hidden(&hidden, entries, HMEM_FLIP_HIDE);
-	CHECK_EQ(pte_val(entries[0]), pte_val(pte));
-	CHECK(hmem_is_hidden(entries[1]));
+	hmem_flip_hidden(&hidden, entries, HMEM_FLIP_WAIT);
+	CHECK_EQ(pte_val(entries[0]), pte_val(hmem_flip(pte, HMEM_FLIP_WAIT)));
+	CHECK(pte_same(entries[1], pte));
 }
 
 void hide_parts(void)
