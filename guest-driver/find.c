@@ -30,7 +30,7 @@ static void hmem_drain_lru(void)
 /*
  * Hints come in runs of pages that are neighbours.  So guess that the place of the last page whose
  * owner was looked up tells the place of this one, too.  The guess need not be right:
- * hmem_owner_check() looks what is mapped there, and the next try looks up the owner.
+ * hmem_owner_check() checks what is mapped there, and the next try looks up the owner.
  */
 static bool hmem_guess_place(const struct hmem_place *last, struct folio *folio,
 			     struct hmem_place *place)

@@ -306,9 +306,9 @@ static uint64_t without_scan(const struct hmem_times *t)
 }
 
 /*
- * The time that the scan took from programs.  It took time from them only if a program would have
- * run instead.  That is as likely as a processor was busy in the time without the scan, whose own
- * time is part of @busy_ns.
+ * The time that the scan took from programs.  The scan took time from them only if a program would
+ * have run instead.  That is as likely as a processor was busy in the time without the scan, whose
+ * own time is part of busy_ns.
  */
 static double taken_by_scan(const struct hmem_bursts *c, const struct hmem_times *t)
 {

@@ -206,10 +206,9 @@ struct hmem_times {
 };
 
 /*
- * A window of the tracker @t has ended.  Add to @h, which tells if the
- * window was incomplete, how hmem_pages_update() shall apply the window.  @can: the kinds of
- * windows that the device offers, HMEM_CAN_*.  @rested: the tracker
- * was off, as in a rest.  @busy: pages are being moved.
+ * A window of the tracker @t has ended.  Add to @h, which tells if the window was incomplete, how
+ * hmem_pages_update() shall apply the window.  @can: the kinds of windows that the device offers,
+ * HMEM_CAN_*.  @rested: the tracker was off, as in a rest.  @busy: pages are being moved.
  */
 void hmem_bursts_window(struct hmem_bursts *c, const struct hmem_policy *policy,
 			const struct hmem_tracker *t, unsigned int can,

@@ -755,12 +755,13 @@ static void scans_of_idle_guests(void **state)
 		assert_in_range(busy_per_cost(r, false, r->busy / 4), 90, 110);
 }
 
-/* A look does not last longer for a scan that takes a processor from the programs. */
+/* The time in which a scan has the processor of a program is no part of a look. */
 static void looks_leave_out_scans(void **state)
 {
 	const struct {
 		uint32_t cpus;
-		double busy, part;	/* of the scan's time, that programs would have had */
+		double busy;	/* processors that run programs */
+		double part;	/* of the scan's time is no part of the look */
 	} cases[] = { { 1, 1, 1 }, { 1, 0.5, 0.5 }, { 1, 0, 0 }, { 4, 4, 0.25 }, { 4, 1, 0.0625 } };
 	struct rules *r = *state;
 
