@@ -115,6 +115,9 @@ void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l
 		.turn = c->turn,
 		.again = c->again,
 		.idle = c->idle,
+		.long_looks = c->long_looks,
+		.long_looks_failed = c->long_looks_failed,
+		.long_looks_from = c->long_looks_from,
 	};
 	hmem_rates_save(&c->rates, &l->rates);
 	memcpy(l->part_ns, c->part_ns, sizeof(l->part_ns));
@@ -129,6 +132,7 @@ static bool is_possible(const struct hmem_bursts_learned *l, uint64_t away_ns)
 	if (!l->due_parts || l->due_parts > HMEM_BURSTS_PARTS ||
 	    l->due_parts & (l->due_parts - 1) || l->turn >= HMEM_BURSTS_PARTS ||
 	    l->again > 1 || l->idle > MAX_IDLE ||
+	    l->long_looks > 1 || l->long_looks_failed > MAX_FAILED ||
 	    l->look_ns < HMEM_LINK_MIN_WINDOW_NS || l->look_ns > HMEM_LINK_MAX_WINDOW_NS ||
 	    l->scan_ns > HMEM_LINK_MAX_WINDOW_NS || l->elapsed_ns > HMEM_LINK_MAX_WINDOW_NS ||
 	    l->debt_ns < 0 || l->debt_ns > (int64_t)HMEM_LINK_MAX_WINDOW_NS ||
@@ -173,6 +177,9 @@ bool hmem_bursts_restore(struct hmem_bursts *c, const struct hmem_bursts_learned
 	c->turn = l->turn;
 	c->again = l->again;
 	c->idle = l->idle;
+	c->long_looks = l->long_looks;
+	c->long_looks_failed = l->long_looks_failed;
+	c->long_looks_from = l->long_looks_from;
 	c->stale = stale || !c->bursts;
 	c->urgent = c->stale;
 	return true;
@@ -224,16 +231,16 @@ static void begin_burst(struct hmem_bursts *c)
 	c->bursts++;
 }
 
-/* Has this burst, or the last one, cost at most what the horizon pays for on all processors? */
+/* Has this burst, or the last one, cost at most what all processors pay for until the horizon? */
 static bool is_cheap(const struct hmem_bursts *c)
 {
-	return c->spent_ns * (double)BUDGET <= c->rates.horizon_s * 1e9 * c->num_cpus;
+	return c->spent_ns * (double)BUDGET <= c->rates.nearest_s * 1e9 * c->num_cpus;
 }
 
 /* Is what the last burst has measured too old, and is another such burst cheap? */
 static bool is_overdue(const struct hmem_bursts *c)
 {
-	return c->bursts && c->clock_ns - c->begun_ns >= c->rates.horizon_s * 1e9 && is_cheap(c);
+	return c->bursts && c->clock_ns - c->begun_ns >= c->rates.nearest_s * 1e9 && is_cheap(c);
 }
 
 /* Was the window that has ended a look?  Decides what comes next. */
@@ -282,15 +289,15 @@ static bool request(struct hmem_bursts *c)
 /*
  * A look of @look_ns has ended: returns the time from the last look at the same pages to
  * the begin of this look.  It is unknown if that time differs between the parts.  Looks of a burst
- * count as if one followed the other at once, though a part of a scan lies between two looks within
- * scans: what is so short-lived cannot be observed.
+ * follow each other at once, unless they lie within scans: then looks at all other pages come
+ * between two looks at a page.
  */
 static uint64_t lag_ns(const struct hmem_bursts *c, uint64_t look_ns)
 {
 	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
 	const uint64_t *last = &c->part_ns[c->part * width];
 
-	if (c->looks > 1)
+	if (c->looks > 1 && !c->within)
 		return 0;
 	for (uint32_t i = 0; i < width; i++) {
 		if (!last[i] || last[i] != last[0])
@@ -337,7 +344,7 @@ static void begin_look(struct hmem_bursts *c, const struct hmem_times *t)
 	uint32_t width = HMEM_BURSTS_PARTS / c->parts;
 	uint64_t look_ns = length_of_look(c, t);
 
-	hmem_rates_begin(&c->rates, look_ns, lag_ns(c, look_ns));
+	hmem_rates_begin(&c->rates, c->clock_ns, look_ns, lag_ns(c, look_ns), c->looks > 1);
 	for (uint32_t i = 0; i < width; i++)
 		c->part_ns[c->part * width + i] = c->clock_ns;
 }
@@ -468,6 +475,15 @@ static void set_look(struct hmem_bursts *c, const struct hmem_policy *policy,
 }
 
 /*
+ * Has the last look, which was about all of memory, found more pages used than a huge page has, but
+ * no 2 MiB of neighbours all of which were used?
+ */
+static bool found_no_cluster(const struct hmem_bursts *c)
+{
+	return !c->rates.clusters.in_whole && used_of_all(c) > 1 << HMEM_CLUSTER_ORDER;
+}
+
+/*
  * Decides how long looks at huge pages last.  The last look was of @length, and all are at most
  * @most long.
  */
@@ -475,9 +491,10 @@ static void set_long_looks(struct hmem_bursts *c, const struct hmem_pages *p, ui
 			   uint64_t most)
 {
 	if (!c->long_looks) {
-		c->long_looks = c->can_look_long && length >= most &&
-				found_too_few(c, p) &&
-				c->bursts >= c->long_looks_from;
+		c->long_looks = c->can_look_long && length >= most && found_too_few(c, p) &&
+				!found_no_cluster(c) && c->bursts >= c->long_looks_from;
+	} else if (found_no_cluster(c)) {
+		c->long_looks = false;
 	} else if (!found_too_many(c, p)) {
 		c->long_looks_failed = 0;
 	} else {
@@ -523,12 +540,6 @@ static void set_parts(struct hmem_bursts *c)
 static bool may_be_ahead(const struct hmem_bursts *c)
 {
 	return c->whole_debt_ns <= AHEAD * (int64_t)c->whole_ns;
-}
-
-/* Did the rates that are known lead to expect less than half of the pages that were used? */
-static bool was_surprised(const struct hmem_bursts *c)
-{
-	return c->rates.unexpected > 0.5;
 }
 
 /*
@@ -579,7 +590,7 @@ static void end_dear_burst(struct hmem_bursts *c, const struct hmem_pages *p)
 {
 	if (!c->ahead || !c->within || is_cheap(c))
 		return;
-	if (found_too_many(c, p) || found_too_few(c, p) || was_surprised(c))
+	if (found_too_many(c, p) || found_too_few(c, p) || hmem_rates_surprised(&c->rates))
 		c->told = 0;
 	else
 		c->told++;
@@ -610,15 +621,29 @@ static void account(struct hmem_bursts *c, int64_t cost, int64_t income)
 		c->debt_ns = 0;
 }
 
+/* The time, in ns, until the next burst is paid for, if the guest stays as busy. */
+static double paid_in_ns(const struct hmem_bursts *c)
+{
+	double debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
+
+	return debt > 0 ? debt * (BUDGET << c->idle) / c->busy_cpus : 0;
+}
+
+/* The time, in seconds, until the next look. */
+static double next_look_s(const struct hmem_bursts *c)
+{
+	/* A cheap burst does not wait for longer than the policy's horizon, see is_overdue(). */
+	return c->left || is_cheap(c) ? 0 : paid_in_ns(c) / 1e9;
+}
+
 uint64_t hmem_bursts_rest(const struct hmem_bursts *c, const struct hmem_policy *policy)
 {
 	/* Plans are also made in rests, so a rest is at most a window of the policy. */
 	uint64_t rest = longest(c, policy);
-	int64_t debt = c->debt_ns * (1 + (c->whole_debt_ns > 0));
+	double paid_ns = paid_in_ns(c);
 
-	/* If the guest stays as busy. */
-	if (pays(c, rest * c->busy_cpus) > debt)
-		rest = debt * (BUDGET << c->idle) / c->busy_cpus + 1;
+	if (paid_ns < rest)
+		rest = paid_ns + 1;
 	return rest < c->min_ns ? c->min_ns : rest;
 }
 
@@ -654,11 +679,16 @@ uint64_t hmem_bursts_next(struct hmem_bursts *c, const struct hmem_policy *polic
 		set_long_looks(c, p, length, longest_look(c, policy));
 		set_look(c, policy, p);
 		set_parts(c);
-		if ((c->left || c->ahead) && found_too_many(c, p))
+		if ((c->left || c->ahead) && found_too_many(c, p)) {
 			restart_burst(c, length);
-		else if (c->left && was_surprised(c))
+			/* The looks that follow are not too long, so they measure better. */
+			if (c->left && 2 * c->look_ns <= length)
+				hmem_rates_forget(&c->rates);
+		} else if (c->left && hmem_rates_surprised(&c->rates)) {
 			begin_anew(c);
+		}
 		end_dear_burst(c, p);
+		hmem_rates_expect(&c->rates, next_look_s(c));
 	}
 	c->within = next_is_within(c) && c->left;
 	/* The first plan may require another burst, so do not rest yet. */

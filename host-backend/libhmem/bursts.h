@@ -27,25 +27,26 @@
  * debt off.
  *
  * If a look is more than twice too long, it told little, and the burst begins anew with shorter
- * looks.  If the burst is about all of memory, the guest has begun to work, so the burst is
- * ahead of its budget like the first one.  Otherwise a burst of scans goes on as it is, because
- * shorter scans cost as much.  A burst about all of memory is also ahead of its budget if the
- * rates that are known did not lead to expect most of the used pages: then programs do something
- * else than before.
+ * looks.  If these last at most half as long, they measure all classes anew.  If the burst is about
+ * all of memory, the guest has begun to work, so the burst is ahead of its budget like the first
+ * one.  Otherwise a burst of scans goes on as it is, because shorter scans cost as much.  A burst
+ * about all of memory is also ahead of its budget if the rates that are known did not lead to
+ * expect most of the used pages: then programs do something else than before.
  *
  * A huge page has one accessed bit for 512 base pages, so the driver looks at a huge page for a
  * 512th of the time.  The bit then says about each base page what a bit of its own would say, if
  * programs use the base pages of a huge page in no particular order.  A program that reads all
  * of them one after the other uses the huge page for one short time, which such a look misses.
- * So if even the longest looks find less than a quarter of the pages that they should, then
- * looks at huge pages last as long as those at base pages, until these looks find too many.
+ * So if even the longest looks find less than a quarter of the pages that they should, then looks
+ * at huge pages last as long as those at base pages, until they find too many.  They do not if
+ * looks find base pages in use, but no 2 MiB of neighbours all of which are used.
  *
  * A scan takes time, and a look from one scan to the next would be inexact if it lasted less than
  * a few scans.  A shorter look lies within a scan: the driver clears the bits of some pages, and
  * reads them again after the time that the look is to last, before it continues with others.  Each
  * such window is a look of its own, and nothing needs to be cleared before it.  Such looks cost
  * more, so they come only if the shortest look from scan to scan tells little.  A burst that is
- * ahead of its budget, and costs more than the horizon pays for, ends when two such looks in a row
+ * ahead of its budget, and costs more than that horizon pays for, ends when two such looks in a row
  * have told enough for a plan, and the next burst waits until it is paid for.
  *
  * A dirty log costs a fault for each page that is written, and slows programs down, see sample.h.
@@ -181,7 +182,8 @@ struct hmem_bursts_learned {
 	uint64_t bursts, look_ns, scan_ns;
 	int64_t debt_ns, whole_debt_ns;
 	uint64_t whole_ns, begun_ns, clock_ns, elapsed_ns, part_ns[HMEM_BURSTS_PARTS];
-	uint32_t due_parts, turn, again, idle;
+	uint32_t due_parts, turn, again, idle, long_looks, long_looks_failed;
+	uint64_t long_looks_from;
 };
 
 void hmem_bursts_save(const struct hmem_bursts *c, struct hmem_bursts_learned *l);

@@ -15,20 +15,26 @@ void hmem_clusters_begin(struct hmem_clusters *c)
 {
 	memset(c->classes, 0, sizeof(c->classes));
 	c->num_present = 0;
+	c->in_whole = 0;
 }
 
 /* Adds the current cluster to the sums. */
 static void end_cluster(struct hmem_clusters *c)
 {
+	unsigned int used = 0;
+
 	while (c->num_present) {
 		struct hmem_clusters_class *in = &c->classes[c->present[--c->num_present]];
 
+		used += in->k;
 		in->num++;
 		in->kk += in->k * in->k;
 		in->kn += in->k * in->n;
 		in->nn += in->n * in->n;
 		in->k = in->n = 0;
 	}
+	if (used == 1 << HMEM_CLUSTER_ORDER)
+		c->in_whole += used;
 }
 
 void hmem_clusters_go(struct hmem_clusters *c, uint64_t gfn)

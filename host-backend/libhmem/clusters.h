@@ -42,6 +42,8 @@ struct hmem_clusters {
 	uint64_t current;
 	unsigned int num_present;
 	uint8_t present[HMEM_CLASSES];
+	/* The pages of clusters of which the current look has found all 512 pages used. */
+	uint64_t in_whole;
 	struct hmem_clusters_learned learned;
 	/* Result, by class: so many pages tell as much as one page would by itself; at least 1. */
 	double alike[HMEM_CLASSES];

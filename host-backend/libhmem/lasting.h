@@ -11,8 +11,8 @@
 #ifndef HMEM_LASTING_H
 #define HMEM_LASTING_H
 
-/* Octaves of lags: 2^-7 s to 2^9 s. */
-#define HMEM_LAGS		16u
+/* Octaves of lags: 2^-7 s to 2^11 s, which is in the octave of the longest horizon. */
+#define HMEM_LAGS		18u
 
 /* All zero: nothing was measured. */
 struct hmem_lasting {

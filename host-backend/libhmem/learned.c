@@ -148,7 +148,7 @@ static int damaged(struct hmem_err *err, const char *what)
 	return hmem_fail(err, EINVAL, "damaged: %s", what);
 }
 
-/* Nobody expects pages to be used alike for so long. */
+/* What was measured before the policy's horizon is measured anew, as after such a rest. */
 static bool is_old(const struct hmem_learned_head *h, const struct hmem_placer *p,
 		   uint64_t vtime_ns)
 {

@@ -22,7 +22,7 @@
 #include "placer.h"
 
 /* Changes with each change of the structs below, of what they contain, or of their meaning. */
-#define HMEM_LEARNED_VERSION	2u
+#define HMEM_LEARNED_VERSION	3u
 #define HMEM_LEARNED_MAGIC	"hmemlrn"
 #define HMEM_LEARNED_SLOTS	(UINT64_C(1) << 18)
 

@@ -75,7 +75,7 @@ struct hmem_answer {
 
 /*
  * Frames that have moved to a faster tier, and to a slower tier, in so many @pages of any size.  Of
- * these frames, @ping_pong have moved back within the policy's horizon, too early for a gain: they
+ * these frames, @ping_pong have moved back within the policy's horizon: they
  * were promoted to tier 0 and left it again, or were demoted to the last tier and left that again.
  */
 struct hmem_moved {

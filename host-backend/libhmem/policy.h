@@ -44,7 +44,7 @@ struct hmem_policy {
 	uint32_t track;		/* enum hmem_track */
 	/* Faults per second that a dirty log may cause; with AUTO, for each running processor. */
 	uint32_t faults;
-	uint32_t horizon;	/* s: moved pages are expected to be used alike this long */
+	uint32_t horizon;	/* s: moved pages are expected to be used alike so long or longer */
 	uint32_t lockstep;	/* guest time stands still while hmemd decides */
 };
 

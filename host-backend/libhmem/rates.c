@@ -32,6 +32,8 @@
 #define NEIGHBOURS	3
 /* The variance of a class without measurements: a factor of e^2. */
 #define UNKNOWN_VARIANCE	4.0
+/* No horizon is farther ahead than this, which is also the most that an operator can set. */
+#define FARTHEST_S	3600
 /* Statistical: two standard errors, so one estimate in 44 is beyond by chance. */
 #define STANDARD_ERRORS	2.0
 
@@ -121,6 +123,7 @@ void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 {
 	memset(r, 0, sizeof(*r));
 	make_class_tables(r);
+	r->nearest_s = horizon_s;
 	r->horizon_s = horizon_s;
 	hmem_clusters_init(&r->clusters);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++) {
@@ -129,7 +132,8 @@ void hmem_rates_init(struct hmem_rates *r, double horizon_s)
 	}
 }
 
-void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
+void hmem_rates_begin(struct hmem_rates *r, uint64_t now_ns, uint64_t look_ns, uint64_t lag_ns,
+		      bool continues)
 {
 	/*
 	 * Change the variance in steps of about a fifth, because to make the tables takes
@@ -139,6 +143,8 @@ void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns)
 	double variance = fmax(LONG_VARIANCE, 1 / looks);
 	double apart = r->looks < FIRST_LOOKS ? RECENT_OCTAVES : LONG_OCTAVES;
 
+	r->now_s = now_ns / 1e9;
+	r->continues = continues;
 	r->look_s = look_ns / 1e9;
 	r->lag_s = lag_ns == HMEM_LAG_UNKNOWN ? -1 : lag_ns / 1e9;
 	r->shift = clamp(lrint(8 * log2(r->look_s)), HMEM_RATE_SHIFT_LEAST,
@@ -380,16 +386,33 @@ static double unexpected(const struct hmem_rates *r)
 	return used ? beyond / used : 0;
 }
 
+bool hmem_rates_surprised(const struct hmem_rates *r)
+{
+	return r->unexpected > 0.5;
+}
+
+/* Computes what the rates lead to expect until the horizon. */
+static void look_ahead(struct hmem_rates *r)
+{
+	r->horizon_s = clamp(fmin(r->now_s - r->since_s, r->next_s), r->nearest_s, FARTHEST_S);
+	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
+	for (unsigned int c = 0; c < HMEM_CLASSES; c++)
+		foresee(r, c);
+}
+
 /* Computes what follows from the measurements.  @members: NULL: after no look. */
 static void conclude(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
 {
-	r->lasts_s = hmem_lasting_s(&r->lasting, r->look_s, r->horizon_s);
 	for (unsigned int c = 0; c < HMEM_CLASSES; c++)
 		smooth(r, c);
 	if (members)
 		bound(r, members);
-	for (unsigned int c = 0; c < HMEM_CLASSES; c++)
-		foresee(r, c);
+	look_ahead(r);
+}
+
+void hmem_rates_forget(struct hmem_rates *r)
+{
+	memset(r->measured, 0, sizeof(r->measured));
 }
 
 void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
@@ -398,7 +421,7 @@ void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
 	r->unexpected = unexpected(r);
 	if (r->lag_s > 0)
 		compare(r);
-	for (unsigned int c = 0; c < HMEM_CLASSES && !r->lag_s; c++) {
+	for (unsigned int c = 0; c < HMEM_CLASSES && r->continues; c++) {
 		if (r->looked[c])
 			measure_class(&r->measured[c], r, c, KEEP);
 		else
@@ -407,7 +430,18 @@ void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES])
 	for (unsigned int level = 0; level < HMEM_LEVELS; level++)
 		measure_level(r, level);
 	r->looks++;
+	r->next_s = 0;
+	if (hmem_rates_surprised(r))
+		r->since_s = r->now_s;
 	conclude(r, members);
+}
+
+void hmem_rates_expect(struct hmem_rates *r, double next_s)
+{
+	r->next_s = next_s;
+	/* Most looks come soon. */
+	if (next_s > r->nearest_s)
+		look_ahead(r);
 }
 
 void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l)
@@ -415,6 +449,9 @@ void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l)
 	*l = (struct hmem_rates_learned) {
 		.looks = r->looks,
 		.look_s = r->look_s,
+		.now_s = r->now_s,
+		.since_s = r->since_s,
+		.next_s = r->next_s,
 		.lasting = r->lasting,
 		.clusters = r->clusters.learned,
 	};
@@ -443,7 +480,9 @@ static bool are_finite(const struct hmem_rates *r)
 bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l)
 {
 	/* A look lasts at most as long as a window. */
-	if (!(l->look_s >= 0 && l->look_s <= 3600))
+	if (!(l->look_s >= 0 && l->look_s <= 3600) ||
+	    !(l->since_s >= 0 && l->since_s <= l->now_s && isfinite(l->now_s)) ||
+	    !(l->next_s >= 0))
 		return false;
 	if (!(l->clusters.found >= 0 && isfinite(l->clusters.found) &&
 	      l->clusters.chance >= 0 && isfinite(l->clusters.chance)))
@@ -458,6 +497,9 @@ bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l
 	}
 	r->looks = l->looks;
 	r->look_s = l->look_s;
+	r->now_s = l->now_s;
+	r->since_s = l->since_s;
+	r->next_s = l->next_s;
 	r->lasting = l->lasting;
 	r->clusters.learned = l->clusters;
 	memcpy(r->measured, l->measured, sizeof(r->measured));

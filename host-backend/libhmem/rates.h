@@ -103,18 +103,30 @@ struct hmem_rates {
 	double bound[HMEM_CLASSES];
 	/* Seconds between the last look at the same pages and this one; below 0: unknown. */
 	double lag_s;
+	/* The current look is not the first one of its burst. */
+	bool continues;
 	/* For how long a class deviates from its level; in seconds. */
 	struct hmem_lasting lasting;
 	double lasts_s;
 	/*
 	 * The expected accesses of a page of each class, two standard errors below (least) and
 	 * above (most).  @least_now and @most_now: within @lasts_s, at the present rate of the
-	 * class.  @least and @most: within @horizon_s, the rest of which has the long-run rate
-	 * of the class's level.
+	 * class.  @least and @most: until the horizon, @horizon_s ahead, with the long-run rate of
+	 * the class's level after @lasts_s.
 	 */
 	double least_now[HMEM_CLASSES], most_now[HMEM_CLASSES];
 	double least[HMEM_CLASSES], most[HMEM_CLASSES];
-	double horizon_s;
+	/*
+	 * When the last look ended; and when the last look ended that found mostly pages used that
+	 * the rates did not lead to expect.
+	 */
+	double now_s, since_s;
+	/*
+	 * How far ahead of the last look the horizon is.  That is at least @nearest_s, the policy's
+	 * horizon.  If the next look comes later, in @next_s, the horizon is there, but no farther
+	 * ahead than @since_s is ago: what has lasted is expected to last as long again.
+	 */
+	double horizon_s, nearest_s, next_s;
 };
 
 /* The class of a page with the long estimate @heat and the recent one: level * 8 + 0 .. 7. */
@@ -132,7 +144,7 @@ static inline unsigned int hmem_class(uint16_t heat, uint8_t recent)
 /* What looks have taught; everything else follows from this and from the horizon. */
 struct hmem_rates_learned {
 	uint64_t looks;
-	double look_s;
+	double look_s, now_s, since_s, next_s;
 	struct hmem_rate measured[HMEM_CLASSES];
 	struct hmem_long_rate levels[HMEM_LEVELS];
 	struct hmem_lasting lasting;
@@ -151,10 +163,15 @@ void hmem_rates_save(const struct hmem_rates *r, struct hmem_rates_learned *l);
 bool hmem_rates_restore(struct hmem_rates *r, const struct hmem_rates_learned *l);
 
 /*
- * A look of @look_ns has ended: prepare to take its bits.  The last look at the same pages ended
- * @lag_ns before this look began; 0: there was nothing in between; or HMEM_LAG_UNKNOWN.
+ * A look of @look_ns has ended at @now_ns: prepare to take its bits.  The last look at the same
+ * pages ended @lag_ns before this look began; 0: there was nothing in between; or HMEM_LAG_UNKNOWN.
+ * @continues: that was a look of the same burst, so this look measures the classes' present rates.
  */
-void hmem_rates_begin(struct hmem_rates *r, uint64_t look_ns, uint64_t lag_ns);
+void hmem_rates_begin(struct hmem_rates *r, uint64_t now_ns, uint64_t look_ns, uint64_t lag_ns,
+		      bool continues);
+
+/* What looks have measured of classes is of no use: the next look measures all of them anew. */
+void hmem_rates_forget(struct hmem_rates *r);
 
 /* The pages that are taken from now on are neighbours of @gfn.  Take pages by rising addresses. */
 static inline void hmem_rates_go(struct hmem_rates *r, uint64_t gfn)
@@ -212,6 +229,12 @@ static inline void hmem_rates_idle(struct hmem_rates *r, unsigned int frames)
 
 /* All bits of the look are taken: measure the classes, which have so many @members now. */
 void hmem_rates_end(struct hmem_rates *r, const uint64_t members[HMEM_CLASSES]);
+
+/* The next look will come in @next_s seconds; until this is told, it is taken to come at once. */
+void hmem_rates_expect(struct hmem_rates *r, double next_s);
+
+/* Did the known rates lead to expect less than half of the pages that the last look found used? */
+bool hmem_rates_surprised(const struct hmem_rates *r);
 
 /* The rate of the class's level in the long run, in accesses per second. */
 double hmem_rates_long(const struct hmem_rates *r, unsigned int class);

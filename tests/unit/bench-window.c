@@ -71,7 +71,7 @@ int main(int argc, char **argv)
 		if (w >= FIRST)
 			taken -= seconds();
 		if (by_rates)
-			hmem_rates_begin(rates, 100000000, 0);
+			hmem_rates_begin(rates, 100000000, 100000000, 0, true);
 		hmem_pages_update(&pages, &dirty.tracker, &heat);
 		if (by_rates) {
 			hmem_pages_members(&pages, members);

@@ -368,6 +368,8 @@ struct rules {
 };
 
 #define TIER0	4096u
+/* The frames of a huge page. */
+#define HUGE_FRAMES	512u
 
 static int setup(void **state)
 {
@@ -420,6 +422,8 @@ static void window_while(struct rules *r, bool busy, uint64_t used, uint64_t fau
 	if (heat.look) {
 		r->bursts.rates.looked[100] = TIER0;
 		r->bursts.rates.used[100] = used;
+		if (r->pages_per_walk == HUGE_FRAMES)
+			r->bursts.rates.clusters.in_whole = used;
 	}
 	r->pages.faults = faults;
 	r->next = hmem_bursts_next(&r->bursts, &r->policy, &r->pages, &times,
@@ -456,6 +460,7 @@ static void long_looks(void **state)
 	uint64_t failed = 0, passed = 0;
 
 	r->scans = true;
+	r->pages_per_walk = HUGE_FRAMES;
 	while (!r->bursts.long_looks)
 		window(r, 1, 0);
 	assert_int_equal(r->bursts.look_ns, 1000000000);
@@ -479,6 +484,32 @@ static void long_looks(void **state)
 	while (!r->bursts.long_looks)
 		window(r, 1, 0);
 	assert_int_equal(r->bursts.bursts - failed, 1);
+}
+
+/* Base pages that are used here and there say nothing about how looks at huge pages are to be. */
+static void base_pages_need_no_long_looks(void **state)
+{
+	struct rules *r = *state;
+
+	r->scans = true;
+	/* As few as before, but more than a huge page has. */
+	r->pages.hist[0][0] *= 16;
+	for (unsigned int i = 0; i < 1000; i++)
+		window(r, HUGE_FRAMES + 1, 0);
+	assert_int_equal(r->bursts.look_ns, 1000000000);
+	assert_false(r->bursts.long_looks);
+	/* Looks become long, and then base pages are in use. */
+	r->pages_per_walk = HUGE_FRAMES;
+	while (!r->bursts.long_looks)
+		window(r, HUGE_FRAMES + 1, 0);
+	r->pages_per_walk = 1;
+	for (unsigned int i = 0; i < 10; i++)
+		window(r, HUGE_FRAMES, 0);
+	assert_true(r->bursts.long_looks);
+	while (r->bursts.long_looks)
+		window(r, HUGE_FRAMES + 1, 0);
+	/* That was no failed attempt, which would be followed by more bursts without one. */
+	assert_int_equal(r->bursts.long_looks_failed, 0);
 }
 
 /* An idle guest pays nothing off, but its rates are measured again after the horizon of 20 s. */
@@ -631,6 +662,26 @@ static void short_looks_lie_within_scans(void **state)
 	assert_false(r->heat.within);
 }
 
+/* If looks were too long, and the burst begins anew, the looks that follow measure classes anew. */
+static void too_long_looks_are_forgotten(void **state)
+{
+	struct rules *r = *state;
+	const struct hmem_rate *measured = &r->bursts.rates.measured[100];
+
+	for (unsigned int i = 0; i < 4; i++)
+		window(r, 1, 0);
+	assert_true(measured->seconds > 0);
+	/* Shorter looks are possible, so the burst begins anew with them. */
+	window(r, TIER0, 0);
+	assert_int_equal(r->bursts.left, r->bursts.wanted);
+	assert_true(measured->seconds == 0);
+	for (unsigned int i = 0; i < 4; i++)
+		window(r, TIER0, 0);
+	/* The looks are as short as possible, so it goes on as it is. */
+	assert_in_range(r->bursts.left, 1, r->bursts.wanted - 1);
+	assert_true(measured->seconds > 0);
+}
+
 /* Ends windows until the looks of the first burst lie within scans. */
 static void begin_dear_burst(struct rules *r)
 {
@@ -642,6 +693,27 @@ static void begin_dear_burst(struct rules *r)
 	r->pages.hist[0][100] = r->pages.hist[1][HMEM_CLASS_IDLE] = TIER0;
 	while (!r->bursts.within)
 		window(r, TIER0, 0);
+}
+
+/*
+ * A look within a scan is shorter than the window.  The rest of the window lies between two looks
+ * at a page, which so tell how long rates last.
+ */
+static void looks_within_scans_are_apart(void **state)
+{
+	struct rules *r = *state;
+	double look_s, apart_s;
+
+	begin_dear_burst(r);
+	window(r, TIER0 / 3, 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		look_s = r->bursts.look_ns / 1e9;
+		r->next = 1000000000;
+		window(r, TIER0 / 3, 0);
+		apart_s = r->bursts.rates.lag_s;
+		assert_true(fabs(apart_s + look_s - 1) < 1e-6);
+	}
+	assert_true(r->bursts.rates.measured[100].seconds > 0);
 }
 
 /* hmemd is restarted: everything continues. */
@@ -682,6 +754,31 @@ static void dear_looks_within_scans_are_few(void **state)
 	for (r->busy_ns = 0; !r->bursts.left; cost -= r->busy_ns / 100)
 		window(r, 0, 0);
 	assert_in_range(cost + (int64_t)r->scan_ns / 10, 0, r->scan_ns / 5);
+}
+
+/*
+ * After a dear burst, the horizon is as far ahead as the next burst, but no farther than the known
+ * rates have held.  A restart changes nothing.
+ */
+static void horizon_is_at_the_next_look(void **state)
+{
+	struct rules *r = *state;
+	const struct hmem_rates *rates = &r->bursts.rates;
+	double known_s, paid_s;
+
+	begin_dear_burst(r);
+	while (r->bursts.left) {
+		assert_true(rates->horizon_s == 20);
+		r->next = UINT64_C(30000000000);
+		window(r, TIER0 / 3, 0);
+	}
+	paid_s = r->bursts.debt_ns * 100 / 1e9;
+	known_s = rates->now_s - rates->since_s;
+	if (known_s <= 20 || paid_s <= known_s)
+		fail_msg("known for %f s, paid in %f s", known_s, paid_s);
+	assert_true(rates->horizon_s == known_s);
+	restart(r);
+	assert_true(rates->horizon_s == known_s);
 }
 
 /* A dear burst that began in its turn, and became one ahead of its budget, is paid for once. */
@@ -1190,13 +1287,17 @@ int main(void)
 		cmocka_unit_test(looking_is_cheap),
 		cmocka_unit_test(worth_is_what_accesses_say),
 		RULE(long_looks),
+		RULE(base_pages_need_no_long_looks),
 		RULE(old_rates_are_measured_again),
 		RULE(a_burst),
 		RULE(a_burst_of_scans),
 		RULE(length_of_looks),
 		RULE(looks_outlast_scans),
 		RULE(short_looks_lie_within_scans),
+		RULE(too_long_looks_are_forgotten),
+		RULE(looks_within_scans_are_apart),
 		RULE(dear_looks_within_scans_are_few),
+		RULE(horizon_is_at_the_next_look),
 		RULE(dear_bursts_are_paid_once),
 		RULE(budget),
 		RULE(scans_of_idle_guests),

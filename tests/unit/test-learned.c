@@ -332,6 +332,10 @@ static void what_does_not_fit(void **state)
 		{ &h->bursts.due_parts, 4, EINVAL, "damaged" },
 		{ (char *)&h->bursts.look_ns + 7, 1, EINVAL, "damaged" },
 		{ &h->bursts.idle, 4, EINVAL, "damaged" },
+		{ &h->bursts.long_looks, 4, EINVAL, "damaged" },
+		{ &h->bursts.long_looks_failed, 4, EINVAL, "damaged" },
+		{ &h->bursts.rates.now_s, 8, EINVAL, "damaged" },
+		{ &h->bursts.rates.next_s, 8, EINVAL, "damaged" },
 		{ &h->bursts.rates.measured[9].seconds, 8, EINVAL, "damaged" },
 		{ &h->bursts.rates.levels[9].sum.uses, 8, EINVAL, "damaged" },
 	};

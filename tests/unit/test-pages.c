@@ -719,7 +719,7 @@ static void look(struct looker *l, bool look, bool rearm)
 
 	l->heat.look = look;
 	l->heat.clear = rearm;
-	hmem_rates_begin(&l->rates, SECOND, 0);
+	hmem_rates_begin(&l->rates, SECOND, SECOND, 0, true);
 	memcpy(l->tracker.accessed, l->bits, sizeof(l->bits));
 	/* This tracker clears bits only after the scan has found them again. */
 	if (late)

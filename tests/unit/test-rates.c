@@ -17,6 +17,8 @@ struct world {
 	unsigned int shared;
 	uint16_t heat[PAGES];
 	uint8_t recent[PAGES];
+	/* When the last look ended, and when the next one is expected, in seconds. */
+	double now, next;
 	uint64_t rnd;
 };
 
@@ -42,7 +44,8 @@ static void look_after(struct world *w, double seconds, double lag)
 	uint64_t members[HMEM_CLASSES] = { 0 };
 	double chance = 0;
 
-	hmem_rates_begin(&w->rates, seconds * 1e9, lag * 1e9);
+	w->now += lag + seconds;
+	hmem_rates_begin(&w->rates, w->now * 1e9, seconds * 1e9, lag * 1e9, !lag);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		if (i % w->shared == 0)
 			chance = (unit_random(&w->rnd) >> 11) * 0x1p-53;
@@ -53,6 +56,7 @@ static void look_after(struct world *w, double seconds, double lag)
 	for (unsigned int i = 0; i < PAGES; i++)
 		members[class_of(w, i)]++;
 	hmem_rates_end(&w->rates, members);
+	hmem_rates_expect(&w->rates, w->next);
 }
 
 static void look(struct world *w, double seconds)
@@ -324,6 +328,40 @@ static void news_are_unexpected(void **state)
 	free(w);
 }
 
+/*
+ * If no look is expected for longer than the policy's horizon, the horizon is as far ahead as looks
+ * have found what the rates led to expect.  News bring it back to the policy's.
+ */
+static void what_lasts_is_expected_to_last(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i < PAGES / 4 ? 8 : 0.25;
+	for (unsigned int i = 0; i < 80; i++) {
+		look_after(w, 0.2, 0.3);
+		look(w, 0.2);
+	}
+	assert_true(w->rates.horizon_s == 20);
+	w->next = 40;
+	look(w, 0.2);
+	assert_true(w->rates.horizon_s == 40);
+	/* Only the first looks were surprised. */
+	w->next = 1000;
+	look(w, 0.2);
+	assert_true(w->rates.horizon_s > 50 && w->rates.horizon_s < 57);
+	w->next = INFINITY;
+	look_after(w, 0.2, 36000);
+	assert_true(w->rates.horizon_s == 3600);
+	for (unsigned int i = 0; i < PAGES; i++)
+		w->rate[i] = i >= PAGES / 4 * 3 ? 8 : 0.25;
+	look_after(w, 0.2, 1);
+	assert_true(hmem_rates_surprised(&w->rates));
+	assert_true(w->rates.horizon_s == 20);
+	free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +375,7 @@ int main(void)
 		cmocka_unit_test(used_pages_are_at_least_as_hot),
 		cmocka_unit_test(bounds_are_in_order),
 		cmocka_unit_test(news_are_unexpected),
+		cmocka_unit_test(what_lasts_is_expected_to_last),
 	};
 
 	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);

@@ -203,7 +203,7 @@ static void window_by_rates(struct side *s, unsigned int round, uint64_t slots)
 
 	uint64_t members[HMEM_BUCKETS];
 
-	hmem_rates_begin(&s->rates, 1000000000, 0);
+	hmem_rates_begin(&s->rates, 1000000000, 1000000000, 0, true);
 	window(s, &heat, slots);
 	hmem_pages_members(&s->pages, members);
 	if (heat.look)
