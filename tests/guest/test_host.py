@@ -269,11 +269,11 @@ class Killed:
     def holds(self):
         """The open files, and the mappings of shared memory, of both daemons.  The processes that
         close files for hmemd have names of their own: they share its files, and those of a killed
-        hmemd may outlive it for a moment."""
+        hmemd may outlive it for a moment.  A process that has ended meanwhile holds nothing."""
         return [int(n) for n in self.host.vm.run(
             "pids=$(cd /proc; grep -lxE 'hmemd|hmemd-trackers' [0-9]*/comm 2>/dev/null | "
-            "sed 's,/comm,,'); for p in $pids; do ls /proc/$p/fd; done | wc -l; "
-            "for p in $pids; do cat /proc/$p/maps; done | grep -c memfd:", check=False).split()]
+            "sed 's,/comm,,'); for p in $pids; do ls /proc/$p/fd; done 2>/dev/null | wc -l; "
+            "for p in $pids; do cat /proc/$p/maps; done 2>/dev/null | grep -c memfd:", check=False).split()]
 
     def holds_no_more(self):
         now = self.holds()
