@@ -273,7 +273,8 @@ class Killed:
         return [int(n) for n in self.host.vm.run(
             "pids=$(cd /proc; grep -lxE 'hmemd|hmemd-trackers' [0-9]*/comm 2>/dev/null | "
             "sed 's,/comm,,'); for p in $pids; do ls /proc/$p/fd; done 2>/dev/null | wc -l; "
-            "for p in $pids; do cat /proc/$p/maps; done 2>/dev/null | grep -c memfd:", check=False).split()]
+            "for p in $pids; do cat /proc/$p/maps; done 2>/dev/null | grep -c memfd:",
+            check=False).split()]
 
     def holds_no_more(self):
         now = self.holds()
